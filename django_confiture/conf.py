@@ -1,0 +1,68 @@
+"""``settings.CONFITURE`` over one literal of defaults."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+DEFAULTS: dict[str, Any] = {
+    "HOOKS": {},
+    "PHASES": {},
+    "ENTRY_POINTS": True,
+    "ENABLED": True,
+    "TEST_DATABASES": False,
+    "MIGRATE": {
+        "LOCK_TIMEOUT": None,
+        "STATEMENT_TIMEOUT": None,
+        "LOCK_RETRIES": 0,
+        "RETRY_DELAY": "1s",
+    },
+    "DRY_RUN": {
+        "LOCK_TIMEOUT": "1s",
+        "STATEMENT_TIMEOUT": None,
+    },
+}
+
+_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3, "d": 86400e3}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)\s*")
+
+
+def user_settings() -> dict[str, Any]:
+    """Return ``settings.CONFITURE`` as the project wrote it; empty without configured settings."""
+    return getattr(settings, "CONFITURE", None) or {} if settings.configured else {}
+
+
+def merged() -> dict[str, Any]:
+    """Return the project's settings over the defaults, nested dictionaries merged one level."""
+    given = user_settings()
+    return {
+        key: {**default, **(given.get(key) or {})}
+        if isinstance(default, dict)
+        else given.get(key, default)
+        for key, default in DEFAULTS.items()
+    }
+
+
+def get(key: str) -> Any:
+    """Return one upper-case key of ``CONFITURE``, the default where the project sets none."""
+    return merged()[key]
+
+
+def parse_duration(value: str | timedelta | None, *, name: str) -> timedelta | None:
+    """Turn ``"500ms"``, ``"2s"``, ``"5min"`` (PostgreSQL's units) into a ``timedelta``.
+
+    ``None`` stays ``None``. Anything else is an ``ImproperlyConfigured`` that names the option.
+    """
+    if value is None or isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ImproperlyConfigured(
+            f"{name} is {value!r}, which is no duration; "
+            'write a number and a unit, such as "500ms", "2s" or "5min".'
+        )
+    return timedelta(milliseconds=float(match[1]) * _UNITS[match[2]])

@@ -1,0 +1,222 @@
+"""What existed before the dry run, and what PostgreSQL's own counters say about it since.
+
+Two queries: one snapshot at the start, and one probe after the statements that matter. The probe
+reads, for every relation of the snapshot on which this session holds a lock: the lock modes, the
+file node (a new one is a rewrite), the scan and row counters of this transaction, and for DDL
+the indexes and constraints.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django_confiture.dry_run.session import Session
+
+_RELATIONS = """
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigint,
+       pg_catalog.pg_table_is_visible(c.oid), pg_catalog.pg_relation_size(c.oid), i.indrelid
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+WHERE c.oid >= 16384 AND c.relpersistence <> 't'
+"""
+
+_COUNTERS = """
+SELECT relid, seq_scan, seq_tup_read, n_tup_ins, n_tup_upd, n_tup_del
+FROM pg_catalog.pg_stat_xact_user_tables
+WHERE seq_scan + n_tup_ins + n_tup_upd + n_tup_del > 0
+"""
+
+_LOCKED = """
+WITH held AS MATERIALIZED (
+  SELECT l.relation AS oid, array_agg(DISTINCT l.mode) AS modes
+  FROM pg_catalog.pg_locks l
+  WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+    AND l.relation BETWEEN 16384 AND {last}
+  GROUP BY l.relation
+)
+SELECT pg_catalog.pg_wal_lsn_diff({lsn}, '0/0'),
+  (SELECT json_agg(json_build_array(h.oid::bigint, h.modes, c.relfilenode::bigint,
+     pg_catalog.pg_stat_get_xact_numscans(h.oid), pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_inserted(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_updated(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid), {objects}))
+   FROM held h LEFT JOIN pg_catalog.pg_class c ON c.oid = h.oid
+   WHERE c.relkind IS NULL OR c.relkind NOT IN ('i', 'I'))
+"""
+
+_OBJECTS = """
+(SELECT json_object_agg(x.relname, x.relfilenode::bigint) FROM pg_catalog.pg_index i
+   JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = h.oid),
+(SELECT json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
+   WHERE k.conrelid = h.oid)
+"""
+
+_LSN = "pg_catalog.pg_current_wal_insert_lsn()"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One relation of the snapshot; sizes in bytes, ``rows`` as of the last ANALYZE (-1: none)."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    filenode: int
+    rows: int
+    visible: bool
+    size: int
+    table: int | None
+    """The table's OID where this is an index."""
+
+    @property
+    def shown(self) -> str:
+        """The name as reports print it: with its schema only outside the search path."""
+        return self.name if self.visible else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Counters:
+    """This session's counters for one relation: scans, and rows read or written."""
+
+    scans: int = 0
+    returned: int = 0
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    def since(self, before: Counters) -> Counters:
+        """Return the difference to an earlier reading."""
+        return Counters(
+            self.scans - before.scans,
+            self.returned - before.returned,
+            self.inserted - before.inserted,
+            self.updated - before.updated,
+            self.deleted - before.deleted,
+        )
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one probe saw of one relation."""
+
+    modes: frozenset[str]
+    filenode: int | None
+    counters: Counters
+    indexes: Mapping[str, int] | None = None
+    """Index name → file node; None where the probe did not ask."""
+    constraints: Mapping[str, bool] | None = None
+    """Constraint name → validated."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One reading: the WAL position in bytes, and every locked relation of the snapshot."""
+
+    wal: int
+    relations: Mapping[int, Observed] = field(default_factory=dict)
+
+
+class Catalog:
+    """The relations that existed before the dry run, by OID."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.relations = {
+            relation.oid: relation for relation in map(_relation, session.query(_RELATIONS))
+        }
+        self._last = max(self.relations, default=16384)
+        self._indexes = self._read_indexes()
+        self._constraints = self._read_constraints()
+
+    def _read_indexes(self) -> Mapping[int, dict[str, int]]:
+        found: dict[int, dict[str, int]] = {}
+        for relation in self.relations.values():
+            if relation.table is not None:
+                found.setdefault(relation.table, {})[relation.name] = relation.filenode
+        return found
+
+    def _read_constraints(self) -> Mapping[int, dict[str, bool]]:
+        found: dict[int, dict[str, bool]] = {}
+        rows = self._session.query(
+            "SELECT conrelid, conname, convalidated FROM pg_catalog.pg_constraint"
+            " WHERE conrelid >= 16384"
+        )
+        for oid, name, validated in rows:
+            found.setdefault(int(oid or 0), {})[name or ""] = validated == "t"
+        return found
+
+    def at_start(self) -> Probe:
+        """Return the reading before the first statement, as if every relation were locked.
+
+        Counters of earlier transactions of this session may not be flushed yet.
+        """
+        counted = {
+            int(row[0] or 0): Counters(*(int(value or 0) for value in row[1:]))
+            for row in self._session.query(_COUNTERS)
+        }
+        return Probe(
+            self.wal(),
+            {
+                oid: Observed(
+                    frozenset(),
+                    relation.filenode,
+                    counted.get(oid, Counters()),
+                    self._indexes.get(oid, {}),
+                    self._constraints.get(oid, {}),
+                )
+                for oid, relation in self.relations.items()
+            },
+        )
+
+    def probe(self, *, objects: bool) -> Probe:
+        """Read everything now; ``objects`` asks for indexes and constraints too."""
+        sql = _LOCKED.format(last=self._last, lsn=_LSN, objects=_OBJECTS if objects else "1")
+        wal, relations = self._session.query(sql)[0]
+        return Probe(
+            int(wal or 0),
+            {
+                row[0]: _observed(row, objects=objects)
+                for row in json.loads(relations or "[]")
+                if row[0] in self.relations
+            },
+        )
+
+    def wal(self) -> int:
+        """Return the position of WAL insertion, in bytes."""
+        return int(self._session.value(f"SELECT pg_catalog.pg_wal_lsn_diff({_LSN}, '0/0')"))
+
+    def names(self, oids: Mapping[int, Any] | frozenset[int] | set[int]) -> list[str]:
+        """Return the shown names of ``oids``, sorted."""
+        return sorted(self.relations[oid].shown for oid in oids)
+
+
+def _relation(row: tuple[str | None, ...]) -> Relation:
+    oid, schema, name, kind, filenode, rows, visible, size, table = row
+    return Relation(
+        int(oid or 0),
+        schema or "",
+        name or "",
+        kind or "",
+        int(filenode or 0),
+        int(rows or 0),
+        visible == "t",
+        int(size or 0),
+        int(table) if table is not None else None,
+    )
+
+
+def _observed(row: list[Any], *, objects: bool) -> Observed:
+    return Observed(
+        frozenset(row[1]),
+        row[2],
+        Counters(*row[3:8]),
+        (row[8] or {}) if objects else None,
+        (row[9] or {}) if objects else None,
+    )

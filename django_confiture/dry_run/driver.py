@@ -1,0 +1,197 @@
+"""Drive Django's own ``migrate`` with an executor that records.
+
+The plan rules, the messages and the signals are those of ``migrate`` since it is ``migrate``
+that runs; only its executor is exchanged, and only while a dry run is on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from django.core.management import call_command
+from django.core.management.commands import migrate
+from django.db.migrations.exceptions import IrreversibleError
+from django.db.migrations.executor import MigrationExecutor
+
+from django_confiture.hooks.run import AROUND_DEFERRED, flush_deferred_sql
+
+if TYPE_CHECKING:
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.migrations.migration import Migration
+    from django.db.migrations.operations.base import Operation
+    from django.db.migrations.state import ProjectState
+
+    from django_confiture.dry_run.rehearsal import Direction, OperationRecord, Rehearsal
+
+_RECORDED = "_confiture_recorded"
+
+
+def drive_migrate(
+    rehearsal: Rehearsal,
+    *,
+    using: str,
+    app_label: str | None = None,
+    migration_name: str | None = None,
+    verbosity: int = 1,
+) -> None:
+    """Run Django's ``migrate`` for the given target; raises what it raises."""
+    target = [each for each in (app_label, migration_name) if each is not None]
+    command = migrate.Command(stdout=StringIO(), stderr=StringIO(), no_color=True)
+    with _executor(partial(RehearsalExecutor, rehearsal)):
+        call_command(
+            command,
+            *target,
+            database=using,
+            interactive=False,
+            verbosity=max(0, verbosity - 1),
+            skip_checks=True,
+        )
+
+
+@contextmanager
+def _executor(replacement: Callable[..., MigrationExecutor]) -> Iterator[None]:
+    original = migrate.MigrationExecutor
+    migrate.MigrationExecutor = replacement  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        migrate.MigrationExecutor = original  # type: ignore[misc]
+
+
+class RehearsalExecutor(MigrationExecutor):
+    """Django's executor, with each migration and each operation recorded."""
+
+    def __init__(self, rehearsal: Rehearsal, connection: Any, *args: Any) -> None:
+        super().__init__(connection, *args)
+        self._rehearsal = rehearsal
+
+    def migration_plan(self, *args: Any, **kwargs: Any) -> list[tuple[Migration, bool]]:
+        """Plan as Django does; recording goes in before ``pre_migrate``, so inside the weaving."""
+        plan = super().migration_plan(*args, **kwargs)
+        for migration, _backwards in plan:
+            self.record(migration)
+        return plan
+
+    def migrate(
+        self,
+        targets: Any,
+        plan: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> ProjectState:
+        """Migrate as Django does, once the report knows the plan."""
+        self._rehearsal.planned(plan or [])
+        return super().migrate(targets, plan, *args, **kwargs)
+
+    def apply_migration(
+        self, state: ProjectState, migration: Migration, *args: Any, **kwargs: Any
+    ) -> ProjectState:
+        """Apply one migration, its commit and its record in ``django_migrations`` included."""
+        with self._rehearsal.migration(migration, "forward"):
+            return super().apply_migration(state, migration, *args, **kwargs)
+
+    def unapply_migration(
+        self, state: ProjectState, migration: Migration, *args: Any, **kwargs: Any
+    ) -> ProjectState:
+        """Unapply one migration."""
+        with self._rehearsal.migration(migration, "backward"):
+            return super().unapply_migration(state, migration, *args, **kwargs)
+
+    def record(self, migration: Migration) -> None:
+        """Shadow ``apply`` and ``unapply`` of this instance with recorded ones, once."""
+        if getattr(migration, _RECORDED, False):
+            return
+        setattr(migration, _RECORDED, True)
+        for name, step in (("apply", _apply), ("unapply", _unapply)):
+            original = getattr(migration, name)
+            setattr(migration, name, partial(_recorded, self._rehearsal, migration, original, step))
+
+
+Step = Callable[
+    ["Rehearsal", "Migration", "ProjectState", "BaseDatabaseSchemaEditor", "_Deferred"],
+    "ProjectState",
+]
+
+
+class _Deferred:
+    """Remembers which operation left which deferred SQL."""
+
+    def __init__(self, rehearsal: Rehearsal, editor: BaseDatabaseSchemaEditor) -> None:
+        self._rehearsal = rehearsal
+        self._editor = editor
+        self._origins: dict[int, tuple[Any, OperationRecord]] = {}
+
+    def note(self, record: OperationRecord) -> None:
+        for statement in self._editor.deferred_sql:
+            self._origins.setdefault(id(statement), (statement, record))
+
+    def around(self, statement: Any) -> Any:
+        origin = self._origins.get(id(statement))
+        return self._rehearsal.deferred(origin[1] if origin is not None else None)
+
+
+def _recorded(
+    rehearsal: Rehearsal,
+    migration: Migration,
+    original: Callable[..., ProjectState],
+    step: Step,
+    project_state: ProjectState,
+    schema_editor: BaseDatabaseSchemaEditor,
+    collect_sql: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+) -> ProjectState:
+    if collect_sql:
+        return original(project_state, schema_editor, collect_sql)
+    deferred = _Deferred(rehearsal, schema_editor)
+    setattr(schema_editor, AROUND_DEFERRED, deferred.around)
+    state = step(rehearsal, migration, project_state, schema_editor, deferred)
+    flush_deferred_sql(schema_editor)
+    return state
+
+
+def _apply(
+    rehearsal: Rehearsal,
+    migration: Migration,
+    state: ProjectState,
+    editor: BaseDatabaseSchemaEditor,
+    deferred: _Deferred,
+) -> ProjectState:
+    for index, operation in enumerate(migration.operations):
+        with rehearsal.operation(index, operation) as record:
+            state = _only(migration, operation).apply(state, editor)
+        deferred.note(record)
+    return state
+
+
+def _unapply(
+    rehearsal: Rehearsal,
+    migration: Migration,
+    state: ProjectState,
+    editor: BaseDatabaseSchemaEditor,
+    deferred: _Deferred,
+) -> ProjectState:
+    before = []
+    current = state
+    for index, operation in enumerate(migration.operations):
+        if not operation.reversible:
+            raise IrreversibleError(f"Operation {operation} in {migration} is not reversible")
+        before.append((index, operation, current))
+        current = _only(migration, operation).mutate_state(current, preserve=True)
+    for index, operation, earlier in reversed(before):
+        with rehearsal.operation(index, operation) as record:
+            _only(migration, operation).unapply(earlier, editor)
+        deferred.note(record)
+    return state
+
+
+def _only(migration: Migration, operation: Operation) -> Migration:
+    """Return a copy that holds one operation, so that Django's own rules apply to it."""
+    single = copy.copy(migration)
+    for name in ("apply", "unapply"):
+        single.__dict__.pop(name, None)
+    single.operations = [operation]
+    return single

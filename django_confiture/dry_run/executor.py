@@ -1,0 +1,163 @@
+"""The dry run of one migration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.sql import emit_pre_migrate_signal
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_confiture.dry_run.driver import RehearsalExecutor
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.rehearsal import Rehearsal
+from django_confiture.dry_run.results import DryRunResult, MigrationResult, Report
+from django_confiture.exceptions import DryRunError, DryRunRefused
+
+if TYPE_CHECKING:
+    import psycopg
+    from django.db.migrations.migration import Migration
+    from django.db.migrations.state import ProjectState
+    from django.db.utils import ConnectionProxy
+
+
+class DryRunExecutor:
+    """Rehearses one migration and rolls it back."""
+
+    def run(
+        self,
+        conn: psycopg.Connection[Any] | BaseDatabaseWrapper | ConnectionProxy | str,
+        migration: Migration,
+    ) -> DryRunResult:
+        """Apply ``migration`` in a transaction, measure it, roll it back.
+
+        ``conn`` is one of Django's connections, its alias, or the psycopg connection that it
+        holds. An open transaction is kept: everything happens behind a savepoint in it.
+        Unapplied migrations that it depends on are rehearsed before it, and a warning says so.
+
+        Raises :class:`DryRunError` from the original error where the migration would fail.
+        """
+        with _django_connection(conn) as wrapper:
+            rehearsal = Rehearsal(wrapper)
+            try:
+                with rehearsal.open():
+                    _apply(rehearsal, wrapper, migration)
+            except DryRunRefused:
+                raise
+            except Exception as error:
+                raise DryRunError(migration.name, error) from error
+        report = rehearsal.report()
+        return _result(report, report.migrations[-1])
+
+
+def _apply(rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, migration: Migration) -> None:
+    executor = RehearsalExecutor(rehearsal, wrapper)
+    executor.recorder.ensure_schema()
+    key = (migration.app_label, migration.name)
+    if key in executor.loader.applied_migrations:
+        raise ValueError(
+            f"{migration} is applied already; a dry run rehearses what is still to be applied."
+        )
+    state = _state_before(executor, key)
+    plan = [(migration, False)]
+    executor.record(migration)
+    emit_pre_migrate_signal(0, False, wrapper.alias, apps=state.apps, plan=plan)
+    executor.apply_migration(state, migration)
+
+
+def _state_before(executor: RehearsalExecutor, key: tuple[str, str]) -> ProjectState:
+    """Return the state that ``key`` starts from; what it needs and is missing is applied."""
+    missing = []
+    if key in executor.loader.graph.nodes:
+        missing = [step for step in executor.migration_plan([key]) if step[0].name != key[1]]
+    state: ProjectState = executor._create_project_state(  # noqa: SLF001 - as migrate does
+        with_applied_migrations=True
+    )
+    if missing:
+        emit_pre_migrate_signal(
+            0, False, executor.connection.alias, apps=state.apps, plan=missing
+        )
+        state = executor.migrate([], plan=missing, state=state)
+    return state
+
+
+@contextmanager
+def _django_connection(conn: Any) -> Iterator[BaseDatabaseWrapper]:
+    """Yield Django's connection for ``conn``; a foreign psycopg connection is lent to Django."""
+    if isinstance(conn, str):
+        yield connections[conn]
+        return
+    alias = getattr(conn, "alias", None)
+    if alias is not None:
+        yield connections[alias]
+        return
+    for wrapper in connections.all(initialized_only=True):
+        if wrapper.connection is conn:
+            yield wrapper
+            return
+    with _lent(conn) as wrapper:
+        yield wrapper
+
+
+@contextmanager
+def _lent(conn: psycopg.Connection[Any]) -> Iterator[BaseDatabaseWrapper]:
+    """Put a connection of the caller's own under the alias of its database for a while."""
+    alias = _alias_of(conn)
+    original = connections[alias]
+    lent = connections.create_connection(alias)
+    lent.connection = conn
+    lent.autocommit = True
+    connections[alias] = lent
+    try:
+        yield lent
+    finally:
+        lent.connection = None
+        connections[alias] = original
+
+
+def _alias_of(conn: psycopg.Connection[Any]) -> str:
+    names = {w.alias: w.settings_dict["NAME"] for w in connections.all() if w.vendor == "postgresql"}
+    for alias, name in names.items():
+        if name == conn.info.dbname:
+            return alias
+    raise DryRunRefused(
+        f"The connection is to the database {conn.info.dbname!r}, which no alias in "
+        "settings.DATABASES names; pass one of Django's connections or its alias."
+    )
+
+
+def _result(report: Report, result: MigrationResult) -> DryRunResult:
+    others = [each.label for each in report.migrations[:-1]]
+    warnings = [
+        *([f"Rehearsed first, as it depends on them: {', '.join(others)}."] if others else []),
+        "The estimate is the time measured on this database; no production sizes were given.",
+        "No confidence is stated: no forecast has been compared with a real run yet.",
+        *report.warnings,
+        *result.warnings,
+        *(op.reason for op in result.operations if op.reason),
+    ]
+    return DryRunResult(
+        migration_name=result.name,
+        migration_version=result.version,
+        success=result.outcome == "passed",
+        execution_time_ms=round(result.duration_ms),
+        rows_affected=result.rows_affected,
+        locked_tables=[
+            table.relation
+            for table in result.tables
+            if LockMode[table.strongest_lock] >= LockMode.RowExclusiveLock
+        ],
+        estimated_production_time_ms=round(result.duration_ms),
+        warnings=warnings,
+        stats={
+            "operations": len(result.operations),
+            "statements": sum(len(op.statements) for op in result.operations),
+            "reads_blocked_ms": {t.relation: t.reads_blocked_ms for t in result.tables},
+            "writes_blocked_ms": {t.relation: t.writes_blocked_ms for t in result.tables},
+            "locks": {t.relation: t.strongest_lock for t in result.tables},
+            "sequences_moved": [move.sequence for move in report.sequences_moved],
+            "dead_bytes": report.dead_bytes,
+        },
+    )

@@ -1,0 +1,30 @@
+"""Which locks a statement takes, read from its text and the catalog.
+
+``pg_locks`` shows a new lock only once: in a dry run, an earlier migration of the same transaction
+mostly holds it already. So what the recorder measures is joined with what these rules say.
+
+The rules are measured, on PostgreSQL 15 and 18: ``tests/test_lock_table.py`` runs each statement
+and compares. They are meant to miss nothing from SHARE UPDATE EXCLUSIVE upwards; below, they leave out
+what only the rows can tell (an INSERT's partition, sequences of defaults, tables in rules).
+"""
+
+from postgast import pg_query_pb2 as pb
+
+from django_confiture.dry_run.lock_table._base import Lock, strongest
+from django_confiture.dry_run.lock_table._dispatch import apply
+from django_confiture.dry_run.lock_table._lookup import Lookup, Query
+from django_confiture.dry_run.lock_table._opaque import is_opaque
+
+__all__ = ["Lock", "Lookup", "Query", "is_opaque", "statement_locks"]
+
+
+def statement_locks(node: pb.Node, lookup: Lookup) -> frozenset[Lock]:
+    """Return the strongest lock on each relation that exists before the statement is run.
+
+    `node` is one of ``postgast.parse(sql).stmts[i].stmt``. Call it before the statement: the
+    relations are looked up by name, and a dropped one cannot be found any more. Indexes and system
+    catalogs are left out. CONCURRENTLY counts as what it really takes, whatever a dry run runs in
+    its place. A statement that only sets or shows something takes nothing.
+    """
+    found = strongest(apply(node, lookup))
+    return frozenset(Lock(oid, mode) for oid, mode in found.items())

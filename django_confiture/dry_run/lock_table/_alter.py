@@ -1,0 +1,312 @@
+"""Rules for ALTER TABLE and its like for views, sequences, indexes and types."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Set
+
+from postgast import pg_query_pb2 as pb
+
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.lock_table._base import Lock, find, locks
+from django_confiture.dry_run.lock_table._lookup import Constraint, Lookup, Relation
+
+_SUE = LockMode.ShareUpdateExclusiveLock
+_SRX = LockMode.ShareRowExclusiveLock
+_AX = LockMode.AccessExclusiveLock
+
+_TRIGGER_SWITCHES = frozenset(
+    {
+        pb.AT_EnableTrig,
+        pb.AT_EnableAlwaysTrig,
+        pb.AT_EnableReplicaTrig,
+        pb.AT_DisableTrig,
+        pb.AT_EnableTrigAll,
+        pb.AT_DisableTrigAll,
+        pb.AT_EnableTrigUser,
+        pb.AT_DisableTrigUser,
+    }
+)
+
+#: Subcommands that need less than ACCESS EXCLUSIVE. Those with a rule of their own are in `_mode`.
+_MODES: Mapping[int, LockMode] = {
+    pb.AT_SetStatistics: _SUE,
+    pb.AT_SetOptions: _SUE,
+    pb.AT_ResetOptions: _SUE,
+    pb.AT_ClusterOn: _SUE,
+    pb.AT_DropCluster: _SUE,
+    pb.AT_ValidateConstraint: _SUE,
+    pb.AT_AttachPartition: _SUE,
+    pb.AT_DetachPartitionFinalize: _SUE,
+    **dict.fromkeys(_TRIGGER_SWITCHES, _SRX),
+}
+
+#: Storage parameters of tables that need ACCESS EXCLUSIVE; SHARE UPDATE EXCLUSIVE does for the
+#: others (``src/backend/access/common/reloptions.c``).
+_HEAVY_OPTIONS = frozenset(
+    {"user_catalog_table", "security_barrier", "security_invoker", "check_option"}
+)
+
+#: Subcommands that go to partitions and inheritance children too, unless ONLY is given.
+_RECURSING = frozenset(
+    {
+        pb.AT_AddColumn,
+        pb.AT_ColumnDefault,
+        pb.AT_DropNotNull,
+        pb.AT_SetNotNull,
+        pb.AT_SetExpression,
+        pb.AT_DropExpression,
+        pb.AT_SetStatistics,
+        pb.AT_SetStorage,
+        pb.AT_DropColumn,
+        pb.AT_AlterColumnType,
+    }
+)
+
+#: The same for partitions only.
+_RECURSING_TO_PARTITIONS = _TRIGGER_SWITCHES | {pb.AT_AlterConstraint}
+_IDENTITY = frozenset({pb.AT_AddIdentity, pb.AT_SetIdentity, pb.AT_DropIdentity})
+_VERSION_17 = 170000
+_VERSION_18 = 180000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Target:
+    """The altered table and what the statement as a whole takes on it."""
+
+    relation: Relation
+    mode: LockMode
+    family: frozenset[int]
+    """The table, and what is below it unless ONLY was given."""
+
+    @property
+    def oid(self) -> int:
+        return self.relation.oid
+
+
+def alter_table(statement: pb.AlterTableStmt, lookup: Lookup) -> Iterator[Lock]:
+    """ALTER TABLE, VIEW, MATERIALIZED VIEW, SEQUENCE, INDEX, and TYPE of a composite type.
+
+    The table is locked once, in the strongest mode that one of the subcommands needs, and its
+    children in the same mode if one of the subcommands goes to them.
+    """
+    relation = find(statement.relation, lookup)
+    if relation is None or relation.is_index:
+        return
+    commands = [node.alter_table_cmd for node in statement.cmds]
+    if relation.kind == "c":
+        yield from locks(lookup.typed_tables(relation.oid), _AX)
+        return
+    mode = max((_mode(command) for command in commands), default=_AX)
+    yield Lock(relation.oid, mode)
+    family = lookup.family([relation.oid]) if statement.relation.inh else {relation.oid}
+    target = _Target(relation, mode, frozenset(family))
+    if len(family) > 1 and any(_recurses(command, relation, lookup) for command in commands):
+        yield from locks(family, mode)
+    for command in commands:
+        effect = _EFFECTS.get(command.subtype)
+        if effect is not None:
+            yield from effect(target, command, lookup)
+
+
+def _mode(command: pb.AlterTableCmd) -> LockMode:
+    """Return what one subcommand needs on the altered table itself."""
+    definition = getattr(command, "def")
+    match command.subtype:
+        case pb.AT_AddConstraint if definition.constraint.contype == pb.CONSTR_FOREIGN:
+            return _SRX
+        case pb.AT_DetachPartition if definition.partition_cmd.concurrent:
+            return _SUE
+        case pb.AT_SetRelOptions | pb.AT_ResetRelOptions | pb.AT_ReplaceRelOptions:
+            options = {item.def_elem.defname for item in definition.list.items}
+            return _SUE if options.isdisjoint(_HEAVY_OPTIONS) else _AX
+        case subtype:
+            return _MODES.get(subtype, _AX)
+
+
+def _recurses(command: pb.AlterTableCmd, relation: Relation, lookup: Lookup) -> bool:
+    """Tell whether one subcommand goes to partitions or children for sure.
+
+    DROP, VALIDATE and RENAME CONSTRAINT depend on the constraint: see their own rules.
+    """
+    if command.subtype == pb.AT_AddColumn and command.missing_ok:
+        name = getattr(command, "def").column_def.colname
+        return not lookup.columns([relation.oid], name)
+    if command.subtype in _RECURSING:
+        return True
+    if command.subtype in _RECURSING_TO_PARTITIONS:
+        return relation.is_partitioned
+    if command.subtype in _IDENTITY:
+        return relation.is_partitioned and lookup.server_version >= _VERSION_17
+    if command.subtype == pb.AT_AddConstraint:
+        constraint = getattr(command, "def").constraint
+        heritable = constraint.contype in {pb.CONSTR_CHECK, pb.CONSTR_NOTNULL}
+        return (
+            relation.is_partitioned
+            # 18 locks the children before it looks at what kind of constraint it is.
+            or lookup.server_version >= _VERSION_18
+            or (heritable and not constraint.is_no_inherit)
+        )
+    return False
+
+
+def references(constraint: pb.Constraint, lookup: Lookup) -> Iterator[Lock]:
+    """Yield the locks on the table that a new foreign key refers to, and on its partitions."""
+    relation = find(constraint.pktable, lookup)
+    if relation is not None:
+        oids = lookup.family([relation.oid]) if relation.is_partitioned else {relation.oid}
+        yield from locks(oids, _SRX)
+
+
+def column_references(column: pb.ColumnDef, lookup: Lookup) -> Iterator[Lock]:
+    """Yield the locks of the REFERENCES in a column's definition."""
+    for constraint in (node.constraint for node in column.constraints):
+        if constraint.contype == pb.CONSTR_FOREIGN:
+            yield from references(constraint, lookup)
+
+
+def _add_column(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    column = getattr(command, "def").column_def
+    if not (command.missing_ok and lookup.columns([target.oid], column.colname)):
+        yield from column_references(column, lookup)
+
+
+def _add_constraint(_: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    constraint = getattr(command, "def").constraint
+    if constraint.contype == pb.CONSTR_FOREIGN:
+        yield from references(constraint, lookup)
+
+
+def _drop_column(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    whole, statistics = lookup.dropped(lookup.columns(target.family, command.name))
+    yield from locks(whole, _AX)
+    yield from locks(statistics, _SUE)
+
+
+def _alter_type(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    """A foreign key is dropped and made anew, which takes both of its sides."""
+    for key in lookup.foreign_keys(target.family):
+        if (key.table in target.family and command.name in key.columns) or (
+            key.referenced in target.family and command.name in key.referenced_columns
+        ):
+            yield from locks((key.table, key.referenced), _AX)
+
+
+def _named_constraints(
+    target: _Target, command: pb.AlterTableCmd, lookup: Lookup
+) -> list[Constraint]:
+    """Return the constraint on the table itself and its copies on the children."""
+    found = lookup.constraints(target.family, command.name)
+    own = [constraint for constraint in found if constraint.table == target.oid]
+    return found if any(constraint.inheritable for constraint in own) else own
+
+
+def _drop_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    constraints = _named_constraints(target, command, lookup)
+    if any(constraint.inheritable for constraint in constraints):
+        yield from locks(target.family, target.mode)
+    roots = [("pg_constraint", constraint.oid, 0) for constraint in constraints]
+    yield from locks(lookup.dropped(roots)[0], _AX)
+
+
+def _validate(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    """Only a constraint that is not valid yet goes to children or looks at a referenced table."""
+    for constraint in _named_constraints(target, command, lookup):
+        if constraint.table == target.oid and not constraint.validated:
+            if constraint.kind == "f":
+                yield Lock(constraint.referenced, LockMode.RowShareLock)
+            if constraint.inheritable or target.relation.is_partitioned:
+                yield from locks(target.family, target.mode)
+
+
+def _alter_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    """[NOT] ENFORCED makes or drops the triggers on the referenced table (18)."""
+    change = getattr(command, "def").atalter_constraint
+    if change.alter_enforceability:
+        found = lookup.constraints(target.family, change.conname)
+        yield from locks({item.referenced for item in found if item.kind == "f"}, _AX)
+    if change.alter_inheritability:
+        yield from locks(target.family, target.mode)
+
+
+def _with_sequences(target: _Target, _: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    yield from locks(lookup.owned_sequences([target.oid]), _AX)
+
+
+def _set_identity(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    yield from locks(lookup.owned_sequences([target.oid], command.name), _SRX)
+
+
+def _drop_identity(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    yield from locks(lookup.owned_sequences([target.oid], command.name), _AX)
+
+
+def _add_inherit(_: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    parent = find(getattr(command, "def").range_var, lookup)
+    if parent is not None:
+        yield Lock(parent.oid, _SUE)
+
+
+def _drop_inherit(_: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    parent = find(getattr(command, "def").range_var, lookup)
+    if parent is not None:
+        yield Lock(parent.oid, LockMode.AccessShareLock)
+
+
+def partition_neighbours(parent: int, lookup: Lookup) -> Iterator[Lock]:
+    """Yield what adding a partition locks besides the two: the default partition, and the other
+    side of the parent's foreign keys, which become the partition's too.
+    """
+    yield from locks(lookup.family(lookup.default_partitions([parent])), _AX)
+    referring, referenced = _other_sides({parent}, lookup)
+    yield from locks(referring | referenced, _SRX)
+
+
+def _other_sides(tables: Set[int], lookup: Lookup) -> tuple[set[int], set[int]]:
+    """Return the tables that refer to the given ones, without partitions, and those referred to."""
+    keys = lookup.foreign_keys(tables)
+    referring = {key.table for key in keys if key.referenced in tables} - tables
+    referenced = {key.referenced for key in keys if key.table in tables} - tables
+    return referring - lookup.descendants(referring), referenced
+
+
+def _attach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    partition = find(getattr(command, "def").partition_cmd.name, lookup)
+    if partition is not None:
+        yield from locks(lookup.family([partition.oid]), _AX)
+        yield from partition_neighbours(target.oid, lookup)
+
+
+def _detach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    """Foreign keys of the partition are made anew; those to it are dropped."""
+    partition = find(getattr(command, "def").partition_cmd.name, lookup)
+    if partition is None:
+        return
+    family = lookup.family([partition.oid])
+    yield from locks(family, _AX)
+    yield from locks(lookup.default_partitions([target.oid]), _AX)
+    referring, referenced = _other_sides(family, lookup)
+    yield from locks(referring, _AX)
+    yield from locks(referenced, _SRX)
+
+
+_Effect = Callable[[_Target, pb.AlterTableCmd, Lookup], Iterator[Lock]]
+
+#: What a subcommand locks besides the table itself.
+_EFFECTS: Mapping[int, _Effect] = {
+    pb.AT_AddColumn: _add_column,
+    pb.AT_AddConstraint: _add_constraint,
+    pb.AT_DropColumn: _drop_column,
+    pb.AT_DropConstraint: _drop_constraint,
+    pb.AT_AlterColumnType: _alter_type,
+    pb.AT_ValidateConstraint: _validate,
+    pb.AT_AlterConstraint: _alter_constraint,
+    pb.AT_ChangeOwner: _with_sequences,
+    pb.AT_SetLogged: _with_sequences,
+    pb.AT_SetUnLogged: _with_sequences,
+    pb.AT_SetIdentity: _set_identity,
+    pb.AT_DropIdentity: _drop_identity,
+    pb.AT_AddInherit: _add_inherit,
+    pb.AT_DropInherit: _drop_inherit,
+    pb.AT_AttachPartition: _attach,
+    pb.AT_DetachPartition: _detach,
+    pb.AT_DetachPartitionFinalize: _detach,
+}

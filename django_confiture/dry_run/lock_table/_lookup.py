@@ -1,0 +1,273 @@
+"""What the lock rules must know of the catalog before the statement is run."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeAlias
+
+from django_confiture.dry_run.lock_table import _catalog_sql
+
+#: Runs SQL with ``$1``-style parameters on the connection that migrates, and gives the rows as
+#: text (as ``PQexecParams`` does). It must not be recorded as a statement of the migration.
+Query: TypeAlias = Callable[[str, Sequence[str | int | None]], list[tuple[str | None, ...]]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Relation:
+    """A relation that a statement names."""
+
+    oid: int
+    kind: str
+    """``pg_class.relkind``."""
+    table: int
+    """OID of the table if it is an index, else `oid`."""
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it is an index, of a partitioned table or not."""
+        return self.kind in "iI"
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether it is a partitioned table."""
+        return self.kind == "p"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Read:
+    """A relation that is locked because another one is read."""
+
+    oid: int
+    kind: str
+    """``pg_class.relkind``."""
+    is_child: bool
+    """Whether it is a partition or inheritance child."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A row of ``pg_constraint``; one between partitioned tables has a row for each partition."""
+
+    table: int
+    referenced: int
+    deferred: bool
+    on_update: str
+    on_delete: str
+    columns: frozenset[str]
+    referenced_columns: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Constraint:
+    """A constraint of a table."""
+
+    oid: int
+    table: int
+    kind: str
+    """``pg_constraint.contype``: ``f`` foreign key, ``c`` check, ``n`` not null and so on."""
+    referenced: int
+    validated: bool
+    inheritable: bool
+
+
+#: Something to drop: its catalog, its OID, and the number of a column or 0.
+Root: TypeAlias = tuple[str, int, int]
+
+
+def quoted(*parts: str) -> str:
+    """Return the name as SQL text for ``to_regclass``, without its empty parts.
+
+    The parser has already folded the case, so every part is quoted.
+    """
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts if part)
+
+
+class Lookup:
+    """The catalog as the statement will see it; nothing is kept between two calls but the version.
+
+    Every method is one query. Names are resolved by the server, with its own search path, temporary
+    schemas included.
+    """
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._server_version: int | None = None
+
+    @property
+    def server_version(self) -> int:
+        """The server's version as PostgreSQL counts, such as 180006."""
+        if self._server_version is None:
+            (version,) = self._oids(_catalog_sql.SERVER_VERSION)
+            self._server_version = version
+        return self._server_version
+
+    def relations(self, names: Iterable[str]) -> dict[str, Relation]:
+        """Resolve quoted names; those that are not there, or system catalogs, are left out."""
+        wanted = sorted(set(names))
+        if not wanted:
+            return {}
+        rows = self._query(_catalog_sql.RELATIONS, [json.dumps(wanted)])
+        return {
+            str(name): Relation(_int(oid), str(kind), _int(table))
+            for name, oid, kind, table in rows
+        }
+
+    def relation(self, name: str) -> Relation | None:
+        """Resolve one quoted name."""
+        return self.relations([name]).get(name)
+
+    def descendants(self, oids: Collection[int]) -> set[int]:
+        """Return partitions and inheritance children of all levels."""
+        return set(self._oids(_catalog_sql.DESCENDANTS, _array(oids))) if oids else set()
+
+    def family(self, oids: Collection[int]) -> set[int]:
+        """Return the tables together with their descendants."""
+        return {*oids, *self.descendants(oids)}
+
+    def lockable(self, oids: Collection[int]) -> list[int]:
+        """Return those that are no indexes or composite types."""
+        return self._oids(_catalog_sql.LOCKABLE, _array(oids))
+
+    def default_partitions(self, oids: Collection[int]) -> list[int]:
+        """Return the default partitions of partitioned tables."""
+        return self._oids(_catalog_sql.DEFAULT_PARTITIONS, _array(oids))
+
+    def reads(self, oids: Collection[int], *, refresh: bool = False) -> dict[int, list[Read]]:
+        """Return for each relation what reading it locks besides itself.
+
+        `refresh`: for a materialized view, what computing it anew reads.
+        """
+        found: dict[int, list[Read]] = {oid: [] for oid in oids}
+        if oids:
+            for root, oid, kind, child in self._query(
+                _catalog_sql.READS, [_array(oids), int(refresh)]
+            ):
+                if root != oid:
+                    found[_int(root)].append(Read(_int(oid), str(kind), child == "t"))
+        return found
+
+    def foreign_keys(self, oids: Collection[int]) -> list[ForeignKey]:
+        """Return all foreign keys from or to one of the tables."""
+        if not oids:
+            return []
+        return [
+            ForeignKey(
+                table=_int(table),
+                referenced=_int(referenced),
+                deferred=deferred == "t",
+                on_update=str(on_update),
+                on_delete=str(on_delete),
+                columns=frozenset(json.loads(columns or "[]")),
+                referenced_columns=frozenset(json.loads(referenced_columns or "[]")),
+            )
+            for table, referenced, deferred, on_update, on_delete, columns, referenced_columns in (
+                self._query(_catalog_sql.FOREIGN_KEYS, [_array(oids)])
+            )
+        ]
+
+    def constraints(self, oids: Collection[int], name: str) -> list[Constraint]:
+        """Return the constraints of that name on the tables."""
+        rows = self._query(_catalog_sql.CONSTRAINTS, [_array(oids), name])
+        return [
+            Constraint(
+                oid=_int(oid),
+                table=_int(table),
+                kind=str(kind),
+                referenced=_int(referenced),
+                validated=validated == "t",
+                inheritable=no_inherit == "f",
+            )
+            for oid, table, kind, referenced, validated, no_inherit in rows
+        ]
+
+    def owned_sequences(self, oids: Collection[int], column: str | None = None) -> list[int]:
+        """Return the sequences of serial and identity columns, or of the one column."""
+        return self._oids(_catalog_sql.OWNED_SEQUENCES, _array(oids), column)
+
+    def columns(self, oids: Collection[int], name: str) -> list[Root]:
+        """Return the column of that name of each table that has it."""
+        rows = self._query(_catalog_sql.COLUMNS, [_array(oids), name])
+        return [("pg_class", _int(table), _int(number)) for table, number in rows]
+
+    def on_table(self, catalog: str, table: int, name: str) -> list[Root]:
+        """Return the trigger, rule or policy of that name (`catalog` says which) on the table."""
+        oids = self._oids(_catalog_sql.ON_TABLE[catalog], _array([table]), name)
+        return [(catalog, oid, 0) for oid in oids]
+
+    def named(self, catalog: str, names: Iterable[str]) -> list[Root]:
+        """Return types (quoted names), schemas or extensions (plain names)."""
+        oids = self._oids(_catalog_sql.NAMED[catalog], json.dumps(list(names)))
+        return [(catalog, oid, 0) for oid in oids]
+
+    def routines(self, schema: str | None, name: str, args: Sequence[str] | None) -> list[Root]:
+        """Return functions and procedures; `args` are quoted type names, None for any."""
+        wanted = None if args is None else json.dumps(list(args))
+        return [
+            ("pg_proc", oid, 0) for oid in self._oids(_catalog_sql.ROUTINES, schema, name, wanted)
+        ]
+
+    def statistics(self, schema: str | None, name: str) -> list[Root]:
+        """Return the extended statistics object of that name."""
+        return [
+            ("pg_statistic_ext", oid, 0)
+            for oid in self._oids(_catalog_sql.STATISTICS, schema, name)
+        ]
+
+    def owned_by(self, roles: Iterable[str | None]) -> list[Root]:
+        """Return what the roles own in this database; None stands for the current user."""
+        rows = self._query(_catalog_sql.OWNED, [json.dumps(list(roles))])
+        return [(str(catalog), _int(oid), 0) for catalog, oid in rows]
+
+    def dropped(self, roots: Iterable[Root]) -> tuple[set[int], set[int]]:
+        """Return the relations that dropping `roots` locks, dependents included.
+
+        First those that are locked whole, second those that only lose extended statistics. What
+        ``RESTRICT`` would refuse is included: that statement fails.
+        """
+        wanted = list(roots)
+        rows = self._query(_catalog_sql.DROPPED, [json.dumps(wanted)]) if wanted else []
+        return (
+            {_int(oid) for oid, statistics in rows if statistics == "0"},
+            {_int(oid) for oid, statistics in rows if statistics == "1"},
+        )
+
+    def tables_of_domain(self, name: str) -> list[int]:
+        """Return the tables with a column of the domain, or of a domain over it."""
+        return [
+            table
+            for _, domain, _ in self.named("pg_type", [name])
+            for table in self._oids(_catalog_sql.TABLES_OF_DOMAIN, domain)
+        ]
+
+    def typed_tables(self, composite_type: int) -> list[int]:
+        """Return the tables made ``OF`` the type, by the OID of the type's relation."""
+        return self._oids(_catalog_sql.TYPED_TABLES, composite_type)
+
+    def published(self, publication: str) -> list[int]:
+        """Return the tables that a publication names."""
+        return self._oids(_catalog_sql.PUBLISHED, publication)
+
+    def maintained(self, which: str) -> list[int]:
+        """Return the tables of a ``VACUUM`` and the like that names none.
+
+        `which`: ``all``, ``clustered``, or ``schema`` and a space and its name.
+        """
+        return self._oids(_catalog_sql.ALL_TABLES, which)
+
+    def has_user_function(self, names: Iterable[str]) -> bool:
+        """Tell whether one of the names is a function that a user wrote in SQL or PL/pgSQL."""
+        wanted = sorted(set(names))
+        return bool(wanted and self._query(_catalog_sql.USER_FUNCTIONS, [json.dumps(wanted)]))
+
+    def _oids(self, sql: str, *params: str | int | None) -> list[int]:
+        return [_int(row[0]) for row in self._query(sql, params)]
+
+
+def _int(value: str | None) -> int:
+    assert value is not None, "a column that is never NULL"
+    return int(value)
+
+
+def _array(oids: Iterable[int]) -> str:
+    """Return the array literal for ``$1::oid[]``."""
+    return "{" + ",".join(map(str, sorted(set(oids)))) + "}"

@@ -1,0 +1,89 @@
+"""Rules for maintenance: VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH, and LOCK TABLE."""
+
+from collections.abc import Iterator
+
+from postgast import pg_query_pb2 as pb
+
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.lock_table._base import Lock, find, locks, name_of, option_is_on
+from django_confiture.dry_run.lock_table._lookup import Lookup
+
+_SUE = LockMode.ShareUpdateExclusiveLock
+_AX = LockMode.AccessExclusiveLock
+_VERSION_18 = 180000
+
+
+def vacuum(statement: pb.VacuumStmt, lookup: Lookup) -> Iterator[Lock]:
+    """VACUUM [FULL], ANALYZE; without a table's name, all tables."""
+    mode = _AX if option_is_on(statement.options, "full") else _SUE
+    if not statement.rels:
+        yield from locks(lookup.maintained("all"), mode)
+        return
+    variables = [node.vacuum_relation.relation for node in statement.rels]
+    relations = lookup.relations(map(name_of, variables))
+    for variable in variables:
+        relation = relations.get(name_of(variable))
+        if relation is None:
+            continue
+        yield Lock(relation.oid, mode)
+        if variable.inh or lookup.server_version < _VERSION_18:
+            # ONLY is new in 18, and so is going to inheritance children, which an ANALYZE of the
+            # parent used to read alone.
+            whole = relation.is_partitioned or lookup.server_version >= _VERSION_18
+            below = lookup.descendants([relation.oid])
+            yield from locks(below, mode if whole else LockMode.AccessShareLock)
+
+
+def cluster(statement: pb.ClusterStmt, lookup: Lookup) -> Iterator[Lock]:
+    """CLUSTER; without a table's name, all tables that have been clustered before."""
+    if not statement.HasField("relation"):
+        yield from locks(lookup.maintained("clustered"), _AX)
+        return
+    relation = find(statement.relation, lookup)
+    if relation is not None:
+        yield from locks(
+            lookup.family([relation.oid]) if relation.is_partitioned else [relation.oid], _AX
+        )
+
+
+def reindex(statement: pb.ReindexStmt, lookup: Lookup) -> Iterator[Lock]:
+    """REINDEX [CONCURRENTLY] of an index, table, schema or database."""
+    concurrently = option_is_on(statement.params, "concurrently")
+    mode = _SUE if concurrently else LockMode.ShareLock
+    match statement.kind:
+        case pb.REINDEX_OBJECT_INDEX | pb.REINDEX_OBJECT_TABLE:
+            relation = find(statement.relation, lookup)
+            if relation is not None:
+                recurses = relation.kind in "pI"
+                table = relation.table
+                yield from locks(lookup.family([table]) if recurses else [table], mode)
+        case pb.REINDEX_OBJECT_SCHEMA:
+            yield from locks(lookup.maintained(f"schema {statement.name}"), mode)
+        case pb.REINDEX_OBJECT_DATABASE:
+            yield from locks(lookup.maintained("all"), mode)
+
+
+def refresh(statement: pb.RefreshMatViewStmt, lookup: Lookup) -> Iterator[Lock]:
+    """REFRESH MATERIALIZED VIEW [CONCURRENTLY]."""
+    view = find(statement.relation, lookup)
+    if view is None:
+        return
+    yield Lock(view.oid, LockMode.ExclusiveLock if statement.concurrent else _AX)
+    if not statement.skip_data:
+        below = lookup.reads([view.oid], refresh=True)[view.oid]
+        yield from locks((read.oid for read in below), LockMode.AccessShareLock)
+
+
+def lock(statement: pb.LockStmt, lookup: Lookup) -> Iterator[Lock]:
+    """LOCK TABLE: children, and what a view reads other than materialized views, get the same mode."""
+    mode = LockMode(statement.mode)
+    variables = [node.range_var for node in statement.relations]
+    relations = lookup.relations(map(name_of, variables))
+    reads = lookup.reads({relation.oid for relation in relations.values()})
+    for variable in variables:
+        relation = relations.get(name_of(variable))
+        if relation is not None:
+            yield Lock(relation.oid, mode)
+            if variable.inh or relation.kind == "v":
+                below = (read.oid for read in reads[relation.oid] if read.kind != "m")
+                yield from locks(below, mode)

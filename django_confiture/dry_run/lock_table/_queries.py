@@ -1,0 +1,170 @@
+"""Rules for statements that read and write rows: SELECT, INSERT, UPDATE, DELETE, MERGE, COPY."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+
+from postgast import pg_query_pb2 as pb
+from postgast import unwrap_node
+
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.lock_table._base import Lock, Statement, locks, name_of
+from django_confiture.dry_run.lock_table._lookup import Lookup, Read, Relation
+from django_confiture.dry_run.lock_table._rows import Write, foreign_key_locks, writes_of
+
+_WRITERS = (pb.InsertStmt, pb.UpdateStmt, pb.DeleteStmt, pb.MergeStmt)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Use:
+    """A relation that a query names, and the mode that it takes there."""
+
+    name: str
+    mode: LockMode
+    children: bool
+    """Whether partitions and inheritance children are locked too."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Scope:
+    """What is in force at a place of the tree."""
+
+    ctes: frozenset[str] = frozenset()
+    locked: frozenset[str] = frozenset()
+    """Aliases in ``FOR UPDATE OF`` and its like."""
+    all_locked: bool = False
+
+    def inner(self) -> "_Scope":
+        """Return the scope of an expression or subquery, which row locks do not reach."""
+        return _Scope(self.ctes)
+
+    def locks_rows_of(self, alias: str) -> bool:
+        return self.all_locked or alias in self.locked
+
+
+class Collector:
+    """Collect the uses and the writes of one statement."""
+
+    def __init__(self) -> None:
+        self.uses: list[Use] = []
+        self.writes: list[tuple[str, Write]] = []
+
+    def collect(self, message: Statement, scope: _Scope = _Scope()) -> "Collector":
+        """Visit the message and all below it."""
+        message = unwrap_node(message)
+        if isinstance(message, pb.RangeVar):
+            self._range_var(message, scope)
+            return self
+        if isinstance(message, pb.IntoClause):  # a table that is yet to be made
+            return self
+        if isinstance(message, pb.RangeSubselect):
+            locked = scope.locks_rows_of(message.alias.aliasname)
+            scope = dataclasses.replace(scope, locked=frozenset(), all_locked=locked)
+        scope = self._with_ctes(message, scope)
+        if isinstance(message, pb.SelectStmt):
+            self._select(message, scope)
+        else:
+            writer = isinstance(message, _WRITERS)
+            if writer:
+                self._target(message)
+            self._children(message, scope, {"with_clause", "relation" if writer else ""})
+        return self
+
+    def _range_var(self, node: pb.RangeVar, scope: _Scope) -> None:
+        if node.schemaname or node.relname not in scope.ctes:
+            locked = scope.locks_rows_of(node.alias.aliasname or node.relname)
+            mode = LockMode.RowShareLock if locked else LockMode.AccessShareLock
+            self.uses.append(Use(name_of(node), mode, node.inh))
+
+    def _with_ctes(self, message: Statement, scope: _Scope) -> _Scope:
+        """Visit the statement's ``WITH`` list and return the scope with its names.
+
+        Without ``RECURSIVE`` a name is known only after its own query: ``WITH t AS (SELECT * FROM
+        t)`` reads the table `t`.
+        """
+        if "with_clause" not in message.DESCRIPTOR.fields_by_name:
+            return scope
+        clause: pb.WithClause = message.with_clause
+        entries = [node.common_table_expr for node in clause.ctes]
+        ctes = scope.ctes
+        if clause.recursive:
+            ctes |= {entry.ctename for entry in entries}
+        for entry in entries:
+            self.collect(entry.ctequery, _Scope(ctes))
+            ctes |= {entry.ctename}
+        return dataclasses.replace(scope, ctes=ctes)
+
+    def _select(self, node: pb.SelectStmt, scope: _Scope) -> None:
+        clauses = [item.locking_clause for item in node.locking_clause]
+        in_from = dataclasses.replace(
+            scope,
+            locked=frozenset(
+                rel.range_var.relname for clause in clauses for rel in clause.locked_rels
+            ),
+            all_locked=scope.all_locked or any(not clause.locked_rels for clause in clauses),
+        )
+        for item in node.from_clause:
+            self.collect(item, in_from)
+        self._children(
+            node, scope.inner(), {"with_clause", "from_clause", "locking_clause", "larg", "rarg"}
+        )
+        for side in ("larg", "rarg"):
+            if node.HasField(side):
+                self.collect(getattr(node, side), scope)
+
+    def _target(self, node: Statement) -> None:
+        """Note the relation that an INSERT, UPDATE, DELETE or MERGE writes to."""
+        relation: pb.RangeVar = node.relation
+        # Which partition an INSERT goes to is known to its rows alone.
+        children = relation.inh and not isinstance(node, pb.InsertStmt)
+        self.uses.append(Use(name_of(relation), LockMode.RowExclusiveLock, children))
+        self.writes.extend((name_of(relation), write) for write in writes_of(node))
+
+    def _children(self, message: Statement, scope: _Scope, skip: set[str]) -> None:
+        for field, value in message.ListFields():
+            if field.message_type is None or field.name in skip:
+                continue
+            # A repeated field is a container; a message has no iterator.
+            for child in value if isinstance(value, Iterable) else [value]:
+                self.collect(child, scope)
+
+
+def query(statement: Statement, lookup: Lookup) -> Iterator[Lock]:
+    """SELECT, INSERT, UPDATE, DELETE, MERGE: the named relations, what is below, foreign keys."""
+    found = Collector().collect(statement)
+    relations = lookup.relations(use.name for use in found.uses)
+    yield from _uses(found.uses, relations, lookup)
+    for name, write in found.writes:
+        if name in relations:
+            yield from foreign_key_locks(relations[name].oid, write, lookup)
+
+
+def planned(statement: Statement, lookup: Lookup) -> Iterator[Lock]:
+    """Yield what planning the query locks, without what its rows cause."""
+    uses = Collector().collect(statement).uses
+    yield from _uses(uses, lookup.relations(use.name for use in uses), lookup)
+
+
+def named(message: Statement, lookup: Lookup) -> Iterator[Lock]:
+    """Yield what parsing the query locks: the named relations alone, as for a view's definition."""
+    uses = Collector().collect(message).uses
+    relations = lookup.relations(use.name for use in uses)
+    yield from (Lock(relations[use.name].oid, use.mode) for use in uses if use.name in relations)
+
+
+def _uses(uses: Iterable[Use], relations: Mapping[str, Relation], lookup: Lookup) -> Iterator[Lock]:
+    reads = lookup.reads({relation.oid for relation in relations.values()})
+    for use in uses:
+        relation = relations.get(use.name)
+        if relation is not None:
+            yield Lock(relation.oid, use.mode)
+            if use.children or relation.kind == "v":
+                below = reads[relation.oid]
+                yield from locks((read.oid for read in below), _mode_below(use, relation, below))
+
+
+def _mode_below(use: Use, relation: Relation, below: Iterable[Read]) -> LockMode:
+    """Return the mode below a relation; a view over several tables can only be read."""
+    if relation.kind == "v" and use.mode is LockMode.RowExclusiveLock:
+        several = sum(not read.is_child for read in below) > 1
+        return LockMode.AccessShareLock if several else use.mode
+    return use.mode

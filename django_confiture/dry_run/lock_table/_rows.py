@@ -1,0 +1,95 @@
+"""What writing rows locks through foreign keys."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from postgast import pg_query_pb2 as pb
+
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.lock_table._base import Lock, Statement
+from django_confiture.dry_run.lock_table._lookup import ForeignKey, Lookup
+
+#: ``confdeltype`` and ``confupdtype``: CASCADE, SET NULL, SET DEFAULT.
+_WRITING_ACTIONS = "cnd"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Write:
+    """What is done to the rows of a table."""
+
+    kind: str
+    """``insert``, ``update`` or ``delete``."""
+    columns: frozenset[str] | None = None
+    """The columns that are written; None for all."""
+
+    def touches(self, columns: frozenset[str]) -> bool:
+        """Tell whether one of the columns is written."""
+        return self.columns is None or not self.columns.isdisjoint(columns)
+
+
+def writes_of(node: Statement) -> Iterator[Write]:
+    """Yield what an INSERT, UPDATE, DELETE or MERGE does to its target."""
+    if isinstance(node, pb.InsertStmt):
+        yield Write("insert", _columns(node.cols) if node.cols else None)
+    elif isinstance(node, pb.UpdateStmt):
+        yield Write("update", _columns(node.target_list))
+    elif isinstance(node, pb.DeleteStmt):
+        yield Write("delete")
+    else:
+        kinds = {pb.CMD_INSERT: "insert", pb.CMD_UPDATE: "update", pb.CMD_DELETE: "delete"}
+        for clause in (item.merge_when_clause for item in node.merge_when_clauses):
+            if clause.command_type in kinds:
+                yield Write(kinds[clause.command_type], _columns(clause.target_list) or None)
+
+
+def _columns(targets: Iterable[pb.Node]) -> frozenset[str]:
+    return frozenset(target.res_target.name for target in targets)
+
+
+def foreign_key_locks(table: int, write: Write, lookup: Lookup) -> Iterator[Lock]:
+    """Yield what the checks and actions of immediate foreign keys lock, if rows are written.
+
+    Deferred checks lock at COMMIT or SET CONSTRAINTS, no more than ROW SHARE. One query for the
+    table and one for each that a CASCADE reaches.
+    """
+    waiting = [(table, write)]
+    done: set[tuple[int, Write]] = set()
+    while waiting:
+        step = waiting.pop()
+        if step in done:
+            continue
+        done.add(step)
+        for key in lookup.foreign_keys([step[0]]):
+            yield from _checks(key, *step)
+            effect = _effect(key, *step)
+            if effect is not None:
+                yield Lock(key.table, LockMode.RowExclusiveLock)
+                waiting.append((key.table, effect))
+
+
+def _checks(key: ForeignKey, table: int, write: Write) -> Iterator[Lock]:
+    """Yield ROW SHARE on the other side of a key that is checked at once."""
+    if key.deferred:
+        return
+    if key.table == table and write.kind != "delete" and write.touches(key.columns):
+        yield Lock(key.referenced, LockMode.RowShareLock)
+    if key.referenced == table and _action(key, write) in {"a", "r"}:
+        yield Lock(key.table, LockMode.RowShareLock)
+
+
+def _action(key: ForeignKey, write: Write) -> str | None:
+    """Return the action on the referencing table when a row that it refers to changes."""
+    if write.kind == "delete":
+        return key.on_delete
+    touched = write.kind == "update" and write.touches(key.referenced_columns)
+    return key.on_update if touched else None
+
+
+def _effect(key: ForeignKey, table: int, write: Write) -> Write | None:
+    """Return what the key's action does to the referencing table."""
+    action = _action(key, write) if key.referenced == table else None
+    if action is None or action not in _WRITING_ACTIONS:
+        return None
+    if write.kind == "delete" and action == "c":
+        return Write("delete")
+    return Write("update", key.columns)

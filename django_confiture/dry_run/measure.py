@@ -1,0 +1,162 @@
+"""What one statement did: the difference between two probes, and the statement's own text.
+
+The text is needed where the probes are blind: a lock that an earlier migration of the same
+transaction holds already is granted without a trace. So the locks are the measured ones joined
+with those that the statement takes by PostgreSQL's rules; where the two disagree, the measured
+ones win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django_confiture.dry_run.catalog import Catalog, Counters, Observed, Probe
+from django_confiture.dry_run.results import Scan, TableLock, Write
+from django_confiture.dry_run.statements import Kind, Statement
+
+_HEAPS = {"r", "m", "p", "t"}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What one statement, or the rest of an operation, did to relations of the snapshot."""
+
+    locks: tuple[tuple[int, str, bool], ...] = ()
+    """(OID, mode, inherited)."""
+    rewrites: tuple[int, ...] = ()
+    scans: tuple[tuple[int, int | None], ...] = ()
+    writes: tuple[tuple[int, Counters], ...] = ()
+    indexes_built: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    wal_bytes: int | None = None
+
+    def table_locks(self, catalog: Catalog) -> tuple[TableLock, ...]:
+        """Return the locks with names instead of OIDs."""
+        return tuple(
+            TableLock(catalog.relations[oid].shown, mode, inherited)
+            for oid, mode, inherited in self.locks
+        )
+
+    def named_scans(self, catalog: Catalog) -> tuple[Scan, ...]:
+        """Return the scans with names instead of OIDs."""
+        return tuple(Scan(catalog.relations[oid].shown, rows) for oid, rows in self.scans)
+
+    def named_writes(self, catalog: Catalog) -> tuple[Write, ...]:
+        """Return the writes with names instead of OIDs."""
+        return tuple(
+            Write(catalog.relations[oid].shown, c.inserted, c.updated, c.deleted)
+            for oid, c in self.writes
+        )
+
+
+def merge(before: Probe, after: Probe) -> Probe:
+    """Return ``after`` completed with what was known of relations that it did not look at."""
+    known = dict(before.relations)
+    for oid, seen in after.relations.items():
+        old = known.get(oid)
+        if old is not None and seen.indexes is None:
+            seen = Observed(  # noqa: PLW2901
+                seen.modes, seen.filenode, seen.counters, old.indexes, old.constraints
+            )
+        known[oid] = seen
+    for oid in known.keys() - after.relations.keys():
+        old = known[oid]
+        if old.modes:
+            known[oid] = Observed(
+                frozenset(), old.filenode, old.counters, old.indexes, old.constraints
+            )
+    return Probe(after.wal, known)
+
+
+def effects(
+    catalog: Catalog,
+    before: Probe,
+    after: Probe,
+    statement: Statement | None = None,
+    predicted: Iterable[tuple[int, str]] = (),
+) -> Effects:
+    """Return what happened between two merged probes."""
+    touched = [oid for oid, seen in after.relations.items() if seen != before.relations.get(oid)]
+    pairs = {oid: (before.relations[oid], after.relations[oid]) for oid in touched}
+    built = {oid: _built(old, new) for oid, (old, new) in pairs.items()}
+    return Effects(
+        locks=tuple(_locks(pairs, before, predicted, catalog)),
+        rewrites=tuple(
+            oid for oid, (old, new) in pairs.items() if _rewritten(catalog, oid, old, new, statement)
+        ),
+        scans=tuple(
+            (oid, _scanned(catalog, oid, old, new, bool(built[oid])))
+            for oid, (old, new) in pairs.items()
+            if catalog.relations[oid].kind in _HEAPS and new.counters.scans > old.counters.scans
+        ),
+        writes=tuple(
+            (oid, wrote)
+            for oid, (old, new) in pairs.items()
+            if (wrote := new.counters.since(old.counters)).inserted + wrote.updated + wrote.deleted
+        ),
+        indexes_built=tuple(sorted(name for names in built.values() for name in names)),
+        constraints=tuple(
+            sorted(name for old, new in pairs.values() for name in _validated(old, new))
+        ),
+        wal_bytes=after.wal - before.wal,
+    )
+
+
+def _locks(
+    pairs: Mapping[int, tuple[Observed, Observed]],
+    before: Probe,
+    predicted: Iterable[tuple[int, str]],
+    catalog: Catalog,
+) -> Iterable[tuple[int, str, bool]]:
+    granted = {
+        (oid, mode) for oid, (old, new) in pairs.items() for mode in new.modes - old.modes
+    }
+    yield from ((oid, mode, False) for oid, mode in sorted(granted))
+    for oid, mode in sorted(set(predicted) - granted):
+        held = before.relations[oid].modes if oid in catalog.relations else frozenset()
+        if mode in held:
+            yield oid, mode, True
+
+
+def _rewritten(
+    catalog: Catalog, oid: int, old: Observed, new: Observed, statement: Statement | None
+) -> bool:
+    if catalog.relations[oid].kind not in _HEAPS or new.filenode in (None, old.filenode):
+        return False
+    if statement is None or statement.kind is Kind.OPAQUE:
+        return new.counters.returned > old.counters.returned  # TRUNCATE reads nothing
+    return statement.what != "truncate_stmt"
+
+
+def _built(old: Observed, new: Observed) -> set[str]:
+    """Return the indexes that got a new file: created, rebuilt, or emptied with their table."""
+    if new.indexes is None or new.filenode is None:
+        return set()
+    before = set((old.indexes or {}).values())
+    return {name for name, node in new.indexes.items() if node and node not in before}
+
+
+def _validated(old: Observed, new: Observed) -> Iterable[str]:
+    """Yield the constraints that are valid now and were not, or were not there."""
+    before = old.constraints or {}
+    for name, valid in (new.constraints or {}).items():
+        if valid and not before.get(name):
+            yield name
+
+
+def _scanned(
+    catalog: Catalog, oid: int, old: Observed, new: Observed, builds_index: bool  # noqa: FBT001
+) -> int | None:
+    """Return the rows read by full scans.
+
+    Parallel workers of an index build report theirs to nobody; the build reads the whole table,
+    so the last ANALYZE says how many there are, and without one the figure is unknown.
+    """
+    rows = new.counters.returned - old.counters.returned
+    if not builds_index:
+        return rows
+    known = catalog.relations[oid].rows
+    if known < 0:
+        return None
+    return max(rows, known * (new.counters.scans - old.counters.scans))

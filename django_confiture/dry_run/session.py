@@ -1,0 +1,60 @@
+"""SQL of our own on the connection that is being recorded, past the recorder.
+
+``PGconn`` is below psycopg's cursors, so what runs here is neither recorded nor counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from psycopg import errors, pq
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg
+
+Row = tuple[str | None, ...]
+
+_FINE = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY}
+
+
+class Session:
+    """Runs statements out of band; rows come back as text, as the server sends them."""
+
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        self.raw = raw
+        self._pgconn = raw.pgconn
+
+    def query(self, sql: str, params: Sequence[str | int | None] = ()) -> list[Row]:
+        """Run one statement with ``$1`` parameters; raises the driver's error."""
+        values = [None if value is None else str(value).encode() for value in params]
+        result = (
+            self._pgconn.exec_params(sql.encode(), values)
+            if values
+            else self._pgconn.exec_(sql.encode())
+        )
+        if result.status not in _FINE:
+            raise errors.error_from_result(result)
+        return [
+            tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
+            for row in range(result.ntuples)
+        ]
+
+    def value(self, sql: str, params: Sequence[str | int | None] = ()) -> str:
+        """Return the one value of a one-row query as text, ``""`` for NULL."""
+        return self.query(sql, params)[0][0] or ""
+
+    @property
+    def status(self) -> pq.TransactionStatus:
+        """The transaction's status as libpq knows it."""
+        return pq.TransactionStatus(self._pgconn.transaction_status)
+
+    @property
+    def in_pipeline(self) -> bool:
+        """Say whether psycopg is in pipeline mode, where nothing else can be sent."""
+        return self._pgconn.pipeline_status != pq.PipelineStatus.OFF
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")

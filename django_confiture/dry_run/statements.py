@@ -1,0 +1,228 @@
+"""SQL as PostgreSQL's own parser reads it: the one module that knows which parser that is.
+
+``postgast`` is libpg_query 18, so it reads what PostgreSQL 14 to 18 read. Offsets are bytes of
+the UTF-8 text, as the parser counts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import postgast
+from postgast import pg_query_pb2 as pg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
+
+_DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt"}
+_QUIET = {
+    "variable_set_stmt", "variable_show_stmt", "constraints_set_stmt", "fetch_stmt",
+    "close_portal_stmt", "declare_cursor_stmt", "listen_stmt", "unlisten_stmt", "notify_stmt",
+    "prepare_stmt", "deallocate_stmt", "load_stmt",
+}  # fmt: skip
+_NEVER_IN_TRANSACTION = {
+    "createdb_stmt", "dropdb_stmt", "create_table_space_stmt", "drop_table_space_stmt",
+    "alter_system_stmt", "create_subscription_stmt", "drop_subscription_stmt",
+}  # fmt: skip
+_SAVEPOINTS = {
+    pg.TRANS_STMT_SAVEPOINT,
+    pg.TRANS_STMT_RELEASE,
+    pg.TRANS_STMT_ROLLBACK_TO,
+}
+_COMMITS = {pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE, pg.TRANS_STMT_COMMIT_PREPARED}
+_WHOLE_DATABASE = {
+    pg.REINDEX_OBJECT_SCHEMA,
+    pg.REINDEX_OBJECT_SYSTEM,
+    pg.REINDEX_OBJECT_DATABASE,
+}
+
+
+class Kind(Enum):
+    """What the recorder has to do about a statement."""
+
+    DDL = auto()
+    DML = auto()
+    SELECT = auto()
+    OPAQUE = auto()
+    """Runs code that the text does not show: DO, CALL, a function in a SELECT."""
+    QUIET = auto()
+    """SET, SHOW, FETCH and the like: neither locks nor rows of its own."""
+    SAVEPOINT = auto()
+    TRANSACTION = auto()
+    """BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION; also DISCARD, which ends temporary tables."""
+    UNPARSED = auto()
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a script, placeholders as written."""
+
+    sql: str
+    kind: Kind
+    node: Any = None
+    """The parser's node; None where it could not read the statement."""
+    parameters: int = 0
+    """How many positional placeholders stand in it."""
+    plain_sql: str | None = None
+    """The form that a transaction can hold, where the statement itself can't be in one."""
+    outside_transaction: bool = False
+    """True where PostgreSQL refuses the statement inside a transaction."""
+
+    @property
+    def reads_user_tables(self) -> bool:
+        """Say whether it names a relation outside the system catalogs."""
+        return _reads_user_tables(self.node)
+
+    @property
+    def commits(self) -> bool:
+        """Say whether it would end our transaction by committing it."""
+        return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in _COMMITS
+
+    @property
+    def what(self) -> str:
+        """The node's name in the parser, for example ``alter_table_stmt``."""
+        return _name(self.node) if self.node is not None else ""
+
+
+@lru_cache(maxsize=512)
+def parse(sql: str, *, placeholders: bool) -> tuple[Statement, ...]:
+    """Split ``sql`` into its statements and say what each is.
+
+    ``placeholders`` says whether psycopg will replace ``%s`` and ``%%`` in it. A text that the
+    parser can't read comes back whole, as one statement of kind UNPARSED.
+    """
+    readable = _PLACEHOLDER.sub(_parameter, sql) if placeholders else sql
+    try:
+        stmts = postgast.parse(readable).stmts
+    except postgast.PgQueryError:
+        return (Statement(sql, Kind.UNPARSED, parameters=_count(sql, active=placeholders)),)
+    source = sql.encode()
+    return tuple(
+        _statement(source, start, length, stmt.stmt, placeholders)
+        for start, length, stmt in ((s.stmt_location, s.stmt_len or None, s) for s in stmts)
+    )
+
+
+def _parameter(match: re.Match[str]) -> str:
+    """Stand-in of equal length, so that the parser's offsets hold for the text as written."""
+    if match[0] == "%%":
+        return "% "
+    return "$1".ljust(len(match[0].encode()))
+
+
+def _count(sql: str, *, active: bool) -> int:
+    if not active:
+        return 0
+    return sum(1 for m in _PLACEHOLDER.finditer(sql) if m[0] != "%%" and not m["name"])
+
+
+def _statement(
+    source: bytes, start: int, length: int | None, node: Any, placeholders: bool  # noqa: FBT001
+) -> Statement:
+    sql = source[start : None if length is None else start + length].decode().strip()
+    outside = _outside_transaction(node)
+    return Statement(
+        sql,
+        _kind(node),
+        node,
+        parameters=_count(sql, active=placeholders),
+        plain_sql=_without_concurrently(sql) if outside and _is_concurrent(node) else None,
+        outside_transaction=outside,
+    )
+
+
+def _name(node: Any) -> str:
+    return node.WhichOneof("node") or ""
+
+
+def _kind(node: Any) -> Kind:
+    name = _name(node)
+    if name == "transaction_stmt":
+        return (
+            Kind.SAVEPOINT if node.transaction_stmt.kind in _SAVEPOINTS else Kind.TRANSACTION
+        )
+    if name == "discard_stmt":
+        return Kind.TRANSACTION
+    if name in _QUIET:
+        return Kind.QUIET
+    if name in _DML:
+        return Kind.DML
+    if name in {"do_stmt", "call_stmt", "execute_stmt", "explain_stmt"}:
+        return Kind.OPAQUE  # EXPLAIN ANALYZE runs what it explains
+    if name == "select_stmt":
+        return _kind_of_select(node)
+    return Kind.DDL
+
+
+def _kind_of_select(node: Any) -> Kind:
+    if node.select_stmt.HasField("into_clause"):
+        return Kind.DDL
+    names = {_name(each) for each in _walk(node)}
+    if names & _DML:
+        return Kind.DML  # WITH x AS (UPDATE … RETURNING …) SELECT …
+    return Kind.OPAQUE if "func_call" in names else Kind.SELECT
+
+
+def _walk(node: Any) -> Iterator[Any]:
+    """Yield every ``Node`` below ``node``, itself included."""
+    if isinstance(node, pg.Node):
+        yield node
+    for descriptor, value in node.ListFields():
+        if descriptor.message_type is None:
+            continue
+        for child in value if descriptor.is_repeated else (value,):
+            yield from _walk(child)
+
+
+def _reads_user_tables(node: Any) -> bool:
+    return any(
+        _name(each) == "range_var"
+        and each.range_var.schemaname not in {"pg_catalog", "information_schema"}
+        and not each.range_var.relname.startswith("pg_")
+        for each in _walk(node)
+    )
+
+
+def _is_concurrent(node: Any) -> bool:
+    name = _name(node)
+    if name == "index_stmt":
+        return bool(node.index_stmt.concurrent)
+    if name == "drop_stmt":
+        return bool(node.drop_stmt.concurrent)
+    if name == "reindex_stmt":
+        return any(p.def_elem.defname == "concurrently" for p in node.reindex_stmt.params)
+    if name == "alter_table_stmt":
+        # "def" is a keyword of Python's, so the field needs getattr.
+        return any(
+            getattr(command.alter_table_cmd, "def").partition_cmd.concurrent
+            for command in node.alter_table_stmt.cmds
+        )
+    return False
+
+
+def _outside_transaction(node: Any) -> bool:
+    name = _name(node)
+    if name == "vacuum_stmt":
+        return bool(node.vacuum_stmt.is_vacuumcmd)
+    if name == "reindex_stmt" and node.reindex_stmt.kind in _WHOLE_DATABASE:
+        return True
+    if name == "cluster_stmt":
+        return not node.cluster_stmt.HasField("relation")
+    return name in _NEVER_IN_TRANSACTION or _is_concurrent(node)
+
+
+def _without_concurrently(sql: str) -> str:
+    """Blank the keyword, found by the parser's own scanner, so that positions stay the same."""
+    source = bytearray(sql.encode())
+    for token in postgast.scan(_PLACEHOLDER.sub(_parameter, sql)).tokens:
+        if token.token == pg.CONCURRENTLY:
+            source[token.start : token.end] = b" " * (token.end - token.start)
+            break
+    text = source.decode()
+    return re.sub(r"\(\s*\)", "", text, count=1) if text.upper().startswith("REINDEX") else text

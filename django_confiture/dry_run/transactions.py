@@ -1,0 +1,232 @@
+"""Transactions inside the one that is rolled back.
+
+Django is told that its connection is in autocommit mode, while the server is in our
+transaction. What Django then does to begin, commit and roll back arrives at four methods of the
+connection, which are shadowed on the instance: BEGIN becomes a savepoint, COMMIT the check of the
+deferred constraints and the savepoint's release. So ``atomic``, ``durable``, non-atomic
+migrations, ``set_autocommit`` and swallowed errors behave as they do for real, without a word of
+Django's changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from django_confiture.dry_run.session import Session
+from django_confiture.exceptions import DryRunRefused
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+OUTER = "confiture_dry_run"
+INNER = "confiture_transaction"
+PILL = "confiture_no_commit"
+
+# What Django's connection knows about its transaction; saved, reset, and put back at the end.
+_FRESH: dict[str, Callable[[], object]] = {
+    "autocommit": lambda: True,
+    "in_atomic_block": lambda: False,
+    "savepoint_state": lambda: 0,
+    "savepoint_ids": list,
+    "atomic_blocks": list,
+    "commit_on_exit": lambda: True,
+    "needs_rollback": lambda: False,
+    "rollback_exc": lambda: None,
+    "closed_in_transaction": lambda: False,
+    "run_on_commit": list,
+    "run_commit_hooks_on_set_autocommit_on": lambda: False,
+}
+
+
+class Observer(Protocol):
+    """Who is told when a rehearsed transaction ends, and what was only recorded."""
+
+    def transaction_ended(self) -> None:
+        """After a rehearsed COMMIT or ROLLBACK: its locks would be free now."""
+
+    def callbacks_dropped(self, count: int) -> None:
+        """``on_commit`` callbacks that a real run would have called now."""
+
+
+class RehearsedTransactions:
+    """Holds one Django connection inside a transaction that is always rolled back."""
+
+    def __init__(
+        self, wrapper: BaseDatabaseWrapper, observer: Observer, settings: dict[str, str]
+    ) -> None:
+        wrapper.ensure_connection()
+        self._wrapper = wrapper
+        self._raw: psycopg.Connection[Any] = wrapper.connection
+        self._observer = observer
+        self._settings = settings
+        self.session = Session(self._raw)
+        self._nested = False
+        self._saved: dict[str, object] = {}
+        self._inner_open = False
+
+    def begin(self) -> None:
+        """Open the transaction, make any COMMIT of it fail, and take Django's connection over."""
+        status = self.session.status
+        if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+            raise DryRunRefused(
+                f"The connection to {self._wrapper.alias!r} is in a broken transaction "
+                f"({status.name}); roll it back first."
+            )
+        self._nested = status == TransactionStatus.INTRANS
+        self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN")
+        self._take_over()
+        self._poison()
+        self.assert_settings()
+
+    def _poison(self) -> None:
+        """Make COMMIT impossible: two temporary tables that PostgreSQL refuses to commit.
+
+        ON COMMIT DELETE ROWS empties a table that another one, which keeps its rows, references:
+        the server reports an error at every COMMIT, in whatever way it arrives.
+        """
+        try:
+            self.session.query(
+                f"CREATE TEMPORARY TABLE {PILL}_a (id integer PRIMARY KEY) ON COMMIT DELETE ROWS"
+            )
+            self.session.query(
+                f"CREATE TEMPORARY TABLE {PILL}_b (a integer REFERENCES {PILL}_a)"
+                " ON COMMIT PRESERVE ROWS"
+            )
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise DryRunRefused(
+                "The role lacks the TEMPORARY right on this database, which the guard against "
+                "commits needs; GRANT TEMPORARY ON DATABASE ... TO the role that migrates."
+            ) from error
+
+    def assert_settings(self) -> None:
+        """Set the timeouts again: a migration's own SET LOCAL would outlive it in here."""
+        for name, value in self._settings.items():
+            self.session.query("SELECT set_config($1, $2, true)", [name, value])
+
+    def _take_over(self) -> None:
+        for name, fresh in _FRESH.items():
+            self._saved[name] = getattr(self._wrapper, name)
+            setattr(self._wrapper, name, fresh())
+        shadows: dict[str, Callable[..., object]] = {
+            "_set_autocommit": self._set_autocommit,
+            "_commit": self._commit,
+            "_rollback": self._rollback,
+            "close": self._close,
+            "run_and_clear_commit_hooks": self._drop_callbacks,
+            "on_commit": self._on_commit,
+        }
+        for name, shadow in shadows.items():
+            setattr(self._wrapper, name, shadow)
+        self._shadows = tuple(shadows)
+
+    def end(self) -> None:
+        """Roll everything back and give the connection back as it was."""
+        try:
+            self._roll_back_outer()
+        finally:
+            for name in self._shadows:
+                self._wrapper.__dict__.pop(name, None)
+            for name, value in self._saved.items():
+                setattr(self._wrapper, name, value)
+
+    def _roll_back_outer(self) -> None:
+        if self._nested:
+            self.session.query(f"ROLLBACK TO SAVEPOINT {OUTER}")
+            self.session.query(f"RELEASE SAVEPOINT {OUTER}")
+            return
+        with suppress(psycopg.Error):
+            self.session.query("ROLLBACK")
+        if self.session.status != TransactionStatus.IDLE:
+            self._raw.close()  # the server rolls back when the connection is gone
+            self._wrapper.connection = None
+
+    def check_intact(self) -> None:
+        """Refuse to go on when the server is no longer in the transaction we opened."""
+        if self.session.status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            return
+        raise DryRunRefused(
+            "The transaction that was to be rolled back has ended, so the dry run stopped; "
+            "a statement committed, rolled back or lost the connection."
+        )
+
+    def check_poisoned(self) -> None:
+        """Refuse to go on when the guard against commits was dropped."""
+        if self.session.status != TransactionStatus.INTRANS:
+            return
+        found = self.session.value(f"SELECT to_regclass('pg_temp.{PILL}_b') IS NOT NULL")
+        if found != "t":
+            raise DryRunRefused(
+                "A migration dropped the temporary tables that guard against commits, "
+                "so the dry run stopped."
+            )
+
+    # What Django calls on its connection, from here on.
+
+    def _set_autocommit(self, autocommit: bool) -> None:  # noqa: FBT001 - Django's signature
+        with self._wrapper.wrap_database_errors:
+            if autocommit:
+                self._close_inner(keep=self.session.status == TransactionStatus.INTRANS)
+            else:
+                self._open_inner()
+
+    def _commit(self) -> None:
+        if self.session.status == TransactionStatus.INERROR:
+            self._rollback()  # as the server does with a COMMIT of a failed transaction
+            return
+        with self._wrapper.wrap_database_errors:
+            self.check_constraints()
+            self._end_inner(keep=True)
+
+    def _rollback(self) -> None:
+        with self._wrapper.wrap_database_errors:
+            self._end_inner(keep=False)
+
+    def _end_inner(self, *, keep: bool) -> None:
+        self._close_inner(keep=keep)
+        if not self._wrapper.autocommit:
+            self._open_inner()
+        self._observer.transaction_ended()
+
+    def _close(self) -> None:
+        """Stay connected: a migration that closes its connection would end our transaction."""
+
+    def _on_commit(self, func: Callable[[], object], robust: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
+        if self._wrapper.in_atomic_block:
+            type(self._wrapper).on_commit(self._wrapper, func, robust)
+        else:
+            self._observer.callbacks_dropped(1)  # outside a transaction Django calls it at once
+
+    def _drop_callbacks(self) -> None:
+        self._observer.callbacks_dropped(len(self._wrapper.run_on_commit))
+        self._wrapper.run_on_commit = []
+
+    def check_constraints(self) -> None:
+        """Check what COMMIT would check; see ``hooks.run.check_deferred_constraints``."""
+        self.session.query("SET CONSTRAINTS ALL IMMEDIATE")
+        self.session.query("SET CONSTRAINTS ALL DEFERRED")
+        names = self.session.value(
+            "SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')"
+            " FROM pg_catalog.pg_constraint c"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
+            " WHERE c.condeferrable AND NOT c.condeferred"
+        )
+        if names:
+            self.session.query(f"SET CONSTRAINTS {names} IMMEDIATE")
+
+    def _open_inner(self) -> None:
+        if not self._inner_open:
+            self.session.query(f"SAVEPOINT {INNER}")
+            self._inner_open = True
+
+    def _close_inner(self, *, keep: bool) -> None:
+        if not self._inner_open:
+            return
+        self._inner_open = False
+        if not keep:
+            self.session.query(f"ROLLBACK TO SAVEPOINT {INNER}")
+        self.session.query(f"RELEASE SAVEPOINT {INNER}")

@@ -1,0 +1,52 @@
+"""The errors that django-confiture raises.
+
+::
+
+    Exception
+    └── MigrationError             base of all of them
+        ├── HookError              a hook raised, or returned no HookResult
+        ├── HookLookupError        a name or path that leads to no Hook class
+        ├── DryRunError            the rehearsed migration would fail
+        └── DryRunRefused          the dry run did not start, or could not go on safely
+"""
+
+from __future__ import annotations
+
+
+class MigrationError(Exception):
+    """Base of every error that this package raises."""
+
+
+class HookError(MigrationError):
+    """A hook failed; always raised ``from`` the original error."""
+
+    def __init__(self, hook_name: str, phase: object, error: BaseException) -> None:
+        """Take the hook's name, its phase (a ``HookPhase`` or its name) and the original error."""
+        super().__init__(hook_name, phase, error)
+        self.hook_name = hook_name
+        self.phase = str(getattr(phase, "name", phase))
+        self.original_error = error
+
+    def __str__(self) -> str:
+        return f"Hook {self.hook_name} failed in phase {self.phase}: {self.original_error}"
+
+
+class HookLookupError(MigrationError):
+    """A hook's name or dotted path leads to no ``Hook`` class; the message says the fix."""
+
+
+class DryRunError(MigrationError):
+    """A migration would fail; always raised ``from`` the original error."""
+
+    def __init__(self, migration_name: str, error: BaseException) -> None:
+        """Take the migration's file name and the original error."""
+        super().__init__(migration_name, error)
+        self.migration_name = migration_name
+        self.original_error = error
+
+    def __str__(self) -> str:
+        return f"Dry-run failed for migration {self.migration_name}: {self.original_error}"
+
+
+class DryRunRefused(MigrationError):  # noqa: N818 - a refusal, not a failure of the migration
+    """The dry run did not start, or stopped as it could not go on safely; one line says why."""

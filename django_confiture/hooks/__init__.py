@@ -1,0 +1,1 @@
+"""Hooks: what they are, where they come from, how they are run."""

@@ -1,0 +1,181 @@
+"""What a hook is: its phase, what it receives, what it gives back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from django.db import transaction
+
+if TYPE_CHECKING:
+    import psycopg
+    from django.apps.registry import Apps
+    from django.core.checks import CheckMessage
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+Direction = Literal["forward", "backward"]
+
+
+class HookPhase(Enum):
+    """When a hook runs, in the order of one migration."""
+
+    BEFORE_VALIDATION = 1
+    """First of all, in the migration's transaction. May veto by raising."""
+    BEFORE_DDL = 2
+    """Before the first operation, in the migration's transaction."""
+    AFTER_DDL = 3
+    """After the last operation and the deferred SQL, in the migration's transaction."""
+    AFTER_VALIDATION = 4
+    """After the deferred constraints were checked, in the migration's transaction. May veto."""
+    CLEANUP = 5
+    """Always, once: last inside the transaction, or after the rollback of a failed migration."""
+    ON_ERROR = 6
+    """After the rollback, in a transaction of its own that commits; ``context.error`` is set."""
+
+
+# Migration files name the class by its module for ever: the public one.
+HookPhase.__module__ = "django_confiture"
+
+
+@dataclass
+class HookResult:
+    """What one hook did.
+
+    ``rows_affected`` counts rows; ``execution_time_ms`` is milliseconds, measured by the executor
+    where the hook leaves it at 0; ``stats`` holds whatever figures the hook wants to report.
+    """
+
+    phase: str
+    hook_name: str
+    rows_affected: int = 0
+    stats: dict[str, Any] | None = None
+    execution_time_ms: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stats is None:
+            self.stats = {}
+
+
+class HookContext:
+    """What the hooks of one migration run share.
+
+    Built with three strings, it serves a unit test without Django. During a migration it also
+    carries what the attributes below say.
+    """
+
+    app_label: str
+    """The migration's app; empty outside a migration."""
+    using: str | None
+    """The database alias that is being migrated."""
+    connection: BaseDatabaseWrapper | None
+    """Django's connection; its ``.connection`` is the ``conn`` that the hook receives."""
+    options: Mapping[str, Any]
+    """The ``OPTIONS`` of the hook that is running: settings', with ``RunHook``'s over them."""
+    dry_run: bool
+    """True while ``migrate_dryrun`` rehearses: everything is rolled back at the end."""
+    error: BaseException | None
+    """What made the migration fail, in ON_ERROR and in the CLEANUP of a failed migration."""
+
+    def __init__(
+        self,
+        migration_name: str,
+        migration_version: str,
+        direction: str = "forward",
+        *,
+        app_label: str = "",
+        connection: BaseDatabaseWrapper | None = None,
+        apps: Callable[[], Apps] | None = None,
+        dry_run: bool = False,
+    ) -> None:
+        """Take the migration's file name, its number and ``"forward"`` or ``"backward"``."""
+        if direction not in ("forward", "backward"):
+            raise ValueError(f"direction is {direction!r}; use 'forward' or 'backward'.")
+        self.migration_name = migration_name
+        self.migration_version = migration_version
+        self.direction = cast("Direction", direction)
+        self.app_label = app_label
+        self.connection = connection
+        self.using = connection.alias if connection is not None else None
+        self.options = {}
+        self.dry_run = dry_run
+        self.error = None
+        self.recorded_on_commit: list[Callable[[], object]] = []
+        self.on_progress: Callable[[int, int | None], None] | None = None
+        self._apps = apps
+        self._stats: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<HookContext {self.label} {self.direction}>"
+
+    @property
+    def label(self) -> str:
+        """``app_label.migration_name``, as Django prints a migration."""
+        return ".".join(filter(None, (self.app_label, self.migration_name)))
+
+    @property
+    def apps(self) -> Apps:
+        """The historical models at this point, as ``RunPython`` gets them."""
+        if self._apps is None:
+            raise RuntimeError(
+                "context.apps exists only while a migration runs; "
+                "in a unit test pass HookContext(..., apps=lambda: django.apps.apps)."
+            )
+        return self._apps()
+
+    def set_apps(self, apps: Callable[[], Apps]) -> None:
+        """Say where :attr:`apps` comes from now; rendering models is costly, hence a callable."""
+        self._apps = apps
+
+    def get_stat(self, key: str) -> Any:
+        """Return what a hook of this migration run left under ``key``, else ``None``."""
+        return self._stats.get(key)
+
+    def set_stat(self, key: str, value: Any) -> None:
+        """Leave ``value`` under ``key`` for the hooks that run later in this migration."""
+        self._stats[key] = value
+
+    def on_commit(self, func: Callable[[], object]) -> None:
+        """Call ``func`` once the migration is committed; in a dry run only record it."""
+        if self.connection is None or self.dry_run:
+            self.recorded_on_commit.append(func)
+        else:
+            transaction.on_commit(func, using=self.connection.alias)
+
+    def progress(self, done: int, total: int | None = None) -> None:
+        """Say that ``done`` of ``total`` units are finished; shown where somebody watches."""
+        if self.on_progress is not None:
+            self.on_progress(done, total)
+
+
+class Hook(ABC):
+    """Code that runs around a migration. Subclass it, set ``phase``, write ``execute``."""
+
+    phase: ClassVar[HookPhase]
+    """When the hook runs. ``RunHook(..., phase=...)`` and settings may say otherwise."""
+
+    directions: ClassVar[tuple[str, ...]] = ("forward",)
+    """Which of ``"forward"`` and ``"backward"`` it handles; in the other it is skipped."""
+
+    on_failure: ClassVar[str] = "abort"
+    """``"abort"`` fails the migration; ``"continue"`` logs, and the migration goes on."""
+
+    timeout: ClassVar[str | None] = None
+    """A duration such as ``"30s"``: PostgreSQL's ``statement_timeout`` while the hook runs."""
+
+    runs_in_dry_run: ClassVar[bool] = True
+    """Say False for a hook that talks to the outside world."""
+
+    options: Mapping[str, Any] = MappingProxyType({})
+    """``OPTIONS`` from settings or ``RunHook(options=...)``; ``context.options`` is the same."""
+
+    @abstractmethod
+    def execute(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
+        """Do the work on ``conn``, the psycopg connection that Django is migrating with."""
+
+    def check(self) -> list[CheckMessage]:
+        """Return problems for ``manage.py check``: missing settings, bad options."""
+        return []

@@ -1,0 +1,127 @@
+"""One run of one migration, as its hooks see it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from django.db.migrations.loader import MigrationLoader
+
+from django_confiture.hooks.base import HookContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.migrations.migration import Migration
+    from django.db.migrations.operations.base import Operation
+
+_CONTEXT = "_confiture_context"
+
+AROUND_DEFERRED = "_confiture_around_deferred"
+"""Attribute of a schema editor: a context manager around each deferred statement."""
+
+
+def migration_version(name: str) -> str:
+    """Return the number in front of a migration's name, ``""`` where it has none."""
+    match = re.match(r"\d+", name)
+    return match[0] if match else ""
+
+
+def new_context(
+    migration: Migration, connection: BaseDatabaseWrapper, direction: str
+) -> HookContext:
+    """Return the context that all hooks of one run of ``migration`` share."""
+    return HookContext(
+        migration.name,
+        migration_version(migration.name),
+        direction,
+        app_label=migration.app_label,
+        connection=connection,
+        dry_run=getattr(connection, "_confiture_dry_run", False),
+    )
+
+
+def attach_context(schema_editor: BaseDatabaseSchemaEditor, context: HookContext) -> None:
+    """Make ``context`` the one of the migration that ``schema_editor`` applies."""
+    setattr(schema_editor, _CONTEXT, context)
+
+
+def attached_context(schema_editor: BaseDatabaseSchemaEditor) -> HookContext | None:
+    """Return the context of the migration that ``schema_editor`` applies, if it was woven."""
+    return getattr(schema_editor, _CONTEXT, None)
+
+
+def context_for_operation(
+    schema_editor: BaseDatabaseSchemaEditor,
+    app_label: str,
+    operation: Operation,
+    direction: str,
+) -> HookContext:
+    """Return the run's context; where no ``pre_migrate`` wove the migration, a new one.
+
+    Tools that drive Django's executor by themselves send no ``pre_migrate``; an operation does
+    not know its migration, so the one on disk that holds it is looked up.
+    """
+    context = attached_context(schema_editor)
+    if context is None:
+        name = _name_on_disk(app_label, operation)
+        context = HookContext(
+            name,
+            migration_version(name),
+            direction,
+            app_label=app_label,
+            connection=schema_editor.connection,
+        )
+        attach_context(schema_editor, context)
+    return context
+
+
+def _name_on_disk(app_label: str, operation: Operation) -> str:
+    loader = MigrationLoader(None, load=False)
+    loader.load_disk()
+    for (label, name), migration in loader.disk_migrations.items():
+        if label == app_label and any(operation is each for each in walk(migration.operations)):
+            return name
+    return ""
+
+
+def walk(operations: Iterable[Operation]) -> Iterable[Operation]:
+    """Yield operations with those that ``SeparateDatabaseAndState`` holds for the database."""
+    for operation in operations:
+        yield operation
+        yield from walk(getattr(operation, "database_operations", ()))
+
+
+def flush_deferred_sql(schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Run the deferred SQL now: foreign keys and indexes of new tables.
+
+    Django runs it when the schema editor is left; what must come after the DDL can't wait.
+    """
+    around = getattr(schema_editor, AROUND_DEFERRED, nullcontext)
+    while schema_editor.deferred_sql:
+        statement = schema_editor.deferred_sql.pop(0)
+        with around(statement):
+            schema_editor.execute(statement, None)
+
+
+def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
+    """Check what PostgreSQL would check at COMMIT, then let constraints be deferred again.
+
+    ``SET CONSTRAINTS ALL DEFERRED`` would also defer those that are only DEFERRABLE, so they
+    are set back to IMMEDIATE by name.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        cursor.execute(
+            "SELECT DISTINCT n.nspname, c.conname FROM pg_catalog.pg_constraint c"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
+            " WHERE c.condeferrable AND NOT c.condeferred"
+        )
+        quote = connection.ops.quote_name
+        names = ", ".join(f"{quote(schema)}.{quote(name)}" for schema, name in cursor.fetchall())
+        if names:
+            cursor.execute(f"SET CONSTRAINTS {names} IMMEDIATE")

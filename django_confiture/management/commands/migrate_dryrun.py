@@ -1,0 +1,147 @@
+"""``manage.py migrate_dryrun``: parse, call, print."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import ArgumentParser
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, no_translations
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+
+from django_confiture import signals
+from django_confiture.dry_run.driver import drive_migrate
+from django_confiture.dry_run.rehearsal import MigrationRecord, Rehearsal
+from django_confiture.dry_run.results import MigrationResult, Report
+from django_confiture.exceptions import DryRunRefused
+from django_confiture.reports import FORMATS, render
+
+FAILED, USAGE = 1, 2
+
+
+class Command(BaseCommand):
+    """Rehearse the pending migrations, measure them, roll everything back."""
+
+    help = (
+        "Runs the pending migrations in a transaction that is always rolled back, and says what "
+        "each operation costs and what it blocks. Exit codes: 0 all would apply, 1 a migration "
+        "would fail, 2 the dry run could not start."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the arguments of ``migrate`` that choose the plan, and those of the report."""
+        parser.add_argument("app_label", nargs="?", help="App label of the migrations to rehearse.")
+        parser.add_argument(
+            "migration_name",
+            nargs="?",
+            help='Rehearse up to this migration, or back to it; "zero" unapplies all.',
+        )
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            choices=tuple(connections),
+            help='The database to rehearse on; "default" by default.',
+        )
+        parser.add_argument(
+            "--format", default="text", choices=tuple(FORMATS), help="The report's format."
+        )
+        parser.add_argument("--output", type=Path, help="Write the report to this file.")
+
+    @no_translations
+    def handle(self, *_args: object, **options: Any) -> None:
+        """Rehearse, print the report, and end with its exit code."""
+        self._verbosity = options["verbosity"]
+        _check_output(options["output"])
+        try:
+            with redirect_stdout(sys.stderr):  # a migration's print() must not spoil the report
+                report = self._rehearse(options)
+        except (DryRunRefused, ImproperlyConfigured) as error:
+            raise CommandError(str(error), returncode=USAGE) from error
+        except CommandError as error:
+            raise CommandError(str(error), returncode=USAGE) from error
+        self._print(report, options)
+        signals.dry_run_finished.send_robust(
+            sender=signals.sender_for("django_confiture"),
+            using=report.database.alias,
+            report=report,
+        )
+        if report.outcome == "failed":
+            sys.exit(FAILED)
+
+    def _rehearse(self, options: dict[str, Any]) -> Report:
+        alias = options["database"]
+        wrapper = connections[alias]
+        if wrapper.vendor != "postgresql":
+            raise DryRunRefused(
+                f"The database {alias!r} is {wrapper.vendor}; a dry run needs PostgreSQL."
+            )
+        try:
+            wrapper.ensure_connection()
+        except (DatabaseError, psycopg.Error) as error:
+            raise CommandError(f"Cannot connect to {alias!r}: {_one_line(error)}") from error
+        rehearsal = Rehearsal(wrapper, started=self._started, finished=self._finished)
+        with rehearsal.open():
+            try:
+                drive_migrate(
+                    rehearsal,
+                    using=alias,
+                    app_label=options["app_label"],
+                    migration_name=options["migration_name"],
+                    verbosity=self._verbosity,
+                )
+            except (CommandError, DryRunRefused):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a migration raises is its outcome
+                rehearsal.failed(error)
+        return rehearsal.report()
+
+    def _started(self, record: MigrationRecord) -> None:
+        if self._verbosity >= 1:
+            self.stderr.write(f"  Rehearsing {record.migration}...", self._plain, ending="")
+            self.stderr.flush()
+
+    def _finished(self, result: MigrationResult) -> None:
+        if self._verbosity >= 1:
+            self.stderr.write(f" {result.outcome}", self._plain)
+
+    @staticmethod
+    def _plain(text: str) -> str:
+        return text  # stderr's own style is that of errors
+
+    def _print(self, report: Report, options: dict[str, Any]) -> None:
+        if not report.migrations and options["format"] == "text" and report.error is None:
+            self.stdout.write("No migrations to rehearse.")
+            return
+        output: Path | None = options["output"]
+        rendered = render(
+            report,
+            options["format"],
+            color=output is None and bool(self.style.SUCCESS("x") != "x"),
+            width=min(shutil.get_terminal_size().columns, 100) if self.stdout.isatty() else 80,
+            verbosity=self._verbosity,
+        )
+        if output is None:
+            self.stdout.write(rendered, ending="")
+            return
+        try:
+            output.write_text(rendered, encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"Cannot write {output}: {error.strerror}", returncode=USAGE) from error
+        self.stderr.write(f"Report written to {output}.", self._plain)
+
+
+def _check_output(output: Path | None) -> None:
+    """Fail before the dry run, not after it, where the report has no place to go."""
+    if output is not None and not output.resolve().parent.is_dir():
+        raise CommandError(
+            f"--output {output}: there is no directory {output.parent}.", returncode=USAGE
+        )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

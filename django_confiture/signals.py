@@ -1,0 +1,32 @@
+"""The app's own signals. They observe and cannot veto: all are sent with ``send_robust``.
+
+``sender`` is the app config of the migration's app (``None`` for an app that is not installed).
+
+=====================  =======================================================================
+signal                 arguments
+=====================  =======================================================================
+``migration_started``  ``migration``, ``using``, ``direction``, ``context``
+``migration_finished`` the same, and ``duration_ms``
+``migration_failed``   the same, and ``error``
+``hook_finished``      ``hook``, ``phase``, ``outcome`` (``"completed"``, ``"failed"``,
+                       ``"skipped"``), ``duration_ms``, ``result``, ``error``, ``reason`` (why it
+                       was skipped), ``context``
+``dry_run_finished``   ``using``, ``report`` (:class:`django_confiture.dry_run.results.Report`)
+=====================  =======================================================================
+"""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.dispatch import Signal
+
+migration_started = Signal()
+migration_finished = Signal()
+migration_failed = Signal()
+hook_finished = Signal()
+dry_run_finished = Signal()
+
+
+def sender_for(app_label: str) -> object:
+    """Return the app config that sends for ``app_label``, ``None`` where there is none."""
+    return apps.app_configs.get(app_label)

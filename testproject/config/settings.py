@@ -1,0 +1,19 @@
+"""Settings of the shop: what migrations need, and nothing else."""
+
+import local_postgres
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django_confiture",
+    "shop",
+]
+
+DATABASES = {"default": local_postgres.database("confiture_shop")}
+USE_TZ = True
+
+CONFITURE = {
+    "HOOKS": {
+        "backfill_customer_lifetime_value": "shop.hooks.BackfillCustomerLifetimeValue",
+    },
+}

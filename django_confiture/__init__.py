@@ -6,6 +6,7 @@ as it brings the SQL parser that a real ``migrate`` does not need.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.results import DryRunResult
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.executor import DryRunExecutor
 
 __version__ = "0.1.0"
+
+# Without a configuration of the project's, Python would print errors with their traceback.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "DryRunError",

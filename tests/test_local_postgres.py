@@ -61,11 +61,16 @@ class Sandbox:
         self.started.append(user)
         return user
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the launcher's own command."""
-        command = [sys.executable, str(LAUNCHER), *arguments]
+    def run(self, command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the launcher's own `command`."""
         return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=30, check=False
+            [sys.executable, str(LAUNCHER), command],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            **options,
         )
 
     @property
@@ -91,7 +96,7 @@ def make_sandbox() -> Iterator[Sandbox]:
     for user in sandbox.started:
         kill(user)  # those of failed tests
     with contextlib.ExitStack() as locks:
-        for home in directory.glob("confiture-*"):
+        for home in directory.glob(f"confiture-{os.getuid()}-*"):
             server = local_postgres._Server(local_postgres._find_programs(), home)
             locks.enter_context(server.starting())
             server.stop()
@@ -307,8 +312,10 @@ def test_a_broken_cluster_says_why_and_is_then_made_again(sandbox: Sandbox) -> N
 
 
 def test_different_binaries_run_side_by_side(sandbox: Sandbox) -> None:
-    programs = sandbox.directory / "programs"
-    programs.symlink_to(local_postgres._find_programs())
+    packages = local_postgres._find_programs().parents[2]
+    link = sandbox.directory / "packages"
+    link.symlink_to(packages)
+    programs = link / local_postgres._find_programs().relative_to(packages)
     users = [sandbox.start(), sandbox.start(env={"CONFITURE_PG_BIN": str(programs)})]
     hosts = [read_host(user) for user in users]
     assert hosts[0] != hosts[1]
@@ -391,6 +398,7 @@ def test_a_normal_user_has_a_server_of_their_own(sandbox: Sandbox) -> None:
     assert all(is_running(host) for host in hosts)
     for user in users:
         leave(user)
+    assert sandbox.run("stop", **as_server()).returncode == 0
 
 
 @pytest.mark.usefixtures("no_server")

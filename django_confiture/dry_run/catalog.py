@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from django.db.migrations.recorder import MigrationRecorder
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,7 +25,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigin
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
-WHERE c.oid >= 16384 AND c.relpersistence <> 't'
+WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
+  AND c.relname <> $1
 """
 
 _COUNTERS = """
@@ -129,7 +132,11 @@ class Catalog:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.relations = {
-            relation.oid: relation for relation in map(_relation, session.query(_RELATIONS))
+            # Django's own record of what is applied is no part of what a migration costs.
+            relation.oid: relation
+            for relation in map(
+                _relation, session.query(_RELATIONS, [MigrationRecorder.Migration._meta.db_table])
+            )
         }
         self._last = max(self.relations, default=16384)
         self._indexes = self._read_indexes()

@@ -25,7 +25,8 @@ class Effects:
     locks: tuple[tuple[int, str, bool], ...] = ()
     """(OID, mode, inherited)."""
     rewrites: tuple[int, ...] = ()
-    scans: tuple[tuple[int, int | None], ...] = ()
+    scans: tuple[tuple[int, int | None, int], ...] = ()
+    """(OID, rows, passes)."""
     writes: tuple[tuple[int, Counters], ...] = ()
     indexes_built: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
@@ -40,7 +41,7 @@ class Effects:
 
     def named_scans(self, catalog: Catalog) -> tuple[Scan, ...]:
         """Return the scans with names instead of OIDs."""
-        return tuple(Scan(catalog.relations[oid].shown, rows) for oid, rows in self.scans)
+        return tuple(Scan(catalog.relations[oid].shown, *found) for oid, *found in self.scans)
 
     def named_writes(self, catalog: Catalog) -> tuple[Write, ...]:
         """Return the writes with names instead of OIDs."""
@@ -86,9 +87,9 @@ def effects(
             oid for oid, (old, new) in pairs.items() if _rewritten(catalog, oid, old, new, statement)
         ),
         scans=tuple(
-            (oid, _scanned(catalog, oid, old, new, bool(built[oid])))
+            (oid, _scanned(catalog, oid, old, new, bool(built[oid])), _passes(old, new))
             for oid, (old, new) in pairs.items()
-            if catalog.relations[oid].kind in _HEAPS and new.counters.scans > old.counters.scans
+            if catalog.relations[oid].kind in _HEAPS and _passes(old, new)
         ),
         writes=tuple(
             (oid, wrote)
@@ -145,6 +146,10 @@ def _validated(old: Observed, new: Observed) -> Iterable[str]:
             yield name
 
 
+def _passes(old: Observed, new: Observed) -> int:
+    return new.counters.scans - old.counters.scans
+
+
 def _scanned(
     catalog: Catalog, oid: int, old: Observed, new: Observed, builds_index: bool  # noqa: FBT001
 ) -> int | None:
@@ -159,4 +164,4 @@ def _scanned(
     known = catalog.relations[oid].rows
     if known < 0:
         return None
-    return max(rows, known * (new.counters.scans - old.counters.scans))
+    return max(rows, known * _passes(old, new))

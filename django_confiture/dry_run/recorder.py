@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,11 @@ _PROBED_REPEATS = 3
 """After so many runs of one DML text in an operation, the rest is measured at its end."""
 
 _AUTOCOMMIT = "confiture_autocommit"
+
+_ENDS_TRANSACTION = (
+    "{} was rehearsed with savepoints, as it would end the dry run's transaction. "
+    "For real it takes effect there, and the migration is no longer atomic."
+)
 
 
 @dataclass
@@ -61,7 +66,7 @@ class Section:
 
 @dataclass(frozen=True)
 class StatementFailure:
-    """The first statement that PostgreSQL refused in a migration."""
+    """A statement that PostgreSQL refused."""
 
     sql: str
     error: Exception
@@ -87,7 +92,7 @@ class Recorder:
         self._busy = False
         self.section = Section()
         self.timeline = LockTimeline(self.catalog)
-        self.failure: StatementFailure | None = None
+        self.failures: list[StatementFailure] = []
         self.callbacks = 0
 
     # Told by the rehearsed transactions.
@@ -168,11 +173,14 @@ class Recorder:
                 (psycopg.Cursor, "stream"),
                 (psycopg.Cursor, "copy"),
                 (psycopg.ServerCursor, "execute"),
+                (psycopg.Connection, "commit"),
+                (psycopg.Connection, "rollback"),
             )
         ]
         try:
             for owner, name, original in originals:
-                setattr(owner, name, self._wrapped(name, original))
+                wrapped = self._ending if owner is psycopg.Connection else self._wrapped
+                setattr(owner, name, wrapped(name, original))
             yield
         finally:
             for owner, name, original in originals:
@@ -190,6 +198,19 @@ class Recorder:
             if cursor.connection is not self._raw or self._busy:
                 return original(cursor, query, *args, **kwargs)
             return handle(functools.partial(original, cursor), cursor, query, *args, **kwargs)
+
+        return wrapper
+
+    def _ending(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``commit`` and ``rollback`` of the driver's connection."""
+
+        @functools.wraps(original)
+        def wrapper(conn: psycopg.Connection[Any]) -> None:
+            if conn is not self._raw or self._busy:
+                original(conn)
+                return
+            self.section.substituted.append(_ENDS_TRANSACTION.format(f"{name}() of the driver"))
+            self._transactions.end_inner(commit=name == "commit")
 
         return wrapper
 
@@ -254,6 +275,8 @@ class Recorder:
             if len(statements) > 1 and isinstance(params, Sequence):
                 own = params[used : used + statement.parameters]
                 used += statement.parameters
+            if statement.kind is Kind.TRANSACTION:
+                self._end_transaction(statement)
             with self._measured(statement, cursor, skipped=sent is None):
                 original("" if sent is None else sent, None if sent is None else own, **kwargs)
             results.extend(cursor._results)  # noqa: SLF001 - psycopg has no public way
@@ -279,12 +302,10 @@ class Recorder:
     def _rehearsable(self, statement: Statement, *, alone: bool) -> str | None:
         """Return the text to send in place of ``statement``, None where nothing can be sent."""
         if statement.kind is Kind.TRANSACTION:
-            self.section.substituted.append(
-                f"{_first_word(statement)} in SQL was not sent: it would end the dry run's "
-                "transaction. For real it takes effect, and what follows is no longer atomic."
-            )
-            if statement.commits:
-                self._transactions.check_constraints()
+            if statement.commits or statement.rolls_back:
+                self.section.substituted.append(
+                    _ENDS_TRANSACTION.format(f"{_first_word(statement)} in SQL")
+                )
             return None
         if not statement.outside_transaction or not (alone and self._autocommit):
             return statement.sql
@@ -298,24 +319,30 @@ class Recorder:
         )
         return None
 
+    def _end_transaction(self, statement: Statement) -> None:
+        """Do with savepoints what a COMMIT or ROLLBACK in SQL would do."""
+        if statement.commits or statement.rolls_back:
+            self._transactions.end_inner(commit=statement.commits)
+
     @contextmanager
     def _measured(
         self, statement: Statement, cursor: Any, *, skipped: bool = False
     ) -> Iterator[None]:
         """Measure what runs inside, between two probes where the statement deserves them."""
         entry = self._entry(statement)
+        alone = self._opens_transaction_of_its_own(statement, skipped=skipped)
         probing = self._before(statement, entry, skipped=skipped)
-        savepoint = probing and self._autocommit and statement.kind is not Kind.SAVEPOINT
         predicted = self._predict(statement) if probing and statement.kind is Kind.DDL else ()
-        if savepoint:
+        if alone:
             self._session.query(f"SAVEPOINT {_AUTOCOMMIT}")
         started = perf_counter()
         try:
             yield
         except psycopg.Error as error:
             entry.duration_ms += (perf_counter() - started) * 1000
-            self._failed(statement, error, savepoint=savepoint)
-            raise
+            if not self._failed(statement, error, alone=alone):
+                raise
+            return
         entry.duration_ms += (perf_counter() - started) * 1000
         entry.executions += 1
         self._transactions.check_intact()
@@ -324,10 +351,19 @@ class Recorder:
             return
         _add_rows(entry, cursor)
         self._after(statement, entry, predicted, started)
-        if savepoint:
-            self._transactions.check_constraints()
+        if alone:
+            if statement.kind is not Kind.SELECT:
+                self._transactions.check_constraints()
             self._session.query(f"RELEASE SAVEPOINT {_AUTOCOMMIT}")
             self.transaction_ended()
+
+    def _opens_transaction_of_its_own(self, statement: Statement, *, skipped: bool) -> bool:
+        return (
+            self._autocommit
+            and not skipped
+            and self._can_probe
+            and statement.kind not in (Kind.SAVEPOINT, Kind.QUIET)
+        )
 
     def _entry(self, statement: Statement) -> Entry:
         if statement.kind in (Kind.DDL, Kind.UNPARSED):
@@ -395,18 +431,24 @@ class Recorder:
         for oid, mode, _inherited in measured.locks:
             self.timeline.take(oid, mode, started, sql)
 
-    def _failed(self, statement: Statement, error: Exception, *, savepoint: bool) -> None:
-        if self.failure is None:
-            self.failure = StatementFailure(statement.sql, error)
-        if savepoint and self._session.status == TransactionStatus.INERROR:
+    def _failed(self, statement: Statement, error: psycopg.Error, *, alone: bool) -> bool:
+        """Note an error; return True where the dry run has to go on without the statement."""
+        if alone and self._session.status == TransactionStatus.INERROR:
             # For real only the statement would be undone: it had a transaction of its own.
-            with suppress(psycopg.Error):
-                self._session.query(f"ROLLBACK TO SAVEPOINT {_AUTOCOMMIT}")
-                self._session.query(f"RELEASE SAVEPOINT {_AUTOCOMMIT}")
+            self._session.query(f"ROLLBACK TO SAVEPOINT {_AUTOCOMMIT}")
+            self._session.query(f"RELEASE SAVEPOINT {_AUTOCOMMIT}")
+        if alone and isinstance(error, psycopg.errors.InvalidTransactionTermination):
+            self.section.not_rehearsed.append(
+                f"{_first_word(statement)} ran code that commits by itself; "
+                "only a copy of the database can show what it does."
+            )
+            return True
+        self.failures.append(StatementFailure(statement.sql, error))
+        return False
 
 
 def _add_rows(entry: Entry, cursor: Any) -> None:
-    if entry.statement.kind in (Kind.DML, Kind.SELECT, Kind.UNPARSED) and cursor.rowcount >= 0:
+    if entry.statement.kind in (Kind.DML, Kind.UNPARSED) and cursor.rowcount >= 0:
         entry.rows = (entry.rows or 0) + cursor.rowcount
 
 

@@ -14,8 +14,9 @@ from django.db import DatabaseError
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf, signals
+from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.locks import predict_locks
-from django_confiture.dry_run.recorder import Recorder, Section
+from django_confiture.dry_run.recorder import Recorder, Section, StatementFailure
 from django_confiture.dry_run.results import (
     Database,
     Failure,
@@ -42,6 +43,8 @@ logger = logging.getLogger("django_confiture.dry_run")
 
 Direction = Literal["forward", "backward"]
 Key = tuple[str, str]
+
+_TABLES = {"r", "p", "m", "f", "v"}
 
 APPLICATION_NAME = "django-confiture dry run"
 
@@ -89,7 +92,6 @@ class Rehearsal:
         self._plan: list[tuple[Migration, bool]] = []
         self._written: set[int] = set()
         self._error: Failure | None = None
-        self._warnings: list[str] = []
         self._started = perf_counter()
 
     @property
@@ -111,7 +113,8 @@ class Rehearsal:
             self.recorder = Recorder(self._wrapper, self._transactions, self._predict)
             self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]  # noqa: SLF001
             signals.hook_finished.connect(self._hook_finished)
-            with self.recorder.installed():
+            self._others = OtherConnections(self._wrapper, self, self._server_settings())
+            with self.recorder.installed(), self._others.held():
                 yield
         finally:
             signals.hook_finished.disconnect(self._hook_finished)
@@ -182,7 +185,7 @@ class Rehearsal:
             self._on_start(record)
         self._transactions.assert_settings()
         self.recorder.timeline.start()
-        self.recorder.failure = None
+        self.recorder.failures = []
         self.recorder.callbacks = 0
 
     def _finish(
@@ -261,7 +264,7 @@ class Rehearsal:
     def failed(self, error: Exception) -> None:
         """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
         if not any(result.outcome == "failed" for result in self._results):
-            self._error = _failure(error, None, None)
+            self._error = _failure(error, None, ())
 
     def report(self) -> Report:
         """Return what was found; what the plan still held did not run."""
@@ -286,7 +289,15 @@ class Rehearsal:
             error=self._error,
             sequences_moved=self._moved,
             dead_bytes=self._dead_bytes,
-            warnings=tuple(self._warnings),
+            warnings=self._warnings(),
+        )
+
+    def _warnings(self) -> tuple[str, ...]:
+        if not self._others.foreign_count:
+            return ()
+        return (
+            f"{self._others.foreign_count} connection(s) were opened past Django's; they could "
+            "not write, and what they did is not in this report.",
         )
 
     def _result(
@@ -301,7 +312,7 @@ class Rehearsal:
             record.direction,
             "failed" if error is not None else "passed",
             duration_ms=duration_ms,
-            error=_failure(error, record, self.recorder.failure) if error is not None else None,
+            error=_failure(error, record, self.recorder.failures) if error is not None else None,
             operations=operations,
             hooks=tuple(record.hooks),
             tables=self._tables(record),
@@ -334,9 +345,9 @@ class Rehearsal:
         found = []
         for oid, table in self.recorder.timeline.tables.items():
             relation = catalog.relations[oid]
-            if relation.kind in ("i", "I"):
+            if relation.kind not in _TABLES:
                 continue
-            scans = [rows for e in everything for o, rows in e.scans if o == oid]
+            scans = [rows for e in everything for o, rows, _passes in e.scans if o == oid]
             writes = [wrote for e in everything for o, wrote in e.writes if o == oid]
             if writes:
                 self._written.add(oid)
@@ -431,18 +442,22 @@ def _sequences(session: Session) -> dict[str, int | None]:
     }
 
 
-def _failure(error: Exception, record: MigrationRecord | None, statement: Any) -> Failure:
+def _failure(
+    error: Exception, record: MigrationRecord | None, statements: Sequence[StatementFailure]
+) -> Failure:
     """Say why in PostgreSQL's words: the first error, not what came of it."""
     cause: BaseException = error
     if isinstance(error, DatabaseError) and error.__cause__ is not None:
         cause = error.__cause__
-    if isinstance(cause, psycopg.errors.InFailedSqlTransaction) and statement is not None:
-        cause = statement.error
+    refused = [each for each in statements if each.error is cause]
+    if isinstance(cause, psycopg.errors.InFailedSqlTransaction):
+        refused = [each for each in statements if type(each.error) is not type(cause)][-1:]
+        cause = refused[0].error if refused else cause
     operation = record.failed_in.operation.describe() if record and record.failed_in else None
+    at_commit = operation is None and record is not None and isinstance(error, DatabaseError)
     return Failure(
         type(cause).__name__,
         str(cause).strip(),
         operation,
-        statement.sql if statement is not None else None,
+        refused[0].sql if refused else "COMMIT" if at_commit else None,
     )
-

@@ -47,7 +47,9 @@ class Scan:
 
     relation: str
     rows: int | None
-    """Rows that the scan returned; None where parallel workers hide them."""
+    """Rows that the scans returned; None where parallel workers hide them."""
+    passes: int = 1
+    """How often the statement read it: a rewrite reads it once more for each index."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class StatementResult:
     """How often this very text ran in the operation, with whatever parameters."""
     duration_ms: float
     rows_affected: int | None
+    """Rows by the server's command tag; None for what writes none, or hides it."""
     wal_bytes: int | None
     locks: tuple[TableLock, ...] = ()
     rewrites: tuple[str, ...] = ()
@@ -78,6 +81,13 @@ class StatementResult:
     constraints: tuple[str, ...] = ()
     note: str = ""
     """Why it was not run as written; empty where it was."""
+
+    @property
+    def rows_written(self) -> int:
+        """Rows by command tag, which counts new tables too; else by the server's counters."""
+        if self.rows_affected is not None:
+            return self.rows_affected
+        return sum(write.inserted + write.updated + write.deleted for write in self.writes)
 
 
 @dataclass(frozen=True)
@@ -160,13 +170,19 @@ class MigrationResult:
         return f"{self.app_label}.{self.name}"
 
     @property
+    def grows(self) -> bool:
+        """Say whether it did work that takes longer the more rows there are."""
+        return self.rows_affected > 0 or any(
+            table.rewritten or table.rows_scanned != 0 for table in self.tables
+        )
+
+    @property
     def rows_affected(self) -> int:
-        """Rows that the statements wrote, by the server's own counts."""
+        """Rows that the statements wrote: by command tag, else by the server's counters."""
         return sum(
-            write.inserted + write.updated + write.deleted
+            statement.rows_written
             for operation in self.operations
             for statement in operation.statements
-            for write in statement.writes
         )
 
 

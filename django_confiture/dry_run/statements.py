@@ -35,7 +35,7 @@ _SAVEPOINTS = {
     pg.TRANS_STMT_RELEASE,
     pg.TRANS_STMT_ROLLBACK_TO,
 }
-_COMMITS = {pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE, pg.TRANS_STMT_COMMIT_PREPARED}
+_COMMITS = {pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE}
 _WHOLE_DATABASE = {
     pg.REINDEX_OBJECT_SCHEMA,
     pg.REINDEX_OBJECT_SYSTEM,
@@ -83,6 +83,14 @@ class Statement:
     def commits(self) -> bool:
         """Say whether it would end our transaction by committing it."""
         return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in _COMMITS
+
+    @property
+    def rolls_back(self) -> bool:
+        """Say whether it would end our transaction by rolling it back."""
+        return (
+            self.kind is Kind.TRANSACTION
+            and self.node.transaction_stmt.kind == pg.TRANS_STMT_ROLLBACK
+        )
 
     @property
     def what(self) -> str:

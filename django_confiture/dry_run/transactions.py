@@ -66,11 +66,20 @@ class RehearsedTransactions:
         self._settings = settings
         self.session = Session(self._raw)
         self._nested = False
+        self._shared = False
         self._saved: dict[str, object] = {}
         self._inner_open = False
 
-    def begin(self) -> None:
-        """Open the transaction, make any COMMIT of it fail, and take Django's connection over."""
+    def begin(self, *, shared: bool = False) -> None:
+        """Open the transaction, make any COMMIT of it fail, and take Django's connection over.
+
+        ``shared`` says that another instance has opened, and will roll back, the transaction of
+        the very same connection.
+        """
+        self._shared = shared
+        if shared:
+            self._take_over()
+            return
         status = self.session.status
         if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
             raise DryRunRefused(
@@ -78,10 +87,14 @@ class RehearsedTransactions:
                 f"({status.name}); roll it back first."
             )
         self._nested = status == TransactionStatus.INTRANS
-        self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN")
+        self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
         self._take_over()
-        self._poison()
-        self.assert_settings()
+        try:
+            self._poison()
+            self.assert_settings()
+        except BaseException:
+            self.end()
+            raise
 
     def _poison(self) -> None:
         """Make COMMIT impossible: two temporary tables that PostgreSQL refuses to commit.
@@ -127,7 +140,8 @@ class RehearsedTransactions:
     def end(self) -> None:
         """Roll everything back and give the connection back as it was."""
         try:
-            self._roll_back_outer()
+            if not self._shared:
+                self._roll_back_outer()
         finally:
             for name in self._shadows:
                 self._wrapper.__dict__.pop(name, None)
@@ -189,6 +203,16 @@ class RehearsedTransactions:
     def _end_inner(self, *, keep: bool) -> None:
         self._close_inner(keep=keep)
         if not self._wrapper.autocommit:
+            self._open_inner()
+        self._observer.transaction_ended()
+
+    def end_inner(self, *, commit: bool) -> None:
+        """End the rehearsed transaction past Django, as COMMIT or ROLLBACK in SQL does."""
+        if commit and self.session.status == TransactionStatus.INTRANS:
+            self.check_constraints()
+        reopen = self._inner_open
+        self._close_inner(keep=commit and self.session.status == TransactionStatus.INTRANS)
+        if reopen:
             self._open_inner()
         self._observer.transaction_ended()
 

@@ -9,9 +9,14 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
+from django_confiture import conf
+
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import psycopg
     from django.apps.registry import Apps
     from django.core.checks import CheckMessage
@@ -164,7 +169,11 @@ class Hook(ABC):
     """``"abort"`` fails the migration; ``"continue"`` logs, and the migration goes on."""
 
     timeout: ClassVar[str | None] = None
-    """A duration such as ``"30s"``: PostgreSQL's ``statement_timeout`` while the hook runs."""
+    """A duration such as ``"30s"``: PostgreSQL's ``statement_timeout`` while the hook runs.
+
+    It ends a statement that takes longer. Python code is not interrupted: a hook that took
+    longer as a whole is logged as ``hook_over_timeout``.
+    """
 
     runs_in_dry_run: ClassVar[bool] = True
     """Say False for a hook that talks to the outside world."""
@@ -179,3 +188,45 @@ class Hook(ABC):
     def check(self) -> list[CheckMessage]:
         """Return problems for ``manage.py check``: missing settings, bad options."""
         return []
+
+
+@dataclass(frozen=True)
+class HookPolicy:
+    """What a hook's class attributes ask for, checked."""
+
+    directions: tuple[str, ...]
+    tolerated: bool
+    timeout: timedelta | None
+    runs_in_dry_run: bool
+
+    @classmethod
+    def of(cls, hook: Hook) -> HookPolicy:
+        """Read ``hook``'s attributes; an ``ImproperlyConfigured`` names one that makes no sense."""
+        directions: object = hook.directions
+        if not isinstance(directions, tuple | list) or not {"forward", "backward"} >= {*directions}:
+            raise _nonsense(hook, "directions", 'use ("forward",), ("backward",) or both')
+        if hook.on_failure not in ("abort", "continue"):
+            raise _nonsense(hook, "on_failure", 'use "abort" or "continue"')
+        if not isinstance(hook.runs_in_dry_run, bool):
+            raise _nonsense(hook, "runs_in_dry_run", "use True or False")
+        if not isinstance(getattr(hook, "phase", HookPhase.AFTER_DDL), HookPhase):
+            raise _nonsense(hook, "phase", "use a HookPhase, such as HookPhase.AFTER_DDL")
+        timeout = conf.parse_duration(hook.timeout, name=f"{type(hook).__name__}.timeout")
+        if timeout is not None and not timeout:
+            raise _nonsense(hook, "timeout", 'use a duration such as "30s", or None')
+        return cls(
+            tuple(hook.directions), hook.on_failure == "continue", timeout, hook.runs_in_dry_run
+        )
+
+    def reason_to_skip(self, context: HookContext) -> str:
+        """Say why the hook does not run in ``context``; ``""`` where it does."""
+        if context.direction not in self.directions:
+            return f"direction {context.direction} is not in its directions {self.directions}"
+        if context.dry_run and not self.runs_in_dry_run:
+            return "runs_in_dry_run is False"
+        return ""
+
+
+def _nonsense(hook: Hook, attribute: str, fix: str) -> ImproperlyConfigured:
+    name = type(hook).__name__
+    return ImproperlyConfigured(f"{name}.{attribute} is {getattr(hook, attribute)!r}; {fix}.")

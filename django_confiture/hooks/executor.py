@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from django.conf import settings
 from django.db import connections, transaction
+from psycopg import sql
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
-from django_confiture import conf, signals
+from django_confiture import signals
 from django_confiture.exceptions import HookError
-from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookResult
+from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy, HookResult
 
 if TYPE_CHECKING:
-    import psycopg
+    from datetime import timedelta
 
 logger = logging.getLogger("django_confiture.hooks")
 
@@ -34,9 +38,10 @@ class HookExecutor:
     ) -> list[HookResult]:
         """Run ``hooks`` in order and return the results of those that completed.
 
-        Each hook has a savepoint of its own on ``conn`` (a transaction of its own where none is
-        open). Raises :class:`HookError` from the hook's error, with only that hook's savepoint
-        rolled back, unless the hook says ``on_failure = "continue"``.
+        Each hook has a savepoint of its own on ``conn``; where Django is in autocommit mode, or
+        a connection of your own is, a transaction of its own. Raises :class:`HookError` from the
+        hook's error, with only that hook's savepoint rolled back, unless the hook says
+        ``on_failure = "continue"``.
         """
         phase_name = str(getattr(phase, "name", phase))
         hooks = list(hooks)
@@ -47,6 +52,10 @@ class HookExecutor:
         logger.info("phase_completed", extra={"hooks_executed": len(results), **facts})
         return results
 
+    def skip(self, phase: HookPhase, hook_name: str, context: HookContext, reason: str) -> None:
+        """Say that a hook that stands in a migration does not run, and why."""
+        _Call(hook_name, phase.name, context).skipped(reason)
+
     def _run(
         self,
         conn: psycopg.Connection[Any],
@@ -54,111 +63,158 @@ class HookExecutor:
         hook: Hook | type[Hook],
         context: HookContext,
     ) -> HookResult | None:
-        name = _name(hook)
-        facts = {"hook": name, "phase": phase, **_migration_facts(context)}
+        call = _Call(_class_of(hook).__name__, phase, context)
+        tolerated = False
         try:
             hook = _instance(hook)
-        except Exception as error:
-            self._failed(name, phase, context, 0.0, error, facts)
-            raise HookError(name, phase, error) from error
-        if reason := _skip_reason(hook, context):
-            logger.info("hook_skipped", extra={"reason": reason, **facts})
-            _send_finished(name, phase, context, 0.0, outcome="skipped", reason=reason)
-            return None
-        logger.debug("hook_start", extra=facts)
-        context.options = hook.options
-        started = perf_counter()
-        try:
-            with _savepoint(conn, context), _statement_timeout(conn, hook):
-                result = _checked(hook.execute(conn, context), name, context)
-        except Exception as error:
-            duration_ms = (perf_counter() - started) * 1000
-            self._failed(name, phase, context, duration_ms, error, facts)
-            if hook.on_failure == "continue":
+            policy = HookPolicy.of(hook)
+            if reason := policy.reason_to_skip(context):
+                call.skipped(reason)
                 return None
-            raise HookError(name, phase, error) from error
-        duration_ms = (perf_counter() - started) * 1000
-        self._completed(name, phase, context, duration_ms, result, facts)
-        _warn_if_slow(hook, duration_ms, facts)
+            tolerated = policy.tolerated
+            logger.debug("hook_start", extra=call.facts)
+            context.options = hook.options
+            with _savepoint(conn, context), _statement_timeout(conn, policy.timeout):
+                result = hook.execute(conn, context)
+                _check_result(result, call.name)
+                _check_transaction(conn, context)
+        except Exception as error:
+            call.failed(error)
+            if tolerated:
+                return None
+            raise _hook_error(call, hook, error) from error
+        call.completed(result, policy.timeout)
         return result
 
-    @staticmethod
-    def _completed(
-        name: str,
-        phase: str,
-        context: HookContext,
-        duration_ms: float,
-        result: HookResult,
-        facts: dict[str, str],
-    ) -> None:
+
+@dataclass(frozen=True)
+class _Call:
+    """One hook in one phase of one migration: what is logged and sent about it."""
+
+    name: str
+    phase: str
+    context: HookContext
+    started: float = field(default_factory=perf_counter)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"hook": self.name, "phase": self.phase, **_migration_facts(self.context)}
+
+    def skipped(self, reason: str) -> None:
+        logger.info("hook_skipped", extra={"reason": reason, **self.facts})
+        self._send("skipped", 0.0, reason=reason)
+
+    def failed(self, error: Exception) -> None:
+        duration_ms = self._duration_ms()
+        facts = {"duration_ms": round(duration_ms), "error": str(error), **self.facts}
+        logger.error("hook_failed", exc_info=error, extra=facts)
+        self._send("failed", duration_ms, error=error)
+
+    def completed(self, result: HookResult, timeout: timedelta | None) -> None:
+        duration_ms = self._duration_ms()
         result.execution_time_ms = result.execution_time_ms or round(duration_ms)
-        rows = result.rows_affected
-        logger.info(
-            "hook_completed",
-            extra={"duration_ms": round(duration_ms), "rows_affected": rows, **facts},
-        )
-        _send_finished(name, phase, context, duration_ms, outcome="completed", result=result)
+        facts = {"duration_ms": round(duration_ms), **self.facts}
+        logger.info("hook_completed", extra={"rows_affected": result.rows_affected, **facts})
+        if timeout is not None and duration_ms > (limit_ms := timeout.total_seconds() * 1000):
+            # statement_timeout ends no Python, and counts each statement from zero.
+            logger.warning("hook_over_timeout", extra={"timeout_ms": round(limit_ms), **facts})
+        self._send("completed", duration_ms, result=result)
 
-    @staticmethod
-    def _failed(
-        name: str,
-        phase: str,
-        context: HookContext,
+    def _duration_ms(self) -> float:
+        return (perf_counter() - self.started) * 1000
+
+    def _send(
+        self,
+        outcome: str,
         duration_ms: float,
-        error: Exception,
-        facts: dict[str, str],
+        *,
+        result: HookResult | None = None,
+        error: Exception | None = None,
+        reason: str = "",
     ) -> None:
-        error.add_note(f"The hook {name} ran in migration {context.label}, phase {phase}.")
-        logger.error(
-            "hook_failed",
-            exc_info=error,
-            extra={"duration_ms": round(duration_ms), "error": str(error), **facts},
+        signals.hook_finished.send_robust(
+            sender=signals.sender_for(self.context.app_label),
+            hook=self.name,
+            phase=self.phase,
+            outcome=outcome,
+            duration_ms=duration_ms,
+            result=result,
+            error=error,
+            reason=reason,
+            context=self.context,
         )
-        _send_finished(name, phase, context, duration_ms, outcome="failed", error=error)
 
 
-def _migration_facts(context: HookContext) -> dict[str, str]:
+def _migration_facts(context: HookContext) -> dict[str, object]:
     return {"migration": context.migration_name, "app_label": context.app_label}
 
 
-def _name(hook: object) -> str:
-    return hook.__name__ if isinstance(hook, type) else type(hook).__name__
+def _class_of(hook: object) -> type:
+    return hook if isinstance(hook, type) else type(hook)
 
 
 def _instance(hook: Hook | type[Hook]) -> Hook:
-    instance = hook() if isinstance(hook, type) else hook
-    if not isinstance(instance, Hook):
-        raise TypeError(f"{instance!r} is no Hook; pass subclasses of django_confiture.Hook.")
-    return instance
+    if not issubclass(_class_of(hook), Hook):
+        raise TypeError(f"{hook!r} is no Hook; subclass django_confiture.Hook.")
+    return hook() if isinstance(hook, type) else hook
 
 
-def _skip_reason(hook: Hook, context: HookContext) -> str:
-    if context.direction not in hook.directions:
-        return f"direction {context.direction} is not in its directions {hook.directions}"
-    if context.dry_run and not hook.runs_in_dry_run:
-        return "runs_in_dry_run is False"
-    return ""
+def _check_result(result: object, name: str) -> None:
+    if not isinstance(result, HookResult):
+        raise TypeError(
+            f"execute() returned {type(result).__name__}, not a HookResult; "
+            f'end it with "return HookResult(phase=..., hook_name={name!r})".'
+        )
 
 
-def _checked(result: object, name: str, context: HookContext) -> HookResult:
-    if isinstance(result, HookResult):
-        return result
-    raise TypeError(
-        f"in migration {context.label}, execute() returned {type(result).__name__}, not a "
-        f'HookResult; end it with "return HookResult(phase=..., hook_name={name!r})".'
+def _check_transaction(conn: psycopg.Connection[Any], context: HookContext) -> None:
+    """Refuse what a hook that swallowed an error would lose without a word."""
+    alias = _django_alias(conn, context)
+    if conn.info.transaction_status == TransactionStatus.INERROR or (
+        alias is not None and transaction.get_rollback(alias)
+    ):
+        raise RuntimeError(
+            "execute() returned, but an error that it caught had aborted the transaction; "
+            'let the error out, or put "with transaction.atomic():" around what may fail.'
+        )
+
+
+def _hook_error(call: _Call, hook: object, error: Exception) -> HookError:
+    raised = HookError(call.name, call.phase, error)
+    source = _class_of(hook)
+    raised.add_note(
+        f"Migration {call.context.label}, {call.context.direction}: what this hook did was rolled "
+        f"back. Fix {source.__module__}.{source.__qualname__}; a hook that may fail without "
+        'stopping the migration says on_failure = "continue".'
     )
+    return raised
 
 
-def _savepoint(
-    conn: psycopg.Connection[Any], context: HookContext
-) -> AbstractContextManager[object]:
-    """Return a savepoint on ``conn``: Django's where Django owns it, else the driver's.
+@contextmanager
+def _savepoint(conn: psycopg.Connection[Any], context: HookContext) -> Iterator[None]:
+    """Give a hook a savepoint on ``conn``.
 
-    Only Django's own ``atomic`` leaves its connection usable after an ORM error in a hook.
+    Two are needed where Django owns ``conn``: only its own ``atomic`` keeps the ORM usable, and
+    drops ``on_commit`` callbacks, after an error; only the driver's block makes
+    ``conn.commit()`` and ``conn.rollback()`` in a hook an error, instead of the end of the
+    migration's transaction.
     """
-    if alias := _django_alias(conn, context):
-        return transaction.atomic(using=alias)
-    return _driver_savepoint(conn)
+    alias = _django_alias(conn, context)
+    outer: AbstractContextManager[object] = nullcontext()
+    if alias is not None:
+        outer = transaction.atomic(using=alias)
+    with outer:
+        if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
+            # Otherwise the outermost block of the driver, this one, would commit.
+            conn.execute("")
+        with conn.transaction():
+            try:
+                yield
+            except psycopg.Rollback as error:  # which would end silently here
+                raise RuntimeError(
+                    "psycopg.Rollback left execute(); raise it inside a "
+                    '"with conn.transaction():" of your own.'
+                ) from error
 
 
 def _django_alias(conn: psycopg.Connection[Any], context: HookContext) -> str | None:
@@ -171,57 +227,19 @@ def _django_alias(conn: psycopg.Connection[Any], context: HookContext) -> str | 
 
 
 @contextmanager
-def _driver_savepoint(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
-        # Outside a transaction the driver's block would commit, which is the caller's to do.
-        conn.execute("")
-    with conn.transaction():
-        yield
-
-
-@contextmanager
-def _statement_timeout(conn: psycopg.Connection[Any], hook: Hook) -> Iterator[None]:
+def _statement_timeout(conn: psycopg.Connection[Any], timeout: timedelta | None) -> Iterator[None]:
     """Set ``statement_timeout`` for the savepoint; a rollback of it restores the old value."""
-    timeout = conf.parse_duration(hook.timeout, name=f"{_name(hook)}.timeout")
     if timeout is None:
         yield
         return
-    row = conn.execute("SELECT current_setting('statement_timeout')").fetchone()
-    (before,) = row if row is not None else ("0",)
-    set_timeout = "SELECT set_config('statement_timeout', %s, true)"
-    conn.execute(set_timeout, [f"{max(1, round(timeout.total_seconds() * 1000))}ms"])
-    yield
-    conn.execute(set_timeout, [before])
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute("SELECT current_setting('statement_timeout')")
+        before = cursor.fetchone()
+        assert before is not None
+        cursor.execute(_set_statement_timeout(f"{max(1, round(timeout.total_seconds() * 1000))}ms"))
+        yield
+        cursor.execute(_set_statement_timeout(before[0]))
 
 
-def _warn_if_slow(hook: Hook, duration_ms: float, facts: dict[str, str]) -> None:
-    timeout = conf.parse_duration(hook.timeout, name=f"{_name(hook)}.timeout")
-    if timeout is not None and duration_ms > timeout.total_seconds() * 1000:
-        logger.warning(
-            "hook_over_timeout",
-            extra={"duration_ms": round(duration_ms), "timeout": hook.timeout, **facts},
-        )
-
-
-def _send_finished(
-    name: str,
-    phase: str,
-    context: HookContext,
-    duration_ms: float,
-    *,
-    outcome: str,
-    result: HookResult | None = None,
-    error: Exception | None = None,
-    reason: str = "",
-) -> None:
-    signals.hook_finished.send_robust(
-        sender=signals.sender_for(context.app_label),
-        hook=name,
-        phase=phase,
-        outcome=outcome,
-        duration_ms=duration_ms,
-        result=result,
-        error=error,
-        reason=reason,
-        context=context,
-    )
+def _set_statement_timeout(value: str) -> sql.Composed:
+    return sql.SQL("SELECT set_config('statement_timeout', {}, true)").format(value)

@@ -18,14 +18,11 @@ if TYPE_CHECKING:
         MigrationResult,
         OperationResult,
         Report,
+        Scan,
         StatementResult,
         TableLock,
         TableResult,
     )
-
-_QUIET_MS = 1.0
-"""A lock held for less is printed, but makes no verdict."""
-
 
 def render(
     report: Report, *, color: bool = False, width: int = 80, verbosity: int = 1, **_options: object
@@ -48,9 +45,12 @@ def render(
 def _lines(report: Report, verbosity: int) -> Iterator[str | Text | Table]:
     database = report.database
     yield (
-        f"[bold]Dry run of {_count(len(report.migrations), 'migration')}[/] on "
-        f"{escape(database.name)} (PostgreSQL {database.server_version}, "
-        f"{size(database.size_bytes)}): {_OUTCOMES[report.outcome]}"
+        f"[bold]Dry run of {_count(len(report.migrations), 'migration')}: "
+        f"{_OUTCOMES[report.outcome]}[/]"
+    )
+    yield (
+        f"[dim]on {escape(database.name)}, PostgreSQL {database.server_version}, "
+        f"{size(database.size_bytes)}[/]"
     )
     yield ""
     for migration in report.migrations:
@@ -87,23 +87,32 @@ def _judge(migration: MigrationResult) -> tuple[str, str]:
         error = migration.error
         message = first_line(error.message) if error is not None else ""
         return "[bold red]FAIL [/]", f"[red]would fail: {escape(message)}[/]"
-    blocking = [table for table in migration.tables if table.writes_blocked_ms >= _QUIET_MS]
-    took = f"took {duration(migration.duration_ms)}"
-    if not blocking:
-        return "[green] ok  [/]", f"blocks nobody for longer than {_QUIET_MS:.0f} ms; {took}"
-    return "[yellow]LOCKS[/]", "; ".join([*map(_blocks, blocking), took])
+    parts = [
+        _blocks(table) + ("" if migration.grows else ", whatever its size")
+        for table in migration.tables
+        if table.writes_blocked_ms
+    ]
+    parts += [
+        f"writes {table.rows_written:,} rows of {escape(table.relation)} and keeps them locked"
+        for table in migration.tables
+        if table.rows_written and not table.reads_blocked_ms
+    ]
+    verdict = "; ".join([*(parts or ["blocks nobody"]), f"took {duration(migration.duration_ms)}"])
+    if migration.grows and any(table.writes_blocked_ms for table in migration.tables):
+        return "[yellow]LOCKS[/]", verdict
+    if any(table.rows_written for table in migration.tables):
+        return "[yellow]ROWS [/]", verdict
+    return "[green] ok  [/]", verdict
 
 
 def _blocks(table: TableResult) -> str:
     name = escape(table.relation)
     reads, writes = table.reads_blocked_ms, table.writes_blocked_ms
-    if reads < _QUIET_MS:
+    if not reads:
         return f"blocks writes on {name} for {duration(writes)}"
     if reads > 0.95 * writes:
         return f"blocks reads and writes on {name} for {duration(reads)}"
-    return (
-        f"blocks writes on {name} for {duration(writes)}, reads for {duration(reads)}"
-    )
+    return f"blocks writes on {name} for {duration(writes)}, reads for {duration(reads)}"
 
 
 def _detail(migration: MigrationResult, verbosity: int) -> Iterator[str | Table]:
@@ -141,15 +150,11 @@ _REHEARSED = {"substituted": "substituted", "not_rehearsed": "not rehearsed", "e
 
 def _facts(operation: OperationResult) -> Iterator[tuple[str, str]]:
     yield "time ", duration(operation.duration_ms)
-    if rows := sum(statement.rows_affected or 0 for statement in _writing(operation)):
+    if rows := sum(statement.rows_written for statement in operation.statements):
         yield "rows ", f"{rows:,} written"
-    scans = [
-        f"{escape(scan.relation)}" + (f" ({scan.rows:,} rows)" if scan.rows is not None else "")
-        for statement in operation.statements
-        for scan in statement.scans
-    ]
+    scans = [_scan(scan) for statement in operation.statements for scan in statement.scans]
     if scans:
-        yield "reads", ", ".join(dict.fromkeys(scans)) + " from end to end"
+        yield "reads", ", ".join(dict.fromkeys(scans))
     rewrites = [name for statement in operation.statements for name in statement.rewrites]
     if rewrites:
         yield "[/][bold yellow]rewrites[/][dim]", ", ".join(map(escape, dict.fromkeys(rewrites)))
@@ -160,8 +165,10 @@ def _facts(operation: OperationResult) -> Iterator[tuple[str, str]]:
         yield "locks", f"{escape(relation)}: {lock.name}{_effect(lock)}"
 
 
-def _writing(operation: OperationResult) -> Iterable[StatementResult]:
-    return (statement for statement in operation.statements if statement.writes)
+def _scan(scan: Scan) -> str:
+    rows = f"{scan.rows:,} rows" if scan.rows is not None else "every row"
+    passes = f" in {scan.passes} passes" if scan.passes > 1 else ""
+    return f"{escape(scan.relation)}: {rows}{passes}"
 
 
 def _strongest(operation: OperationResult) -> dict[str, LockMode]:

@@ -64,6 +64,8 @@ _RECURSING = frozenset(
 #: The same for partitions only.
 _RECURSING_TO_PARTITIONS = _TRIGGER_SWITCHES | {pb.AT_AlterConstraint}
 _IDENTITY = frozenset({pb.AT_AddIdentity, pb.AT_SetIdentity, pb.AT_DropIdentity})
+#: Constraints that only build an index on a partition; a primary key also sets NOT NULL.
+_INDEX_ONLY = frozenset({pb.CONSTR_UNIQUE, pb.CONSTR_EXCLUSION})
 _VERSION_17 = 170000
 _VERSION_18 = 180000
 
@@ -137,15 +139,17 @@ def _recurses(command: pb.AlterTableCmd, relation: Relation, lookup: Lookup) -> 
     if command.subtype in _IDENTITY:
         return relation.is_partitioned and lookup.server_version >= _VERSION_17
     if command.subtype == pb.AT_AddConstraint:
-        constraint = getattr(command, "def").constraint
-        heritable = constraint.contype in {pb.CONSTR_CHECK, pb.CONSTR_NOTNULL}
-        return (
-            relation.is_partitioned
-            # 18 locks the children before it looks at what kind of constraint it is.
-            or lookup.server_version >= _VERSION_18
-            or (heritable and not constraint.is_no_inherit)
-        )
+        return _constraint_recurses(getattr(command, "def").constraint, relation, lookup)
     return False
+
+
+def _constraint_recurses(constraint: pb.Constraint, relation: Relation, lookup: Lookup) -> bool:
+    # 18 locks the children before it looks at what kind of constraint it is.
+    if lookup.server_version >= _VERSION_18:
+        return True
+    if relation.is_partitioned:
+        return constraint.contype not in _INDEX_ONLY
+    return constraint.contype == pb.CONSTR_CHECK and not constraint.is_no_inherit
 
 
 def references(constraint: pb.Constraint, lookup: Lookup) -> Iterator[Lock]:
@@ -169,8 +173,10 @@ def _add_column(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> I
         yield from column_references(column, lookup)
 
 
-def _add_constraint(_: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _add_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
     constraint = getattr(command, "def").constraint
+    if constraint.contype in _INDEX_ONLY and target.relation.is_partitioned:
+        yield from locks(target.family, LockMode.ShareLock)
     if constraint.contype == pb.CONSTR_FOREIGN:
         yield from references(constraint, lookup)
 
@@ -285,7 +291,7 @@ def _detach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Itera
     yield from locks(lookup.default_partitions([target.oid]), _AX)
     referring, referenced = _other_sides(family, lookup)
     yield from locks(referring, _AX)
-    yield from locks(referenced, _SRX)
+    yield from locks(lookup.family(referenced), _SRX)
 
 
 _Effect = Callable[[_Target, pb.AlterTableCmd, Lookup], Iterator[Lock]]

@@ -93,15 +93,17 @@ where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
   and ($2::pg_catalog.text is null or a.attname = $2)
 """
 
-# $1: JSON array of [catalog, oid, attnum]: what is about to be dropped. Follows pg_depend as DROP
-# CASCADE does: to all that depends on it, and from a part (a view's rule, a member of an extension)
-# to its whole. The table that a foreign key refers to is reached through the key's triggers there,
-# as only these lock it. Gives (relation, 1 if only its extended statistics go, else 0).
+# $1, $2, $3: what is about to be dropped, as arrays of catalogs' names, OIDs and column numbers.
+# (Arrays, as the planner knows their length: a JSON array counts as 100 rows, which is enough to
+# start the just-in-time compiler, for 140 ms.) Follows pg_depend as DROP CASCADE does: to all that
+# depends on it, and from a part (a view's rule, a member of an extension) to its whole. The table
+# that a foreign key refers to is reached through the key's triggers there, as only these lock it.
+# Gives (relation, 1 if only its extended statistics go, else 0).
 DROPPED = """
 with recursive gone (classid, objid, objsubid) as (
-  select pg_catalog.to_regclass('pg_catalog.' || (root ->> 0))::pg_catalog.oid,
-    (root ->> 1)::pg_catalog.oid, (root ->> 2)::pg_catalog.int4
-  from pg_catalog.json_array_elements($1::pg_catalog.json) root
+  select pg_catalog.to_regclass('pg_catalog.' || catalog)::pg_catalog.oid, oid, attnum
+  from unnest($1::pg_catalog.text[], $2::pg_catalog.oid[], $3::pg_catalog.int4[])
+    as root (catalog, oid, attnum)
   union
   select next.* from gone g cross join lateral (
     select d.classid, d.objid, d.objsubid from pg_catalog.pg_depend d
@@ -255,7 +257,8 @@ join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'm', 'p') and c.oid >= 16384
   and ($1 <> 'clustered' or exists (
     select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisclustered))
-  and ($1 not like 'schema %' or n.nspname = pg_catalog.substr($1, 8))
+  -- REINDEX leaves out partitioned tables: their indexes have no storage.
+  and ($1 not like 'schema %' or (n.nspname = pg_catalog.substr($1, 8) and c.relkind <> 'p'))
 """
 
 # $1: JSON array of function names. Gives a row if one of them is, in any schema,

@@ -148,8 +148,6 @@ class Lookup:
 
     def foreign_keys(self, oids: Collection[int]) -> list[ForeignKey]:
         """Return all foreign keys from or to one of the tables."""
-        if not oids:
-            return []
         return [
             ForeignKey(
                 table=_int(table),
@@ -224,8 +222,8 @@ class Lookup:
         First those that are locked whole, second those that only lose extended statistics. What
         ``RESTRICT`` would refuse is included: that statement fails.
         """
-        wanted = list(roots)
-        rows = self._query(_catalog_sql.DROPPED, [json.dumps(wanted)]) if wanted else []
+        arrays = ["{" + ",".join(map(str, values)) + "}" for values in zip(*roots, strict=True)]
+        rows = self._query(_catalog_sql.DROPPED, arrays) if arrays else []
         return (
             {_int(oid) for oid, statistics in rows if statistics == "0"},
             {_int(oid) for oid, statistics in rows if statistics == "1"},

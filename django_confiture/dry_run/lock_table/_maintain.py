@@ -75,7 +75,7 @@ def refresh(statement: pb.RefreshMatViewStmt, lookup: Lookup) -> Iterator[Lock]:
 
 
 def lock(statement: pb.LockStmt, lookup: Lookup) -> Iterator[Lock]:
-    """LOCK TABLE: children, and what a view reads other than materialized views, get the same mode."""
+    """LOCK TABLE: children, and what a view reads (no materialized view), get the same mode."""
     mode = LockMode(statement.mode)
     variables = [node.range_var for node in statement.relations]
     relations = lookup.relations(map(name_of, variables))

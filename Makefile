@@ -1,0 +1,71 @@
+# Needs make and Python 3.11 or newer. `make` lists what there is.
+#
+#   PYTHON   the interpreter (python3)
+#   DJANGO   the version of Django, such as 6.1 (the newest that PYTHON can use)
+
+PYTHON ?= python3
+DJANGO ?=
+
+python_version := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV := .venv/py$(python_version)$(if $(DJANGO),-django$(DJANGO))
+RUN := $(VENV)/bin/python -m
+
+# Those who only look at the settings must not start a server.
+no_server := DATABASE_URL=postgresql:///none
+
+# The first of the Python versions $(1) that runs here, pyenv's included.
+find_python = $(shell for version in $(1); do \
+  for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version".*/bin/python; do \
+    "$$python" -c "" 2>/dev/null && echo "$$python" && exit; \
+  done; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint ruff ruff-format mypy imports pytest matrix format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.demo ## Run the tutorial's project on a PostgreSQL of its own
+	$(VENV)/bin/python testproject/demo.py
+
+test: lint pytest ## Lint, then test: what CI runs
+
+lint: ruff ruff-format mypy imports ## Check style, types and import layers
+
+ruff: $(VENV)/.dev
+	$(RUN) ruff check
+
+ruff-format: $(VENV)/.dev
+	$(RUN) ruff format --check
+
+mypy: $(VENV)/.dev
+	$(no_server) $(RUN) mypy
+
+imports: $(VENV)/.dev
+	$(VENV)/bin/lint-imports
+
+pytest: $(VENV)/.dev
+	PYTHONDEVMODE=1 $(RUN) pytest -n 2 --cov
+
+matrix: matrix-5.2 matrix-6.0 matrix-6.1 ## Test with each supported Django
+
+matrix-5.2: python = $(call find_python,3.11 3.12 3.13)
+matrix-6.0 matrix-6.1: python = $(call find_python,3.13 3.12)
+matrix-%:
+	$(if $(python),$(MAKE) pytest DJANGO=$* PYTHON="$(python)",@echo "Skipped Django $*: no Python 3.12 or 3.13 here")
+
+format: $(VENV)/.dev ## Format the code, and fix what ruff can fix
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+clean: ## Remove what the other targets made
+	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \
+	  .import_linter_cache .grimp_cache
+
+# The dependency group $*, of pyproject.toml. Before 25.1 pip knew no groups.
+$(VENV)/.%: pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.x")'
+	"$(PYTHON)" -m venv $(VENV)
+	$(RUN) pip install --quiet --upgrade "pip>=25.1"
+	$(RUN) pip install --quiet --editable . --group $* $(if $(DJANGO),"django==$(DJANGO).*")
+	@touch $@

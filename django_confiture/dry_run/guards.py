@@ -1,0 +1,139 @@
+"""Connections besides the one that is rehearsed.
+
+A data migration may write through another alias, or open a connection of its own. Whatever Django
+opens is held in a rolled-back transaction as well; an alias of the very same database shares the
+connection, as a second one would wait for our locks for ever. What a migration opens past Django
+can't be rolled back, so it can't write.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.transactions import RehearsedTransactions
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.transactions import Observer
+
+_IDENTITY = (
+    "SELECT pg_catalog.pg_postmaster_start_time()::text || ' ' || oid FROM pg_catalog.pg_database"
+    " WHERE datname = current_database()"
+)
+
+
+class OtherConnections:
+    """Holds every other connection of the process while a dry run is on."""
+
+    def __init__(
+        self, main: BaseDatabaseWrapper, observer: Observer, settings: dict[str, str]
+    ) -> None:
+        self._main = main
+        self._observer = observer
+        self._settings = settings
+        self._identity = Session(main.connection).value(_IDENTITY)
+        self._held: dict[int, ExitStack] = {}
+        self._connecting = threading.local()
+        self._foreign: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+        self.foreign_count = 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the open connections now, the others when they are opened; release all at the end."""
+        originals: list[tuple[Any, str, Any]] = [
+            (BaseDatabaseWrapper, "connect", BaseDatabaseWrapper.__dict__["connect"]),
+            (psycopg.Connection, "connect", psycopg.Connection.__dict__["connect"]),
+            (psycopg, "connect", psycopg.connect),
+        ]
+        with ExitStack() as stack:
+            for owner, name, original in originals:
+                stack.callback(setattr, owner, name, original)
+            stack.callback(self._release)
+            BaseDatabaseWrapper.connect = self._connect(originals[0][2])  # type: ignore[method-assign]
+            wrapped = self._connect_foreign(psycopg.Connection.connect)
+            psycopg.Connection.connect = classmethod(  # type: ignore[method-assign, assignment]
+                lambda _cls, *args, **kwargs: wrapped(*args, **kwargs)
+            )
+            psycopg.connect = wrapped
+            for wrapper in connections.all(initialized_only=True):
+                if wrapper.connection is not None:
+                    self._hold(wrapper)
+            yield
+
+    def _release(self) -> None:
+        for stack in reversed(self._held.values()):
+            stack.close()
+        for conn in self._foreign:
+            if not conn.closed:
+                conn.pgconn.exec_(b"RESET default_transaction_read_only")
+
+    def _connect(self, original: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(original)
+        def connect(wrapper: BaseDatabaseWrapper) -> None:
+            self._connecting.django = True
+            try:
+                original(wrapper)
+            finally:
+                self._connecting.django = False
+            self._hold(wrapper)
+
+        return connect
+
+    def _connect_foreign(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def connect(*args: Any, **kwargs: Any) -> Any:
+            conn = original(*args, **kwargs)
+            if not getattr(self._connecting, "django", False):
+                conn.pgconn.exec_(b"SET default_transaction_read_only = on")
+                self._foreign.add(conn)
+                self.foreign_count += 1
+            return conn
+
+        return connect
+
+    def _hold(self, wrapper: BaseDatabaseWrapper) -> None:
+        if wrapper is self._main or id(wrapper) in self._held:
+            return
+        stack = self._held[id(wrapper)] = ExitStack()
+        if wrapper.vendor != "postgresql":
+            stack.enter_context(_rolled_back(wrapper))
+            return
+        shared = (
+            Session(wrapper.connection).value(_IDENTITY) == self._identity
+            and threading.get_ident() == self._main._thread_ident  # type: ignore[attr-defined]  # noqa: SLF001
+        )
+        if shared:
+            stack.enter_context(_shared(wrapper, self._main))
+        held = RehearsedTransactions(wrapper, self._observer, self._settings)
+        held.begin(shared=shared)
+        stack.callback(held.end)
+
+
+@contextmanager
+def _shared(wrapper: BaseDatabaseWrapper, main: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let an alias of the same database use the connection that is rehearsed."""
+    own, wrapper.connection = wrapper.connection, main.connection
+    try:
+        yield
+    finally:
+        wrapper.connection = own
+
+
+@contextmanager
+def _rolled_back(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+    """Hold a connection to another kind of database in a transaction that is rolled back."""
+    outer = transaction.Atomic(wrapper.alias, savepoint=True, durable=False)
+    outer._from_testcase = True  # noqa: SLF001 - lets durable blocks nest, as TestCase does
+    with outer:
+        yield
+        wrapper.set_rollback(True)
+

@@ -1,0 +1,1 @@
+"""Fixtures that every module of the suite shares."""

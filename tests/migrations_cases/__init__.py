@@ -1,0 +1,1 @@
+"""The app "cases" as the test databases are created with: no migrations."""

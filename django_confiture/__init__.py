@@ -50,7 +50,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "DryRunExecutor":
-        from django_confiture.dry_run.executor import DryRunExecutor  # noqa: PLC0415
+        from django_confiture.dry_run.executor import DryRunExecutor
 
         return DryRunExecutor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,12 @@
-"""``settings.CONFITURE`` over one literal of defaults."""
+"""``settings.CONFITURE`` over one literal of defaults.
+
+Nothing is cached: a setting that a test overrides counts from the next look at it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -38,13 +42,19 @@ def user_settings() -> dict[str, Any]:
 
 def merged() -> dict[str, Any]:
     """Return the project's settings over the defaults, nested dictionaries merged one level."""
-    given = user_settings()
+    given = _mapping(user_settings(), "CONFITURE")
     return {
-        key: {**default, **(given.get(key) or {})}
+        key: {**default, **_mapping(given.get(key) or {}, f'CONFITURE["{key}"]')}
         if isinstance(default, dict)
         else given.get(key, default)
         for key, default in DEFAULTS.items()
     }
+
+
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise ImproperlyConfigured(f"{name} is {value!r}; write a dictionary.")
 
 
 def get(key: str) -> Any:

@@ -5,7 +5,7 @@
     Exception
     └── MigrationError             base of all of them
         ├── HookError              a hook raised, or returned no HookResult
-        ├── HookLookupError        a name or path that leads to no Hook class
+        ├── HookLookupError        a name, path or class that leads to no hook that can run
         ├── DryRunError            the rehearsed migration would fail
         └── DryRunRefused          the dry run did not start, or could not go on safely
 """
@@ -32,7 +32,7 @@ class HookError(MigrationError):
 
 
 class HookLookupError(MigrationError):
-    """A hook's name or dotted path leads to no ``Hook`` class; the message says the fix."""
+    """A name, path or class leads to no hook that could run; the message says who asked."""
 
 
 class DryRunError(MigrationError):

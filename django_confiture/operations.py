@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,8 @@ from django.db import router
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 from django_confiture import conf
-from django_confiture.hooks.base import Direction, Hook, HookPhase
+from django_confiture.exceptions import HookLookupError
+from django_confiture.hooks.base import Direction, Hook, HookPhase, HookPolicy
 from django_confiture.hooks.executor import HookExecutor
 from django_confiture.hooks.registry import build_hook
 from django_confiture.hooks.run import (
@@ -18,13 +18,12 @@ from django_confiture.hooks.run import (
     check_deferred_constraints,
     context_for_operation,
     flush_deferred_sql,
+    runs_hooks,
 )
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.state import ProjectState
-
-logger = logging.getLogger("django_confiture.hooks")
 
 AFTER = (HookPhase.AFTER_DDL, HookPhase.AFTER_VALIDATION)
 AROUND = (HookPhase.CLEANUP, HookPhase.ON_ERROR)
@@ -56,7 +55,7 @@ class RunHook(Operation):
         self.hook = hook
         self.phase = _phase(phase)
         self.options = dict(options or {})
-        self.elidable = elidable
+        self.elidable = elidable  # type: ignore[misc]  # RunPython does the same
         self.hints = dict(hints or {})
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
@@ -78,7 +77,7 @@ class RunHook(Operation):
         app_label: str,
         schema_editor: BaseDatabaseSchemaEditor,
         from_state: ProjectState,
-        to_state: ProjectState,
+        to_state: ProjectState,  # noqa: ARG002 - Django's signature
     ) -> None:
         """Run the hook, if it handles ``"forward"``."""
         self._run(app_label, schema_editor, from_state, "forward")
@@ -88,7 +87,7 @@ class RunHook(Operation):
         app_label: str,
         schema_editor: BaseDatabaseSchemaEditor,
         from_state: ProjectState,
-        to_state: ProjectState,
+        to_state: ProjectState,  # noqa: ARG002 - Django's signature
     ) -> None:
         """Run the hook, if it handles ``"backward"``."""
         self._run(app_label, schema_editor, from_state, "backward")
@@ -110,32 +109,24 @@ class RunHook(Operation):
 
     def build(self, migration: str) -> tuple[HookPhase, Hook]:
         """Return the phase and the hook with its options; errors name ``migration``."""
-        phase = f" in phase {self.phase.name}" if self.phase else ""
-        hook = build_hook(
-            self.hook, self.options, where=f"Migration {migration}, RunHook({self._shown}){phase}"
-        )
-        return self.phase or hook.phase, hook
-
-    @property
-    def _shown(self) -> str:
-        return repr(self.hook) if isinstance(self.hook, str) else self.hook_name
+        shown = repr(self.hook) if isinstance(self.hook, str) else self.hook_name
+        in_phase = f"in phase {self.phase.name}" if self.phase else "in the hook's own phase"
+        where = f"Migration {migration}, RunHook({shown}) {in_phase}"
+        hook = build_hook(self.hook, self.options, where=where)
+        phase = self.phase or getattr(hook, "phase", None)
+        if phase is None:
+            raise HookLookupError(
+                f"{where}: {type(hook).__name__} sets no phase; write phase = HookPhase.AFTER_DDL "
+                "in the class, or RunHook(..., phase=HookPhase.AFTER_DDL)."
+            )
+        return phase, hook
 
     def allowed(self, schema_editor: BaseDatabaseSchemaEditor, app_label: str) -> bool:
-        """Say whether hooks are on, and the routers and the database let this one run."""
+        """Say whether the routers and the database let this hook run."""
         connection = schema_editor.connection
-        if not conf.get("ENABLED") or not router.allow_migrate(
-            connection.alias, app_label, **self.hints
-        ):
-            return False
-        if connection.vendor != "postgresql":
-            logger.warning(
-                "Hook %s was skipped: the database %r is %s, and hooks need PostgreSQL.",
-                self.hook_name,
-                connection.alias,
-                connection.vendor,
-            )
-            return False
-        return True
+        return router.allow_migrate(connection.alias, app_label, **self.hints) and runs_hooks(
+            connection
+        )
 
     def _run(
         self,
@@ -151,24 +142,38 @@ class RunHook(Operation):
         phase, hook = self.build(context.label)
         if phase in AROUND and woven:
             return  # runs when the migration ends
-        if phase is HookPhase.ON_ERROR:
-            return  # nothing failed, and without weaving nobody can tell when it does
+        if reason := _reason_to_skip(phase, woven=woven):
+            HookExecutor().skip(phase, type(hook).__name__, context, reason)
+            return
         connection = schema_editor.connection
-        if phase in AFTER:
-            flush_deferred_sql(schema_editor)
-        if phase is HookPhase.AFTER_VALIDATION and connection.in_atomic_block:
-            check_deferred_constraints(connection)
+        if not HookPolicy.of(hook).reason_to_skip(context):
+            self._finish_ddl(phase, schema_editor)
         state.clear_delayed_apps_cache()
         context.set_apps(lambda: state.apps)
         connection.ensure_connection()
         HookExecutor().execute_phase(connection.connection, phase, [hook], context)
 
+    @staticmethod
+    def _finish_ddl(phase: HookPhase, schema_editor: BaseDatabaseSchemaEditor) -> None:
+        """Make "after" true in the middle of a migration."""
+        if phase in AFTER:
+            flush_deferred_sql(schema_editor)
+        if phase is HookPhase.AFTER_VALIDATION and schema_editor.connection.in_atomic_block:
+            check_deferred_constraints(schema_editor.connection)
 
-def _phase(phase: HookPhase | str | None) -> HookPhase | None:
+
+def _reason_to_skip(phase: HookPhase, *, woven: bool) -> str:
+    if not conf.get("ENABLED"):
+        return 'CONFITURE["ENABLED"] is False'
+    if phase is HookPhase.ON_ERROR and not woven:
+        return "without pre_migrate, nobody can tell when the migration fails"
+    return ""
+
+
+def _phase(phase: object) -> HookPhase | None:
     if phase is None or isinstance(phase, HookPhase):
         return phase
-    try:
+    if isinstance(phase, str) and phase in HookPhase.__members__:
         return HookPhase[phase]
-    except KeyError:
-        names = ", ".join(HookPhase.__members__)
-        raise ValueError(f"RunHook(phase={phase!r}): use one of {names}.") from None
+    names = ", ".join(HookPhase.__members__)
+    raise ValueError(f"RunHook(phase={phase!r}): use one of {names}.")

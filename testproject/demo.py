@@ -8,6 +8,7 @@ import sys
 import django
 from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db import connection, connections
+
 from shop.management.commands.load_shop import BASE_MIGRATION, refuse_foreign_database
 
 

@@ -401,6 +401,24 @@ def test_a_normal_user_has_a_server_of_their_own(sandbox: Sandbox) -> None:
     assert sandbox.run("stop", **as_server()).returncode == 0
 
 
+def test_a_temporary_directory_too_long_for_a_socket_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 100)))
+    assert local_postgres._find_home("confiture-1-abc") == Path("/tmp/confiture-1-abc")
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only for root the server is another user's")
+def test_a_temporary_directory_that_nobody_can_reach_is_not_used(
+    fresh_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(fresh_sandbox.directory))
+    used = local_postgres._find_home("confiture-1-abc")
+    fresh_sandbox.directory.chmod(0o700)
+    refused = local_postgres._find_home("confiture-1-abc")
+    assert (used.parent, refused.parent) == (fresh_sandbox.directory, Path("/tmp"))
+
+
 @pytest.mark.usefixtures("no_server")
 @pytest.mark.parametrize(
     ("url", "expected"),

@@ -45,7 +45,8 @@ WITH held AS MATERIALIZED (
 )
 SELECT pg_catalog.pg_wal_lsn_diff({lsn}, '0/0'),
   (SELECT json_agg(json_build_array(h.oid::bigint, h.modes, c.relfilenode::bigint,
-     pg_catalog.pg_stat_get_xact_numscans(h.oid), pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
+     pg_catalog.pg_stat_get_xact_numscans(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
      pg_catalog.pg_stat_get_xact_tuples_inserted(h.oid),
      pg_catalog.pg_stat_get_xact_tuples_updated(h.oid),
      pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid), {objects}))

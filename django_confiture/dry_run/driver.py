@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.db.migrations.operations.base import Operation
     from django.db.migrations.state import ProjectState
 
-    from django_confiture.dry_run.rehearsal import Direction, OperationRecord, Rehearsal
+    from django_confiture.dry_run.rehearsal import OperationRecord, Rehearsal
 
 _RECORDED = "_confiture_recorded"
 
@@ -55,12 +55,13 @@ def drive_migrate(
 
 @contextmanager
 def _executor(replacement: Callable[..., MigrationExecutor]) -> Iterator[None]:
-    original = migrate.MigrationExecutor
-    migrate.MigrationExecutor = replacement  # type: ignore[misc, assignment]
+    module: Any = migrate
+    original = module.MigrationExecutor
+    module.MigrationExecutor = replacement
     try:
         yield
     finally:
-        migrate.MigrationExecutor = original  # type: ignore[misc]
+        module.MigrationExecutor = original
 
 
 class RehearsalExecutor(MigrationExecutor):
@@ -101,6 +102,13 @@ class RehearsalExecutor(MigrationExecutor):
         """Unapply one migration."""
         with self._rehearsal.migration(migration, "backward"):
             return super().unapply_migration(state, migration, *args, **kwargs)
+
+    def project_state(self) -> ProjectState:
+        """Return the state after all applied migrations."""
+        state: ProjectState = self._create_project_state(  # type: ignore[attr-defined]
+            with_applied_migrations=True
+        )
+        return state
 
     def record(self, migration: Migration) -> None:
         """Shadow ``apply`` and ``unapply`` of this instance with recorded ones, once."""
@@ -193,5 +201,5 @@ def _only(migration: Migration, operation: Operation) -> Migration:
     single = copy.copy(migration)
     for name in ("apply", "unapply"):
         single.__dict__.pop(name, None)
-    single.operations = [operation]
+    single.__dict__["operations"] = [operation]
     return single

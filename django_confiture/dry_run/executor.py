@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import psycopg
     from django.db.migrations.migration import Migration
     from django.db.migrations.state import ProjectState
-    from django.db.utils import ConnectionProxy
 
 
 class DryRunExecutor:
@@ -28,7 +27,7 @@ class DryRunExecutor:
 
     def run(
         self,
-        conn: psycopg.Connection[Any] | BaseDatabaseWrapper | ConnectionProxy | str,
+        conn: psycopg.Connection[Any] | BaseDatabaseWrapper | str,
         migration: Migration,
     ) -> DryRunResult:
         """Apply ``migration`` in a transaction, measure it, roll it back.
@@ -63,7 +62,7 @@ def _apply(rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, migration: Migrat
     state = _state_before(executor, key)
     plan = [(migration, False)]
     executor.record(migration)
-    emit_pre_migrate_signal(0, False, wrapper.alias, apps=state.apps, plan=plan)
+    _emit_pre_migrate(wrapper.alias, state, plan)
     executor.apply_migration(state, migration)
 
 
@@ -72,15 +71,15 @@ def _state_before(executor: RehearsalExecutor, key: tuple[str, str]) -> ProjectS
     missing = []
     if key in executor.loader.graph.nodes:
         missing = [step for step in executor.migration_plan([key]) if step[0].name != key[1]]
-    state: ProjectState = executor._create_project_state(  # noqa: SLF001 - as migrate does
-        with_applied_migrations=True
-    )
+    state: ProjectState = executor.project_state()
     if missing:
-        emit_pre_migrate_signal(
-            0, False, executor.connection.alias, apps=state.apps, plan=missing
-        )
+        _emit_pre_migrate(executor.connection.alias, state, missing)
         state = executor.migrate([], plan=missing, state=state)
     return state
+
+
+def _emit_pre_migrate(using: str, state: ProjectState, plan: list[tuple[Migration, bool]]) -> None:
+    emit_pre_migrate_signal(verbosity=0, interactive=False, db=using, apps=state.apps, plan=plan)
 
 
 @contextmanager
@@ -118,7 +117,9 @@ def _lent(conn: psycopg.Connection[Any]) -> Iterator[BaseDatabaseWrapper]:
 
 
 def _alias_of(conn: psycopg.Connection[Any]) -> str:
-    names = {w.alias: w.settings_dict["NAME"] for w in connections.all() if w.vendor == "postgresql"}
+    names = {
+        w.alias: w.settings_dict["NAME"] for w in connections.all() if w.vendor == "postgresql"
+    }
     for alias, name in names.items():
         if name == conn.info.dbname:
             return alias

@@ -48,7 +48,7 @@ class OtherConnections:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the open connections now, the others when they are opened; release all at the end."""
+        """Hold the open connections now, others when they are opened; at the end release all."""
         originals: list[tuple[Any, str, Any]] = [
             (BaseDatabaseWrapper, "connect", BaseDatabaseWrapper.__dict__["connect"]),
             (psycopg.Connection, "connect", psycopg.Connection.__dict__["connect"]),
@@ -109,7 +109,7 @@ class OtherConnections:
             return
         shared = (
             Session(wrapper.connection).value(_IDENTITY) == self._identity
-            and threading.get_ident() == self._main._thread_ident  # type: ignore[attr-defined]  # noqa: SLF001
+            and threading.get_ident() == self._main._thread_ident  # type: ignore[attr-defined]
         )
         if shared:
             stack.enter_context(_shared(wrapper, self._main))
@@ -132,8 +132,7 @@ def _shared(wrapper: BaseDatabaseWrapper, main: BaseDatabaseWrapper) -> Iterator
 def _rolled_back(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
     """Hold a connection to another kind of database in a transaction that is rolled back."""
     outer = transaction.Atomic(wrapper.alias, savepoint=True, durable=False)
-    outer._from_testcase = True  # noqa: SLF001 - lets durable blocks nest, as TestCase does
+    outer._from_testcase = True  # type: ignore[attr-defined]
     with outer:
         yield
         wrapper.set_rollback(True)
-

@@ -41,7 +41,9 @@ class Effects:
 
     def named_scans(self, catalog: Catalog) -> tuple[Scan, ...]:
         """Return the scans with names instead of OIDs."""
-        return tuple(Scan(catalog.relations[oid].shown, *found) for oid, *found in self.scans)
+        return tuple(
+            Scan(catalog.relations[oid].shown, rows, passes) for oid, rows, passes in self.scans
+        )
 
     def named_writes(self, catalog: Catalog) -> tuple[Write, ...]:
         """Return the writes with names instead of OIDs."""
@@ -57,9 +59,7 @@ def merge(before: Probe, after: Probe) -> Probe:
     for oid, seen in after.relations.items():
         old = known.get(oid)
         if old is not None and seen.indexes is None:
-            seen = Observed(  # noqa: PLW2901
-                seen.modes, seen.filenode, seen.counters, old.indexes, old.constraints
-            )
+            seen = Observed(seen.modes, seen.filenode, seen.counters, old.indexes, old.constraints)
         known[oid] = seen
     for oid in known.keys() - after.relations.keys():
         old = known[oid]
@@ -84,7 +84,9 @@ def effects(
     return Effects(
         locks=tuple(_locks(pairs, before, predicted, catalog)),
         rewrites=tuple(
-            oid for oid, (old, new) in pairs.items() if _rewritten(catalog, oid, old, new, statement)
+            oid
+            for oid, (old, new) in pairs.items()
+            if _rewritten(catalog, oid, old, new, statement)
         ),
         scans=tuple(
             (oid, _scanned(catalog, oid, old, new, bool(built[oid])), _passes(old, new))
@@ -110,9 +112,7 @@ def _locks(
     predicted: Iterable[tuple[int, str]],
     catalog: Catalog,
 ) -> Iterable[tuple[int, str, bool]]:
-    granted = {
-        (oid, mode) for oid, (old, new) in pairs.items() for mode in new.modes - old.modes
-    }
+    granted = {(oid, mode) for oid, (old, new) in pairs.items() for mode in new.modes - old.modes}
     yield from ((oid, mode, False) for oid, mode in sorted(granted))
     for oid, mode in sorted(set(predicted) - granted):
         held = before.relations[oid].modes if oid in catalog.relations else frozenset()
@@ -151,7 +151,11 @@ def _passes(old: Observed, new: Observed) -> int:
 
 
 def _scanned(
-    catalog: Catalog, oid: int, old: Observed, new: Observed, builds_index: bool  # noqa: FBT001
+    catalog: Catalog,
+    oid: int,
+    old: Observed,
+    new: Observed,
+    builds_index: bool,  # noqa: FBT001
 ) -> int | None:
     """Return the rows read by full scans.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -94,11 +94,13 @@ class Recorder:
         self.timeline = LockTimeline(self.catalog)
         self.failures: list[StatementFailure] = []
         self.callbacks = 0
+        self.commit_ms = 0.0
 
     # Told by the rehearsed transactions.
 
-    def transaction_ended(self) -> None:
+    def transaction_ended(self, checked_ms: float = 0.0) -> None:
         """Free the locks that the real run would free now."""
+        self.commit_ms += checked_ms
         self.timeline.release()
 
     def callbacks_dropped(self, count: int) -> None:
@@ -152,7 +154,9 @@ class Recorder:
             rows_affected=entry.rows,
             wal_bytes=sum(wal) if wal else None,
             locks=_unique(lock for e in all_effects for lock in e.table_locks(catalog)),
-            rewrites=_unique(catalog.relations[oid].shown for e in all_effects for oid in e.rewrites),
+            rewrites=_unique(
+                catalog.relations[oid].shown for e in all_effects for oid in e.rewrites
+            ),
             scans=tuple(scan for e in all_effects for scan in e.named_scans(catalog)),
             writes=tuple(write for e in all_effects for write in e.named_writes(catalog)),
             indexes_built=_unique(name for e in all_effects for name in e.indexes_built),
@@ -277,12 +281,13 @@ class Recorder:
                 used += statement.parameters
             if statement.kind is Kind.TRANSACTION:
                 self._end_transaction(statement)
-            with self._measured(statement, cursor, skipped=sent is None):
+            plain = sent is not None and sent == statement.plain_sql
+            with self._measured(statement, cursor, skipped=sent is None, plain=plain):
                 original("" if sent is None else sent, None if sent is None else own, **kwargs)
-            results.extend(cursor._results)  # noqa: SLF001 - psycopg has no public way
+            results.extend(cursor._results)
         if len(statements) > 1:
-            cursor._results = results  # noqa: SLF001
-            cursor._select_current_result(0)  # noqa: SLF001
+            cursor._results = results
+            cursor._select_current_result(0)
         return cursor
 
     def _parsed(self, query: Any, *, placeholders: bool) -> tuple[Statement, ...]:
@@ -326,13 +331,18 @@ class Recorder:
 
     @contextmanager
     def _measured(
-        self, statement: Statement, cursor: Any, *, skipped: bool = False
+        self,
+        statement: Statement,
+        cursor: Any,
+        *,
+        skipped: bool = False,
+        plain: bool = False,
     ) -> Iterator[None]:
         """Measure what runs inside, between two probes where the statement deserves them."""
         entry = self._entry(statement)
         alone = self._opens_transaction_of_its_own(statement, skipped=skipped)
         probing = self._before(statement, entry, skipped=skipped)
-        predicted = self._predict(statement) if probing and statement.kind is Kind.DDL else ()
+        predicted = self._predicted(statement, entry) if probing else ()
         if alone:
             self._session.query(f"SAVEPOINT {_AUTOCOMMIT}")
         started = perf_counter()
@@ -350,12 +360,17 @@ class Recorder:
             entry.note = "not sent"
             return
         _add_rows(entry, cursor)
-        self._after(statement, entry, predicted, started)
+        self._after(statement, entry, predicted, started, plain=plain)
         if alone:
             if statement.kind is not Kind.SELECT:
                 self._transactions.check_constraints()
             self._session.query(f"RELEASE SAVEPOINT {_AUTOCOMMIT}")
             self.transaction_ended()
+
+    def _predicted(self, statement: Statement, entry: Entry) -> Sequence[tuple[int, str]]:
+        if statement.kind is Kind.DDL or (statement.kind is Kind.DML and not entry.executions):
+            return self._predict(statement)
+        return ()
 
     def _opens_transaction_of_its_own(self, statement: Statement, *, skipped: bool) -> bool:
         return (
@@ -404,6 +419,8 @@ class Recorder:
         entry: Entry,
         predicted: Sequence[tuple[int, str]],
         started: float,
+        *,
+        plain: bool,
     ) -> None:
         probed = statement.kind not in (Kind.QUIET, Kind.SAVEPOINT, Kind.SELECT)
         if not probed or entry.unprobed or not self._can_probe:
@@ -411,8 +428,15 @@ class Recorder:
         measured = self._probe(
             objects=statement.kind is not Kind.DML, statement=statement, predicted=predicted
         )
+        if plain:
+            measured = replace(measured, locks=self._of_real_form(predicted))
         entry.effects.append(measured)
         self._note_locks(measured, statement.sql, started)
+
+    def _of_real_form(self, predicted: Sequence[tuple[int, str]]) -> tuple[Any, ...]:
+        """Return the locks of the statement as written, where its plain form was run."""
+        known = self.catalog.relations
+        return tuple((oid, mode, False) for oid, mode in predicted if oid in known)
 
     def _probe(
         self,

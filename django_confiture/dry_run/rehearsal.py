@@ -15,7 +15,9 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture import conf, signals
 from django_confiture.dry_run.guards import OtherConnections
-from django_confiture.dry_run.locks import predict_locks
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.lock_table import Lookup, statement_locks
+from django_confiture.dry_run.measure import Effects
 from django_confiture.dry_run.recorder import Recorder, Section, StatementFailure
 from django_confiture.dry_run.results import (
     Database,
@@ -28,6 +30,8 @@ from django_confiture.dry_run.results import (
     TableResult,
 )
 from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.statements import Statement
+from django_confiture.dry_run.timeline import TableTime
 from django_confiture.dry_run.transactions import RehearsedTransactions
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.hooks.run import migration_version
@@ -111,7 +115,7 @@ class Rehearsal:
         self._transactions.begin()
         try:
             self.recorder = Recorder(self._wrapper, self._transactions, self._predict)
-            self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]  # noqa: SLF001
+            self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
             signals.hook_finished.connect(self._hook_finished)
             self._others = OtherConnections(self._wrapper, self, self._server_settings())
             with self.recorder.installed(), self._others.held():
@@ -139,14 +143,15 @@ class Rehearsal:
                 settings[name] = f"{max(1, round(timeout.total_seconds() * 1000))}ms"
         return settings
 
-    def _predict(self, statement: Any) -> Sequence[tuple[int, str]]:
-        return predict_locks(statement, self._transactions.session)
+    def _predict(self, statement: Statement) -> Sequence[tuple[int, str]]:
+        lookup = Lookup(self._transactions.session.query)
+        return [(lock.oid, lock.mode.name) for lock in statement_locks(statement.node, lookup)]
 
     # Told by the rehearsed transactions.
 
-    def transaction_ended(self) -> None:
+    def transaction_ended(self, checked_ms: float = 0.0) -> None:
         """Free the locks that the real run would free now."""
-        self.recorder.transaction_ended()
+        self.recorder.transaction_ended(checked_ms)
 
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""
@@ -171,7 +176,7 @@ class Rehearsal:
             self._transactions.check_poisoned()
         except Exception as error:
             self._finish(record, started, error)
-            logger.error("dry_run_failed", exc_info=error, extra=_facts(record, error=str(error)))
+            logger.exception("dry_run_failed", extra=_facts(record, error=str(error)))
             raise
         result = self._finish(record, started, None)
         logger.info(
@@ -187,6 +192,7 @@ class Rehearsal:
         self.recorder.timeline.start()
         self.recorder.failures = []
         self.recorder.callbacks = 0
+        self.recorder.commit_ms = 0.0
 
     def _finish(
         self, record: MigrationRecord, started: float, error: Exception | None
@@ -232,7 +238,7 @@ class Rehearsal:
             raise
         self._record.current = outer
 
-    def _hook_finished(  # noqa: PLR0913 - a signal's receiver
+    def _hook_finished(
         self,
         *,
         hook: str,
@@ -295,10 +301,11 @@ class Rehearsal:
     def _warnings(self) -> tuple[str, ...]:
         if not self._others.foreign_count:
             return ()
-        return (
+        warning = (
             f"{self._others.foreign_count} connection(s) were opened past Django's; they could "
-            "not write, and what they did is not in this report.",
+            "not write, and what they did is not in this report."
         )
+        return (warning,)
 
     def _result(
         self, record: MigrationRecord, duration_ms: float, error: Exception | None
@@ -314,6 +321,7 @@ class Rehearsal:
             duration_ms=duration_ms,
             error=_failure(error, record, self.recorder.failures) if error is not None else None,
             operations=operations,
+            commit_ms=self.recorder.commit_ms,
             hooks=tuple(record.hooks),
             tables=self._tables(record),
             warnings=self._migration_warnings(record),
@@ -342,28 +350,20 @@ class Rehearsal:
         sections = [record.section, *(operation.section for operation in record.operations)]
         everything = [e for s in sections for entry in s.entries for e in entry.effects]
         catalog = self.recorder.catalog
-        found = []
-        for oid, table in self.recorder.timeline.tables.items():
-            relation = catalog.relations[oid]
-            if relation.kind not in _TABLES:
-                continue
-            scans = [rows for e in everything for o, rows, _passes in e.scans if o == oid]
-            writes = [wrote for e in everything for o, wrote in e.writes if o == oid]
-            if writes:
-                self._written.add(oid)
-            found.append(
-                TableResult(
-                    relation.shown,
-                    max(table.modes).name,
-                    table.reads_blocked_ms,
-                    table.writes_blocked_ms,
-                    table.blocked_by,
-                    any(oid in e.rewrites for e in everything),
-                    None if None in scans else sum(rows or 0 for rows in scans),
-                    sum(wrote.inserted + wrote.updated + wrote.deleted for wrote in writes),
-                )
+        timeline = self.recorder.timeline.tables
+        wrote = {oid for e in everything for oid, _counters in e.writes}
+        read = {oid for e in everything for oid, _rows, _passes in e.scans}
+        self._written |= wrote
+        return tuple(
+            sorted(
+                (
+                    _table(catalog.relations[oid].shown, oid, timeline.get(oid), everything)
+                    for oid in timeline.keys() | wrote | read
+                    if catalog.relations[oid].kind in _TABLES
+                ),
+                key=lambda table: (-table.writes_blocked_ms, table.relation),
             )
-        return tuple(sorted(found, key=lambda t: (-t.writes_blocked_ms, t.relation)))
+        )
 
     def _migration_warnings(self, record: MigrationRecord) -> tuple[str, ...]:
         warnings = []
@@ -407,6 +407,31 @@ class Rehearsal:
             for name, before in self._sequences.items()
             if name in after and after[name] != before
         )
+
+
+def _table(
+    name: str, oid: int, times: TableTime | None, everything: Sequence[Effects]
+) -> TableResult:
+    scans = [rows for e in everything for o, rows, _passes in e.scans if o == oid]
+    written = sum(
+        wrote.inserted + wrote.updated + wrote.deleted
+        for e in everything
+        for o, wrote in e.writes
+        if o == oid
+    )
+    # What was read or written was locked for it, though an earlier migration may hold that lock.
+    least = LockMode.RowExclusiveLock if written else LockMode.AccessShareLock
+    times = times or TableTime()
+    return TableResult(
+        name,
+        max(times.modes | {least}).name,
+        times.reads_blocked_ms,
+        times.writes_blocked_ms,
+        times.blocked_by,
+        rewritten=any(oid in e.rewrites for e in everything),
+        rows_scanned=None if None in scans else sum(rows or 0 for rows in scans),
+        rows_written=written,
+    )
 
 
 def _facts(record: MigrationRecord, **facts: object) -> dict[str, object]:

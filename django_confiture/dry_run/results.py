@@ -156,6 +156,8 @@ class MigrationResult:
     direction: Literal["forward", "backward"]
     outcome: MigrationOutcome
     duration_ms: float = 0.0
+    commit_ms: float = 0.0
+    """The part of it that COMMIT takes to check deferred constraints."""
     error: Failure | None = None
     operations: tuple[OperationResult, ...] = ()
     hooks: tuple[HookOutcome, ...] = ()

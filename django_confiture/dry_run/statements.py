@@ -131,7 +131,11 @@ def _count(sql: str, *, active: bool) -> int:
 
 
 def _statement(
-    source: bytes, start: int, length: int | None, node: Any, placeholders: bool  # noqa: FBT001
+    source: bytes,
+    start: int,
+    length: int | None,
+    node: Any,
+    placeholders: bool,  # noqa: FBT001
 ) -> Statement:
     sql = source[start : None if length is None else start + length].decode().strip()
     outside = _outside_transaction(node)
@@ -152,9 +156,7 @@ def _name(node: Any) -> str:
 def _kind(node: Any) -> Kind:
     name = _name(node)
     if name == "transaction_stmt":
-        return (
-            Kind.SAVEPOINT if node.transaction_stmt.kind in _SAVEPOINTS else Kind.TRANSACTION
-        )
+        return Kind.SAVEPOINT if node.transaction_stmt.kind in _SAVEPOINTS else Kind.TRANSACTION
     if name == "discard_stmt":
         return Kind.TRANSACTION
     if name in _QUIET:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
@@ -46,8 +47,11 @@ _FRESH: dict[str, Callable[[], object]] = {
 class Observer(Protocol):
     """Who is told when a rehearsed transaction ends, and what was only recorded."""
 
-    def transaction_ended(self) -> None:
-        """After a rehearsed COMMIT or ROLLBACK: its locks would be free now."""
+    def transaction_ended(self, checked_ms: float = 0.0) -> None:
+        """After a rehearsed COMMIT or ROLLBACK: its locks would be free now.
+
+        ``checked_ms`` is how long the deferred constraints took.
+        """
 
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""
@@ -193,18 +197,19 @@ class RehearsedTransactions:
             self._rollback()  # as the server does with a COMMIT of a failed transaction
             return
         with self._wrapper.wrap_database_errors:
+            started = perf_counter()
             self.check_constraints()
-            self._end_inner(keep=True)
+            self._end_inner(keep=True, checked_ms=(perf_counter() - started) * 1000)
 
     def _rollback(self) -> None:
         with self._wrapper.wrap_database_errors:
             self._end_inner(keep=False)
 
-    def _end_inner(self, *, keep: bool) -> None:
+    def _end_inner(self, *, keep: bool, checked_ms: float = 0.0) -> None:
         self._close_inner(keep=keep)
         if not self._wrapper.autocommit:
             self._open_inner()
-        self._observer.transaction_ended()
+        self._observer.transaction_ended(checked_ms)
 
     def end_inner(self, *, commit: bool) -> None:
         """End the rehearsed transaction past Django, as COMMIT or ROLLBACK in SQL does."""

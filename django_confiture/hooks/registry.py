@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import entry_points
 from itertools import pairwise
 from typing import Any, TypeVar, overload
@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from django_confiture import conf
 from django_confiture.exceptions import HookLookupError
-from django_confiture.hooks.base import Hook
+from django_confiture.hooks.base import Hook, HookPolicy
 
 logger = logging.getLogger("django_confiture.hooks")
 
@@ -41,15 +41,20 @@ class HookRegistry:
         self._removed: set[str] = set()
 
     def register(self, name: str, hook_class: type[Hook]) -> None:
-        """Register ``hook_class`` as ``name``; a ``TypeError`` for anything that is no hook."""
-        registration = Registration(
-            _hook_class(hook_class, f"register({name!r}, ...)"), "register_hook"
-        )
+        """Register ``hook_class`` as ``name``; a ``TypeError`` for anything that is no hook.
+
+        Loads no entry points, so that a module may register its hooks when it is imported.
+        """
+        checked = _hook_class(hook_class, f"register({name!r}, ...)")
+        registration = Registration(checked, f"register_hook ({_path(checked)})")
         self._removed.discard(name)
-        self._registered[name] = _Source(registration.source, lambda: registration)
+        _put(self._registered, name, _Source.of(registration))
 
     def get(self, name: str) -> type[Hook] | None:
-        """Return the class that is registered as ``name``, ``None`` where there is none."""
+        """Return the class that is registered as ``name``, ``None`` where there is none.
+
+        A settings entry that leads to no hook is a :class:`HookLookupError`.
+        """
         registration = self.registration(name)
         return registration.hook_class if registration is not None else None
 
@@ -63,29 +68,25 @@ class HookRegistry:
         self._removed.add(name)
 
     def registration(self, name: str) -> Registration | None:
-        """Return the class under ``name`` with its source and options.
-
-        A settings entry that cannot be imported is a :class:`HookLookupError`.
-        """
+        """Return the class under ``name`` with its source and options; see :meth:`get`."""
         if name in self._removed:
             return None
         found = [layer[name] for layer in self._layers() if name in layer]
         for loser, winner in pairwise(found):
-            logger.debug(
-                "hook %r from %s overrides the one from %s", name, winner.source, loser.source
-            )
+            _say_which_wins(name, winner, loser)
         return found[-1].load() if found else None
 
     def _layers(self) -> Iterator[Mapping[str, _Source]]:
         """Yield what each place offers; a later one wins."""
-        yield self._entry_points
+        yield self._offered_by_packages()
         yield self._registered
+
+    def _offered_by_packages(self) -> Mapping[str, _Source]:
+        return self._entry_points if conf.get("ENTRY_POINTS") else {}
 
     @cached_property
     def _entry_points(self) -> Mapping[str, _Source]:
-        if not conf.get("ENTRY_POINTS"):
-            return {}
-        found = {}
+        found: dict[str, _Source] = {}
         for entry_point in entry_points(group=ENTRY_POINT_GROUP):
             source = f"entry point {entry_point.value}"
             try:
@@ -100,8 +101,7 @@ class HookRegistry:
                     error,
                 )
                 continue
-            registration = Registration(hook_class, source)
-            found[entry_point.name] = _Source(source, lambda found=registration: found)
+            _put(found, entry_point.name, _Source.of(Registration(hook_class, source)))
         return found
 
 
@@ -112,16 +112,28 @@ class _Source:
     source: str
     load: Callable[[], Registration]
 
+    @classmethod
+    def of(cls, registration: Registration) -> _Source:
+        return cls(registration.source, lambda: registration)
+
+
+def _put(layer: dict[str, _Source], name: str, source: _Source) -> None:
+    if name in layer:
+        _say_which_wins(name, source, layer[name])
+    layer[name] = source
+
+
+def _say_which_wins(name: str, winner: _Source, loser: _Source) -> None:
+    logger.debug("hook %r from %s overrides the one from %s", name, winner.source, loser.source)
+
 
 class _GlobalRegistry(HookRegistry):
     """The registry that the project uses: with the hooks of ``settings.CONFITURE["HOOKS"]``."""
 
     def _layers(self) -> Iterator[Mapping[str, _Source]]:
-        yield self._entry_points
+        yield self._offered_by_packages()
         yield {
-            name: _Source(
-                'CONFITURE["HOOKS"]', lambda name=name, entry=entry: _from_settings(name, entry)
-            )
+            name: _Source('CONFITURE["HOOKS"]', partial(_from_settings, name, entry))
             for name, entry in conf.get("HOOKS").items()
         }
         yield self._registered
@@ -130,22 +142,26 @@ class _GlobalRegistry(HookRegistry):
 def _from_settings(name: str, entry: object) -> Registration:
     where = f'CONFITURE["HOOKS"][{name!r}]'
     path: object = entry
-    options: Mapping[str, Any] = {}
+    options: object = {}
     if isinstance(entry, Mapping):
         path, options = entry.get("HOOK"), entry.get("OPTIONS") or {}
+    if not isinstance(options, Mapping):
+        raise HookLookupError(f'{where}["OPTIONS"] is {options!r}; write a dictionary.')
     return Registration(import_hook(path, where), 'CONFITURE["HOOKS"]', options)
 
 
 def import_hook(path: object, where: str) -> type[Hook]:
-    """Return the class at the dotted ``path``; a :class:`HookLookupError` that names ``where``."""
-    if isinstance(path, type):
-        imported: object = path
-    else:
+    """Return the class at the dotted ``path``, which may be the class itself.
+
+    Raises :class:`HookLookupError`, which names ``where``.
+    """
+    imported = path
+    if isinstance(path, str):
         try:
-            imported = import_string(path)  # type: ignore[arg-type]
-        except (ImportError, AttributeError, TypeError) as error:
+            imported = import_string(path)
+        except Exception as error:
             raise HookLookupError(
-                f"{where} is {path!r}, which cannot be imported ({error}); "
+                f"{where}: {path!r} cannot be imported ({type(error).__name__}: {error}); "
                 'write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".'
             ) from error
     try:
@@ -157,7 +173,14 @@ def import_hook(path: object, where: str) -> type[Hook]:
 def _hook_class(candidate: object, where: str) -> type[Hook]:
     if isinstance(candidate, type) and issubclass(candidate, Hook):
         return candidate
-    raise TypeError(f"{where}: {candidate!r} is no subclass of django_confiture.Hook.")
+    raise TypeError(
+        f"{where}: {candidate!r} is no subclass of django_confiture.Hook; "
+        "give a class that is one (the class itself, not an instance)."
+    )
+
+
+def _path(hook_class: type[Hook]) -> str:
+    return f"{hook_class.__module__}.{hook_class.__qualname__}"
 
 
 registry = _GlobalRegistry()
@@ -192,20 +215,34 @@ def build_hook(
 ) -> Hook:
     """Return an instance for a registered name, a dotted path or a class, its options merged.
 
-    ``where`` says in errors who asked: a migration and its operation, or a setting.
+    ``where`` says in errors who asked: a migration and its operation, or a setting. Raises
+    :class:`HookLookupError` for whatever leads to no hook that could run.
     """
-    defaults: Mapping[str, Any] = {}
-    if not isinstance(reference, str):
-        hook_class = import_hook(reference, where)
-    elif (registration := registry.registration(reference)) is not None:
-        hook_class, defaults = registration.hook_class, registration.options
-    elif "." in reference:
-        hook_class = import_hook(reference, where)
-    else:
-        raise HookLookupError(f"{where}: {_unknown_name(reference)}")
-    hook = hook_class()
-    hook.options = {**hook.options, **defaults, **(options or {})}
+    found = _find(reference, where)
+    try:
+        hook = found.hook_class()
+        HookPolicy.of(hook)
+    except Exception as error:
+        raise HookLookupError(
+            f"{where}: {_path(found.hook_class)} cannot be used: {error} "
+            "(a hook is created without arguments and reads context.options)"
+        ) from error
+    hook.options = {**hook.options, **found.options, **(options or {})}
     return hook
+
+
+def _find(reference: object, where: str) -> Registration:
+    if not isinstance(reference, str):
+        return Registration(import_hook(reference, where), where)
+    try:
+        registration = registry.registration(reference)
+    except HookLookupError as error:
+        raise HookLookupError(f"{where}: {error}") from error
+    if registration is not None:
+        return registration
+    if "." not in reference:
+        raise HookLookupError(f"{where}: {_unknown_name(reference)}")
+    return Registration(import_hook(reference, where), where)
 
 
 def _unknown_name(name: str) -> str:

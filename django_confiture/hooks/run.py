@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -18,10 +19,28 @@ if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
     from django.db.migrations.operations.base import Operation
 
+logger = logging.getLogger("django_confiture.hooks")
+
 _CONTEXT = "_confiture_context"
+_UNWOVEN_CONTEXT = "_confiture_unwoven_context"
+_WARNED = "_confiture_warned"
 
 AROUND_DEFERRED = "_confiture_around_deferred"
 """Attribute of a schema editor: a context manager around each deferred statement."""
+
+
+def runs_hooks(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether ``connection`` is a PostgreSQL; of one that is not, warn once."""
+    if connection.vendor == "postgresql":
+        return True
+    if not getattr(connection, _WARNED, False):
+        setattr(connection, _WARNED, True)
+        logger.warning(
+            "Hooks are skipped on the database %r: it is %s, and they need PostgreSQL.",
+            connection.alias,
+            connection.display_name,
+        )
+    return False
 
 
 def migration_version(name: str) -> str:
@@ -60,13 +79,13 @@ def context_for_operation(
     operation: Operation,
     direction: str,
 ) -> HookContext:
-    """Return the run's context; where no ``pre_migrate`` wove the migration, a new one.
+    """Return the run's context; where no ``pre_migrate`` wove the migration, one of its own.
 
     Tools that drive Django's executor by themselves send no ``pre_migrate``; an operation does
     not know its migration, so the one on disk that holds it is looked up.
     """
-    context = attached_context(schema_editor)
-    if context is None:
+    context = attached_context(schema_editor) or getattr(schema_editor, _UNWOVEN_CONTEXT, None)
+    if context is None or context.direction != direction:
         name = _name_on_disk(app_label, operation)
         context = HookContext(
             name,
@@ -75,7 +94,7 @@ def context_for_operation(
             app_label=app_label,
             connection=schema_editor.connection,
         )
-        attach_context(schema_editor, context)
+        setattr(schema_editor, _UNWOVEN_CONTEXT, context)
     return context
 
 
@@ -111,7 +130,7 @@ def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
     """Check what PostgreSQL would check at COMMIT, then let constraints be deferred again.
 
     ``SET CONSTRAINTS ALL DEFERRED`` would also defer those that are only DEFERRABLE, so they
-    are set back to IMMEDIATE by name.
+    are set back to IMMEDIATE by name; not where that is forbidden, as nothing is done there.
     """
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -120,6 +139,8 @@ def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
             "SELECT DISTINCT n.nspname, c.conname FROM pg_catalog.pg_constraint c"
             " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
             " WHERE c.condeferrable AND NOT c.condeferred"
+            " AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+            " AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)"
         )
         quote = connection.ops.quote_name
         names = ", ".join(f"{quote(schema)}.{quote(name)}" for schema, name in cursor.fetchall())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TableResult,
     )
 
+
 def render(
     report: Report, *, color: bool = False, width: int = 80, verbosity: int = 1, **_options: object
 ) -> str:
@@ -117,11 +118,14 @@ def _blocks(table: TableResult) -> str:
 
 def _detail(migration: MigrationResult, verbosity: int) -> Iterator[str | Table]:
     yield ""
-    yield f"[bold]{escape(migration.label)}[/]{_backwards(migration)}  {duration(migration.duration_ms)}"
+    took = duration(migration.duration_ms)
+    yield f"[bold]{escape(migration.label)}[/]{_backwards(migration)}  {took}"
     for operation in migration.operations:
         yield from _operation(operation, verbosity)
     for hook in migration.hooks:
         yield f"  {hook.phase.lower()} hook {escape(hook.hook)}: {_hook(hook)}"
+    if migration.commit_ms >= 1:
+        yield f"  commit: {duration(migration.commit_ms)} to check the deferred constraints"
     for warning in migration.warnings:
         yield f"  [yellow]![/] {escape(warning)}"
     if migration.error is not None:
@@ -198,7 +202,7 @@ def _hook(hook: object) -> str:
 
 
 def _statement(statement: StatementResult) -> str:
-    times = f" ×{statement.executions:,}" if statement.executions > 1 else ""
+    times = f" ({statement.executions:,} times)" if statement.executions > 1 else ""
     note = f" ({statement.note})" if statement.note else ""
     return escape(" ".join(statement.sql.split())[:300]) + times + note
 

@@ -99,7 +99,7 @@ def alter_table(statement: pb.AlterTableStmt, lookup: Lookup) -> Iterator[Lock]:
         return
     mode = max((_mode(command) for command in commands), default=_AX)
     yield Lock(relation.oid, mode)
-    family = lookup.family([relation.oid]) if statement.relation.inh else {relation.oid}
+    family = lookup.family_of(relation) if statement.relation.inh else {relation.oid}
     target = _Target(relation, mode, frozenset(family))
     if len(family) > 1 and any(_recurses(command, relation, lookup) for command in commands):
         yield from locks(family, mode)
@@ -156,7 +156,7 @@ def references(constraint: pb.Constraint, lookup: Lookup) -> Iterator[Lock]:
     """Yield the locks on the table that a new foreign key refers to, and on its partitions."""
     relation = find(constraint.pktable, lookup)
     if relation is not None:
-        oids = lookup.family([relation.oid]) if relation.is_partitioned else {relation.oid}
+        oids = lookup.family_of(relation) if relation.is_partitioned else {relation.oid}
         yield from locks(oids, _SRX)
 
 
@@ -277,7 +277,7 @@ def _other_sides(tables: Set[int], lookup: Lookup) -> tuple[set[int], set[int]]:
 def _attach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
     partition = find(getattr(command, "def").partition_cmd.name, lookup)
     if partition is not None:
-        yield from locks(lookup.family([partition.oid]), _AX)
+        yield from locks(lookup.family_of(partition), _AX)
         yield from partition_neighbours(target.oid, lookup)
 
 
@@ -286,7 +286,7 @@ def _detach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Itera
     partition = find(getattr(command, "def").partition_cmd.name, lookup)
     if partition is None:
         return
-    family = lookup.family([partition.oid])
+    family = lookup.family_of(partition)
     yield from locks(family, _AX)
     yield from locks(lookup.default_partitions([target.oid]), _AX)
     referring, referenced = _other_sides(family, lookup)

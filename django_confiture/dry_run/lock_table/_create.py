@@ -70,7 +70,7 @@ def create_index(statement: pb.IndexStmt, lookup: Lookup) -> Iterator[Lock]:
     if relation is None:
         return
     recurses = statement.relation.inh and relation.is_partitioned
-    oids = lookup.family([relation.oid]) if recurses else {relation.oid}
+    oids = lookup.family_of(relation) if recurses else {relation.oid}
     yield from locks(oids, _SUE if statement.concurrent else LockMode.ShareLock)
 
 
@@ -79,7 +79,7 @@ def create_trigger(statement: pb.CreateTrigStmt, lookup: Lookup) -> Iterator[Loc
     relation = find(statement.relation, lookup)
     if relation is not None:
         recurses = statement.row and relation.is_partitioned
-        oids = lookup.family([relation.oid]) if recurses else {relation.oid}
+        oids = lookup.family_of(relation) if recurses else {relation.oid}
         yield from locks(oids, LockMode.ShareRowExclusiveLock)
     if statement.HasField("constrrel"):
         yield from _access_share(statement.constrrel, lookup)

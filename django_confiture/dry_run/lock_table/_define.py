@@ -42,7 +42,7 @@ def rename(statement: pb.RenameStmt, lookup: Lookup) -> Iterator[Lock]:
         return
     yield Lock(relation.oid, _AX)
     if statement.relation.inh and _renames_in_children(statement, relation, lookup):
-        yield from locks(lookup.descendants([relation.oid]), _AX)
+        yield from locks(lookup.family_of(relation), _AX)
 
 
 def _renames_in_children(statement: pb.RenameStmt, relation: Relation, lookup: Lookup) -> bool:
@@ -119,4 +119,4 @@ def publication(
         relation = relations.get(name_of(variable))
         if relation is not None:
             recurses = variable.inh and not relation.is_partitioned
-            yield from locks(lookup.family([relation.oid]) if recurses else [relation.oid], _SUE)
+            yield from locks(lookup.family_of(relation) if recurses else [relation.oid], _SUE)

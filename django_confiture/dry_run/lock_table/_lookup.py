@@ -21,6 +21,10 @@ class Relation:
     """``pg_class.relkind``."""
     table: int
     """OID of the table if it is an index, else `oid`."""
+    has_children: bool
+    """Whether it has, or once had, partitions or inheritance children."""
+    has_triggers: bool
+    """Whether it has, or once had, triggers, as both sides of a foreign key do."""
 
     @property
     def is_index(self) -> bool:
@@ -108,8 +112,8 @@ class Lookup:
             return {}
         rows = self._query(_catalog_sql.RELATIONS, [json.dumps(wanted)])
         return {
-            str(name): Relation(_int(oid), str(kind), _int(table))
-            for name, oid, kind, table in rows
+            str(name): Relation(_int(oid), str(kind), _int(table), children == "t", triggers == "t")
+            for name, oid, kind, table, children, triggers in rows
         }
 
     def relation(self, name: str) -> Relation | None:
@@ -124,6 +128,10 @@ class Lookup:
         """Return the tables together with their descendants."""
         return {*oids, *self.descendants(oids)}
 
+    def family_of(self, relation: Relation) -> set[int]:
+        """Return the relation with its descendants; no query if there cannot be any."""
+        return self.family([relation.oid]) if relation.has_children else {relation.oid}
+
     def lockable(self, oids: Collection[int]) -> list[int]:
         """Return those that are no indexes or composite types."""
         return self._oids(_catalog_sql.LOCKABLE, _array(oids))
@@ -132,16 +140,23 @@ class Lookup:
         """Return the default partitions of partitioned tables."""
         return self._oids(_catalog_sql.DEFAULT_PARTITIONS, _array(oids))
 
-    def reads(self, oids: Collection[int], *, refresh: bool = False) -> dict[int, list[Read]]:
+    def reads(
+        self, relations: Iterable[Relation], *, refresh: bool = False
+    ) -> dict[int, list[Read]]:
         """Return for each relation what reading it locks besides itself.
 
-        `refresh`: for a materialized view, what computing it anew reads.
+        `refresh`: for a materialized view, what computing it anew reads. No query for tables that
+        cannot have children.
         """
-        found: dict[int, list[Read]] = {oid: [] for oid in oids}
-        if oids:
-            for root, oid, kind, child in self._query(
-                _catalog_sql.READS, [_array(oids), int(refresh)]
-            ):
+        found: dict[int, list[Read]] = {}
+        asked = set()
+        for relation in relations:
+            found[relation.oid] = []
+            if relation.kind == "v" or relation.has_children or refresh:
+                asked.add(relation.oid)
+        if asked:
+            rows = self._query(_catalog_sql.READS, [_array(asked), int(refresh)])
+            for root, oid, kind, child in rows:
                 if root != oid:
                     found[_int(root)].append(Read(_int(oid), str(kind), child == "t"))
         return found

@@ -30,7 +30,7 @@ def vacuum(statement: pb.VacuumStmt, lookup: Lookup) -> Iterator[Lock]:
             # ONLY is new in 18, and so is going to inheritance children, which an ANALYZE of the
             # parent used to read alone.
             whole = relation.is_partitioned or lookup.server_version >= _VERSION_18
-            below = lookup.descendants([relation.oid])
+            below = lookup.family_of(relation) - {relation.oid}
             yield from locks(below, mode if whole else LockMode.AccessShareLock)
 
 
@@ -42,7 +42,7 @@ def cluster(statement: pb.ClusterStmt, lookup: Lookup) -> Iterator[Lock]:
     relation = find(statement.relation, lookup)
     if relation is not None:
         yield from locks(
-            lookup.family([relation.oid]) if relation.is_partitioned else [relation.oid], _AX
+            lookup.family_of(relation) if relation.is_partitioned else [relation.oid], _AX
         )
 
 
@@ -70,7 +70,7 @@ def refresh(statement: pb.RefreshMatViewStmt, lookup: Lookup) -> Iterator[Lock]:
         return
     yield Lock(view.oid, LockMode.ExclusiveLock if statement.concurrent else _AX)
     if not statement.skip_data:
-        below = lookup.reads([view.oid], refresh=True)[view.oid]
+        below = lookup.reads([view], refresh=True)[view.oid]
         yield from locks((read.oid for read in below), LockMode.AccessShareLock)
 
 
@@ -79,7 +79,7 @@ def lock(statement: pb.LockStmt, lookup: Lookup) -> Iterator[Lock]:
     mode = LockMode(statement.mode)
     variables = [node.range_var for node in statement.relations]
     relations = lookup.relations(map(name_of, variables))
-    reads = lookup.reads({relation.oid for relation in relations.values()})
+    reads = lookup.reads(relations.values())
     for variable in variables:
         relation = relations.get(name_of(variable))
         if relation is not None:

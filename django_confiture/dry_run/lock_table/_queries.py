@@ -134,7 +134,7 @@ def query(statement: Statement, lookup: Lookup) -> Iterator[Lock]:
     relations = lookup.relations(use.name for use in found.uses)
     yield from _uses(found.uses, relations, lookup)
     for name, write in found.writes:
-        if name in relations:
+        if name in relations and relations[name].has_triggers:
             yield from foreign_key_locks(relations[name].oid, write, lookup)
 
 
@@ -152,7 +152,7 @@ def named(message: Statement, lookup: Lookup) -> Iterator[Lock]:
 
 
 def _uses(uses: Iterable[Use], relations: Mapping[str, Relation], lookup: Lookup) -> Iterator[Lock]:
-    reads = lookup.reads({relation.oid for relation in relations.values()})
+    reads = lookup.reads(relations.values())
     for use in uses:
         relation = relations.get(use.name)
         if relation is not None:

@@ -131,7 +131,9 @@ class Command(BaseCommand):
         try:
             output.write_text(rendered, encoding="utf-8")
         except OSError as error:
-            raise CommandError(f"Cannot write {output}: {error.strerror}", returncode=USAGE) from error
+            raise CommandError(
+                f"Cannot write {output}: {error.strerror}", returncode=USAGE
+            ) from error
         self.stderr.write(f"Report written to {output}.", self._plain)
 
 

@@ -1,0 +1,161 @@
+"""Which hooks wrap which migration: those of ``CONFITURE["PHASES"]`` and those of its file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, router
+from django.db.backends.base.creation import BaseDatabaseCreation
+
+from django_confiture import conf
+from django_confiture.hooks.base import Hook, HookPhase
+from django_confiture.hooks.registry import build_hook
+from django_confiture.hooks.run import walk
+from django_confiture.operations import RunHook
+
+if TYPE_CHECKING:
+    from django.db.migrations.migration import Migration
+
+ENTRY_KEYS = ("HOOK", "OPTIONS", "MIGRATIONS", "DATABASES")
+
+
+@dataclass(frozen=True)
+class PlannedHook:
+    """A hook, when it runs, and who asked for it."""
+
+    phase: HookPhase
+    hook: Hook
+    source: str
+    operation: int | None = None
+    """Where its ``RunHook`` stands in the migration's operations."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of ``CONFITURE["PHASES"]``."""
+
+    phase: HookPhase
+    where: str
+    """The setting and the entry's place in it, as errors name it."""
+    reference: str | type[Hook]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    migrations: tuple[str, ...] = ()
+    """Patterns of ``fnmatch`` for ``app_label.name``; none: every migration."""
+    databases: tuple[str, ...] = ()
+    """Aliases; none: every database."""
+
+    def covers(self, label: str, alias: str) -> bool:
+        """Say whether the hook wraps the migration ``label`` on the database ``alias``."""
+        wanted = not self.migrations or any(fnmatchcase(label, each) for each in self.migrations)
+        return wanted and (not self.databases or alias in self.databases)
+
+    def build(self) -> Hook:
+        """Return the hook with its options; a ``HookLookupError`` names the setting."""
+        return build_hook(self.reference, self.options, where=self.where)
+
+
+def read_entries() -> Iterator[Entry]:
+    """Yield the entries of ``CONFITURE["PHASES"]`` in order; errors name the setting."""
+    for name, listed in conf.get("PHASES").items():
+        where = f'CONFITURE["PHASES"]["{name}"]'
+        if name not in HookPhase.__members__:
+            known = ", ".join(HookPhase.__members__)
+            raise ImproperlyConfigured(f"{where}: there is no such phase; use one of {known}.")
+        if not isinstance(listed, list | tuple):
+            raise ImproperlyConfigured(f"{where} is {listed!r}; write a list of hooks.")
+        for index, given in enumerate(listed):
+            yield read_entry(HookPhase[name], given, f"{where}[{index}]")
+
+
+def read_entry(phase: HookPhase, given: object, where: str) -> Entry:
+    """Return one entry: a name, a dotted path, a class, or a dictionary that says more."""
+    if isinstance(given, str | type):
+        return Entry(phase, where, given)
+    if not isinstance(given, Mapping) or not isinstance(given.get("HOOK"), str | type):
+        raise ImproperlyConfigured(
+            f"{where} is {given!r}; write a registered name, a dotted path, "
+            'or a dictionary with "HOOK" and, as needed, "OPTIONS", "MIGRATIONS", "DATABASES".'
+        )
+    options = given.get("OPTIONS") or {}
+    if not isinstance(options, Mapping):
+        raise ImproperlyConfigured(f'{where}["OPTIONS"] is {options!r}; write a dictionary.')
+    return Entry(
+        phase,
+        where,
+        given["HOOK"],
+        options,
+        _strings(given, "MIGRATIONS", where),
+        _strings(given, "DATABASES", where),
+    )
+
+
+def _strings(given: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    value = given.get(key) or ()
+    if isinstance(value, list | tuple | set) and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    raise ImproperlyConfigured(f'{where}["{key}"] is {value!r}; write a list of strings.')
+
+
+def hooks_from_settings(migration: Migration, alias: str) -> list[PlannedHook]:
+    """Return the hooks that the settings want around ``migration``, in order."""
+    label = f"{migration.app_label}.{migration.name}"
+    entries = [entry for entry in read_entries() if entry.covers(label, alias)]
+    if not entries or not router.allow_migrate(alias, migration.app_label):
+        return []
+    return [PlannedHook(entry.phase, entry.build(), entry.where) for entry in entries]
+
+
+def hooks_from_file(migration: Migration, alias: str) -> list[PlannedHook]:
+    """Return the hooks of the migration's own ``RunHook`` operations, in order."""
+    label = f"{migration.app_label}.{migration.name}"
+    editor = connections[alias].schema_editor()
+    found = []
+    for index, operation in run_hooks(migration):
+        if operation.allowed(editor, migration.app_label):
+            phase, hook = operation.build(label)
+            found.append(PlannedHook(phase, hook, f"operation {index + 1}", index))
+    return found
+
+
+def run_hooks(migration: Migration) -> Iterator[tuple[int, RunHook]]:
+    """Yield the migration's ``RunHook`` operations, each with its place."""
+    for index, outer in enumerate(migration.operations):
+        for operation in walk([outer]):
+            if isinstance(operation, RunHook):
+                yield index, operation
+
+
+def validate(plan: Iterable[tuple[Migration, bool]], alias: str) -> None:
+    """Raise what is wrong with the settings' hooks before the first migration runs."""
+    labels = [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan]
+    for entry in read_entries():
+        if any(entry.covers(label, alias) for label in labels):
+            entry.build()
+
+
+def creating_test_database() -> bool:
+    """Say whether Django is creating or updating a test database right now.
+
+    Nothing that Django keeps says so, but its test runner, pytest-django and ``testserver`` all
+    call ``create_test_db`` of the database's creation object, which calls ``migrate``; so the
+    callers tell.
+    """
+    frame = sys._getframe()  # noqa: SLF001 - the only way to one's callers
+    caller = frame.f_back
+    while caller is not None:
+        if caller.f_code.co_name == "create_test_db" and isinstance(
+            caller.f_locals.get("self"), BaseDatabaseCreation
+        ):
+            return True
+        caller = caller.f_back
+    return False
+
+
+def settings_hooks_on() -> bool:
+    """Say whether hooks from settings fire: not while a test database is created, unless asked."""
+    return bool(conf.get("TEST_DATABASES")) or not creating_test_database()

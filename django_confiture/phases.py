@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, router
+from django.db import router
 from django.db.backends.base.creation import BaseDatabaseCreation
 
 from django_confiture import conf
@@ -19,6 +19,7 @@ from django_confiture.hooks.run import walk
 from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
 
 ENTRY_KEYS = ("HOOK", "OPTIONS", "MIGRATIONS", "DATABASES")
@@ -110,13 +111,14 @@ def hooks_from_settings(migration: Migration, alias: str) -> list[PlannedHook]:
     return [PlannedHook(entry.phase, entry.build(), entry.where) for entry in entries]
 
 
-def hooks_from_file(migration: Migration, alias: str) -> list[PlannedHook]:
+def hooks_from_file(
+    migration: Migration, schema_editor: BaseDatabaseSchemaEditor
+) -> list[PlannedHook]:
     """Return the hooks of the migration's own ``RunHook`` operations, in order."""
     label = f"{migration.app_label}.{migration.name}"
-    editor = connections[alias].schema_editor()
     found = []
     for index, operation in run_hooks(migration):
-        if operation.allowed(editor, migration.app_label):
+        if operation.allowed(schema_editor, migration.app_label):
             phase, hook = operation.build(label)
             found.append(PlannedHook(phase, hook, f"operation {index + 1}", index))
     return found

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ def weave_plan(
     new = [step for step in plan if not hasattr(step[0], _WOVEN)]
     if not new or not conf.get("ENABLED") or connections[using].vendor != "postgresql":
         return
+    timeouts.migrate_settings(connections[using])  # what is wrong with them is said now
     if phases.settings_hooks_on():
         phases.validate(new, using)
     for migration, _backwards in new:
@@ -100,62 +102,75 @@ class MigrationRun:
         self._hooks: dict[HookPhase, list[Hook]] = {}
         self._started = perf_counter()
         self._committed = False
+        self._new_context()
 
     def around(self, step: Step, state: ProjectState) -> ProjectState:
         """Run the phases around ``step``, Django's own ``apply`` or ``unapply``."""
-        self._new_context()
-        self._before = self._models_before(state)
-        self._send(signals.migration_started)
-        if not self._editor.atomic_migration:
-            return self._without_transaction(step, state)
-        self._editor.atomic = _AfterExit(self._editor.atomic, self._ended)
-        self._collect_hooks()
-        return self._with_retries(step, state)
+        if self._editor.atomic_migration:
+            self._editor.atomic = _AfterExit(self._editor.atomic, self._ended)
+            return self._in_transaction(step, state)
+        return self._without_transaction(step, state)
+
+    def _in_transaction(self, step: Step, state: ProjectState) -> ProjectState:
+        """Run an atomic migration, again after a lock timeout as often as the settings say."""
+        self._open(state)
+        retries = self._settings.lock_retries
+        deferred = list(self._editor.deferred_sql)
+        for attempt in count(1):
+            try:
+                return self._attempt(step, state)
+            except Exception as error:
+                if not retries or not self._may_retry(error, attempts_left=retries + 1 - attempt):
+                    raise
+                self._start_over(attempt, error)
+            self._editor.deferred_sql = list(deferred)
+            state = self._pristine.clone()
+        raise AssertionError("unreachable")
 
     def _without_transaction(self, step: Step, state: ProjectState) -> ProjectState:
         """Run a non-atomic migration: nobody but us sees it fail, and nothing is retried."""
         try:
+            self._open(state)
             with self._timeouts.held():
-                self._collect_hooks()
                 after = self._phases(step, state)
         except BaseException as error:
             if self._settings.lock_retries and timeouts.is_lock_timeout(error):
-                error.add_note("Not tried again: a part of a non-atomic migration may be committed.")
+                error.add_note("Not retried: parts of a non-atomic migration may be committed.")
             self._ended(error)
             raise
         self._ended(None)
         return after
 
-    def _with_retries(self, step: Step, state: ProjectState) -> ProjectState:
-        """Run an atomic migration, again after a lock timeout as often as the settings say."""
-        retries = self._settings.lock_retries
-        pristine = state.clone() if retries else state
-        deferred = list(self._editor.deferred_sql)
-        for attempt in range(1, retries + 1):
-            self._begin()
-            timeouts.mark_attempt(self._connection)
-            try:
-                return self._phases(step, state)
-            except Exception as error:
-                if not timeouts.is_lock_timeout(error) or not self._may_retry(error):
-                    raise
-                self._start_over(attempt, error)
-            self._editor.deferred_sql = list(deferred)
-            state = pristine.clone()
-        self._begin()
-        return self._phases(step, state)
+    def _open(self, state: ProjectState) -> None:
+        self._send(signals.migration_started)
+        self._models_before: Callable[[], Apps] = lambda: state.apps
+        self._collect_hooks()
+        if self._hooks or self._settings.lock_retries:
+            self._pristine = state.clone()  # apply changes state in place
+            self._models_before = lambda: self._pristine.apps
+        if self._direction == "backward":  # state is the one that unapply leads to
+            self._models_before = cache(
+                lambda: self._migration.mutate_state(state, preserve=True).apps
+            )
 
-    def _begin(self) -> None:
-        """Set what an attempt's transaction starts with."""
+    def _attempt(self, step: Step, state: ProjectState) -> ProjectState:
         self._timeouts.set()
+        if self._settings.lock_retries:
+            timeouts.mark_attempt(self._connection)
         if not self._context.dry_run:
             transaction.on_commit(self._note_commit, using=self._connection.alias)
+        return self._phases(step, state)
 
-    def _may_retry(self, error: Exception) -> bool:
-        if timeouts.nothing_committed(self._connection):
-            return True
-        error.add_note("Not tried again: the migration has ended its transaction by itself.")
-        return False
+    def _may_retry(self, error: Exception, *, attempts_left: int) -> bool:
+        if not timeouts.is_lock_timeout(error):
+            return False
+        if not attempts_left:
+            error.add_note(f"Tried {self._settings.lock_retries + 1} times.")
+            return False
+        if not timeouts.nothing_committed(self._connection):
+            error.add_note("Not retried: the migration has ended its transaction by itself.")
+            return False
+        return True
 
     def _start_over(self, attempt: int, error: Exception) -> None:
         """Roll back, wait without holding anything, begin again."""
@@ -175,7 +190,7 @@ class MigrationRun:
         self._collect_hooks()
 
     def _phases(self, step: Step, state: ProjectState) -> ProjectState:
-        self._context.set_apps(self._before)
+        self._context.set_apps(self._models_before)
         self._run(HookPhase.BEFORE_VALIDATION)
         self._run(HookPhase.BEFORE_DDL)
         after = step(state, self._editor)
@@ -186,71 +201,71 @@ class MigrationRun:
             check_deferred_constraints(self._connection)
         self._run(HookPhase.AFTER_VALIDATION)
         cleanup = self._hooks.get(HookPhase.CLEANUP, [])
-        while cleanup:
-            self._execute(HookPhase.CLEANUP, [cleanup.pop(0)])
+        while cleanup:  # what fails in here must not run again after the rollback
+            self._execute(HookPhase.CLEANUP, cleanup.pop(0))
         return after
 
     def _ended(self, error: BaseException | None) -> None:
         """After commit or rollback."""
-        self._timeouts.restore()
-        if error is None or self._committed:
-            duration_ms = (perf_counter() - self._started) * 1000
-            self._send(signals.migration_finished, duration_ms=duration_ms)
+        if error is not None and not self._committed:
+            self._failed(error)
             return
+        self._timeouts.restore()
+        duration_ms = (perf_counter() - self._started) * 1000
+        self._send(signals.migration_finished, duration_ms=duration_ms)
+
+    def _failed(self, error: BaseException) -> None:
         self._context.error = error
-        self._context.set_apps(self._before)
-        with ExitStack() as last:
+        self._context.set_apps(self._models_before)
+        with ExitStack() as last:  # in reverse; should Ctrl-C end one, the others still run
             last.callback(self._send, signals.migration_failed, error=error)
-            last.enter_context(self._timeouts.held())
-            # Callbacks run in reverse, and all of them, should Ctrl-C end one.
+            last.callback(self._quietly, self._timeouts.restore)
             for phase in (HookPhase.CLEANUP, HookPhase.ON_ERROR):
                 for hook in reversed(self._hooks.get(phase, [])):
-                    last.callback(self._quietly, phase, hook)
+                    last.callback(self._quietly, self._execute, phase, hook)
+            self._quietly(self._timeouts.restore)
+            self._quietly(self._reconnect)
+            self._quietly(self._timeouts.set)
 
-    def _quietly(self, phase: HookPhase, hook: Hook) -> None:
+    def _quietly(self, action: Callable[..., None], *args: object) -> None:
         """A failure after the failure is logged and never hides the first."""
         try:
-            self._execute(phase, [hook])
+            action(*args)
         except HookError:
             pass  # the executor has logged it
         except Exception:
             logger.exception("after_failure", extra={"migration": self._migration.name})
 
+    def _reconnect(self) -> None:
+        connection = self._connection
+        if connection.connection is not None and connection.connection.closed:
+            connection.close()
+        connection.ensure_connection()
+
     def _run(self, phase: HookPhase) -> None:
         if hooks := self._hooks.get(phase):
-            self._execute(phase, hooks)
+            self._execute(phase, *hooks)
 
-    def _execute(self, phase: HookPhase, hooks: list[Hook]) -> None:
-        if self._connection.connection is not None and self._connection.connection.closed:
-            self._connection.close()  # so that Django connects again
+    def _execute(self, phase: HookPhase, *hooks: Hook) -> None:
         self._connection.ensure_connection()
         HookExecutor().execute_phase(self._connection.connection, phase, hooks, self._context)
 
     def _collect_hooks(self) -> None:
-        """Take the settings' hooks, and those of the file that run at its end."""
-        alias = self._connection.alias
+        """Take the hooks of the settings, and those of the file that run at its end."""
         self._hooks = {}
-        from_settings = phases.settings_hooks_on()
-        planned = phases.hooks_from_settings(self._migration, alias) if from_settings else []
+        if phases.settings_hooks_on():
+            self._add(phases.hooks_from_settings(self._migration, self._connection.alias))
+        in_file = phases.hooks_from_file(self._migration, self._editor)
+        self._add(planned for planned in in_file if planned.phase in AROUND)
+
+    def _add(self, planned: Iterable[phases.PlannedHook]) -> None:
         for each in planned:
             self._hooks.setdefault(each.phase, []).append(each.hook)
-        for each in phases.hooks_from_file(self._migration, alias):
-            if each.phase in AROUND:
-                self._hooks.setdefault(each.phase, []).append(each.hook)
 
     def _new_context(self) -> None:
-        """What an attempt that was rolled back has left in the context counts no more."""
+        """Forget what an attempt that was rolled back has left in the context."""
         self._context = new_context(self._migration, self._connection, self._direction)
         attach_context(self._editor, self._context)
-
-    def _models_before(self, state: ProjectState) -> Callable[[], Apps]:
-        """Return what renders the models as they are before the migration runs.
-
-        ``apply`` changes its state in place; ``unapply`` gets the state that it leads to.
-        """
-        if self._direction == "backward":
-            return cache(lambda: self._migration.mutate_state(state, preserve=True).apps)
-        return cache(lambda: state.apps)  # TODO
 
     def _note_commit(self) -> None:
         self._committed = True
@@ -272,6 +287,9 @@ class _AfterExit:
 
     atomic: Any
     ended: Callable[[BaseException | None], None]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.atomic, name)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:

@@ -1,1 +1,23 @@
 """Fixtures that every module of the suite shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from tests.cases.migrations_on_disk import Cases, make_cases
+
+
+@pytest.fixture
+def cases(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    transactional_db: None,
+) -> Iterator[Cases]:
+    """Give the app "cases" migrations of the test's own; what they create is dropped after."""
+    with make_cases(tmp_path, monkeypatch, settings) as chosen:
+        yield chosen

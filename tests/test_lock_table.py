@@ -1236,10 +1236,10 @@ def test_a_temporary_table_hides_the_permanent_one(
 
 
 def test_names_are_quoted(transaction: psycopg.Connection[Any], lookup: Lookup) -> None:
-    transaction.execute('create table "Odd "".name" (id int)')
+    transaction.execute('create table "Größe "".m²" (id int)')
 
-    assert len(predict('alter table "Odd "".name" add x int', lookup)) == 1
-    assert predict("alter table odd add x int", lookup) == {}
+    assert len(predict('alter table "Größe "".m²" add x int', lookup)) == 1
+    assert predict("alter table größe add x int", lookup) == {}
 
 
 def test_the_search_path_of_the_moment_counts(

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from django.db.migrations.operations.base import Operation
     from django.db.migrations.state import ProjectState
 
-    from django_confiture.dry_run.rehearsal import OperationRecord, Rehearsal
+    from django_confiture.dry_run.records import OperationRecord
+    from django_confiture.dry_run.rehearsal import Rehearsal
 
 _RECORDED = "_confiture_recorded"
 

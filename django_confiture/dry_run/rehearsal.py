@@ -5,75 +5,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-import psycopg
-from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf, signals
+from django_confiture.dry_run.capture import Capture
 from django_confiture.dry_run.guards import OtherConnections
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, sequences_moved
 from django_confiture.dry_run.lock_table import Lookup, statement_locks
-from django_confiture.dry_run.measure import Effects
-from django_confiture.dry_run.recorder import Recorder, Section, StatementFailure
+from django_confiture.dry_run.recorder import Recorder
+from django_confiture.dry_run.records import (
+    MigrationRecord,
+    OperationRecord,
+    failure,
+    migration_result,
+)
 from django_confiture.dry_run.results import (
     Database,
     Failure,
     HookOutcome,
     MigrationResult,
-    OperationResult,
     Report,
-    SequenceMove,
-    TableResult,
 )
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.statements import Statement
-from django_confiture.dry_run.timeline import TableTime
 from django_confiture.dry_run.transactions import RehearsedTransactions
 from django_confiture.exceptions import DryRunRefused
+from django_confiture.hooks.base import Direction, HookContext
 from django_confiture.hooks.run import migration_version
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.migrations.migration import Migration
-    from django.db.migrations.operations.base import Operation
-
-    from django_confiture.hooks.base import HookContext
 
 logger = logging.getLogger("django_confiture.dry_run")
 
-Direction = Literal["forward", "backward"]
-Key = tuple[str, str]
-
-_TABLES = {"r", "p", "m", "f", "v"}
 
 APPLICATION_NAME = "django-confiture dry run"
-
-
-@dataclass
-class OperationRecord:
-    """An operation while it is being rehearsed."""
-
-    index: int
-    operation: Operation
-    section: Section = field(default_factory=Section)
-    hooks: list[HookOutcome] = field(default_factory=list)
-
-
-@dataclass
-class MigrationRecord:
-    """A migration while it is being rehearsed."""
-
-    migration: Migration
-    direction: Direction
-    section: Section = field(default_factory=Section)
-    operations: list[OperationRecord] = field(default_factory=list)
-    hooks: list[HookOutcome] = field(default_factory=list)
-    current: OperationRecord | None = None
-    failed_in: OperationRecord | None = None
 
 
 class Rehearsal:
@@ -110,22 +79,35 @@ class Rehearsal:
         self._wrapper.ensure_connection()
         before = Session(self._wrapper.connection)
         self._database = _database(before, self._wrapper)
-        self._sequences = _sequences(before)
+        self._sequences = sequence_positions(before)
         self._transactions = RehearsedTransactions(self._wrapper, self, self._server_settings())
         self._transactions.begin()
         try:
             self.recorder = Recorder(self._wrapper, self._transactions, self._predict)
-            self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
-            signals.hook_finished.connect(self._hook_finished)
-            self._others = OtherConnections(self._wrapper, self, self._server_settings())
-            with self.recorder.installed(), self._others.held():
+            with self._watching():
+                yield
+        finally:
+            self._transactions.end()
+        self._moved = sequences_moved(
+            self._database.name, self._sequences, sequence_positions(self._transactions.session)
+        )
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Record this connection, hold the others, and tell the hooks that it is a dry run."""
+        capture = Capture(self._wrapper.connection, self.recorder, self._transactions)
+        self._others = OtherConnections(self._wrapper, self, self._server_settings())
+        self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
+        signals.hook_finished.connect(self._hook_finished)
+        try:
+            with capture.installed(), self._others.held():
                 yield
         finally:
             signals.hook_finished.disconnect(self._hook_finished)
             self._wrapper.__dict__.pop("_confiture_dry_run", None)
-            self._dead_bytes = self._measure_dead_bytes()
-            self._transactions.end()
-        self._moved = self._sequences_moved()
+            self._dead_bytes = dead_bytes(
+                self._transactions.session, self.recorder.catalog, self._written
+            )
 
     def _server_settings(self) -> dict[str, str]:
         settings = {
@@ -176,16 +158,16 @@ class Rehearsal:
             self._transactions.check_poisoned()
         except Exception as error:
             self._finish(record, started, error)
-            logger.exception("dry_run_failed", extra=_facts(record, error=str(error)))
+            logger.exception("dry_run_failed", extra=record.facts(error=str(error)))
             raise
         result = self._finish(record, started, None)
         logger.info(
             "dry_run_completed",
-            extra=_facts(record, execution_time_ms=round(result.duration_ms), success=True),
+            extra=record.facts(execution_time_ms=round(result.duration_ms), success=True),
         )
 
     def _begin(self, record: MigrationRecord) -> None:
-        logger.info("dry_run_start", extra=_facts(record))
+        logger.info("dry_run_start", extra=record.facts())
         if self._on_start is not None:
             self._on_start(record)
         self._transactions.assert_settings()
@@ -199,10 +181,12 @@ class Rehearsal:
     ) -> MigrationResult:
         self.recorder.timeline.release()
         self._record = None
+        duration_ms = (perf_counter() - started) * 1000
         if self._transactions.session.status == TransactionStatus.INTRANS:
             self._transactions.session.query("CLOSE ALL")  # as COMMIT would
-        result = self._result(record, (perf_counter() - started) * 1000, error)
+        result = migration_result(record, self.recorder, duration_ms, error)
         self._results.append(result)
+        self._written |= {oid for e in record.effects for oid, _counters in e.writes}
         if self._on_finish is not None:
             self._on_finish(result)
         return result
@@ -270,7 +254,7 @@ class Rehearsal:
     def failed(self, error: Exception) -> None:
         """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
         if not any(result.outcome == "failed" for result in self._results):
-            self._error = _failure(error, None, ())
+            self._error = failure(error, None, ())
 
     def report(self) -> Report:
         """Return what was found; what the plan still held did not run."""
@@ -307,142 +291,6 @@ class Rehearsal:
         )
         return (warning,)
 
-    def _result(
-        self, record: MigrationRecord, duration_ms: float, error: Exception | None
-    ) -> MigrationResult:
-        migration = record.migration
-        operations = tuple(map(self._operation_result, record.operations))
-        return MigrationResult(
-            migration.app_label,
-            migration.name,
-            migration_version(migration.name),
-            record.direction,
-            "failed" if error is not None else "passed",
-            duration_ms=duration_ms,
-            error=_failure(error, record, self.recorder.failures) if error is not None else None,
-            operations=operations,
-            commit_ms=self.recorder.commit_ms,
-            hooks=tuple(record.hooks),
-            tables=self._tables(record),
-            warnings=self._migration_warnings(record),
-        )
-
-    def _operation_result(self, record: OperationRecord) -> OperationResult:
-        section = record.section
-        rehearsed: Literal["exact", "substituted", "not_rehearsed"] = "exact"
-        if section.not_rehearsed:
-            rehearsed = "not_rehearsed"
-        elif section.substituted:
-            rehearsed = "substituted"
-        reasons = dict.fromkeys([*section.not_rehearsed, *section.substituted])
-        return OperationResult(
-            record.index,
-            type(record.operation).__name__,
-            record.operation.describe(),
-            rehearsed,
-            " ".join(reasons),
-            section.duration_ms,
-            self.recorder.results(section),
-            tuple(record.hooks),
-        )
-
-    def _tables(self, record: MigrationRecord) -> tuple[TableResult, ...]:
-        sections = [record.section, *(operation.section for operation in record.operations)]
-        everything = [e for s in sections for entry in s.entries for e in entry.effects]
-        catalog = self.recorder.catalog
-        timeline = self.recorder.timeline.tables
-        wrote = {oid for e in everything for oid, _counters in e.writes}
-        read = {oid for e in everything for oid, _rows, _passes in e.scans}
-        self._written |= wrote
-        return tuple(
-            sorted(
-                (
-                    _table(catalog.relations[oid].shown, oid, timeline.get(oid), everything)
-                    for oid in timeline.keys() | wrote | read
-                    if catalog.relations[oid].kind in _TABLES
-                ),
-                key=lambda table: (-table.writes_blocked_ms, table.relation),
-            )
-        )
-
-    def _migration_warnings(self, record: MigrationRecord) -> tuple[str, ...]:
-        warnings = []
-        if self.recorder.callbacks:
-            warnings.append(
-                f"{self.recorder.callbacks} on_commit callback(s) were not called; "
-                "a real migration calls them."
-            )
-        if record.section.substituted:
-            warnings.extend(dict.fromkeys(record.section.substituted))
-        return tuple(warnings)
-
-    # What a rollback does not undo.
-
-    def _measure_dead_bytes(self) -> int:
-        """Return the growth of what was written: pages stay, full of rows that never were."""
-        session = self._transactions.session
-        if session.status != TransactionStatus.INTRANS or not self._written:
-            return 0
-        relations = self.recorder.catalog.relations
-        oids = [
-            oid for oid, r in relations.items() if oid in self._written or r.table in self._written
-        ]
-        rows = session.query(
-            "SELECT oid, relfilenode, pg_catalog.pg_relation_size(oid) FROM pg_catalog.pg_class"
-            " WHERE oid = ANY ($1::oid[])",
-            ["{" + ",".join(map(str, oids)) + "}"],
-        )
-        return sum(
-            max(0, int(size or 0) - relations[int(oid or 0)].size)
-            for oid, filenode, size in rows
-            if int(filenode or 0) == relations[int(oid or 0)].filenode
-        )
-
-    def _sequences_moved(self) -> tuple[SequenceMove, ...]:
-        if self._wrapper.connection is None:
-            return ()
-        after = _sequences(Session(self._wrapper.connection))
-        return tuple(
-            SequenceMove(self._database.name, name, before, after[name])
-            for name, before in self._sequences.items()
-            if name in after and after[name] != before
-        )
-
-
-def _table(
-    name: str, oid: int, times: TableTime | None, everything: Sequence[Effects]
-) -> TableResult:
-    scans = [rows for e in everything for o, rows, _passes in e.scans if o == oid]
-    written = sum(
-        wrote.inserted + wrote.updated + wrote.deleted
-        for e in everything
-        for o, wrote in e.writes
-        if o == oid
-    )
-    # What was read or written was locked for it, though an earlier migration may hold that lock.
-    least = LockMode.RowExclusiveLock if written else LockMode.AccessShareLock
-    times = times or TableTime()
-    return TableResult(
-        name,
-        max(times.modes | {least}).name,
-        times.reads_blocked_ms,
-        times.writes_blocked_ms,
-        times.blocked_by,
-        rewritten=any(oid in e.rewrites for e in everything),
-        rows_scanned=None if None in scans else sum(rows or 0 for rows in scans),
-        rows_written=written,
-    )
-
-
-def _facts(record: MigrationRecord, **facts: object) -> dict[str, object]:
-    migration = record.migration
-    return {
-        "migration": migration.name,
-        "app_label": migration.app_label,
-        "version": migration_version(migration.name),
-        **facts,
-    }
-
 
 def _database(session: Session, wrapper: BaseDatabaseWrapper) -> Database:
     if session.value("SELECT pg_catalog.pg_is_in_recovery()") == "t":
@@ -455,34 +303,3 @@ def _database(session: Session, wrapper: BaseDatabaseWrapper) -> Database:
         " pg_catalog.pg_database_size(current_database())"
     )[0]
     return Database(wrapper.alias, name or "", version or "", int(size or 0))
-
-
-def _sequences(session: Session) -> dict[str, int | None]:
-    rows = session.query(
-        "SELECT schemaname || '.' || sequencename, last_value FROM pg_catalog.pg_sequences"
-    )
-    return {
-        (name or "").removeprefix("public."): int(value) if value is not None else None
-        for name, value in rows
-    }
-
-
-def _failure(
-    error: Exception, record: MigrationRecord | None, statements: Sequence[StatementFailure]
-) -> Failure:
-    """Say why in PostgreSQL's words: the first error, not what came of it."""
-    cause: BaseException = error
-    if isinstance(error, DatabaseError) and error.__cause__ is not None:
-        cause = error.__cause__
-    refused = [each for each in statements if each.error is cause]
-    if isinstance(cause, psycopg.errors.InFailedSqlTransaction):
-        refused = [each for each in statements if type(each.error) is not type(cause)][-1:]
-        cause = refused[0].error if refused else cause
-    operation = record.failed_in.operation.describe() if record and record.failed_in else None
-    at_commit = operation is None and record is not None and isinstance(error, DatabaseError)
-    return Failure(
-        type(cause).__name__,
-        str(cause).strip(),
-        operation,
-        refused[0].sql if refused else "COMMIT" if at_commit else None,
-    )

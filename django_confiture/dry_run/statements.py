@@ -75,6 +75,12 @@ class Statement:
     """True where PostgreSQL refuses the statement inside a transaction."""
 
     @property
+    def command(self) -> str:
+        """The first word, upper case."""
+        words = self.sql.split(maxsplit=1)
+        return words[0].upper() if words else ""
+
+    @property
     def reads_user_tables(self) -> bool:
         """Say whether it names a relation outside the system catalogs."""
         return _reads_user_tables(self.node)

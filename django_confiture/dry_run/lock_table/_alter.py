@@ -1,13 +1,14 @@
 """Rules for ALTER TABLE and its like for views, sequences, indexes and types."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 
 from postgast import pg_query_pb2 as pb
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.lock_table._base import Lock, find, locks
 from django_confiture.dry_run.lock_table._lookup import Constraint, Lookup, Relation
+from django_confiture.dry_run.lock_table._partitions import attached, detached
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _SRX = LockMode.ShareRowExclusiveLock
@@ -257,41 +258,16 @@ def _drop_inherit(_: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iter
         yield Lock(parent.oid, LockMode.AccessShareLock)
 
 
-def partition_neighbours(parent: int, lookup: Lookup) -> Iterator[Lock]:
-    """Yield what adding a partition locks besides the two: the default partition, and the other
-    side of the parent's foreign keys, which become the partition's too.
-    """
-    yield from locks(lookup.family(lookup.default_partitions([parent])), _AX)
-    referring, referenced = _other_sides({parent}, lookup)
-    yield from locks(referring | referenced, _SRX)
-
-
-def _other_sides(tables: Set[int], lookup: Lookup) -> tuple[set[int], set[int]]:
-    """Return the tables that refer to the given ones, without partitions, and those referred to."""
-    keys = lookup.foreign_keys(tables)
-    referring = {key.table for key in keys if key.referenced in tables} - tables
-    referenced = {key.referenced for key in keys if key.table in tables} - tables
-    return referring - lookup.descendants(referring), referenced
-
-
 def _attach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
     partition = find(getattr(command, "def").partition_cmd.name, lookup)
     if partition is not None:
-        yield from locks(lookup.family_of(partition), _AX)
-        yield from partition_neighbours(target.oid, lookup)
+        yield from attached(target.oid, partition, lookup)
 
 
 def _detach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
-    """Foreign keys of the partition are made anew; those to it are dropped."""
     partition = find(getattr(command, "def").partition_cmd.name, lookup)
-    if partition is None:
-        return
-    family = lookup.family_of(partition)
-    yield from locks(family, _AX)
-    yield from locks(lookup.default_partitions([target.oid]), _AX)
-    referring, referenced = _other_sides(family, lookup)
-    yield from locks(referring, _AX)
-    yield from locks(lookup.family(referenced), _SRX)
+    if partition is not None:
+        yield from detached(target.oid, partition, lookup)
 
 
 _Effect = Callable[[_Target, pb.AlterTableCmd, Lookup], Iterator[Lock]]

@@ -7,11 +7,11 @@ from postgast import pg_query_pb2 as pb
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.lock_table._alter import (
     column_references,
-    partition_neighbours,
     references,
 )
 from django_confiture.dry_run.lock_table._base import Lock, find, locks, name_of, strings
 from django_confiture.dry_run.lock_table._lookup import Lookup, quoted
+from django_confiture.dry_run.lock_table._partitions import neighbours
 from django_confiture.dry_run.lock_table._queries import named, planned
 
 _SUE = LockMode.ShareUpdateExclusiveLock
@@ -29,7 +29,7 @@ def create_table(statement: pb.CreateStmt, lookup: Lookup) -> Iterator[Lock]:
     ).values():
         if statement.HasField("partbound"):
             yield Lock(parent.oid, _AX)
-            yield from partition_neighbours(parent.oid, lookup)
+            yield from neighbours(parent.oid, lookup)
         else:
             yield Lock(parent.oid, _SUE)
 

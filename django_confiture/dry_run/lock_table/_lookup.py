@@ -107,10 +107,12 @@ class Lookup:
 
     def relations(self, names: Iterable[str]) -> dict[str, Relation]:
         """Resolve quoted names; those that are not there, or system catalogs, are left out."""
-        wanted = sorted(set(names))
+        wanted = sorted(
+            {*names} - {""}
+        )  # to_regclass('') is an error, which would abort the migration
         if not wanted:
             return {}
-        rows = self._query(_catalog_sql.RELATIONS, [json.dumps(wanted)])
+        rows = self._query(_catalog_sql.RELATIONS, [_json(wanted)])
         return {
             str(name): Relation(_int(oid), str(kind), _int(table), children == "t", triggers == "t")
             for name, oid, kind, table, children, triggers in rows
@@ -209,12 +211,12 @@ class Lookup:
 
     def named(self, catalog: str, names: Iterable[str]) -> list[Root]:
         """Return types (quoted names), schemas or extensions (plain names)."""
-        oids = self._oids(_catalog_sql.NAMED[catalog], json.dumps(list(names)))
+        oids = self._oids(_catalog_sql.NAMED[catalog], _json(names))
         return [(catalog, oid, 0) for oid in oids]
 
     def routines(self, schema: str | None, name: str, args: Sequence[str] | None) -> list[Root]:
         """Return functions and procedures; `args` are quoted type names, None for any."""
-        wanted = None if args is None else json.dumps(list(args))
+        wanted = None if args is None else _json(args)
         return [
             ("pg_proc", oid, 0) for oid in self._oids(_catalog_sql.ROUTINES, schema, name, wanted)
         ]
@@ -228,7 +230,7 @@ class Lookup:
 
     def owned_by(self, roles: Iterable[str | None]) -> list[Root]:
         """Return what the roles own in this database; None stands for the current user."""
-        rows = self._query(_catalog_sql.OWNED, [json.dumps(list(roles))])
+        rows = self._query(_catalog_sql.OWNED, [_json(roles)])
         return [(str(catalog), _int(oid), 0) for catalog, oid in rows]
 
     def dropped(self, roots: Iterable[Root]) -> tuple[set[int], set[int]]:
@@ -270,7 +272,7 @@ class Lookup:
     def has_user_function(self, names: Iterable[str]) -> bool:
         """Tell whether one of the names is a function that a user wrote in SQL or PL/pgSQL."""
         wanted = sorted(set(names))
-        return bool(wanted and self._query(_catalog_sql.USER_FUNCTIONS, [json.dumps(wanted)]))
+        return bool(wanted and self._query(_catalog_sql.USER_FUNCTIONS, [_json(wanted)]))
 
     def _oids(self, sql: str, *params: str | int | None) -> list[int]:
         return [_int(row[0]) for row in self._query(sql, params)]
@@ -284,3 +286,8 @@ def _int(value: str | None) -> int:
 def _array(oids: Iterable[int]) -> str:
     """Return the array literal for ``$1::oid[]``."""
     return "{" + ",".join(map(str, sorted(set(oids)))) + "}"
+
+
+def _json(values: Iterable[str | None]) -> str:
+    """Return the JSON array; without ``\\u`` escapes, which not every server encoding takes."""
+    return json.dumps(list(values), ensure_ascii=False)

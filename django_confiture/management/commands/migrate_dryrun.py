@@ -16,7 +16,8 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 
 from django_confiture import signals
 from django_confiture.dry_run.driver import drive_migrate
-from django_confiture.dry_run.rehearsal import MigrationRecord, Rehearsal
+from django_confiture.dry_run.records import MigrationRecord
+from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.reports import FORMATS, render

@@ -1,0 +1,201 @@
+"""Where statements are caught: psycopg's cursor methods, wrapped while a dry run is on.
+
+They are wrapped at class level, filtered by connection, and restored on every exit path: nothing
+less sees the ORM's ``iterator()``, a raw ``conn.execute()``, and cursors that were opened before.
+Scripts are sent one statement at a time, and what can't be sent in our transaction is exchanged.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql as psycopg_sql
+
+from django_confiture.dry_run.recorder import Recorder
+from django_confiture.dry_run.statements import Kind, Statement, parse
+from django_confiture.dry_run.transactions import RehearsedTransactions
+
+_ENDS_TRANSACTION = (
+    "{} was rehearsed with savepoints, as it would end the dry run's transaction. "
+    "For real it takes effect there, and the migration is no longer atomic."
+)
+
+
+class Capture:
+    """Passes every statement of one connection through its recorder."""
+
+    def __init__(
+        self,
+        raw: psycopg.Connection[Any],
+        recorder: Recorder,
+        transactions: RehearsedTransactions,
+    ) -> None:
+        self._raw = raw
+        self._recorder = recorder
+        self._transactions = transactions
+
+    # The measuring point.
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Wrap psycopg's cursor methods; whatever happens, they are put back."""
+        originals = [
+            (owner, name, owner.__dict__[name])
+            for owner, name in (
+                (psycopg.Cursor, "execute"),
+                (psycopg.Cursor, "executemany"),
+                (psycopg.Cursor, "stream"),
+                (psycopg.Cursor, "copy"),
+                (psycopg.ServerCursor, "execute"),
+                (psycopg.Connection, "commit"),
+                (psycopg.Connection, "rollback"),
+            )
+        ]
+        try:
+            for owner, name, original in originals:
+                wrapped = self._ending if owner is psycopg.Connection else self._wrapped
+                setattr(owner, name, wrapped(name, original))
+            yield
+        finally:
+            for owner, name, original in originals:
+                setattr(owner, name, original)
+
+    def _wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        handle = self._execute if name == "execute" else self._other
+        if name == "stream":
+            handle = self._stream
+        elif name == "copy":
+            handle = self._copy
+
+        @functools.wraps(original)
+        def wrapper(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
+            if cursor.connection is not self._raw:
+                return original(cursor, query, *args, **kwargs)
+            return handle(functools.partial(original, cursor), cursor, query, *args, **kwargs)
+
+        return wrapper
+
+    def _ending(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap ``commit`` and ``rollback`` of the driver's connection."""
+
+        @functools.wraps(original)
+        def wrapper(conn: psycopg.Connection[Any]) -> None:
+            if conn is not self._raw:
+                original(conn)
+                return
+            self._recorder.section.substituted.append(
+                _ENDS_TRANSACTION.format(f"{name}() of the driver")
+            )
+            self._transactions.end_inner(commit=name == "commit")
+
+        return wrapper
+
+    def _other(
+        self, original: Callable[..., Any], cursor: Any, query: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        (statement,) = self._parsed(query, placeholders=True)[:1] or [Statement("", Kind.QUIET)]
+        with self._recorder.measured(statement, cursor):
+            return original(query, *args, **kwargs)
+
+    def _stream(
+        self, original: Callable[..., Any], cursor: Any, query: Any, *args: Any, **kwargs: Any
+    ) -> Iterator[Any]:
+        (statement,) = self._parsed(query, placeholders=bool(args))[:1] or [
+            Statement("", Kind.QUIET)
+        ]
+        with self._recorder.measured(statement, cursor):
+            yield from original(query, *args, **kwargs)
+
+    @contextmanager
+    def _copy(
+        self, original: Callable[..., Any], cursor: Any, query: Any, *args: Any, **kwargs: Any
+    ) -> Iterator[Any]:
+        (statement,) = self._parsed(query, placeholders=bool(args))[:1] or [
+            Statement("", Kind.QUIET)
+        ]
+        with self._recorder.measured(statement, cursor), original(query, *args, **kwargs) as copy:
+            yield copy
+
+    def _execute(
+        self,
+        original: Callable[..., Any],
+        cursor: Any,
+        query: Any,
+        params: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        statements = self._parsed(query, placeholders=params is not None)
+        script = [self._rehearsable(s, alone=len(statements) == 1) for s in statements]
+        if len(script) == 1 and script[0] == statements[0].sql.strip():
+            script[0] = query  # untouched: the very object that was given
+        if statements and statements[0].kind is Kind.UNPARSED:
+            kwargs["prepare"] = True  # the extended protocol takes one statement only
+        if not script:
+            return original(query, params, **kwargs)
+        return self._run_script(original, cursor, statements, script, params, kwargs)
+
+    def _run_script(
+        self,
+        original: Callable[..., Any],
+        cursor: Any,
+        statements: Sequence[Statement],
+        script: Sequence[Any],
+        params: Any,
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Send the statements one by one and leave the cursor with all their results."""
+        used = 0
+        results: list[Any] = []
+        for statement, sent in zip(statements, script, strict=True):
+            own = params
+            if len(statements) > 1 and isinstance(params, Sequence):
+                own = params[used : used + statement.parameters]
+                used += statement.parameters
+            if statement.kind is Kind.TRANSACTION:
+                self._end_transaction(statement)
+            plain = sent is not None and sent == statement.plain_sql
+            with self._recorder.measured(statement, cursor, skipped=sent is None, plain=plain):
+                original("" if sent is None else sent, None if sent is None else own, **kwargs)
+            results.extend(cursor._results)
+        if len(statements) > 1:
+            cursor._results = results
+            cursor._select_current_result(0)
+        return cursor
+
+    def _parsed(self, query: Any, *, placeholders: bool) -> tuple[Statement, ...]:
+        if isinstance(query, psycopg_sql.Composable):
+            query = query.as_string(self._raw)
+        if isinstance(query, bytes):
+            query = query.decode(self._raw.info.encoding)
+        return parse(str(query), placeholders=placeholders)
+
+    # What can't be sent as it is.
+
+    def _rehearsable(self, statement: Statement, *, alone: bool) -> str | None:
+        """Return the text to send in place of ``statement``, None where nothing can be sent."""
+        if statement.kind is Kind.TRANSACTION:
+            if statement.commits or statement.rolls_back:
+                self._recorder.section.substituted.append(
+                    _ENDS_TRANSACTION.format(f"{statement.command} in SQL")
+                )
+            return None
+        if not statement.outside_transaction or not (alone and self._recorder.autocommit):
+            return statement.sql
+        if statement.plain_sql is not None:
+            self._recorder.section.substituted.append(
+                "CONCURRENTLY can't run inside a transaction, so its plain form was measured."
+            )
+            return statement.plain_sql
+        self._recorder.section.not_rehearsed.append(
+            f"{statement.command} can't run inside a transaction."
+        )
+        return None
+
+    def _end_transaction(self, statement: Statement) -> None:
+        """Do with savepoints what a COMMIT or ROLLBACK in SQL would do."""
+        if statement.commits or statement.rolls_back:
+            self._transactions.end_inner(commit=statement.commits)

@@ -1,0 +1,47 @@
+"""What adding and removing a partition locks besides the partitioned table."""
+
+from collections.abc import Iterator, Set
+
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.lock_table._base import Lock, locks
+from django_confiture.dry_run.lock_table._lookup import Lookup, Relation
+
+_SRX = LockMode.ShareRowExclusiveLock
+_AX = LockMode.AccessExclusiveLock
+
+
+def neighbours(parent: int, lookup: Lookup) -> Iterator[Lock]:
+    """Yield the default partition, which is scanned, and the other sides of foreign keys.
+
+    The parent's keys, and those to it, become the new partition's too.
+    """
+    yield from locks(lookup.family(lookup.default_partitions([parent])), _AX)
+    referring, referenced = _other_sides({parent}, lookup)
+    yield from locks(referring | referenced, _SRX)
+
+
+def _other_sides(tables: Set[int], lookup: Lookup) -> tuple[set[int], set[int]]:
+    """Return the tables that refer to the given ones, without partitions, and those referred to."""
+    keys = lookup.foreign_keys(tables)
+    referring = {key.table for key in keys if key.referenced in tables} - tables
+    referenced = {key.referenced for key in keys if key.table in tables} - tables
+    return referring - lookup.descendants(referring), referenced
+
+
+def attached(parent: int, partition: Relation, lookup: Lookup) -> Iterator[Lock]:
+    """Yield what ATTACH PARTITION locks besides the parent."""
+    yield from locks(lookup.family_of(partition), _AX)
+    yield from neighbours(parent, lookup)
+
+
+def detached(parent: int, partition: Relation, lookup: Lookup) -> Iterator[Lock]:
+    """Yield what DETACH PARTITION locks besides the parent.
+
+    Foreign keys of the partition are made anew; those to it are dropped.
+    """
+    family = lookup.family_of(partition)
+    yield from locks(family, _AX)
+    yield from locks(lookup.default_partitions([parent]), _AX)
+    referring, referenced = _other_sides(family, lookup)
+    yield from locks(referring, _AX)
+    yield from locks(lookup.family(referenced), _SRX)

@@ -1,0 +1,184 @@
+"""A migration while it is being rehearsed, and how it becomes a result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import psycopg
+from django.db import DatabaseError
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.measure import Effects
+from django_confiture.dry_run.recorder import Recorder, Section, StatementFailure
+from django_confiture.dry_run.results import (
+    Failure,
+    HookOutcome,
+    MigrationResult,
+    OperationResult,
+    TableResult,
+)
+from django_confiture.dry_run.timeline import TableTime
+from django_confiture.hooks.base import Direction
+from django_confiture.hooks.run import migration_version
+
+_TABLES = {"r", "p", "m", "f", "v"}
+
+
+@dataclass
+class OperationRecord:
+    """An operation while it is being rehearsed."""
+
+    index: int
+    operation: Operation
+    section: Section = field(default_factory=Section)
+    hooks: list[HookOutcome] = field(default_factory=list)
+
+
+@dataclass
+class MigrationRecord:
+    """A migration while it is being rehearsed."""
+
+    migration: Migration
+    direction: Direction
+    section: Section = field(default_factory=Section)
+    operations: list[OperationRecord] = field(default_factory=list)
+    hooks: list[HookOutcome] = field(default_factory=list)
+    current: OperationRecord | None = None
+    failed_in: OperationRecord | None = None
+
+    @property
+    def effects(self) -> list[Effects]:
+        """Everything that its statements did, in its operations and around them."""
+        sections = [self.section, *(operation.section for operation in self.operations)]
+        return [e for section in sections for entry in section.entries for e in entry.effects]
+
+    def facts(self, **facts: object) -> dict[str, object]:
+        """Return the ``extra`` fields of a log event about it."""
+        return {
+            "migration": self.migration.name,
+            "app_label": self.migration.app_label,
+            "version": migration_version(self.migration.name),
+            **facts,
+        }
+
+
+def migration_result(
+    record: MigrationRecord, recorder: Recorder, duration_ms: float, error: Exception | None
+) -> MigrationResult:
+    """Return what the reports need of one migration; ``error`` is what it failed with."""
+    migration = record.migration
+    operations = tuple(_operation(operation, recorder) for operation in record.operations)
+    return MigrationResult(
+        migration.app_label,
+        migration.name,
+        migration_version(migration.name),
+        record.direction,
+        "failed" if error is not None else "passed",
+        duration_ms=duration_ms,
+        error=failure(error, record, recorder.failures) if error is not None else None,
+        operations=operations,
+        commit_ms=recorder.commit_ms,
+        hooks=tuple(record.hooks),
+        tables=_tables(record, recorder),
+        warnings=_warnings(record, recorder),
+    )
+
+
+def _operation(record: OperationRecord, recorder: Recorder) -> OperationResult:
+    section = record.section
+    rehearsed: Literal["exact", "substituted", "not_rehearsed"] = "exact"
+    if section.not_rehearsed:
+        rehearsed = "not_rehearsed"
+    elif section.substituted:
+        rehearsed = "substituted"
+    reasons = dict.fromkeys([*section.not_rehearsed, *section.substituted])
+    return OperationResult(
+        record.index,
+        type(record.operation).__name__,
+        record.operation.describe(),
+        rehearsed,
+        " ".join(reasons),
+        section.duration_ms,
+        recorder.results(section),
+        tuple(record.hooks),
+    )
+
+
+def _tables(record: MigrationRecord, recorder: Recorder) -> tuple[TableResult, ...]:
+    everything = record.effects
+    catalog = recorder.catalog
+    timeline = recorder.timeline.tables
+    wrote = {oid for e in everything for oid, _counters in e.writes}
+    read = {oid for e in everything for oid, _rows, _passes in e.scans}
+    return tuple(
+        sorted(
+            (
+                _table(catalog.relations[oid].shown, oid, timeline.get(oid), everything)
+                for oid in timeline.keys() | wrote | read
+                if catalog.relations[oid].kind in _TABLES
+            ),
+            key=lambda table: (-table.writes_blocked_ms, table.relation),
+        )
+    )
+
+
+def _warnings(record: MigrationRecord, recorder: Recorder) -> tuple[str, ...]:
+    warnings = []
+    if recorder.callbacks:
+        warnings.append(
+            f"{recorder.callbacks} on_commit callback(s) were not called; "
+            "a real migration calls them."
+        )
+    if record.section.substituted:
+        warnings.extend(dict.fromkeys(record.section.substituted))
+    return tuple(warnings)
+
+
+def _table(
+    name: str, oid: int, times: TableTime | None, everything: Sequence[Effects]
+) -> TableResult:
+    scans = [rows for e in everything for o, rows, _passes in e.scans if o == oid]
+    written = sum(
+        wrote.inserted + wrote.updated + wrote.deleted
+        for e in everything
+        for o, wrote in e.writes
+        if o == oid
+    )
+    # What was read or written was locked for it, though an earlier migration may hold that lock.
+    least = LockMode.RowExclusiveLock if written else LockMode.AccessShareLock
+    times = times or TableTime()
+    return TableResult(
+        name,
+        max(times.modes | {least}).name,
+        times.reads_blocked_ms,
+        times.writes_blocked_ms,
+        times.blocked_by,
+        rewritten=any(oid in e.rewrites for e in everything),
+        rows_scanned=None if None in scans else sum(rows or 0 for rows in scans),
+        rows_written=written,
+    )
+
+
+def failure(
+    error: Exception, record: MigrationRecord | None, statements: Sequence[StatementFailure]
+) -> Failure:
+    """Say why in PostgreSQL's words: the first error, not what came of it."""
+    cause: BaseException = error
+    if isinstance(error, DatabaseError) and error.__cause__ is not None:
+        cause = error.__cause__
+    refused = [each for each in statements if each.error is cause]
+    if isinstance(cause, psycopg.errors.InFailedSqlTransaction):
+        refused = [each for each in statements if type(each.error) is not type(cause)][-1:]
+        cause = refused[0].error if refused else cause
+    operation = record.failed_in.operation.describe() if record and record.failed_in else None
+    at_commit = operation is None and record is not None and isinstance(error, DatabaseError)
+    return Failure(
+        type(cause).__name__,
+        str(cause).strip(),
+        operation,
+        refused[0].sql if refused else "COMMIT" if at_commit else None,
+    )

@@ -1,0 +1,1 @@
+"""An atomic and a non-atomic migration that do what ``tests.recording`` says."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -45,9 +44,7 @@ Plan = Iterable[tuple["Migration", bool]]
 Step = Callable[..., "ProjectState"]
 
 
-def weave_plan(
-    *, plan: Plan = (), using: str, sender: object = None, **_kwargs: object
-) -> None:
+def weave_plan(*, plan: Plan = (), using: str, sender: object = None, **_kwargs: object) -> None:
     """Weave each planned migration once; a receiver of ``pre_migrate``.
 
     The signal is sent once per app, each time with the same plan.
@@ -217,24 +214,34 @@ class MigrationRun:
     def _failed(self, error: BaseException) -> None:
         self._context.error = error
         self._context.set_apps(self._models_before)
-        with ExitStack() as last:  # in reverse; should Ctrl-C end one, the others still run
-            last.callback(self._send, signals.migration_failed, error=error)
-            last.callback(self._quietly, self._timeouts.restore)
-            for phase in (HookPhase.CLEANUP, HookPhase.ON_ERROR):
-                for hook in reversed(self._hooks.get(phase, [])):
-                    last.callback(self._quietly, self._execute, phase, hook)
-            self._quietly(self._timeouts.restore)
-            self._quietly(self._reconnect)
-            self._quietly(self._timeouts.set)
+        after_rollback = (HookPhase.ON_ERROR, HookPhase.CLEANUP)
+        self._quietly(
+            self._timeouts.restore,
+            self._reconnect,
+            self._timeouts.set,
+            *(
+                partial(self._execute, phase, hook)
+                for phase in after_rollback
+                for hook in self._hooks.get(phase, [])
+            ),
+            self._timeouts.restore,
+            partial(self._send, signals.migration_failed, error=error),
+        )
 
-    def _quietly(self, action: Callable[..., None], *args: object) -> None:
-        """A failure after the failure is logged and never hides the first."""
+    def _quietly(self, action: Callable[[], None], *others: Callable[[], None]) -> None:
+        """Do it all: a failure after the failure is logged and never hides the first.
+
+        Should Ctrl-C end one, the others are still done.
+        """
         try:
-            action(*args)
+            action()
         except HookError:
             pass  # the executor has logged it
         except Exception:
             logger.exception("after_failure", extra={"migration": self._migration.name})
+        finally:
+            if others:
+                self._quietly(*others)
 
     def _reconnect(self) -> None:
         connection = self._connection

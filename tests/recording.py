@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from django.db import connection
+from django.db.migrations import RunPython
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult
 
@@ -29,10 +30,14 @@ fails: dict[str, str] = {}
 contexts: list[HookContext] = []
 
 
-def operation(apps: Any, schema_editor: Any) -> None:
-    """Run as a migration's only operation."""
-    with schema_editor.connection.cursor() as cursor:
-        _record("operation", cursor)
+def operation(*, atomic: bool | None = None) -> RunPython:
+    """Return a reversible operation that writes down that it ran."""
+
+    def run(apps: Any, schema_editor: Any) -> None:
+        with schema_editor.connection.cursor() as cursor:
+            _record("operation", cursor)
+
+    return RunPython(run, run, atomic=atomic)
 
 
 class Record(Hook):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connection, transaction
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
@@ -273,11 +274,12 @@ def test_the_error_is_raised_from_the_original_and_says_where_and_what_to_do(
     assert str(error) == "Hook Fails failed in phase AFTER_DDL: no backup today"
     assert isinstance(error.original_error, ValueError)
     assert error.__cause__ is error.original_error
-    assert error.__notes__ == [
+    (note,) = error.__notes__
+    assert note == (
         "Migration shop.0003_add_segment, forward: what this hook did was rolled back. "
         "Fix shop.hooks.Fails; a hook that may fail without stopping the migration says "
         'on_failure = "continue".'
-    ]
+    )
 
 
 def test_a_tolerated_failure_is_logged_and_the_next_hook_runs(
@@ -394,7 +396,7 @@ def test_what_is_no_result_is_an_error_that_says_the_fix(
 def test_what_is_no_hook_is_an_error_and_is_not_even_created(
     django_conn: Connection[Any], wrong: Any
 ) -> None:
-    with pytest.raises(HookError, match="is no Hook; subclass django_confiture.Hook") as caught:
+    with pytest.raises(HookError, match=r"is no Hook; subclass django_confiture\.Hook") as caught:
         run(django_conn, wrong)
     assert isinstance(caught.value.original_error, TypeError)
 
@@ -423,7 +425,8 @@ def test_a_class_that_cannot_be_created_is_the_hooks_failure(django_conn: Connec
         ("phase", "AFTER_DDL", "phase is 'AFTER_DDL'; use a HookPhase"),
         ("timeout", "soon", "timeout is 'soon', which is no duration; write"),
         ("timeout", 30, "timeout is 30, which is no duration; write"),
-        ("timeout", "0s", "timeout is '0s'; use a duration such as \"30s\", or None."),
+        ("timeout", "0s", "timeout is '0s'; use a duration of 1ms or more, or None."),
+        ("timeout", "900us", "timeout is '900us'; use a duration of 1ms or more, or None."),
     ],
 )
 def test_an_attribute_that_makes_no_sense_is_one_clear_error(
@@ -542,19 +545,14 @@ def test_a_rollback_that_leaves_the_hook_is_its_failure(django_conn: Connection[
 
 
 def swallows_sql(conn: Connection[Any], context: HookContext) -> None:
-    try:
+    with contextlib.suppress(psycopg.Error):
         conn.execute("SELECT * FROM nowhere")
-    except psycopg.Error:
-        pass
 
 
 def swallows_orm(conn: Connection[Any], context: HookContext) -> None:
-    try:
-        with transaction.atomic(savepoint=False):
-            Group.objects.create(name="lost")
-            raise LookupError
-    except LookupError:
-        pass
+    with contextlib.suppress(LookupError), transaction.atomic(savepoint=False):
+        Group.objects.create(name="lost")
+        raise LookupError
 
 
 @pytest.mark.parametrize("body", [swallows_sql, swallows_orm])
@@ -623,15 +621,6 @@ def test_a_timeout_holds_in_the_hook_and_is_restored_after_its_success(
     finally:
         django_conn.execute("RESET statement_timeout")
     assert seen == ["1500ms", "42s"]
-
-
-def test_a_timeout_shorter_than_a_millisecond_is_not_no_timeout(
-    django_conn: Connection[Any],
-) -> None:
-    def look(conn: Connection[Any], context: HookContext) -> None:
-        assert conn.execute("SHOW statement_timeout").fetchone() == ("1ms",)
-
-    run(django_conn, hook(look, timeout="100us", on_failure="abort"))
 
 
 def test_python_that_blocks_longer_than_the_timeout_is_a_warning(

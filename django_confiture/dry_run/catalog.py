@@ -192,7 +192,8 @@ class Catalog:
             {
                 row[0]: _observed(row, objects=objects)
                 for row in json.loads(relations or "[]")
-                if row[0] in self.relations
+                # An index that was dropped has no kind any more on the server's side.
+                if row[0] in self.relations and self.relations[row[0]].table is None
             },
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -15,8 +16,6 @@ from django.db import transaction
 from django_confiture import conf
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     import psycopg
     from django.apps.registry import Apps
     from django.core.checks import CheckMessage
@@ -203,7 +202,9 @@ class HookPolicy:
     def of(cls, hook: Hook) -> HookPolicy:
         """Read ``hook``'s attributes; an ``ImproperlyConfigured`` names one that makes no sense."""
         directions: object = hook.directions
-        if not isinstance(directions, tuple | list) or not {"forward", "backward"} >= {*directions}:
+        if not isinstance(directions, tuple) or any(
+            each not in ("forward", "backward") for each in directions
+        ):
             raise _nonsense(hook, "directions", 'use ("forward",), ("backward",) or both')
         if hook.on_failure not in ("abort", "continue"):
             raise _nonsense(hook, "on_failure", 'use "abort" or "continue"')
@@ -212,11 +213,9 @@ class HookPolicy:
         if not isinstance(getattr(hook, "phase", HookPhase.AFTER_DDL), HookPhase):
             raise _nonsense(hook, "phase", "use a HookPhase, such as HookPhase.AFTER_DDL")
         timeout = conf.parse_duration(hook.timeout, name=f"{type(hook).__name__}.timeout")
-        if timeout is not None and not timeout:
-            raise _nonsense(hook, "timeout", 'use a duration such as "30s", or None')
-        return cls(
-            tuple(hook.directions), hook.on_failure == "continue", timeout, hook.runs_in_dry_run
-        )
+        if timeout is not None and timeout < timedelta(milliseconds=1):
+            raise _nonsense(hook, "timeout", "use a duration of 1ms or more, or None")
+        return cls(hook.directions, hook.on_failure == "continue", timeout, hook.runs_in_dry_run)
 
     def reason_to_skip(self, context: HookContext) -> str:
         """Say why the hook does not run in ``context``; ``""`` where it does."""

@@ -236,7 +236,7 @@ def _statement_timeout(conn: psycopg.Connection[Any], timeout: timedelta | None)
         cursor.execute("SELECT current_setting('statement_timeout')")
         before = cursor.fetchone()
         assert before is not None
-        cursor.execute(_set_statement_timeout(f"{max(1, round(timeout.total_seconds() * 1000))}ms"))
+        cursor.execute(_set_statement_timeout(f"{round(timeout.total_seconds() * 1000)}ms"))
         yield
         cursor.execute(_set_statement_timeout(before[0]))
 

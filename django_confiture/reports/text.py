@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from django_confiture.dry_run.lock_modes import LockMode
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
+        Failure,
+        HookOutcome,
         MigrationResult,
         OperationResult,
         Report,
@@ -40,10 +41,13 @@ def render(
     )
     for line in _lines(report, verbosity):
         console.print(line)
-    return out.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _lines(report: Report, verbosity: int) -> Iterator[str | Text | Table]:
+Line = str | Table
+
+
+def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     database = report.database
     yield (
         f"[bold]Dry run of {_count(len(report.migrations), 'migration')}: "
@@ -55,7 +59,9 @@ def _lines(report: Report, verbosity: int) -> Iterator[str | Text | Table]:
     )
     yield ""
     for migration in report.migrations:
-        yield from _verdict(migration)
+        mark, verdict = _judge(migration)
+        label = f"[bold]{escape(migration.label)}[/]{_backwards(migration)}"
+        yield _row(mark, 5, f"{label}\n{verdict}")
     for migration in report.migrations:
         if migration.outcome != "not_run":
             yield from _detail(migration, verbosity)
@@ -63,18 +69,21 @@ def _lines(report: Report, verbosity: int) -> Iterator[str | Text | Table]:
     yield from _closing(report)
 
 
+def _row(left: str, width: int, right: str, *, indent: int = 0) -> Table:
+    """Return two columns, the right one wrapped within itself."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=indent + width, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(" " * indent + left, right)
+    return grid
+
+
 _OUTCOMES = {
     "passed": "[green]all would apply[/]",
-    "failed": "[bold red]would fail[/]",
+    "failed": "[red]would fail[/]",
     "exceeded": "[yellow]all would apply, over the budget[/]",
     "yielded": "[yellow]stopped, other sessions were waiting[/]",
 }
-
-
-def _verdict(migration: MigrationResult) -> Iterator[str]:
-    mark, verdict = _judge(migration)
-    yield f"{mark} [bold]{escape(migration.label)}[/]{_backwards(migration)}"
-    yield f"      {verdict}"
 
 
 def _backwards(migration: MigrationResult) -> str:
@@ -116,56 +125,60 @@ def _blocks(table: TableResult) -> str:
     return f"blocks writes on {name} for {duration(writes)}, reads for {duration(reads)}"
 
 
-def _detail(migration: MigrationResult, verbosity: int) -> Iterator[str | Table]:
+def _detail(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
     yield ""
     took = duration(migration.duration_ms)
     yield f"[bold]{escape(migration.label)}[/]{_backwards(migration)}  {took}"
+    tables = {table.relation for table in migration.tables}
     for operation in migration.operations:
-        yield from _operation(operation, verbosity)
+        yield from _operation(operation, verbosity, tables)
     for hook in migration.hooks:
-        yield f"  {hook.phase.lower()} hook {escape(hook.hook)}: {_hook(hook)}"
+        yield _row("hook", 8, _hook(hook), indent=2)
     if migration.commit_ms >= 1:
-        yield f"  commit: {duration(migration.commit_ms)} to check the deferred constraints"
+        took = duration(migration.commit_ms)
+        yield _row("commit", 8, f"{took} to check the deferred constraints", indent=2)
     for warning in migration.warnings:
-        yield f"  [yellow]![/] {escape(warning)}"
+        yield _row("[yellow]note[/]", 8, escape(warning), indent=2)
     if migration.error is not None:
-        yield from _failure(migration)
+        yield from _failure(migration.error)
 
 
-def _operation(operation: OperationResult, verbosity: int) -> Iterator[str | Table]:
-    yield f"  {operation.index + 1}. {escape(operation.description)}"
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=5)
-    grid.add_column(overflow="fold")
-    for name, value in _facts(operation):
-        grid.add_row("", f"[dim]{name}[/] {value}")
-    yield grid
+def _operation(operation: OperationResult, verbosity: int, tables: set[str]) -> Iterator[Line]:
+    yield _row(f"{operation.index + 1}.", 3, escape(operation.description), indent=2)
+    for name, value in _facts(operation, tables):
+        yield _row(f"[dim]{name}[/]", 8, value, indent=5)
     if operation.reason:
-        yield f"     [yellow]{_REHEARSED[operation.rehearsed]}[/]: {escape(operation.reason)}"
+        yield _row(
+            f"[yellow]{_REHEARSED[operation.rehearsed]}[/]", 8, escape(operation.reason), indent=5
+        )
     for hook in operation.hooks:
-        yield f"     hook {escape(hook.hook)} ({hook.phase}): {_hook(hook)}"
+        yield _row("[dim]hook[/]", 8, _hook(hook), indent=5)
     if verbosity >= 2:
         for statement in operation.statements:
-            yield f"     [cyan]{duration(statement.duration_ms):>8}[/] {_statement(statement)}"
+            yield _row(
+                f"[cyan]{duration(statement.duration_ms)}[/]", 8, _statement(statement), indent=5
+            )
 
 
-_REHEARSED = {"substituted": "substituted", "not_rehearsed": "not rehearsed", "exact": ""}
+_REHEARSED = {"substituted": "instead", "not_rehearsed": "not run", "exact": "note"}
 
 
-def _facts(operation: OperationResult) -> Iterator[tuple[str, str]]:
-    yield "time ", duration(operation.duration_ms)
+def _facts(operation: OperationResult, tables: set[str]) -> Iterator[tuple[str, str]]:
+    yield "time", duration(operation.duration_ms)
     if rows := sum(statement.rows_written for statement in operation.statements):
-        yield "rows ", f"{rows:,} written"
+        yield "rows", f"{rows:,} written"
     scans = [_scan(scan) for statement in operation.statements for scan in statement.scans]
     if scans:
         yield "reads", ", ".join(dict.fromkeys(scans))
     rewrites = [name for statement in operation.statements for name in statement.rewrites]
     if rewrites:
-        yield "[/][bold yellow]rewrites[/][dim]", ", ".join(map(escape, dict.fromkeys(rewrites)))
+        yield "rewrites", ", ".join(map(escape, dict.fromkeys(rewrites)))
     built = [name for statement in operation.statements for name in statement.indexes_built]
     if built:
         yield "builds", ", ".join(map(escape, dict.fromkeys(built)))
     for relation, lock in _strongest(operation).items():
+        if relation not in tables:
+            continue  # a sequence, which follows its table
         yield "locks", f"{escape(relation)}: {lock.name}{_effect(lock)}"
 
 
@@ -193,12 +206,11 @@ def _effect(lock: LockMode) -> str:
     return ", [yellow]blocks writes[/]" if lock.blocks_writes else ""
 
 
-def _hook(hook: object) -> str:
-    outcome = getattr(hook, "outcome", "")
-    if outcome == "completed":
-        rows = getattr(hook, "rows_affected", 0)
-        return f"{rows:,} rows in {duration(getattr(hook, 'duration_ms', 0.0))}"
-    return f"{outcome}, {escape(getattr(hook, 'reason', ''))}"
+def _hook(hook: HookOutcome) -> str:
+    name = f"{escape(hook.hook)} ({hook.phase})"
+    if hook.outcome == "completed":
+        return f"{name}: {hook.rows_affected:,} rows in {duration(hook.duration_ms)}"
+    return f"{name} {hook.outcome}: {escape(hook.reason)}"
 
 
 def _statement(statement: StatementResult) -> str:
@@ -207,14 +219,18 @@ def _statement(statement: StatementResult) -> str:
     return escape(" ".join(statement.sql.split())[:300]) + times + note
 
 
-def _failure(migration: MigrationResult) -> Iterator[str]:
-    error = migration.error
-    assert error is not None
-    yield f"  [bold red]would fail[/] with {error.type}: {escape(error.message)}"
+def _failure(error: Failure) -> Iterator[Line]:
+    yield _row(
+        "[bold red]fails[/]",
+        8,
+        f"with {error.type}: {escape(' '.join(error.message.split()))}",
+        indent=2,
+    )
     if error.operation:
-        yield f"    operation: {escape(error.operation)}"
+        yield _row("", 8, f"in the operation: {escape(error.operation)}", indent=2)
     if error.statement:
-        yield f"    statement: {escape(' '.join(error.statement.split())[:500])}"
+        statement = " ".join(error.statement.split())[:500]
+        yield _row("", 8, f"in the statement: {escape(statement)}", indent=2)
 
 
 def _closing(report: Report) -> Iterator[str]:
@@ -234,6 +250,12 @@ def _closing(report: Report) -> Iterator[str]:
     if report.dead_bytes:
         yield f"Dead space left until VACUUM: {size(report.dead_bytes)}."
     yield "[bold]Everything was rolled back.[/]"
+
+
+def escape(text: str) -> str:
+    """Return text from the database or a migration, with nothing in it that a terminal obeys."""
+    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return markup.escape(visible)
 
 
 def first_line(message: str) -> str:

@@ -1,4 +1,4 @@
-"""Migrations of the app "cases" that a test composes from operations, as files that Django loads."""
+"""Migrations of the app "cases" that a test composes, as files that Django loads."""
 
 from __future__ import annotations
 
@@ -73,11 +73,12 @@ class Cases:
         return migration
 
 
-def query(sql: str, *params: object, using: str = "default") -> list[tuple[Any, ...]]:
+def query(sql: str, *params: str | int, using: str = "default") -> list[tuple[Any, ...]]:
     """Return the rows of a query."""
     with connections[using].cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 def table_exists(name: str) -> bool:

@@ -37,8 +37,8 @@ def is_opaque(node: pb.Node, lookup: Lookup) -> bool:
 
     That is DO, CALL, EXECUTE, and an expression with a function that is written in SQL or a
     procedural language. Such code in a trigger, an operator, a view, or a default that is there
-    already is not looked for; neither is a server's built-in function that runs a query that is handed
-    to it as text, such as ``query_to_xml``.
+    already is not looked for; neither is a built-in function that runs a query handed to it as
+    text, such as ``query_to_xml``.
     """
     kind = node.WhichOneof("node")
     if kind in _OPAQUE:

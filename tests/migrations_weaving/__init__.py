@@ -1,1 +1,0 @@
-"""An atomic and a non-atomic migration that do what ``tests.recording`` says."""

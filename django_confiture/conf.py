@@ -42,16 +42,17 @@ def user_settings() -> dict[str, Any]:
 
 def merged() -> dict[str, Any]:
     """Return the project's settings over the defaults, nested dictionaries merged one level."""
-    given = _mapping(user_settings(), "CONFITURE")
+    given = mapping(user_settings(), "CONFITURE")
     return {
-        key: {**default, **_mapping(given.get(key) or {}, f'CONFITURE["{key}"]')}
+        key: {**default, **mapping(given.get(key) or {}, f'CONFITURE["{key}"]')}
         if isinstance(default, dict)
         else given.get(key, default)
         for key, default in DEFAULTS.items()
     }
 
 
-def _mapping(value: object, name: str) -> Mapping[str, Any]:
+def mapping(value: object, name: str) -> Mapping[str, Any]:
+    """Return ``value`` if it is a dictionary, else an ``ImproperlyConfigured`` names it."""
     if isinstance(value, Mapping):
         return value
     raise ImproperlyConfigured(f"{name} is {value!r}; write a dictionary.")

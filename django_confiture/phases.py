@@ -104,8 +104,7 @@ def _strings(given: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 def hooks_from_settings(migration: Migration, alias: str) -> list[PlannedHook]:
     """Return the hooks that the settings want around ``migration``, in order."""
-    label = f"{migration.app_label}.{migration.name}"
-    entries = [entry for entry in read_entries() if entry.covers(label, alias)]
+    entries = entries_for([migration], alias)
     if not entries or not router.allow_migrate(alias, migration.app_label):
         return []
     return [PlannedHook(entry.phase, entry.build(), entry.where) for entry in entries]
@@ -132,12 +131,12 @@ def run_hooks(migration: Migration) -> Iterator[tuple[int, RunHook]]:
                 yield index, operation
 
 
-def validate(plan: Iterable[tuple[Migration, bool]], alias: str) -> None:
-    """Raise what is wrong with the settings' hooks before the first migration runs."""
-    labels = [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan]
-    for entry in read_entries():
-        if any(entry.covers(label, alias) for label in labels):
-            entry.build()
+def entries_for(migrations: Iterable[Migration], alias: str) -> list[Entry]:
+    """Return the entries of the settings that wrap any of ``migrations``."""
+    labels = [f"{migration.app_label}.{migration.name}" for migration in migrations]
+    return [
+        entry for entry in read_entries() if any(entry.covers(label, alias) for label in labels)
+    ]
 
 
 def creating_test_database() -> bool:
@@ -147,7 +146,7 @@ def creating_test_database() -> bool:
     call ``create_test_db`` of the database's creation object, which calls ``migrate``; so the
     callers tell.
     """
-    frame = sys._getframe()  # noqa: SLF001 - the only way to one's callers
+    frame = sys._getframe()  # the only way to one's callers
     caller = frame.f_back
     while caller is not None:
         if caller.f_code.co_name == "create_test_db" and isinstance(

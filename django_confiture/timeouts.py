@@ -52,7 +52,8 @@ class MigrateSettings:
 
     def delay(self, attempt: int) -> float:
         """Return how many seconds to wait after the failure of ``attempt``, counted from 1."""
-        longest = min(self.retry_delay * 2 ** min(attempt - 1, 30), LONGEST_DELAY)
+        doublings: int = 2 ** min(attempt - 1, 30)
+        longest = min(self.retry_delay * doublings, LONGEST_DELAY)
         return longest.total_seconds() * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
 
 

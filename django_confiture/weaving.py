@@ -7,55 +7,45 @@ Nothing of Django's is patched, and ``migrate`` is not overridden.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cache, partial
-from itertools import count
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from django.db import connections, transaction
+from django.db import connections
 
-from django_confiture import conf, phases, signals, timeouts
-from django_confiture.exceptions import HookError
-from django_confiture.hooks.base import Direction, Hook, HookPhase
-from django_confiture.hooks.executor import HookExecutor
-from django_confiture.hooks.run import (
-    attach_context,
-    check_deferred_constraints,
-    flush_deferred_sql,
-    new_context,
-)
-from django_confiture.operations import AROUND
+from django_confiture import conf, phases, timeouts
+from django_confiture.hooks.base import Direction
+from django_confiture.hooks.run import runs_hooks
+from django_confiture.migration_run import MigrationRun
 
 if TYPE_CHECKING:
-    from django.apps.registry import Apps
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
     from django.db.migrations.state import ProjectState
 
-logger = logging.getLogger("django_confiture.hooks")
-
 _WOVEN = "_confiture_woven"
 
-Plan = Iterable[tuple["Migration", bool]]
 Step = Callable[..., "ProjectState"]
 
 
-def weave_plan(*, plan: Plan = (), using: str, sender: object = None, **_kwargs: object) -> None:
+def weave_plan(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: object) -> None:
     """Weave each planned migration once; a receiver of ``pre_migrate``.
 
-    The signal is sent once per app, each time with the same plan.
+    The signal is sent once per app, each time with the same plan. Mistakes in the settings are
+    raised here, before the first migration runs.
     """
-    new = [step for step in plan if not hasattr(step[0], _WOVEN)]
-    if not new or not conf.get("ENABLED") or connections[using].vendor != "postgresql":
+    new = [migration for migration, _backwards in plan if not hasattr(migration, _WOVEN)]
+    connection = connections[using]
+    if not new or not conf.get("ENABLED"):
         return
-    timeouts.migrate_settings(connections[using])  # what is wrong with them is said now
-    if phases.settings_hooks_on():
-        phases.validate(new, using)
-    for migration, _backwards in new:
+    entries = phases.entries_for(new, using) if phases.settings_hooks_on() else []
+    if connection.vendor != "postgresql":
+        if entries:
+            runs_hooks(connection)  # says so, once
+        return
+    timeouts.migrate_settings(connection)
+    for entry in entries:
+        entry.build()
+    for migration in new:
         weave(migration)
 
 
@@ -79,237 +69,3 @@ def _woven(migration: Migration, step: Step, direction: Direction) -> Step:
         return MigrationRun(migration, schema_editor, direction).around(step, project_state)
 
     return run
-
-
-class MigrationRun:
-    """One run of one migration: its phases, in order, with each CLEANUP hook exactly once."""
-
-    def __init__(
-        self,
-        migration: Migration,
-        schema_editor: BaseDatabaseSchemaEditor,
-        direction: Direction,
-    ) -> None:
-        self._migration = migration
-        self._editor = schema_editor
-        self._connection = schema_editor.connection
-        self._direction = direction
-        self._settings = timeouts.migrate_settings(self._connection)
-        self._timeouts = timeouts.SessionTimeouts(self._connection, self._settings)
-        self._hooks: dict[HookPhase, list[Hook]] = {}
-        self._started = perf_counter()
-        self._committed = False
-        self._new_context()
-
-    def around(self, step: Step, state: ProjectState) -> ProjectState:
-        """Run the phases around ``step``, Django's own ``apply`` or ``unapply``."""
-        if self._editor.atomic_migration:
-            self._editor.atomic = _AfterExit(self._editor.atomic, self._ended)
-            return self._in_transaction(step, state)
-        return self._without_transaction(step, state)
-
-    def _in_transaction(self, step: Step, state: ProjectState) -> ProjectState:
-        """Run an atomic migration, again after a lock timeout as often as the settings say."""
-        self._open(state)
-        retries = self._settings.lock_retries
-        deferred = list(self._editor.deferred_sql)
-        for attempt in count(1):
-            try:
-                return self._attempt(step, state)
-            except Exception as error:
-                if not retries or not self._may_retry(error, attempts_left=retries + 1 - attempt):
-                    raise
-                self._start_over(attempt, error)
-            self._editor.deferred_sql = list(deferred)
-            state = self._pristine.clone()
-        raise AssertionError("unreachable")
-
-    def _without_transaction(self, step: Step, state: ProjectState) -> ProjectState:
-        """Run a non-atomic migration: nobody but us sees it fail, and nothing is retried."""
-        try:
-            self._open(state)
-            with self._timeouts.held():
-                after = self._phases(step, state)
-        except BaseException as error:
-            if self._settings.lock_retries and timeouts.is_lock_timeout(error):
-                error.add_note("Not retried: parts of a non-atomic migration may be committed.")
-            self._ended(error)
-            raise
-        self._ended(None)
-        return after
-
-    def _open(self, state: ProjectState) -> None:
-        self._send(signals.migration_started)
-        self._models_before: Callable[[], Apps] = lambda: state.apps
-        self._collect_hooks()
-        if self._hooks or self._settings.lock_retries:
-            self._pristine = state.clone()  # apply changes state in place
-            self._models_before = lambda: self._pristine.apps
-        if self._direction == "backward":  # state is the one that unapply leads to
-            self._models_before = cache(
-                lambda: self._migration.mutate_state(state, preserve=True).apps
-            )
-
-    def _attempt(self, step: Step, state: ProjectState) -> ProjectState:
-        self._timeouts.set()
-        if self._settings.lock_retries:
-            timeouts.mark_attempt(self._connection)
-        if not self._context.dry_run:
-            transaction.on_commit(self._note_commit, using=self._connection.alias)
-        return self._phases(step, state)
-
-    def _may_retry(self, error: Exception, *, attempts_left: int) -> bool:
-        if not timeouts.is_lock_timeout(error):
-            return False
-        if not attempts_left:
-            error.add_note(f"Tried {self._settings.lock_retries + 1} times.")
-            return False
-        if not timeouts.nothing_committed(self._connection):
-            error.add_note("Not retried: the migration has ended its transaction by itself.")
-            return False
-        return True
-
-    def _start_over(self, attempt: int, error: Exception) -> None:
-        """Roll back, wait without holding anything, begin again."""
-        delay = self._settings.delay(attempt)
-        logger.warning(
-            "lock_timeout_retry",
-            extra={
-                "migration": self._migration.name,
-                "app_label": self._migration.app_label,
-                "attempt": attempt,
-                "delay_ms": round(delay * 1000),
-                "error": " ".join(str(error).split()),
-            },
-        )
-        self._editor.atomic.restart(error, lambda: time.sleep(delay))
-        self._new_context()
-        self._collect_hooks()
-
-    def _phases(self, step: Step, state: ProjectState) -> ProjectState:
-        self._context.set_apps(self._models_before)
-        self._run(HookPhase.BEFORE_VALIDATION)
-        self._run(HookPhase.BEFORE_DDL)
-        after = step(state, self._editor)
-        self._context.set_apps(lambda: after.apps)
-        flush_deferred_sql(self._editor)
-        self._run(HookPhase.AFTER_DDL)
-        if self._hooks.get(HookPhase.AFTER_VALIDATION) and self._connection.in_atomic_block:
-            check_deferred_constraints(self._connection)
-        self._run(HookPhase.AFTER_VALIDATION)
-        cleanup = self._hooks.get(HookPhase.CLEANUP, [])
-        while cleanup:  # what fails in here must not run again after the rollback
-            self._execute(HookPhase.CLEANUP, cleanup.pop(0))
-        return after
-
-    def _ended(self, error: BaseException | None) -> None:
-        """After commit or rollback."""
-        if error is not None and not self._committed:
-            self._failed(error)
-            return
-        self._timeouts.restore()
-        duration_ms = (perf_counter() - self._started) * 1000
-        self._send(signals.migration_finished, duration_ms=duration_ms)
-
-    def _failed(self, error: BaseException) -> None:
-        self._context.error = error
-        self._context.set_apps(self._models_before)
-        after_rollback = (HookPhase.ON_ERROR, HookPhase.CLEANUP)
-        self._quietly(
-            self._timeouts.restore,
-            self._reconnect,
-            self._timeouts.set,
-            *(
-                partial(self._execute, phase, hook)
-                for phase in after_rollback
-                for hook in self._hooks.get(phase, [])
-            ),
-            self._timeouts.restore,
-            partial(self._send, signals.migration_failed, error=error),
-        )
-
-    def _quietly(self, action: Callable[[], None], *others: Callable[[], None]) -> None:
-        """Do it all: a failure after the failure is logged and never hides the first.
-
-        Should Ctrl-C end one, the others are still done.
-        """
-        try:
-            action()
-        except HookError:
-            pass  # the executor has logged it
-        except Exception:
-            logger.exception("after_failure", extra={"migration": self._migration.name})
-        finally:
-            if others:
-                self._quietly(*others)
-
-    def _reconnect(self) -> None:
-        connection = self._connection
-        if connection.connection is not None and connection.connection.closed:
-            connection.close()
-        connection.ensure_connection()
-
-    def _run(self, phase: HookPhase) -> None:
-        if hooks := self._hooks.get(phase):
-            self._execute(phase, *hooks)
-
-    def _execute(self, phase: HookPhase, *hooks: Hook) -> None:
-        self._connection.ensure_connection()
-        HookExecutor().execute_phase(self._connection.connection, phase, hooks, self._context)
-
-    def _collect_hooks(self) -> None:
-        """Take the hooks of the settings, and those of the file that run at its end."""
-        self._hooks = {}
-        if phases.settings_hooks_on():
-            self._add(phases.hooks_from_settings(self._migration, self._connection.alias))
-        in_file = phases.hooks_from_file(self._migration, self._editor)
-        self._add(planned for planned in in_file if planned.phase in AROUND)
-
-    def _add(self, planned: Iterable[phases.PlannedHook]) -> None:
-        for each in planned:
-            self._hooks.setdefault(each.phase, []).append(each.hook)
-
-    def _new_context(self) -> None:
-        """Forget what an attempt that was rolled back has left in the context."""
-        self._context = new_context(self._migration, self._connection, self._direction)
-        attach_context(self._editor, self._context)
-
-    def _note_commit(self) -> None:
-        self._committed = True
-
-    def _send(self, signal: Any, **facts: object) -> None:
-        signal.send_robust(
-            sender=signals.sender_for(self._migration.app_label),
-            migration=self._migration,
-            using=self._connection.alias,
-            direction=self._direction,
-            context=self._context,
-            **facts,
-        )
-
-
-@dataclass
-class _AfterExit:
-    """The schema editor's ``atomic``, with a call after commit or rollback."""
-
-    atomic: Any
-    ended: Callable[[BaseException | None], None]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.atomic, name)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            self.atomic.__exit__(kind, error, trace)
-        except BaseException as at_commit:
-            self.ended(at_commit)
-            raise
-        self.ended(error)
-
-    def restart(self, error: Exception, meanwhile: Callable[[], None]) -> None:
-        """Roll back and begin again, with nobody told."""
-        self.atomic.__exit__(type(error), error, error.__traceback__)
-        try:
-            meanwhile()
-        finally:
-            self.atomic.__enter__()

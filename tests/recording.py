@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from django.db import connection
@@ -44,7 +44,7 @@ class Record(Hook):
     """Writes down ``options["name"]``."""
 
     phase = HookPhase.BEFORE_DDL
-    directions = ("forward", "backward")
+    directions: ClassVar[tuple[str, ...]] = ("forward", "backward")
 
     def execute(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
         contexts.append(context)

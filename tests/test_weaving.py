@@ -103,7 +103,7 @@ def prepare(cases: Cases, settings: Settings, *, atomic: bool, direction: str) -
     ],
 )
 @pytest.mark.usefixtures("tables")
-def test_cell(  # noqa: PLR0917
+def test_cell(
     cases: Cases,
     settings: Settings,
     caplog: pytest.LogCaptureFixture,

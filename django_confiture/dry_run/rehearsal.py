@@ -31,6 +31,7 @@ from django_confiture.dry_run.results import (
     HookOutcome,
     MigrationResult,
     Report,
+    SequenceMove,
 )
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.statements import Statement
@@ -88,9 +89,13 @@ class Rehearsal:
                 yield
         finally:
             self._transactions.end()
-        self._moved = sequences_moved(
-            self._database.name, self._sequences, sequence_positions(self._transactions.session)
-        )
+            self._moved = self._sequences_moved()
+
+    def _sequences_moved(self) -> tuple[SequenceMove, ...]:
+        if self._wrapper.connection is None:
+            return ()
+        after = sequence_positions(self._transactions.session)
+        return sequences_moved(self._database.name, self._sequences, after)
 
     @contextmanager
     def _watching(self) -> Iterator[None]:

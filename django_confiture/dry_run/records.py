@@ -178,7 +178,13 @@ def failure(
     at_commit = operation is None and record is not None and isinstance(error, DatabaseError)
     return Failure(
         type(cause).__name__,
-        str(cause).strip(),
+        _message(cause),
         operation,
         refused[0].sql if refused else "COMMIT" if at_commit else None,
     )
+
+
+def _message(error: BaseException) -> str:
+    """Return what went wrong without PostgreSQL's DETAIL, which quotes values of rows."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return primary or str(error).strip()

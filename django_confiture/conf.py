@@ -63,7 +63,7 @@ def get(key: str) -> Any:
     return merged()[key]
 
 
-def parse_duration(value: str | timedelta | None, *, name: str) -> timedelta | None:
+def parse_duration(value: object, *, name: str) -> timedelta | None:
     """Turn ``"500ms"``, ``"2s"``, ``"5min"`` (PostgreSQL's units) into a ``timedelta``.
 
     ``None`` stays ``None``. Anything else is an ``ImproperlyConfigured`` that names the option.

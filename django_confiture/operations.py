@@ -100,7 +100,8 @@ class RunHook(Operation):
     @property
     def hook_name(self) -> str:
         """The name or path as given, or the class's name."""
-        return self.hook if isinstance(self.hook, str) else getattr(self.hook, "__name__", "?")
+        hook: object = self.hook
+        return hook if isinstance(hook, str) else getattr(hook, "__name__", repr(hook))
 
     @property
     def migration_name_fragment(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any, ClassVar
 
 import psycopg
@@ -108,3 +109,7 @@ def in_every_phase(hook: str = "tests.recording.Record", **more: Any) -> dict[st
         phase: [{"HOOK": hook, "OPTIONS": {"name": phase}, **more}]
         for phase in HookPhase.__members__
     }
+
+
+class Silent(StringIO):
+    """Output that nobody looks at."""

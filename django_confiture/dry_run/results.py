@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Rehearsed = Literal["exact", "substituted", "not_rehearsed"]
+Severity = Literal["danger", "warning", "notice"]
 MigrationOutcome = Literal["passed", "failed", "not_run"]
 RunOutcome = Literal["passed", "failed", "exceeded", "yielded"]
 
@@ -147,6 +148,27 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One hazard of a migration, with what proves it and what to write instead."""
+
+    id: str
+    """Stable: it is what a migration silences."""
+    severity: Severity
+    basis: Literal["measured", "policy"]
+    """Measured: the dry run saw it. Policy: it follows from what the migration says."""
+    relation: str | None
+    operation: int | None
+    """The index of the operation; None for the migration as a whole."""
+    message: str
+    advice: str
+    """What to write instead, as code where there is any."""
+    evidence: tuple[str, ...] = ()
+    """The measurements, each in words."""
+    silenced: str | None = None
+    """The written reason why it is accepted; None where it is not."""
+
+
+@dataclass(frozen=True)
 class MigrationResult:
     """One migration of the plan."""
 
@@ -162,7 +184,7 @@ class MigrationResult:
     operations: tuple[OperationResult, ...] = ()
     hooks: tuple[HookOutcome, ...] = ()
     tables: tuple[TableResult, ...] = ()
-    findings: tuple[Any, ...] = ()
+    findings: tuple[Finding, ...] = ()
     estimate: None = None
     warnings: tuple[str, ...] = ()
 

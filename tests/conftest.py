@@ -9,6 +9,12 @@ import pytest
 from pytest_django import Settings
 
 from tests.cases.migrations_on_disk import Cases, make_cases
+from tests.dry_run_support import scratch, scratch_tables, untouched
+
+__all__ = ["cases", "scratch", "scratch_tables", "untouched"]
+
+# Projects of others, with tests of their own.
+collect_ignore = ["packages"]
 
 
 @pytest.fixture

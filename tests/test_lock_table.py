@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import postgast
@@ -156,6 +156,14 @@ create statistics fn_stats on (stable_fn(w)), id from with_fn;
 insert into lone_serial (x) values (1);
 insert into deep values (1, 1); insert into deep_fk values (1, 1); insert into deep_target values
   (1);
+create table inh_gen (x int, g int generated always as (x + 1) stored);
+create table inh_gen_kid () inherits (inh_gen);
+create unlogged table unlogged_serial (id serial primary key);
+create aggregate total (int) (sfunc = int4pl, stype = int);
+create view v_total as select total(id) from deep;
+create foreign data wrapper lock_table_wrapper;
+create server lock_table_server foreign data wrapper lock_table_wrapper;
+create foreign table abroad (id int, x text) server lock_table_server;
 create table inh_nn (x int not null); create table inh_nn_kid () inherits (inh_nn);
 create table owned_by_role (id int primary key, p int references parent);
 alter table owned_by_role owner to ROLE_X;
@@ -826,6 +834,24 @@ update inh set x = 3 where id = 1
 delete from only inh
 delete from self_ref
 delete from tree
+alter table unlogged_serial set logged
+alter table part enable trigger all
+alter table part enable trigger user
+alter table part disable trigger user
+alter table inh_gen alter column g drop expression
+17: alter table inh_gen alter column g set expression as (x + 2)
+drop aggregate total(int) cascade
+drop routine total(int) cascade
+alter foreign table abroad add column y int
+alter foreign table abroad rename column x to xx
+alter foreign table abroad rename to overseas
+alter foreign table abroad owner to ROLE_X
+alter foreign table abroad set schema other
+comment on foreign table abroad is 'x'
+drop foreign table abroad
+create foreign table n (id int) inherits (inh) server lock_table_server
+create foreign table n partition of pdef for values in (9) server lock_table_server
+alter table inh drop column if exists nope
 18: analyze only inh
 alter table part alter column id add generated always as identity
 merge into loner l using parent p on p.id = l.id when matched and p.id = 2 then update set b = 'x'
@@ -866,6 +892,37 @@ KNOWN_OVER: dict[str, set[str]] = {
     "alter table lone_serial owner to current_user": {"lone_serial_id_seq", "lone_serial_i_seq"},
     # 18 goes to the children only if there is a constraint to drop.
     "alter table inh alter column x drop not null": {"inh_kid", "inh_grandkid"},
+}
+
+# What is not predicted below SHARE UPDATE EXCLUSIVE: it is not worth a query, or not in the text.
+KNOWN_MISSES: dict[str, set[str]] = {
+    # Sequences behind defaults and in arguments.
+    "alter table child alter column id type bigint": {"child_id_seq"},
+    "alter table lone_serial alter column id set data type bigint": {"lone_serial_id_seq"},
+    "create table n (like child including all)": {"child_id_seq"},
+    "insert into child (parent_id) values (1)": {"child_id_seq"},
+    "insert into child (parent_id, note) select id, name from parent": {"child_id_seq"},
+    "insert into grandchild (child_id) values (1)": {"grandchild_id_seq"},
+    "select nextval('free_seq')": {"free_seq"},
+    "select setval('free_seq', 10)": {"free_seq"},
+    # The partition that the row goes to, and what a rule adds.
+    "insert into part values (5, 5, 1, 'x')": {"part_1"},
+    "insert into ruled values (5, 5)": {"ruled_log"},
+    # The bodies of functions.
+    "create function n() returns int language sql as 'select count(*)::int from loner'": {"loner"},
+    "create function n() returns setof loner language sql as 'select * from loner'": {"loner"},
+    "create function n(loner.a%type) returns int language sql begin atomic"
+    " select a from loner; end": {"loner"},
+    "select reader()": {"loner"},
+    # Looks at what is near.
+    "alter index part_v attach partition part_1_v_idx": {"part", "part_1"},
+    "alter table deep_target detach partition deep_target_1": {"deep_target_ref_1"},
+    "alter table deep_target_1 attach partition deep_target_new for values in (2)": {"deep_target"},
+    "alter table inh_fits inherit inh": {"inh_fits_kid"},
+    "alter trigger trg on child depends on extension plpgsql": {"child"},
+    "analyze only inh": {"inh_kid", "inh_grandkid"},
+    # Foreign keys of what is written through a view.
+    "update v_part set id = 9 where id = 2": {"part_ref"},
 }
 
 #: The most queries to the catalog that one statement may cost.
@@ -1013,6 +1070,7 @@ def world(connect: Connect) -> Iterator[psycopg.Connection[Any]]:
             yield conn
         finally:
             conn.execute("drop publication if exists pub")
+            conn.execute("drop foreign data wrapper if exists lock_table_wrapper cascade")
             conn.execute("drop schema if exists other, lock_table cascade")
             conn.execute(f"drop role {ROLE}")
 
@@ -1022,7 +1080,7 @@ def relations(world: psycopg.Connection[Any]) -> dict[int, str]:
     """Return the names of all relations that exist before each statement."""
     rows = world.execute(
         "select oid::int, oid::regclass::text from pg_class"
-        " where relkind in ('r', 'p', 'v', 'm', 'S') and oid >= 16384"
+        " where relkind in ('r', 'p', 'v', 'm', 'f', 'S') and oid >= 16384"
     )
     return dict(rows.fetchall())
 
@@ -1091,7 +1149,8 @@ def test_the_prediction_is_what_postgresql_takes(
     missed = {
         name: (mode.name, predicted.get(name))
         for name, mode in taken.items()
-        if mode >= LockMode[SUE] and predicted.get(name, 0) < mode
+        if predicted.get(name, 0) < mode
+        and not (mode < LockMode[SUE] and name in KNOWN_MISSES.get(statement, ()))
     }
     over = {
         name: (mode.name, taken.get(name))
@@ -1106,7 +1165,12 @@ def running(connect: Connect, sql: str) -> Iterator[int]:
     """Run the statement on a thread and a connection of its own; give its process id."""
     with closing(connect()) as conn:
         conn.execute("set search_path = lock_table_scratch")
-        thread = threading.Thread(target=conn.execute, args=[sql])
+
+        def run() -> None:
+            with suppress(psycopg.errors.QueryCanceled):
+                conn.execute(sql)
+
+        thread = threading.Thread(target=run)
         thread.start()
         try:
             yield conn.info.backend_pid
@@ -1166,6 +1230,39 @@ def test_what_cannot_run_in_a_transaction(
 
     assert {name: mode.name for name, mode in taken.items()} == expected
     assert {relations[oid]: mode.name for oid, mode in predicted.items()} == expected
+
+
+def test_detach_finalize(connect: Connect, scratch: psycopg.Connection[Any]) -> None:
+    """DETACH CONCURRENTLY was cancelled between its two transactions."""
+    detach = "alter table scratch_parts detach partition scratch_part"
+    with closing(connect()) as reader, reader.transaction():
+        reader.execute("select from lock_table_scratch.scratch_parts")
+        with running(connect, f"{detach} concurrently") as pid:
+            wait_until_it_waits(scratch, pid)
+            scratch.execute("select pg_cancel_backend(%s)", [pid])
+    oids = scratch.execute(
+        "select oid::int, relname from pg_class where relname like 'scratch_part%'"
+    )
+    relations = dict(oids.fetchall())
+
+    predicted = predict(f"{detach} finalize", Lookup(server_query(scratch)))
+
+    with scratch.transaction():
+        scratch.execute(f"{detach} finalize")
+        taken = locks_of(scratch, scratch.info.backend_pid, relations)
+    assert taken == {"scratch_parts": LockMode[SUE], "scratch_part": LockMode[AX]}
+    assert {relations[oid]: mode for oid, mode in predicted.items()} == taken
+
+
+def test_an_extension_goes_with_all_that_needs_it(
+    transaction: psycopg.Connection[Any], relations: dict[int, str], lookup: Lookup
+) -> None:
+    transaction.execute("alter extension plpgsql add table drop_me")
+
+    predicted = predict("drop extension plpgsql cascade", lookup)
+
+    assert {"child", "drop_me", "part_2_a"} <= {relations[oid] for oid in predicted}
+    assert set(predicted.values()) == {LockMode.AccessExclusiveLock}
 
 
 @pytest.mark.parametrize(

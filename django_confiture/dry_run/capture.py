@@ -8,8 +8,8 @@ Scripts are sent one statement at a time, and what can't be sent in our transact
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
@@ -65,16 +65,18 @@ class Capture:
                 setattr(owner, name, original)
 
     def _wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        handle = self._execute if name == "execute" else self._other
-        if name == "stream":
-            handle = self._stream
-        elif name == "copy":
-            handle = self._copy
+        handle: Callable[..., Any] = {
+            "execute": self._execute,
+            "executemany": self._executemany,
+            "stream": self._stream,
+            "copy": self._copy,
+        }[name]
 
         @functools.wraps(original)
         def wrapper(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
             if cursor.connection is not self._raw:
                 return original(cursor, query, *args, **kwargs)
+            self._transactions.check_not_ended()
             return handle(functools.partial(original, cursor), cursor, query, *args, **kwargs)
 
         return wrapper
@@ -94,19 +96,29 @@ class Capture:
 
         return wrapper
 
-    def _other(
-        self, original: Callable[..., Any], cursor: Any, query: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        (statement,) = self._parsed(query, placeholders=True)[:1] or [Statement("", Kind.QUIET)]
+    def _executemany(
+        self,
+        original: Callable[..., Any],
+        cursor: Any,
+        query: Any,
+        params_seq: Iterable[Any],
+        **kwargs: Any,
+    ) -> None:
+        statement = self._first(query, placeholders=True)
+        if statement.kind is Kind.TRANSACTION:
+            for params in params_seq:
+                cursor.execute(query, params)
+            return
         with self._recorder.measured(statement, cursor):
-            return original(query, *args, **kwargs)
+            original(query, params_seq, **kwargs)
 
     def _stream(
         self, original: Callable[..., Any], cursor: Any, query: Any, *args: Any, **kwargs: Any
     ) -> Iterator[Any]:
-        (statement,) = self._parsed(query, placeholders=bool(args))[:1] or [
-            Statement("", Kind.QUIET)
-        ]
+        statement = self._first(query, placeholders=bool(args))
+        if statement.kind is Kind.TRANSACTION:
+            cursor.execute(query, *args)
+            return
         with self._recorder.measured(statement, cursor):
             yield from original(query, *args, **kwargs)
 
@@ -114,9 +126,10 @@ class Capture:
     def _copy(
         self, original: Callable[..., Any], cursor: Any, query: Any, *args: Any, **kwargs: Any
     ) -> Iterator[Any]:
-        (statement,) = self._parsed(query, placeholders=bool(args))[:1] or [
-            Statement("", Kind.QUIET)
-        ]
+        statements = self._parsed(query, placeholders=bool(args))
+        if len(statements) > 1 or any(each.kind is Kind.TRANSACTION for each in statements):
+            raise psycopg.ProgrammingError("COPY cannot be mixed with other operations")
+        statement = self._first(query, placeholders=bool(args))
         with self._recorder.measured(statement, cursor), original(query, *args, **kwargs) as copy:
             yield copy
 
@@ -132,11 +145,11 @@ class Capture:
         script = [self._rehearsable(s, alone=len(statements) == 1) for s in statements]
         if len(script) == 1 and script[0] == statements[0].sql.strip():
             script[0] = query  # untouched: the very object that was given
-        if statements and statements[0].kind is Kind.UNPARSED:
-            kwargs["prepare"] = True  # the extended protocol takes one statement only
         if not script:
             return original(query, params, **kwargs)
-        return self._run_script(original, cursor, statements, script, params, kwargs)
+        unread = any(statement.kind is Kind.UNPARSED for statement in statements)
+        with _one_statement_only(cursor) if unread else nullcontext():
+            return self._run_script(original, cursor, statements, script, params, kwargs)
 
     def _run_script(
         self,
@@ -165,6 +178,10 @@ class Capture:
             cursor._results = results
             cursor._select_current_result(0)
         return cursor
+
+    def _first(self, query: Any, *, placeholders: bool) -> Statement:
+        statements = self._parsed(query, placeholders=placeholders)
+        return statements[0] if statements else Statement("", Kind.QUIET)
 
     def _parsed(self, query: Any, *, placeholders: bool) -> tuple[Statement, ...]:
         if isinstance(query, psycopg_sql.Composable):
@@ -199,3 +216,13 @@ class Capture:
         """Do with savepoints what a COMMIT or ROLLBACK in SQL would do."""
         if statement.commits or statement.rolls_back:
             self._transactions.end_inner(commit=statement.commits)
+
+
+@contextmanager
+def _one_statement_only(cursor: Any) -> Iterator[None]:
+    """Send by the extended protocol, which takes one statement: no COMMIT can hide in the text."""
+    cursor._execute_send = functools.partial(cursor._execute_send, force_extended=True)
+    try:
+        yield
+    finally:
+        del cursor._execute_send

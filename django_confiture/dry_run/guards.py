@@ -40,6 +40,8 @@ class OtherConnections:
         self._main = main
         self._observer = observer
         self._settings = settings
+        # It would wait for our locks for ever, and PostgreSQL sees no deadlock.
+        self._timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
         self._identity = Session(main.connection).value(_IDENTITY)
         self._held: dict[int, ExitStack] = {}
         self._connecting = threading.local()
@@ -74,11 +76,14 @@ class OtherConnections:
             stack.close()
         for conn in self._foreign:
             if not conn.closed:
-                conn.pgconn.exec_(b"RESET default_transaction_read_only")
+                for name in ("default_transaction_read_only", *self._timeouts):
+                    conn.pgconn.exec_(f"RESET {name}".encode())
 
     def _connect(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
         def connect(wrapper: BaseDatabaseWrapper) -> None:
+            if wrapper is self._main or id(wrapper) in self._held:
+                return  # its close() did nothing, so there is nothing to open again
             self._connecting.django = True
             try:
                 original(wrapper)
@@ -94,6 +99,8 @@ class OtherConnections:
             conn = original(*args, **kwargs)
             if not getattr(self._connecting, "django", False):
                 conn.pgconn.exec_(b"SET default_transaction_read_only = on")
+                for name, value in self._timeouts.items():
+                    conn.pgconn.exec_(f"SET {name} = '{value}'".encode())
                 self._foreign.add(conn)
                 self.foreign_count += 1
             return conn
@@ -115,6 +122,8 @@ class OtherConnections:
             stack.enter_context(_shared(wrapper, self._main))
         held = RehearsedTransactions(wrapper, self._observer, self._settings)
         held.begin(shared=shared)
+        if not shared:
+            stack.callback(_close_if_asked, wrapper, held)
         stack.callback(held.end)
 
 
@@ -126,6 +135,13 @@ def _shared(wrapper: BaseDatabaseWrapper, main: BaseDatabaseWrapper) -> Iterator
         yield
     finally:
         wrapper.connection = own
+
+
+def _close_if_asked(wrapper: BaseDatabaseWrapper, held: RehearsedTransactions) -> None:
+    """Close what the migration closed; its thread may be gone, so past Django's check of threads."""
+    if held.close_asked and wrapper.connection is not None:
+        wrapper.connection.close()
+        wrapper.connection = None
 
 
 @contextmanager

@@ -17,9 +17,10 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Catalog, Probe
 from django_confiture.dry_run.measure import Effects, effects, merge
-from django_confiture.dry_run.results import StatementResult
+from django_confiture.dry_run.results import StatementResult, Violations
 from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.timeline import LockTimeline
+from django_confiture.dry_run.violations import explain
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _PROBED_REPEATS = 3
 """After so many runs of one DML text in an operation, the rest is measured at its end."""
 
-_AUTOCOMMIT = "confiture_autocommit"
+_STATEMENT = "confiture_statement"
 
 
 @dataclass
@@ -62,6 +63,7 @@ class StatementFailure:
 
     sql: str
     error: Exception
+    violations: Violations | None = None
 
 
 class Recorder:
@@ -171,31 +173,33 @@ class Recorder:
     ) -> Iterator[None]:
         """Measure what runs inside, between two probes where the statement deserves them."""
         entry = self._entry(statement)
-        alone = self._opens_transaction_of_its_own(statement, skipped=skipped)
-        probing = self._before(statement, entry, skipped=skipped)
+        guarded = not skipped and self._guarded(statement)
+        probing = not skipped and self._before(statement, entry)
         predicted = self._predicted(statement, entry) if probing else ()
-        if alone:
-            self._session.query(f"SAVEPOINT {_AUTOCOMMIT}")
+        alone = self.autocommit
+        if guarded:
+            self._session.query(f"SAVEPOINT {_STATEMENT}")
         started = perf_counter()
         try:
             yield
-        except psycopg.Error as error:
             entry.duration_ms += (perf_counter() - started) * 1000
-            if not self._failed(statement, error, alone=alone):
+            if guarded and alone and statement.kind is not Kind.SELECT:
+                self._transactions.check_constraints()
+        except psycopg.Error as error:
+            if not self._failed(statement, error, guarded=guarded, alone=alone):
                 raise
             return
-        entry.duration_ms += (perf_counter() - started) * 1000
         entry.executions += 1
         self._transactions.check_intact()
         if skipped:
             entry.note = "not sent"
             return
         _add_rows(entry, cursor)
-        self._after(statement, entry, predicted, started, plain=plain)
-        if alone:
-            if statement.kind is not Kind.SELECT:
-                self._transactions.check_constraints()
-            self._session.query(f"RELEASE SAVEPOINT {_AUTOCOMMIT}")
+        if probing:
+            self._after(statement, entry, predicted, started, plain=plain)
+        if guarded:
+            self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
+        if guarded and alone:
             self.transaction_ended()
 
     def _predicted(self, statement: Statement, entry: Entry) -> Sequence[tuple[int, str]]:
@@ -203,13 +207,15 @@ class Recorder:
             return self._predict(statement)
         return ()
 
-    def _opens_transaction_of_its_own(self, statement: Statement, *, skipped: bool) -> bool:
-        return (
-            self.autocommit
-            and not skipped
-            and self._can_probe
-            and statement.kind not in (Kind.SAVEPOINT, Kind.QUIET)
-        )
+    def _guarded(self, statement: Statement) -> bool:
+        """Say whether the statement gets a savepoint.
+
+        Outside a transaction it has one of its own for real, so an error undoes it alone. And
+        where DDL fails, the rows at fault are looked for in the state right before it.
+        """
+        if statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION):
+            return False
+        return self._can_probe and (self.autocommit or statement.kind is Kind.DDL)
 
     def _entry(self, statement: Statement) -> Entry:
         if statement.kind in (Kind.DDL, Kind.UNPARSED):
@@ -222,11 +228,9 @@ class Recorder:
             self.section.entries.append(entry)
         return entry
 
-    def _before(self, statement: Statement, entry: Entry, *, skipped: bool) -> bool:
+    def _before(self, statement: Statement, entry: Entry) -> bool:
         """Say whether to probe after the statement; first settle what was not probed so far."""
-        if skipped or not self._can_probe:
-            return False
-        if statement.kind in (Kind.QUIET, Kind.SAVEPOINT):
+        if not self._can_probe or statement.kind in (Kind.QUIET, Kind.SAVEPOINT):
             return False
         if statement.kind is Kind.SELECT:
             self._unseen = self._unseen or statement.reads_user_tables
@@ -236,7 +240,7 @@ class Recorder:
             return False
         if self._unseen:
             self.settle()
-        elif statement.kind is Kind.DDL:
+        else:
             self._last = Probe(self.catalog.wal(), self._last.relations)
         return True
 
@@ -253,8 +257,7 @@ class Recorder:
         *,
         plain: bool,
     ) -> None:
-        probed = statement.kind not in (Kind.QUIET, Kind.SAVEPOINT, Kind.SELECT)
-        if not probed or entry.unprobed or not self._can_probe:
+        if not self._can_probe:
             return
         measured = self._probe(
             objects=statement.kind is not Kind.DML, statement=statement, predicted=predicted
@@ -286,20 +289,29 @@ class Recorder:
         for oid, mode, _inherited in measured.locks:
             self.timeline.take(oid, mode, started, sql)
 
-    def _failed(self, statement: Statement, error: psycopg.Error, *, alone: bool) -> bool:
+    def _failed(
+        self, statement: Statement, error: psycopg.Error, *, guarded: bool, alone: bool
+    ) -> bool:
         """Note an error; return True where the dry run has to go on without the statement."""
-        if alone and self._session.status == TransactionStatus.INERROR:
-            # For real only the statement would be undone: it had a transaction of its own.
-            self._session.query(f"ROLLBACK TO SAVEPOINT {_AUTOCOMMIT}")
-            self._session.query(f"RELEASE SAVEPOINT {_AUTOCOMMIT}")
+        violations = None
+        if guarded and self._session.status == TransactionStatus.INERROR:
+            self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
+            violations = explain(error, statement, self._session)
+            self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
+            if not alone:
+                self._session.abort()  # whoever swallows the error finds what it would for real
         if alone and isinstance(error, psycopg.errors.InvalidTransactionTermination):
             self.section.not_rehearsed.append(
                 f"{statement.command} ran code that commits by itself; "
                 "only a copy of the database can show what it does."
             )
             return True
-        self.failures.append(StatementFailure(statement.sql, error))
+        self.failures.append(StatementFailure(statement.sql, error, violations))
         return False
+
+    def commit_failed(self, error: psycopg.Error) -> None:
+        """Note that the deferred constraints don't hold, with the transaction usable again."""
+        self.failures.append(StatementFailure("COMMIT", error, explain(error, None, self._session)))
 
 
 def _add_rows(entry: Entry, cursor: Any) -> None:

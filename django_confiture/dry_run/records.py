@@ -181,6 +181,7 @@ def failure(
         _message(cause),
         operation,
         refused[0].sql if refused else "COMMIT" if at_commit else None,
+        refused[0].violations if refused else None,
     )
 
 

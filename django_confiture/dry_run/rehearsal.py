@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
@@ -78,10 +79,11 @@ class Rehearsal:
         """Begin, take Django's connection over and record; at the end roll back, always."""
         self._started = perf_counter()
         self._wrapper.ensure_connection()
-        before = Session(self._wrapper.connection)
+        self._transactions = RehearsedTransactions(self._wrapper, self, self._server_settings())
+        self._transactions.check_usable()
+        before = self._transactions.session
         self._database = _database(before, self._wrapper)
         self._sequences = sequence_positions(before)
-        self._transactions = RehearsedTransactions(self._wrapper, self, self._server_settings())
         self._transactions.begin()
         try:
             self.recorder = Recorder(self._wrapper, self._transactions, self._predict)
@@ -139,6 +141,10 @@ class Rehearsal:
     def transaction_ended(self, checked_ms: float = 0.0) -> None:
         """Free the locks that the real run would free now."""
         self.recorder.transaction_ended(checked_ms)
+
+    def commit_failed(self, error: psycopg.Error) -> None:
+        """Look for the rows at fault."""
+        self.recorder.commit_failed(error)
 
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""

@@ -137,6 +137,17 @@ class TableResult:
 
 
 @dataclass(frozen=True)
+class Violations:
+    """The rows that stand in the way of a constraint or a type."""
+
+    relation: str
+    constraint: str | None
+    count: int
+    keys: tuple[str, ...]
+    """The first few primary keys, where they are numbers or UUIDs, such as ``id=42``."""
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a migration would fail."""
 
@@ -144,7 +155,7 @@ class Failure:
     message: str
     operation: str | None
     statement: str | None
-    violations: None = None
+    violations: Violations | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, pq
@@ -44,6 +45,11 @@ class Session:
     def value(self, sql: str, params: Sequence[str | int | None] = ()) -> str:
         """Return the one value of a one-row query as text, ``""`` for NULL."""
         return self.query(sql, params)[0][0] or ""
+
+    def abort(self) -> None:
+        """Put the transaction into the failed state, as any error does."""
+        with suppress(errors.DivisionByZero):
+            self.query("SELECT 1/0")
 
     @property
     def status(self) -> pq.TransactionStatus:

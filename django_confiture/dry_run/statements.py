@@ -13,12 +13,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import postgast
+from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2 as pg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
+
+# Some places of the grammar take a literal only: COMMENT ... IS '', RESTART WITH 0.
+_STAND_INS = ("$1", "''", "0")
 
 _DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt"}
 _QUIET = {
@@ -81,6 +85,50 @@ class Statement:
         return words[0].upper() if words else ""
 
     @property
+    def relation(self) -> str:
+        """The relation of an ALTER TABLE, quoted."""
+        table = self.node.alter_table_stmt.relation
+        return ".".join(_quoted(part) for part in (table.schemaname, table.relname) if part)
+
+    @property
+    def adds_column(self) -> bool:
+        """Say whether it is an ALTER TABLE that adds a column."""
+        return any(command.subtype == pg.AT_AddColumn for command in self._commands)
+
+    @property
+    def type_changes(self) -> list[tuple[str, str, str]]:
+        """The columns whose type an ALTER TABLE changes: (name, new type, USING expression)."""
+        found = []
+        for command in self._commands:
+            if command.subtype == pg.AT_AlterColumnType:
+                definition = getattr(command, "def").column_def
+                using = definition.raw_default
+                found.append(
+                    (
+                        command.name,
+                        _type_text(definition.type_name),
+                        expression_text(using) if definition.HasField("raw_default") else "",
+                    )
+                )
+        return found
+
+    def added_constraints(self, *kinds: str) -> list[Any]:
+        """The table constraints of the given kinds (``CONSTR_CHECK``) that it adds."""
+        wanted = {getattr(pg, kind) for kind in kinds}
+        added = [
+            getattr(command, "def").constraint
+            for command in self._commands
+            if command.subtype == pg.AT_AddConstraint
+        ]
+        return [constraint for constraint in added if constraint.contype in wanted]
+
+    @property
+    def _commands(self) -> list[Any]:
+        if self.what != "alter_table_stmt":
+            return []
+        return [command.alter_table_cmd for command in self.node.alter_table_stmt.cmds]
+
+    @property
     def reads_user_tables(self) -> bool:
         """Say whether it names a relation outside the system catalogs."""
         return _reads_user_tables(self.node)
@@ -111,23 +159,66 @@ def parse(sql: str, *, placeholders: bool) -> tuple[Statement, ...]:
     ``placeholders`` says whether psycopg will replace ``%s`` and ``%%`` in it. A text that the
     parser can't read comes back whole, as one statement of kind UNPARSED.
     """
-    readable = _PLACEHOLDER.sub(_parameter, sql) if placeholders else sql
-    try:
-        stmts = postgast.parse(readable).stmts
-    except postgast.PgQueryError:
-        return (Statement(sql, Kind.UNPARSED, parameters=_count(sql, active=placeholders)),)
     source = sql.encode()
-    return tuple(
-        _statement(source, start, length, stmt.stmt, placeholders)
-        for start, length, stmt in ((s.stmt_location, s.stmt_len or None, s) for s in stmts)
-    )
+    for stand_in in _STAND_INS if placeholders else ("",):
+        readable = _readable(sql, stand_in) if placeholders else sql
+        try:
+            stmts = postgast.parse(readable).stmts
+        except postgast.PgQueryError:
+            continue
+        except DecodeError:  # read, but nested too deeply for protobuf to pass it on
+            return _in_pieces(sql, readable, placeholders)
+        return tuple(
+            _statement(source, start, length, stmt.stmt, placeholders)
+            for start, length, stmt in ((s.stmt_location, s.stmt_len or None, s) for s in stmts)
+        )
+    return (_unparsed(sql, placeholders),)
 
 
-def _parameter(match: re.Match[str]) -> str:
-    """Stand-in of equal length, so that the parser's offsets hold for the text as written."""
-    if match[0] == "%%":
-        return "% "
-    return "$1".ljust(len(match[0].encode()))
+def _unparsed(sql: str, placeholders: bool) -> Statement:  # noqa: FBT001
+    return Statement(sql, Kind.UNPARSED, parameters=_count(sql, active=placeholders))
+
+
+def _in_pieces(sql: str, readable: str, placeholders: bool) -> tuple[Statement, ...]:  # noqa: FBT001
+    """Read each statement of a script that can't be read as a whole."""
+    pieces = postgast.split(readable)
+    if len(pieces) == 1:
+        return (_unparsed(sql.strip(), placeholders),)
+    source, text = sql.encode(), readable.encode()
+    found: list[Statement] = []
+    end = 0
+    for piece in pieces:
+        start = text.index(piece.encode(), end)
+        end = start + len(piece.encode())
+        found += parse(source[start:end].decode(), placeholders=placeholders)
+    return tuple(found)
+
+
+def expression_text(expression: Any) -> str:
+    """Return an expression of the tree as SQL."""
+    parsed = postgast.parse("SELECT 1")
+    parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.CopyFrom(expression)
+    return postgast.deparse(parsed).removeprefix("SELECT ")
+
+
+def _type_text(type_name: Any) -> str:
+    parsed = postgast.parse("SELECT NULL::int")
+    cast = parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.type_cast
+    cast.type_name.CopyFrom(type_name)
+    return postgast.deparse(parsed).removeprefix("SELECT NULL::")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _readable(sql: str, stand_in: str) -> str:
+    """Replace placeholders by what is as long: the parser's offsets hold for the text as written."""
+
+    def replaced(match: re.Match[str]) -> str:
+        return "% " if match[0] == "%%" else stand_in.ljust(len(match[0].encode()))
+
+    return _PLACEHOLDER.sub(replaced, sql)
 
 
 def _count(sql: str, *, active: bool) -> int:
@@ -236,7 +327,7 @@ def _outside_transaction(node: Any) -> bool:
 def _without_concurrently(sql: str) -> str:
     """Blank the keyword, found by the parser's own scanner, so that positions stay the same."""
     source = bytearray(sql.encode())
-    for token in postgast.scan(_PLACEHOLDER.sub(_parameter, sql)).tokens:
+    for token in postgast.scan(_readable(sql, "$1")).tokens:
         if token.token == pg.CONCURRENTLY:
             source[token.start : token.end] = b" " * (token.end - token.start)
             break

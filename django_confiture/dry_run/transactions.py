@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 OUTER = "confiture_dry_run"
 INNER = "confiture_transaction"
+CHECK = "confiture_check"
 PILL = "confiture_no_commit"
+
+# ACTIVE: in a pipeline, what was sent has not been answered yet.
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
 
 # What Django's connection knows about its transaction; saved, reset, and put back at the end.
 _FRESH: dict[str, Callable[[], object]] = {
@@ -53,6 +57,9 @@ class Observer(Protocol):
         ``checked_ms`` is how long the deferred constraints took.
         """
 
+    def commit_failed(self, error: psycopg.Error) -> None:
+        """The deferred constraints don't hold; the transaction is usable while this is called."""
+
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""
 
@@ -73,6 +80,8 @@ class RehearsedTransactions:
         self._shared = False
         self._saved: dict[str, object] = {}
         self._inner_open = False
+        self.close_asked = False
+        """Whether Django wanted to close the connection meanwhile."""
 
     def begin(self, *, shared: bool = False) -> None:
         """Open the transaction, make any COMMIT of it fail, and take Django's connection over.
@@ -84,13 +93,8 @@ class RehearsedTransactions:
         if shared:
             self._take_over()
             return
-        status = self.session.status
-        if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
-            raise DryRunRefused(
-                f"The connection to {self._wrapper.alias!r} is in a broken transaction "
-                f"({status.name}); roll it back first."
-            )
-        self._nested = status == TransactionStatus.INTRANS
+        self.check_usable()
+        self._nested = self.session.status == TransactionStatus.INTRANS
         self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
         self._take_over()
         try:
@@ -99,6 +103,15 @@ class RehearsedTransactions:
         except BaseException:
             self.end()
             raise
+
+    def check_usable(self) -> None:
+        """Refuse to begin on a connection whose transaction is broken."""
+        status = self.session.status
+        if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+            raise DryRunRefused(
+                f"The connection to {self._wrapper.alias!r} is in a broken transaction "
+                f"({status.name}); roll it back first."
+            )
 
     def _poison(self) -> None:
         """Make COMMIT impossible: two temporary tables that PostgreSQL refuses to commit.
@@ -165,12 +178,17 @@ class RehearsedTransactions:
 
     def check_intact(self) -> None:
         """Refuse to go on when the server is no longer in the transaction we opened."""
-        if self.session.status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        if self.session.status in _OPEN:
             return
         raise DryRunRefused(
             "The transaction that was to be rolled back has ended, so the dry run stopped; "
             "a statement committed, rolled back or lost the connection."
         )
+
+    def check_not_ended(self) -> None:
+        """Refuse to send a statement that would take effect: the transaction is over."""
+        if self.session.status == TransactionStatus.IDLE:
+            self.check_intact()
 
     def check_poisoned(self) -> None:
         """Refuse to go on when the guard against commits was dropped."""
@@ -223,6 +241,7 @@ class RehearsedTransactions:
 
     def _close(self) -> None:
         """Stay connected: a migration that closes its connection would end our transaction."""
+        self.close_asked = True
 
     def _on_commit(self, func: Callable[[], object], robust: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
         if self._wrapper.in_atomic_block:
@@ -236,7 +255,15 @@ class RehearsedTransactions:
 
     def check_constraints(self) -> None:
         """Check what COMMIT would check; see ``hooks.run.check_deferred_constraints``."""
-        self.session.query("SET CONSTRAINTS ALL IMMEDIATE")
+        self.session.query(f"SAVEPOINT {CHECK}")
+        try:
+            self.session.query("SET CONSTRAINTS ALL IMMEDIATE")
+        except psycopg.Error as error:
+            self.session.query(f"ROLLBACK TO SAVEPOINT {CHECK}")
+            self._observer.commit_failed(error)
+            self.session.abort()
+            raise
+        self.session.query(f"RELEASE SAVEPOINT {CHECK}")
         self.session.query("SET CONSTRAINTS ALL DEFERRED")
         names = self.session.value(
             "SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')"

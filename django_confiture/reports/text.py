@@ -226,6 +226,10 @@ def _failure(error: Failure) -> Iterator[Line]:
         f"with {error.type}: {escape(' '.join(error.message.split()))}",
         indent=2,
     )
+    if error.violations is not None:
+        rows = error.violations
+        keys = f", such as {escape(', '.join(rows.keys))}" if rows.keys else ""
+        yield _row("", 8, f"{rows.count:,} rows of {escape(rows.relation)}{keys}", indent=2)
     if error.operation:
         yield _row("", 8, f"in the operation: {escape(error.operation)}", indent=2)
     if error.statement:

@@ -57,7 +57,6 @@ _RECURSING = frozenset(
         pb.AT_DropExpression,
         pb.AT_SetStatistics,
         pb.AT_SetStorage,
-        pb.AT_DropColumn,
         pb.AT_AlterColumnType,
     }
 )
@@ -128,7 +127,7 @@ def _mode(command: pb.AlterTableCmd) -> LockMode:
 def _recurses(command: pb.AlterTableCmd, relation: Relation, lookup: Lookup) -> bool:
     """Tell whether one subcommand goes to partitions or children for sure.
 
-    DROP, VALIDATE and RENAME CONSTRAINT depend on the constraint: see their own rules.
+    What is dropped or validated there depends on what there is: see the rules below.
     """
     if command.subtype == pb.AT_AddColumn and command.missing_ok:
         name = getattr(command, "def").column_def.colname
@@ -183,9 +182,8 @@ def _add_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) 
 
 
 def _drop_column(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
-    whole, statistics = lookup.dropped(lookup.columns(target.family, command.name))
-    yield from locks(whole, _AX)
-    yield from locks(statistics, _SUE)
+    """Drop it from the children too, with what depends on it."""
+    yield from locks(lookup.dropped(lookup.columns(target.family, command.name))[0], _AX)
 
 
 def _alter_type(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
@@ -207,9 +205,8 @@ def _named_constraints(
 
 
 def _drop_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+    """Drop it from the children too, with what depends on it."""
     constraints = _named_constraints(target, command, lookup)
-    if any(constraint.inheritable for constraint in constraints):
-        yield from locks(target.family, target.mode)
     roots = [("pg_constraint", constraint.oid, 0) for constraint in constraints]
     yield from locks(lookup.dropped(roots)[0], _AX)
 

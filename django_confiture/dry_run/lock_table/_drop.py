@@ -81,7 +81,6 @@ _ROOTS: Mapping[int, _FindRoots] = {
     pb.OBJECT_EXTENSION: _extensions,
     pb.OBJECT_STATISTIC_EXT: _statistics,
     pb.OBJECT_FUNCTION: _routines,
-    pb.OBJECT_PROCEDURE: _routines,
     pb.OBJECT_AGGREGATE: _routines,
     pb.OBJECT_ROUTINE: _routines,
     pb.OBJECT_TRIGGER: _on_table("pg_trigger"),

@@ -215,7 +215,7 @@ class Lookup:
         return [(catalog, oid, 0) for oid in oids]
 
     def routines(self, schema: str | None, name: str, args: Sequence[str] | None) -> list[Root]:
-        """Return functions and procedures; `args` are quoted type names, None for any."""
+        """Return functions and aggregates; `args` are quoted type names, None for any."""
         wanted = None if args is None else _json(args)
         return [
             ("pg_proc", oid, 0) for oid in self._oids(_catalog_sql.ROUTINES, schema, name, wanted)

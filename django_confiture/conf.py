@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "DRY_RUN": {
         "LOCK_TIMEOUT": "1s",
         "STATEMENT_TIMEOUT": None,
+        "YIELD_AFTER": "200ms",
     },
 }
 

@@ -7,10 +7,13 @@
         ├── HookError              a hook raised, or returned no HookResult
         ├── HookLookupError        a name, path or class that leads to no hook that can run
         ├── DryRunError            the rehearsed migration would fail
+        ├── DryRunYielded          other sessions waited for the dry run, so it ended
         └── DryRunRefused          the dry run did not start, or could not go on safely
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class MigrationError(Exception):
@@ -50,3 +53,15 @@ class DryRunError(MigrationError):
 
 class DryRunRefused(MigrationError):  # noqa: N818 - a refusal, not a failure of the migration
     """The dry run did not start, or stopped as it could not go on safely; one line says why."""
+
+
+class DryRunYielded(MigrationError):  # noqa: N818 - nothing is wrong with the migration
+    """Other sessions waited for the dry run, so it ended; ``waiters`` says who."""
+
+    def __init__(self, waiters: Sequence[object]) -> None:
+        """Take the sessions that waited."""
+        super().__init__(waiters)
+        self.waiters = waiters
+
+    def __str__(self) -> str:
+        return f"{len(self.waiters)} other session(s) waited for the dry run, so it ended."

@@ -88,7 +88,6 @@ class SessionTimeouts:
         self._wanted = settings.session
         self._before: dict[str, str] = {}
         self._raw: psycopg.Connection[Any] | None = None
-        self._local = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -100,30 +99,30 @@ class SessionTimeouts:
             self.restore()
 
     def set(self) -> None:
-        """Set the timeouts: inside a transaction for that transaction, else for the session."""
+        """Set the timeouts for the session: a COMMIT in a migration would end ``SET LOCAL``."""
         if not self._wanted:
             return
         self._connection.ensure_connection()
         raw = self._raw = self._connection.connection
-        self._local = self._connection.in_atomic_block
         for name, value in self._wanted.items():
             row = raw.execute("SELECT pg_catalog.current_setting(%s)", [name]).fetchone()
             assert row is not None
             self._before[name] = row[0]
-            self._assign(raw, name, value)
+            _assign(raw, name, value)
 
     def restore(self) -> None:
-        """Put back what was there before, unless the end of the transaction has done it."""
+        """Put back what was there before."""
         raw = self._raw
         if raw is None or raw.closed or raw is not self._connection.connection:
             return  # nothing was set, or a new session has its own values
-        ended = self._local and not self._connection.in_atomic_block
-        if not ended and raw.info.transaction_status != TransactionStatus.INERROR:
-            for name, value in self._before.items():
-                self._assign(raw, name, value)
+        if raw.info.transaction_status == TransactionStatus.INERROR:
+            return  # the rollback that must follow restores them
+        for name, value in self._before.items():
+            _assign(raw, name, value)
 
-    def _assign(self, raw: psycopg.Connection[Any], name: str, value: str) -> None:
-        raw.execute("SELECT pg_catalog.set_config(%s, %s, %s)", [name, value, self._local])
+
+def _assign(raw: psycopg.Connection[Any], name: str, value: str) -> None:
+    raw.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
 
 
 def _milliseconds(duration: timedelta) -> str:

@@ -89,31 +89,43 @@ class _Tables:
     """The tables of :data:`TABLES` in both databases, made anew where a test has changed them."""
 
     def __init__(self) -> None:
-        self._pristine: dict[str, dict[str, Any]] = {}
+        self.observers = {
+            alias: psycopg.connect(**parameters(alias), autocommit=True) for alias in ALIASES
+        }
+        self.changed = True
 
     def ensure(self) -> None:
-        for alias in ALIASES:
-            if self._pristine.get(alias) != fingerprint(alias):
+        if self.changed:
+            for alias, observer in self.observers.items():
                 clean_up(alias)
-                with plain_connection(alias) as connection:
-                    connection.execute(TABLES)
-                self._pristine[alias] = fingerprint(alias)
+                observer.execute(TABLES)
+        for alias in ALIASES:
+            connections[alias].close()
+        self.changed = True  # unless "untouched" proves the opposite
+
+    def everything(self) -> dict[str, Any]:
+        """Return all that a dry run must leave as it was."""
+        return {
+            **{f"database {alias}": fingerprint(self.observers[alias]) for alias in ALIASES},
+            **{f"connection {alias}": connection_state(alias) for alias in ALIASES},
+            "process": process_state(),
+        }
 
 
 @pytest.fixture(scope="module")
 def scratch_tables(django_db_setup: None, django_db_blocker: Blocker) -> Iterator[_Tables]:
     """Keep the tables for as long as a module needs them."""
     with django_db_blocker.unblock():
-        yield _Tables()
-        for alias in ALIASES:
+        tables = _Tables()
+        yield tables
+        for alias, observer in tables.observers.items():
             clean_up(alias)
+            observer.close()
 
 
 @pytest.fixture
 def scratch(scratch_tables: _Tables) -> Iterator[None]:
     """Give the tables of :data:`TABLES` in both databases; every connection is in autocommit."""
-    for alias in ALIASES:
-        connections[alias].close()
     scratch_tables.ensure()
     yield
     for alias in ALIASES:
@@ -121,33 +133,19 @@ def scratch(scratch_tables: _Tables) -> Iterator[None]:
 
 
 @pytest.fixture
-def untouched(scratch: None) -> Iterator[None]:
+def untouched(scratch: None, scratch_tables: _Tables) -> Iterator[None]:
     """Fail the test if anything is not as it was: databases, connections, patched classes."""
-    before = everything()
+    before = scratch_tables.everything()
     yield
-    assert everything() == before
+    assert scratch_tables.everything() == before
+    scratch_tables.changed = False
 
 
 # The proof that nothing is left.
 
 
-def everything() -> dict[str, Any]:
-    """Return all that a dry run must leave as it was."""
-    return {
-        **{f"database {alias}": fingerprint(alias) for alias in ALIASES},
-        **{f"connection {alias}": connection_state(alias) for alias in ALIASES},
-        "process": process_state(),
-    }
-
-
-def fingerprint(alias: str) -> dict[str, Any]:
-    """Return a checksum of every row, and every object of the schema, as others see them."""
-    with plain_connection(alias) as connection:
-        return fingerprint_of(connection)
-
-
-def fingerprint_of(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """Return the same as seen by one connection."""
+def fingerprint(connection: psycopg.Connection[Any]) -> dict[str, Any]:
+    """Return a checksum of every row, and every object of the schema, as a connection sees them."""
     found: dict[str, Any] = {
         name: connection.execute(query).fetchall() for name, query in _CATALOG.items()
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
 from typing import Any, ClassVar
 
 import psycopg
@@ -109,7 +108,3 @@ def in_every_phase(hook: str = "tests.recording.Record", **more: Any) -> dict[st
         phase: [{"HOOK": hook, "OPTIONS": {"name": phase}, **more}]
         for phase in HookPhase.__members__
     }
-
-
-class Silent(StringIO):
-    """Output that nobody looks at."""

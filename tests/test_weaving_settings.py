@@ -428,8 +428,9 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     (
         {"PHASES": {"CLEANUP": [{"NAME": "x"}]}},
         (
-            "CONFITURE[\"PHASES\"][\"CLEANUP\"][0] is {'NAME': 'x'}; write a registered name, a dotted "
-            'path, or a dictionary with "HOOK" and, as needed, "OPTIONS", "MIGRATIONS", "DATABASES".'
+            "CONFITURE[\"PHASES\"][\"CLEANUP\"][0] is {'NAME': 'x'}; write a registered name, a "
+            'dotted path, or a dictionary with "HOOK" and, as needed, "OPTIONS", "MIGRATIONS", '
+            '"DATABASES".'
         ),
     ),
     (

@@ -14,7 +14,7 @@ from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import DryRunResult, MigrationResult, Report
-from django_confiture.exceptions import DryRunError, DryRunRefused
+from django_confiture.exceptions import DryRunError, DryRunRefused, DryRunYielded
 
 if TYPE_CHECKING:
     import psycopg
@@ -46,6 +46,8 @@ class DryRunExecutor:
             except DryRunRefused:
                 raise
             except Exception as error:
+                if rehearsal.yielded:
+                    raise DryRunYielded(rehearsal.report().yielded_to) from error
                 raise DryRunError(migration.name, error) from error
         report = rehearsal.report()
         return _result(report, report.migrations[-1])

@@ -44,6 +44,7 @@ class OtherConnections:
         self._timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
         self._identity = Session(main.connection).value(_IDENTITY)
         self._held: dict[int, ExitStack] = {}
+        self._held_wrappers: list[BaseDatabaseWrapper] = []
         self._connecting = threading.local()
         self._foreign: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
         self.foreign_count = 0
@@ -70,6 +71,12 @@ class OtherConnections:
                 if wrapper.connection is not None:
                     self._hold(wrapper)
             yield
+
+    def pids(self) -> list[int]:
+        """Return the server processes of the other connections of this process."""
+        wrappers = [wrapper for wrapper in self._held_wrappers if wrapper.connection is not None]
+        held = [w.connection.info.backend_pid for w in wrappers if w.vendor == "postgresql"]
+        return held + [conn.info.backend_pid for conn in list(self._foreign) if not conn.closed]
 
     def _release(self) -> None:
         for stack in reversed(self._held.values()):
@@ -111,6 +118,7 @@ class OtherConnections:
         if wrapper is self._main or id(wrapper) in self._held:
             return
         stack = self._held[id(wrapper)] = ExitStack()
+        self._held_wrappers.append(wrapper)
         if wrapper.vendor != "postgresql":
             stack.enter_context(_rolled_back(wrapper))
             return

@@ -74,12 +74,14 @@ class Recorder:
         wrapper: BaseDatabaseWrapper,
         transactions: RehearsedTransactions,
         predict: Callable[[Statement], Sequence[tuple[int, str]]],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._wrapper = wrapper
         self._raw: psycopg.Connection[Any] = wrapper.connection
         self._transactions = transactions
         self._session = transactions.session
         self._predict = predict
+        self._check = check
         self.catalog = Catalog(self._session)
         self._last = self.catalog.at_start()
         self._unseen = False
@@ -172,6 +174,7 @@ class Recorder:
         plain: bool = False,
     ) -> Iterator[None]:
         """Measure what runs inside, between two probes where the statement deserves them."""
+        self._check()
         entry = self._entry(statement)
         guarded = not skipped and self._guarded(statement)
         probing = not skipped and self._before(statement, entry)

@@ -67,7 +67,7 @@ class MigrationRecord:
 
 
 def migration_result(
-    record: MigrationRecord, recorder: Recorder, duration_ms: float, error: Exception | None
+    record: MigrationRecord, recorder: Recorder, duration_ms: float, error: BaseException | None
 ) -> MigrationResult:
     """Return what the reports need of one migration; ``error`` is what it failed with."""
     migration = record.migration
@@ -164,7 +164,7 @@ def _table(
 
 
 def failure(
-    error: Exception, record: MigrationRecord | None, statements: Sequence[StatementFailure]
+    error: BaseException, record: MigrationRecord | None, statements: Sequence[StatementFailure]
 ) -> Failure:
     """Say why in PostgreSQL's words: the first error, not what came of it."""
     cause: BaseException = error

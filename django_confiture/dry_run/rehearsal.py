@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +13,7 @@ import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
+from psycopg.errors import LockNotAvailable
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf, signals
@@ -32,11 +34,13 @@ from django_confiture.dry_run.results import (
     HookOutcome,
     MigrationResult,
     Report,
+    RunOutcome,
     SequenceMove,
 )
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.statements import Statement
 from django_confiture.dry_run.transactions import RehearsedTransactions
+from django_confiture.dry_run.watchdog import Watchdog
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.hooks.base import Direction, HookContext
 from django_confiture.hooks.run import migration_version
@@ -54,11 +58,14 @@ class Rehearsal:
         self,
         wrapper: BaseDatabaseWrapper,
         *,
+        watched: bool = True,
         lock_timeout: str | None = None,
         started: Callable[[MigrationRecord], None] | None = None,
         finished: Callable[[MigrationResult], None] | None = None,
     ) -> None:
         self._wrapper = wrapper
+        self._watched = watched
+        self._watchdog: Watchdog | None = None
         self._lock_timeout = lock_timeout
         self._on_start = started
         self._on_finish = finished
@@ -67,6 +74,9 @@ class Rehearsal:
         self._plan: list[tuple[Migration, bool]] = []
         self._written: set[int] = set()
         self._error: Failure | None = None
+        self._others: OtherConnections | None = None
+        self._moved: tuple[SequenceMove, ...] = ()
+        self._dead_bytes = 0
         self._started = perf_counter()
 
     @property
@@ -84,13 +94,35 @@ class Rehearsal:
         before = self._transactions.session
         self._database = _database(before, self._wrapper)
         self._sequences = sequence_positions(before)
-        self._transactions.begin()
-        try:
-            self.recorder = Recorder(self._wrapper, self._transactions, self._predict)
-            with self._watching():
+        with ExitStack() as stack:
+            yield_after = conf.parse_duration(
+                conf.get("DRY_RUN")["YIELD_AFTER"], name='CONFITURE["DRY_RUN"]["YIELD_AFTER"]'
+            )
+            if self._watched and yield_after is not None:
+                self._watchdog = Watchdog(
+                    self._wrapper, yield_after=yield_after, own_pids=self._own_pids
+                )
+                self._watchdog.start()
+                stack.callback(self._watchdog.stop)
+            self._transactions.begin()
+            stack.callback(self._rolled_back)
+            self.recorder = Recorder(
+                self._wrapper, self._transactions, self._predict, self._check_watchdog
+            )
+            with self._capturing():
                 yield
-        finally:
+
+    def _own_pids(self) -> Collection[int]:
+        return self._others.pids() if self._others is not None else ()
+
+    def _check_watchdog(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.check()
+
+    def _rolled_back(self) -> None:
+        try:
             self._transactions.end()
+        finally:
             self._moved = self._sequences_moved()
 
     def _sequences_moved(self) -> tuple[SequenceMove, ...]:
@@ -100,14 +132,14 @@ class Rehearsal:
         return sequences_moved(self._database.name, self._sequences, after)
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
+    def _capturing(self) -> Iterator[None]:
         """Record this connection, hold the others, and tell the hooks that it is a dry run."""
         capture = Capture(self._wrapper.connection, self.recorder, self._transactions)
-        self._others = OtherConnections(self._wrapper, self, self._server_settings())
+        self._others = others = OtherConnections(self._wrapper, self, self._server_settings())
         self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
         signals.hook_finished.connect(self._hook_finished)
         try:
-            with capture.installed(), self._others.held():
+            with capture.installed(), others.held():
                 yield
         finally:
             signals.hook_finished.disconnect(self._hook_finished)
@@ -167,7 +199,7 @@ class Rehearsal:
                 yield
             self._transactions.check_intact()
             self._transactions.check_poisoned()
-        except Exception as error:
+        except BaseException as error:
             self._finish(record, started, error)
             logger.exception("dry_run_failed", extra=record.facts(error=str(error)))
             raise
@@ -188,7 +220,7 @@ class Rehearsal:
         self.recorder.commit_ms = 0.0
 
     def _finish(
-        self, record: MigrationRecord, started: float, error: Exception | None
+        self, record: MigrationRecord, started: float, error: BaseException | None
     ) -> MigrationResult:
         self.recorder.timeline.release()
         self._record = None
@@ -196,11 +228,18 @@ class Rehearsal:
         if self._transactions.session.status == TransactionStatus.INTRANS:
             self._transactions.session.query("CLOSE ALL")  # as COMMIT would
         result = migration_result(record, self.recorder, duration_ms, error)
+        if error is not None and self._was_stopped(error):
+            result = replace(result, outcome="not_run")
         self._results.append(result)
         self._written |= {oid for e in record.effects for oid, _counters in e.writes}
         if self._on_finish is not None:
             self._on_finish(result)
         return result
+
+    def _was_stopped(self, error: BaseException) -> bool:
+        """Say whether an error says nothing about the migration: it never came to its end."""
+        lost = self._transactions.session.status == TransactionStatus.UNKNOWN
+        return self.yielded or lost or not isinstance(error, Exception) or _no_lock(error)
 
     @contextmanager
     def operation(self, index: int, operation: Operation) -> Iterator[OperationRecord]:
@@ -262,10 +301,18 @@ class Rehearsal:
 
     # The report.
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
-        if not any(result.outcome == "failed" for result in self._results):
+        if all(result.error is None for result in self._results):
             self._error = failure(error, None, ())
+
+    @property
+    def yielded(self) -> bool:
+        """Say whether the dry run ended for the sake of other sessions."""
+        if self._watchdog is not None and self._watchdog.waiters:
+            return True
+        errors = (result.error for result in self._results)
+        return any(error.type == LockNotAvailable.__name__ for error in errors if error is not None)
 
     def report(self) -> Report:
         """Return what was found; what the plan still held did not run."""
@@ -281,26 +328,43 @@ class Rehearsal:
             for migration, backwards in self._plan
             if (migration.app_label, migration.name) not in done
         )
-        failed = self._error or any(result.outcome == "failed" for result in self._results)
         return Report(
             database=self._database,
-            outcome="failed" if failed else "passed",
+            outcome=self._outcome,
             duration_ms=(perf_counter() - self._started) * 1000,
             migrations=(*self._results, *not_run),
             error=self._error,
             sequences_moved=self._moved,
             dead_bytes=self._dead_bytes,
+            yielded_to=self._watchdog.waiters if self._watchdog is not None else (),
             warnings=self._warnings(),
         )
 
+    @property
+    def _outcome(self) -> RunOutcome:
+        if self.yielded:
+            return "yielded"
+        failed = self._error or any(result.error is not None for result in self._results)
+        return "failed" if failed else "passed"
+
     def _warnings(self) -> tuple[str, ...]:
-        if not self._others.foreign_count:
-            return ()
-        warning = (
-            f"{self._others.foreign_count} connection(s) were opened past Django's; they could "
-            "not write, and what they did is not in this report."
-        )
-        return (warning,)
+        warnings = []
+        if self._others is not None and self._others.foreign_count:
+            warnings.append(
+                f"{self._others.foreign_count} connection(s) were opened past Django's; they "
+                "could not write, and what they did is not in this report."
+            )
+        if self._watchdog is not None and self.yielded and not self._watchdog.waiters:
+            warnings.extend(
+                f"Waited in vain for a lock of session {blocker.pid} "
+                f"({blocker.application or 'no name'}, {blocker.state})."
+                for blocker in self._watchdog.blockers
+            )
+        return tuple(warnings)
+
+
+def _no_lock(error: BaseException) -> bool:
+    return isinstance(error, LockNotAvailable) or isinstance(error.__cause__, LockNotAvailable)
 
 
 def _database(session: Session, wrapper: BaseDatabaseWrapper) -> Database:

@@ -222,6 +222,29 @@ class MigrationResult:
 
 
 @dataclass(frozen=True)
+class Waiter:
+    """Another session that waited for a lock of the dry run."""
+
+    pid: int
+    application: str
+    waited_ms: float
+    relation: str | None
+    """None where it waited for a row, not for a table."""
+    statement_kind: str
+    """The first word of its statement, such as ``UPDATE``."""
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """Another session that held a lock which the dry run waited for."""
+
+    pid: int
+    application: str
+    state: str
+    transaction_ms: float | None
+
+
+@dataclass(frozen=True)
 class SequenceMove:
     """A sequence whose position changed: neither nextval nor setval roll back."""
 
@@ -262,7 +285,7 @@ class Report:
     """An error outside any migration: in a receiver of pre_migrate or post_migrate."""
     sequences_moved: tuple[SequenceMove, ...] = ()
     dead_bytes: int = 0
-    yielded_to: tuple[Any, ...] = ()
+    yielded_to: tuple[Waiter, ...] = ()
     warnings: tuple[str, ...] = ()
     rolled_back: bool = True
     mode: Literal["transaction", "clone"] = "transaction"

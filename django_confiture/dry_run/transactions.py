@@ -166,11 +166,11 @@ class RehearsedTransactions:
                 setattr(self._wrapper, name, value)
 
     def _roll_back_outer(self) -> None:
-        if self._nested:
-            self.session.query(f"ROLLBACK TO SAVEPOINT {OUTER}")
-            self.session.query(f"RELEASE SAVEPOINT {OUTER}")
-            return
         with suppress(psycopg.Error):
+            if self._nested:
+                self.session.query(f"ROLLBACK TO SAVEPOINT {OUTER}")
+                self.session.query(f"RELEASE SAVEPOINT {OUTER}")
+                return
             self.session.query("ROLLBACK")
         if self.session.status != TransactionStatus.IDLE:
             self._raw.close()  # the server rolls back when the connection is gone

@@ -63,7 +63,7 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
         label = f"[bold]{escape(migration.label)}[/]{_backwards(migration)}"
         yield _row(mark, 5, f"{label}\n{verdict}")
     for migration in report.migrations:
-        if migration.outcome != "not_run":
+        if migration.outcome != "not_run" or migration.error is not None:
             yield from _detail(migration, verbosity)
     yield ""
     yield from _closing(report)
@@ -91,8 +91,10 @@ def _backwards(migration: MigrationResult) -> str:
 
 
 def _judge(migration: MigrationResult) -> tuple[str, str]:
-    if migration.outcome == "not_run":
+    if migration.outcome == "not_run" and migration.error is None:
         return "[dim] --  [/]", "[dim]not run[/]"
+    if migration.outcome == "not_run":
+        return "[yellow]STOP [/]", "stopped before its end; what was measured is below"
     if migration.outcome == "failed":
         error = migration.error
         message = first_line(error.message) if error is not None else ""
@@ -139,8 +141,11 @@ def _detail(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
         yield _row("commit", 8, f"{took} to check the deferred constraints", indent=2)
     for warning in migration.warnings:
         yield _row("[yellow]note[/]", 8, escape(warning), indent=2)
-    if migration.error is not None:
+    if migration.outcome == "failed" and migration.error is not None:
         yield from _failure(migration.error)
+    elif migration.error is not None:
+        operation = migration.error.operation or "its commit"
+        yield _row("[yellow]stopped[/]", 8, f"in: {escape(operation)}", indent=2)
 
 
 def _operation(operation: OperationResult, verbosity: int, tables: set[str]) -> Iterator[Line]:
@@ -246,6 +251,13 @@ def _closing(report: Report) -> Iterator[str]:
     )
     if report.error is not None:
         yield f"[bold red]Failed outside the migrations[/]: {escape(report.error.message)}"
+    for waiter in report.yielded_to:
+        relation = f" on {escape(waiter.relation)}" if waiter.relation else ""
+        yield (
+            f"[yellow]Gave way[/] to session {waiter.pid} ({escape(waiter.application)}), whose "
+            f"{waiter.statement_kind or 'statement'}{relation} had waited "
+            f"{duration(waiter.waited_ms)}."
+        )
     for warning in report.warnings:
         yield f"[yellow]![/] {escape(warning)}"
     if report.sequences_moved:

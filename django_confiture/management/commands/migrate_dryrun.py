@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
+import threading
 from argparse import ArgumentParser
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.reports import FORMATS, render
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, YIELDED = 1, 2, 4
 
 
 class Command(BaseCommand):
@@ -31,7 +34,8 @@ class Command(BaseCommand):
     help = (
         "Runs the pending migrations in a transaction that is always rolled back, and says what "
         "each operation costs and what it blocks. Exit codes: 0 all would apply, 1 a migration "
-        "would fail, 2 the dry run could not start."
+        "would fail, 2 the dry run could not start or was cut off, 4 it gave way to other "
+        "sessions."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -51,12 +55,19 @@ class Command(BaseCommand):
         parser.add_argument(
             "--format", default="text", choices=tuple(FORMATS), help="The report's format."
         )
+        parser.add_argument(
+            "--no-watchdog",
+            action="store_false",
+            dest="watchdog",
+            help="Run without the second connection that ends the dry run when others wait for it.",
+        )
         parser.add_argument("--output", type=Path, help="Write the report to this file.")
 
     @no_translations
     def handle(self, *_args: object, **options: Any) -> None:
         """Rehearse, print the report, and end with its exit code."""
         self._verbosity = options["verbosity"]
+        self._interrupted: int | None = None
         _check_output(options["output"])
         try:
             with redirect_stdout(sys.stderr):  # a migration's print() must not spoil the report
@@ -71,8 +82,10 @@ class Command(BaseCommand):
             using=report.database.alias,
             report=report,
         )
-        if report.outcome == "failed":
-            sys.exit(FAILED)
+        if self._interrupted is not None:
+            sys.exit(128 + self._interrupted)
+        if code := _exit_code(report):
+            sys.exit(code)
 
     def _rehearse(self, options: dict[str, Any]) -> Report:
         alias = options["database"]
@@ -85,8 +98,13 @@ class Command(BaseCommand):
             wrapper.ensure_connection()
         except (DatabaseError, psycopg.Error) as error:
             raise CommandError(f"Cannot connect to {alias!r}: {_one_line(error)}") from error
-        rehearsal = Rehearsal(wrapper, started=self._started, finished=self._finished)
-        with rehearsal.open():
+        rehearsal = Rehearsal(
+            wrapper,
+            watched=options["watchdog"],
+            started=self._started,
+            finished=self._finished,
+        )
+        with self._terminable(), rehearsal.open():
             try:
                 drive_migrate(
                     rehearsal,
@@ -95,11 +113,33 @@ class Command(BaseCommand):
                     migration_name=options["migration_name"],
                     verbosity=self._verbosity,
                 )
-            except (CommandError, DryRunRefused):
+            except DryRunRefused:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever a migration raises is its outcome
+            except KeyboardInterrupt as error:
+                self._interrupted = self._interrupted or signal.SIGINT
+                rehearsal.failed(error)
+            except Exception as error:
+                if isinstance(error, CommandError) and not rehearsal.results:
+                    raise  # of migrate's own: no such app, no such migration, conflicts
                 rehearsal.failed(error)
         return rehearsal.report()
+
+    @contextmanager
+    def _terminable(self) -> Iterator[None]:
+        """Let SIGTERM end the dry run as Ctrl-C does: roll back, report, go."""
+
+        def interrupt(number: int, _frame: object) -> None:
+            self._interrupted = number
+            raise KeyboardInterrupt
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def _started(self, record: MigrationRecord) -> None:
         if self._verbosity >= 1:
@@ -136,6 +176,15 @@ class Command(BaseCommand):
                 f"Cannot write {output}: {error.strerror}", returncode=USAGE
             ) from error
         self.stderr.write(f"Report written to {output}.", self._plain)
+
+
+def _exit_code(report: Report) -> int:
+    if report.outcome == "yielded":
+        return YIELDED
+    if report.outcome != "failed":
+        return 0
+    stopped = any(m.outcome == "not_run" and m.error is not None for m in report.migrations)
+    return USAGE if stopped else FAILED
 
 
 def _check_output(output: Path | None) -> None:

@@ -1,0 +1,142 @@
+"""Give way to other sessions: a second connection that looks who waits for the dry run.
+
+Cancelling reaches a statement that runs, nothing reaches Python between two statements: there the
+session is terminated, which rolls back at once and frees every lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+import psycopg
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_confiture.dry_run.results import Blocker, Waiter
+from django_confiture.exceptions import DryRunRefused, DryRunYielded
+
+APPLICATION_NAME = "django-confiture watchdog"
+
+_PATIENCE = 0.1
+"""Seconds from the cancel to the termination of a session that still blocks."""
+
+# Waiting autovacuum workers give way by themselves; who waits in this process is no stranger.
+_WAITERS = """
+WITH waiting AS MATERIALIZED (
+  SELECT pid, min(waitstart) AS since, max(relation) AS relation FROM pg_catalog.pg_locks
+  WHERE NOT granted AND pid <> %(pid)s AND waitstart IS NOT NULL AND pid <> ALL (%(own)s)
+  GROUP BY pid
+)
+SELECT w.pid, coalesce(a.application_name, ''),
+       extract(epoch FROM clock_timestamp() - w.since)::float8 * 1000,
+       (SELECT c.relname FROM pg_catalog.pg_class c WHERE c.oid = w.relation),
+       upper(coalesce(substring(a.query FROM '^\\s*(\\w+)'), ''))
+FROM waiting w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
+WHERE w.since < clock_timestamp() - %(after)s * interval '1 ms'
+  AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
+  AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(w.pid))
+"""
+
+_BLOCKERS = """
+SELECT a.pid, coalesce(a.application_name, ''), coalesce(a.state, ''),
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 * 1000
+FROM pg_catalog.pg_stat_activity a
+WHERE a.pid = ANY (pg_catalog.pg_blocking_pids(%(pid)s))
+"""
+
+
+class Watchdog:
+    """Ends the dry run of one session once others have waited for it longer than the budget."""
+
+    def __init__(
+        self,
+        wrapper: BaseDatabaseWrapper,
+        *,
+        yield_after: timedelta,
+        own_pids: Callable[[], Collection[int]],
+    ) -> None:
+        self._wrapper = wrapper
+        self._pid: int = wrapper.connection.info.backend_pid
+        self._after_ms = yield_after.total_seconds() * 1000
+        self._poll = min(max(yield_after.total_seconds() / 4, 0.01), 0.05)
+        self._own_pids = own_pids
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="confiture-watchdog", daemon=True)
+        self.waiters: tuple[Waiter, ...] = ()
+        self.blockers: tuple[Blocker, ...] = ()
+        self.lost: psycopg.Error | None = None
+
+    def start(self) -> None:
+        """Connect, and watch from now on; refuses where there is no second connection."""
+        params: dict[str, Any] = self._wrapper.get_connection_params()  # type: ignore[attr-defined]
+        try:
+            self._conn = psycopg.connect(
+                **{**params, "autocommit": True, "application_name": APPLICATION_NAME}
+            )
+        except psycopg.Error as error:
+            raise DryRunRefused(
+                "The watchdog, which ends the dry run when other sessions wait for it, got no "
+                f"connection ({' '.join(str(error).split())}); free one, or pass --no-watchdog "
+                "where nobody else uses the database."
+            ) from error
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; a second call changes nothing."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._conn.close()
+
+    def check(self) -> None:
+        """Raise where the dry run has to end; called before each statement."""
+        if self.waiters:
+            raise DryRunYielded(self.waiters)
+        if self.lost is not None:
+            raise DryRunRefused(
+                "The watchdog lost its connection, so the dry run stopped rather than go on "
+                f"without it: {' '.join(str(self.lost).split())}"
+            )
+
+    def _watch(self) -> None:
+        try:
+            while not self._stopped.wait(self._poll):
+                waiters = self._waiting(self._after_ms)
+                if waiters:
+                    self.waiters = waiters
+                    self._give_way()
+                    return
+                self._look_at_blockers()
+        except psycopg.Error as error:
+            self.lost = error
+
+    def _waiting(self, after_ms: float) -> tuple[Waiter, ...]:
+        rows = self._conn.execute(
+            _WAITERS, {"pid": self._pid, "own": list(self._own_pids()), "after": after_ms}
+        )
+        return tuple(Waiter(*row) for row in rows)
+
+    def _look_at_blockers(self) -> None:
+        """Remember whom the dry run itself waits for: a lock timeout doesn't say."""
+        blockers = tuple(Blocker(*row) for row in self._conn.execute(_BLOCKERS, {"pid": self._pid}))
+        if blockers:
+            self.blockers = blockers
+
+    def _give_way(self) -> None:
+        idle = self._conn.execute(
+            "SELECT state LIKE 'idle%%' FROM pg_catalog.pg_stat_activity WHERE pid = %s",
+            [self._pid],
+        ).fetchone()
+        if idle is None:
+            return
+        if not idle[0]:
+            self._conn.execute("SELECT pg_catalog.pg_cancel_backend(%s)", [self._pid])
+            until = monotonic() + _PATIENCE
+            while monotonic() < until and not self._stopped.wait(self._poll):
+                if not self._waiting(0):
+                    return
+        if not self._stopped.is_set():
+            self._conn.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [self._pid])

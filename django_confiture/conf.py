@@ -36,6 +36,15 @@ _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3, "d": 86400e
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)\s*")
 
 
+class SettingError(ImproperlyConfigured):
+    """A setting that can't be used: what is wrong, with the exact value, and the fix."""
+
+    def __init__(self, problem: str, fix: str) -> None:
+        super().__init__(f"{problem}; {fix}.")
+        self.problem = problem
+        self.fix = fix
+
+
 def user_settings() -> dict[str, Any]:
     """Return ``settings.CONFITURE`` as the project wrote it; empty without configured settings."""
     return getattr(settings, "CONFITURE", None) or {} if settings.configured else {}
@@ -53,10 +62,10 @@ def merged() -> dict[str, Any]:
 
 
 def mapping(value: object, name: str) -> Mapping[str, Any]:
-    """Return ``value`` if it is a dictionary, else an ``ImproperlyConfigured`` names it."""
+    """Return ``value`` if it is a dictionary, else a :class:`SettingError` names it."""
     if isinstance(value, Mapping):
         return value
-    raise ImproperlyConfigured(f"{name} is {value!r}; write a dictionary.")
+    raise SettingError(f"{name} is {value!r}", "write a dictionary")
 
 
 def get(key: str) -> Any:
@@ -67,14 +76,14 @@ def get(key: str) -> Any:
 def parse_duration(value: object, *, name: str) -> timedelta | None:
     """Turn ``"500ms"``, ``"2s"``, ``"5min"`` (PostgreSQL's units) into a ``timedelta``.
 
-    ``None`` stays ``None``. Anything else is an ``ImproperlyConfigured`` that names the option.
+    ``None`` stays ``None``. Anything else is a :class:`SettingError` that names the option.
     """
     if value is None or isinstance(value, timedelta):
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ImproperlyConfigured(
-            f"{name} is {value!r}, which is no duration; "
-            'write a number and a unit, such as "500ms", "2s" or "5min".'
+        raise SettingError(
+            f"{name} is {value!r}, which is no duration",
+            'write a number and a unit, such as "500ms", "2s" or "5min"',
         )
     return timedelta(milliseconds=float(match[1]) * _UNITS[match[2]])

@@ -8,18 +8,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import router
 from django.db.backends.base.creation import BaseDatabaseCreation
 
 from django_confiture import conf
 from django_confiture.hooks.base import Hook, HookPhase
 from django_confiture.hooks.registry import build_hook
-from django_confiture.hooks.run import walk
-from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
 
 ENTRY_KEYS = ("HOOK", "OPTIONS", "MIGRATIONS", "DATABASES")
@@ -63,14 +58,21 @@ class Entry:
 def read_entries() -> Iterator[Entry]:
     """Yield the entries of ``CONFITURE["PHASES"]`` in order; errors name the setting."""
     for name, listed in conf.get("PHASES").items():
-        where = f'CONFITURE["PHASES"]["{name}"]'
-        if name not in HookPhase.__members__:
-            known = ", ".join(HookPhase.__members__)
-            raise ImproperlyConfigured(f"{where}: there is no such phase; use one of {known}.")
-        if not isinstance(listed, list | tuple):
-            raise ImproperlyConfigured(f"{where} is {listed!r}; write a list of hooks.")
+        phase, where = read_phase(name, listed)
         for index, given in enumerate(listed):
-            yield read_entry(HookPhase[name], given, f"{where}[{index}]")
+            yield read_entry(phase, given, f"{where}[{index}]")
+
+
+def read_phase(name: str, listed: object) -> tuple[HookPhase, str]:
+    """Return the phase that a key of ``CONFITURE["PHASES"]`` names, and how errors name it."""
+    where = f'CONFITURE["PHASES"]["{name}"]'
+    if name not in HookPhase.__members__:
+        raise conf.SettingError(
+            f"{where}: there is no such phase", f"use one of {', '.join(HookPhase.__members__)}"
+        )
+    if not isinstance(listed, list | tuple):
+        raise conf.SettingError(f"{where} is {listed!r}", "write a list of hooks")
+    return HookPhase[name], where
 
 
 def read_entry(phase: HookPhase, given: object, where: str) -> Entry:
@@ -78,18 +80,16 @@ def read_entry(phase: HookPhase, given: object, where: str) -> Entry:
     if isinstance(given, str | type):
         return Entry(phase, where, given)
     if not isinstance(given, Mapping) or not isinstance(given.get("HOOK"), str | type):
-        raise ImproperlyConfigured(
-            f"{where} is {given!r}; write a registered name, a dotted path, "
-            'or a dictionary with "HOOK" and, as needed, "OPTIONS", "MIGRATIONS", "DATABASES".'
+        raise conf.SettingError(
+            f"{where} is {given!r}",
+            "write a registered name, a dotted path, or a dictionary with "
+            '"HOOK" and, as needed, "OPTIONS", "MIGRATIONS", "DATABASES"',
         )
-    options = given.get("OPTIONS") or {}
-    if not isinstance(options, Mapping):
-        raise ImproperlyConfigured(f'{where}["OPTIONS"] is {options!r}; write a dictionary.')
     return Entry(
         phase,
         where,
         given["HOOK"],
-        options,
+        conf.mapping(given.get("OPTIONS") or {}, f'{where}["OPTIONS"]'),
         _strings(given, "MIGRATIONS", where),
         _strings(given, "DATABASES", where),
     )
@@ -99,7 +99,15 @@ def _strings(given: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     value = given.get(key) or ()
     if isinstance(value, list | tuple | set) and all(isinstance(each, str) for each in value):
         return tuple(value)
-    raise ImproperlyConfigured(f'{where}["{key}"] is {value!r}; write a list of strings.')
+    raise conf.SettingError(f'{where}["{key}"] is {value!r}', "write a list of strings")
+
+
+def entries_for(migrations: Iterable[Migration], alias: str) -> list[Entry]:
+    """Return the entries of the settings that wrap any of ``migrations``."""
+    labels = [f"{migration.app_label}.{migration.name}" for migration in migrations]
+    return [
+        entry for entry in read_entries() if any(entry.covers(label, alias) for label in labels)
+    ]
 
 
 def hooks_from_settings(migration: Migration, alias: str) -> list[PlannedHook]:
@@ -116,27 +124,14 @@ def hooks_from_file(
     """Return the hooks of the migration's own ``RunHook`` operations, in order."""
     label = f"{migration.app_label}.{migration.name}"
     found = []
-    for index, operation in run_hooks(migration):
-        if operation.allowed(schema_editor, migration.app_label):
-            phase, hook = operation.build(label)
-            found.append(PlannedHook(phase, hook, f"operation {index + 1}", index))
-    return found
-
-
-def run_hooks(migration: Migration) -> Iterator[tuple[int, RunHook]]:
-    """Yield the migration's ``RunHook`` operations, each with its place."""
     for index, outer in enumerate(migration.operations):
         for operation in walk([outer]):
-            if isinstance(operation, RunHook):
-                yield index, operation
-
-
-def entries_for(migrations: Iterable[Migration], alias: str) -> list[Entry]:
-    """Return the entries of the settings that wrap any of ``migrations``."""
-    labels = [f"{migration.app_label}.{migration.name}" for migration in migrations]
-    return [
-        entry for entry in read_entries() if any(entry.covers(label, alias) for label in labels)
-    ]
+            if not isinstance(operation, RunHook):
+                continue
+            if operation.allowed(schema_editor, migration.app_label):
+                phase, hook = operation.build(label)
+                found.append(PlannedHook(phase, hook, f"operation {index + 1}", index))
+    return found
 
 
 def creating_test_database() -> bool:

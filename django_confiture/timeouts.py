@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ImproperlyConfigured
 from psycopg import Error
 from psycopg.pq import TransactionStatus
 
@@ -68,9 +67,9 @@ def migrate_settings(connection: BaseDatabaseWrapper) -> MigrateSettings:
     }
     retries = given["LOCK_RETRIES"]
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise ImproperlyConfigured(
-            f'CONFITURE["MIGRATE"]["LOCK_RETRIES"] is {retries!r}; '
-            "write how many times to try again, such as 3, or 0."
+        raise conf.SettingError(
+            f'CONFITURE["MIGRATE"]["LOCK_RETRIES"] is {retries!r}',
+            "write how many times to try again, such as 3, or 0",
         )
     return MigrateSettings(
         lock_timeout=durations["lock_timeout"],

@@ -221,7 +221,7 @@ def process_state() -> dict[str, Any]:
             *((psycopg.Connection, name) for name in ("commit", "rollback", "connect")),
             (psycopg.ServerCursor, "execute"),
             (BaseDatabaseWrapper, "connect"),
-            (psycopg, "connect"),
+            (psycopg.BaseConnection, "_connect_gen"),
             (migrate, "MigrationExecutor"),
         )
     ]

@@ -214,7 +214,11 @@ class Capture:
 
     def _end_transaction(self, statement: Statement) -> None:
         """Do with savepoints what a COMMIT or ROLLBACK in SQL would do."""
-        if statement.commits or statement.rolls_back:
+        if self._transactions.session.in_pipeline:
+            self._recorder.section.not_rehearsed.append(
+                f"{statement.command} in a pipeline was left out."
+            )
+        elif statement.commits or statement.rolls_back:
             self._transactions.end_inner(commit=statement.commits)
 
 

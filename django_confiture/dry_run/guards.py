@@ -18,12 +18,18 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.capture import Capture
+from django_confiture.dry_run.recorder import Section
 from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.transactions import RehearsedTransactions
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.transactions import Observer
+
+_STATEMENT = "confiture_statement"
 
 _IDENTITY = (
     "SELECT pg_catalog.pg_postmaster_start_time()::text || ' ' || oid FROM pg_catalog.pg_database"
@@ -46,27 +52,21 @@ class OtherConnections:
         self._held: dict[int, ExitStack] = {}
         self._held_wrappers: list[BaseDatabaseWrapper] = []
         self._connecting = threading.local()
-        self._foreign: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+        self._foreign: weakref.WeakSet[psycopg.BaseConnection[Any]] = weakref.WeakSet()
         self.foreign_count = 0
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the open connections now, others when they are opened; at the end release all."""
-        originals: list[tuple[Any, str, Any]] = [
-            (BaseDatabaseWrapper, "connect", BaseDatabaseWrapper.__dict__["connect"]),
-            (psycopg.Connection, "connect", psycopg.Connection.__dict__["connect"]),
-            (psycopg, "connect", psycopg.connect),
-        ]
+        django: Any = BaseDatabaseWrapper
+        driver: Any = psycopg.BaseConnection
+        connect, connect_gen = django.__dict__["connect"], driver.__dict__["_connect_gen"]
         with ExitStack() as stack:
-            for owner, name, original in originals:
-                stack.callback(setattr, owner, name, original)
+            stack.callback(setattr, django, "connect", connect)
+            stack.callback(setattr, driver, "_connect_gen", connect_gen)
             stack.callback(self._release)
-            BaseDatabaseWrapper.connect = self._connect(originals[0][2])  # type: ignore[method-assign]
-            wrapped = self._connect_foreign(psycopg.Connection.connect)
-            psycopg.Connection.connect = classmethod(  # type: ignore[method-assign, assignment]
-                lambda _cls, *args, **kwargs: wrapped(*args, **kwargs)
-            )
-            psycopg.connect = wrapped
+            django.connect = self._connect(connect)
+            driver._connect_gen = classmethod(self._connect_foreign(connect_gen.__func__))
             for wrapper in connections.all(initialized_only=True):
                 if wrapper.connection is not None:
                     self._hold(wrapper)
@@ -101,9 +101,11 @@ class OtherConnections:
         return connect
 
     def _connect_foreign(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap what every ``connect`` of the driver comes to, imported by name or asynchronous."""
+
         @functools.wraps(original)
-        def connect(*args: Any, **kwargs: Any) -> Any:
-            conn = original(*args, **kwargs)
+        def connect_gen(*args: Any, **kwargs: Any) -> Any:
+            conn = yield from original(*args, **kwargs)
             if not getattr(self._connecting, "django", False):
                 conn.pgconn.exec_(b"SET default_transaction_read_only = on")
                 for name, value in self._timeouts.items():
@@ -112,7 +114,7 @@ class OtherConnections:
                 self.foreign_count += 1
             return conn
 
-        return connect
+        return connect_gen
 
     def _hold(self, wrapper: BaseDatabaseWrapper) -> None:
         if wrapper is self._main or id(wrapper) in self._held:
@@ -128,11 +130,67 @@ class OtherConnections:
         )
         if shared:
             stack.enter_context(_shared(wrapper, self._main))
-        held = RehearsedTransactions(wrapper, self._observer, self._settings)
+        held = RehearsedTransactions(wrapper, _OfAnother(self._observer), self._settings)
         held.begin(shared=shared)
         if not shared:
             stack.callback(_close_if_asked, wrapper, held)
         stack.callback(held.end)
+        if not shared:
+            capture = Capture(wrapper.connection, _Unrecorded(wrapper, held), held)
+            stack.enter_context(capture.installed())
+
+
+class _OfAnother:
+    """Observes another connection: its transactions free none of the locks that are measured."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.callbacks_dropped = observer.callbacks_dropped
+
+    def transaction_ended(self, checked_ms: float = 0.0) -> None:
+        pass
+
+    def commit_failed(self, error: psycopg.Error) -> None:
+        pass
+
+
+class _Unrecorded:
+    """Stands in for the recorder where the statements are no part of the report."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper, transactions: RehearsedTransactions) -> None:
+        self._wrapper = wrapper
+        self._transactions = transactions
+        self._session = transactions.session
+        self.section = Section()
+
+    @property
+    def autocommit(self) -> bool:
+        return bool(self._wrapper.autocommit) and not self._wrapper.in_atomic_block
+
+    @contextmanager
+    def measured(
+        self,
+        statement: Statement,
+        _cursor: Any,
+        *,
+        skipped: bool = False,
+        **_kwargs: object,
+    ) -> Iterator[None]:
+        """Let an error undo nothing but the statement, where it has a transaction of its own."""
+        quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
+        usable = self._session.status == TransactionStatus.INTRANS and not self._session.in_pipeline
+        if skipped or quiet or not usable or not self.autocommit:
+            yield
+            return
+        self._session.query(f"SAVEPOINT {_STATEMENT}")
+        try:
+            yield
+            self._transactions.check_constraints()
+        except psycopg.Error:
+            self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
+            raise
+        finally:
+            if self._session.status == TransactionStatus.INTRANS:
+                self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
 
 
 @contextmanager

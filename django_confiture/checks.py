@@ -1,0 +1,288 @@
+"""System checks: each mistake with an id, the exact value, and a hint that says the fix.
+
+=======  =======================================================================================
+id       problem
+=======  =======================================================================================
+E001     ``CONFITURE`` is no dictionary
+E002     an unknown key
+E003     a value of the wrong kind
+E004     a value that is no duration
+E005     an entry of ``HOOKS`` that leads to no hook
+E006     an unknown phase
+E007     an entry of ``PHASES`` whose hook cannot be found or used
+E008     an unknown database alias
+E009     a ``RunHook`` in a migration file whose hook cannot be found or used
+E010     a hook's own ``check()`` raised an error
+W001     a pattern that matches no migration
+W002     a ``RunHook`` of BEFORE_VALIDATION or BEFORE_DDL that stands after schema operations
+W003     hooks for a database that is not PostgreSQL
+W004     hooks are configured, but ``ENABLED`` is False
+=======  =======================================================================================
+
+Nothing in here touches a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import OperationCategory
+
+from django_confiture import conf, phases
+from django_confiture.exceptions import HookLookupError
+from django_confiture.hooks.base import Hook, HookPhase
+from django_confiture.hooks.registry import registry
+from django_confiture.hooks.run import walk
+from django_confiture.operations import RunHook
+
+if TYPE_CHECKING:
+    from django.apps import AppConfig
+    from django.db.migrations.migration import Migration
+    from django.db.migrations.operations.base import Operation
+
+_SCHEMA = (OperationCategory.ADDITION, OperationCategory.REMOVAL, OperationCategory.ALTERATION)
+_BEFORE = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
+_SWITCHES = ("ENTRY_POINTS", "ENABLED", "TEST_DATABASES")
+
+
+def check_confiture(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Collection[str] | None = None,
+    **_kwargs: object,
+) -> list[CheckMessage]:
+    """Check ``CONFITURE``, the ``RunHook`` operations on disk, and what the hooks themselves say.
+
+    With ``app_configs``, only these apps' migrations, and the settings only with our own app.
+    """
+    try:
+        given = conf.mapping(conf.user_settings(), "CONFITURE")
+    except conf.SettingError as error:
+        return [_error("E001", error, "settings")]
+    migrations = _migrations_on_disk()
+    messages: list[CheckMessage] = []
+    if app_configs is None or any(each.name == "django_confiture" for each in app_configs):
+        messages += _shape(given)
+        messages += _hooks(given)
+        messages += _phases(given, migrations)
+        messages += _switched_off(given)
+        if databases is None:  # migrate and test say it when they come to it, once
+            messages += _other_databases()
+    labels = None if app_configs is None else {each.label for each in app_configs}
+    for migration in migrations:
+        if labels is None or migration.app_label in labels:
+            messages += _run_hooks(migration)
+    return [each for index, each in enumerate(messages) if each not in messages[:index]]
+
+
+def _migrations_on_disk() -> list[Migration]:
+    """Return all migrations; none where one cannot be imported, as Django itself will say."""
+    loader = MigrationLoader(None, load=False)
+    try:
+        loader.load_disk()
+    except Exception:  # noqa: BLE001 - whatever a module raises when it is imported
+        return []
+    return list(loader.disk_migrations.values())
+
+
+def _error(number: str, error: conf.SettingError, obj: str) -> Error:
+    fix = error.fix[0].upper() + error.fix[1:]
+    return Error(f"{error.problem}.", hint=f"{fix}.", obj=obj, id=f"confiture.{number}")
+
+
+# The shape of the settings.
+
+
+def _shape(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    yield from _unknown_keys(given, conf.DEFAULTS, "CONFITURE")
+    for key, default in conf.DEFAULTS.items():
+        where, value = f'CONFITURE["{key}"]', given.get(key, default)
+        if not isinstance(default, dict):
+            if not isinstance(value, bool):
+                error = conf.SettingError(f"{where} is {value!r}", "write True or False")
+                yield _error("E003", error, "settings")
+            continue
+        try:
+            nested = conf.mapping(value or {}, where)
+        except conf.SettingError as error:
+            yield _error("E003", error, "settings")
+            continue
+        if default:
+            yield from _unknown_keys(nested, default, where)
+            yield from _values({**default, **nested}, default, where)
+
+
+def _unknown_keys(
+    given: Mapping[str, Any], known: Iterable[str], where: str
+) -> Iterator[CheckMessage]:
+    known = list(known)
+    for key in given:
+        if key not in known:
+            close = get_close_matches(str(key).upper(), known, n=1)
+            hint = f'Did you mean "{close[0]}"?' if close else f"Known are: {', '.join(known)}."
+            problem = f"{where} has the unknown key {key!r}."
+            yield Error(problem, hint=hint, obj="settings", id="confiture.E002")
+
+
+def _values(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], where: str
+) -> Iterator[CheckMessage]:
+    for key, default in defaults.items():
+        name, value = f'{where}["{key}"]', given[key]
+        if not isinstance(default, int):
+            try:
+                conf.parse_duration(value, name=name)
+            except conf.SettingError as error:
+                yield _error("E004", error, "settings")
+        elif not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            error = conf.SettingError(f"{name} is {value!r}", "write a number, 0 or more")
+            yield _error("E003", error, "settings")
+
+
+# What the settings name.
+
+
+def _hooks(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    entries = given.get("HOOKS") or {}
+    if not isinstance(entries, Mapping):
+        return
+    for name, entry in entries.items():
+        where = f'CONFITURE["HOOKS"][{name!r}]'
+        if isinstance(entry, Mapping):
+            yield from _unknown_keys(entry, ("HOOK", "OPTIONS"), where)
+        try:
+            registry.registration(name)
+        except HookLookupError as error:
+            yield _lookup_error("E005", error, "settings")
+
+
+def _phases(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iterator[CheckMessage]:
+    listed = given.get("PHASES") or {}
+    if not isinstance(listed, Mapping):
+        return
+    labels = [f"{migration.app_label}.{migration.name}" for migration in migrations]
+    for name, entries in listed.items():
+        try:
+            phase, where = phases.read_phase(name, entries)
+        except conf.SettingError as error:
+            yield _error("E003" if name in HookPhase.__members__ else "E006", error, "settings")
+            continue
+        for index, entry in enumerate(entries):
+            yield from _entry(phase, entry, f"{where}[{index}]", labels)
+
+
+def _entry(
+    phase: HookPhase, given: object, where: str, labels: Sequence[str]
+) -> Iterator[CheckMessage]:
+    if isinstance(given, Mapping):
+        yield from _unknown_keys(given, phases.ENTRY_KEYS, where)
+    try:
+        entry = phases.read_entry(phase, given, where)
+    except conf.SettingError as error:
+        yield _error("E003", error, "settings")
+        return
+    for alias in entry.databases:
+        if alias not in connections:
+            hint = f"Known are: {', '.join(connections)}."
+            problem = f'{where}["DATABASES"] names {alias!r}, which is not in DATABASES.'
+            yield Error(problem, hint=hint, obj="settings", id="confiture.E008")
+    for pattern in entry.migrations:
+        if labels and not any(fnmatchcase(label, pattern) for label in labels):
+            problem = f'{where}["MIGRATIONS"] has {pattern!r}, which matches no migration.'
+            hint = 'Patterns match app_label.name, such as "shop.*" or "shop.0003_add_segment".'
+            yield Warning(problem, hint=hint, obj="settings", id="confiture.W001")
+    try:
+        hook = entry.build()
+    except HookLookupError as error:
+        yield _lookup_error("E007", error, "settings")
+    else:
+        yield from _own_check(hook, where)
+
+
+def _lookup_error(number: str, error: HookLookupError, obj: str) -> Error:
+    """Split what went wrong from the fix, which follows the last semicolon or the first point."""
+    problem, found, fix = str(error).rpartition("; ")
+    if not found:
+        problem, _, fix = str(error).partition(". ")
+    hint = fix or "Name a subclass of django_confiture.Hook."
+    return Error(
+        f"{problem.removesuffix('.')}.",
+        hint=hint[0].upper() + hint[1:],
+        obj=obj,
+        id=f"confiture.{number}",
+    )
+
+
+def _own_check(hook: Hook, where: str) -> list[CheckMessage]:
+    """Return what the hook itself says; where it names no object, the place that uses it."""
+    try:
+        messages = list(hook.check())
+    except Exception as error:  # noqa: BLE001 - whatever a hook raises is to be shown
+        name = type(hook).__name__
+        problem = f"{where}: {name}.check() raised {type(error).__name__}: {error}"
+        hint = "Return a list of django.core.checks messages; an empty one where all is well."
+        return [Error(problem, hint=hint, obj=where, id="confiture.E010")]
+    for message in messages:
+        message.obj = where if message.obj is None else message.obj
+    return messages
+
+
+def _switched_off(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    if given.get("ENABLED") is False and (given.get("HOOKS") or given.get("PHASES")):
+        yield Warning(
+            'Hooks are configured, but CONFITURE["ENABLED"] is False: none of them runs.',
+            hint="Remove ENABLED, or silence this check where it is meant.",
+            obj="settings",
+            id="confiture.W004",
+        )
+
+
+def _other_databases() -> Iterator[CheckMessage]:
+    try:
+        entries = list(phases.read_entries())
+    except conf.SettingError:
+        return  # said above
+    for alias in connections:
+        wrapper = connections[alias]
+        if wrapper.vendor != "postgresql" and any(
+            not entry.databases or alias in entry.databases for entry in entries
+        ):
+            yield Warning(
+                f'CONFITURE["PHASES"] has hooks for the database {alias!r}, which is '
+                f"{wrapper.display_name}: they do not run there.",
+                hint=f'Leave {alias!r} out with "DATABASES" in the entries.',
+                obj="settings",
+                id="confiture.W003",
+            )
+
+
+# What migration files name.
+
+
+def _run_hooks(migration: Migration) -> Iterator[CheckMessage]:
+    label = f"{migration.app_label}.{migration.name}"
+    altered_by: Operation | None = None
+    for operation in walk(migration.operations):
+        if not isinstance(operation, RunHook):
+            if operation.category in _SCHEMA:
+                altered_by = operation
+            continue
+        try:
+            phase, hook = operation.build(label)
+        except HookLookupError as error:
+            yield _lookup_error("E009", error, label)
+            continue
+        yield from _own_check(hook, label)
+        if phase in _BEFORE and altered_by is not None:
+            yield Warning(
+                f"RunHook({operation.hook_name!r}) is of phase {phase.name}, "
+                f"but stands after {altered_by.describe()!r}.",
+                hint="Move it to the front of operations: it runs where it stands.",
+                obj=label,
+                id="confiture.W002",
+            )

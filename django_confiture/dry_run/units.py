@@ -1,0 +1,34 @@
+"""Figures as people say them."""
+
+from __future__ import annotations
+
+
+def duration(ms: float) -> str:
+    """Return milliseconds in the unit that suits them."""
+    if ms < 1:
+        return "<1 ms"
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f} s"
+    return f"{ms / 60_000:.1f} min"
+
+
+def size(count: int) -> str:
+    """Return bytes as PostgreSQL's ``pg_size_pretty`` does."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TB"
+
+
+def count(number: int, what: str) -> str:
+    """Return ``1 row``, ``2,000 rows``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """Return ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -1,0 +1,127 @@
+"""Accepting a finding of the dry run, for one migration or one operation, with a written reason.
+
+::
+
+    class Migration(migrations.Migration):
+        confiture_silenced = {"index-build-blocks-writes": "the table has 40 rows"}
+
+        operations = [
+            silenced(
+                migrations.RemoveField("order", "note"),
+                {"column-dropped": "no released code has read it since 3.1"},
+            ),
+        ]
+
+A silenced finding is still reported, with its reason; only its severity no longer counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+from django_confiture.hooks.run import walk
+
+if TYPE_CHECKING:
+    from django.db.migrations.migration import Migration
+    from django.db.migrations.operations.base import Operation
+
+ATTRIBUTE = "confiture_silenced"
+
+FINDING_IDS = frozenset(
+    {
+        "backfill-in-one-transaction",
+        "backfill-while-locked",
+        "check-constraint-scan",
+        "column-dropped",
+        "column-renamed",
+        "concurrently-in-transaction",
+        "domain-constraint-scan",
+        "enum-value-renamed",
+        "enum-value-used-at-once",
+        "exclusion-constraint-builds-index",
+        "foreign-key-scan",
+        "foreign-key-without-index",
+        "generated-column-rewrite",
+        "identity-column-rewrite",
+        "index-build-blocks-writes",
+        "index-drop-blocks-reads",
+        "json-column",
+        "locks-referenced-table",
+        "no-lock-timeout",
+        "not-null-scan",
+        "not-null-without-default",
+        "partition-attach-scan",
+        "partition-detach-blocks-reads",
+        "primary-key-scan",
+        "refresh-blocks-reads",
+        "reindex-blocks-writes",
+        "repeated-rewrites",
+        "scan-blocks-writes",
+        "schema-changed",
+        "table-dropped",
+        "table-renamed",
+        "table-rewrite",
+        "trigger-blocks-writes",
+        "truncate-loses-rows",
+        "type-change-rebuilds-indexes",
+        "type-change-rewrite",
+        "unique-constraint-builds-index",
+        "validate-while-locked",
+        "volatile-default-rewrite",
+        "work-while-locked",
+    }
+)
+"""Every finding there is; ``docs/findings.md`` says what each means."""
+
+AnOperation = TypeVar("AnOperation", bound="Operation")
+
+
+def silenced(operation: AnOperation, reasons: Mapping[str, str]) -> AnOperation:
+    """Accept the findings named in ``reasons`` for this operation, and return the operation.
+
+    Raises ``ImproperlyConfigured`` for an id that does not exist and for an empty reason.
+    """
+    setattr(operation, ATTRIBUTE, _checked(reasons, f"silenced({type(operation).__name__})"))
+    return operation
+
+
+def reasons_of_migration(migration: Migration) -> Mapping[str, str]:
+    """Return finding id → reason, as the migration's ``confiture_silenced`` says."""
+    where = f"Migration {migration.app_label}.{migration.name}: {ATTRIBUTE}"
+    return _checked(getattr(migration, ATTRIBUTE, {}), where)
+
+
+def reasons_of_operation(operation: Operation) -> Mapping[str, str]:
+    """Return finding id → reason of an operation and of those that it holds for the database."""
+    return {
+        name: reason
+        for each in walk([operation])
+        for name, reason in getattr(each, ATTRIBUTE, {}).items()
+    }
+
+
+def check_plan(plan: Iterable[tuple[Migration, bool]]) -> None:
+    """Raise ``ImproperlyConfigured`` for the first mistake, before anything is rehearsed."""
+    for migration, _backwards in plan:
+        reasons_of_migration(migration)
+
+
+def _checked(reasons: object, where: str) -> Mapping[str, str]:
+    if not isinstance(reasons, Mapping):
+        raise ImproperlyConfigured(
+            f"{where} is {reasons!r}; write a dictionary of finding ids and reasons."
+        )
+    for name, reason in reasons.items():
+        if name not in FINDING_IDS:
+            close = get_close_matches(str(name), FINDING_IDS, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else "; see docs/findings.md."
+            raise ImproperlyConfigured(f"{where} names {name!r}, which is no finding{hint}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise ImproperlyConfigured(
+                f"{where} gives no reason for {name!r}; write why it is accepted."
+            )
+    return reasons

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 _SCHEMA = (OperationCategory.ADDITION, OperationCategory.REMOVAL, OperationCategory.ALTERATION)
 _BEFORE = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
-_SWITCHES = ("ENTRY_POINTS", "ENABLED", "TEST_DATABASES")
 
 
 def check_confiture(
@@ -63,11 +62,13 @@ def check_confiture(
     try:
         given = conf.mapping(conf.user_settings(), "CONFITURE")
     except conf.SettingError as error:
-        return [_error("E001", error, "settings")]
+        return [_error("E001", error)]
     migrations = _migrations_on_disk()
     messages: list[CheckMessage] = []
     if app_configs is None or any(each.name == "django_confiture" for each in app_configs):
         messages += _shape(given)
+        if not all(isinstance(given.get(key) or {}, Mapping) for key in ("HOOKS", "PHASES")):
+            return messages
         messages += _hooks(given)
         messages += _phases(given, migrations)
         messages += _switched_off(given)
@@ -90,9 +91,9 @@ def _migrations_on_disk() -> list[Migration]:
     return list(loader.disk_migrations.values())
 
 
-def _error(number: str, error: conf.SettingError, obj: str) -> Error:
+def _error(number: str, error: conf.SettingError) -> Error:
     fix = error.fix[0].upper() + error.fix[1:]
-    return Error(f"{error.problem}.", hint=f"{fix}.", obj=obj, id=f"confiture.{number}")
+    return Error(f"{error.problem}.", hint=f"{fix}.", obj="settings", id=f"confiture.{number}")
 
 
 # The shape of the settings.
@@ -104,13 +105,13 @@ def _shape(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
         where, value = f'CONFITURE["{key}"]', given.get(key, default)
         if not isinstance(default, dict):
             if not isinstance(value, bool):
-                error = conf.SettingError(f"{where} is {value!r}", "write True or False")
-                yield _error("E003", error, "settings")
+                fix = "write True or False"
+                yield _error("E003", conf.SettingError(f"{where} is {value!r}", fix))
             continue
         try:
             nested = conf.mapping(value or {}, where)
         except conf.SettingError as error:
-            yield _error("E003", error, "settings")
+            yield _error("E003", error)
             continue
         if default:
             yield from _unknown_keys(nested, default, where)
@@ -138,20 +139,17 @@ def _values(
             try:
                 conf.parse_duration(value, name=name)
             except conf.SettingError as error:
-                yield _error("E004", error, "settings")
+                yield _error("E004", error)
         elif not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            error = conf.SettingError(f"{name} is {value!r}", "write a number, 0 or more")
-            yield _error("E003", error, "settings")
+            fix = "write a number, 0 or more"
+            yield _error("E003", conf.SettingError(f"{name} is {value!r}", fix))
 
 
 # What the settings name.
 
 
 def _hooks(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
-    entries = given.get("HOOKS") or {}
-    if not isinstance(entries, Mapping):
-        return
-    for name, entry in entries.items():
+    for name, entry in (given.get("HOOKS") or {}).items():
         where = f'CONFITURE["HOOKS"][{name!r}]'
         if isinstance(entry, Mapping):
             yield from _unknown_keys(entry, ("HOOK", "OPTIONS"), where)
@@ -162,15 +160,12 @@ def _hooks(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _phases(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iterator[CheckMessage]:
-    listed = given.get("PHASES") or {}
-    if not isinstance(listed, Mapping):
-        return
     labels = [f"{migration.app_label}.{migration.name}" for migration in migrations]
-    for name, entries in listed.items():
+    for name, entries in (given.get("PHASES") or {}).items():
         try:
             phase, where = phases.read_phase(name, entries)
         except conf.SettingError as error:
-            yield _error("E003" if name in HookPhase.__members__ else "E006", error, "settings")
+            yield _error("E003" if name in HookPhase.__members__ else "E006", error)
             continue
         for index, entry in enumerate(entries):
             yield from _entry(phase, entry, f"{where}[{index}]", labels)
@@ -184,7 +179,7 @@ def _entry(
     try:
         entry = phases.read_entry(phase, given, where)
     except conf.SettingError as error:
-        yield _error("E003", error, "settings")
+        yield _error("E003", error)
         return
     for alias in entry.databases:
         if alias not in connections:

@@ -50,15 +50,16 @@ def user_settings() -> dict[str, Any]:
     return getattr(settings, "CONFITURE", None) or {} if settings.configured else {}
 
 
-def merged() -> dict[str, Any]:
-    """Return the project's settings over the defaults, nested dictionaries merged one level."""
-    given = mapping(user_settings(), "CONFITURE")
-    return {
-        key: {**default, **mapping(given.get(key) or {}, f'CONFITURE["{key}"]')}
-        if isinstance(default, dict)
-        else given.get(key, default)
-        for key, default in DEFAULTS.items()
-    }
+def get(key: str) -> Any:
+    """Return one upper-case key of ``CONFITURE``, the default where the project sets none.
+
+    A dictionary of the project's goes over the one of the defaults.
+    """
+    default = DEFAULTS[key]
+    given = mapping(user_settings(), "CONFITURE").get(key, default)
+    if isinstance(default, dict):
+        return {**default, **mapping(given or {}, f'CONFITURE["{key}"]')}
+    return given
 
 
 def mapping(value: object, name: str) -> Mapping[str, Any]:
@@ -66,11 +67,6 @@ def mapping(value: object, name: str) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
     raise SettingError(f"{name} is {value!r}", "write a dictionary")
-
-
-def get(key: str) -> Any:
-    """Return one upper-case key of ``CONFITURE``, the default where the project sets none."""
-    return merged()[key]
 
 
 def parse_duration(value: object, *, name: str) -> timedelta | None:

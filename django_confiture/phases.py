@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from django.db import router
 from django.db.backends.base.creation import BaseDatabaseCreation
 
 from django_confiture import conf
 from django_confiture.hooks.base import Hook, HookPhase
 from django_confiture.hooks.registry import build_hook
+from django_confiture.hooks.run import walk
+from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
 
 ENTRY_KEYS = ("HOOK", "OPTIONS", "MIGRATIONS", "DATABASES")

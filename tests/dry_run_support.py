@@ -1,7 +1,8 @@
-"""What the tests of the dry run share: tables to harm, migrations, and proof that all is as it was."""
+"""What the tests of the dry run share: tables to harm, migrations, proof that all is as it was."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -12,12 +13,15 @@ from django.core.management.commands import migrate
 from django.core.management.sql import emit_pre_migrate_signal
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration, RunPython, RunSQL
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import StateApps
 from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
 
-from django_confiture import signals
+from django_confiture import DryRunExecutor, MigrationError, signals
 from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (
@@ -74,7 +78,7 @@ def plain_connection(alias: str = "default") -> Iterator[psycopg.Connection[Any]
 
 def parameters(alias: str = "default") -> dict[str, Any]:
     """Return libpq's parameters of an alias."""
-    known = connections[alias].get_connection_params()  # type: ignore[attr-defined]
+    known = connections[alias].get_connection_params()
     names = ("host", "port", "user", "password", "dbname")
     return {name: known[name] for name in names if name in known}
 
@@ -92,16 +96,16 @@ class _Tables:
         self.observers = {
             alias: psycopg.connect(**parameters(alias), autocommit=True) for alias in ALIASES
         }
-        self.changed = True
+        self.known: dict[str, Any] = {}
+        """What "untouched" has seen, as long as nobody else may have changed it since."""
 
-    def ensure(self) -> None:
-        if self.changed:
-            for alias, observer in self.observers.items():
-                clean_up(alias)
-                observer.execute(TABLES)
-        for alias in ALIASES:
+    def make(self) -> None:
+        """Make the tables anew, and every connection."""
+        self.known = {}
+        for alias, observer in self.observers.items():
             connections[alias].close()
-        self.changed = True  # unless "untouched" proves the opposite
+            clean_up(alias)
+            observer.execute(TABLES)
 
     def everything(self) -> dict[str, Any]:
         """Return all that a dry run must leave as it was."""
@@ -119,6 +123,7 @@ def scratch_tables(django_db_setup: None, django_db_blocker: Blocker) -> Iterato
         tables = _Tables()
         yield tables
         for alias, observer in tables.observers.items():
+            connections[alias].close()
             clean_up(alias)
             observer.close()
 
@@ -126,19 +131,22 @@ def scratch_tables(django_db_setup: None, django_db_blocker: Blocker) -> Iterato
 @pytest.fixture
 def scratch(scratch_tables: _Tables) -> Iterator[None]:
     """Give the tables of :data:`TABLES` in both databases; every connection is in autocommit."""
-    scratch_tables.ensure()
+    scratch_tables.make()
     yield
     for alias in ALIASES:
         connections[alias].close()
 
 
 @pytest.fixture
-def untouched(scratch: None, scratch_tables: _Tables) -> Iterator[None]:
-    """Fail the test if anything is not as it was: databases, connections, patched classes."""
-    before = scratch_tables.everything()
+def untouched(scratch_tables: _Tables) -> Iterator[None]:
+    """Give the tables, too; fail if a test leaves databases, connections or classes changed."""
+    if not scratch_tables.known:
+        scratch_tables.make()
+    before = scratch_tables.known or scratch_tables.everything()
+    scratch_tables.known = {}
     yield
     assert scratch_tables.everything() == before
-    scratch_tables.changed = False
+    scratch_tables.known = before
 
 
 # The proof that nothing is left.
@@ -163,7 +171,8 @@ def fingerprint(connection: psycopg.Connection[Any]) -> dict[str, Any]:
 
 _CATALOG = {
     "relations": """
-        SELECT c.oid::regclass::text, relkind, relfilenode, reloptions, relpersistence, relhastriggers
+        SELECT c.oid::regclass::text, relkind, relfilenode, reloptions, relpersistence,
+               relhastriggers
         FROM pg_class c WHERE c.oid >= 16384 AND relnamespace::regnamespace::text !~ '^pg_'
         ORDER BY c.oid""",
     "columns": """
@@ -215,7 +224,7 @@ def connection_state(alias: str) -> dict[str, Any]:
 def process_state() -> dict[str, Any]:
     """Return what a dry run patches while it is on."""
     patched = [
-        (owner.__name__, name, owner.__dict__[name])
+        (repr(owner), name, vars(owner)[name])
         for owner, name in (
             *((psycopg.Cursor, name) for name in ("execute", "executemany", "stream", "copy")),
             *((psycopg.Connection, name) for name in ("commit", "rollback", "connect")),
@@ -236,13 +245,18 @@ def process_state() -> dict[str, Any]:
 
 # Migrations and what comes of them.
 
+LEAK = "UPDATE dry_row SET name = 'LEAK'"
+ENDED = "The transaction that was to be rolled back has ended"
+
 
 def migration(
     *operations: Operation, atomic: bool = True, name: str = "0001_case", app: str = "cases"
 ) -> Migration:
     """Return a migration that is on no disk."""
-    made = type("Migration", (Migration,), {"operations": list(operations), "atomic": atomic})
-    return made(name, app)
+    made: Migration = type(
+        "Migration", (Migration,), {"operations": list(operations), "atomic": atomic}
+    )(name, app)
+    return made
 
 
 def runs(script: str | list[Any]) -> RunSQL:
@@ -251,8 +265,12 @@ def runs(script: str | list[Any]) -> RunSQL:
 
 def python(code: Callable[..., object]) -> RunPython:
     """Return a ``RunPython`` whose function may take ``(apps, schema_editor)`` or nothing."""
-    takes = code.__code__.co_argcount  # type: ignore[attr-defined]
-    return RunPython(lambda apps, editor: code(*(apps, editor)[:takes]), RunPython.noop)
+    takes = len(inspect.signature(code).parameters)
+
+    def run(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
+        code(*(apps, editor)[:takes])
+
+    return RunPython(run, RunPython.noop)
 
 
 def executes(statement: Any, *args: Any, using: str = "default") -> RunPython:
@@ -322,11 +340,26 @@ def table(result: MigrationResult, name: str) -> TableResult:
 def for_real(*migrations: Migration) -> str:
     """Apply migrations as ``migrate`` does; return ``""`` or the error."""
     wrapper = connections["default"]
-    executor = migrate.MigrationExecutor(wrapper)
-    state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
+    executor: Any = MigrationExecutor(wrapper)
+    state = executor._create_project_state(with_applied_migrations=True)
     try:
         for each in migrations:
             state = executor.apply_migration(state, each)
     except Exception as error:  # noqa: BLE001
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def why_it_failed(*operations: Operation, atomic: bool = True) -> BaseException | None:
+    """Rehearse one migration as a user does; return why it failed, None where it did not."""
+    try:
+        DryRunExecutor().run("default", migration(*operations, atomic=atomic))
+    except MigrationError as error:
+        return error
+    return None
+
+
+def check(error: BaseException | None, expected: str | None) -> None:
+    """Without this, a dry run that never came to its migration would pass."""
+    assert (error is None) is (expected is None), error
+    assert expected is None or expected in str(error)

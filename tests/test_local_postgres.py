@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import local_postgres
 import psycopg
 import pytest
+
+import local_postgres
 from local_postgres import LocalPostgresError, database
 
 if TYPE_CHECKING:

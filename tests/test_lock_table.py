@@ -156,6 +156,9 @@ create statistics fn_stats on (stable_fn(w)), id from with_fn;
 insert into lone_serial (x) values (1);
 insert into deep values (1, 1); insert into deep_fk values (1, 1); insert into deep_target values
   (1);
+create table apart (id int primary key);
+create table apart_ref (apart_id int references apart);
+insert into apart values (1), (2);
 create table inh_gen (x int, g int generated always as (x + 1) stored);
 create table inh_gen_kid () inherits (inh_gen);
 create unlogged table unlogged_serial (id serial primary key);
@@ -834,6 +837,10 @@ update inh set x = 3 where id = 1
 delete from only inh
 delete from self_ref
 delete from tree
+delete from apart
+update apart set id = id + 10
+merge into child c using parent p on p.id = c.id when matched then update set parent_id = 1
+create policy p on loner with check (a in (select id from child))
 alter table unlogged_serial set logged
 alter table part enable trigger all
 alter table part enable trigger user

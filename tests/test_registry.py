@@ -315,7 +315,7 @@ def test_a_hook_is_built_from_a_name_a_path_or_a_class_with_its_options_merged(
     settings: Settings,
 ) -> None:
     class Optioned(First):
-        options: Mapping[str, Any] = {"a": "class", "b": "class", "c": "class"}  # noqa: RUF012
+        options: Mapping[str, Any] = {"a": "class", "b": "class", "c": "class"}
 
     settings.CONFITURE = {
         "HOOKS": {

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql as psycopg_sql
 
-from django_confiture.dry_run.recorder import Recorder
+from django_confiture.dry_run.recorder import Section
 from django_confiture.dry_run.statements import Kind, Statement, parse
 from django_confiture.dry_run.transactions import RehearsedTransactions
 
@@ -25,13 +25,28 @@ _ENDS_TRANSACTION = (
 )
 
 
+class Measures(Protocol):
+    """What is told of each statement: the recorder, or what stands in for it."""
+
+    section: Section
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether the real run would send a statement outside a transaction."""
+
+    def measured(
+        self, statement: Statement, cursor: Any, *, skipped: bool = False, plain: bool = False
+    ) -> AbstractContextManager[None]:
+        """Measure what runs inside."""
+
+
 class Capture:
     """Passes every statement of one connection through its recorder."""
 
     def __init__(
         self,
         raw: psycopg.Connection[Any],
-        recorder: Recorder,
+        recorder: Measures,
         transactions: RehearsedTransactions,
     ) -> None:
         self._raw = raw
@@ -65,12 +80,13 @@ class Capture:
                 setattr(owner, name, original)
 
     def _wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        handle: Callable[..., Any] = {
+        handles: dict[str, Callable[..., Any]] = {
             "execute": self._execute,
             "executemany": self._executemany,
             "stream": self._stream,
             "copy": self._copy,
-        }[name]
+        }
+        handle = handles[name]
 
         @functools.wraps(original)
         def wrapper(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:

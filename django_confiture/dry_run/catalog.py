@@ -183,9 +183,16 @@ class Catalog:
             },
         )
 
-    def probe(self, *, objects: bool) -> Probe:
-        """Read everything now; ``objects`` asks for indexes and constraints too."""
-        sql = _LOCKED.format(last=self._last, lsn=_LSN, objects=_OBJECTS if objects else "1")
+    def probe(self, before: str = "", *, objects: bool) -> Probe:
+        """Read everything now; ``objects`` asks for indexes and constraints too.
+
+        ``before`` is SQL to run in the same round trip.
+        """
+        if not self.relations:
+            return Probe(self.wal(before))
+        sql = before + _LOCKED.format(
+            last=self._last, lsn=_LSN, objects=_OBJECTS if objects else "1"
+        )
         wal, relations = self._session.query(sql)[0]
         return Probe(
             int(wal or 0),
@@ -197,9 +204,9 @@ class Catalog:
             },
         )
 
-    def wal(self) -> int:
+    def wal(self, before: str = "") -> int:
         """Return the position of WAL insertion, in bytes."""
-        return int(self._session.value(f"SELECT pg_catalog.pg_wal_lsn_diff({_LSN}, '0/0')"))
+        return int(self._session.value(f"{before}SELECT pg_catalog.pg_wal_lsn_diff({_LSN}, '0/0')"))
 
     def names(self, oids: Mapping[int, Any] | frozenset[int] | set[int]) -> list[str]:
         """Return the shown names of ``oids``, sorted."""

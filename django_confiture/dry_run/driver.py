@@ -187,7 +187,8 @@ def _unapply(
     current = state
     for index, operation in enumerate(migration.operations):
         if not operation.reversible:
-            raise IrreversibleError(f"Operation {operation} in {migration} is not reversible")
+            with rehearsal.operation(index, operation):
+                raise IrreversibleError(f"Operation {operation} in {migration} is not reversible")
         before.append((index, operation, current))
         current = _only(migration, operation).mutate_state(current, preserve=True)
     for index, operation, earlier in reversed(before):

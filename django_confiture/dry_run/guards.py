@@ -170,10 +170,10 @@ class _Unrecorded:
     def measured(
         self,
         statement: Statement,
-        _cursor: Any,
+        cursor: Any,  # noqa: ARG002
         *,
         skipped: bool = False,
-        **_kwargs: object,
+        plain: bool = False,  # noqa: ARG002
     ) -> Iterator[None]:
         """Let an error undo nothing but the statement, where it has a transaction of its own."""
         quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
@@ -204,7 +204,7 @@ def _shared(wrapper: BaseDatabaseWrapper, main: BaseDatabaseWrapper) -> Iterator
 
 
 def _close_if_asked(wrapper: BaseDatabaseWrapper, held: RehearsedTransactions) -> None:
-    """Close what the migration closed; its thread may be gone, so past Django's check of threads."""
+    """Close what the migration closed, past Django's check: the thread may be gone."""
     if held.close_asked and wrapper.connection is not None:
         wrapper.connection.close()
         wrapper.connection = None

@@ -123,7 +123,7 @@ class Recorder:
         """Attribute what was not probed one by one to the statement that it belongs to."""
         if not self._unseen or self._session.status != TransactionStatus.INTRANS:
             return
-        rest = self._probe(objects=True)
+        rest = self._probe()
         unprobed = [entry for entry in self.section.entries if entry.unprobed]
         if unprobed:
             unprobed[-1].effects.append(rest)
@@ -180,8 +180,7 @@ class Recorder:
         probing = not skipped and self._before(statement, entry)
         predicted = self._predicted(statement, entry) if probing else ()
         alone = self.autocommit
-        if guarded:
-            self._session.query(f"SAVEPOINT {_STATEMENT}")
+        self._open(guarded=guarded, probing=probing)
         started = perf_counter()
         try:
             yield
@@ -198,14 +197,29 @@ class Recorder:
             entry.note = "not sent"
             return
         _add_rows(entry, cursor)
-        if probing:
-            self._after(statement, entry, predicted, started, plain=plain)
-        if guarded:
-            self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
+        release = f"RELEASE SAVEPOINT {_STATEMENT};" if guarded else ""
+        if probing and self._can_probe:
+            measured = self._probe(release, statement, predicted)
+            if plain:
+                measured = replace(measured, locks=self._of_real_form(predicted))
+            entry.effects.append(measured)
+            self._note_locks(measured, statement.sql, started)
+        elif guarded:
+            self._session.query(release)
         if guarded and alone:
             self.transaction_ended()
 
+    def _open(self, *, guarded: bool, probing: bool) -> None:
+        """Set the savepoint and read the WAL position, in one round trip."""
+        savepoint = f"SAVEPOINT {_STATEMENT};" if guarded else ""
+        if probing:
+            self._last = Probe(self.catalog.wal(savepoint), self._last.relations)
+        elif guarded:
+            self._session.query(savepoint)
+
     def _predicted(self, statement: Statement, entry: Entry) -> Sequence[tuple[int, str]]:
+        if not self.catalog.relations:
+            return ()
         if statement.kind is Kind.DDL or (statement.kind is Kind.DML and not entry.executions):
             return self._predict(statement)
         return ()
@@ -243,32 +257,11 @@ class Recorder:
             return False
         if self._unseen:
             self.settle()
-        else:
-            self._last = Probe(self.catalog.wal(), self._last.relations)
         return True
 
     @property
     def _can_probe(self) -> bool:
         return self._session.status == TransactionStatus.INTRANS and not self._session.in_pipeline
-
-    def _after(
-        self,
-        statement: Statement,
-        entry: Entry,
-        predicted: Sequence[tuple[int, str]],
-        started: float,
-        *,
-        plain: bool,
-    ) -> None:
-        if not self._can_probe:
-            return
-        measured = self._probe(
-            objects=statement.kind is not Kind.DML, statement=statement, predicted=predicted
-        )
-        if plain:
-            measured = replace(measured, locks=self._of_real_form(predicted))
-        entry.effects.append(measured)
-        self._note_locks(measured, statement.sql, started)
 
     def _of_real_form(self, predicted: Sequence[tuple[int, str]]) -> tuple[Any, ...]:
         """Return the locks of the statement as written, where its plain form was run."""
@@ -277,14 +270,14 @@ class Recorder:
 
     def _probe(
         self,
-        *,
-        objects: bool,
+        before: str = "",
         statement: Statement | None = None,
         predicted: Sequence[tuple[int, str]] = (),
     ) -> Effects:
-        now = merge(self._last, self.catalog.probe(objects=objects))
+        objects = statement is None or statement.kind is not Kind.DML
+        now = merge(self._last, self.catalog.probe(before, objects=objects))
         measured = effects(self.catalog, self._last, now, statement, predicted)
-        self._last = Probe(self.catalog.wal(), now.relations)
+        self._last = now
         self._unseen = False
         return measured
 

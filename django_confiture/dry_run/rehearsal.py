@@ -34,9 +34,11 @@ from django_confiture.dry_run.results import (
     HookOutcome,
     MigrationResult,
     Report,
+    ReverseResult,
     RunOutcome,
     SequenceMove,
 )
+from django_confiture.dry_run.schema import SchemaWatch
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.statements import Statement
 from django_confiture.dry_run.transactions import RehearsedTransactions
@@ -75,6 +77,8 @@ class Rehearsal:
         self._written: set[int] = set()
         self._error: Failure | None = None
         self._others: OtherConnections | None = None
+        self.schema: SchemaWatch | None = None
+        self.reverse: ReverseResult | None = None
         self._moved: tuple[SequenceMove, ...] = ()
         self._dead_bytes = 0
         self._started = perf_counter()
@@ -83,6 +87,11 @@ class Rehearsal:
     def results(self) -> Sequence[MigrationResult]:
         """The migrations rehearsed so far."""
         return self._results
+
+    @property
+    def plan(self) -> Sequence[tuple[Migration, bool]]:
+        """The migrations to rehearse, with whether backwards."""
+        return self._plan
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -214,6 +223,8 @@ class Rehearsal:
         if self._on_start is not None:
             self._on_start(record)
         self._transactions.assert_settings()
+        if self.schema is None:
+            self.schema = SchemaWatch(self._transactions.session)
         self.recorder.timeline.start()
         self.recorder.failures = []
         self.recorder.callbacks = 0
@@ -230,6 +241,8 @@ class Rehearsal:
         result = migration_result(record, self.recorder, duration_ms, error)
         if error is not None and self._was_stopped(error):
             result = replace(result, outcome="not_run")
+        if self.schema is not None:
+            result = self.schema.noted(result)
         self._results.append(result)
         self._written |= {oid for e in record.effects for oid, _counters in e.writes}
         if self._on_finish is not None:
@@ -314,8 +327,18 @@ class Rehearsal:
         errors = (result.error for result in self._results)
         return any(error.type == LockNotAvailable.__name__ for error in errors if error is not None)
 
-    def report(self) -> Report:
-        """Return what was found; what the plan still held did not run."""
+    @contextmanager
+    def reversing(self) -> Iterator[None]:
+        """Collect results apart from those of the plan."""
+        forward = self._results, self._plan
+        self._results, self._plan = [], []
+        try:
+            yield
+        finally:
+            self._results, self._plan = forward
+
+    def migrations(self) -> tuple[MigrationResult, ...]:
+        """Return the results; what the plan still held did not run."""
         done = {(result.app_label, result.name) for result in self._results}
         not_run = tuple(
             MigrationResult(
@@ -328,12 +351,17 @@ class Rehearsal:
             for migration, backwards in self._plan
             if (migration.app_label, migration.name) not in done
         )
+        return (*self._results, *not_run)
+
+    def report(self) -> Report:
+        """Return what was found."""
         return Report(
             database=self._database,
             outcome=self._outcome,
             duration_ms=(perf_counter() - self._started) * 1000,
-            migrations=(*self._results, *not_run),
+            migrations=self.migrations(),
             error=self._error,
+            reverse=self.reverse,
             sequences_moved=self._moved,
             dead_bytes=self._dead_bytes,
             yielded_to=self._watchdog.waiters if self._watchdog is not None else (),

@@ -180,6 +180,21 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class SchemaChange:
+    """One object that a migration adds, removes, renames or changes."""
+
+    kind: Literal["added", "removed", "renamed", "changed"]
+    object: str
+    """``table``, ``column``, ``index``, ``constraint``, ``sequence``, ``view``, …"""
+    relation: str | None
+    """The table that it belongs to; None where it stands for itself."""
+    name: str
+    before: str | None
+    """The definition, in PostgreSQL's words; where it is renamed, the name."""
+    after: str | None
+
+
+@dataclass(frozen=True)
 class MigrationResult:
     """One migration of the plan."""
 
@@ -197,6 +212,7 @@ class MigrationResult:
     tables: tuple[TableResult, ...] = ()
     findings: tuple[Finding, ...] = ()
     estimate: None = None
+    schema_changes: tuple[SchemaChange, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -274,6 +290,20 @@ class Database:
 
 
 @dataclass(frozen=True)
+class ReverseResult:
+    """The plan undone in the same transaction, the last migration first."""
+
+    outcome: Literal["same", "different", "irreversible", "failed"]
+    """The same: the schema is what it was before the plan. Rows are not compared."""
+    migrations: tuple[MigrationResult, ...] = ()
+    differences: tuple[SchemaChange, ...] = ()
+    """From the schema before the plan to the one after its undoing."""
+    notes: tuple[str, ...] = ()
+    error: Failure | None = None
+    """What can't be undone, and why."""
+
+
+@dataclass(frozen=True)
 class Report:
     """One dry run."""
 
@@ -283,6 +313,8 @@ class Report:
     migrations: tuple[MigrationResult, ...]
     error: Failure | None = None
     """An error outside any migration: in a receiver of pre_migrate or post_migrate."""
+    reverse: ReverseResult | None = None
+    """What ``--reverse`` found; None where it was not asked for, or not come to."""
     sequences_moved: tuple[SequenceMove, ...] = ()
     dead_bytes: int = 0
     yielded_to: tuple[Waiter, ...] = ()

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import postgast
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from postgast import pg_query_pb2 as pg
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _quoted(name: str) -> str:
 
 
 def _readable(sql: str, stand_in: str) -> str:
-    """Replace placeholders by what is as long: the parser's offsets hold for the text as written."""
+    """Replace placeholders by what is as long, so that the parser's offsets hold."""
 
     def replaced(match: re.Match[str]) -> str:
         return "% " if match[0] == "%%" else stand_in.ljust(len(match[0].encode()))

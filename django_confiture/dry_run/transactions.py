@@ -135,8 +135,11 @@ class RehearsedTransactions:
 
     def assert_settings(self) -> None:
         """Set the timeouts again: a migration's own SET LOCAL would outlive it in here."""
-        for name, value in self._settings.items():
-            self.session.query("SELECT set_config($1, $2, true)", [name, value])
+        calls = (
+            f"set_config(${2 * i + 1}, ${2 * i + 2}, true)" for i in range(len(self._settings))
+        )
+        pairs = [each for setting in self._settings.items() for each in setting]
+        self.session.query(f"SELECT {', '.join(calls)}", pairs)
 
     def _take_over(self) -> None:
         for name, fresh in _FRESH.items():
@@ -255,22 +258,20 @@ class RehearsedTransactions:
 
     def check_constraints(self) -> None:
         """Check what COMMIT would check; see ``hooks.run.check_deferred_constraints``."""
-        self.session.query(f"SAVEPOINT {CHECK}")
         try:
-            self.session.query("SET CONSTRAINTS ALL IMMEDIATE")
+            names = self.session.value(
+                f"SAVEPOINT {CHECK}; SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT {CHECK};"
+                " SET CONSTRAINTS ALL DEFERRED;"
+                " SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')"
+                " FROM pg_catalog.pg_constraint c"
+                " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
+                " WHERE c.condeferrable AND NOT c.condeferred"
+            )
         except psycopg.Error as error:
             self.session.query(f"ROLLBACK TO SAVEPOINT {CHECK}")
             self._observer.commit_failed(error)
             self.session.abort()
             raise
-        self.session.query(f"RELEASE SAVEPOINT {CHECK}")
-        self.session.query("SET CONSTRAINTS ALL DEFERRED")
-        names = self.session.value(
-            "SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')"
-            " FROM pg_catalog.pg_constraint c"
-            " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
-            " WHERE c.condeferrable AND NOT c.condeferred"
-        )
         if names:
             self.session.query(f"SET CONSTRAINTS {names} IMMEDIATE")
 

@@ -22,6 +22,7 @@ from django_confiture.dry_run.driver import drive_migrate
 from django_confiture.dry_run.records import MigrationRecord
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, Report
+from django_confiture.dry_run.reverse import Reversal
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.reports import FORMATS, render
 
@@ -60,6 +61,11 @@ class Command(BaseCommand):
             action="store_false",
             dest="watchdog",
             help="Run without the second connection that ends the dry run when others wait for it.",
+        )
+        parser.add_argument(
+            "--reverse",
+            action="store_true",
+            help="Then undo the plan, too, and compare the schema with the one before.",
         )
         parser.add_argument("--output", type=Path, help="Write the report to this file.")
 
@@ -106,6 +112,7 @@ class Command(BaseCommand):
         )
         with self._terminable(), rehearsal.open():
             try:
+                reversal = Reversal(rehearsal, wrapper) if options["reverse"] else None
                 drive_migrate(
                     rehearsal,
                     using=alias,
@@ -113,6 +120,8 @@ class Command(BaseCommand):
                     migration_name=options["migration_name"],
                     verbosity=self._verbosity,
                 )
+                if reversal is not None:
+                    reversal.run()
             except DryRunRefused:
                 raise
             except KeyboardInterrupt as error:
@@ -182,7 +191,7 @@ def _exit_code(report: Report) -> int:
     if report.outcome == "yielded":
         return YIELDED
     if report.outcome != "failed":
-        return 0
+        return 0 if report.reverse is None or report.reverse.outcome == "same" else FAILED
     stopped = any(m.outcome == "not_run" and m.error is not None for m in report.migrations)
     return USAGE if stopped else FAILED
 

@@ -1,0 +1,61 @@
+"""What a migration will do to those who use the database meanwhile, and what to write instead.
+
+Each rule is a function over a :class:`~.subject.Subject`: the statements of one migration as they
+were measured, with their parse trees. ``docs/findings.md`` lists the findings by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from django_confiture.dry_run.findings import definitions, failures, policy, tables, writes
+from django_confiture.dry_run.findings.subject import Subject
+from django_confiture.dry_run.results import Finding
+from django_confiture.silencing import reasons_of_migration, reasons_of_operation
+
+_RANK = {"danger": 0, "warning": 1, "notice": 2}
+
+
+def find(subject: Subject) -> tuple[Finding, ...]:
+    """Return the findings of one migration, the worst of each operation first."""
+    damage = [
+        each for step in subject.steps for each in definitions.of_statement(subject, step)
+    ]
+    found = [
+        *damage,
+        *writes.find(subject, damage),
+        *tables.across_statements(subject),
+        *policy.find(subject),
+        *failures.find(subject),
+    ]
+    ordered = sorted(_merged(found), key=_place)
+    return tuple(_silenced(subject, each) for each in ordered)
+
+
+def _place(finding: Finding) -> tuple[int, int]:
+    index = finding.operation
+    return -1 if index is None else index, _RANK[finding.severity]
+
+
+def _merged(found: Iterable[Finding]) -> list[Finding]:
+    """Make one finding of what several statements of an operation do to the same table."""
+    unique: dict[tuple[str, int | None, str | None], Finding] = {}
+    for each in found:
+        key = (each.id, each.operation, each.relation)
+        known = unique.get(key)
+        unique[key] = each if known is None else _both(known, each)
+    return list(unique.values())
+
+
+def _both(one: Finding, other: Finding) -> Finding:
+    evidence = tuple(dict.fromkeys([*one.evidence, *other.evidence]))
+    advice = "\n\n\n".join(dict.fromkeys([one.advice, other.advice]))
+    return replace(one, evidence=evidence, advice=advice)
+
+
+def _silenced(subject: Subject, finding: Finding) -> Finding:
+    reasons = dict(reasons_of_migration(subject.migration))
+    if finding.operation is not None:
+        reasons.update(reasons_of_operation(subject.migration.operations[finding.operation]))
+    return replace(finding, silenced=reasons.get(finding.id))

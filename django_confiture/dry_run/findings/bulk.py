@@ -1,0 +1,41 @@
+"""When writing or reading rows is work that grows with the table, and not a few rows of seed."""
+
+from __future__ import annotations
+
+from django_confiture.dry_run.findings.subject import Step, Subject
+
+MANY_ROWS = 10_000
+"""More rows than this in one transaction are many, whatever the table's size."""
+SMALL_TABLE = 100
+"""Writing all of a table of so few rows is no backfill."""
+MOST = 0.5
+"""The part of a larger table's rows from which on writing them is a backfill of it."""
+LONG_MS = 1000.0
+"""An operation that takes longer than this while it holds a lock makes others wait for it."""
+
+
+def is_many(subject: Subject, table: str, rows: float, changed: float) -> bool:
+    """Say whether ``rows`` written, ``changed`` of them updated or deleted, are a backfill."""
+    if rows > MANY_ROWS:
+        return True
+    known = subject.rows(table)
+    return known is not None and known > SMALL_TABLE and changed >= MOST * known
+
+
+def most_rows(subject: Subject, step: Step, table: str) -> bool:
+    """Say whether one statement wrote so many rows of a table."""
+    return any(
+        is_many(
+            subject,
+            table,
+            write.inserted + write.updated + write.deleted,
+            write.updated + write.deleted,
+        )
+        for write in step.result.writes
+        if write.relation == table
+    )
+
+
+def rows_read(step: Step) -> int:
+    """Return the rows that full scans returned; where they are not known, as if there were many."""
+    return sum(MANY_ROWS + 1 if rows is None else rows for rows in step.scanned.values())

@@ -1,0 +1,163 @@
+"""What a single statement does to tables that others use; everything is measured.
+
+Where the statement's text says what it is, the finding is about that. Where it doesn't (DO, CALL,
+a function), and for statements that have no rule, the measurements alone decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from postgast import pg_query_pb2 as pg
+
+from django_confiture.dry_run.findings import advice_indexes, advice_tables, syntax
+from django_confiture.dry_run.findings.alter import of_alter_table
+from django_confiture.dry_run.findings.bulk import most_rows
+from django_confiture.dry_run.findings.draft import finding, measured
+from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.statements import Kind
+
+Rule = Callable[[Subject, Step], Iterator[Finding]]
+
+
+def of_statement(subject: Subject, step: Step) -> Iterator[Finding]:
+    """Yield what one statement does."""
+    if step.statement.kind not in (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED):
+        return
+    rule = _RULES.get(step.statement.what)
+    found = list(rule(subject, step)) if rule is not None else []
+    yield from found
+    if step.statement.what != "truncate_stmt":
+        yield from _by_measurement(subject, step, {each.relation for each in found})
+
+
+def _by_measurement(
+    subject: Subject, step: Step, said: set[str | None]
+) -> Iterator[Finding]:
+    """Yield what was measured and no rule has spoken of."""
+    if said & set(step.kinds) and not step.is_opaque:
+        return
+    sql = step.statement.command
+    for table in step.result.rewrites:
+        message = f"{sql} writes {table} anew while nobody can read or write it"
+        yield measured("table-rewrite", subject, step, table, message, advice_tables.rewrite(step))
+    for table in step.scanned:
+        if table in step.result.rewrites or not _locked(step, table):
+            continue
+        if step.result.indexes_built:
+            message = f"{sql} builds an index of {table} while writes are blocked"
+            advice = advice_indexes.hidden(step)
+            yield measured("index-build-blocks-writes", subject, step, table, message, advice)
+        elif not most_rows(subject, step, table):
+            message = f"{sql} reads all of {table} while writes are blocked"
+            advice = advice_tables.hidden_scan()
+            yield measured("scan-blocks-writes", subject, step, table, message, advice)
+
+
+def _locked(step: Step, table: str) -> bool:
+    """Say whether the statement itself blocks writes.
+
+    A new valid constraint proves it where an earlier migration of the dry run holds the lock.
+    """
+    hidden = step.is_opaque and bool(step.result.constraints)
+    return step.blocks_writes(table) or (hidden and table not in step.locks)
+
+
+def _index(subject: Subject, step: Step) -> Iterator[Finding]:
+    table = step.existing(step.node.relation)
+    if table is None or step.node.concurrent or not step.result.indexes_built:
+        return
+    name = step.node.idxname or "the index"
+    mode = step.effective(table)
+    what = "reads and writes" if mode is not None and mode.blocks_reads else "writes"
+    message = f"Building {name} blocks {what} of {table}"
+    advice = advice_indexes.build(step)
+    yield measured("index-build-blocks-writes", subject, step, table, message, advice)
+
+
+def _reindex(subject: Subject, step: Step) -> Iterator[Finding]:
+    if syntax.is_concurrent(step.node):
+        return
+    for table in step.scanned:
+        message = f"REINDEX blocks writes to {table}, and reads that use the index"
+        advice = advice_indexes.reindex(step)
+        yield measured("reindex-blocks-writes", subject, step, table, message, advice)
+
+
+def _refresh(subject: Subject, step: Step) -> Iterator[Finding]:
+    view = step.existing(step.node.relation)
+    if view is not None and not step.node.concurrent and not step.node.skip_data:
+        message = f"REFRESH MATERIALIZED VIEW blocks reads of {view} while it runs"
+        advice = advice_tables.refresh(view)
+        yield measured("refresh-blocks-reads", subject, step, view, message, advice)
+
+
+def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
+    if not any(each.def_elem.defname == "full" for each in step.node.options):
+        return
+    names = [syntax.written(each.vacuum_relation.relation) for each in step.node.rels]
+    for name in names or ["every table"]:
+        yield finding(
+            "table-rewrite",
+            step.operation,
+            name,
+            f"VACUUM FULL writes {name} anew while nobody can read or write it",
+            advice_tables.rewrite(step),
+            ["VACUUM can't run in a transaction, so it was not rehearsed"],
+        )
+
+
+def _domain(subject: Subject, step: Step) -> Iterator[Finding]:
+    for table in step.scanned:
+        if step.blocks_writes(table):
+            name = ".".join(part.string.sval for part in step.node.type_name)
+            message = f"The new constraint of the domain {name} reads all of {table}"
+            advice = advice_tables.domain(step)
+            yield measured("domain-constraint-scan", subject, step, table, message, advice)
+
+
+def _create_trigger(subject: Subject, step: Step) -> Iterator[Finding]:
+    table = step.existing(step.node.relation)
+    if table is not None:
+        message = f"CREATE TRIGGER blocks writes to {table} until the commit"
+        advice = advice_tables.alone()
+        yield measured("trigger-blocks-writes", subject, step, table, message, advice)
+
+
+def _truncate(subject: Subject, step: Step) -> Iterator[Finding]:
+    for table in step.locks:
+        known = subject.relations.get(table)
+        if step.blocks_writes(table) and known is not None and known.size:
+            message = f"TRUNCATE removes every row of {table}, and blocks it until the commit"
+            advice = advice_tables.truncate(table)
+            yield measured("truncate-loses-rows", subject, step, table, message, advice)
+
+
+def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
+    kind = step.node.remove_type
+    if kind == pg.OBJECT_INDEX and not step.node.concurrent:
+        for table, mode in step.locks.items():
+            if mode.blocks_reads:
+                message = f"DROP INDEX blocks reads and writes of {table}"
+                advice = advice_indexes.drop(step)
+                yield measured("index-drop-blocks-reads", subject, step, table, message, advice)
+    if kind == pg.OBJECT_TRIGGER:
+        for table, mode in step.locks.items():
+            if mode.blocks_reads:
+                message = f"DROP TRIGGER blocks reads and writes of {table} until the commit"
+                advice = advice_tables.alone()
+                yield measured("trigger-blocks-writes", subject, step, table, message, advice)
+
+
+_RULES: Mapping[str, Rule] = {
+    "alter_table_stmt": of_alter_table,
+    "index_stmt": _index,
+    "reindex_stmt": _reindex,
+    "refresh_mat_view_stmt": _refresh,
+    "vacuum_stmt": _vacuum,
+    "alter_domain_stmt": _domain,
+    "create_trig_stmt": _create_trigger,
+    "truncate_stmt": _truncate,
+    "drop_stmt": _drop,
+}

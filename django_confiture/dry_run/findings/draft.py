@@ -1,0 +1,148 @@
+"""How a rule says what it found: severity by id, evidence in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.results import Finding, Severity
+from django_confiture.dry_run.units import duration, listed, size
+
+SEVERITIES: Mapping[str, Severity] = {
+    "backfill-in-one-transaction": "warning",
+    "backfill-while-locked": "danger",
+    "check-constraint-scan": "danger",
+    "column-dropped": "warning",
+    "column-renamed": "warning",
+    "concurrently-in-transaction": "danger",
+    "domain-constraint-scan": "danger",
+    "enum-value-renamed": "warning",
+    "enum-value-used-at-once": "danger",
+    "exclusion-constraint-builds-index": "danger",
+    "foreign-key-scan": "danger",
+    "foreign-key-without-index": "notice",
+    "generated-column-rewrite": "danger",
+    "identity-column-rewrite": "danger",
+    "index-build-blocks-writes": "danger",
+    "index-drop-blocks-reads": "notice",
+    "json-column": "notice",
+    "locks-referenced-table": "notice",
+    "no-lock-timeout": "notice",
+    "not-null-scan": "danger",
+    "not-null-without-default": "danger",
+    "partition-attach-scan": "danger",
+    "partition-detach-blocks-reads": "notice",
+    "primary-key-scan": "danger",
+    "refresh-blocks-reads": "danger",
+    "reindex-blocks-writes": "danger",
+    "repeated-rewrites": "warning",
+    "scan-blocks-writes": "danger",
+    "schema-changed": "warning",
+    "table-dropped": "warning",
+    "table-renamed": "warning",
+    "table-rewrite": "danger",
+    "trigger-blocks-writes": "notice",
+    "truncate-loses-rows": "warning",
+    "type-change-rebuilds-indexes": "danger",
+    "type-change-rewrite": "danger",
+    "unique-constraint-builds-index": "danger",
+    "validate-while-locked": "danger",
+    "volatile-default-rewrite": "danger",
+    "work-while-locked": "danger",
+}
+
+POLICY = {
+    "column-dropped",
+    "column-renamed",
+    "enum-value-renamed",
+    "foreign-key-without-index",
+    "json-column",
+    "schema-changed",
+    "table-dropped",
+    "table-renamed",
+}
+"""What follows from what the migration says; nothing has to be measured for it."""
+
+_WAL_WORTH_SAYING = 1024 * 1024
+
+
+def finding(
+    name: str,
+    operation: int | None,
+    relation: str | None,
+    message: str,
+    advice: str,
+    evidence: Iterable[str] = (),
+) -> Finding:
+    """Return a finding with the severity and the basis of its id."""
+    basis = "policy" if name in POLICY else "measured"
+    return Finding(
+        name, SEVERITIES[name], basis, relation, operation, message, advice, tuple(evidence)
+    )  # fmt: skip
+
+
+def measured(
+    name: str,
+    subject: Subject,
+    step: Step,
+    relation: str,
+    message: str,
+    advice: str,
+) -> Finding:
+    """Return a finding about a statement, with what was measured of it as evidence."""
+    return finding(
+        name, step.operation, relation, message, advice, evidence(subject, step, relation)
+    )
+
+
+def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:
+    """Say what a statement did to a table, each measurement in words."""
+    own = step.locks.get(relation)
+    if own is not None:
+        yield f"takes {own.name} on {relation}{_blocks(own)}"
+    held = step.held.get(relation)
+    if held is not None and held.mode > (own or 0):
+        yield f"{held.mode.name} is held since {quoted(held.step.result.sql)}{_blocks(held.mode)}"
+    yield from _times(subject, relation)
+    yield from _work(step, relation)
+    others = [name for name in step.held if name != relation and name not in step.locks]
+    others += [name for name, mode in step.locks.items() if name != relation and mode.blocks_writes]
+    if others:
+        yield f"{listed(tuple(dict.fromkeys(others)))} is locked meanwhile, too"
+
+
+def _blocks(mode: LockMode) -> str:
+    if mode.blocks_reads:
+        return ", which blocks reads and writes"
+    return ", which blocks writes" if mode.blocks_writes else ""
+
+
+def _times(subject: Subject, relation: str) -> Iterator[str]:
+    reads, writes = subject.blocked_ms(relation)
+    if reads:
+        yield f"reads of {relation} blocked for {duration(reads)} here, until the commit"
+    if writes > reads * 1.05:
+        yield f"writes to {relation} blocked for {duration(writes)} here, until the commit"
+
+
+def _work(step: Step, relation: str) -> Iterator[str]:
+    for scan in step.result.scans:
+        rows = "every row" if scan.rows is None else f"{scan.rows:,} rows"
+        passes = f" in {scan.passes} passes" if scan.passes > 1 else ""
+        yield f"reads {rows} of {scan.relation}{passes}"
+    if step.result.rewrites:
+        yield f"writes {listed(step.result.rewrites)} anew"
+    if step.result.indexes_built:
+        yield f"builds {listed(step.result.indexes_built)}"
+    for write in step.result.writes:
+        rows = write.inserted + write.updated + write.deleted
+        yield f"writes {rows:,} rows of {write.relation}"
+    if (wal := step.result.wal_bytes or 0) >= _WAL_WORTH_SAYING:
+        yield f"{size(wal)} of WAL"
+
+
+def quoted(sql: str, width: int = 60) -> str:
+    """Return a statement on one line, shortened."""
+    line = " ".join(sql.split())
+    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"

@@ -1,0 +1,78 @@
+"""Migrations that fail for a reason that has a well-known way around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.contrib.postgres.operations import NotInTransactionMixin
+from postgast import pg_query_pb2 as pg
+
+from django_confiture.dry_run.findings import advice_failures, syntax
+from django_confiture.dry_run.findings.draft import finding
+from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.results import Failure, Finding
+
+
+def find(subject: Subject) -> Iterator[Finding]:
+    """Yield why a migration failed, where a rule knows."""
+    error = subject.result.error
+    if error is None:
+        return
+    last = max(subject.steps, key=lambda step: step.order, default=None)
+    if error.type == "NotNullViolation" and last is not None:
+        yield from _column_without_default(last, error)
+    elif error.type in ("ActiveSqlTransaction", "NotSupportedError"):
+        yield from _concurrently(subject, last, error)
+    elif error.type == "UnsafeNewEnumValueUsage":
+        yield from _enum_value(subject, last, error)
+
+
+def _column_without_default(step: Step, error: Failure) -> Iterator[Finding]:
+    if step.statement.what != "alter_table_stmt":
+        return
+    for clause in syntax.clauses(step.node):
+        column = syntax.definition(clause, "column_def")
+        if clause.subtype != pg.AT_AddColumn or column is None:
+            continue
+        given = syntax.constraints(column)
+        if pg.CONSTR_NOTNULL in given and pg.CONSTR_DEFAULT not in given:
+            yield finding(
+                "not-null-without-default",
+                step.operation,
+                syntax.written(step.node.relation),
+                f"{column.colname} has no value for the rows that are there already",
+                advice_failures.default(step, column),
+                [f"{error.type}: {error.message}"],
+            )
+
+
+def _concurrently(subject: Subject, last: Step | None, error: Failure) -> Iterator[Finding]:
+    operations = subject.result.operations
+    if not operations:
+        return
+    index = operations[-1].index
+    failed = subject.migration.operations[index]
+    in_sql = last is not None and last.statement.plain_sql is not None
+    if isinstance(failed, NotInTransactionMixin) or in_sql:
+        yield finding(
+            "concurrently-in-transaction",
+            index,
+            None,
+            "CONCURRENTLY can't run in the transaction of the migration",
+            advice_failures.atomic(failed),
+            [f"{error.type}: {error.message}"],
+        )
+
+
+def _enum_value(subject: Subject, last: Step | None, error: Failure) -> Iterator[Finding]:
+    added = [s for s in subject.steps if s.statement.what == "alter_enum_stmt" and s.node.new_val]
+    if last is None or not any(set(step.runs) & set(last.runs) for step in added):
+        return
+    yield finding(
+        "enum-value-used-at-once",
+        last.operation,
+        None,
+        f"{added[0].node.new_val} can't be used in the transaction that adds it",
+        advice_failures.enum(added[0]),
+        [f"{error.type}: {error.message}"],
+    )

@@ -1,0 +1,205 @@
+"""What running code trips over; it follows from the migration's text, nothing is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from postgast import pg_query_pb2 as pg
+
+from django_confiture.dry_run.findings import advice_policy, syntax
+from django_confiture.dry_run.findings.draft import evidence, finding
+from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.results import Finding
+
+_RELATIONS = {pg.OBJECT_TABLE, pg.OBJECT_VIEW, pg.OBJECT_MATVIEW, pg.OBJECT_FOREIGN_TABLE}
+
+Rule = Callable[[Subject, Step], Iterator[Finding]]
+
+
+def find(subject: Subject) -> Iterator[Finding]:
+    """Yield what breaks code that runs meanwhile, and what is better written otherwise."""
+    for step in subject.steps:
+        yield from _referenced(subject, step)
+        rule = _RULES.get(step.statement.what)
+        if rule is not None and subject.forward:
+            yield from rule(subject, step)
+    for table, constraint, columns in subject.foreign_keys:
+        yield finding(
+            "foreign-key-without-index",
+            _operation_of(subject, constraint),
+            table,
+            f"No index supports the foreign key on {columns}: each DELETE of a referenced row "
+            f"reads all of {table}",
+            advice_policy.foreign_key_index(table, columns),
+            [f"{constraint} has no index that begins with {columns}"],
+        )
+
+
+def _operation_of(subject: Subject, constraint: str) -> int | None:
+    for step in subject.steps:
+        if constraint in step.result.sql:
+            return step.operation
+    return subject.steps[0].operation if len(subject.steps) == 1 else None
+
+
+def _referenced(subject: Subject, step: Step) -> Iterator[Finding]:
+    """Yield the tables that dropping a foreign key locks without naming them."""
+    named = _drops_from(step)
+    if named is None or any(subject_kind == "p" for subject_kind in _kinds(step, named)):
+        return
+    for table, mode in step.locks.items():
+        if table not in named and mode.blocks_reads and step.kinds[table] in ("r", "p"):
+            dropped = " and ".join(named) or "a table"
+            message = f"Dropping a foreign key of {dropped} blocks reads and writes of {table}, too"
+            yield finding(
+                "locks-referenced-table",
+                step.operation,
+                table,
+                message,
+                advice_policy.referenced(),
+                evidence(subject, step, table),
+            )
+
+
+def _kinds(step: Step, names: list[str]) -> list[str]:
+    return [step.kinds.get(name, "") for name in names]
+
+
+def _drops_from(step: Step) -> list[str] | None:
+    """Return the tables that a statement names, None where it drops no foreign key."""
+    if step.statement.what == "drop_stmt" and step.node.remove_type == pg.OBJECT_TABLE:
+        return [name for each in syntax.dropped(step.node) for name in _known(step, each)]
+    if step.statement.what == "alter_table_stmt" and any(
+        clause.subtype in (pg.AT_DropColumn, pg.AT_DropConstraint)
+        for clause in syntax.clauses(step.node)
+    ):
+        return _known(step, step.node.relation)
+    return None
+
+
+def _known(step: Step, range_var: Any) -> list[str]:
+    name = step.existing(range_var)
+    return [name or syntax.written(range_var)]
+
+
+def _alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
+    table = step.existing(step.node.relation)
+    for clause in syntax.clauses(step.node):
+        if clause.subtype == pg.AT_DropColumn and table is not None:
+            yield from _column(subject, step, table, clause.name, "column-dropped")
+        column = syntax.definition(clause, "column_def")
+        if column is not None and syntax.type_name(column) == "json":
+            yield _json(step, syntax.written(step.node.relation), column.colname or clause.name)
+
+
+def _column(
+    subject: Subject, step: Step, table: str, column: str, name: str, new: str = ""
+) -> Iterator[Finding]:
+    if (table, column) in subject.columns_added:
+        return
+    if name == "column-dropped":
+        message = f"Code that still runs selects {column} of {table} until it is replaced"
+        advice = advice_policy.drop_column(step, table, column)
+    else:
+        message = f"Code that still runs knows {column} of {table} under its old name"
+        advice = advice_policy.rename_column(step, table, column, new)
+    yield finding(name, step.operation, table, message, advice)
+
+
+def _create_table(_subject: Subject, step: Step) -> Iterator[Finding]:
+    for each in step.node.table_elts:
+        column = each.column_def
+        if each.WhichOneof("node") == "column_def" and syntax.type_name(column) == "json":
+            yield _json(step, syntax.written(step.node.relation), column.colname)
+
+
+def _json(step: Step, table: str, column: str) -> Finding:
+    message = f"{column} is json, which has no equality: SELECT DISTINCT of {table} fails"
+    return finding("json-column", step.operation, table, message, advice_policy.json(step))
+
+
+def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
+    kind = step.node.remove_type
+    if kind == pg.OBJECT_SCHEMA:
+        yield _schema(step, next(each.string.sval for each in step.node.objects), "dropped")
+    if kind not in _RELATIONS:
+        return
+    for each in syntax.dropped(step.node):
+        table = step.existing(each)
+        if table is not None and not _made_again(subject, step, each):
+            message = f"Code that still runs reads {table} until it is replaced"
+            advice = advice_policy.drop_table(step)
+            yield finding("table-dropped", step.operation, table, message, advice)
+
+
+def _made_again(subject: Subject, step: Step, dropped: Any) -> bool:
+    """Say whether a later statement of the same transaction makes a relation of that name."""
+    later = (each for each in subject.steps if each.order > step.order and step.runs == each.runs)
+    return any(_makes(each) == dropped.relname for each in later)
+
+
+def _makes(step: Step) -> str:
+    node = step.node
+    match step.statement.what:
+        case "create_stmt":
+            name = node.relation.relname
+        case "view_stmt":
+            name = node.view.relname
+        case "create_table_as_stmt":
+            name = node.into.rel.relname
+        case "rename_stmt":
+            name = node.newname
+        case _:
+            name = ""
+    return str(name)
+
+
+def _rename(subject: Subject, step: Step) -> Iterator[Finding]:
+    kind = step.node.rename_type
+    if kind == pg.OBJECT_SCHEMA:
+        yield _schema(step, step.node.subname, "renamed")
+        return
+    table = step.existing(step.node.relation)
+    if table is None:
+        return
+    if kind == pg.OBJECT_COLUMN:
+        yield from _column(
+            subject, step, table, step.node.subname, "column-renamed", step.node.newname
+        )
+    elif kind in _RELATIONS:
+        yield _table_renamed(step, table, step.node.newname)
+
+
+def _moved(_subject: Subject, step: Step) -> Iterator[Finding]:
+    table = step.existing(step.node.relation)
+    if table is not None:
+        yield _table_renamed(step, table, f"{step.node.newschema}.{table}")
+
+
+def _table_renamed(step: Step, table: str, new: str) -> Finding:
+    message = f"Code that still runs knows {table} under its old name"
+    advice = advice_policy.rename_table(step, table, new)
+    return finding("table-renamed", step.operation, table, message, advice)
+
+
+def _schema(step: Step, name: str, how: str) -> Finding:
+    message = f"The schema {name} is {how}: code that still runs looks for its tables there"
+    return finding("schema-changed", step.operation, None, message, advice_policy.schema())
+
+
+def _enum(_subject: Subject, step: Step) -> Iterator[Finding]:
+    if step.node.old_val:
+        message = f"Code that still runs reads and writes {step.node.old_val}, which is renamed"
+        advice = advice_policy.enum_value(step)
+        yield finding("enum-value-renamed", step.operation, None, message, advice)
+
+
+_RULES: Mapping[str, Rule] = {
+    "alter_table_stmt": _alter_table,
+    "create_stmt": _create_table,
+    "drop_stmt": _drop,
+    "rename_stmt": _rename,
+    "alter_object_schema_stmt": _moved,
+    "alter_enum_stmt": _enum,
+}

@@ -1,0 +1,165 @@
+"""What the rules judge: one migration's statements in the order in which they ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.catalog import Relation
+from django_confiture.dry_run.findings import syntax
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.results import MigrationResult, StatementResult
+from django_confiture.dry_run.statements import Kind, Statement
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lock that an earlier statement of the same transaction took."""
+
+    mode: LockMode
+    step: Step
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement, or all runs of one DML text in an operation."""
+
+    operation: int | None
+    """The operation's index; None for a hook around them."""
+    django: Operation | None
+    statement: Statement
+    result: StatementResult
+    order: int
+    runs: Mapping[int, int]
+    """Number of the transaction → how often it ran in it."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """New name → name before the dry run, of relations renamed by it."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Relation that existed before the dry run → its ``relkind``."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """Table → the strongest lock that blocks writes, held when this began."""
+
+    @property
+    def node(self) -> Any:
+        """The statement's own node, such as an ``IndexStmt``; None if nobody could parse it."""
+        node = self.statement.node
+        return None if node is None else getattr(node, node.WhichOneof("node"))
+
+    @cached_property
+    def locks(self) -> Mapping[str, LockMode]:
+        """The strongest lock that the statement needs on each table."""
+        found: dict[str, LockMode] = {}
+        for lock in self.result.locks:
+            if lock.relation in self.kinds:
+                mode = LockMode[lock.mode]
+                found[lock.relation] = max(mode, found.get(lock.relation, mode))
+        return found
+
+    @cached_property
+    def scanned(self) -> Mapping[str, int | None]:
+        """Rows read by full scans of each table; None where they are not known."""
+        found: dict[str, int | None] = {}
+        for scan in self.result.scans:
+            before = found.get(scan.relation, 0)
+            found[scan.relation] = (
+                None if scan.rows is None or before is None else before + scan.rows
+            )
+        return found
+
+    @property
+    def is_opaque(self) -> bool:
+        """Say whether its text does not show what it does."""
+        return self.statement.kind in (Kind.OPAQUE, Kind.UNPARSED)
+
+    def existing(self, range_var: Any) -> str | None:
+        """Return the relation that ``range_var`` names, None if it is of the dry run itself."""
+        for name in syntax.names(range_var):
+            original = self.names.get(name, name)
+            if original in self.kinds and original in (*self.locks, *self.scanned):
+                return original
+        return None
+
+    def of(self, relation: str, found: Iterable[str]) -> list[str]:
+        """Return which of ``found`` are ``relation``, or its partitions where it is in parts."""
+        names = list(found)
+        if self.kinds.get(relation) == "p":
+            return [name for name in names if self.blocks_writes(name)]
+        return [relation] if relation in names else []
+
+    def scans(self, relation: str) -> bool:
+        """Say whether it read all of a table, or of its partitions."""
+        return bool(self.of(relation, self.scanned))
+
+    def rewrites(self, relation: str) -> bool:
+        """Say whether it wrote a table anew, or its partitions."""
+        return bool(self.of(relation, self.result.rewrites))
+
+    def blocks_writes(self, relation: str) -> bool:
+        """Say whether its own lock on a relation blocks writes."""
+        return relation in self.locks and self.locks[relation].blocks_writes
+
+    def effective(self, relation: str) -> LockMode | None:
+        """Return the strongest lock while it ran, its own or one held before."""
+        held = self.held.get(relation)
+        modes = [self.locks.get(relation), held.mode if held else None]
+        return max((mode for mode in modes if mode is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One migration as the rules see it."""
+
+    migration: Migration
+    result: MigrationResult
+    relations: Mapping[str, Relation]
+    """What existed before the dry run."""
+    steps: Sequence[Step]
+    columns_added: frozenset[tuple[str, str]] = frozenset()
+    """(table, column) that the plan itself has added so far."""
+    foreign_keys: Sequence[tuple[str, str, str]] = ()
+    """(table, constraint, columns) of new foreign keys that no index supports."""
+    lock_timeout: bool = True
+    """Whether the real run gives up waiting for locks, or has been told to."""
+
+    @property
+    def forward(self) -> bool:
+        """Say whether the migration is applied, not taken back."""
+        return self.result.direction == "forward"
+
+    def rows(self, relation: str) -> int | None:
+        """Return how many rows a table had at the last ANALYZE, None where nobody counted."""
+        known = self.relations.get(relation)
+        return known.rows if known is not None and known.rows >= 0 else None
+
+    def blocked_ms(self, relation: str) -> tuple[float, float]:
+        """Return for how long reads and writes of a table were blocked, in ms."""
+        for table in self.result.tables:
+            if table.relation == relation:
+                return table.reads_blocked_ms, table.writes_blocked_ms
+        return 0.0, 0.0
+
+    def operation_ms(self, index: int) -> float:
+        """Return how long an operation took."""
+        return sum(op.duration_ms for op in self.result.operations if op.index == index)
+
+
+def with_held(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield the steps in order, each with the locks that its transactions held before it."""
+    held: dict[int, dict[str, Held]] = {}
+    for step in sorted(steps, key=lambda step: step.order):
+        before: dict[str, Held] = {}
+        for transaction in step.runs:
+            before.update(held.get(transaction, {}))
+        whole = replace(step, held=before)
+        yield whole
+        for transaction in step.runs:
+            locked = held.setdefault(transaction, {})
+            for relation, mode in step.locks.items():
+                known = locked.get(relation)
+                if mode.blocks_writes and (known is None or known.mode < mode):
+                    locked[relation] = Held(mode, whole)

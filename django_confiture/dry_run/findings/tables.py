@@ -1,0 +1,53 @@
+"""What only a look at all statements of a migration shows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from django_confiture.dry_run.findings import advice_tables
+from django_confiture.dry_run.findings.draft import finding, quoted
+from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.results import Finding
+
+
+def across_statements(subject: Subject) -> Iterator[Finding]:
+    """Yield what the statements of a migration do together."""
+    yield from _repeated_rewrites(subject)
+    if not subject.lock_timeout:
+        yield from _no_lock_timeout(subject)
+
+
+def _repeated_rewrites(subject: Subject) -> Iterator[Finding]:
+    rewriting: dict[str, list[Step]] = defaultdict(list)
+    for step in subject.steps:
+        for table in step.result.rewrites:
+            rewriting[table].append(step)
+    for table, steps in rewriting.items():
+        if len(steps) > 1:
+            yield finding(
+                "repeated-rewrites",
+                steps[-1].operation,
+                table,
+                f"{table} is written anew {len(steps)} times in one migration",
+                advice_tables.one_alter(steps),
+                [quoted(step.result.sql) for step in steps],
+            )
+
+
+def _no_lock_timeout(subject: Subject) -> Iterator[Finding]:
+    for step in subject.steps:
+        for table, mode in step.locks.items():
+            if mode.blocks_writes:
+                yield finding(
+                    "no-lock-timeout",
+                    step.operation,
+                    table,
+                    "Nothing limits how long a migration waits for a lock, and all others behind it",
+                    advice_tables.lock_timeout(),
+                    [
+                        f"{mode.name} on {table} is requested with lock_timeout = 0",
+                        "said once: it holds for the migrations after this one, too",
+                    ],
+                )
+                return

@@ -1,0 +1,178 @@
+"""Rows written in bulk, and work of any kind while a table is locked from before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from django_confiture.dry_run.findings import advice_writes
+from django_confiture.dry_run.findings.bulk import LONG_MS, MANY_ROWS, is_many, rows_read
+from django_confiture.dry_run.findings.draft import evidence, finding, quoted
+from django_confiture.dry_run.findings.subject import Held, Step, Subject
+from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.statements import Kind
+from django_confiture.dry_run.units import count, duration, listed
+
+
+@dataclass
+class _Table:
+    """What one transaction writes to one table."""
+
+    rows: float = 0
+    changed: float = 0
+    steps: list[Step] = field(default_factory=list)
+
+
+def find(subject: Subject, damage: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield the bulk writes and the work under locks; ``damage`` is what the DDL does."""
+    locked = [*_under_lock(subject), *_long_python(subject)]
+    yield from _grouped(subject, locked, damage)
+    under_lock = {work.step.operation for work in locked if work.writes}
+    for table, written in _bulk(subject):
+        step = max(written.steps, key=lambda step: step.result.rows_written)
+        if not {each.operation for each in written.steps} & under_lock:
+            yield _backfill(subject, table, written, step)
+
+
+def _bulk(subject: Subject) -> Iterator[tuple[str, _Table]]:
+    """Yield the tables of which one transaction writes many rows, once each."""
+    transactions: dict[int, dict[str, _Table]] = defaultdict(lambda: defaultdict(_Table))
+    for step in subject.steps:
+        if step.statement.kind is Kind.DDL:
+            continue
+        for transaction, runs in step.runs.items():
+            share = runs / sum(step.runs.values())
+            for write in step.result.writes:
+                table = transactions[transaction][write.relation]
+                changed = write.updated + write.deleted
+                table.rows += (write.inserted + changed) * share
+                table.changed += changed * share
+                table.steps.append(step)
+    found: dict[str, _Table] = {}
+    for tables in transactions.values():
+        for name, table in tables.items():
+            if is_many(subject, name, table.rows, table.changed):
+                found.setdefault(name, table)
+    yield from found.items()
+
+
+def _backfill(subject: Subject, table: str, written: _Table, step: Step) -> Finding:
+    rows = round(written.rows)
+    known = subject.rows(table)
+    of = f" of about {known:,}" if known else ""
+    return finding(
+        "backfill-in-one-transaction",
+        step.operation,
+        table,
+        f"One transaction writes {count(rows, 'row')} of {table} and keeps them locked",
+        advice_writes.backfill(table, step),
+        [
+            f"{rows:,} rows{of} written, all locked until the commit",
+            *(line for line in evidence(subject, step, table) if "WAL" in line or "reads" in line),
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Work that ran while tables were locked by something before it."""
+
+    step: Step
+    tables: tuple[str, ...]
+    since: Held
+    writes: bool
+    what: str
+
+
+def _under_lock(subject: Subject) -> Iterator[_Work]:
+    for step in subject.steps:
+        held = _held(subject, step)
+        if not held:
+            continue
+        since = max(held.values(), key=lambda lock: lock.mode)
+        if step.statement.kind is Kind.DDL:
+            if rows_read(step) > MANY_ROWS and since.step.operation != step.operation:
+                what = f"{quoted(step.result.sql)} reads {count(rows_read(step), 'row')}"
+                yield _Work(step, tuple(held), since, writes=False, what=what)
+            continue
+        rows = step.result.rows_written
+        if rows > MANY_ROWS or _most(subject, step):
+            what = f"{quoted(step.result.sql)} writes {count(rows, 'row')}"
+            yield _Work(step, tuple(held), since, writes=True, what=what)
+        elif (read := rows_read(step)) > MANY_ROWS:
+            what = f"{quoted(step.result.sql)} reads {count(read, 'row')}"
+            yield _Work(step, tuple(held), since, writes=False, what=what)
+
+
+def _held(subject: Subject, step: Step) -> dict[str, Held]:
+    """Return the tables locked while it ran: from before, or by the code that it hides."""
+    held = dict(step.held)
+    if step.is_opaque:
+        for table in step.locks:
+            mode = step.locks[table]
+            if mode.blocks_writes and table not in held:
+                held[table] = Held(mode, step)
+    return {table: lock for table, lock in held.items() if table in subject.relations}
+
+
+def _most(subject: Subject, step: Step) -> bool:
+    return any(
+        is_many(subject, write.relation, 0, write.updated + write.deleted)
+        for write in step.result.writes
+    )
+
+
+def _long_python(subject: Subject) -> Iterator[_Work]:
+    """Yield operations that hold locks of others for long, whatever they do meanwhile."""
+    for operation in subject.result.operations:
+        steps = [step for step in subject.steps if step.operation == operation.index]
+        if operation.duration_ms < LONG_MS or not operation.name.startswith("Run") or not steps:
+            continue
+        first = min(steps, key=lambda step: step.order)
+        held = {t: lock for t, lock in _held(subject, first).items() if lock.step is not first}
+        if held:
+            since = max(held.values(), key=lambda lock: lock.mode)
+            what = f"{operation.description} takes {duration(operation.duration_ms)}"
+            yield _Work(first, tuple(held), since, writes=False, what=what)
+
+
+def _grouped(
+    subject: Subject, locked: Iterable[_Work], damage: Sequence[Finding]
+) -> Iterator[Finding]:
+    """Yield one finding for each operation, about the tables that no other finding covers."""
+    harmed = {each.relation for each in damage if each.severity == "danger"}
+    by_operation: dict[int | None, list[_Work]] = defaultdict(list)
+    for work in locked:
+        by_operation[work.step.operation].append(work)
+    for operation, works in by_operation.items():
+        writing = [work for work in works if work.writes]
+        tables = list(dict.fromkeys(table for work in works for table in work.tables))
+        if not writing:
+            tables = [table for table in tables if table not in harmed]
+        if tables:
+            yield _while_locked(subject, operation, writing or works, tables)
+
+
+def _while_locked(
+    subject: Subject, operation: int | None, works: Sequence[_Work], tables: Sequence[str]
+) -> Finding:
+    writes = works[0].writes
+    since = works[0].since
+    waits = "reads and writes" if since.mode.blocks_reads else "writes"
+    verb = "Rows are written" if writes else "There is work"
+    table = tables[0]
+    reads_ms, writes_ms = subject.blocked_ms(table)
+    return finding(
+        "backfill-while-locked" if writes else "work-while-locked",
+        operation,
+        table,
+        f"{verb} while {waits} of {listed(tuple(tables))} are blocked",
+        advice_writes.split(subject, operation, since.step.operation, table, writes=writes),
+        [
+            f"{since.mode.name} is held since {quoted(since.step.result.sql)}",
+            *dict.fromkeys(work.what for work in works),
+            (f"reads of {table} blocked for {duration(reads_ms)} here, "
+            f"writes for {duration(writes_ms)}"),
+        ],
+    )

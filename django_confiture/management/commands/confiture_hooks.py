@@ -1,0 +1,232 @@
+"""``manage.py confiture_hooks``: what is registered, and what will run around which migration."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, no_translations
+from django.core.management.commands import migrate
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.migrations import exceptions
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.migration import Migration
+
+from django_confiture import conf, phases
+from django_confiture.exceptions import MigrationError
+from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
+from django_confiture.hooks.registry import registry
+from django_confiture.hooks.run import migration_version
+from django_confiture.operations import AROUND
+
+USAGE = 2
+
+# Where a hook of the phase runs: RunHooks stand among the operations, between the two.
+_AROUND_FRONT = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
+_AROUND_END = (HookPhase.AFTER_DDL, HookPhase.AFTER_VALIDATION, *AROUND)
+
+Plan = Sequence[tuple[Migration, bool]]
+
+
+class Command(BaseCommand):
+    """Show the registered hooks, and those of the current plan."""
+
+    help = (
+        "Shows which hooks are registered and where each comes from, and for each planned "
+        "migration which hooks will run around it, in their order. Changes nothing. "
+        "Exit codes: 0 done, 2 an argument or a setting is wrong, or the database is out of reach."
+    )
+    requires_system_checks = ()  # what is broken is to be seen
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the arguments of ``migrate`` that choose the plan."""
+        parser.add_argument("app_label", nargs="?", help="App label of the migrations to show.")
+        parser.add_argument(
+            "migration_name",
+            nargs="?",
+            help='Show the plan up to this migration, or back to it; "zero" unapplies all.',
+        )
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            choices=tuple(connections),
+            help='The database whose plan is shown; "default" by default.',
+        )
+        parser.add_argument("--format", default="text", choices=("text", "json"))
+
+    @no_translations
+    def handle(self, *_args: object, **options: Any) -> None:
+        """Collect, then print."""
+        alias = options["database"]
+        target = [each for each in (options["app_label"], options["migration_name"]) if each]
+        try:
+            report = {
+                "schema_version": 1,
+                "database": alias,
+                "hooks_off": _hooks_off(alias),
+                "registered": [_registered(name) for name in registry.list_hooks()],
+                "plan": [_planned(*step, alias) for step in _plan(alias, target)],
+            }
+        except _EXPECTED as error:
+            raise CommandError(" ".join(str(error).split()), returncode=USAGE) from error
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(report, indent=2, default=repr))
+        else:
+            self._print(report)
+
+    def _print(self, report: dict[str, Any]) -> None:
+        self.stdout.write(self.style.MIGRATE_HEADING("Registered hooks:"))
+        rows = [
+            (
+                each["name"],
+                each["hook"] or "?",
+                each["phase"] or "",
+                each["error"] or each["source"],
+            )
+            for each in report["registered"]
+        ]
+        self._table(rows, "  No hook is registered.", indent="  ")
+        self.stdout.write(self.style.MIGRATE_HEADING(f"Plan on {report['database']!r}:"))
+        if report["hooks_off"]:
+            self.stdout.write(self.style.WARNING(f"  No hook will run: {report['hooks_off']}."))
+        if not report["plan"]:
+            self.stdout.write("  No planned migrations.")
+        for each in report["plan"]:
+            backward = " (backward)" if each["direction"] == "backward" else ""
+            label = f"  {each['app_label']}.{each['name']}{backward}"
+            self.stdout.write(self.style.MIGRATE_LABEL(label))
+            hooks = [
+                (
+                    hook["phase"],
+                    hook["hook"],
+                    hook["source"],
+                    f"skipped: {hook['skipped']}" if hook["skipped"] else "",
+                )
+                for hook in each["hooks"]
+            ]
+            self._table(hooks, "    No hooks.", indent="    ")
+
+    def _table(self, rows: Sequence[Sequence[str]], empty: str, *, indent: str) -> None:
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.stdout.write(indent + "  ".join(cells).rstrip())
+        if not rows:
+            self.stdout.write(empty)
+
+
+# What stops migrate before it migrates: the arguments, the settings, the files, the database.
+_EXPECTED = (
+    CommandError,
+    ImproperlyConfigured,
+    MigrationError,
+    DatabaseError,
+    psycopg.Error,
+    exceptions.BadMigrationError,
+    exceptions.CircularDependencyError,
+    exceptions.InconsistentMigrationHistory,
+    exceptions.NodeNotFoundError,
+)
+
+
+def _hooks_off(alias: str) -> str:
+    """Say why no hook will run, ``""`` where hooks are on."""
+    if not conf.get("ENABLED"):
+        return 'CONFITURE["ENABLED"] is False'
+    if connections[alias].vendor != "postgresql":
+        return f"{alias!r} is {connections[alias].display_name}, and hooks need PostgreSQL"
+    return ""
+
+
+def _registered(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(("hook", "phase", "source", "options", "error"))
+    try:
+        registration = registry.registration(name)
+    except MigrationError as error:
+        found["error"] = str(error)
+    else:
+        assert registration is not None
+        phase = getattr(registration.hook_class, "phase", None)
+        found["hook"] = _path(registration.hook_class)
+        found["phase"] = phase.name if isinstance(phase, HookPhase) else None
+        found["source"] = registration.source
+        found["options"] = dict(registration.options)
+    return {"name": name, **found}
+
+
+def _plan(alias: str, target: Sequence[str]) -> Plan:
+    """Return the plan that ``migrate`` would carry out, by its own rules."""
+    command = migrate.Command(stdout=StringIO(), stderr=StringIO(), no_color=True)
+    with _planning() as plans:
+        call_command(command, *target, database=alias, plan=True, skip_checks=True)
+    return plans[-1]
+
+
+@contextmanager
+def _planning() -> Iterator[list[Plan]]:
+    """Exchange the executor of ``migrate`` for one that remembers its plan."""
+    plans: list[Plan] = []
+
+    class PlanningExecutor(MigrationExecutor):
+        def migration_plan(self, *args: Any, **kwargs: Any) -> Any:
+            plans.append(super().migration_plan(*args, **kwargs))
+            return plans[-1]
+
+    module: Any = migrate
+    original = module.MigrationExecutor
+    module.MigrationExecutor = PlanningExecutor
+    try:
+        yield plans
+    finally:
+        module.MigrationExecutor = original
+
+
+def _planned(migration: Migration, backwards: bool, alias: str) -> dict[str, Any]:  # noqa: FBT001
+    direction = "backward" if backwards else "forward"
+    hooks = [] if _hooks_off(alias) else _in_order(migration, alias, backwards=backwards)
+    context = HookContext(migration.name, migration_version(migration.name), direction)
+    return {
+        "app_label": migration.app_label,
+        "name": migration.name,
+        "direction": direction,
+        "hooks": [
+            {
+                "phase": each.phase.name,
+                "hook": _path(type(each.hook)),
+                "source": each.source,
+                "options": dict(each.hook.options),
+                "skipped": HookPolicy.of(each.hook).reason_to_skip(context) or None,
+            }
+            for each in hooks
+        ],
+    }
+
+
+def _in_order(migration: Migration, alias: str, *, backwards: bool) -> list[phases.PlannedHook]:
+    """Return the hooks as they will run; the last two phases depend on how the migration ends."""
+    around = phases.hooks_from_settings(migration, alias)
+    in_file = phases.hooks_from_file(migration, connections[alias].schema_editor())
+    standing = [each for each in in_file if each.phase not in AROUND]
+    if backwards:
+        standing.reverse()
+    return [
+        *(each for phase in _AROUND_FRONT for each in around if each.phase is phase),
+        *standing,
+        *(
+            each
+            for phase in _AROUND_END
+            for each in (*around, *(last for last in in_file if last.phase in AROUND))
+            if each.phase is phase
+        ),
+    ]
+
+
+def _path(hook_class: type[Hook]) -> str:
+    return f"{hook_class.__module__}.{hook_class.__qualname__}"

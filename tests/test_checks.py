@@ -1,0 +1,509 @@
+"""Every system check with its exact id, text, hint and object."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core import checks as django_checks
+from django.core.checks import CheckMessage, Error, Info, run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import connections, migrations, models
+from django.db.utils import ConnectionHandler
+from pytest_django import Settings
+
+from django_confiture import (
+    Hook,
+    HookContext,
+    HookPhase,
+    HookResult,
+    RunHook,
+    checks,
+    register_hook,
+)
+from django_confiture.hooks.registry import registry
+from shop.hooks import BackfillCustomerLifetimeValue
+from tests.cases.migrations_on_disk import Cases
+
+RECORD = "tests.recording.Record"
+
+
+class NeedsHours(Hook):
+    """Rejects options, as hooks may."""
+
+    phase = HookPhase.BEFORE_DDL
+
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        raise NotImplementedError
+
+    def check(self) -> list[CheckMessage]:
+        if not isinstance(self.options.get("hours"), int):
+            problem = f"hours is {self.options.get('hours')!r}."
+            return [Error(problem, hint="Write a number.", id="ops.E001")]
+        return []
+
+
+class SpeaksForItself(NeedsHours):
+    def check(self) -> list[CheckMessage]:
+        return [Info("All is well.", obj="ops", id="ops.I001")]
+
+
+class Breaks(NeedsHours):
+    def check(self) -> list[CheckMessage]:
+        raise RuntimeError("no network")
+
+
+class NoPhase(Hook):
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        raise NotImplementedError
+
+
+HERE = "tests.test_checks"
+
+
+@pytest.fixture(autouse=True)
+def _hook_of_the_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register what the shop's migrations name, whatever a test says in settings."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    register_hook("backfill_customer_lifetime_value", BackfillCustomerLifetimeValue)
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Cases]:
+    """Give the app "cases" migrations, without a database."""
+    package = tmp_path / "checked_migrations"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings.MIGRATION_MODULES = {"cases": package.name}
+    yield Cases(package)
+    for module in [name for name in sys.modules if name.partition(".")[0] == package.name]:
+        del sys.modules[module]
+
+
+def found(settings: Settings, given: Any, **options: Any) -> list[CheckMessage]:
+    settings.CONFITURE = given
+    return run_checks(tags=["confiture"], **options)
+
+
+def one(settings: Settings, given: Any, **options: Any) -> CheckMessage:
+    (message,) = found(settings, given, **options)
+    return message
+
+
+def error(number: str, problem: str, hint: str, obj: str = "settings") -> Error:
+    return Error(problem, hint=hint, obj=obj, id=f"confiture.{number}")
+
+
+def warning(number: str, problem: str, hint: str, obj: str = "settings") -> CheckMessage:
+    return django_checks.Warning(problem, hint=hint, obj=obj, id=f"confiture.{number}")
+
+
+FINE: list[dict[str, Any]] = [
+    {},
+    {"HOOKS": {"record": RECORD}, "PHASES": {"CLEANUP": ["record"]}},
+    {"HOOKS": {"record": {"HOOK": RECORD, "OPTIONS": {"name": "x"}}}},
+    {"PHASES": {"CLEANUP": (RECORD,), "ON_ERROR": []}},
+    {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "MIGRATIONS": ["shop.*", "auth.0001_initial"]}]}},
+    {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "DATABASES": ["default", "other"]}]}},
+    {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 3}, "DRY_RUN": {"LOCK_TIMEOUT": None}},
+    {"HOOKS": None, "PHASES": None, "MIGRATE": None},
+]
+
+
+@pytest.mark.parametrize("given", FINE)
+def test_nothing_to_say(settings: Settings, given: dict[str, Any]) -> None:
+    assert found(settings, given) == []
+
+
+def test_without_the_setting(settings: Settings) -> None:
+    del settings.CONFITURE
+    assert run_checks(tags=["confiture"]) == []
+
+
+def test_e001_no_dictionary(settings: Settings) -> None:
+    expected = error("E001", "CONFITURE is ['shop'].", "Write a dictionary.")
+    assert one(settings, ["shop"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "problem", "hint"),
+    [
+        ({"PHASE": {}}, "CONFITURE has the unknown key 'PHASE'.", 'Did you mean "PHASES"?'),
+        ({"hooks": {}}, "CONFITURE has the unknown key 'hooks'.", 'Did you mean "HOOKS"?'),
+        (
+            {"XYZ": {}},
+            "CONFITURE has the unknown key 'XYZ'.",
+            "Known are: HOOKS, PHASES, ENTRY_POINTS, ENABLED, TEST_DATABASES, MIGRATE, DRY_RUN.",
+        ),
+        (
+            {"MIGRATE": {"LOCK_TIMEOUTS": "1s"}},
+            "CONFITURE[\"MIGRATE\"] has the unknown key 'LOCK_TIMEOUTS'.",
+            'Did you mean "LOCK_TIMEOUT"?',
+        ),
+        (
+            {"DRY_RUN": {"LOCKS": "1s"}},
+            "CONFITURE[\"DRY_RUN\"] has the unknown key 'LOCKS'.",
+            None,
+        ),
+        (
+            {"HOOKS": {"record": {"HOOK": RECORD, "OPTION": {}}}},
+            "CONFITURE[\"HOOKS\"]['record'] has the unknown key 'OPTION'.",
+            'Did you mean "OPTIONS"?',
+        ),
+        (
+            {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "MIGRATION": ["x"]}]}},
+            'CONFITURE["PHASES"]["CLEANUP"][0] has the unknown key \'MIGRATION\'.',
+            'Did you mean "MIGRATIONS"?',
+        ),
+    ],
+)
+def test_e002_unknown_key(settings: Settings, given: Any, problem: str, hint: str | None) -> None:
+    message = one(settings, given)
+    assert message == error("E002", problem, hint or str(message.hint))
+
+
+@pytest.mark.parametrize(
+    ("given", "problem", "hint"),
+    [
+        ({"HOOKS": ["x"]}, "CONFITURE[\"HOOKS\"] is ['x'].", "Write a dictionary."),
+        ({"PHASES": "x"}, "CONFITURE[\"PHASES\"] is 'x'.", "Write a dictionary."),
+        ({"MIGRATE": "1s"}, "CONFITURE[\"MIGRATE\"] is '1s'.", "Write a dictionary."),
+        ({"ENABLED": "no"}, "CONFITURE[\"ENABLED\"] is 'no'.", "Write True or False."),
+        ({"ENTRY_POINTS": 0}, 'CONFITURE["ENTRY_POINTS"] is 0.', "Write True or False."),
+        ({"TEST_DATABASES": 1}, 'CONFITURE["TEST_DATABASES"] is 1.', "Write True or False."),
+        (
+            {"MIGRATE": {"LOCK_RETRIES": -1}},
+            'CONFITURE["MIGRATE"]["LOCK_RETRIES"] is -1.',
+            "Write a number, 0 or more.",
+        ),
+        (
+            {"MIGRATE": {"LOCK_RETRIES": True}},
+            'CONFITURE["MIGRATE"]["LOCK_RETRIES"] is True.',
+            "Write a number, 0 or more.",
+        ),
+        (
+            {"PHASES": {"CLEANUP": "record"}},
+            'CONFITURE["PHASES"]["CLEANUP"] is \'record\'.',
+            "Write a list of hooks.",
+        ),
+        (
+            {"PHASES": {"CLEANUP": [3]}},
+            'CONFITURE["PHASES"]["CLEANUP"][0] is 3.',
+            (
+                "Write a registered name, a dotted path, or a dictionary with "
+                '"HOOK" and, as needed, "OPTIONS", "MIGRATIONS", "DATABASES".'
+            ),
+        ),
+        (
+            {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "MIGRATIONS": "shop.*"}]}},
+            'CONFITURE["PHASES"]["CLEANUP"][0]["MIGRATIONS"] is \'shop.*\'.',
+            "Write a list of strings.",
+        ),
+        (
+            {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "DATABASES": [1]}]}},
+            'CONFITURE["PHASES"]["CLEANUP"][0]["DATABASES"] is [1].',
+            "Write a list of strings.",
+        ),
+        (
+            {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "OPTIONS": "x"}]}},
+            'CONFITURE["PHASES"]["CLEANUP"][0]["OPTIONS"] is \'x\'.',
+            "Write a dictionary.",
+        ),
+    ],
+)
+def test_e003_wrong_kind(settings: Settings, given: Any, problem: str, hint: str) -> None:
+    assert one(settings, given) == error("E003", problem, hint)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            {"MIGRATE": {"LOCK_TIMEOUT": 5}},
+            'CONFITURE["MIGRATE"]["LOCK_TIMEOUT"] is 5, which is no duration.',
+        ),
+        (
+            {"MIGRATE": {"RETRY_DELAY": "soon"}},
+            'CONFITURE["MIGRATE"]["RETRY_DELAY"] is \'soon\', which is no duration.',
+        ),
+        (
+            {"DRY_RUN": {"LOCK_TIMEOUT": "1 year"}},
+            'CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"] is \'1 year\', which is no duration.',
+        ),
+    ],
+)
+def test_e004_no_duration(settings: Settings, given: Any, problem: str) -> None:
+    hint = 'Write a number and a unit, such as "500ms", "2s" or "5min".'
+    assert one(settings, given) == error("E004", problem, hint)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem", "hint"),
+    [
+        (
+            "shop.hooks.Nothing",
+            (
+                "CONFITURE[\"HOOKS\"]['broken']: 'shop.hooks.Nothing' cannot be imported "
+                '(ImportError: Module "shop.hooks" does not define a "Nothing" '
+                "attribute/class)."
+            ),
+            'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".',
+        ),
+        (
+            "shop.models.Order",
+            (
+                "CONFITURE[\"HOOKS\"]['broken']: <class 'shop.models.Order'> is no subclass of "
+                "django_confiture.Hook."
+            ),
+            "Give a class that is one (the class itself, not an instance).",
+        ),
+        (
+            {"HOOK": RECORD, "OPTIONS": "x"},
+            "CONFITURE[\"HOOKS\"]['broken'][\"OPTIONS\"] is 'x'.",
+            "Write a dictionary.",
+        ),
+    ],
+)
+def test_e005_no_hook(settings: Settings, entry: Any, problem: str, hint: str) -> None:
+    assert one(settings, {"HOOKS": {"broken": entry}}) == error("E005", problem, hint)
+
+
+def test_e006_unknown_phase(settings: Settings) -> None:
+    assert one(settings, {"PHASES": {"BEFORE_DDLS": []}}) == error(
+        "E006",
+        'CONFITURE["PHASES"]["BEFORE_DDLS"]: there is no such phase.',
+        "Use one of BEFORE_VALIDATION, BEFORE_DDL, AFTER_DDL, AFTER_VALIDATION, CLEANUP, ON_ERROR.",
+    )
+
+
+def test_e007_hook_of_a_phase_not_found(settings: Settings) -> None:
+    given = {"HOOKS": {"record": RECORD}, "PHASES": {"CLEANUP": ["recrod"]}, "ENTRY_POINTS": False}
+    assert one(settings, given) == error(
+        "E007",
+        'CONFITURE["PHASES"]["CLEANUP"][0]: no hook is registered as \'recrod\'.',
+        "Did you mean 'record'? Registered: backfill_customer_lifetime_value, record. "
+        'Add it to CONFITURE["HOOKS"], or give a dotted path or a class.',
+    )
+
+
+def test_e008_unknown_database(settings: Settings) -> None:
+    given = {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "DATABASES": ["defualt", "other"]}]}}
+    assert one(settings, given) == error(
+        "E008",
+        'CONFITURE["PHASES"]["CLEANUP"][0]["DATABASES"] names \'defualt\', '
+        "which is not in DATABASES.",
+        "Known are: default, other.",
+    )
+
+
+def test_e009_hook_of_a_file_not_found(settings: Settings, on_disk: Cases) -> None:
+    on_disk.add("0001_unknown", RunHook("no.such.Hook"))
+    message = one(settings, {})
+    assert message == error(
+        "E009",
+        "Migration cases.0001_unknown, RunHook('no.such.Hook') in the hook's own phase: "
+        "'no.such.Hook' cannot be imported (ModuleNotFoundError: No module named 'no').",
+        'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".',
+        "cases.0001_unknown",
+    )
+    assert str(message).startswith("cases.0001_unknown: (confiture.E009) Migration cases.0001")
+
+
+def test_e009_hook_of_a_file_without_a_phase(settings: Settings, on_disk: Cases) -> None:
+    on_disk.add("0001_no_phase", RunHook(NoPhase))
+    assert one(settings, {}) == error(
+        "E009",
+        "Migration cases.0001_no_phase, RunHook(NoPhase) in the hook's own phase: "
+        "NoPhase sets no phase.",
+        "Write phase = HookPhase.AFTER_DDL in the class, or "
+        "RunHook(..., phase=HookPhase.AFTER_DDL).",
+        "cases.0001_no_phase",
+    )
+
+
+def test_e010_a_check_that_breaks(settings: Settings) -> None:
+    where = 'CONFITURE["PHASES"]["CLEANUP"][0]'
+    assert one(settings, {"PHASES": {"CLEANUP": [f"{HERE}.Breaks"]}}) == error(
+        "E010",
+        f"{where}: Breaks.check() raised RuntimeError: no network",
+        "Return a list of django.core.checks messages; an empty one where all is well.",
+        where,
+    )
+
+
+def test_w001_pattern_without_a_migration(settings: Settings) -> None:
+    given = {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "MIGRATIONS": ["shop.*", "shpo.*"]}]}}
+    assert one(settings, given) == warning(
+        "W001",
+        'CONFITURE["PHASES"]["CLEANUP"][0]["MIGRATIONS"] has \'shpo.*\', '
+        "which matches no migration.",
+        'Patterns match app_label.name, such as "shop.*" or "shop.0003_add_segment".',
+    )
+
+
+@pytest.mark.parametrize("phase", ["BEFORE_VALIDATION", "BEFORE_DDL"])
+def test_w002_before_that_stands_after(settings: Settings, on_disk: Cases, phase: str) -> None:
+    on_disk.add(
+        "0001_late",
+        RunHook(RECORD, phase=phase),
+        migrations.RunPython(migrations.RunPython.noop),
+        RunHook(RECORD, phase=phase),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.CreateModel("Thing", [("id", models.AutoField(primary_key=True))])
+            ]
+        ),
+        RunHook(RECORD, phase="AFTER_DDL"),
+        RunHook(RECORD, phase=phase),
+    )
+    assert one(settings, {}) == warning(
+        "W002",
+        f"RunHook('{RECORD}') is of phase {phase}, but stands after 'Create model Thing'.",
+        "Move it to the front of operations: it runs where it stands.",
+        "cases.0001_late",
+    )
+
+
+@contextmanager
+def with_sqlite(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the checks see another project's databases."""
+    sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    handler = ConnectionHandler({"default": connections["default"].settings_dict, "lite": sqlite})
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "connections", handler)
+        yield
+
+
+@pytest.mark.parametrize("more", [{}, {"DATABASES": ["lite"]}])
+def test_w003_not_postgresql(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    given = {"PHASES": {"CLEANUP": [{"HOOK": RECORD, **more}]}}
+    with with_sqlite(monkeypatch):
+        assert one(settings, given) == warning(
+            "W003",
+            "CONFITURE[\"PHASES\"] has hooks for the database 'lite', which is SQLite: "
+            "they do not run there.",
+            "Leave 'lite' out with \"DATABASES\" in the entries.",
+        )
+        # migrate and test say it themselves.
+        assert found(settings, given, databases=["lite"]) == []
+
+
+def test_w003_not_where_the_database_is_left_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with with_sqlite(monkeypatch):
+        given = {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "DATABASES": ["default"]}]}}
+        assert found(settings, given) == []
+        assert found(settings, {}) == []
+
+
+@pytest.mark.parametrize("given", [{"HOOKS": {"x": RECORD}}, {"PHASES": {"CLEANUP": [RECORD]}}])
+def test_w004_switched_off(settings: Settings, given: dict[str, Any]) -> None:
+    assert one(settings, {**given, "ENABLED": False}) == warning(
+        "W004",
+        'Hooks are configured, but CONFITURE["ENABLED"] is False: none of them runs.',
+        "Remove ENABLED, or silence this check where it is meant.",
+    )
+    assert found(settings, {"ENABLED": False}) == []
+
+
+def test_a_hook_rejects_its_options(settings: Settings, on_disk: Cases) -> None:
+    on_disk.add(
+        "0001_hooks",
+        RunHook("needs_hours"),
+        RunHook("needs_hours", options={"hours": 3}),
+        RunHook("needs_hours", options={"hours": "3"}),
+    )
+    given = {
+        "HOOKS": {"needs_hours": {"HOOK": f"{HERE}.NeedsHours", "OPTIONS": {"hours": 1}}},
+        "PHASES": {
+            "BEFORE_DDL": [
+                "needs_hours",
+                {"HOOK": "needs_hours", "OPTIONS": {"hours": None}},
+                f"{HERE}.SpeaksForItself",
+            ]
+        },
+    }
+    assert found(settings, given) == [
+        Error(
+            "hours is None.",
+            hint="Write a number.",
+            obj='CONFITURE["PHASES"]["BEFORE_DDL"][1]',
+            id="ops.E001",
+        ),
+        Info("All is well.", obj="ops", id="ops.I001"),
+        Error("hours is '3'.", hint="Write a number.", obj="cases.0001_hooks", id="ops.E001"),
+    ]
+
+
+def test_what_two_places_say_alike_is_said_once(settings: Settings) -> None:
+    given = {"PHASES": {"CLEANUP": [f"{HERE}.SpeaksForItself", f"{HERE}.SpeaksForItself"]}}
+    assert one(settings, given).id == "ops.I001"
+
+
+def test_only_the_apps_that_are_asked_for(settings: Settings, on_disk: Cases) -> None:
+    on_disk.add("0001_unknown", RunHook("no.such.Hook"))
+    given = {"ENABLED": "no"}
+    assert [each.id for each in found(settings, given)] == ["confiture.E003", "confiture.E009"]
+    for label, expected in (
+        ("shop", []),
+        ("cases", ["confiture.E009"]),
+        ("django_confiture", ["confiture.E003"]),
+    ):
+        configs = [apps.get_app_config(label)]
+        assert [each.id for each in found(settings, given, app_configs=configs)] == expected
+
+
+def test_migrations_that_cannot_be_imported_are_left_to_django(
+    settings: Settings, on_disk: Cases
+) -> None:
+    on_disk.write("0001_broken", "1 / 0\n")
+    given = {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "MIGRATIONS": ["nothing.*"]}]}}
+    assert found(settings, given) == []
+
+
+def test_a_broken_setting_does_not_keep_the_others_from_being_checked(settings: Settings) -> None:
+    given = {
+        "PHASE": {},
+        "ENABLED": 1,
+        "MIGRATE": "1s",
+        "HOOKS": {"x": "nowhere.X"},
+        "PHASES": {"CLEANUP": [3, "nobody"], "UNKNOWN": []},
+    }
+    assert [each.id for each in found(settings, given)] == [
+        "confiture.E002",
+        "confiture.E003",
+        "confiture.E003",
+        "confiture.E005",
+        "confiture.E003",
+        "confiture.E007",
+        "confiture.E006",
+    ]
+
+
+def test_an_error_stops_migrate_with_one_readable_message(
+    settings: Settings, on_disk: Cases
+) -> None:
+    settings.CONFITURE = {"PHASES": {"CLEANUP": ["nobody"]}}
+    with pytest.raises(SystemCheckError, match=r"\(confiture.E007\)"):
+        call_command("migrate", "cases", skip_checks=False)
+
+
+def test_every_check_is_listed_and_tested() -> None:
+    source = Path(checks.__file__).read_text()
+    assert checks.__doc__ is not None
+    listed = set(re.findall(r"^([EW]\d{3}) ", checks.__doc__, re.MULTILINE))
+    used = set(re.findall(r'(?:confiture\.|")([EW]\d{3})"', source))
+    tests = Path(__file__).read_text()
+    tested = {each.upper() for each in re.findall(r"def test_([ew]\d{3})_", tests)}
+    assert listed == used == tested

@@ -9,9 +9,9 @@ import pytest
 from pytest_django import Settings
 
 from tests.cases.migrations_on_disk import Cases, make_cases
-from tests.dry_run_support import scratch, scratch_tables, untouched
+from tests.dry_run_support import both_databases, scratch, scratch_tables, untouched
 
-__all__ = ["cases", "scratch", "scratch_tables", "untouched"]
+__all__ = ["both_databases", "cases", "scratch", "scratch_tables", "untouched"]
 
 # Projects of others, with tests of their own.
 collect_ignore = ["packages"]

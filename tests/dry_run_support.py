@@ -18,6 +18,7 @@ from django.db.migrations import Migration, RunPython, RunSQL
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import StateApps
+from django.test.utils import setup_databases, teardown_databases
 from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
 
@@ -116,8 +117,24 @@ class _Tables:
         }
 
 
+@pytest.fixture(scope="session")
+def both_databases(django_db_setup: None, django_db_blocker: Blocker) -> Iterator[None]:
+    """Create the test databases that no test with the mark "django_db" has asked for."""
+    missing = [
+        alias
+        for alias in ALIASES
+        if connections[alias].settings_dict["NAME"]
+        != connections[alias].creation._get_test_db_name()
+    ]
+    with django_db_blocker.unblock():
+        created = setup_databases(verbosity=0, interactive=False, aliases=missing)
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(created, verbosity=0)
+
+
 @pytest.fixture(scope="module")
-def scratch_tables(django_db_setup: None, django_db_blocker: Blocker) -> Iterator[_Tables]:
+def scratch_tables(both_databases: None, django_db_blocker: Blocker) -> Iterator[_Tables]:
     """Keep the tables for as long as a module needs them."""
     with django_db_blocker.unblock():
         tables = _Tables()

@@ -16,6 +16,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Catalog, Probe
+from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.measure import Effects, effects, merge
 from django_confiture.dry_run.results import StatementResult, Violations
 from django_confiture.dry_run.statements import Kind, Statement
@@ -90,6 +91,7 @@ class Recorder:
         self.failures: list[StatementFailure] = []
         self.callbacks = 0
         self.commit_ms = 0.0
+        self.warnings: list[str] = []
 
     # Told by the rehearsed transactions.
 
@@ -179,6 +181,8 @@ class Recorder:
         guarded = not skipped and self._guarded(statement)
         probing = not skipped and self._before(statement, entry)
         predicted = self._predicted(statement, entry) if probing else ()
+        if probing and statement.hides_code:
+            self._note_blindness(statement)
         alone = self.autocommit
         self._open(guarded=guarded, probing=probing)
         started = perf_counter()
@@ -208,6 +212,19 @@ class Recorder:
             self._session.query(release)
         if guarded and alone:
             self.transaction_ended()
+
+    def _note_blindness(self, statement: Statement) -> None:
+        """Say so where code may take locks that are held already: no view shows those."""
+        held = [
+            self.catalog.relations[oid].shown
+            for oid, seen in self._last.relations.items()
+            if any(LockMode[mode].blocks_writes for mode in seen.modes)
+        ]
+        if held:
+            self.warnings.append(
+                f"{statement.command} runs code that the parser can't see. What it locks of "
+                f"{', '.join(sorted(held))} is not known: the dry run holds those already."
+            )
 
     def _open(self, *, guarded: bool, probing: bool) -> None:
         """Set the savepoint and read the WAL position, in one round trip."""

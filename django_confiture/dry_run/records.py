@@ -127,7 +127,7 @@ def _tables(record: MigrationRecord, recorder: Recorder) -> tuple[TableResult, .
 
 
 def _warnings(record: MigrationRecord, recorder: Recorder) -> tuple[str, ...]:
-    warnings = []
+    warnings = list(dict.fromkeys(recorder.warnings))
     if recorder.callbacks:
         warnings.append(
             f"{recorder.callbacks} on_commit callback(s) were not called; "

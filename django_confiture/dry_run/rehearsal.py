@@ -229,6 +229,7 @@ class Rehearsal:
         self.recorder.failures = []
         self.recorder.callbacks = 0
         self.recorder.commit_ms = 0.0
+        self.recorder.warnings = []
 
     def _finish(
         self, record: MigrationRecord, started: float, error: BaseException | None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from django.core.management.sql import emit_pre_migrate_signal
 from django.db.migrations.exceptions import IrreversibleError
 
 from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.records import failure
 from django_confiture.dry_run.results import ReverseResult
+from django_confiture.dry_run.schema import differences, reordered
 from django_confiture.exceptions import DryRunRefused
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Reversal:
     def _reversed(self, done: Sequence[tuple[Migration, bool]]) -> Plan:
         """Return the plan that undoes ``done``; the executor learns what is applied by now."""
         loader: Any = self._executor.loader
-        plan = []
+        plan: Plan = []
         for migration, backwards in done:
             key = (migration.app_label, migration.name)
             own = loader.graph.nodes[key]

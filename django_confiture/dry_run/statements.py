@@ -30,6 +30,7 @@ _QUIET = {
     "close_portal_stmt", "declare_cursor_stmt", "listen_stmt", "unlisten_stmt", "notify_stmt",
     "prepare_stmt", "deallocate_stmt", "load_stmt",
 }  # fmt: skip
+_HIDING = {"do_stmt", "call_stmt", "execute_stmt"}
 _NEVER_IN_TRANSACTION = {
     "createdb_stmt", "dropdb_stmt", "create_table_space_stmt", "drop_table_space_stmt",
     "alter_system_stmt", "create_subscription_stmt", "drop_subscription_stmt",
@@ -77,6 +78,11 @@ class Statement:
     """The form that a transaction can hold, where the statement itself can't be in one."""
     outside_transaction: bool = False
     """True where PostgreSQL refuses the statement inside a transaction."""
+
+    @property
+    def hides_code(self) -> bool:
+        """Say whether it runs statements that its text does not show: DO, CALL, EXECUTE."""
+        return self.what in _HIDING
 
     @property
     def command(self) -> str:
@@ -260,7 +266,7 @@ def _kind(node: Any) -> Kind:
         return Kind.QUIET
     if name in _DML:
         return Kind.DML
-    if name in {"do_stmt", "call_stmt", "execute_stmt", "explain_stmt"}:
+    if name in _HIDING or name == "explain_stmt":
         return Kind.OPAQUE  # EXPLAIN ANALYZE runs what it explains
     if name == "select_stmt":
         return _kind_of_select(node)

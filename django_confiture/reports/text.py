@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.reports import text_schema
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
         MigrationResult,
         OperationResult,
         Report,
+        ReverseResult,
         Scan,
+        SchemaChange,
         StatementResult,
         TableLock,
         TableResult,
@@ -65,6 +68,8 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     for migration in report.migrations:
         if migration.outcome != "not_run" or migration.error is not None:
             yield from _detail(migration, verbosity)
+    if report.reverse is not None:
+        yield from _reverse(report.reverse, verbosity)
     yield ""
     yield from _closing(report)
 
@@ -136,6 +141,8 @@ def _detail(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
         yield from _operation(operation, verbosity, tables)
     for hook in migration.hooks:
         yield _row("hook", 8, _hook(hook), indent=2)
+    if verbosity >= 2:
+        yield from _schema(migration.schema_changes)
     if migration.commit_ms >= 1:
         took = duration(migration.commit_ms)
         yield _row("commit", 8, f"{took} to check the deferred constraints", indent=2)
@@ -240,6 +247,39 @@ def _failure(error: Failure) -> Iterator[Line]:
     if error.statement:
         statement = " ".join(error.statement.split())[:500]
         yield _row("", 8, f"in the statement: {escape(statement)}", indent=2)
+
+
+def _schema(changes: Sequence[SchemaChange]) -> Iterator[Line]:
+    for sign, line in text_schema.lines(changes):
+        yield _row(f"[cyan]{sign}[/]", 1, escape(line), indent=2)
+
+
+_REVERSED = {
+    "same": "[green]undone, and the schema is as it was before[/]",
+    "different": "[red]undone, but the schema is not as it was before[/]",
+    "irreversible": "[red]can't be undone[/]",
+    "failed": "[red]undoing fails[/]",
+}
+
+
+def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:
+    yield ""
+    yield f"[bold]Reverse: {_REVERSED[reverse.outcome]}[/]"
+    for migration in reverse.migrations:
+        mark, verdict = _judge(migration)
+        label = f"[bold]{escape(migration.label)}[/]{_backwards(migration)}"
+        yield _row(mark, 5, f"{label}\n{verdict}")
+    if verbosity >= 2:
+        for migration in reverse.migrations:
+            if migration.outcome != "not_run":
+                yield from _detail(migration, verbosity)
+    yield from _schema(reverse.differences)
+    if reverse.error is not None:
+        yield from _failure(reverse.error)
+    for note in reverse.notes:
+        yield _row("[yellow]note[/]", 8, escape(note), indent=2)
+    if reverse.outcome == "same":
+        yield "[dim]Rows were not compared: what a migration deletes, no reverse brings back.[/]"
 
 
 def _closing(report: Report) -> Iterator[str]:

@@ -19,9 +19,7 @@ _RANK = {"danger": 0, "warning": 1, "notice": 2}
 
 def find(subject: Subject) -> tuple[Finding, ...]:
     """Return the findings of one migration, the worst of each operation first."""
-    damage = [
-        each for step in subject.steps for each in definitions.of_statement(subject, step)
-    ]
+    damage = [each for step in subject.steps for each in definitions.of_statement(subject, step)]
     found = [
         *damage,
         *writes.find(subject, damage),

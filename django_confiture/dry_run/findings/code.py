@@ -46,12 +46,10 @@ def in_state(op: Operation | None, *database: str) -> str:
     """
     if op is None or not changes_models(op):
         return "\n".join(database)
-    return (
-        "migrations.SeparateDatabaseAndState(\n"
-        f"{_4}state_operations=[\n{indent(operation(op), _4 * 2)}\n{_4}],\n"
-        f"{_4}database_operations=[\n{indent(chr(10).join(database), _4 * 2)}\n{_4}],\n"
-        "),"
-    )
+    lines = [f"{_4}state_operations=[", indent(operation(op), _4 * 2), f"{_4}],"]
+    if database:
+        lines += [f"{_4}database_operations=[", indent("\n".join(database), _4 * 2), f"{_4}],"]
+    return "\n".join(["migrations.SeparateDatabaseAndState(", *lines, "),"])
 
 
 def changes_models(op: Operation) -> bool:
@@ -83,8 +81,10 @@ def batches(relation: str, change: str) -> str:
     """Return a function that changes a table's rows in batches; ``change`` is for ``update()``."""
     label = _model(relation)
     if label is None:
-        return comment(f"Write {relation} in batches by its primary key, each in a transaction",
-                       "of its own: atomic = False, and RunPython(fill, atomic=False).")  # fmt: skip
+        return comment(
+            f"Write {relation} in batches by its primary key, each in a transaction",
+            "of its own: atomic = False, and RunPython(fill, atomic=False).",
+        )
     app, model = label
     return (
         "def fill(apps, schema_editor):\n"

@@ -32,9 +32,7 @@ def of_statement(subject: Subject, step: Step) -> Iterator[Finding]:
         yield from _by_measurement(subject, step, {each.relation for each in found})
 
 
-def _by_measurement(
-    subject: Subject, step: Step, said: set[str | None]
-) -> Iterator[Finding]:
+def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iterator[Finding]:
     """Yield what was measured and no rule has spoken of."""
     if said & set(step.kinds) and not step.is_opaque:
         return

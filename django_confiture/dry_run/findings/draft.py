@@ -105,7 +105,7 @@ def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:
     if held is not None and held.mode > (own or 0):
         yield f"{held.mode.name} is held since {quoted(held.step.result.sql)}{_blocks(held.mode)}"
     yield from _times(subject, relation)
-    yield from _work(step, relation)
+    yield from _work(step)
     others = [name for name in step.held if name != relation and name not in step.locks]
     others += [name for name, mode in step.locks.items() if name != relation and mode.blocks_writes]
     if others:
@@ -126,7 +126,7 @@ def _times(subject: Subject, relation: str) -> Iterator[str]:
         yield f"writes to {relation} blocked for {duration(writes)} here, until the commit"
 
 
-def _work(step: Step, relation: str) -> Iterator[str]:
+def _work(step: Step) -> Iterator[str]:
     for scan in step.result.scans:
         rows = "every row" if scan.rows is None else f"{scan.rows:,} rows"
         passes = f" in {scan.passes} passes" if scan.passes > 1 else ""

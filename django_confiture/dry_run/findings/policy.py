@@ -103,7 +103,7 @@ def _column(
         advice = advice_policy.drop_column(step, table, column)
     else:
         message = f"Code that still runs knows {column} of {table} under its old name"
-        advice = advice_policy.rename_column(step, table, column, new)
+        advice = advice_policy.rename_column(step, column, new)
     yield finding(name, step.operation, table, message, advice)
 
 

@@ -43,7 +43,7 @@ def _no_lock_timeout(subject: Subject) -> Iterator[Finding]:
                     "no-lock-timeout",
                     step.operation,
                     table,
-                    "Nothing limits how long a migration waits for a lock, and all others behind it",
+                    "Nothing limits the wait for a lock, during which all others wait behind it",
                     advice_tables.lock_timeout(),
                     [
                         f"{mode.name} on {table} is requested with lock_timeout = 0",

@@ -172,7 +172,9 @@ def _while_locked(
         [
             f"{since.mode.name} is held since {quoted(since.step.result.sql)}",
             *dict.fromkeys(work.what for work in works),
-            (f"reads of {table} blocked for {duration(reads_ms)} here, "
-            f"writes for {duration(writes_ms)}"),
+            (
+                f"reads of {table} blocked for {duration(reads_ms)} here, "
+                f"writes for {duration(writes_ms)}"
+            ),
         ],
     )

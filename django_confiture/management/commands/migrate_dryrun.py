@@ -152,7 +152,10 @@ class Command(BaseCommand):
 
     def _started(self, record: MigrationRecord) -> None:
         if self._verbosity >= 1:
-            self.stderr.write(f"  Rehearsing {record.migration}...", self._plain, ending="")
+            backwards = " (backwards)" if record.direction == "backward" else ""
+            self.stderr.write(
+                f"  Rehearsing {record.migration}{backwards}...", self._plain, ending=""
+            )
             self.stderr.flush()
 
     def _finished(self, result: MigrationResult) -> None:

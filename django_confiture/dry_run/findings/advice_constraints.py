@@ -1,0 +1,159 @@
+"""Constraints in two steps: for new rows at once, for the others without blocking anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
+from django.db.migrations import AddConstraint, AlterField, RemoveConstraint
+from django.db.models import NOT_PROVIDED, CheckConstraint, Q
+
+from django_confiture.dry_run.findings import code, syntax
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.findings.alter import Alter
+
+_NEXT = "The next migration"
+
+
+def check(alter: Alter, constraint: Any) -> str:
+    """Return CHECK in two steps."""
+    operation = alter.step.django
+    if isinstance(operation, AddConstraint) and isinstance(operation.constraint, CheckConstraint):
+        model, added = operation.model_name, operation.constraint
+        return code.migrations(
+            code.migration(code.operation(AddConstraintNotValid(model, added))),
+            code.migration(code.operation(ValidateConstraint(model, added.name)), comment=_NEXT),
+        )
+    return _in_two_steps(alter, constraint, constraint.conname or f"{_bare(alter)}_check")
+
+
+def foreign_key(alter: Alter, constraint: Any) -> str:
+    """Return a foreign key in two steps."""
+    name = constraint.conname or f"{_bare(alter)}_fkey"
+    return _in_two_steps(alter, constraint, name)
+
+
+def _in_two_steps(alter: Alter, constraint: Any, name: str) -> str:
+    relation = alter.step.node.relation
+    table = syntax.written(relation)
+    add = syntax.alter(relation, syntax.add_constraint(syntax.not_valid(constraint, name)))
+    return code.migrations(
+        code.migration(
+            code.in_state(
+                alter.step.django,
+                code.run_sql(add, f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
+            )
+        ),
+        code.migration(_validation(table, name), comment=_NEXT),
+    )
+
+
+def _validation(table: str, name: str) -> str:
+    return code.without_reverse(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def validate(alter: Alter) -> str:
+    """Return the validation in a migration of its own."""
+    operation = alter.step.django
+    if isinstance(operation, ValidateConstraint):
+        again = code.operation(operation)
+    else:
+        again = _validation(syntax.written(alter.step.node.relation), alter.clause.name)
+    return code.migration(again, comment="In a migration of its own, so that no lock is held")
+
+
+def unique(alter: Alter, constraint: Any) -> str:
+    """Return a unique constraint from an index that is built without blocking anybody."""
+    table = syntax.written(alter.step.node.relation)
+    name = constraint.conname or f"{_bare(alter)}_key"
+    columns = ", ".join(key.string.sval for key in constraint.keys)
+    build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns})"
+    use = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}"
+    if constraint.deferrable:
+        use += " DEFERRABLE" + (" INITIALLY DEFERRED" if constraint.initdeferred else "")
+    return code.migrations(
+        code.migration(
+            code.run_sql(build, f"DROP INDEX CONCURRENTLY IF EXISTS {name}"), atomic=False
+        ),
+        code.migration(
+            code.in_state(
+                alter.step.django,
+                code.run_sql(use, f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
+            ),
+            comment=_NEXT,
+        ),
+    )
+
+
+def primary_key(alter: Alter) -> str:
+    """Return a primary key from an index that is built without blocking anybody."""
+    table = syntax.written(alter.step.node.relation)
+    constraint = syntax.definition(alter.clause, "constraint")
+    columns = ", ".join(key.string.sval for key in constraint.keys) if constraint else "..."
+    name = f"{_bare(alter)}_pkey"
+    build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns or '...'})"
+    use = f"ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY USING INDEX {name}"
+    return code.migrations(
+        code.comment("The columns have to be NOT NULL before; see not-null-scan."),
+        code.migration(code.without_reverse(build), atomic=False),
+        code.migration(code.in_state(alter.step.django, code.run_sql(use)), comment=_NEXT),
+    )
+
+
+def exclusion(alter: Alter) -> str:
+    """Say that there is no way around it."""
+    return code.comment(
+        "PostgreSQL can neither add an exclusion constraint NOT VALID nor build its index",
+        f"CONCURRENTLY. Create it with a new table that takes the place of {alter.table},",
+        "or plan a maintenance window.",
+    )
+
+
+def not_null(alter: Alter, column: str) -> str:
+    """Return NOT NULL that is proven by a CHECK, so that the table need not be read."""
+    operation = alter.step.django
+    if not isinstance(operation, AlterField):
+        return _not_null_in_sql(alter, column)
+    model, field = operation.model_name, operation.name
+    name = f"{model}_{field}_not_null"[:63]
+    constraint = CheckConstraint(condition=Q(**{f"{field}__isnull": False}), name=name)
+    proven = operation.field.clone()
+    proven.default = NOT_PROVIDED
+    steps = [
+        code.migration(code.operation(AddConstraintNotValid(model, constraint))),
+        code.migration(code.operation(ValidateConstraint(model, name)), comment=_NEXT),
+        code.migration(
+            code.operation(AlterField(model, field, proven)),
+            code.operation(RemoveConstraint(model, name)),
+            comment="And the one after it: the CHECK proves it, nothing is read",
+        ),
+    ]
+    if operation.field.has_default():
+        value = repr(operation.field.get_default())
+        filled = code.batches(alter.table, f"filter({field}=None).update({field}={value})")
+        steps[1:1] = [filled, code.fills("The next migration; each batch commits by itself")]
+    return code.migrations(*steps)
+
+
+def _not_null_in_sql(alter: Alter, column: str) -> str:
+    table = syntax.written(alter.step.node.relation)
+    name = f"{_bare(alter)}_{column}_not_null"[:63]
+    return code.migrations(
+        code.migration(
+            code.run_sql(
+                f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({column} IS NOT NULL) NOT VALID",
+                f"ALTER TABLE {table} DROP CONSTRAINT {name}",
+            )
+        ),
+        code.migration(_validation(table, name), comment=_NEXT),
+        code.migration(
+            code.without_reverse(f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL"),
+            code.without_reverse(f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
+            comment="And the one after it: the CHECK proves it, nothing is read",
+        ),
+    )
+
+
+def _bare(alter: Alter) -> str:
+    return str(alter.step.node.relation.relname)

@@ -1,0 +1,47 @@
+"""Migrations that fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.migrations import AddField
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.findings import code, syntax
+from django_confiture.dry_run.findings.subject import Step
+
+
+def default(step: Step, column: Any) -> str:
+    """Return how to add a column that rows already need a value for."""
+    operation = step.django
+    if isinstance(operation, AddField):
+        label = f"{operation.field.__class__.__name__}(..., db_default=...)"
+        return code.comment(
+            f'migrations.AddField("{operation.model_name}", "{operation.name}", models.{label})',
+            "A constant default costs nothing, whatever the table's size.",
+        )
+    table = syntax.written(step.node.relation)
+    name = column.colname
+    return code.migration(
+        code.run_sql(
+            f"ALTER TABLE {table} ADD COLUMN {name} {syntax.type_name(column)} DEFAULT ... NOT NULL",
+            f"ALTER TABLE {table} DROP COLUMN {name}",
+        )
+    )
+
+
+def atomic(operation: Operation) -> str:
+    """Return the migration that is no transaction."""
+    return code.migration(code.operation(operation), atomic=False)
+
+
+def enum(step: Step) -> str:
+    """Return how to add a label before it is used."""
+    return code.migrations(
+        code.migration(
+            code.without_reverse(step.result.sql),
+            atomic=False,
+            comment="A migration that only adds the value",
+        ),
+        code.comment("What uses the value comes in the next migration."),
+    )

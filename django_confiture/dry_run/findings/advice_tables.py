@@ -1,0 +1,122 @@
+"""Whole tables: rewrites, partitions, views, domains, triggers, timeouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django_confiture.dry_run.findings import code, syntax
+from django_confiture.dry_run.findings.subject import Step
+
+
+def rewrite(step: Step) -> str:
+    """Return what to do about a rewrite that has no online form."""
+    return code.comment(
+        f"{step.statement.command} has no form that lets others work meanwhile. Use pg_repack,",
+        "or fill a new table in batches and swap the names, or plan a maintenance window",
+        "and give it a lock_timeout.",
+    )
+
+
+def hidden_scan() -> str:
+    """Return what to do about a scan under a lock that code hides."""
+    return code.comment(
+        "Write the statement as an operation of its own, so that its online form can be",
+        "used: constraints NOT VALID first, VALIDATE CONSTRAINT in a later migration.",
+    )
+
+
+def attach(step: Step, clause: Any) -> str:
+    """Return how to attach a partition without the scan."""
+    part = syntax.written(syntax.definition(clause, "partition_cmd").name)
+    name = f"{part.rpartition('.')[2]}_bound"
+    return code.migrations(
+        code.comment("A CHECK that says what the bound says spares PostgreSQL the reading."),
+        code.migration(
+            code.run_sql(
+                f"ALTER TABLE {part} ADD CONSTRAINT {name} CHECK (...) NOT VALID",
+                f"ALTER TABLE {part} DROP CONSTRAINT {name}",
+            )
+        ),
+        code.migration(
+            code.without_reverse(f"ALTER TABLE {part} VALIDATE CONSTRAINT {name}"),
+            comment="The next migration",
+        ),
+        code.migration(
+            code.without_reverse(step.result.sql),
+            code.without_reverse(f"ALTER TABLE {part} DROP CONSTRAINT {name}"),
+            comment="And the one after it",
+        ),
+    )
+
+
+def detach(step: Step) -> str:
+    """Return how to detach a partition while others work."""
+    return code.migration(code.without_reverse(f"{step.result.sql} CONCURRENTLY"), atomic=False)
+
+
+def refresh(view: str) -> str:
+    """Return how to refresh a materialized view that stays readable."""
+    return code.migrations(
+        code.comment("CONCURRENTLY needs a unique index on the view, on columns without WHERE."),
+        code.migration(
+            code.without_reverse(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {view}"), atomic=False
+        ),
+    )
+
+
+def domain(step: Step) -> str:
+    """Return how to add a constraint to a domain in two steps."""
+    name = ".".join(part.string.sval for part in step.node.type_name)
+    constraint = getattr(step.node, "def").constraint
+    label = constraint.conname or step.node.name or f"{name}_check"
+    add = f"{step.result.sql.rstrip('; ')} NOT VALID"
+    validate = f"ALTER DOMAIN {name} VALIDATE CONSTRAINT {label}"
+    return code.migrations(
+        code.migration(
+            code.run_sql(add, f"ALTER DOMAIN {name} DROP CONSTRAINT {label}"),
+        ),
+        code.migration(
+            code.without_reverse(validate),
+            comment="The next migration; from PostgreSQL 18 on it blocks nobody",
+        ),
+    )
+
+
+def alone() -> str:
+    """Return how to take a short lock safely."""
+    return code.comment(
+        "It takes no time by itself. Give it a migration of its own, so that nothing else",
+        "runs under its lock, and a lock_timeout:",
+        'CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}',
+    )
+
+
+def truncate(table: str) -> str:
+    """Return how to empty a table without the lock."""
+    return code.migrations(
+        code.comment("Delete in batches, if code that still runs must not find it locked."),
+        code.batches(table, "delete()"),
+        code.fills(),
+    )
+
+
+def one_alter(steps: Sequence[Step]) -> str:
+    """Return the ALTER TABLE that does all in one pass, if they are of one kind."""
+    nodes = [step.node for step in steps if step.statement.what == "alter_table_stmt"]
+    if len(nodes) < len(steps) or len({syntax.written(node.relation) for node in nodes}) > 1:
+        return code.comment("Do it in one statement: each of them writes the whole table again.")
+    together = syntax.alter(nodes[0].relation, *(c for node in nodes for c in syntax.clauses(node)))
+    models = [code.operation(s.django) for s in steps if s.django and code.changes_models(s.django)]
+    sql = code.without_reverse(together)
+    if not models:
+        return code.migration(sql)
+    return code.migrations(
+        code.comment("One pass over the table in place of several; state_operations as before."),
+        code.migration(sql),
+    )
+
+
+def lock_timeout() -> str:
+    """Return the setting that limits the wait."""
+    return 'CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}'

@@ -1,0 +1,39 @@
+"""Rows in batches, and one kind of work a migration."""
+
+from __future__ import annotations
+
+from django_confiture.dry_run.findings import code
+from django_confiture.dry_run.findings.subject import Step, Subject
+
+
+def backfill(table: str, step: Step) -> str:
+    """Return the same writes in batches that commit one by one."""
+    change = "delete()" if step.statement.what == "delete_stmt" else "update(...)"
+    if step.statement.what == "insert_stmt":
+        return code.comment(
+            "Insert in batches, each in a transaction of its own: atomic = False in the",
+            "migration, and a loop with transaction.atomic() around each batch.",
+        )
+    return code.migrations(code.batches(table, change), code.fills())
+
+
+def split(subject: Subject, work: int | None, lock: int | None, table: str, *, writes: bool) -> str:
+    """Return the migration split, so that the work comes after the lock is released."""
+    if work is None or work == lock:
+        what = "write the rows in batches" if writes else "do the work"
+        return code.comment(
+            f"First change {table} and commit; then {what} in a later migration;",
+            "hooks that do it run AFTER_COMMIT or in a migration of their own.",
+        )
+    operations = subject.migration.operations
+    first = [code.operation(each) for each in operations[:work]] if _short(subject) else []
+    before = first or ["# ... the operations before it"]
+    later = code.operation(operations[work])
+    return code.migrations(
+        code.migration(*before, comment="This one locks, and commits at once"),
+        code.migration(later, atomic=not writes, comment="The next one works, and locks nothing"),
+    )
+
+
+def _short(subject: Subject) -> bool:
+    return len(subject.migration.operations) <= 3

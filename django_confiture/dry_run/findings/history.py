@@ -1,0 +1,143 @@
+"""What the findings need from the catalog, and remember from one migration to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from postgast import pg_query_pb2 as pg
+from psycopg.pq import TransactionStatus
+
+from django_confiture import conf
+from django_confiture.dry_run.findings import find, syntax
+from django_confiture.dry_run.findings.subject import Step, Subject, with_held
+from django_confiture.dry_run.statements import Kind
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.catalog import Catalog
+    from django_confiture.dry_run.recorder import Recorder, Section
+    from django_confiture.dry_run.records import MigrationRecord
+    from django_confiture.dry_run.results import Finding, MigrationResult
+    from django_confiture.dry_run.session import Session
+
+_TABLES = {"r", "p", "m", "f", "v"}
+
+_UNINDEXED = """
+SELECT k.oid, c.relname, k.conname, string_agg(a.attname, ', ' ORDER BY a.attnum)
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+WHERE k.contype = 'f' AND k.oid > $1 AND k.conparentid = 0
+  AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_index i
+    WHERE i.indrelid = k.conrelid AND i.indpred IS NULL
+      AND (i.indkey::smallint[])[0:cardinality(k.conkey) - 1] @> k.conkey
+  )
+GROUP BY k.oid, c.relname, k.conname
+ORDER BY c.relname, k.conname
+"""
+
+
+class History:
+    """The findings of one dry run, migration by migration."""
+
+    def __init__(self, session: Session, catalog: Catalog) -> None:
+        self._session = session
+        self._catalog = catalog
+        self._kinds = {
+            each.shown: each.kind for each in catalog.relations.values() if each.kind in _TABLES
+        }
+        self._renamed: dict[str, str] = {}
+        self._columns: set[tuple[str, str]] = set()
+        newest = session.value("SELECT max(oid) FROM pg_catalog.pg_constraint")
+        self._oldest_new_constraint = newest
+        self._unindexed: dict[str, str] = {}
+        """OID → name of each new foreign key without an index, as of the last migration."""
+        self._indexed_since: set[str] = set()
+        self._lock_timeout_told = bool(conf.get("MIGRATE")["LOCK_TIMEOUT"])
+
+    def has_lock_timeout(self) -> None:
+        """Note that the connection limits the wait for locks by itself."""
+        self._lock_timeout_told = True
+
+    def findings(
+        self, record: MigrationRecord, recorder: Recorder, result: MigrationResult
+    ) -> tuple[Finding, ...]:
+        """Return the findings of a migration that has just been rehearsed."""
+        steps = tuple(with_held(self._steps(record, recorder)))
+        subject = Subject(
+            record.migration,
+            result,
+            {each.shown: each for each in self._catalog.relations.values()},
+            steps,
+            frozenset(self._columns),
+            tuple(self._new_foreign_keys(steps)),
+            self._lock_timeout_told or any("lock_timeout" in step.result.sql for step in steps),
+        )
+        found = find(subject)
+        self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
+        self._note_columns(steps)
+        return found
+
+    def settled(self, results: Iterable[MigrationResult]) -> Iterator[MigrationResult]:
+        """Yield the results without foreign keys that a later migration has given an index."""
+        for result in results:
+            findings = tuple(
+                each
+                for each in result.findings
+                if each.id != "foreign-key-without-index"
+                or not any(name in each.evidence[0] for name in self._indexed_since)
+            )
+            yield replace(result, findings=findings)
+
+    def _steps(self, record: MigrationRecord, recorder: Recorder) -> Iterator[Step]:
+        sections: list[tuple[int | None, Section]] = [(None, record.section)]
+        sections += [(each.index, each.section) for each in record.operations]
+        for index, section in sections:
+            operation = None if index is None else record.migration.operations[index]
+            shown = [e for e in section.entries if e.statement.kind is not Kind.SAVEPOINT]
+            for entry, result in zip(shown, recorder.results(section), strict=True):
+                step = Step(
+                    index,
+                    operation,
+                    entry.statement,
+                    result,
+                    entry.order,
+                    dict(entry.runs),
+                    dict(self._renamed),
+                    self._kinds,
+                )
+                yield step
+                self._note_rename(step)
+
+    def _note_rename(self, step: Step) -> None:
+        if step.statement.what == "rename_stmt" and step.node.rename_type == pg.OBJECT_TABLE:
+            old = step.existing(step.node.relation)
+            if old is not None:
+                self._renamed[step.node.newname] = old
+
+    def _note_columns(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if step.statement.what != "alter_table_stmt":
+                continue
+            table = step.existing(step.node.relation)
+            for clause in syntax.clauses(step.node):
+                column = syntax.definition(clause, "column_def")
+                if table is not None and clause.subtype == pg.AT_AddColumn:
+                    self._columns.add((table, column.colname))
+
+    def _new_foreign_keys(self, steps: Iterable[Step]) -> Iterator[tuple[str, str, str]]:
+        changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED}
+        if self._session.status != TransactionStatus.INTRANS:
+            return
+        if not any(step.statement.kind in changes for step in steps):
+            return
+        found = self._session.query(_UNINDEXED, [self._oldest_new_constraint])
+        now = {oid or "": name or "" for oid, _table, name, _columns in found}
+        self._indexed_since |= {name for oid, name in self._unindexed.items() if oid not in now}
+        new = now.keys() - self._unindexed.keys()
+        self._unindexed = now
+        for oid, table, name, columns in found:
+            if oid in new:
+                yield table or "", name or "", columns or ""

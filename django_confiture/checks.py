@@ -15,7 +15,7 @@ E009     a ``RunHook`` in a migration file whose hook cannot be found or used
 E010     a hook's own ``check()`` raised an error
 W001     a pattern that matches no migration
 W002     a ``RunHook`` of BEFORE_VALIDATION or BEFORE_DDL that stands after schema operations
-W003     hooks for a database that is not PostgreSQL
+W003     a database that is not PostgreSQL
 W004     hooks are configured, but ``ENABLED`` is False
 =======  =======================================================================================
 
@@ -24,7 +24,7 @@ Nothing in here touches a database.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,6 @@ _BEFORE = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
 
 def check_confiture(
     app_configs: Sequence[AppConfig] | None = None,
-    databases: Collection[str] | None = None,
     **_kwargs: object,
 ) -> list[CheckMessage]:
     """Check ``CONFITURE``, the ``RunHook`` operations on disk, and what the hooks themselves say.
@@ -72,8 +71,6 @@ def check_confiture(
         messages += _hooks(given)
         messages += _phases(given, migrations)
         messages += _switched_off(given)
-        if databases is None:  # migrate and test say it when they come to it, once
-            messages += _other_databases()
     labels = None if app_configs is None else {each.label for each in app_configs}
     for migration in migrations:
         if labels is None or migration.app_label in labels:
@@ -181,11 +178,7 @@ def _entry(
     except conf.SettingError as error:
         yield _error("E003", error)
         return
-    for alias in entry.databases:
-        if alias not in connections:
-            hint = f"Known are: {', '.join(connections)}."
-            problem = f'{where}["DATABASES"] names {alias!r}, which is not in DATABASES.'
-            yield Error(problem, hint=hint, obj="settings", id="confiture.E008")
+    yield from _databases(entry)
     for pattern in entry.migrations:
         if labels and not any(fnmatchcase(label, pattern) for label in labels):
             problem = f'{where}["MIGRATIONS"] has {pattern!r}, which matches no migration.'
@@ -197,6 +190,19 @@ def _entry(
         yield _lookup_error("E007", error, "settings")
     else:
         yield from _own_check(hook, where)
+
+
+def _databases(entry: phases.Entry) -> Iterator[CheckMessage]:
+    for alias in entry.databases:
+        named = f'{entry.where}["DATABASES"] names {alias!r}, which is'
+        if alias not in connections:
+            hint = f"Known are: {', '.join(connections)}."
+            problem = f"{named} not in DATABASES."
+            yield Error(problem, hint=hint, obj="settings", id="confiture.E008")
+        elif connections[alias].vendor != "postgresql":
+            problem = f"{named} {connections[alias].display_name}: hooks do not run there."
+            hint = "Leave it out: hooks need PostgreSQL."
+            yield Warning(problem, hint=hint, obj="settings", id="confiture.W003")
 
 
 def _lookup_error(number: str, error: HookLookupError, obj: str) -> Error:
@@ -235,25 +241,6 @@ def _switched_off(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
             obj="settings",
             id="confiture.W004",
         )
-
-
-def _other_databases() -> Iterator[CheckMessage]:
-    try:
-        entries = list(phases.read_entries())
-    except conf.SettingError:
-        return  # said above
-    for alias in connections:
-        wrapper = connections[alias]
-        if wrapper.vendor != "postgresql" and any(
-            not entry.databases or alias in entry.databases for entry in entries
-        ):
-            yield Warning(
-                f'CONFITURE["PHASES"] has hooks for the database {alias!r}, which is '
-                f"{wrapper.display_name}: they do not run there.",
-                hint=f'Leave {alias!r} out with "DATABASES" in the entries.',
-                obj="settings",
-                id="confiture.W003",
-            )
 
 
 # What migration files name.

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,9 @@ class MigrationRun:
         self._open(state)
         retries = self._settings.lock_retries
         deferred = list(self._editor.deferred_sql)
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return self._attempt(step, state)
             except Exception as error:
@@ -77,7 +78,6 @@ class MigrationRun:
                 self._start_over(attempt, error)
             self._editor.deferred_sql = list(deferred)
             state = self._pristine.clone()
-        raise AssertionError("unreachable")
 
     def _without_transaction(self, step: Step, state: ProjectState) -> ProjectState:
         """Run a non-atomic migration: nobody but us sees it fail, and nothing is retried."""

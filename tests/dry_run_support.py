@@ -120,11 +120,11 @@ class _Tables:
 @pytest.fixture(scope="session")
 def both_databases(django_db_setup: None, django_db_blocker: Blocker) -> Iterator[None]:
     """Create the test databases that no test with the mark "django_db" has asked for."""
-    missing = [
-        alias
-        for alias in ALIASES
-        if connections[alias].settings_dict["NAME"]
-        != connections[alias].creation._get_test_db_name()
+    wrappers: list[Any] = [connections[alias] for alias in ALIASES]
+    missing: Any = [
+        wrapper.alias
+        for wrapper in wrappers
+        if wrapper.settings_dict["NAME"] != wrapper.creation._get_test_db_name()
     ]
     with django_db_blocker.unblock():
         created = setup_databases(verbosity=0, interactive=False, aliases=missing)
@@ -324,8 +324,9 @@ def rehearse(*migrations: Migration, using: str = "default") -> Report:
 
 def passed(*operations: Operation, atomic: bool = True) -> MigrationResult:
     """Dry-run one migration that is expected to pass."""
-    (result,) = rehearse(migration(*operations, atomic=atomic)).migrations
-    assert result.outcome == "passed", result.error
+    report = rehearse(migration(*operations, atomic=atomic))
+    (result,) = report.migrations
+    assert result.outcome == "passed", result.error or report.error
     return result
 
 

@@ -95,7 +95,8 @@ class BookTests(TransactionTestCase):
 }
 
 SQLITE = '{"ENGINE": "django.db.backends.sqlite3", "NAME": "books.sqlite3"}'
-POSTGRES = 'local_postgres.database("confiture_projects")'
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+POSTGRES = f'local_postgres.database("confiture_projects{_WORKER}")'
 
 WARNING = "Hooks are skipped on the database 'default': it is SQLite, and they need PostgreSQL."
 
@@ -111,6 +112,12 @@ def project(tmp_path: Path) -> Path:
 
 def manage(project: Path, *args: str, database: str = SQLITE, more: str = "") -> list[str]:
     """Run a management command; return the lines of its stderr."""
+    return run(project, *args, database=database, more=more).stderr.splitlines()
+
+
+def run(
+    project: Path, *args: str, database: str = SQLITE, more: str = ""
+) -> subprocess.CompletedProcess[str]:
     (project / "project_settings.py").write_text(SETTINGS.format(database=database, more=more))
     root = Path(__file__).parent.parent
     done = subprocess.run(
@@ -126,7 +133,7 @@ def manage(project: Path, *args: str, database: str = SQLITE, more: str = "") ->
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stderr.splitlines()
+    return done
 
 
 def test_migrate_on_sqlite_warns_once(project: Path) -> None:
@@ -146,6 +153,13 @@ def test_a_test_suite_on_sqlite_warns_once(project: Path) -> None:
     lines = manage(project, "test", "books.tests.BookTests.test_the_table_is_there")
     assert lines.count(WARNING) == 1
     assert not [line for line in lines if "HOOK" in line or "confiture." in line]
+
+
+def test_confiture_hooks_says_that_sqlite_has_none(project: Path) -> None:
+    done = run(project, "confiture_hooks")
+    assert "  No hook will run: 'default' is SQLite, and hooks need PostgreSQL.\n" in done.stdout
+    assert "  books.0002_again\n    No hooks.\n" in done.stdout
+    assert done.stderr == ""
 
 
 def hooks(lines: list[str]) -> list[str]:
@@ -177,21 +191,9 @@ def test_what_a_test_migrates_itself_has_all_hooks(project: Path) -> None:
 def test_pytest_django_creates_test_databases_the_same_way(project: Path) -> None:
     (project / "project_settings.py").write_text(SETTINGS.format(database=POSTGRES, more=""))
     root = Path(__file__).parent.parent
+    options = ["-q", "-s", "-p", "no:cacheprovider", "--ds", "project_settings"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-s",
-            "-p",
-            "no:cacheprovider",
-            "books/tests.py",
-            "-k",
-            "table_is_there",
-            "--ds",
-            "project_settings",
-        ],
+        [sys.executable, "-m", "pytest", *options, "-k", "table_is_there", "books/tests.py"],
         cwd=project,
         env={**os.environ, "PYTHONPATH": f"{project}:{root / 'testproject'}"},
         capture_output=True,

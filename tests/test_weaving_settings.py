@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import connection, migrations, models, transaction
+from django.db import DataError, connection, migrations, models, transaction
+from django.db.migrations.state import ProjectState
 from pytest_django import Settings
 
 from django_confiture import (
@@ -22,6 +23,7 @@ from django_confiture import (
     HookResult,
     RunHook,
 )
+from django_confiture.weaving import weave
 from tests import recording
 from tests.cases.migrations_on_disk import Cases, query, table_exists
 
@@ -286,7 +288,7 @@ class LooksAtModels(Hook):
         models = {model._meta.model_name for model in context.apps.get_models()}
         count = None
         if "book" in models:
-            count = context.apps.get_model("cases", "Book").objects.count()
+            count = context.apps.get_model("cases", "Book").objects.count()  # type: ignore[misc]
         self.seen.append((self.options["name"], "book" in models, count))
         return HookResult("", "LooksAtModels")
 
@@ -490,6 +492,33 @@ def test_sqlmigrate_is_left_alone(cases: Cases, settings: Settings) -> None:
     assert not table_exists("cases_book")
 
 
+def test_what_a_woven_migration_collects_as_sql_runs_no_hooks(
+    cases: Cases, settings: Settings
+) -> None:
+    cases.add("0001_books", *_books())
+    settings.CONFITURE = {"PHASES": recording.in_every_phase()}
+    migration = cases.loaded("0001_books")
+    weave(migration)
+    woven = migration.apply
+    weave(migration)
+    assert migration.apply is woven
+    with connection.schema_editor(collect_sql=True) as editor:
+        migration.apply(ProjectState(), editor, collect_sql=True)
+    assert recording.ran == []
+    assert not table_exists("cases_book")
+
+
+def test_the_schema_editor_still_has_its_transaction(cases: Cases, settings: Settings) -> None:
+    def look(apps: Any, schema_editor: Any) -> None:
+        assert schema_editor.atomic.using == "default"
+        recording.ran.append("looked")
+
+    cases.add("0001_looks", migrations.RunPython(look))
+    settings.CONFITURE = {}
+    cases.migrate()
+    assert recording.ran == ["looked"]
+
+
 def test_nothing_is_woven_when_hooks_are_off(cases: Cases, settings: Settings) -> None:
     cases.add("0001_fine", recording.operation())
     settings.CONFITURE = {"ENABLED": False, "PHASES": recording.in_every_phase()}
@@ -510,3 +539,17 @@ def test_hooks_in_a_transaction_of_the_caller(cases: Cases, settings: Settings) 
             cases.migrate()
         assert query("SHOW lock_timeout") == before
     assert recording.persisted() == ["ON_ERROR", "CLEANUP"]
+
+
+def test_a_non_atomic_migration_that_breaks_the_transaction_of_the_caller(
+    cases: Cases, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    cases.add("0001_breaks", migrations.RunSQL("SELECT 1/0"), atomic=False)
+    settings.CONFITURE = {
+        "PHASES": {"ON_ERROR": [record("error")], "CLEANUP": [record("clean")]},
+        "MIGRATE": {"LOCK_TIMEOUT": "3s"},
+    }
+    with pytest.raises(DataError, match="division by zero"), transaction.atomic():
+        cases.migrate()
+    assert recording.persisted() == []
+    assert query("SHOW lock_timeout") == [("0",)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
 import psycopg
@@ -158,13 +158,19 @@ class Capture:
         **kwargs: Any,
     ) -> Any:
         statements = self._parsed(query, placeholders=params is not None)
+        if len(statements) > 1 and self._takes_one_statement(cursor, params):
+            with self._recorder.measured(Statement(str(query), Kind.UNPARSED), cursor):
+                return original(query, params, **kwargs)  # which the server refuses
         script = [self._rehearsable(s, alone=len(statements) == 1) for s in statements]
         if len(script) == 1 and script[0] == statements[0].sql.strip():
             script[0] = query  # untouched: the very object that was given
         if not script:
             return original(query, params, **kwargs)
-        unread = any(statement.kind is Kind.UNPARSED for statement in statements)
-        with _one_statement_only(cursor) if unread else nullcontext():
+        with ExitStack() as stack:
+            if any(statement.kind is Kind.UNPARSED for statement in statements):
+                stack.enter_context(_one_statement_only(cursor))
+            if len(statements) > 1 and self._recorder.autocommit:
+                stack.enter_context(self._transactions.implicit())
             return self._run_script(original, cursor, statements, script, params, kwargs)
 
     def _run_script(
@@ -185,7 +191,9 @@ class Capture:
                 own = params[used : used + statement.parameters]
                 used += statement.parameters
             if statement.kind is Kind.TRANSACTION:
-                self._end_transaction(statement)
+                self._control_transaction(statement)
+            if statement.sets_locally:
+                self._transactions.remember(statement.sets_locally)
             plain = sent is not None and sent == statement.plain_sql
             with self._recorder.measured(statement, cursor, skipped=sent is None, plain=plain):
                 original("" if sent is None else sent, None if sent is None else own, **kwargs)
@@ -206,6 +214,11 @@ class Capture:
             query = query.decode(self._raw.info.encoding)
         return parse(str(query), placeholders=placeholders)
 
+    def _takes_one_statement(self, cursor: Any, params: Any) -> bool:
+        if self._transactions.session.in_pipeline:
+            return True
+        return params is not None and not isinstance(cursor, psycopg.ClientCursor)
+
     # What can't be sent as it is.
 
     def _rehearsable(self, statement: Statement, *, alone: bool) -> str | None:
@@ -216,7 +229,11 @@ class Capture:
                     _ENDS_TRANSACTION.format(f"{statement.command} in SQL")
                 )
             return None
-        if not statement.outside_transaction or not (alone and self._recorder.autocommit):
+        if not (alone and self._recorder.autocommit):
+            return statement.sql
+        if statement.sets_locally:
+            return None  # outside a transaction it changes nothing
+        if not statement.outside_transaction:
             return statement.sql
         if statement.plain_sql is not None:
             self._recorder.section.substituted.append(
@@ -228,12 +245,14 @@ class Capture:
         )
         return None
 
-    def _end_transaction(self, statement: Statement) -> None:
-        """Do with savepoints what a COMMIT or ROLLBACK in SQL would do."""
+    def _control_transaction(self, statement: Statement) -> None:
+        """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
         if self._transactions.session.in_pipeline:
             self._recorder.section.not_rehearsed.append(
                 f"{statement.command} in a pipeline was left out."
             )
+        elif statement.begins:
+            self._transactions.begin_inner()
         elif statement.commits or statement.rolls_back:
             self._transactions.end_inner(commit=statement.commits)
 

@@ -40,7 +40,7 @@ WITH held AS MATERIALIZED (
   SELECT l.relation AS oid, array_agg(DISTINCT l.mode) AS modes
   FROM pg_catalog.pg_locks l
   WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
-    AND l.relation BETWEEN 16384 AND {last}
+    AND l.mode <> 'SIReadLock' AND l.relation BETWEEN 16384 AND {last}
   GROUP BY l.relation
 )
 SELECT pg_catalog.pg_wal_lsn_diff({lsn}, '0/0'),

@@ -112,10 +112,15 @@ class RehearsalExecutor(MigrationExecutor):
         return state
 
     def record(self, migration: Migration) -> None:
-        """Shadow ``apply`` and ``unapply`` of this instance with recorded ones, once."""
-        if getattr(migration, _RECORDED, False):
+        """Shadow ``apply`` and ``unapply`` of this instance with recorded ones, until the end."""
+        if getattr(migration, _RECORDED, None) is self._rehearsal:
             return
-        setattr(migration, _RECORDED, True)
+        self._rehearsal.restore_at_end(migration)
+        for name in [name for name in vars(migration) if name.startswith("_confiture")]:
+            delattr(migration, name)  # woven for a real run; it is woven anew for this one
+        for name in ("apply", "unapply"):
+            vars(migration).pop(name, None)
+        setattr(migration, _RECORDED, self._rehearsal)
         for name, step in (("apply", _apply), ("unapply", _unapply)):
             original = getattr(migration, name)
             setattr(migration, name, partial(_recorded, self._rehearsal, migration, original, step))

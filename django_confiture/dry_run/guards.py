@@ -136,7 +136,7 @@ class OtherConnections:
             stack.callback(_close_if_asked, wrapper, held)
         stack.callback(held.end)
         if not shared:
-            capture = Capture(wrapper.connection, _Unrecorded(wrapper, held), held)
+            capture = Capture(wrapper.connection, _Unrecorded(held), held)
             stack.enter_context(capture.installed())
 
 
@@ -156,15 +156,14 @@ class _OfAnother:
 class _Unrecorded:
     """Stands in for the recorder where the statements are no part of the report."""
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, transactions: RehearsedTransactions) -> None:
-        self._wrapper = wrapper
+    def __init__(self, transactions: RehearsedTransactions) -> None:
         self._transactions = transactions
         self._session = transactions.session
         self.section = Section()
 
     @property
     def autocommit(self) -> bool:
-        return bool(self._wrapper.autocommit) and not self._wrapper.in_atomic_block
+        return not self._transactions.in_transaction
 
     @contextmanager
     def measured(
@@ -191,6 +190,7 @@ class _Unrecorded:
         finally:
             if self._session.status == TransactionStatus.INTRANS:
                 self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
+                self._transactions.statement_ended()
 
 
 @contextmanager

@@ -39,18 +39,27 @@ class Effects:
             for oid, mode, inherited in self.locks
         )
 
-    def named_scans(self, catalog: Catalog) -> tuple[Scan, ...]:
-        """Return the scans with names instead of OIDs."""
-        return tuple(
-            Scan(catalog.relations[oid].shown, rows, passes) for oid, rows, passes in self.scans
-        )
 
-    def named_writes(self, catalog: Catalog) -> tuple[Write, ...]:
-        """Return the writes with names instead of OIDs."""
-        return tuple(
-            Write(catalog.relations[oid].shown, c.inserted, c.updated, c.deleted)
-            for oid, c in self.writes
-        )
+def total_scans(several: Iterable[Effects], catalog: Catalog) -> tuple[Scan, ...]:
+    """Return the scans of a statement that ran several times, one for each relation."""
+    found: dict[int, tuple[int | None, int]] = {}
+    for oid, rows, passes in (scan for each in several for scan in each.scans):
+        before, times = found.get(oid, (0, 0))
+        total = None if rows is None or before is None else before + rows
+        found[oid] = (total, times + passes)
+    return tuple(
+        Scan(catalog.relations[oid].shown, rows, passes) for oid, (rows, passes) in found.items()
+    )
+
+
+def total_writes(several: Iterable[Effects], catalog: Catalog) -> tuple[Write, ...]:
+    """Return what a statement that ran several times wrote, one for each relation."""
+    found: dict[int, list[int]] = {}
+    for oid, wrote in (write for each in several for write in each.writes):
+        total = found.setdefault(oid, [0, 0, 0])
+        for index, count in enumerate((wrote.inserted, wrote.updated, wrote.deleted)):
+            total[index] += count
+    return tuple(Write(catalog.relations[oid].shown, *counts) for oid, counts in found.items())
 
 
 def merge(before: Probe, after: Probe) -> Probe:

@@ -6,9 +6,11 @@ text a few times, and the rest once when its section ends.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Catalog, Probe
+from django_confiture.dry_run.findings.history import History
 from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.measure import Effects, effects, merge
+from django_confiture.dry_run.measure import Effects, effects, merge, total_scans, total_writes
 from django_confiture.dry_run.results import StatementResult, Violations
 from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.timeline import LockTimeline
@@ -45,6 +48,10 @@ class Entry:
     effects: list[Effects] = field(default_factory=list)
     unprobed: bool = False
     note: str = ""
+    order: int = 0
+    """Its place among all statements of the dry run, by its first run."""
+    runs: Counter[int] = field(default_factory=Counter)
+    """How often it ran in which transaction, by the transaction's number."""
 
 
 @dataclass
@@ -88,6 +95,9 @@ class Recorder:
         self._unseen = False
         self.section = Section()
         self.timeline = LockTimeline(self.catalog)
+        self.history = History(self._session, self.catalog)
+        self._orders = count(1)
+        self._transaction = 0
         self.failures: list[StatementFailure] = []
         self.callbacks = 0
         self.commit_ms = 0.0
@@ -98,6 +108,7 @@ class Recorder:
     def transaction_ended(self, checked_ms: float = 0.0) -> None:
         """Free the locks that the real run would free now."""
         self.commit_ms += checked_ms
+        self._transaction += 1
         self.timeline.release()
 
     def callbacks_dropped(self, count: int) -> None:
@@ -154,8 +165,8 @@ class Recorder:
             rewrites=_unique(
                 catalog.relations[oid].shown for e in all_effects for oid in e.rewrites
             ),
-            scans=tuple(scan for e in all_effects for scan in e.named_scans(catalog)),
-            writes=tuple(write for e in all_effects for write in e.named_writes(catalog)),
+            scans=total_scans(all_effects, catalog),
+            writes=total_writes(all_effects, catalog),
             indexes_built=_unique(name for e in all_effects for name in e.indexes_built),
             constraints=_unique(name for e in all_effects for name in e.constraints),
             note=entry.note,
@@ -164,7 +175,7 @@ class Recorder:
     @property
     def autocommit(self) -> bool:
         """Say whether the real run would send this statement outside a transaction."""
-        return bool(self._wrapper.autocommit) and not self._wrapper.in_atomic_block
+        return not self._transactions.in_transaction
 
     @contextmanager
     def measured(
@@ -178,6 +189,8 @@ class Recorder:
         """Measure what runs inside, between two probes where the statement deserves them."""
         self._check()
         entry = self._entry(statement)
+        entry.order = entry.order or next(self._orders)
+        entry.runs[self._transaction] += 1
         guarded = not skipped and self._guarded(statement)
         probing = not skipped and self._before(statement, entry)
         predicted = self._predicted(statement, entry) if probing else ()
@@ -211,7 +224,7 @@ class Recorder:
         elif guarded:
             self._session.query(release)
         if guarded and alone:
-            self.transaction_ended()
+            self._transactions.statement_ended()
 
     def _note_blindness(self, statement: Statement) -> None:
         """Say so where code may take locks that are held already: no view shows those."""
@@ -264,7 +277,11 @@ class Recorder:
 
     def _before(self, statement: Statement, entry: Entry) -> bool:
         """Say whether to probe after the statement; first settle what was not probed so far."""
-        if not self._can_probe or statement.kind in (Kind.QUIET, Kind.SAVEPOINT):
+        if statement.kind in (Kind.QUIET, Kind.SAVEPOINT):
+            return False
+        if self._session.in_pipeline:
+            self._unseen = entry.unprobed = True
+        if not self._can_probe:
             return False
         if statement.kind is Kind.SELECT:
             self._unseen = self._unseen or statement.reads_user_tables

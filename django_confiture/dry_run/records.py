@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import psycopg
@@ -72,7 +72,7 @@ def migration_result(
     """Return what the reports need of one migration; ``error`` is what it failed with."""
     migration = record.migration
     operations = tuple(_operation(operation, recorder) for operation in record.operations)
-    return MigrationResult(
+    result = MigrationResult(
         migration.app_label,
         migration.name,
         migration_version(migration.name),
@@ -86,6 +86,7 @@ def migration_result(
         tables=_tables(record, recorder),
         warnings=_warnings(record, recorder),
     )
+    return replace(result, findings=recorder.history.findings(record, recorder, result))
 
 
 def _operation(record: OperationRecord, recorder: Recorder) -> OperationResult:

@@ -16,7 +16,7 @@ from django.db.migrations.operations.base import Operation
 from psycopg.errors import LockNotAvailable
 from psycopg.pq import TransactionStatus
 
-from django_confiture import conf, signals
+from django_confiture import conf, signals, silencing
 from django_confiture.dry_run.capture import Capture
 from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, sequences_moved
@@ -75,6 +75,7 @@ class Rehearsal:
         self._results: list[MigrationResult] = []
         self._plan: list[tuple[Migration, bool]] = []
         self._written: set[int] = set()
+        self._instances: list[tuple[Migration, dict[str, Any]]] = []
         self._error: Failure | None = None
         self._others: OtherConnections | None = None
         self.schema: SchemaWatch | None = None
@@ -103,6 +104,7 @@ class Rehearsal:
         before = self._transactions.session
         self._database = _database(before, self._wrapper)
         self._sequences = sequence_positions(before)
+        lock_timeout = before.value("SHOW lock_timeout")
         with ExitStack() as stack:
             yield_after = conf.parse_duration(
                 conf.get("DRY_RUN")["YIELD_AFTER"], name='CONFITURE["DRY_RUN"]["YIELD_AFTER"]'
@@ -118,6 +120,8 @@ class Rehearsal:
             self.recorder = Recorder(
                 self._wrapper, self._transactions, self._predict, self._check_watchdog
             )
+            if lock_timeout != "0":
+                self.recorder.history.has_lock_timeout()
             with self._capturing():
                 yield
 
@@ -132,6 +136,8 @@ class Rehearsal:
         try:
             self._transactions.end()
         finally:
+            if self.schema is not None:
+                self.schema.close()
             self._moved = self._sequences_moved()
 
     def _sequences_moved(self) -> tuple[SequenceMove, ...]:
@@ -153,6 +159,8 @@ class Rehearsal:
         finally:
             signals.hook_finished.disconnect(self._hook_finished)
             self._wrapper.__dict__.pop("_confiture_dry_run", None)
+            for instance, before in self._instances:
+                instance.__dict__ = before
             self._dead_bytes = dead_bytes(
                 self._transactions.session, self.recorder.catalog, self._written
             )
@@ -195,7 +203,13 @@ class Rehearsal:
 
     def planned(self, plan: Sequence[tuple[Migration, bool]]) -> None:
         """Note the plan, so that what did not run is in the report as well."""
+        silencing.check_plan(plan)
         self._plan = list(plan)
+
+    def restore_at_end(self, migration: Migration) -> None:
+        """Note an instance that is about to be changed: it may be the caller's."""
+        before = {**vars(migration), "operations": list(migration.operations)}
+        self._instances.append((migration, before))
 
     @contextmanager
     def migration(self, migration: Migration, direction: Direction) -> Iterator[None]:
@@ -352,7 +366,7 @@ class Rehearsal:
             for migration, backwards in self._plan
             if (migration.app_label, migration.name) not in done
         )
-        return (*self._results, *not_run)
+        return (*self.recorder.history.settled(self._results), *not_run)
 
     def report(self) -> Report:
         """Return what was found."""

@@ -8,18 +8,35 @@ another one than before, and only those are read again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
-from django_confiture.dry_run.schema_objects import OTHERS, RELATIONS, VERSIONS, WRITES
+from django_confiture.dry_run.schema_objects import (
+    ALL,
+    CHOSEN,
+    OTHERS,
+    RELATIONS,
+    STATE,
+    VERSIONS,
+)
 from django_confiture.dry_run.session import Row, Session
 
 _READ = "confiture_schema"
+_STATE, _VERSIONS = "confiture_schema_state", "confiture_schema_versions"
+_RELATIONS, _OTHERS = "confiture_schema_relations", "confiture_schema_others"
+
+# To parse and plan them takes longer than to run them.
+_PREPARED = {
+    _STATE: (STATE, ""),
+    _VERSIONS: (VERSIONS, ""),
+    _RELATIONS: (RELATIONS, "(oid[])"),
+    _OTHERS: (OTHERS, "(oid[])"),
+}
 
 Owner = tuple[bool, int]
 """Whether it is a relation, and its OID."""
@@ -58,19 +75,26 @@ class SchemaWatch:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._search_path = session.value("SELECT current_setting('search_path')")
-        self._written = self._writes()
-        with self._reading():
-            self._versions = self._read_versions()
-            self._schema = self._read(None)
+        for name, (sql, parameters) in _PREPARED.items():
+            session.query(f"PREPARE {name} {parameters} AS {sql}")
+        self._written, self._search_path = self._state()
+        self._schema = dict(self.now())
+        self._versions = self._read_versions()
         self.first: Schema = dict(self._schema)
+
+    def close(self) -> None:
+        """Drop the prepared statements, which no rollback undoes."""
+        with suppress(psycopg.Error):
+            for (name,) in self._session.query("SELECT name FROM pg_prepared_statements"):
+                if name in _PREPARED:
+                    self._session.query(f"DEALLOCATE {name}")
 
     def changes(self) -> tuple[SchemaChange, ...]:
         """Return what has changed since the last call, or since the first reading."""
-        written = self._writes()
+        written, search_path = self._state()
         if written is not None and written == self._written:
             return ()
-        with self._reading():
+        with self._reading(search_path):
             versions = self._read_versions()
             touched = {o for o, version in versions.items() if self._versions.get(o) != version}
             gone = self._versions.keys() - versions.keys()
@@ -93,47 +117,56 @@ class SchemaWatch:
 
     def now(self) -> Schema:
         """Read everything again."""
-        with self._reading():
-            return self._read(None)
+        with self._reading(self._state()[1]):
+            rows = (
+                (of_relation, self._session.query(sql.replace(CHOSEN, ALL)))
+                for of_relation, sql in ((True, RELATIONS), (False, OTHERS))
+            )
+            return _by_owner(rows)
 
-    def _writes(self) -> str | None:
-        """Return how much was written to the catalogs so far; None where that is not counted."""
-        written, counted = self._session.query(f"SELECT {WRITES}, current_setting('track_counts')")[
-            0
-        ]
-        return written if counted == "on" else None
+    def _state(self) -> tuple[str | None, str]:
+        """Return how much was written to the catalogs, None where unknown, and the search path."""
+        written, counted, search_path = self._session.query(f"EXECUTE {_STATE}")[0]
+        return written if counted == "on" else None, search_path or ""
 
     def _read_versions(self) -> dict[Owner, str | None]:
-        rows = self._session.query(VERSIONS)
+        rows = self._session.query(f"EXECUTE {_VERSIONS}")
         return {(kind == "t", int(oid or 0)): version for kind, oid, version in rows}
 
-    def _read(self, owners: Iterable[Owner] | None) -> dict[Owner, tuple[SchemaObject, ...]]:
-        found: defaultdict[Owner, list[SchemaObject]] = defaultdict(list)
-        for of_relation, sql in ((True, RELATIONS), (False, OTHERS)):
-            chosen = None
-            if owners is not None:
-                oids = [str(oid) for each, oid in owners if each is of_relation]
-                if not oids:
-                    continue
-                chosen = f"{{{','.join(oids)}}}"
-            for row in self._session.query(sql, [chosen]):
-                found[of_relation, int(row[2] or 0)].append(_object(row))
-        return {owner: tuple(objects) for owner, objects in found.items()}
+    def _read(self, owners: Collection[Owner]) -> Schema:
+        rows = []
+        for of_relation, name in ((True, _RELATIONS), (False, _OTHERS)):
+            oids = [str(oid) for kind, oid in owners if kind is of_relation]
+            if oids:
+                found = self._session.query(f"EXECUTE {name} ('{{{','.join(oids)}}}')")
+                rows.append((of_relation, found))
+        return _by_owner(rows)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self, search_path: str) -> Iterator[None]:
         """Name everything as the first reading did, and leave neither a lock nor a setting."""
-        self._session.query(f"SAVEPOINT {_READ}")
+        self._session.query(
+            f"SAVEPOINT {_READ}; SET LOCAL statement_timeout = 0;"
+            " SET LOCAL plan_cache_mode = force_generic_plan"
+        )
         try:
-            self._session.query(
-                "SELECT set_config('search_path', $1, true),"
-                " set_config('statement_timeout', '0', true)",
-                [self._search_path],
-            )
+            if search_path != self._search_path:
+                self._session.query(
+                    "SELECT set_config('search_path', $1, true)", [self._search_path]
+                )
             yield
         finally:
-            self._session.query(f"ROLLBACK TO SAVEPOINT {_READ}")
-            self._session.query(f"RELEASE SAVEPOINT {_READ}")
+            self._session.query(f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}")
+
+
+def _by_owner(rows: Iterable[tuple[bool, list[Row]]]) -> Schema:
+    found: defaultdict[Owner, list[SchemaObject]] = defaultdict(list)
+    for of_relation, objects in rows:
+        for kind, key, owner, version, relation, name, definition in objects:
+            found[of_relation, int(owner or 0)].append(
+                SchemaObject(kind or "", key or "", version, relation, name or "", definition or "")
+            )
+    return {owner: tuple(objects) for owner, objects in found.items()}
 
 
 def differences(before: Schema, after: Schema) -> tuple[SchemaChange, ...]:
@@ -175,11 +208,6 @@ def _columns(schema: Schema) -> dict[str, list[str]]:
     return {table: [name for _, name in sorted(columns)] for table, columns in found.items()}
 
 
-def _object(row: Row) -> SchemaObject:
-    kind, key, _owner, version, relation, name, definition = row
-    return SchemaObject(kind or "", key or "", version, relation, name or "", definition or "")
-
-
 def _added(each: SchemaObject) -> SchemaChange:
     return SchemaChange("added", each.kind, each.relation, each.name, None, each.definition)
 
@@ -199,11 +227,18 @@ def _changed(was: SchemaObject, now: SchemaObject) -> Iterator[SchemaChange]:
         )
 
 
-_ORDER = ("extension", "schema", "type", "domain", "collation", "function", "table", "column")
+_FREE = ("extension", "schema", "type", "domain", "collation", "function")
+_TABLES = ("table", "view", "materialized view")
 
 
-def _by_table(change: SchemaChange) -> tuple[str, int, str, str, str]:
+def _by_table(change: SchemaChange) -> tuple[bool, str, bool, bool, str, str, str]:
     """Sort by table; the table before its columns, these before everything else of it."""
-    rank = _ORDER.index(change.object) if change.object in _ORDER else len(_ORDER)
-    owner = change.relation or (change.name if rank >= _ORDER.index("table") else "")
-    return owner, rank, change.object, change.name, change.kind
+    return (
+        change.object not in _FREE,
+        change.relation or change.name,
+        change.object not in _TABLES,
+        change.object != "column",
+        change.object,
+        change.name,
+        change.kind,
+    )

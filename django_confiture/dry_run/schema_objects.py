@@ -21,10 +21,8 @@ def _not_of_an_extension(catalog: str, oid: str) -> str:
     )
 
 
-def _chosen(oid: str) -> str:
-    """Return the condition for the owners in ``$1``; all of them where it is NULL."""
-    return f"{oid} >= {FIRST_OID} AND ($1::oid[] IS NULL OR {oid} = ANY ($1::oid[]))"
-
+CHOSEN, ALL = "= ANY ($1)", f">= {FIRST_OID}"
+"""Read the owners in ``$1``, an array of OIDs; put the second for the first to read them all."""
 
 RELATIONS = f"""
 WITH r AS MATERIALIZED (
@@ -33,7 +31,7 @@ WITH r AS MATERIALIZED (
     CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
          ELSE concat(n.nspname, '.', c.relname) END AS shown
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE {_chosen("c.oid")} AND {_MINE} AND c.relpersistence <> 't'
+  WHERE c.oid {CHOSEN} AND {_MINE} AND c.relpersistence <> 't'
     AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'c')
     AND {_not_of_an_extension("pg_class", "c.oid")}
 )
@@ -107,7 +105,8 @@ FROM r JOIN pg_catalog.pg_policy p ON p.polrelid = r.oid
 UNION ALL
 SELECT CASE r.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, r.oid::text, r.oid,
     concat_ws(' ', r.ctid, v.ctid), NULL, r.shown, concat_ws(' ',
-      'WITH (' || array_to_string(r.reloptions, ', ') || ')', pg_catalog.pg_get_viewdef(r.oid))
+      'WITH (' || array_to_string(r.reloptions, ', ') || ')',
+      btrim(pg_catalog.pg_get_viewdef(r.oid)))
 FROM r JOIN pg_catalog.pg_rewrite v ON v.ev_class = r.oid AND v.rulename = '_RETURN'
 WHERE r.relkind IN ('v', 'm')
 UNION ALL
@@ -118,7 +117,7 @@ SELECT 'sequence', r.oid::text, r.oid, concat_ws(' ', r.ctid, s.ctid, o.ctid), N
                           THEN s.seqmax END,
       'START ' || nullif(s.seqstart, 1), 'CACHE ' || nullif(s.seqcache, 1),
       CASE WHEN s.seqcycle THEN 'CYCLE' END,
-      'OWNED BY ' || concat(o.refobjid::regclass, '.', a.attname))
+      'OWNED BY ' || o.refobjid::regclass || '.' || a.attname)
 FROM r JOIN pg_catalog.pg_sequence s ON s.seqrelid = r.oid
 LEFT JOIN pg_catalog.pg_depend o ON o.classid = 'pg_catalog.pg_class'::regclass
   AND o.objid = r.oid AND o.deptype IN ('a', 'i') AND o.refobjsubid > 0
@@ -132,7 +131,7 @@ SELECT 'type', r.oid::text, r.oid, NULL, NULL, r.shown, concat('(', (SELECT stri
     WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped), ')')
 FROM r WHERE r.relkind = 'c'
 """
-"""``$1``: the OIDs of the relations to read, as an array; NULL for all."""
+"""What the relations in ``$1`` are and own."""
 
 OTHERS = f"""
 SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, t.oid::text, t.oid, NULL, NULL,
@@ -148,89 +147,94 @@ SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, t.oid::text, t.oid
          pg_catalog.pg_get_constraintdef(k.oid)), ' ' ORDER BY k.conname)
        FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c')) END
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-WHERE t.typtype IN ('e', 'd') AND {_chosen("t.oid")} AND {_MINE}
+WHERE t.typtype IN ('e', 'd') AND t.oid {CHOSEN} AND {_MINE}
   AND {_not_of_an_extension("pg_type", "t.oid")}
 UNION ALL
 SELECT 'function', p.oid::text, p.oid, p.ctid::text, NULL, p.oid::regprocedure::text,
     CASE WHEN p.prokind = 'a' THEN 'AGGREGATE' ELSE pg_catalog.pg_get_functiondef(p.oid) END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-WHERE {_chosen("p.oid")} AND {_MINE} AND {_not_of_an_extension("pg_proc", "p.oid")}
+WHERE p.oid {CHOSEN} AND {_MINE} AND {_not_of_an_extension("pg_proc", "p.oid")}
 UNION ALL
 SELECT 'extension', x.oid::text, x.oid, NULL, NULL, x.extname, x.extversion
-FROM pg_catalog.pg_extension x WHERE {_chosen("x.oid")}
+FROM pg_catalog.pg_extension x WHERE x.oid {CHOSEN}
 UNION ALL
 SELECT 'schema', n.oid::text, n.oid, NULL, NULL, n.nspname, 'SCHEMA'
 FROM pg_catalog.pg_namespace n
-WHERE {_chosen("n.oid")} AND {_MINE} AND {_not_of_an_extension("pg_namespace", "n.oid")}
+WHERE n.oid {CHOSEN} AND {_MINE} AND {_not_of_an_extension("pg_namespace", "n.oid")}
 UNION ALL
 SELECT 'collation', o.oid::text, o.oid, NULL, NULL, o.oid::regcollation::text,
     jsonb_strip_nulls(to_jsonb(o) - '{{oid,collname,collnamespace,collowner,collversion}}'::text[])
       ::text
 FROM pg_catalog.pg_collation o JOIN pg_catalog.pg_namespace n ON n.oid = o.collnamespace
-WHERE {_chosen("o.oid")} AND {_MINE} AND {_not_of_an_extension("pg_collation", "o.oid")}
+WHERE o.oid {CHOSEN} AND {_MINE} AND {_not_of_an_extension("pg_collation", "o.oid")}
 """
-"""``$1``: the OIDs of types, functions, extensions, schemas and collations; NULL for all."""
+"""The types, functions, extensions, schemas and collations in ``$1``."""
 
+# Where the rows are that make up an object, and which column has its owner's OID.
 _OF_RELATIONS = {
-    "pg_class": (
-        (
-            "coalesce((SELECT i.indrelid FROM pg_catalog.pg_index i"
-            " WHERE i.indexrelid = t.oid), t.oid)"
-        ),
-        "t.oid >= {first}",
-    ),
-    "pg_attribute": ("t.attrelid", "t.attrelid >= {first} AND t.attnum > 0"),
-    "pg_attrdef": ("t.adrelid", "t.adrelid >= {first}"),
-    "pg_index": ("t.indrelid", "t.indexrelid >= {first}"),
-    "pg_constraint": ("t.conrelid", "t.conrelid >= {first}"),
-    "pg_trigger": ("t.tgrelid", "NOT t.tgisinternal"),
-    "pg_rewrite": ("t.ev_class", "t.oid >= {first}"),
-    "pg_sequence": ("t.seqrelid", "t.seqrelid >= {first}"),
-    "pg_policy": ("t.polrelid", "true"),
-    "pg_inherits": ("t.inhrelid", "true"),
+    "pg_class": ("oid", "t.oid >= {first}"),
+    "pg_attribute": ("attrelid", "t.attrelid >= {first} AND t.attnum > 0"),
+    "pg_attrdef": ("adrelid", "t.adrelid >= {first}"),
+    "pg_constraint": ("conrelid", "t.conrelid >= {first}"),
+    "pg_trigger": ("tgrelid", "NOT t.tgisinternal"),
+    "pg_rewrite": ("ev_class", "t.oid >= {first}"),
+    "pg_sequence": ("seqrelid", "t.seqrelid >= {first}"),
+    "pg_policy": ("polrelid", "true"),
+    "pg_inherits": ("inhrelid", "true"),
     "pg_depend": (
-        "t.objid",
+        "objid",
         (
-            "t.classid = 'pg_catalog.pg_class'::regclass AND t.deptype = 'a'"
-            " AND t.refobjsubid > 0 AND t.objid >= {first}"
+            "t.classid = 'pg_catalog.pg_class'::regclass AND t.deptype = 'a' AND t.refobjsubid > 0"
+            " AND t.objid IN (SELECT seqrelid FROM pg_catalog.pg_sequence)"
         ),
     ),
     "pg_description": (
-        "t.objoid",
-        ("t.classoid = 'pg_catalog.pg_class'::regclass AND t.objoid >= {first}"),
+        "objoid",
+        "t.classoid = 'pg_catalog.pg_class'::regclass AND t.objoid >= {first}",
     ),
 }
 _OF_OTHERS = {
-    "pg_type": ("t.oid", "t.oid >= {first} AND t.typtype IN ('e', 'd')"),
-    "pg_enum": ("t.enumtypid", "t.enumtypid >= {first}"),
-    "pg_proc": ("t.oid", "t.oid >= {first}"),
-    "pg_extension": ("t.oid", "t.oid >= {first}"),
-    "pg_namespace": ("t.oid", "t.oid >= {first}"),
-    "pg_collation": ("t.oid", "t.oid >= {first}"),
+    "pg_type": ("oid", "t.oid >= {first} AND t.typtype IN ('e', 'd')"),
+    "pg_enum": ("enumtypid", "t.enumtypid >= {first}"),
+    "pg_constraint": ("contypid", "t.contypid >= {first}"),
+    "pg_proc": ("oid", "t.oid >= {first}"),
+    "pg_extension": ("oid", "t.oid >= {first}"),
+    "pg_namespace": ("oid", "t.oid >= {first}"),
+    "pg_collation": ("oid", "t.oid >= {first}"),
 }
+# A table owns its indexes, which are relations themselves.
+_OF_INDEXES = f"""
+SELECT true, i.indrelid, hashtextextended(concat(i.ctid, x.ctid), 0)
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+WHERE i.indexrelid >= {FIRST_OID}
+"""
 
 
 def _versions(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
     return " UNION ALL ".join(
-        f"SELECT {str(relations).lower()} AS of_relation, {owner} AS owner,"
+        f"SELECT {str(relations).lower()} AS of_relation, t.{owner} AS owner,"
         f" hashtextextended(t.ctid::text, {seed}) AS version"
         f" FROM pg_catalog.{name} t WHERE {condition.format(first=FIRST_OID)}"
-        for seed, (name, (owner, condition)) in enumerate(catalogs.items())
+        for seed, (name, (owner, condition)) in enumerate(catalogs.items(), 1)
     )
 
 
 VERSIONS = f"""
 SELECT of_relation, owner, sum(version) FROM (
-  {_versions(_OF_RELATIONS, relations=True)} UNION ALL {_versions(_OF_OTHERS, relations=False)}
-  UNION ALL SELECT false, k.contypid, hashtextextended(k.ctid::text, 100)
-    FROM pg_catalog.pg_constraint k WHERE k.contypid >= {FIRST_OID}
+  {_versions(_OF_RELATIONS, relations=True)} UNION ALL {_OF_INDEXES}
+  UNION ALL {_versions(_OF_OTHERS, relations=False)}
 ) v GROUP BY of_relation, owner
 """
 """One number for each owner of objects: another one means that one of its rows changed."""
 
-WRITES = " + ".join(
+_WRITTEN = " + ".join(
     f"pg_catalog.pg_stat_get_xact_tuples_{what}('pg_catalog.{catalog}'::regclass)"
-    for catalog in (*_OF_RELATIONS, *_OF_OTHERS)
+    for catalog in dict.fromkeys((*_OF_RELATIONS, *_OF_OTHERS, "pg_index"))
     for what in ("inserted", "updated", "deleted")
 )
-"""How many rows of these catalogs this transaction wrote."""
+
+STATE = f"""
+SELECT {_WRITTEN}, current_setting('track_counts'), current_setting('search_path')
+"""
+"""How many rows of these catalogs this transaction wrote so far, whether that is counted at all,
+and the search path."""

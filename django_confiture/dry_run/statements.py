@@ -40,6 +40,7 @@ _SAVEPOINTS = {
     pg.TRANS_STMT_RELEASE,
     pg.TRANS_STMT_ROLLBACK_TO,
 }
+_BEGINS = {pg.TRANS_STMT_BEGIN, pg.TRANS_STMT_START}
 _COMMITS = {pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE}
 _WHOLE_DATABASE = {
     pg.REINDEX_OBJECT_SCHEMA,
@@ -151,6 +152,19 @@ class Statement:
             self.kind is Kind.TRANSACTION
             and self.node.transaction_stmt.kind == pg.TRANS_STMT_ROLLBACK
         )
+
+    @property
+    def begins(self) -> bool:
+        """Say whether it would begin a transaction."""
+        return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in _BEGINS
+
+    @property
+    def sets_locally(self) -> str:
+        """The setting that it sets for the rest of the transaction; ``""`` for none."""
+        if self.node is None or not self.node.variable_set_stmt.is_local:
+            return ""
+        name: str = self.node.variable_set_stmt.name
+        return "" if name.startswith("TRANSACTION") else name
 
     @property
     def what(self) -> str:
@@ -338,4 +352,7 @@ def _without_concurrently(sql: str) -> str:
             source[token.start : token.end] = b" " * (token.end - token.start)
             break
     text = source.decode()
-    return re.sub(r"\(\s*\)", "", text, count=1) if text.upper().startswith("REINDEX") else text
+    if not text.upper().startswith("REINDEX"):
+        return text
+    # One of the options in parentheses: with it goes a comma, or the parentheses.
+    return re.sub(r"\(\s*\)|(?<=\()\s*,|,(?=\s*[,)])", "", text, count=1)

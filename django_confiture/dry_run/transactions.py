@@ -10,8 +10,8 @@ Django's changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -80,6 +80,8 @@ class RehearsedTransactions:
         self._shared = False
         self._saved: dict[str, object] = {}
         self._inner_open = False
+        self._begun_in_sql = False
+        self._set_locally: dict[str, str] = {}
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -204,6 +206,29 @@ class RehearsedTransactions:
                 "so the dry run stopped."
             )
 
+    @property
+    def in_transaction(self) -> bool:
+        """Say whether the real run would be in a transaction, whoever has begun it."""
+        return self._inner_open or bool(self._raw._num_transactions)
+
+    def remember(self, setting: str) -> None:
+        """Note a setting that SET LOCAL changes: the end of its transaction restores it."""
+        value = self.session.value("SELECT current_setting($1, true)", [setting])
+        self._set_locally.setdefault(setting, value)
+
+    @contextmanager
+    def implicit(self) -> Iterator[None]:
+        """Rehearse the transaction that PostgreSQL makes of a script sent outside of one."""
+        self._open_inner()
+        try:
+            yield
+            if self._inner_open and not self._begun_in_sql:
+                self.end_inner(commit=True)
+        except BaseException:
+            if self._inner_open:
+                self.end_inner(commit=False)
+            raise
+
     # What Django calls on its connection, from here on.
 
     def _set_autocommit(self, autocommit: bool) -> None:  # noqa: FBT001 - Django's signature
@@ -232,14 +257,23 @@ class RehearsedTransactions:
             self._open_inner()
         self._observer.transaction_ended(checked_ms)
 
+    def begin_inner(self) -> None:
+        """Begin a rehearsed transaction past Django, as BEGIN in SQL does."""
+        self._open_inner()
+        self._begun_in_sql = True
+
     def end_inner(self, *, commit: bool) -> None:
         """End the rehearsed transaction past Django, as COMMIT or ROLLBACK in SQL does."""
         if commit and self.session.status == TransactionStatus.INTRANS:
             self.check_constraints()
-        reopen = self._inner_open
         self._close_inner(keep=commit and self.session.status == TransactionStatus.INTRANS)
-        if reopen:
+        if not self._wrapper.autocommit:
             self._open_inner()
+        self._observer.transaction_ended()
+
+    def statement_ended(self) -> None:
+        """End the transaction that a single statement has for itself."""
+        self._restore_settings()
         self._observer.transaction_ended()
 
     def _close(self) -> None:
@@ -266,6 +300,8 @@ class RehearsedTransactions:
                 " FROM pg_catalog.pg_constraint c"
                 " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
                 " WHERE c.condeferrable AND NOT c.condeferred"
+                " AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+                " AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)"
             )
         except psycopg.Error as error:
             self.session.query(f"ROLLBACK TO SAVEPOINT {CHECK}")
@@ -283,7 +319,14 @@ class RehearsedTransactions:
     def _close_inner(self, *, keep: bool) -> None:
         if not self._inner_open:
             return
-        self._inner_open = False
+        self._inner_open = self._begun_in_sql = False
         if not keep:
             self.session.query(f"ROLLBACK TO SAVEPOINT {INNER}")
+            self._set_locally = {}
         self.session.query(f"RELEASE SAVEPOINT {INNER}")
+        self._restore_settings()
+
+    def _restore_settings(self) -> None:
+        for name, value in self._set_locally.items():
+            self.session.query("SELECT set_config($1, $2, true)", [name, value])
+        self._set_locally = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.migrations import AddField, AlterField
+from django.db.migrations import AddField, AlterField, RenameField
 from django.db.models import NOT_PROVIDED
 from postgast import pg_query_pb2 as pg
 
@@ -66,40 +66,36 @@ def _without(clause: Any, kinds: set[int]) -> Any:
 def unique(alter: Alter, column: Any) -> str:
     """Return the column first, then its index, then the constraint."""
     relation = alter.step.node.relation
-    table, name = syntax.written(relation), column.colname
-    key = f"{relation.relname}_{name}_key"
+    name = column.colname
     operation = alter.step.django
-    steps: list[str] = []
+    if not isinstance(operation, AddField):
+        plain = code.run_sql(
+            syntax.alter(relation, _without(alter.clause, {pg.CONSTR_UNIQUE})),
+            f"ALTER TABLE {syntax.written(relation)} DROP COLUMN {name}",
+        )
+        return code.migrations(code.migration(plain), *_unique_index(alter, name, None))
+    field = code.changed(operation.field, _unique=False)
+    final = AlterField(operation.model_name, operation.name, operation.field)
+    return code.migrations(
+        code.migration(code.operation(AddField(operation.model_name, operation.name, field))),
+        *_unique_index(alter, name, final),
+    )
+
+
+def _unique_index(alter: Alter, column: str, final: AlterField | None) -> list[str]:
+    """Return the migrations that make a column unique without blocking anybody."""
+    relation = alter.step.node.relation
+    table = syntax.written(relation)
+    key = f"{relation.relname}_{column}_key"
+    build = f"CREATE UNIQUE INDEX CONCURRENTLY {key} ON {table} ({column})"
     use = code.run_sql(
         f"ALTER TABLE {table} ADD CONSTRAINT {key} UNIQUE USING INDEX {key}",
         f"ALTER TABLE {table} DROP CONSTRAINT {key}",
     )
-    if isinstance(operation, AddField):
-        plain = operation.field.clone()
-        plain._unique = False
-        plain.null = True
-        plain.db_default = NOT_PROVIDED
-        steps.append(
-            code.migration(
-                code.operation(AddField(operation.model_name, operation.name, plain)),
-                comment="Then fill it in batches, in a migration with atomic = False",
-            )
-        )
-        final = AlterField(operation.model_name, operation.name, operation.field)
-        use = code.in_state(final, use)
-    else:
-        steps.append(
-            code.migration(
-                code.run_sql(
-                    syntax.alter(relation, _without(alter.clause, {pg.CONSTR_UNIQUE})),
-                    f"ALTER TABLE {table} DROP COLUMN {name}",
-                )
-            )
-        )
-    build = f"CREATE UNIQUE INDEX CONCURRENTLY {key} ON {table} ({name})"
-    steps.append(code.migration(code.without_reverse(build), atomic=False, comment=_NEXT))
-    steps.append(code.migration(use, comment="And the one after it"))
-    return code.migrations(*steps)
+    return [
+        code.migration(code.without_reverse(build), atomic=False, comment=_NEXT),
+        code.migration(code.in_state(final, use), comment="And the one after it"),
+    ]
 
 
 def volatile_default(alter: Alter, column: Any) -> str:
@@ -108,28 +104,25 @@ def volatile_default(alter: Alter, column: Any) -> str:
     if not isinstance(operation, AddField):
         return _volatile_in_sql(alter, column)
     model, name = operation.model_name, operation.name
-    empty = operation.field.clone()
-    empty.db_default = NOT_PROVIDED
-    empty.default = NOT_PROVIDED
-    empty.null = True
-    empty._unique = False
-    defaulted = operation.field.clone()
-    defaulted.null = True
-    defaulted._unique = False
-    fill = code.batches(alter.table, f"filter({name}=None).update({name}=...)")
-    return code.migrations(
+    defaulted = code.changed(operation.field, null=True, _unique=False)
+    empty = code.changed(defaulted, db_default=NOT_PROVIDED, default=NOT_PROVIDED)
+    default = code.value(operation.field.db_default) if operation.field.has_db_default() else "..."
+    steps = [
         code.migration(
             code.operation(AddField(model, name, empty)),
             code.operation(AlterField(model, name, defaulted)),
             comment="New rows get the default, the others stay NULL: nothing is written",
         ),
-        fill,
-        code.fills("The next migration; each batch commits by itself"),
-        code.comment(
-            "Then NOT NULL by a validated CHECK (not-null-scan), and UNIQUE from an index",
-            "built CONCURRENTLY (unique-constraint-builds-index).",
-        ),
-    )
+        code.batches(alter.table, f"filter({name}=None).update({name}={default})"),
+        code.fills(alter.table, "The next migration; each batch commits by itself"),
+    ]
+    if operation.field.unique:
+        steps += _unique_index(
+            alter, name, AlterField(model, name, code.changed(operation.field, null=True))
+        )
+    if not operation.field.null:
+        steps.append(code.comment("Then NOT NULL, proven by a validated CHECK: see not-null-scan."))
+    return code.migrations(*steps)
 
 
 def _volatile_in_sql(alter: Alter, column: Any) -> str:
@@ -149,7 +142,7 @@ def _volatile_in_sql(alter: Alter, column: Any) -> str:
             comment="New rows get the default, the others stay NULL: nothing is written",
         ),
         code.batches(alter.table, f"update({name}=...)"),
-        code.fills("The next migration; each batch commits by itself"),
+        code.fills(alter.table, "The next migration; each batch commits by itself"),
     )
 
 
@@ -163,7 +156,7 @@ def generated(alter: Alter, column: Any) -> str:
             "Before 18: a nullable column that the code fills, and the old rows in batches:",
         ),
         code.batches(alter.table, f"update({name}=...)"),
-        code.fills(),
+        code.fills(alter.table),
     )
 
 
@@ -185,35 +178,38 @@ def identity(alter: Alter, column: Any) -> str:
             code.without_reverse(f"ALTER SEQUENCE {sequence} OWNED BY {table}.{name}"),
         ),
         code.batches(alter.table, f"filter({name}=None).update({name}=...)"),
-        code.fills(),
+        code.fills(alter.table),
     )
 
 
 def new_type(alter: Alter) -> str:
     """Return a new column beside the old one: written by both, filled, swapped."""
     operation = alter.step.django
-    column = alter.clause.name
-    table = alter.table
-    swap = (
-        f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_old",
-        f"ALTER TABLE {table} RENAME COLUMN {column}_new TO {column}",
-    )
-    if not isinstance(operation, AlterField):
-        new = syntax.definition(alter.clause, "column_def")
+    column, table = alter.clause.name, alter.table
+    filling = [
+        code.batches(table, f'update({column}_new=F("{column}"))'),
+        code.fills(table, "The next migration; each batch commits by itself"),
+    ]
+    if not isinstance(operation, AlterField) or operation.field.primary_key:
+        new = syntax.type_name(syntax.definition(alter.clause, "column_def"))
         add = code.run_sql(
-            f"ALTER TABLE {table} ADD COLUMN {column}_new {syntax.type_name(new)}",
+            f"ALTER TABLE {table} ADD COLUMN {column}_new {new}",
             f"ALTER TABLE {table} DROP COLUMN {column}_new",
         )
+        swap = [
+            code.without_reverse(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_old"),
+            code.without_reverse(f"ALTER TABLE {table} RENAME COLUMN {column}_new TO {column}"),
+        ]
     else:
-        wanted = operation.field.clone()
-        wanted.null = True
-        add = code.operation(AddField(operation.model_name, f"{operation.name}_new", wanted))
+        model, name = operation.model_name, operation.name
+        wanted = code.changed(operation.field, null=True, _unique=False, db_index=False)
+        add = code.operation(AddField(model, f"{name}_new", wanted))
+        swap = [
+            code.operation(RenameField(model, name, f"{name}_old")),
+            code.operation(RenameField(model, f"{name}_new", name)),
+        ]
     return code.migrations(
         code.migration(add, comment="The new column; the code then writes both"),
-        "from django.db.models import F\n\n\n"
-        + code.batches(table, f'update({column}_new=F("{column}"))'),
-        code.fills("The next migration; each batch commits by itself"),
-        code.migration(
-            code.statements(swap), comment="Once both agree: swap them, and drop the old one later"
-        ),
+        *filling,
+        code.migration(*swap, comment="Once both agree; indexes and NOT NULL come before"),
     )

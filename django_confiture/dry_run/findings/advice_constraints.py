@@ -34,6 +34,14 @@ def foreign_key(alter: Alter, constraint: Any) -> str:
     return _in_two_steps(alter, constraint, name)
 
 
+def fill_later() -> str:
+    """Say how a new table gets its rows without holding up the one that it refers to."""
+    return code.comment(
+        "Create the table in one migration, with its foreign key, and fill it in the next,",
+        "in batches: then each row is checked by itself, and nobody is blocked.",
+    )
+
+
 def _in_two_steps(alter: Alter, constraint: Any, name: str) -> str:
     relation = alter.step.node.relation
     table = syntax.written(relation)
@@ -118,8 +126,7 @@ def not_null(alter: Alter, column: str) -> str:
     model, field = operation.model_name, operation.name
     name = f"{model}_{field}_not_null"[:63]
     constraint = CheckConstraint(condition=Q(**{f"{field}__isnull": False}), name=name)
-    proven = operation.field.clone()
-    proven.default = NOT_PROVIDED
+    proven = code.changed(operation.field, default=NOT_PROVIDED)
     steps = [
         code.migration(code.operation(AddConstraintNotValid(model, constraint))),
         code.migration(code.operation(ValidateConstraint(model, name)), comment=_NEXT),
@@ -132,7 +139,10 @@ def not_null(alter: Alter, column: str) -> str:
     if operation.field.has_default():
         value = repr(operation.field.get_default())
         filled = code.batches(alter.table, f"filter({field}=None).update({field}={value})")
-        steps[1:1] = [filled, code.fills("The next migration; each batch commits by itself")]
+        steps[1:1] = [
+            filled,
+            code.fills(alter.table, "The next migration; each batch commits by itself"),
+        ]
     return code.migrations(*steps)
 
 

@@ -21,10 +21,10 @@ def default(step: Step, column: Any) -> str:
             "A constant default costs nothing, whatever the table's size.",
         )
     table = syntax.written(step.node.relation)
-    name = column.colname
+    name, kind = column.colname, syntax.type_name(column)
     return code.migration(
         code.run_sql(
-            f"ALTER TABLE {table} ADD COLUMN {name} {syntax.type_name(column)} DEFAULT ... NOT NULL",
+            f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT ... NOT NULL",
             f"ALTER TABLE {table} DROP COLUMN {name}",
         )
     )

@@ -19,8 +19,7 @@ def build(step: Step) -> str:
     drop = f"DROP INDEX CONCURRENTLY IF EXISTS {step.node.idxname}"
     concurrent = code.run_sql(create, drop)
     if isinstance(operation, AddField):
-        column = operation.field.clone()
-        column.db_index = False
+        column = code.changed(operation.field, db_index=False)
         plain = AddField(operation.model_name, operation.name, column, operation.preserve_default)
         return code.migrations(
             code.migration(code.in_state(operation, code.operation(plain))),

@@ -97,7 +97,7 @@ def truncate(table: str) -> str:
     return code.migrations(
         code.comment("Delete in batches, if code that still runs must not find it locked."),
         code.batches(table, "delete()"),
-        code.fills(),
+        code.fills(table),
     )
 
 

@@ -14,7 +14,7 @@ def backfill(table: str, step: Step) -> str:
             "Insert in batches, each in a transaction of its own: atomic = False in the",
             "migration, and a loop with transaction.atomic() around each batch.",
         )
-    return code.migrations(code.batches(table, change), code.fills())
+    return code.migrations(code.batches(table, change), code.fills(table))
 
 
 def split(subject: Subject, work: int | None, lock: int | None, table: str, *, writes: bool) -> str:
@@ -26,14 +26,12 @@ def split(subject: Subject, work: int | None, lock: int | None, table: str, *, w
             "hooks that do it run AFTER_COMMIT or in a migration of their own.",
         )
     operations = subject.migration.operations
-    first = [code.operation(each) for each in operations[:work]] if _short(subject) else []
-    before = first or ["# ... the operations before it"]
-    later = code.operation(operations[work])
+    before = [code.comment(f"{each.describe()}") for each in operations[:work]]
     return code.migrations(
         code.migration(*before, comment="This one locks, and commits at once"),
-        code.migration(later, atomic=not writes, comment="The next one works, and locks nothing"),
+        code.migration(
+            code.operation(operations[work]),
+            atomic=not writes,
+            comment="The next one works, and locks nothing",
+        ),
     )
-
-
-def _short(subject: Subject) -> bool:
-    return len(subject.migration.operations) <= 3

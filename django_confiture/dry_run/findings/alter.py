@@ -14,6 +14,7 @@ from django_confiture.dry_run.findings import (
     advice_tables,
     syntax,
 )
+from django_confiture.dry_run.findings.bulk import is_large
 from django_confiture.dry_run.findings.draft import measured
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
@@ -54,6 +55,7 @@ def of_alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
     """Yield what the subcommands of an ALTER TABLE do."""
     table = step.existing(step.node.relation)
     if table is None:
+        yield from _foreign_key_of_new_table(subject, step)
         return
     for clause in syntax.clauses(step.node):
         rule = _RULES.get(clause.subtype)
@@ -74,7 +76,7 @@ def _add_column(alter: Alter) -> Iterator[Finding]:
         message = f"Adding {name} with a default checks its foreign key for every row"
         advice = advice_columns.with_foreign_key(alter, column)
         yield alter.says("foreign-key-scan", message, advice)
-    if alter.builds and pg.CONSTR_UNIQUE in given:
+    if alter.builds and pg.CONSTR_UNIQUE in given and not alter.rewrites:
         message = f"Adding {name} as unique builds its index while {alter.table} is locked"
         advice = advice_columns.unique(alter, column)
         yield alter.says("unique-constraint-builds-index", message, advice)
@@ -121,6 +123,15 @@ def _foreign_key(alter: Alter, constraint: Any) -> Iterator[Finding]:
         f"Checking {_named(constraint)} for every row blocks writes to {alter.table} and {parent}"
     )
     yield alter.says("foreign-key-scan", message, advice_constraints.foreign_key(alter, constraint))
+
+
+def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]:
+    """Yield the large tables that are read to check the rows of a table of the dry run."""
+    for parent, rows in step.scanned.items():
+        if step.blocks_writes(parent) and is_large(rows):
+            message = f"Checking the foreign key of the new table reads all of {parent}"
+            advice = advice_constraints.fill_later()
+            yield measured("foreign-key-scan", subject, step, parent, message, advice)
 
 
 def _unique(alter: Alter, constraint: Any) -> Iterator[Finding]:

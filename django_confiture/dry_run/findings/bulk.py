@@ -36,6 +36,11 @@ def most_rows(subject: Subject, step: Step, table: str) -> bool:
     )
 
 
+def is_large(rows: int | None) -> bool:
+    """Say whether a scan of so many rows takes time; where they are not known, it may."""
+    return rows is None or rows > MANY_ROWS
+
+
 def rows_read(step: Step) -> int:
     """Return the rows that full scans returned; where they are not known, as if there were many."""
     return sum(MANY_ROWS + 1 if rows is None else rows for rows in step.scanned.values())

@@ -1,25 +1,54 @@
-"""Advice as code: migrations that can be pasted, with the names of the one that was rehearsed."""
+"""Advice as code: migrations that can be pasted, with the names of the one that was rehearsed.
+
+What only the author knows (a bound, a value) is written ``...``, so that the code is Python.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from textwrap import indent
 from typing import Any
 
 from django.apps import apps
+from django.contrib.postgres import operations as postgres_operations
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.writer import OperationWriter
+from django.db.migrations.writer import MigrationWriter, OperationWriter
 
+from django_confiture.dry_run.findings.wrapping import wrapped
+
+_4 = "    "
 _WIDTH = 54
 """Columns of a string in the code, so that the report needs no more than 80."""
+_NOOP = "migrations.RunSQL.noop"
+_POSTGRES = "django.contrib.postgres.operations."
+_MODULE = re.compile(r"(?<![\w.\"'])((?:[a-z_]\w*\.)*[a-z_]\w*)\.[A-Z]\w*\(")
+_IN_MIGRATION_FILE = re.compile(r"[\w.]+\.\d\w*\.(\w+)")
 
 
 def operation(op: Operation) -> str:
     """Return an operation as it stands in a migration file."""
-    lines, _imports = OperationWriter(op, indentation=0).serialize()
-    text: str = lines.replace("django.contrib.postgres.operations.", "")
-    return text.replace("django.db.models.deletion.", "models.")
+    try:
+        lines, _imports = OperationWriter(op, indentation=0).serialize()
+    except (ValueError, TypeError):
+        return f"migrations.{type(op).__name__}(...),"
+    text = lines.replace(_POSTGRES, "").replace("django.db.models.deletion.", "models.")
+    return wrapped(_IN_MIGRATION_FILE.sub(r"\1", text))
+
+
+def changed(field: Any, **attributes: object) -> Any:
+    """Return a copy of a model field with some of its attributes changed."""
+    copied = field.clone()
+    for name, value in attributes.items():
+        setattr(copied, name, value)
+    return copied
+
+
+def value(given: object) -> str:
+    """Return a value or an expression as it stands in a migration file."""
+    text, _imports = MigrationWriter.serialize(given)
+    return str(text)
 
 
 def run_sql(forwards: str, backwards: str | None = None) -> str:
@@ -33,10 +62,6 @@ def run_sql(forwards: str, backwards: str | None = None) -> str:
 def without_reverse(forwards: str) -> str:
     """Return a RunSQL that is taken back by doing nothing."""
     return run_sql(forwards, _NOOP)
-
-
-_NOOP = "migrations.RunSQL.noop"
-_4 = "    "
 
 
 def in_state(op: Operation | None, *database: str) -> str:
@@ -82,8 +107,8 @@ def batches(relation: str, change: str) -> str:
     label = _model(relation)
     if label is None:
         return comment(
-            f"Write {relation} in batches by its primary key, each in a transaction",
-            "of its own: atomic = False, and RunPython(fill, atomic=False).",
+            f"Write {relation} in batches by its primary key, each in a transaction of its",
+            "own: atomic = False in the migration.",
         )
     app, model = label
     return (
@@ -102,13 +127,45 @@ def batches(relation: str, change: str) -> str:
     )
 
 
-def fills(comment: str = "each batch commits by itself") -> str:
+def fills(relation: str, comment: str = "Each batch commits by itself") -> str:
     """Return the migration that calls the function of :func:`batches`."""
-    return migration(
-        "migrations.RunPython(fill, migrations.RunPython.noop, elidable=True),",
-        atomic=False,
-        comment=comment,
+    function = "fill" if _model(relation) is not None else "..."
+    call = f"migrations.RunPython({function}, migrations.RunPython.noop, elidable=True),"
+    return migration(call, atomic=False, comment=comment)
+
+
+def with_imports(text: str) -> str:
+    """Return code with the imports that it needs in front."""
+    if "migrations." not in text:
+        return text
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    modules = {name for name in _MODULE.findall(code) if name not in ("migrations", "models")}
+    modules = {name for name in modules if "." in name and name.split(".")[0] not in _LOCALS}
+    used = sorted(name for name in _POSTGRES_NAMES if re.search(rf"\b{name}\(", code))
+    lines = [f"import {name}" for name in sorted(modules)]
+    if used:
+        lines.append(f"from {_POSTGRES[:-1]} import {', '.join(used)}")
+    lines.append("from django.db import migrations" + (", models" if "models." in code else ""))
+    if re.search(r"\bF\(", code):
+        lines.append("from django.db.models import F")
+    return wrapped_import("\n".join(lines)) + "\n\n\n" + text
+
+
+_LOCALS = {"migrations", "models", "rows", "apps", "keys"}
+_POSTGRES_NAMES = [name for name in vars(postgres_operations) if name[:1].isupper()]
+
+
+def wrapped_import(lines: str) -> str:
+    """Return imports of which none is too long for the report."""
+    return "\n".join(
+        line if len(line) <= 72 else line.replace(" import ", " import (\n    ") + ",\n)"
+        for line in lines.splitlines()
     )
+
+
+def statements(lines: Iterable[Any]) -> str:
+    """Return SQL statements as one RunSQL each, taken back by doing nothing."""
+    return "\n".join(without_reverse(str(line)) for line in lines)
 
 
 def _model(relation: str) -> tuple[str, str] | None:
@@ -133,8 +190,3 @@ def _literal(text: str) -> str:
     if '"' in text and "'" not in text and "\\" not in text and text.isprintable():
         return f"'{text}'"
     return json.dumps(text, ensure_ascii=False)
-
-
-def statements(lines: Iterable[Any]) -> str:
-    """Return SQL statements as one RunSQL each, taken back by doing nothing."""
-    return "\n".join(without_reverse(str(line)) for line in lines)

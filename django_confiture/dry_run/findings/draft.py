@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
+from django_confiture.dry_run.findings.code import with_imports
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.results import Finding, Severity
@@ -76,9 +78,16 @@ def finding(
     evidence: Iterable[str] = (),
 ) -> Finding:
     """Return a finding with the severity and the basis of its id."""
-    basis = "policy" if name in POLICY else "measured"
+    basis: Literal["measured", "policy"] = "policy" if name in POLICY else "measured"
     return Finding(
-        name, SEVERITIES[name], basis, relation, operation, message, advice, tuple(evidence)
+        name,
+        SEVERITIES[name],
+        basis,
+        relation,
+        operation,
+        message,
+        with_imports(advice),
+        tuple(evidence),
     )  # fmt: skip
 
 
@@ -133,16 +142,17 @@ def _work(step: Step) -> Iterator[str]:
         yield f"reads {rows} of {scan.relation}{passes}"
     if step.result.rewrites:
         yield f"writes {listed(step.result.rewrites)} anew"
-    if step.result.indexes_built:
-        yield f"builds {listed(step.result.indexes_built)}"
+    built = step.result.indexes_built
+    if built:
+        yield f"builds {listed(built) if len(built) < 3 else f'{len(built)} indexes'}"
     for write in step.result.writes:
-        rows = write.inserted + write.updated + write.deleted
-        yield f"writes {rows:,} rows of {write.relation}"
+        written = write.inserted + write.updated + write.deleted
+        yield f"writes {written:,} rows of {write.relation}"
     if (wal := step.result.wal_bytes or 0) >= _WAL_WORTH_SAYING:
         yield f"{size(wal)} of WAL"
 
 
-def quoted(sql: str, width: int = 60) -> str:
+def quoted(sql: str, width: int = 160) -> str:
     """Return a statement on one line, shortened."""
     line = " ".join(sql.split())
     return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"

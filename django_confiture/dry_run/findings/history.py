@@ -29,6 +29,7 @@ FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
 WHERE k.contype = 'f' AND k.oid > $1 AND k.conparentid = 0
+  AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'
   AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_index i
     WHERE i.indrelid = k.conrelid AND i.indpred IS NULL
@@ -119,9 +120,13 @@ class History:
 
     def _note_columns(self, steps: Iterable[Step]) -> None:
         for step in steps:
-            if step.statement.what != "alter_table_stmt":
+            if step.statement.what not in ("alter_table_stmt", "rename_stmt"):
                 continue
             table = step.existing(step.node.relation)
+            if step.statement.what == "rename_stmt":
+                if (table, step.node.subname) in self._columns:
+                    self._columns.add((table or "", step.node.newname))
+                continue
             for clause in syntax.clauses(step.node):
                 column = syntax.definition(clause, "column_def")
                 if table is not None and clause.subtype == pg.AT_AddColumn:

@@ -11,6 +11,7 @@ from django_confiture.dry_run.findings import advice_policy, syntax
 from django_confiture.dry_run.findings.draft import evidence, finding
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.units import listed
 
 _RELATIONS = {pg.OBJECT_TABLE, pg.OBJECT_VIEW, pg.OBJECT_MATVIEW, pg.OBJECT_FOREIGN_TABLE}
 
@@ -19,8 +20,9 @@ Rule = Callable[[Subject, Step], Iterator[Finding]]
 
 def find(subject: Subject) -> Iterator[Finding]:
     """Yield what breaks code that runs meanwhile, and what is better written otherwise."""
+    named = {name for step in subject.steps for name in _named(step)}
     for step in subject.steps:
-        yield from _referenced(subject, step)
+        yield from _referenced(subject, step, named)
         rule = _RULES.get(step.statement.what)
         if rule is not None and subject.forward:
             yield from rule(subject, step)
@@ -43,15 +45,24 @@ def _operation_of(subject: Subject, constraint: str) -> int | None:
     return subject.steps[0].operation if len(subject.steps) == 1 else None
 
 
-def _referenced(subject: Subject, step: Step) -> Iterator[Finding]:
+def _named(step: Step) -> Iterator[str]:
+    """Yield the relations that a statement names as the ones that it changes."""
+    if step.statement.what in ("alter_table_stmt", "rename_stmt"):
+        yield from filter(None, [step.existing(step.node.relation)])
+    elif step.statement.what == "drop_stmt" and step.node.remove_type in _RELATIONS:
+        yield from filter(None, map(step.existing, syntax.dropped(step.node)))
+
+
+def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Finding]:
     """Yield the tables that dropping a foreign key locks without naming them."""
-    named = _drops_from(step)
-    if named is None or any(subject_kind == "p" for subject_kind in _kinds(step, named)):
+    own = _drops_from(step)
+    if own is None or "p" in [step.kinds.get(name) for name in own]:
         return
     for table, mode in step.locks.items():
         if table not in named and mode.blocks_reads and step.kinds[table] in ("r", "p"):
-            dropped = " and ".join(named) or "a table"
-            message = f"Dropping a foreign key of {dropped} blocks reads and writes of {table}, too"
+            message = (
+                f"Dropping a foreign key of {listed(own)} blocks reads and writes of {table}, too"
+            )
             yield finding(
                 "locks-referenced-table",
                 step.operation,
@@ -60,10 +71,6 @@ def _referenced(subject: Subject, step: Step) -> Iterator[Finding]:
                 advice_policy.referenced(),
                 evidence(subject, step, table),
             )
-
-
-def _kinds(step: Step, names: list[str]) -> list[str]:
-    return [step.kinds.get(name, "") for name in names]
 
 
 def _drops_from(step: Step) -> list[str] | None:

@@ -79,7 +79,7 @@ def deparse(message: Any) -> str:
         if each.message_type.name == type(message).__name__
     )
     getattr(node, field).CopyFrom(message)
-    return postgast.deparse(pg.ParseResult(stmts=[pg.RawStmt(stmt=node)]))
+    return str(postgast.deparse(pg.ParseResult(stmts=[pg.RawStmt(stmt=node)])))
 
 
 def alter(relation: Any, *subcommands: Any) -> str:

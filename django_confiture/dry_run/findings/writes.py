@@ -172,9 +172,7 @@ def _while_locked(
         [
             f"{since.mode.name} is held since {quoted(since.step.result.sql)}",
             *dict.fromkeys(work.what for work in works),
-            (
-                f"reads of {table} blocked for {duration(reads_ms)} here, "
-                f"writes for {duration(writes_ms)}"
-            ),
+            *([f"reads of {table} blocked for {duration(reads_ms)} here"] if reads_ms else ()),
+            f"writes to {table} blocked for {duration(writes_ms)} here",
         ],
     )

@@ -1,0 +1,78 @@
+"""RunSQL that writes rows, in the open and hidden in code."""
+
+from django.db.migrations import RunSQL
+
+from tests.corpus.case import ARCHIVE, CUSTOMER, LINE, ORDER, Case, case, sql
+
+_BACKFILL, _LOCKED = "backfill-in-one-transaction", "backfill-while-locked"
+_SEED = "INSERT INTO cases_archive (payload) SELECT 'seed ' || i FROM generate_series(1, {}) i"
+
+CASES: list[Case] = [
+    case("update_all", sql("UPDATE cases_order SET note = 'x'"), (_BACKFILL, ORDER),
+         locks={ORDER: "RowExclusiveLock"}),
+    case("update_most", sql("UPDATE cases_archive SET payload = 'x' WHERE id > 2000"),
+         (_BACKFILL, ARCHIVE)),
+    case("update_few", sql("UPDATE cases_archive SET payload = 'x' WHERE id < 2000")),
+    case("update_one", sql("UPDATE cases_order SET note = 'x' WHERE id = 1")),
+    # 40 rows: all of them, and yet nobody waits.
+    case("update_small_table", sql("UPDATE cases_tag SET name = 'x'")),
+    case("insert_seeds", sql(_SEED.format(50))),
+    # New rows lock nobody out, unless they are many.
+    case("insert_some", sql(_SEED.format(8_000))),
+    case("insert_many", sql(_SEED.format(12_000)), (_BACKFILL, ARCHIVE)),
+    case("delete_all", sql("DELETE FROM cases_line"), (_BACKFILL, LINE)),
+    # The rows of the other table are deleted by the foreign key, and counted with them.
+    case("delete_cascade", sql("DELETE FROM cases_feeling WHERE id <= 400"),
+         (_BACKFILL, "cases_feeling"), (_BACKFILL, "cases_priced")),
+    # What a subquery reads is work, too; what the lock is on is not written.
+    case("delete_while_locked",
+         sql("ALTER TABLE cases_event_b ADD order_id bigint",
+             "DELETE FROM cases_customer WHERE id NOT IN (SELECT customer_id FROM cases_order)"),
+         ("work-while-locked", "cases_event_b")),
+    case("update_of_two_operations",
+         sql("UPDATE cases_archive SET payload = 'x' WHERE id <= 1500",
+             "UPDATE cases_archive SET payload = 'x' WHERE id > 3500"),
+         (_BACKFILL, ARCHIVE)),
+    case("update_in_do", sql("DO $$ BEGIN UPDATE cases_order SET note = 'x'; END $$"),
+         (_BACKFILL, ORDER)),
+    case("update_in_procedure", sql("CALL cases_fill()"), (_BACKFILL, ORDER)),
+    case("update_in_with",
+         sql("WITH done AS (UPDATE cases_order SET note = 'x' RETURNING id)"
+             " SELECT count(*) FROM done"),
+         (_BACKFILL, ORDER)),
+    case("merge",
+         sql("MERGE INTO cases_order o USING cases_customer c ON c.id = o.customer_id"
+             " WHEN MATCHED THEN UPDATE SET note = c.name"),
+         (_BACKFILL, ORDER)),
+    case("update_of_partitions", sql("UPDATE cases_event SET id = id + 1"),
+         (_BACKFILL, "cases_event_a")),
+    # The trigger does not write; PostgreSQL calls it for each row.
+    case("update_with_trigger", sql("UPDATE cases_archive SET payload = 'x'"),
+         (_BACKFILL, ARCHIVE)),
+    case("alter_and_update",
+         RunSQL("ALTER TABLE cases_order ADD extra integer; UPDATE cases_order SET extra = 1",
+                RunSQL.noop),
+         (_LOCKED, ORDER), locks={ORDER: "AccessExclusiveLock"}),
+    case("alter_and_update_in_do",
+         sql("DO $$ BEGIN ALTER TABLE cases_order ADD extra integer;"
+             " UPDATE cases_order SET extra = 1; END $$"),
+         (_LOCKED, ORDER)),
+    # The lock comes last and is held for a moment only.
+    case("update_then_alter",
+         sql("UPDATE cases_order SET note = 'x'", "ALTER TABLE cases_order ADD extra integer"),
+         (_BACKFILL, ORDER)),
+    case("lock_table",
+         sql("LOCK TABLE cases_customer IN SHARE ROW EXCLUSIVE MODE",
+             "UPDATE cases_order SET note = 'x'"),
+         (_LOCKED, CUSTOMER)),
+    case("truncate", sql("TRUNCATE cases_archive"), ("truncate-loses-rows", ARCHIVE),
+         locks={ARCHIVE: "AccessExclusiveLock"}),
+    case("truncate_cascade", sql("TRUNCATE cases_order CASCADE"),
+         ("truncate-loses-rows", ORDER), ("truncate-loses-rows", LINE)),
+    case("truncate_empty", sql("TRUNCATE cases_old.thing")),
+    case("read_all", sql("SELECT count(*) FROM cases_order")),
+    case("create_table_as", sql("CREATE TABLE cases_copy AS SELECT * FROM cases_order")),
+    case("analyze", sql("ANALYZE cases_order")),
+    case("set_local",
+         sql("SET LOCAL work_mem = '64MB'", "SELECT set_config('lock_timeout', '1s', true)")),
+]  # fmt: skip

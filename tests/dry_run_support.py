@@ -126,6 +126,8 @@ def both_databases(django_db_setup: None, django_db_blocker: Blocker) -> Iterato
         for wrapper in wrappers
         if wrapper.settings_dict["NAME"] != wrapper.creation._get_test_db_name()
     ]
+    for wrapper in wrappers:  # "other" would wait for "default", which may be there already
+        wrapper.settings_dict["TEST"]["DEPENDENCIES"] = []
     with django_db_blocker.unblock():
         created = setup_databases(verbosity=0, interactive=False, aliases=missing)
     yield

@@ -207,7 +207,7 @@ def test_a_migration_that_would_fail(cases: Cases) -> None:
     document = in_json(code=1)
 
     assert ran.code == 1
-    assert "would fail with DivisionByZero: division by zero" in ran.out
+    assert "DivisionByZero: division by zero" in " ".join(ran.out.split())
     assert "Traceback" not in ran.out + ran.err
     assert plan(document) == [
         ("0001_fails", "forward", "failed"),
@@ -306,7 +306,7 @@ def test_content_types_are_renamed_in_the_rehearsal(cases: Cases) -> None:
     cases.add("0001_thing", THING)
     cases.add("0002_rename", RenameModel("Thing", "Item"))
     cases.migrate("0001")
-    ContentType.objects.create(app_label="cases", model="thing")
+    ContentType.objects.get_or_create(app_label="cases", model="thing")
 
     operations = in_json()["migrations"][0]["operations"]
 
@@ -345,9 +345,7 @@ def test_only_the_report_is_on_standard_output(
 
     assert json.loads(out)["outcome"] == "passed"
     assert "noise" in err
-    assert "Rehearsing cases.0001_prints... passed" in " ".join(err.split()).replace(
-        "... noise", "..."
-    )
+    assert err.split() == ["Rehearsing", "cases.0001_prints...noise", "passed"]
 
 
 def test_quietly(two: Cases) -> None:

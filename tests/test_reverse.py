@@ -17,6 +17,7 @@ from django.db.migrations import (
     CreateModel,
     DeleteModel,
     RemoveField,
+    RemoveIndex,
     RenameField,
     RenameIndex,
     RenameModel,
@@ -176,7 +177,7 @@ def test_the_last_part_of_a_squashed_migration(things: Cases) -> None:
 
 
 def test_columns_in_another_order_are_only_noted(things: Cases) -> None:
-    things.add("0002_remove", RemoveField("thing", "size"))
+    things.add("0002_remove", RemoveIndex("thing", "cases_size_idx"), RemoveField("thing", "size"))
     code, report = reverse("cases")
     # The column was NOT NULL and its rows need a value, which Django has not.
     assert (code, report["reverse"]["outcome"]) == (1, "failed")
@@ -193,6 +194,17 @@ def test_columns_in_another_order_are_only_noted(things: Cases) -> None:
 
 
 # Another schema.
+
+
+def test_an_index_that_went_with_its_column(things: Cases) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM cases_thing")
+    things.add("0002_remove", RemoveField("thing", "size"))
+    code, report = reverse("cases")
+    assert (code, differences(report)) == (
+        1,
+        [("removed", "index", "cases_thing", "cases_size_idx")],
+    )
 
 
 def test_a_wrong_reverse_sql_is_a_precise_difference(things: Cases) -> None:

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult
 from django_confiture.timeouts import MigrateSettings, is_lock_timeout
 from tests import recording
-from tests.cases.migrations_on_disk import Cases, query
+from tests.cases.migrations_on_disk import Cases, query, table_exists
 from tests.logs import events
 
 LOCKED = "ALTER TABLE recording_parent ADD note text"
@@ -261,6 +261,24 @@ def test_a_lock_timeout_rolls_back_and_tries_again(
     assert {each.levelname for each in caplog.records if each.msg == "lock_timeout_retry"} == {
         "WARNING"
     }
+
+
+def test_each_attempt_starts_from_the_same_project_state(
+    cases: Cases,
+    settings: Settings,
+    other: psycopg.Connection[Any],
+    at: Callable[[int, Callable[[], object]], None],
+) -> None:
+    cases.add("0001_books", *books())
+    rename = migrations.RenameModel("Author", "Writer")
+    cases.add("0002_renames", rename, migrations.RunSQL(LOCKED))
+    cases.migrate("0001")
+    settings.CONFITURE = {"MIGRATE": RETRY}
+    hold(other)
+    at(2, other.rollback)
+    cases.migrate()
+    assert cases.applied() == {"0001_books", "0002_renames"}
+    assert table_exists("cases_writer")
 
 
 def test_a_lock_timeout_backwards_is_tried_again(

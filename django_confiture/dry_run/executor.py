@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from django.core.management.sql import emit_pre_migrate_signal
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.adapt import AdaptersMap
+from psycopg.rows import tuple_row
 
 from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import DryRunResult, MigrationResult, Report
+from django_confiture.dry_run.session import Session
 from django_confiture.exceptions import DryRunError, DryRunRefused, DryRunYielded
 
 if TYPE_CHECKING:
-    import psycopg
     from django.db.migrations.migration import Migration
     from django.db.migrations.state import ProjectState
 
@@ -72,7 +75,8 @@ def _state_before(executor: RehearsalExecutor, key: tuple[str, str]) -> ProjectS
     """Return the state that ``key`` starts from; what it needs and is missing is applied."""
     missing = []
     if key in executor.loader.graph.nodes:
-        missing = [step for step in executor.migration_plan([key]) if step[0].name != key[1]]
+        steps = executor.migration_plan([key])
+        missing = [step for step in steps if (step[0].app_label, step[0].name) != key]
     state: ProjectState = executor.project_state()
     if missing:
         _emit_pre_migrate(executor.connection.alias, state, missing)
@@ -112,10 +116,36 @@ def _lent(conn: psycopg.Connection[Any]) -> Iterator[BaseDatabaseWrapper]:
     lent.autocommit = True
     connections[alias] = lent
     try:
-        yield lent
+        with _as_django_sets_up(conn, lent):
+            yield lent
     finally:
         lent.connection = None
         connections[alias] = original
+
+
+@contextmanager
+def _as_django_sets_up(conn: psycopg.Connection[Any], lent: Any) -> Iterator[None]:
+    """Give a connection the rows, types and time zone that Django counts on, for a while."""
+    params = lent.get_connection_params()
+    wanted = {
+        "row_factory": tuple_row,
+        "cursor_factory": params["cursor_factory"],
+        "prepare_threshold": params["prepare_threshold"],
+        "_adapters": AdaptersMap(params["context"]),
+    }
+    before = {name: getattr(conn, name) for name in wanted}
+    session = Session(conn)
+    time_zone = session.value("SHOW TimeZone")
+    try:
+        for name, value in wanted.items():
+            setattr(conn, name, value)
+        session.query("SELECT set_config('TimeZone', $1, false)", [lent.timezone_name])
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(conn, name, value)
+        with suppress(psycopg.Error):
+            session.query("SELECT set_config('TimeZone', $1, false)", [time_zone])
 
 
 def _alias_of(conn: psycopg.Connection[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import signal
 import sys
@@ -76,7 +77,8 @@ class Command(BaseCommand):
         self._interrupted: int | None = None
         _check_output(options["output"])
         try:
-            with redirect_stdout(sys.stderr):  # a migration's print() must not spoil the report
+            # A migration's print() must not spoil the report, which has the hooks' errors in it.
+            with redirect_stdout(sys.stderr), _without_tracebacks():
                 report = self._rehearse(options)
         except (DryRunRefused, ImproperlyConfigured) as error:
             raise CommandError(str(error), returncode=USAGE) from error
@@ -127,6 +129,8 @@ class Command(BaseCommand):
             except KeyboardInterrupt as error:
                 self._interrupted = self._interrupted or signal.SIGINT
                 rehearsal.failed(error)
+            except SystemExit as error:  # of a migration; its code must not become ours
+                rehearsal.failed(error)
             except Exception as error:
                 if isinstance(error, CommandError) and not rehearsal.results:
                     raise  # of migrate's own: no such app, no such migration, conflicts
@@ -167,10 +171,11 @@ class Command(BaseCommand):
         return text  # stderr's own style is that of errors
 
     def _print(self, report: Report, options: dict[str, Any]) -> None:
-        if not report.migrations and options["format"] == "text" and report.error is None:
+        output: Path | None = options["output"]
+        nothing = not report.migrations and report.error is None
+        if nothing and options["format"] == "text" and output is None:
             self.stdout.write("No migrations to rehearse.")
             return
-        output: Path | None = options["output"]
         rendered = render(
             report,
             options["format"],
@@ -188,6 +193,18 @@ class Command(BaseCommand):
                 f"Cannot write {output}: {error.strerror}", returncode=USAGE
             ) from error
         self.stderr.write(f"Report written to {output}.", self._plain)
+
+
+@contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Keep Python from printing the errors of hooks where no logging is configured."""
+    handler = logging.NullHandler()
+    logger = logging.getLogger("django_confiture")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _exit_code(report: Report) -> int:

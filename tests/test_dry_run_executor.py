@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -110,9 +111,18 @@ def test_in_a_transaction_of_the_callers_own(foreign: psycopg.Connection[Any]) -
     assert result.rows_affected == 11
 
 
+def test_in_a_broken_transaction_of_the_callers_own(foreign: psycopg.Connection[Any]) -> None:
+    with suppress(psycopg.Error), foreign.transaction():
+        try:
+            foreign.execute("SELECT 1 / 0")
+        finally:
+            with pytest.raises(DryRunRefused, match="is in a broken transaction"):
+                run(foreign, UPDATE)
+
+
 def test_with_rows_and_types_of_the_callers_own(foreign: psycopg.Connection[Any]) -> None:
     """Django reads its own tables through it, in its own way."""
-    foreign.row_factory = dict_row  # type: ignore[assignment]
+    foreign.row_factory = dict_row
     foreign.execute("SET TimeZone = 'Asia/Kolkata'")
     foreign.commit()
 

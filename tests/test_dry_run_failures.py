@@ -95,8 +95,8 @@ def test_the_veto_of_a_hook() -> None:
     assert result.error is not None
     assert result.error.type == "HookError"
     assert result.error.message == "Hook Refuses failed in phase BEFORE_DDL: not today"
-    outcomes = [hook.outcome for owner in (result, *result.operations) for hook in owner.hooks]
-    assert outcomes == ["failed"]
+    hooks = (*result.hooks, *(hook for op in result.operations for hook in op.hooks))
+    assert [hook.outcome for hook in hooks] == ["failed"]
 
 
 def test_what_comes_after_a_failure_is_not_run() -> None:

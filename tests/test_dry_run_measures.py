@@ -79,7 +79,9 @@ def test_an_index_blocks_writers_and_reads_every_row() -> None:
     statement = only_statement(runs("CREATE INDEX dry_i ON dry_row (number)"))
 
     assert locks(statement) == {"dry_row": "ShareLock"}
-    assert statement.scans == (Scan("dry_row", 1000),)
+    (scan,) = statement.scans
+    assert (scan.relation, scan.passes) == ("dry_row", 1)
+    assert (scan.rows or 0) >= 1000  # a build counts dead rows, too, which other tests have left
     assert statement.indexes_built == ("dry_i",)
 
 
@@ -369,8 +371,7 @@ def test_a_hook_is_recorded_where_it_stands_and_runs_after_the_deferred_sql() ->
     )
 
     assert InsertsAndLooks.seen == [["f", "p"], True]
-    owner = next(each for each in (*result.operations, result) if each.hooks)
-    (outcome,) = owner.hooks
+    (outcome,) = (*result.hooks, *(hook for op in result.operations for hook in op.hooks))
     assert (outcome.phase, outcome.rows_affected, outcome.outcome) == ("AFTER_DDL", 1, "completed")
     assert table(result, "dry_parent").rows_written == 1
 

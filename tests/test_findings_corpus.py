@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -12,6 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.test import override_settings
 
 from django_confiture.dry_run.results import Finding, Report
+from tests.cases.migrations_on_disk import query
 from tests.corpus import CASES
 from tests.corpus.case import Case
 from tests.dry_run_support import migration, rehearse, table
@@ -20,7 +22,7 @@ TABLES_OF_CORPUS = {"cases": "tests.corpus.migrations_base"}
 
 
 @pytest.fixture(scope="module")
-def corpus(django_db_setup: None, django_db_blocker: pytest.Any) -> Iterator[None]:
+def corpus(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Make the tables of the corpus, once for all of its cases."""
     with django_db_blocker.unblock(), override_settings(MIGRATION_MODULES=TABLES_OF_CORPUS):
         call_command("migrate", "cases", verbosity=0)
@@ -46,8 +48,10 @@ def found(findings: tuple[Finding, ...]) -> set[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_finds_what_is_expected_and_nothing_else(corpus: None, case: Case) -> None:
-    if connections["default"].pg_version < case.since * 10_000:
+    if int(query("SHOW server_version_num")[0][0]) < case.since * 10_000:
         pytest.skip(f"needs PostgreSQL {case.since}")
+    if query("SELECT FROM pg_available_extensions WHERE name = %s", case.unless_available):
+        pytest.skip(f"this PostgreSQL has {case.unless_available}")
     report = reports(case)
     for step, result in zip(case.plan, report.migrations, strict=True):
         assert found(result.findings) == step.expected

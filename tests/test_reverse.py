@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.postgres.operations import AddIndexConcurrently
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, models
 from django.db.migrations import (
     AddField,
@@ -312,6 +312,13 @@ def test_a_reverse_that_fails(things: Cases) -> None:
     assert error["type"] == "UndefinedTable"
     assert error["statement"] == "DROP TABLE cases_nowhere"
     assert "Reverse: undoing fails" in run("cases")[1].splitlines()
+
+
+def test_a_reverse_that_tears_the_guards_down(things: Cases) -> None:
+    things.add("0002_sql", RunSQL("SELECT 1", "DROP TABLE confiture_no_commit_b"))
+    with pytest.raises(CommandError, match="guard against commits") as caught:
+        run("cases")
+    assert caught.value.returncode == 2
 
 
 def test_a_receiver_that_fails(things: Cases) -> None:

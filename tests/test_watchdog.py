@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from django_confiture import DryRunExecutor
 from django_confiture.dry_run.results import Report, Waiter
@@ -125,7 +126,7 @@ def test_nobody_waits_nobody_yields() -> None:
     assert report.yielded_to == ()
 
 
-def test_a_short_wait_is_within_the_budget(settings: pytest.Any) -> None:
+def test_a_short_wait_is_within_the_budget(settings: Settings) -> None:
     settings.CONFITURE = {**settings.CONFITURE, "DRY_RUN": {"YIELD_AFTER": "4s"}}
     with victim() as other:
         report = rehearse(migration(LOCK, executes("SELECT pg_sleep(0.5)")))
@@ -134,7 +135,7 @@ def test_a_short_wait_is_within_the_budget(settings: pytest.Any) -> None:
     assert other.stall_s > 0.1
 
 
-def test_gives_up_where_others_hold_the_lock(settings: pytest.Any) -> None:
+def test_gives_up_where_others_hold_the_lock(settings: Settings) -> None:
     settings.CONFITURE = {**settings.CONFITURE, "DRY_RUN": {"LOCK_TIMEOUT": "300ms"}}
     with plain_connection() as other, other.transaction():
         other.execute("SET application_name = 'long reader'")

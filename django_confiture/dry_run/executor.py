@@ -11,6 +11,7 @@ from django.core.management.sql import emit_pre_migrate_signal
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.adapt import AdaptersMap
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from django_confiture.dry_run.driver import RehearsalExecutor
@@ -135,6 +136,9 @@ def _as_django_sets_up(conn: psycopg.Connection[Any], lent: Any) -> Iterator[Non
     }
     before = {name: getattr(conn, name) for name in wanted}
     session = Session(conn)
+    if session.status == TransactionStatus.INERROR:
+        yield  # which is refused in a moment
+        return
     time_zone = session.value("SHOW TimeZone")
     try:
         for name, value in wanted.items():

@@ -25,6 +25,7 @@ class Effects:
     locks: tuple[tuple[int, str, bool], ...] = ()
     """(OID, mode, inherited)."""
     rewrites: tuple[int, ...] = ()
+    truncated: tuple[int, ...] = ()
     scans: tuple[tuple[int, int | None, int], ...] = ()
     """(OID, rows, passes)."""
     writes: tuple[tuple[int, Counters], ...] = ()
@@ -89,18 +90,18 @@ def effects(
     """Return what happened between two merged probes."""
     touched = [oid for oid, seen in after.relations.items() if seen != before.relations.get(oid)]
     pairs = {oid: (before.relations[oid], after.relations[oid]) for oid in touched}
-    built = {oid: _built(old, new) for oid, (old, new) in pairs.items()}
+    anew = {oid for oid, (old, new) in pairs.items() if _has_new_file(catalog, oid, old, new)}
+    rewrites = {oid for oid in anew if _rewritten(*pairs[oid], statement)}
+    truncated = anew - rewrites  # an empty table and its empty indexes: nothing read, nothing built
+    built = {o: _built(old, new) for o, (old, new) in pairs.items() if o not in truncated}
     return Effects(
         locks=tuple(_locks(pairs, before, predicted, catalog)),
-        rewrites=tuple(
-            oid
-            for oid, (old, new) in pairs.items()
-            if _rewritten(catalog, oid, old, new, statement)
-        ),
+        rewrites=tuple(oid for oid in pairs if oid in rewrites),
+        truncated=tuple(oid for oid in pairs if oid in truncated),
         scans=tuple(
             (oid, _scanned(catalog, oid, old, new, bool(built[oid])), _passes(old, new))
             for oid, (old, new) in pairs.items()
-            if catalog.relations[oid].kind in _HEAPS and _passes(old, new)
+            if oid in built and catalog.relations[oid].kind in _HEAPS and _passes(old, new)
         ),
         writes=tuple(
             (oid, wrote)
@@ -129,11 +130,12 @@ def _locks(
             yield oid, mode, True
 
 
-def _rewritten(
-    catalog: Catalog, oid: int, old: Observed, new: Observed, statement: Statement | None
-) -> bool:
-    if catalog.relations[oid].kind not in _HEAPS or new.filenode in (None, old.filenode):
-        return False
+def _has_new_file(catalog: Catalog, oid: int, old: Observed, new: Observed) -> bool:
+    return catalog.relations[oid].kind in _HEAPS and new.filenode not in (None, old.filenode)
+
+
+def _rewritten(old: Observed, new: Observed, statement: Statement | None) -> bool:
+    """Say whether a table that has a new file was written anew, and not emptied."""
     if statement is None or statement.kind is Kind.OPAQUE:
         return new.counters.returned > old.counters.returned  # TRUNCATE reads nothing
     return statement.what != "truncate_stmt"

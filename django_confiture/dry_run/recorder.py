@@ -139,9 +139,12 @@ class Recorder:
         rest = self._probe()
         unprobed = [entry for entry in self.section.entries if entry.unprobed]
         if unprobed:
-            unprobed[-1].effects.append(rest)
-            unprobed[-1].unprobed = False
-            self._note_locks(rest, unprobed[-1].statement.sql, perf_counter())
+            # What was written is no work of a SELECT, which is asked last for that reason.
+            changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
+            entry = (changing or unprobed)[-1]
+            entry.effects.append(rest)
+            entry.unprobed = False
+            self._note_locks(rest, entry.statement.sql, perf_counter())
 
     def results(self, section: Section) -> tuple[StatementResult, ...]:
         """Return the statements of a section, savepoints left out."""
@@ -284,7 +287,8 @@ class Recorder:
         if not self._can_probe:
             return False
         if statement.kind is Kind.SELECT:
-            self._unseen = self._unseen or statement.reads_user_tables
+            if statement.reads_user_tables:
+                self._unseen = entry.unprobed = True
             return False
         if statement.kind in (Kind.DML, Kind.OPAQUE) and entry.executions >= _PROBED_REPEATS:
             self._unseen = entry.unprobed = True

@@ -218,14 +218,14 @@ def expression_text(expression: Any) -> str:
     """Return an expression of the tree as SQL."""
     parsed = postgast.parse("SELECT 1")
     parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.CopyFrom(expression)
-    return postgast.deparse(parsed).removeprefix("SELECT ")
+    return str(postgast.deparse(parsed)).removeprefix("SELECT ")
 
 
 def _type_text(type_name: Any) -> str:
     parsed = postgast.parse("SELECT NULL::int")
     cast = parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.type_cast
     cast.type_name.CopyFrom(type_name)
-    return postgast.deparse(parsed).removeprefix("SELECT NULL::")
+    return str(postgast.deparse(parsed)).removeprefix("SELECT NULL::")
 
 
 def _quoted(name: str) -> str:

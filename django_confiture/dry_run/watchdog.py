@@ -71,7 +71,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Connect, and watch from now on; refuses where there is no second connection."""
-        params: dict[str, Any] = self._wrapper.get_connection_params()  # type: ignore[attr-defined]
+        params: dict[str, Any] = self._wrapper.get_connection_params()
         try:
             self._conn = psycopg.connect(
                 **{**params, "autocommit": True, "application_name": APPLICATION_NAME}

@@ -192,18 +192,17 @@ def _hook_error(call: _Call, hook: object, error: Exception) -> HookError:
 
 @contextmanager
 def _savepoint(conn: psycopg.Connection[Any], context: HookContext) -> Iterator[None]:
-    """Give a hook a savepoint on ``conn``.
+    """Give a hook a savepoint on ``conn``; where there is no transaction, one of its own.
 
-    Two are needed where Django owns ``conn``: only its own ``atomic`` keeps the ORM usable, and
-    drops ``on_commit`` callbacks, after an error; only the driver's block makes
-    ``conn.commit()`` and ``conn.rollback()`` in a hook an error, instead of the end of the
-    migration's transaction.
+    It is the driver's, which makes ``conn.commit()`` and ``conn.rollback()`` in a hook an error,
+    instead of the end of the migration's transaction.
     """
     alias = _django_alias(conn, context)
-    outer: AbstractContextManager[object] = nullcontext()
+    around: AbstractContextManager[object] = nullcontext()
     if alias is not None:
-        outer = transaction.atomic(using=alias)
-    with outer:
+        in_block = connections[alias].in_atomic_block
+        around = _tell_django(conn, alias) if in_block else transaction.atomic(using=alias)
+    with around:
         if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
             # Otherwise the outermost block of the driver, this one, would commit.
             conn.execute("")
@@ -215,6 +214,23 @@ def _savepoint(conn: psycopg.Connection[Any], context: HookContext) -> Iterator[
                     "psycopg.Rollback left execute(); raise it inside a "
                     '"with conn.transaction():" of your own.'
                 ) from error
+
+
+@contextmanager
+def _tell_django(conn: psycopg.Connection[Any], alias: str) -> Iterator[None]:
+    """Tell Django of the driver's savepoint what its own ``atomic`` would, without a second one.
+
+    After an error the ORM is usable again, and ``on_commit`` callbacks of the hook are dropped.
+    """
+    wrapper = connections[alias]
+    callbacks = len(wrapper.run_on_commit)
+    try:
+        yield
+    except BaseException:
+        del wrapper.run_on_commit[callbacks:]
+        rolled_back = conn.info.transaction_status == TransactionStatus.INTRANS
+        transaction.set_rollback(not rolled_back, using=alias)
+        raise
 
 
 def _django_alias(conn: psycopg.Connection[Any], context: HookContext) -> str | None:

@@ -20,7 +20,7 @@ def render(report: Report, **_options: object) -> str:
         **_plain(report),
         "coverage": _plain(report.coverage),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.reports import text_schema
+from django_confiture.reports import text_findings, text_schema
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -40,6 +40,7 @@ def render(
         force_terminal=color,
         no_color=not color,
         highlight=False,
+        emoji=False,
         legacy_windows=False,
     )
     for line in _lines(report, verbosity):
@@ -71,7 +72,7 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     if report.reverse is not None:
         yield from _reverse(report.reverse, verbosity)
     yield ""
-    yield from _closing(report)
+    yield from _closing(report, verbosity)
 
 
 def _row(left: str, width: int, right: str, *, indent: int = 0) -> Table:
@@ -151,8 +152,10 @@ def _detail(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
     if migration.outcome == "failed" and migration.error is not None:
         yield from _failure(migration.error)
     elif migration.error is not None:
-        operation = migration.error.operation or "its commit"
-        yield _row("[yellow]stopped[/]", 8, f"in: {escape(operation)}", indent=2)
+        where = migration.error.operation or "its commit"
+        yield _row("[yellow]stopped[/]", 8, f"in: {escape(where)}", indent=2)
+    for row in text_findings.rows(migration.findings, escape, full=verbosity >= 2):
+        yield _row(row.label, row.width, row.text, indent=row.indent)
 
 
 def _operation(operation: OperationResult, verbosity: int, tables: set[str]) -> Iterator[Line]:
@@ -282,13 +285,17 @@ def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:
         yield "[dim]Rows were not compared: what a migration deletes, no reverse brings back.[/]"
 
 
-def _closing(report: Report) -> Iterator[str]:
+def _closing(report: Report, verbosity: int) -> Iterator[str]:
     coverage = report.coverage
     yield (
         f"{_count(coverage.exact, 'operation')} rehearsed exactly, "
         f"{coverage.substituted} in another form, {coverage.not_rehearsed} not at all. "
         "Times are those of this database, not of production."
     )
+    if findings := text_findings.summary(report.migrations):
+        yield findings + (
+            "" if verbosity >= 2 else " -v 2 shows what proves them, and better code."
+        )
     if report.error is not None:
         yield f"[bold red]Failed outside the migrations[/]: {escape(report.error.message)}"
     for waiter in report.yielded_to:
@@ -323,9 +330,9 @@ def duration(ms: float) -> str:
     """Return milliseconds as people say them."""
     if ms < 1:
         return "<1 ms"
-    if ms < 1000:
+    if ms < 999.5:  # from there on it would be rounded up to 1000 ms
         return f"{ms:.0f} ms"
-    if ms < 60_000:
+    if ms < 59_950:
         return f"{ms / 1000:.1f} s"
     return f"{ms / 60_000:.1f} min"
 
@@ -334,7 +341,7 @@ def size(count: int) -> str:
     """Return bytes as PostgreSQL's ``pg_size_pretty`` does."""
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1024:
+        if round(value) < 1024:
             return f"{value:.0f} {unit}"
         value /= 1024
     return f"{value:.1f} TB"

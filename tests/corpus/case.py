@@ -37,6 +37,8 @@ class Case:
     lock_timeout: str | None = "2s"
     since: int = 0
     """The PostgreSQL that it needs."""
+    unless_available: str = ""
+    """The extension whose absence it is about."""
 
 
 def case(
@@ -48,11 +50,12 @@ def case(
     fails: str = "",
     lock_timeout: str | None = "2s",
     since: int = 0,
+    unless_available: str = "",
 ) -> Case:
     """Return a case of one migration."""
     given = [operations] if isinstance(operations, Operation) else list(operations)
     step = Step(given, set(expected), atomic)
-    return Case(name, [step], locks or {}, fails, lock_timeout, since)
+    return Case(name, [step], locks or {}, fails, lock_timeout, since, unless_available)
 
 
 def plan(name: str, *steps: Step, locks: Mapping[str, str] | None = None) -> Case:

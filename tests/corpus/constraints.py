@@ -75,6 +75,12 @@ CASES: list[Case] = [
          ("check-constraint-scan", "cases_event")),
     case("domain", sql("ALTER DOMAIN cases_amount ADD CONSTRAINT cases_d CHECK (value > 0)"),
          ("domain-constraint-scan", "cases_priced")),
+    # Other than for a table, validating takes the very lock that NOT VALID was to avoid.
+    plan("domain_validated",
+         Step(sql("ALTER DOMAIN cases_amount ADD CONSTRAINT cases_d CHECK (value > 0) NOT VALID")),
+         Step(sql("ALTER DOMAIN cases_amount VALIDATE CONSTRAINT cases_d"),
+              {("domain-constraint-scan", "cases_priced")}),
+         locks={"cases_priced": "ShareLock"}),
     case("domain_not_valid",
          sql("ALTER DOMAIN cases_amount ADD CONSTRAINT cases_d CHECK (value > 0) NOT VALID")),
     case("not_enforced", sql(f"ALTER TABLE cases_line ADD CONSTRAINT cases_fk {_FK} NOT ENFORCED"),

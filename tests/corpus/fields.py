@@ -1,6 +1,7 @@
 """Operations on models and fields, as ``makemigrations`` writes them."""
 
 import uuid
+from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
@@ -28,15 +29,15 @@ from tests.corpus.case import ARCHIVE, CUSTOMER, LINE, ORDER, TAG, case
 _ID = ("id", models.BigAutoField(primary_key=True))
 
 
-def _to(model: str, **options: object) -> models.ForeignKey:
+def _to(model: str, **options: Any) -> Any:
     return models.ForeignKey(f"cases.{model}", models.CASCADE, **options)
 
 
-def add(field: models.Field, model: str = "order", **options: bool) -> AddField:
+def add(field: Any, model: str = "order", **options: bool) -> AddField:
     return AddField(model, "extra", field, **options)
 
 
-def alter(name: str, field: models.Field, model: str = "order", **options: bool) -> AlterField:
+def alter(name: str, field: Any, model: str = "order", **options: bool) -> AlterField:
     return AlterField(model, name, field, **options)
 
 

@@ -77,7 +77,8 @@ CASES: list[Case] = [
     *EXTENSIONS,
     case("create_extension", CreateExtension("tablefunc")),
     # pgcrypto is not part of the PostgreSQL that the suite brings along.
-    case("crypto_extension", CryptoExtension(), fails="FeatureNotSupported"),
+    case("crypto_extension", CryptoExtension(), fails="FeatureNotSupported",
+         unless_available="pgcrypto"),
     case("collations",
          [CreateCollation("cases_collation", "C"), RemoveCollation("cases_collation", "C")]),
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from django.db.migrations import (
     RunSQL,
 )
 
+from django_confiture.operations import RunHook
 from tests.corpus.case import ARCHIVE, LINE, ORDER, Case, Step, case, plan, sql
 from tests.corpus.python_code import run, update_all
 
@@ -45,6 +46,16 @@ def fill_new(apps: Any, editor: Any) -> None:
             "INSERT INTO cases_new (customer_id, number)"
             " SELECT 1 + i % 2000, i FROM generate_series(1, 12000) i"
         )
+
+
+def read_lines(apps: Any, editor: Any) -> None:
+    lines = apps.get_model("cases", "Line").objects.using(editor.connection.alias)
+    assert len(lines.filter(quantity=1)) == 30_000
+
+
+def read_tags(apps: Any, editor: Any) -> None:
+    tags = apps.get_model("cases", "Tag").objects.using(editor.connection.alias)
+    assert len(tags.all()) == 40
 
 
 def wait(apps: Any, editor: Any) -> None:
@@ -96,6 +107,14 @@ CASES: list[Case] = [
     case("python_waits_first", [run(wait), _ADD]),
     case("read_while_locked", [_ADD, *sql("SELECT count(*) FROM cases_line")],
          ("work-while-locked", ORDER)),
+    # Without a function, a SELECT is not measured by itself: its reads are found all the same.
+    case("python_reads_while_locked", [_ADD, run(read_lines)], ("work-while-locked", ORDER)),
+    case("python_reads_little", [_ADD, run(read_tags)]),
+    case("python_reads_first", [run(read_lines), _ADD]),
+    case("hook_fills", [_ADD, RunHook("tests.corpus.python_code.FillOrders")],
+         ("backfill-while-locked", ORDER)),
+    case("hook_fills_alone", RunHook("tests.corpus.python_code.FillOrders"),
+         ("backfill-in-one-transaction", ORDER)),
     plan("fk_then_its_index",
          Step([AddField("order", "buyer", models.ForeignKey(
              "cases.Customer", models.CASCADE, null=True, db_index=False, related_name="+"))]),

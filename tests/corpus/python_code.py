@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import models, transaction
 from django.db.migrations import RunPython
 
+from django_confiture import Hook, HookContext, HookPhase, HookResult
 from tests.corpus.case import ARCHIVE, ORDER, TAG, Case, case
 
 _BACKFILL = "backfill-in-one-transaction"
@@ -99,6 +101,16 @@ def copy_rows(_apps: Any, editor: Any) -> None:
 
 def delete_orders(apps: Any, editor: Any) -> None:
     _rows(apps, editor, "Line").all().delete()
+
+
+class FillOrders(Hook):
+    """A hook that writes every order."""
+
+    phase = HookPhase.AFTER_DDL
+
+    def execute(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
+        written = conn.execute("UPDATE cases_order SET note = 'x'").rowcount
+        return HookResult("AFTER_DDL", "FillOrders", rows_affected=written)
 
 
 def run(code: Any, **options: Any) -> RunPython:

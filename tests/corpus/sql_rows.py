@@ -69,6 +69,8 @@ CASES: list[Case] = [
          locks={ARCHIVE: "AccessExclusiveLock"}),
     case("truncate_cascade", sql("TRUNCATE cases_order CASCADE"),
          ("truncate-loses-rows", ORDER), ("truncate-loses-rows", LINE)),
+    case("truncate_in_do", sql("DO $$ BEGIN TRUNCATE cases_archive; END $$"),
+         ("truncate-loses-rows", ARCHIVE)),
     case("truncate_empty", sql("TRUNCATE cases_old.thing")),
     case("read_all", sql("SELECT count(*) FROM cases_order")),
     case("create_table_as", sql("CREATE TABLE cases_copy AS SELECT * FROM cases_order")),

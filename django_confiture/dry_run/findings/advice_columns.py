@@ -8,7 +8,7 @@ from django.db.migrations import AddField, AlterField, RenameField
 from django.db.models import NOT_PROVIDED
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.findings import code, syntax
+from django_confiture.dry_run.findings import advice_indexes, code, syntax
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.findings.alter import Alter
@@ -29,18 +29,16 @@ def with_foreign_key(alter: Alter, column: Any) -> str:
 def _constraint_apart(alter: Alter, column: Any, kind: int, suffix: str) -> str:
     relation = alter.step.node.relation
     table = syntax.written(relation)
-    constraint = pg.Constraint()
-    constraint.CopyFrom(syntax.constraints(column)[kind])
+    constraint = _of_table(column, kind)
     name = constraint.conname or f"{relation.relname}_{column.colname}_{suffix}"
-    if kind == pg.CONSTR_FOREIGN:
-        constraint.fk_attrs.add().string.sval = column.colname
     apart = syntax.add_constraint(syntax.not_valid(constraint, name))
-    return code.migrations(
+    indexes = advice_indexes.concurrently(alter.subject, alter.step)
+    steps = [
         code.migration(
             code.in_state(
                 alter.step.django,
                 code.run_sql(
-                    syntax.alter(relation, _without(alter.clause, {kind})),
+                    syntax.alter(relation, _without(alter.clause, {kind, *_ATTRIBUTES})),
                     f"ALTER TABLE {table} DROP COLUMN {column.colname}",
                 ),
                 code.without_reverse(syntax.alter(relation, apart)),
@@ -49,7 +47,31 @@ def _constraint_apart(alter: Alter, column: Any, kind: int, suffix: str) -> str:
         code.migration(
             code.without_reverse(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}"), comment=_NEXT
         ),
-    )
+    ]
+    if indexes:
+        steps.append(code.migration(*indexes, atomic=False, comment="And the one after it"))
+    return code.migrations(*steps)
+
+
+_ATTRIBUTES = {
+    pg.CONSTR_ATTR_DEFERRABLE,
+    pg.CONSTR_ATTR_NOT_DEFERRABLE,
+    pg.CONSTR_ATTR_DEFERRED,
+    pg.CONSTR_ATTR_IMMEDIATE,
+}
+"""In a column's definition these follow their constraint as if they were some themselves."""
+
+
+def _of_table(column: Any, kind: int) -> Any:
+    """Return a column's constraint as one of its table."""
+    given = syntax.constraints(column)
+    constraint = pg.Constraint()
+    constraint.CopyFrom(given[kind])
+    if kind == pg.CONSTR_FOREIGN:
+        constraint.fk_attrs.add().string.sval = column.colname
+        constraint.deferrable = pg.CONSTR_ATTR_DEFERRABLE in given
+        constraint.initdeferred = pg.CONSTR_ATTR_DEFERRED in given
+    return constraint
 
 
 def _without(clause: Any, kinds: set[int]) -> Any:

@@ -6,26 +6,36 @@ from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndex
 from django.db.migrations import AddField, AddIndex, RemoveIndex
 
 from django_confiture.dry_run.findings import code, syntax
-from django_confiture.dry_run.findings.subject import Step
+from django_confiture.dry_run.findings.subject import Step, Subject
 
 
-def build(step: Step) -> str:
-    """Return how to build an index CONCURRENTLY."""
+def build(subject: Subject, step: Step) -> str:
+    """Return how to build the indexes of an operation CONCURRENTLY."""
     operation = step.django
     if isinstance(operation, AddIndex) and not isinstance(operation, AddIndexConcurrently):
         better = AddIndexConcurrently(operation.model_name, operation.index)
         return code.migration(code.operation(better), atomic=False)
-    create = syntax.sql(step.node, concurrent=True)
-    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {step.node.idxname}"
-    concurrent = code.run_sql(create, drop)
+    indexes = concurrently(subject, step)
     if isinstance(operation, AddField):
         column = code.changed(operation.field, db_index=False)
         plain = AddField(operation.model_name, operation.name, column, operation.preserve_default)
         return code.migrations(
             code.migration(code.in_state(operation, code.operation(plain))),
-            code.migration(concurrent, atomic=False, comment="The next migration"),
+            code.migration(*indexes, atomic=False, comment="The next migration"),
         )
-    return code.migration(code.in_state(operation, concurrent), atomic=False)
+    return code.migration(code.in_state(operation, *indexes), atomic=False)
+
+
+def concurrently(subject: Subject, step: Step) -> list[str]:
+    """Return every index that the operation of a statement builds, CONCURRENTLY."""
+    return [
+        code.run_sql(
+            syntax.sql(each.node, concurrent=True),
+            f"DROP INDEX CONCURRENTLY IF EXISTS {each.node.idxname}",
+        )
+        for each in subject.steps
+        if each.operation == step.operation and each.statement.what == "index_stmt"
+    ]
 
 
 def hidden(step: Step) -> str:

@@ -109,4 +109,5 @@ def foreign_key_index(table: str, columns: str) -> str:
             f"DROP INDEX CONCURRENTLY IF EXISTS {name}",
         ),
         atomic=False,
+        comment="The next migration",
     )

@@ -19,11 +19,16 @@ from django.db.migrations.writer import MigrationWriter, OperationWriter
 from django_confiture.dry_run.findings.wrapping import wrapped
 
 _4 = "    "
-_WIDTH = 54
+_WIDTH = 48
 """Columns of a string in the code, so that the report needs no more than 80."""
 _NOOP = "migrations.RunSQL.noop"
-_POSTGRES = "django.contrib.postgres.operations."
-_MODULE = re.compile(r"(?<![\w.\"'])((?:[a-z_]\w*\.)*[a-z_]\w*)\.[A-Z]\w*\(")
+_POSTGRES = "django.contrib.postgres.operations"
+_POSTGRES_NAMES = [
+    name
+    for name, value in vars(postgres_operations).items()
+    if getattr(value, "__module__", None) == _POSTGRES
+]
+_QUALIFIED = re.compile(r"(?<![\w.\"'])([a-z_]\w*(?:\.[a-z_]\w*)+)\.([A-Z]\w*)\b")
 _IN_MIGRATION_FILE = re.compile(r"[\w.]+\.\d\w*\.(\w+)")
 
 
@@ -33,7 +38,7 @@ def operation(op: Operation) -> str:
         lines, _imports = OperationWriter(op, indentation=0).serialize()
     except (ValueError, TypeError):
         return f"migrations.{type(op).__name__}(...),"
-    text = lines.replace(_POSTGRES, "").replace("django.db.models.deletion.", "models.")
+    text = lines.replace(f"{_POSTGRES}.", "").replace("django.db.models.deletion.", "models.")
     return wrapped(_IN_MIGRATION_FILE.sub(r"\1", text))
 
 
@@ -122,7 +127,7 @@ def batches(relation: str, change: str) -> str:
         "        batch = list(rest[:5_000])\n"
         "        if not batch:\n"
         "            break\n"
-        f"        rows.filter(pk__in=batch).{change}\n"
+        "        some = rows.filter(pk__in=batch)\n" + wrapped(f"        some.{change}") + "\n"
         "        last = batch[-1]"
     )
 
@@ -131,36 +136,33 @@ def fills(relation: str, comment: str = "Each batch commits by itself") -> str:
     """Return the migration that calls the function of :func:`batches`."""
     function = "fill" if _model(relation) is not None else "..."
     call = f"migrations.RunPython({function}, migrations.RunPython.noop, elidable=True),"
-    return migration(call, atomic=False, comment=comment)
+    return migration(wrapped(call), atomic=False, comment=comment)
 
 
 def with_imports(text: str) -> str:
     """Return code with the imports that it needs in front."""
     if "migrations." not in text:
         return text
-    code = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    modules = {name for name in _MODULE.findall(code) if name not in ("migrations", "models")}
-    modules = {name for name in modules if "." in name and name.split(".")[0] not in _LOCALS}
-    used = sorted(name for name in _POSTGRES_NAMES if re.search(rf"\b{name}\(", code))
-    lines = [f"import {name}" for name in sorted(modules)]
-    if used:
-        lines.append(f"from {_POSTGRES[:-1]} import {', '.join(used)}")
-    lines.append("from django.db import migrations" + (", models" if "models." in code else ""))
-    if re.search(r"\bF\(", code):
-        lines.append("from django.db.models import F")
-    return wrapped_import("\n".join(lines)) + "\n\n\n" + text
+    imports = {name: _POSTGRES for name in _POSTGRES_NAMES if re.search(rf"\b{name}\(", text)}
+    imports.update({name: module for module, name in _QUALIFIED.findall(text)})
+    imports["migrations"] = "django.db"
+    text = _QUALIFIED.sub(r"\2", text)
+    if "models." in text:
+        imports["models"] = "django.db"
+    if re.search(r"\bF\(", text):
+        imports["F"] = "django.db.models"
+    lines = [
+        _import(module, sorted(name for name, source in imports.items() if source == module))
+        for module in sorted(set(imports.values()))
+    ]
+    return "\n".join(lines) + f"\n\n\n{text}"
 
 
-_LOCALS = {"migrations", "models", "rows", "apps", "keys"}
-_POSTGRES_NAMES = [name for name in vars(postgres_operations) if name[:1].isupper()]
-
-
-def wrapped_import(lines: str) -> str:
-    """Return imports of which none is too long for the report."""
-    return "\n".join(
-        line if len(line) <= 72 else line.replace(" import ", " import (\n    ") + ",\n)"
-        for line in lines.splitlines()
-    )
+def _import(module: str, names: list[str]) -> str:
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= 72:
+        return line
+    return "\n".join([f"from {module} import (", *(f"{_4}{name}," for name in names), ")"])
 
 
 def statements(lines: Iterable[Any]) -> str:
@@ -178,12 +180,18 @@ def _model(relation: str) -> tuple[str, str] | None:
 def _string(sql: str) -> str:
     """Return SQL as Python strings that are joined, each on a line of its own."""
     pieces: list[str] = [""]
-    for word in sql.split(" "):
-        if pieces[-1] and len(pieces[-1]) + len(word) > _WIDTH:
-            pieces.append("")
-        pieces[-1] += f"{word} "
-    pieces[-1] = pieces[-1][:-1]
+    for word in re.findall(r"\S+ ?|\s+", sql):
+        for part in _parts(word):
+            if pieces[-1] and len(pieces[-1]) + len(part) > _WIDTH:
+                pieces.append("")
+            pieces[-1] += part
     return "\n".join(_literal(piece) for piece in pieces)
+
+
+def _parts(word: str) -> list[str]:
+    """Return a word in parts that fit, each but the last up to an underscore."""
+    cut = word.rfind("_", 0, _WIDTH) + 1
+    return [word] if len(word) <= _WIDTH or not cut else [word[:cut], *_parts(word[cut:])]
 
 
 def _literal(text: str) -> str:

@@ -28,8 +28,8 @@ def of_statement(subject: Subject, step: Step) -> Iterator[Finding]:
     rule = _RULES.get(step.statement.what)
     found = list(rule(subject, step)) if rule is not None else []
     yield from found
-    if step.statement.what != "truncate_stmt":
-        yield from _by_measurement(subject, step, {each.relation for each in found})
+    yield from _truncated(subject, step)
+    yield from _by_measurement(subject, step, {each.relation for each in found})
 
 
 def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iterator[Finding]:
@@ -72,9 +72,9 @@ def _index(subject: Subject, step: Step) -> Iterator[Finding]:
         return
     name = step.node.idxname or "the index"
     mode = step.effective(table)
-    what = "reads and writes" if mode is not None and mode.blocks_reads else "writes"
-    message = f"Building {name} blocks {what} of {table}"
-    advice = advice_indexes.build(step)
+    what = "reads and writes of" if mode is not None and mode.blocks_reads else "writes to"
+    message = f"Building {name} blocks {what} {table}"
+    advice = advice_indexes.build(subject, step)
     yield measured("index-build-blocks-writes", subject, step, table, message, advice)
 
 
@@ -127,10 +127,9 @@ def _create_trigger(subject: Subject, step: Step) -> Iterator[Finding]:
         yield measured("trigger-blocks-writes", subject, step, table, message, advice)
 
 
-def _truncate(subject: Subject, step: Step) -> Iterator[Finding]:
-    for table in step.locks:
-        known = subject.relations.get(table)
-        if step.blocks_writes(table) and known is not None and known.size:
+def _truncated(subject: Subject, step: Step) -> Iterator[Finding]:
+    for table in sorted(step.truncated):
+        if subject.relations[table].size:
             message = f"TRUNCATE removes every row of {table}, and blocks it until the commit"
             advice = advice_tables.truncate(table)
             yield measured("truncate-loses-rows", subject, step, table, message, advice)
@@ -160,6 +159,5 @@ _RULES: Mapping[str, Rule] = {
     "vacuum_stmt": _vacuum,
     "alter_domain_stmt": _domain,
     "create_trig_stmt": _create_trigger,
-    "truncate_stmt": _truncate,
     "drop_stmt": _drop,
 }

@@ -118,7 +118,8 @@ def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:
     others = [name for name in step.held if name != relation and name not in step.locks]
     others += [name for name, mode in step.locks.items() if name != relation and mode.blocks_writes]
     if others:
-        yield f"{listed(tuple(dict.fromkeys(others)))} is locked meanwhile, too"
+        names = list(dict.fromkeys(others))
+        yield f"{listed(names)} {'is' if len(names) == 1 else 'are'} locked meanwhile, too"
 
 
 def _blocks(mode: LockMode) -> str:
@@ -152,7 +153,7 @@ def _work(step: Step) -> Iterator[str]:
         yield f"{size(wal)} of WAL"
 
 
-def quoted(sql: str, width: int = 160) -> str:
+def quoted(sql: str, width: int = 100) -> str:
     """Return a statement on one line, shortened."""
     line = " ".join(sql.split())
     return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"

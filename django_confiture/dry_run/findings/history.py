@@ -106,6 +106,11 @@ class History:
                     result,
                     entry.order,
                     dict(entry.runs),
+                    frozenset(
+                        self._catalog.relations[oid].shown
+                        for effects in entry.effects
+                        for oid in effects.truncated
+                    ),
                     dict(self._renamed),
                     self._kinds,
                 )

@@ -37,6 +37,8 @@ class Step:
     order: int
     runs: Mapping[int, int]
     """Number of the transaction → how often it ran in it."""
+    truncated: frozenset[str] = frozenset()
+    """Tables that it emptied by giving them a new file."""
     names: Mapping[str, str] = field(default_factory=dict)
     """New name → name before the dry run, of relations renamed by it."""
     kinds: Mapping[str, str] = field(default_factory=dict)

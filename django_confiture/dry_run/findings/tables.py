@@ -46,7 +46,7 @@ def _no_lock_timeout(subject: Subject) -> Iterator[Finding]:
                     "Nothing limits the wait for a lock, during which all others wait behind it",
                     advice_tables.lock_timeout(),
                     [
-                        f"{mode.name} on {table} is requested with lock_timeout = 0",
+                        f"{mode.name} on {table} is waited for without a limit",
                         "said once: it holds for the migrations after this one, too",
                     ],
                 )

@@ -17,9 +17,20 @@ def _lines(line: str) -> list[str]:
     if len(line) <= WIDTH or opening is None:
         return [line]
     start, end = opening
-    inner = [f"{spaces}    {argument}," for argument in _arguments(line[start + 1 : end])]
+    arguments = _arguments(line[start + 1 : end])
+    if not _may_end_with_comma(line, start, arguments):
+        return [line]
+    inner = [f"{spaces}    {argument}," for argument in arguments]
     broken = [part for argument in inner for part in _lines(argument)]
     return [line[: start + 1], *broken, spaces + line[end:]]
+
+
+def _may_end_with_comma(line: str, start: int, arguments: list[str]) -> bool:
+    """Say whether a comma after the last argument changes nothing; ``x["a",]`` is another key."""
+    follows_name = start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_)]")
+    if line[start] == "[":
+        return not follows_name
+    return line[start] == "{" or follows_name or len(arguments) > 1
 
 
 def _outermost(line: str) -> tuple[int, int] | None:

@@ -159,7 +159,7 @@ def _while_locked(
 ) -> Finding:
     writes = works[0].writes
     since = works[0].since
-    waits = "reads and writes" if since.mode.blocks_reads else "writes"
+    waits = "reads and writes of" if since.mode.blocks_reads else "writes to"
     verb = "Rows are written" if writes else "There is work"
     table = tables[0]
     reads_ms, writes_ms = subject.blocked_ms(table)
@@ -167,7 +167,7 @@ def _while_locked(
         "backfill-while-locked" if writes else "work-while-locked",
         operation,
         table,
-        f"{verb} while {waits} of {listed(tuple(tables))} are blocked",
+        f"{verb} while {waits} {listed(tuple(tables))} are blocked",
         advice_writes.split(subject, operation, since.step.operation, table, writes=writes),
         [
             f"{since.mode.name} is held since {quoted(since.step.result.sql)}",

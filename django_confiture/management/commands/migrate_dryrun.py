@@ -184,7 +184,9 @@ class Command(BaseCommand):
             verbosity=self._verbosity,
         )
         if output is None:
-            self.stdout.write(rendered, ending="")
+            encoding = getattr(self.stdout, "encoding", None) or "utf-8"
+            printable = rendered.encode(encoding, "backslashreplace").decode(encoding)
+            self.stdout.write(printable, ending="")
             return
         try:
             output.write_text(rendered, encoding="utf-8")

@@ -1,0 +1,70 @@
+"""Findings: what, why, and the code to write instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from django_confiture.dry_run.results import Finding, MigrationResult
+from django_confiture.dry_run.units import count, listed
+
+Escape = Callable[[str], str]
+
+_STYLES = {"danger": "bold red", "warning": "yellow", "notice": "cyan"}
+
+
+class Row(NamedTuple):
+    """One row of the report: a label of some width, and text that is wrapped beside it."""
+
+    indent: int
+    width: int
+    label: str
+    text: str
+
+
+def rows(findings: Sequence[Finding], escape: Escape, *, full: bool) -> Iterator[Row]:
+    """Yield the findings that count, then those that are silenced, in a line each.
+
+    ``full`` adds the evidence and the code to write instead.
+    """
+    shown = [each for each in findings if each.silenced is None]
+    for position, each in enumerate(shown):
+        yield from _finding(each, escape, full=full)
+        if full and each.advice not in [other.advice for other in shown[:position]]:
+            yield from _advice(each.advice, escape)
+    for each in findings:
+        if each.silenced is not None:
+            where = f" on {each.relation}" if each.relation else ""
+            yield Row(2, 8, "[dim]silenced[/]", f"[dim]{each.id}{escape(where)}: "
+                      f"{escape(each.silenced)}[/]")  # fmt: skip
+
+
+def _finding(finding: Finding, escape: Escape, *, full: bool) -> Iterator[Row]:
+    label = f"[{_STYLES[finding.severity]}]{finding.severity}[/]"
+    yield Row(2, 8, label, f"[bold]{escape(finding.message)}[/]")
+    where = "" if finding.operation is None else f", operation {finding.operation + 1}"
+    basis = ", by policy, not measured" if finding.basis == "policy" else ""
+    yield Row(2, 8, "", f"[dim]{finding.id}{where}{basis}[/]")
+    for line in finding.evidence if full else ():
+        yield Row(11, 1, "[dim]-[/]", escape(line))
+
+
+def _advice(advice: str, escape: Escape) -> Iterator[Row]:
+    if not advice:
+        return
+    yield Row(2, 8, "[green]instead[/]", "")
+    for line in re.sub(r"\n{3,}", "\n\n", advice).splitlines():
+        spaces = len(line) - len(line.lstrip())
+        yield Row(3, spaces, "", escape(line.lstrip()))
+
+
+def summary(migrations: Iterable[MigrationResult]) -> str:
+    """Return how many findings of each severity there are, ``""`` without any."""
+    findings = [each for migration in migrations for each in migration.findings]
+    severities = [each.severity for each in findings if each.silenced is None]
+    parts = [count(severities.count(name), name) for name in _STYLES if name in severities]
+    silenced = len(findings) - len(severities)
+    if silenced:
+        parts.append(f"{silenced:,} silenced")
+    return f"Findings: {listed(parts)}." if parts else ""

@@ -1,0 +1,47 @@
+"""Settings of a small project that uses the packages that COMPAT_PACKAGES names."""
+
+import json
+import os
+
+APPS = {
+    "django-linear-migrations": ["django_linear_migrations"],
+    "django-safemigrate": ["django_safemigrate"],
+    "django-syzygy": ["syzygy"],
+    "django-pgmigrate": ["pgactivity", "pglock", "pgmigrate"],
+    "django-pg-migration-tools": ["django_pg_migration_tools"],
+    "django-pg-zero-downtime-migrations": [],
+    "django-test-migrations": [
+        "django_test_migrations.contrib.django_checks.AutoNames",
+        "django_test_migrations.contrib.django_checks.DatabaseConfiguration",
+    ],
+}
+PHASES = ("BEFORE_VALIDATION", "BEFORE_DDL", "AFTER_DDL", "AFTER_VALIDATION", "CLEANUP", "ON_ERROR")
+
+packages = os.environ["COMPAT_PACKAGES"].split(",")
+others = [app for package in packages for app in APPS[package]]
+if os.environ["COMPAT_ORDER"] == "confiture first":
+    others = ["django_confiture", *others]
+else:
+    others = [*others, "django_confiture"]
+
+SECRET_KEY = "compatibility"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", *others, "stock"]
+DATABASES = {"default": json.loads(os.environ["COMPAT_DATABASE"])}
+if "django-pg-zero-downtime-migrations" in packages:
+    DATABASES["default"]["ENGINE"] = "django_zero_downtime_migrations.backends.postgres"
+    ZERO_DOWNTIME_MIGRATIONS_LOCK_TIMEOUT = "2s"
+    ZERO_DOWNTIME_MIGRATIONS_STATEMENT_TIMEOUT = "2s"
+    ZERO_DOWNTIME_MIGRATIONS_FLEXIBLE_STATEMENT_TIMEOUT = True
+
+if "django-safemigrate" in packages:
+    MIGRATION_MODULES = {"stock": "stock.migrations_safemigrate"}
+elif packages == ["django-pg-migration-tools"]:
+    MIGRATION_MODULES = {"stock": "stock.migrations_tools"}
+
+CONFITURE = {
+    "PHASES": {
+        phase: [{"HOOK": "compat_hooks.Note", "OPTIONS": {"phase": phase}}] for phase in PHASES
+    },
+}

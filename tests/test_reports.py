@@ -1,0 +1,341 @@
+"""The reports, made from results alone: what they say, how wide, and that no name does harm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import django_confiture
+from django_confiture.dry_run.results import (
+    Database,
+    Failure,
+    HookOutcome,
+    MigrationResult,
+    OperationResult,
+    Report,
+    Scan,
+    SequenceMove,
+    StatementResult,
+    TableLock,
+    TableResult,
+    Waiter,
+    Write,
+)
+from django_confiture.reports import FORMATS, render
+from django_confiture.reports.text import duration, size
+
+REWRITE = StatementResult(
+    "ALTER TABLE shop_order\n  ALTER total TYPE bigint",
+    executions=1,
+    duration_ms=1500.0,
+    rows_affected=None,
+    wal_bytes=4096,
+    locks=(TableLock("shop_order", "AccessExclusiveLock", inherited=False),),
+    rewrites=("shop_order",),
+    scans=(Scan("shop_order", 200_000, passes=2),),
+    indexes_built=("shop_order_pkey",),
+)
+UPDATE = StatementResult(
+    "UPDATE shop_order SET total = %s",
+    executions=3,
+    duration_ms=10.0,
+    rows_affected=600,
+    wal_bytes=100,
+    locks=(TableLock("shop_order", "RowExclusiveLock", inherited=True),),
+    writes=(Write("shop_order", 0, 600, 0),),
+)
+LOCKED = TableResult(
+    "shop_order",
+    "AccessExclusiveLock",
+    reads_blocked_ms=1600.0,
+    writes_blocked_ms=1600.0,
+    blocked_by=REWRITE.sql,
+    rewritten=True,
+    rows_scanned=400_000,
+    rows_written=600,
+)
+OPERATION = OperationResult(
+    0, "RunSQL", "Raw SQL operation", "exact", "", 1510.0, statements=(REWRITE, UPDATE)
+)
+MIGRATION = MigrationResult(
+    "shop",
+    "0002_total",
+    "0002",
+    "forward",
+    "passed",
+    duration_ms=1650.0,
+    operations=(OPERATION,),
+    tables=(LOCKED,),
+)
+DATABASE = Database("default", "shop", "18.6", 8 * 1024 * 1024)
+
+
+def report_of(*migrations: MigrationResult, **more: Any) -> Report:
+    outcome = "failed" if any(m.outcome == "failed" for m in migrations) else "passed"
+    return Report(DATABASE, more.pop("outcome", outcome), 2000.0, migrations, **more)
+
+
+def text(*migrations: MigrationResult, verbosity: int = 1, **more: Any) -> str:
+    return render(report_of(*migrations, **more), "text", verbosity=verbosity)
+
+
+def flat(report: str) -> str:
+    return " ".join(report.split())
+
+
+def test_the_text_report() -> None:
+    assert text(MIGRATION, sequences_moved=(SequenceMove("shop", "shop_seq", 1, 2),)) == (
+        """\
+Dry run of 1 migration: all would apply
+on shop, PostgreSQL 18.6, 8 MB
+
+LOCKS shop.0002_total
+      blocks reads and writes on shop_order for 1.6 s; took 1.6 s
+
+shop.0002_total  1.6 s
+  1.  Raw SQL operation
+     time     1.5 s
+     rows     600 written
+     reads    shop_order: 200,000 rows in 2 passes
+     rewrites shop_order
+     builds   shop_order_pkey
+     locks    shop_order: AccessExclusiveLock, blocks reads and writes
+
+1 operation rehearsed exactly, 0 in another form, 0 not at all. Times are those
+of this database, not of production.
+Sequences moved, which no rollback undoes: shop_seq.
+Everything was rolled back.
+"""
+    )
+
+
+def test_statements_are_shown_with_verbosity_2() -> None:
+    lines = [line.strip() for line in text(MIGRATION, verbosity=2).splitlines()]
+
+    assert "1.5 s    ALTER TABLE shop_order ALTER total TYPE bigint" in lines
+    assert "10 ms    UPDATE shop_order SET total = %s (3 times)" in lines
+
+
+@pytest.mark.parametrize(
+    ("table", "verdict"),
+    [
+        ({}, "LOCKS shop.0002_total blocks reads and writes on shop_order for 1.6 s"),
+        ({"reads_blocked_ms": 0.0}, "blocks writes on shop_order for 1.6 s"),
+        (
+            {"reads_blocked_ms": 500.0},
+            "blocks writes on shop_order for 1.6 s, reads for 500 ms",
+        ),
+        (
+            {"reads_blocked_ms": 0.0, "writes_blocked_ms": 0.0},
+            "ROWS shop.0002_total writes 600 rows of shop_order and keeps them locked",
+        ),
+    ],
+)
+def test_verdicts(table: dict[str, Any], verdict: str) -> None:
+    assert verdict in flat(text(replace(MIGRATION, tables=(replace(LOCKED, **table),))))
+
+
+def test_the_verdict_of_what_does_not_grow() -> None:
+    short = replace(LOCKED, rewritten=False, rows_scanned=0, rows_written=0)
+    add = replace(MIGRATION, tables=(short,), operations=())
+
+    assert "ok shop.0002_total blocks reads and writes on shop_order for 1.6 s, whatever" in flat(
+        text(add)
+    )
+    assert "ok shop.0002_total blocks nobody; took 1.6 s" in flat(text(replace(add, tables=())))
+
+
+def test_a_failure() -> None:
+    error = Failure(
+        "UniqueViolation",
+        'duplicate key value violates unique constraint "x"\nDETAIL:  Key (a)=(1) exists.',
+        "Raw SQL operation",
+        "INSERT INTO t VALUES (%s)",
+    )
+    failed = replace(MIGRATION, outcome="failed", error=error)
+    pending = MigrationResult("shop", "0003_next", "0003", "forward", "not_run")
+
+    found = flat(text(failed, pending))
+
+    assert found.startswith("Dry run of 2 migrations: would fail")
+    verdict = (
+        'FAIL shop.0002_total would fail: duplicate key value violates unique constraint "x" --'
+    )
+    assert verdict in found
+    assert "UniqueViolation" in found
+    assert "INSERT INTO t VALUES (%s)" in found
+    assert "-- shop.0003_next not run" in found
+
+
+def test_what_else_is_told() -> None:
+    hook = HookOutcome("backfill", "AFTER_DDL", 5.0, 1200, "completed")
+    skipped = HookOutcome("notify", "CLEANUP", 0.0, 0, "skipped", "not in a dry run")
+    substituted = replace(
+        OPERATION, rehearsed="substituted", reason="Its plain form was measured.", hooks=(hook,)
+    )
+    migration = replace(
+        MIGRATION,
+        direction="backward",
+        operations=(substituted,),
+        hooks=(skipped,),
+        commit_ms=12.0,
+        warnings=("2 on_commit callback(s) were not called.",),
+    )
+
+    found = flat(
+        text(
+            migration,
+            dead_bytes=3 * 1024**2,
+            warnings=("1 connection was opened past Django's.",),
+            error=Failure("ValueError", "receiver failed", None, None),
+            yielded_to=(Waiter(42, "web", 250.0, "shop_order", "UPDATE"),),
+        )
+    )
+
+    for part in (
+        "shop.0002_total (backwards)",
+        "Its plain form was measured.",
+        "backfill (AFTER_DDL): 1,200 rows in 5 ms",
+        "notify (CLEANUP) skipped: not in a dry run",
+        "commit 12 ms to check the deferred constraints",
+        "2 on_commit callback(s) were not called.",
+        "0 operations rehearsed exactly, 1 in another form, 0 not at all.",
+        "1 connection was opened past Django's.",
+        "receiver failed",
+        "session 42 (web), whose UPDATE on shop_order had waited 250 ms",
+        "Dead space left until VACUUM: 3 MB.",
+    ):
+        assert part in found
+
+
+def test_rows_that_parallel_workers_hide_are_every_row() -> None:
+    hidden = replace(REWRITE, scans=(Scan("shop_order", None),))
+    operation = replace(OPERATION, statements=(hidden,))
+
+    assert "reads shop_order: every row" in flat(text(replace(MIGRATION, operations=(operation,))))
+
+
+def test_colour_only_where_it_is_asked_for() -> None:
+    assert "\x1b[" in render(report_of(MIGRATION), "text", color=True)
+    assert "\x1b" not in text(MIGRATION)
+
+
+HOSTILE = {
+    "markup": "[bold]evil[/bold] [/] [red]",
+    "a closing tag alone": "[/]",
+    "a link": "[link=file:///etc/passwd]here[/link]",
+    "escape sequence": "\x1b[31m\x1b]0;title\x07\x9b1m",
+    "new line": "a\nEverything was rolled back.\r\tb",
+    "emoji code": ":heart: :x:",
+    "backslashes": "a\\",
+    "right to left": "\u202eabc",
+    "nothing to break at": "x" * 500,
+    "letters of two columns": "表" * 200,
+}
+
+
+def everywhere(name: str) -> Report:
+    """Return a report that has a hostile text in each place where one can come from outside."""
+    statement = replace(
+        REWRITE,
+        sql=name,
+        locks=(TableLock(name, "AccessExclusiveLock", inherited=False),),
+        rewrites=(name,),
+        scans=(Scan(name, 1),),
+        writes=(Write(name, 1, 1, 1),),
+        indexes_built=(name,),
+    )
+    hook = HookOutcome(name, "AFTER_DDL", 1.0, 1, "failed", name)
+    operation = OperationResult(
+        0, "RunSQL", name, "substituted", name, 1.0, statements=(statement,), hooks=(hook,)
+    )
+    migration = replace(
+        MIGRATION,
+        name=name,
+        operations=(operation,),
+        hooks=(hook,),
+        tables=(replace(LOCKED, relation=name, blocked_by=name),),
+        warnings=(name,),
+    )
+    failed = replace(migration, outcome="failed", error=Failure("Error", name, name, name))
+    return report_of(
+        migration,
+        failed,
+        error=Failure("Error", name, None, None),
+        warnings=(name,),
+        sequences_moved=(SequenceMove(name, name, 1, 2),),
+        yielded_to=(Waiter(1, name, 1.0, name, "UPDATE"),),
+    )
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_no_name_does_harm_in_a_terminal(name: str) -> None:
+    found = render(everywhere(name), "text", verbosity=2)
+
+    assert all(character.isprintable() or character == "\n" for character in found)
+    assert found.count("\nEverything was rolled back.") == 1
+    if name.isprintable() and len(name) < 40:
+        assert name in flat(found)
+    assert all(len(line) <= 80 for line in found.splitlines())
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_any_name_is_kept_in_json(name: str) -> None:
+    document = json.loads(render(everywhere(name), "json"))
+
+    (statement,) = document["migrations"][0]["operations"][0]["statements"]
+    assert statement["sql"] == name
+    assert statement["locks"][0]["relation"] == name
+
+
+def test_the_json_report() -> None:
+    document = json.loads(render(report_of(MIGRATION), "json"))
+
+    assert document["schema_version"] == 1
+    assert document["tool"] == {
+        "name": "django-confiture",
+        "version": django_confiture.__version__,
+    }
+    assert document["coverage"] == {"exact": 1, "substituted": 0, "not_rehearsed": 0}
+    assert document["migrations"][0]["tables"][0]["reads_blocked_ms"] == 1600.0
+
+
+def test_every_format_ends_with_a_new_line() -> None:
+    for name in FORMATS:
+        assert render(report_of(MIGRATION), name).endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("ms", "shown"),
+    [
+        (0.0, "<1 ms"),
+        (0.99, "<1 ms"),
+        (1.0, "1 ms"),
+        (999.4, "999 ms"),
+        (999.6, "1.0 s"),
+        (1000.0, "1.0 s"),
+        (59_960.0, "1.0 min"),
+        (90_000.0, "1.5 min"),
+    ],
+)
+def test_durations(ms: float, shown: str) -> None:
+    assert duration(ms) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1 kB"),
+        (1_048_500, "1 MB"),
+        (8 * 1024**2, "8 MB"),
+        (3 * 1024**3, "3 GB"),
+        (2 * 1024**4, "2.0 TB"),
+    ],
+)
+def test_sizes(count: int, shown: str) -> None:
+    assert size(count) == shown

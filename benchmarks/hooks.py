@@ -45,7 +45,7 @@ def main() -> None:
     import django
 
     django.setup()
-    without, with_hooks, every = [], [], Times()
+    without, with_hooks, every = [], [], Times(list)
     for _ in range(ROUNDS):
         without.append(migrate({"ENABLED": False}))
         seconds, times = migrate_with_hooks()
@@ -98,7 +98,7 @@ def migrate_with_hooks() -> tuple[float, Times]:
 
     ran: Counter[tuple[str, str]] = Counter()
     planned: set[str] = set()
-    times = Times()
+    times = Times(list)
 
     class NoOp(Hook):
         def execute(self, *_: object) -> HookResult:

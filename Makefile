@@ -20,7 +20,7 @@ find_python = $(shell for version in $(1); do \
   done; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ruff ruff-format mypy imports pytest matrix format clean
+.PHONY: help demo test lint ruff ruff-format mypy imports pytest compatibility matrix format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ imports: $(VENV)/.dev
 
 pytest: $(VENV)/.dev
 	PYTHONDEVMODE=1 $(RUN) pytest -n 2 --cov
+
+compatibility: $(VENV)/.dev ## Test with the other packages that touch migrations (slow: uses pip)
+	PYTHONDEVMODE=1 $(RUN) pytest -m compatibility tests/compatibility
 
 matrix: matrix-5.2 matrix-6.0 matrix-6.1 ## Test with each supported Django
 

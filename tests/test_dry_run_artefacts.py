@@ -16,7 +16,7 @@ from django.contrib.postgres.operations import (
     RemoveIndexConcurrently,
     ValidateConstraint,
 )
-from django.db import DatabaseError, connection, models, transaction
+from django.db import DatabaseError, connection, connections, models, transaction
 from django.db.migrations import CreateModel, Migration
 
 from tests.cases.migrations_on_disk import query
@@ -115,6 +115,26 @@ def driver_transaction_rolled_back() -> None:
         cursor.execute("DELETE FROM dry_child")
         raise ZeroDivisionError
     assert rows("dry_child") == 100
+
+
+def commits_what_failed() -> None:
+    transaction.set_autocommit(False)
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM dry_child")
+        cursor.execute("SELECT 1 / 0")
+    transaction.commit()
+    transaction.set_autocommit(True)
+    assert rows("dry_child") == 100
+
+
+def two_statements_in_a_pipeline() -> None:
+    with connection.connection.pipeline():
+        connection.connection.execute("SELECT 1; SELECT 2")
+
+
+def orphan_on_the_other_alias() -> None:
+    with transaction.atomic("other"), connections["other"].cursor() as cursor:
+        cursor.execute(ORPHAN)
 
 
 def closes_the_connection() -> None:
@@ -316,6 +336,40 @@ SAME_OUTCOME: dict[str, tuple[Callable[[], Plan], str]] = {
     "c: the driver's transaction() rolled back": (
         lambda: [first(python(driver_transaction_rolled_back), atomic=False)],
         "",
+    ),
+    "a: a constraint that is deferrable, but not deferred": (
+        lambda: [
+            first(
+                runs(
+                    "ALTER TABLE dry_child ALTER CONSTRAINT dry_child_parent_id_fkey"
+                    " DEFERRABLE INITIALLY IMMEDIATE"
+                )
+            ),
+            second(runs(ORPHAN), runs(ITS_PARENT)),
+        ],
+        "violates foreign key constraint",
+    ),
+    "c: commit() of a transaction that failed": (
+        lambda: [first(python(commits_what_failed), atomic=False)],
+        "",
+    ),
+    "c: SET LOCAL outside a transaction": (
+        lambda: [
+            first(
+                runs("SET LOCAL statement_timeout = '100ms'"),
+                runs("SELECT pg_sleep(0.2)"),
+                atomic=False,
+            )
+        ],
+        "",
+    ),
+    "c: two statements in a pipeline": (
+        lambda: [first(python(two_statements_in_a_pipeline))],
+        "cannot insert multiple commands into a prepared statement",
+    ),
+    "i: the parent never comes on another alias": (
+        lambda: [first(python(orphan_on_the_other_alias))],
+        "violates foreign key constraint",
     ),
     "c: close()": (lambda: [first(python(closes_the_connection), atomic=False)], ""),
     "c: a named cursor left open": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -106,3 +107,30 @@ def test_no_callback_is_called_and_each_is_counted(untouched: None) -> None:
         result = DryRunExecutor().run(connection, migration(python(body), atomic=atomic))
         assert any("1 on_commit callback(s) were not called" in each for each in result.warnings)
     assert called == []
+
+
+def test_an_alias_that_a_test_case_has_had_locked_is_held_all_the_same(untouched: None) -> None:
+    """Django's TestCase puts a bound method on the connections that it allows again."""
+    other: Any = connections["other"]
+    other.close()
+    other.connect = bound = other.connect
+
+    def body() -> None:
+        with connections["other"].cursor() as cursor:
+            cursor.execute("UPDATE dry_row SET name = 'LEAK'")
+
+    try:
+        assert why_it_failed(python(body)) is None
+        assert vars(other)["connect"] is bound
+    finally:
+        del other.connect
+
+
+def test_a_connection_of_its_own_that_lives_on_may_write_again(scratch: None) -> None:
+    kept: list[psycopg.Connection[Any]] = []
+
+    assert why_it_failed(python(lambda: kept.append(psycopg.connect(**parameters())))) is None
+
+    with kept[0] as own:
+        own.execute("UPDATE dry_row SET number = 1")
+        assert own.execute("SHOW lock_timeout").fetchone() == ("0",)

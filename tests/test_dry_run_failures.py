@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, models
+from django.db.migrations import CreateModel
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from tests.dry_run_support import failed, migration, python, rehearse, runs
@@ -46,6 +47,21 @@ def test_a_violation_at_commit_is_one_of_the_commit() -> None:
         assert error.type == "ForeignKeyViolation"
         assert error.statement == "COMMIT"
     assert failed(runs(ORPHAN)).error == failed(runs(ORPHAN)).error
+
+
+def test_deferred_sql_that_fails_names_the_operation_that_left_it() -> None:
+    id_field = ("id", models.BigAutoField(primary_key=True))
+    key = models.ForeignKey("cases.Target", models.CASCADE)
+    result = failed(
+        CreateModel("Target", [id_field]),
+        CreateModel("Pointer", [id_field, ("target", key)]),
+        runs("INSERT INTO cases_pointer (target_id) VALUES (7)"),
+    )
+
+    assert result.error is not None
+    assert result.error.type == "ForeignKeyViolation"
+    assert result.error.operation == "Create model Pointer"
+    assert "ADD CONSTRAINT" in (result.error.statement or "")
 
 
 def test_of_masked_errors_the_first_counts() -> None:

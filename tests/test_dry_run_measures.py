@@ -135,6 +135,21 @@ def test_what_a_block_writes_is_counted() -> None:
     assert statement.rows_written == 1100
 
 
+def test_a_rewrite_in_a_block_and_a_truncate_in_one() -> None:
+    rewrite = only_statement(runs(f"DO $$ BEGIN {REWRITE}; END $$"))
+    truncate = only_statement(runs("DO $$ BEGIN TRUNCATE dry_row; END $$"))
+
+    assert rewrite.rewrites == ("dry_row",)
+    assert truncate.rewrites == ()
+    assert locks(truncate)["dry_row"] == EXCLUSIVE
+
+
+def test_what_code_locks_of_tables_that_are_locked_already_is_said_to_be_unknown() -> None:
+    result = passed(runs(ADD), runs(f"DO $$ BEGIN {REWRITE}; END $$"))
+
+    assert any("dry_row" in warning and "not known" in warning for warning in result.warnings)
+
+
 def test_truncate_is_no_rewrite() -> None:
     statement = only_statement(runs("TRUNCATE dry_row"))
 

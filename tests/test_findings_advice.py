@@ -16,8 +16,9 @@ from django_confiture.dry_run.findings import code
 from django_confiture.dry_run.findings.wrapping import wrapped
 from django_confiture.dry_run.rehearsal import Rehearsal
 from tests.corpus import CASES
+from tests.corpus.case import sql
+from tests.corpus.database import MIGRATIONS, corpus, dry_run
 from tests.dry_run_support import migration, rehearse
-from tests.test_findings_corpus import TABLES_OF_CORPUS, corpus, reports
 
 __all__ = ["corpus"]
 
@@ -47,13 +48,22 @@ PASTED = [
     "sql_concurrently_atomic",
     "sql_of_partitions",
     "two_rewrites",
+    "unique_column",
     "unique",
     "unique_deferrable",
     "unique_where",
+    "validate_in_same_statement",
     "validate_in_same_transaction",
 ]
 
 
+NEXT = {
+    # This advice is what comes after the operation, or after its first part.
+    "add_fk_null_no_index": "",
+    "validate_in_same_transaction": "",
+    "validate_in_same_statement": "ALTER TABLE cases_order ADD CONSTRAINT c"
+    " CHECK (total >= 0) NOT VALID",
+}
 ALLOWED = {
     # One pass in place of two is less harm, not none.
     "two_rewrites": {"type-change-rewrite"},
@@ -79,10 +89,11 @@ def pasted(advice: str) -> list[Migration]:
 @pytest.mark.parametrize("name", PASTED)
 def test_pasted_advice_passes_and_harms_nobody(corpus: None, name: str) -> None:
     (case,) = (each for each in CASES if each.name == name)
-    finding = reports(case).migrations[-1].findings[-1 if name == "two_rewrites" else 0]
+    finding = dry_run(case).migrations[-1].findings[-1 if name == "two_rewrites" else 0]
     plan = pasted(finding.advice)
-    if name in ("validate_in_same_transaction", "add_fk_null_no_index"):
-        plan.insert(0, migration(case.plan[0].operations[0], name="0002_before"))
+    if name in NEXT:
+        first = sql(NEXT[name]) if NEXT[name] else case.plan[0].operations[:1]
+        plan.insert(0, migration(*first, name="0002_first"))
     with override_settings(CONFITURE={"MIGRATE": {"LOCK_TIMEOUT": "2s"}}):
         report = rehearse(*plan)
     assert [each.error for each in report.migrations] == [None] * len(plan)
@@ -92,7 +103,7 @@ def test_pasted_advice_passes_and_harms_nobody(corpus: None, name: str) -> None:
 
 def test_backwards_only_what_was_measured(corpus: None) -> None:
     rehearsal = Rehearsal(connections["default"])
-    with rehearsal.open(), override_settings(MIGRATION_MODULES=TABLES_OF_CORPUS):
+    with rehearsal.open(), override_settings(MIGRATION_MODULES=MIGRATIONS):
         drive_migrate(rehearsal, using="default", app_label="cases", migration_name="zero")
     (result,) = rehearsal.report().migrations
     assert result.direction == "backward"
@@ -111,8 +122,19 @@ def test_a_hook_around_the_operations_is_seen(corpus: None) -> None:
     assert found.operation is None
 
 
+def test_a_lock_timeout_of_the_connection_is_enough(corpus: None) -> None:
+    (case,) = (each for each in CASES if each.name == "no_lock_timeout")
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SET lock_timeout = '5s'")
+        try:
+            (result,) = dry_run(case).migrations
+        finally:
+            cursor.execute("RESET lock_timeout")
+    assert result.findings == ()
+
+
 def test_a_dry_run_without_findings_says_nothing(corpus: None, capsys: Any) -> None:
-    with override_settings(MIGRATION_MODULES=TABLES_OF_CORPUS):
+    with override_settings(MIGRATION_MODULES=MIGRATIONS):
         call_command("migrate_dryrun", "cases", verbosity=0)
     assert "Findings" not in capsys.readouterr().out
 

@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
-from django.test import override_settings
 
-from django_confiture.dry_run.results import Finding, Report
+from django_confiture.dry_run.results import Finding
 from tests.cases.migrations_on_disk import query
 from tests.corpus import CASES
 from tests.corpus.case import Case
-from tests.dry_run_support import migration, rehearse, table
+from tests.corpus.database import corpus, dry_run
+from tests.dry_run_support import table
 
-TABLES_OF_CORPUS = {"cases": "tests.corpus.migrations_base"}
-
-
-@pytest.fixture(scope="module")
-def corpus(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Make the tables of the corpus, once for all of its cases."""
-    with django_db_blocker.unblock(), override_settings(MIGRATION_MODULES=TABLES_OF_CORPUS):
-        call_command("migrate", "cases", verbosity=0)
-        with connections["default"].cursor() as cursor:
-            cursor.execute("ANALYZE")
-        yield
-        call_command("migrate", "cases", "zero", verbosity=0)
-
-
-def reports(case: Case) -> Report:
-    with override_settings(CONFITURE={"MIGRATE": {"LOCK_TIMEOUT": case.lock_timeout}}):
-        return rehearse(
-            *(
-                migration(*step.operations, atomic=step.atomic, name=f"{number:04}_{case.name}")
-                for number, step in enumerate(case.plan, 2)
-            )
-        )
+__all__ = ["corpus"]
 
 
 def found(findings: tuple[Finding, ...]) -> set[tuple[str, str | None]]:
@@ -52,7 +28,7 @@ def test_finds_what_is_expected_and_nothing_else(corpus: None, case: Case) -> No
         pytest.skip(f"needs PostgreSQL {case.since}")
     if query("SELECT FROM pg_available_extensions WHERE name = %s", case.unless_available):
         pytest.skip(f"this PostgreSQL has {case.unless_available}")
-    report = reports(case)
+    report = dry_run(case)
     for step, result in zip(case.plan, report.migrations, strict=True):
         assert found(result.findings) == step.expected
         for each in result.findings:

@@ -23,10 +23,10 @@ POLICY = Finding(
 )
 
 
-def rendered(*findings: Finding) -> str:
+def rendered(*findings: Finding, verbosity: int = 2) -> str:
     migration = MigrationResult("shop", "0001_a", "0001", "forward", "passed", findings=findings)
     database = Database("default", "shop", "18.6", 1024)
-    return text.render(Report(database, "passed", 1.0, (migration,)))
+    return text.render(Report(database, "passed", 1.0, (migration,)), verbosity=verbosity)
 
 
 def block(output: str) -> str:
@@ -47,6 +47,18 @@ def test_a_finding_with_its_evidence_and_code() -> None:
         atomic = False
 """
     )
+
+
+def test_by_default_it_says_what_and_where() -> None:
+    output = rendered(DANGER, verbosity=1)
+    assert (
+        block(output)
+        == """\
+  danger   Building [shop]_i blocks writes to shop_order
+           index-build-blocks-writes, operation 1
+"""
+    )
+    assert "Findings: 1 danger. -v 2 shows what proves them, and better code." in output
 
 
 def test_a_policy_says_that_it_is_one() -> None:

@@ -68,6 +68,10 @@ class OtherConnections:
             django.connect = self._connect(connect)
             driver._connect_gen = classmethod(self._connect_foreign(connect_gen.__func__))
             for wrapper in connections.all(initialized_only=True):
+                own = vars(wrapper).get("connect")
+                if getattr(own, "__func__", None) is connect:  # which a TestCase leaves behind
+                    stack.callback(setattr, wrapper, "connect", own)
+                    del wrapper.connect
                 if wrapper.connection is not None:
                     self._hold(wrapper)
             yield

@@ -38,13 +38,12 @@ Note = tuple[str, str]
 def python_with(packages: Sequence[str]) -> Path:
     """Return the Python of an environment with ``packages`` and this repository, and keep it.
 
-    CONFITURE_COMPAT_DIR says where; CONFITURE_COMPAT_DJANGO, such as ``5.2.*``, which Django.
+    CONFITURE_COMPAT_DIR says where. Django is the newest that this Python can use.
     """
-    django = os.environ.get("CONFITURE_COMPAT_DJANGO", "*")
     wanted = [f"{package}=={VERSIONS[package]}" for package in packages]
     home = Path(
         os.environ.get("CONFITURE_COMPAT_DIR") or Path(tempfile.gettempdir(), "confiture-compat"),
-        f"py{sys.version_info[0]}.{sys.version_info[1]}-django{django.rstrip('.*')}",
+        f"py{sys.version_info[0]}.{sys.version_info[1]}",
         packages[0] if len(packages) == 1 else "together",
     )
     python = home / "bin" / "python"
@@ -52,9 +51,15 @@ def python_with(packages: Sequence[str]) -> Path:
     if not ready.exists() or ready.read_text() != " ".join(wanted):
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
-        options = ["--quiet", "--no-compile", "--editable", ROOT]
-        more = ["psycopg[binary]", "pytest", "pytest-django", f"django=={django}"]
+        pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python]
+        options: list[str | Path] = [
+            "--disable-pip-version-check",
+            "--quiet",
+            "--no-compile",
+            "--editable",
+            ROOT,
+        ]
+        more = ["psycopg[binary]", "pytest", "pytest-django"]
         subprocess.run([*pip, "install", *options, *wanted, *more], check=True)
         ready.write_text(" ".join(wanted))
     return python

@@ -25,6 +25,8 @@ ZERO_DOWNTIME = "django-pg-zero-downtime-migrations"
 WITH_TIMEOUTS = ["migrate_with_timeouts", "--lock-timeout-in-ms=500"]
 RETRIES = ["--lock-timeout-max-retries=5", "--lock-timeout-retry-min-wait-in-ms=100"]
 
+pytestmark = pytest.mark.compatibility
+
 both_orders = pytest.mark.parametrize("order", ORDERS)
 
 

@@ -98,7 +98,7 @@ def primary_key(alter: Alter) -> str:
     """Return a primary key from an index that is built without blocking anybody."""
     table = syntax.written(alter.step.node.relation)
     constraint = syntax.definition(alter.clause, "constraint")
-    columns = ", ".join(key.string.sval for key in constraint.keys) if constraint else "..."
+    columns = ", ".join(key.string.sval for key in constraint.keys)
     name = f"{_bare(alter)}_pkey"
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns or '...'})"
     use = f"ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY USING INDEX {name}"

@@ -80,9 +80,6 @@ def _add_column(alter: Alter) -> Iterator[Finding]:
         message = f"Adding {name} as unique builds its index while {alter.table} is locked"
         advice = advice_columns.unique(alter, column)
         yield alter.says("unique-constraint-builds-index", message, advice)
-    if alter.builds and pg.CONSTR_PRIMARY in given:
-        message = f"Adding {name} as the primary key builds its index while {alter.table} is locked"
-        yield alter.says("primary-key-scan", message, advice_constraints.primary_key(alter))
 
 
 def _rewriting_column(alter: Alter, column: Any, given: Mapping[int, Any]) -> Iterator[Finding]:
@@ -116,8 +113,6 @@ def _check(alter: Alter, constraint: Any) -> Iterator[Finding]:
 
 
 def _foreign_key(alter: Alter, constraint: Any) -> Iterator[Finding]:
-    if not constraint.is_enforced:
-        return
     parent = syntax.written(constraint.pktable)
     message = (
         f"Checking {_named(constraint)} for every row blocks writes to {alter.table} and {parent}"

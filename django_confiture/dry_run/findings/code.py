@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from textwrap import indent
 from typing import Any
 
@@ -163,11 +162,6 @@ def _import(module: str, names: list[str]) -> str:
     if len(line) <= 72:
         return line
     return "\n".join([f"from {module} import (", *(f"{_4}{name}," for name in names), ")"])
-
-
-def statements(lines: Iterable[Any]) -> str:
-    """Return SQL statements as one RunSQL each, taken back by doing nothing."""
-    return "\n".join(without_reverse(str(line)) for line in lines)
 
 
 def _model(relation: str) -> tuple[str, str] | None:

@@ -145,10 +145,6 @@ class Subject:
                 return table.reads_blocked_ms, table.writes_blocked_ms
         return 0.0, 0.0
 
-    def operation_ms(self, index: int) -> float:
-        """Return how long an operation took."""
-        return sum(op.duration_ms for op in self.result.operations if op.index == index)
-
 
 def with_held(steps: Iterable[Step]) -> Iterator[Step]:
     """Yield the steps in order, each with the locks that its transactions held before it."""

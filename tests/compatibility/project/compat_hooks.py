@@ -7,12 +7,13 @@ from typing import Any
 
 import psycopg
 
-from django_confiture import Hook, HookContext, HookResult
+from django_confiture import Hook, HookContext, HookPhase, HookResult
 
 
 class Note(Hook):
     """Notes migration, phase and so on; asks the database, to prove that it can."""
 
+    phase = HookPhase.AFTER_DDL
     directions = ("forward", "backward")
 
     def execute(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:

@@ -31,8 +31,8 @@ INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", *others,
 DATABASES = {"default": json.loads(os.environ["COMPAT_DATABASE"])}
 if "django-pg-zero-downtime-migrations" in packages:
     DATABASES["default"]["ENGINE"] = "django_zero_downtime_migrations.backends.postgres"
-    ZERO_DOWNTIME_MIGRATIONS_LOCK_TIMEOUT = "2s"
-    ZERO_DOWNTIME_MIGRATIONS_STATEMENT_TIMEOUT = "2s"
+    ZERO_DOWNTIME_MIGRATIONS_LOCK_TIMEOUT = "1s"
+    ZERO_DOWNTIME_MIGRATIONS_STATEMENT_TIMEOUT = "10s"
     ZERO_DOWNTIME_MIGRATIONS_FLEXIBLE_STATEMENT_TIMEOUT = True
 
 if "django-safemigrate" in packages:

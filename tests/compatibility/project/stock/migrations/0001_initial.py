@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
             "Item",
             [
                 ("id", models.BigAutoField(primary_key=True)),
-                ("name", models.CharField(max_length=10)),
+                ("name", models.CharField(max_length=10, null=True)),
                 (
                     "content_type",
                     models.ForeignKey("contenttypes.ContentType", models.CASCADE, null=True),

@@ -1,0 +1,39 @@
+"""The tables of the corpus, and the dry run of a case on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test import override_settings
+
+from django_confiture.dry_run.results import Report
+from tests.corpus.case import Case
+from tests.dry_run_support import migration, rehearse
+
+MIGRATIONS = {"cases": "tests.corpus.migrations_base"}
+
+
+@pytest.fixture(scope="module")
+def corpus(both_databases: None, django_db_blocker: Any) -> Iterator[None]:
+    """Make the tables, once for all cases of a module."""
+    with django_db_blocker.unblock(), override_settings(MIGRATION_MODULES=MIGRATIONS):
+        call_command("migrate", "cases", verbosity=0)
+        with connections["default"].cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")  # as autovacuum would, at a time of its own
+        yield
+        call_command("migrate", "cases", "zero", verbosity=0)
+
+
+def dry_run(case: Case) -> Report:
+    """Rehearse a case's migrations, one after the other."""
+    with override_settings(CONFITURE={"MIGRATE": {"LOCK_TIMEOUT": case.lock_timeout}}):
+        return rehearse(
+            *(
+                migration(*step.operations, atomic=step.atomic, name=f"{number:04}_{case.name}")
+                for number, step in enumerate(case.plan, 2)
+            )
+        )

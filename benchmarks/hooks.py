@@ -12,6 +12,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -130,9 +131,9 @@ def migrate_with_hooks() -> tuple[float, Times]:
 @contextmanager
 def measured(times: Times) -> Iterator[None]:
     """Time what runs around Django's own ``apply``, that itself, and parts of the former."""
-    from django_confiture import migration_run
     from django_confiture.hooks.executor import HookExecutor
 
+    migration_run: Any = import_module("django_confiture.migration_run")
     run = migration_run.MigrationRun
     around = run.around
     hook = HookExecutor.execute_phase

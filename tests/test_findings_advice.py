@@ -17,7 +17,7 @@ from django_confiture.dry_run.findings.wrapping import wrapped
 from django_confiture.dry_run.rehearsal import Rehearsal
 from tests.corpus import CASES
 from tests.corpus.case import sql
-from tests.corpus.database import MIGRATIONS, corpus, dry_run
+from tests.corpus.database import MIGRATIONS, PATIENT, corpus, dry_run
 from tests.dry_run_support import migration, rehearse
 
 __all__ = ["corpus"]
@@ -94,7 +94,7 @@ def test_pasted_advice_passes_and_harms_nobody(corpus: None, name: str) -> None:
     if name in NEXT:
         first = sql(NEXT[name]) if NEXT[name] else case.plan[0].operations[:1]
         plan.insert(0, migration(*first, name="0002_first"))
-    with override_settings(CONFITURE={"MIGRATE": {"LOCK_TIMEOUT": "2s"}}):
+    with override_settings(CONFITURE={"MIGRATE": {"LOCK_TIMEOUT": "2s"}, "DRY_RUN": PATIENT}):
         report = rehearse(*plan)
     assert [each.error for each in report.migrations] == [None] * len(plan)
     harm = {each.id for result in report.migrations for each in result.findings}
@@ -113,7 +113,12 @@ def test_backwards_only_what_was_measured(corpus: None) -> None:
 
 def test_a_hook_around_the_operations_is_seen(corpus: None) -> None:
     phases = {"AFTER_DDL": [{"HOOK": "tests.corpus.python_code.FillOrders"}]}
-    settings = {"MIGRATE": {"LOCK_TIMEOUT": "2s"}, "PHASES": phases, "TEST_DATABASES": True}
+    settings = {
+        "MIGRATE": {"LOCK_TIMEOUT": "2s"},
+        "PHASES": phases,
+        "TEST_DATABASES": True,
+        "DRY_RUN": PATIENT,
+    }
     made = type("Migration", (Migration,), {"operations": []})("0002_hooked", "cases")
     with override_settings(CONFITURE=settings):
         (result,) = rehearse(made).migrations

@@ -346,6 +346,21 @@ def test_a_failed_hooks_on_commit_callbacks_are_dropped_and_the_others_called(
     assert called == ["kept"]
 
 
+@pytest.mark.parametrize("ending", ["ROLLBACK", "ROLLBACK; BEGIN"])
+def test_django_refuses_to_go_on_after_a_tolerated_hook_that_ended_the_transaction(
+    django_conn: Connection[Any], ending: str
+) -> None:
+    with transaction.atomic():
+        Group.objects.create(name="lost")
+        assert (
+            run(django_conn, hook(lambda conn, _: conn.execute(ending), on_failure="continue"))
+            == []
+        )
+        with pytest.raises(transaction.TransactionManagementError):
+            Group.objects.create(name="refused")
+    assert names() == []
+
+
 def test_what_a_deferred_constraint_says_at_commit_is_the_hooks_failure(
     django_conn: Connection[Any],
 ) -> None:

@@ -80,6 +80,9 @@ CASES: list[Case] = [
              "ALTER TABLE cases_feeling ADD PRIMARY KEY USING INDEX cases_pk"),
          ("index-build-blocks-writes", "cases_feeling"), ("primary-key-scan", "cases_feeling"),
          ("locks-referenced-table", "cases_priced")),
+    case("unique_using_index",
+         sql("ALTER TABLE cases_feeling ADD CONSTRAINT cases_feeling_id UNIQUE"
+             " USING INDEX cases_feeling_ready")),
     case("fk_in_do",
          sql(f"DO $$ BEGIN ALTER TABLE cases_line ADD CONSTRAINT f {_FK}; END $$"),
          ("scan-blocks-writes", LINE), ("scan-blocks-writes", ARCHIVE),

@@ -20,7 +20,7 @@ from django.db.migrations import (
 )
 
 from django_confiture.operations import RunHook
-from tests.corpus.case import ARCHIVE, LINE, ORDER, Case, Step, case, plan, sql
+from tests.corpus.case import ARCHIVE, CUSTOMER, LINE, ORDER, Case, Step, case, plan, sql
 from tests.corpus.python_code import run, update_all
 
 _ID = ("id", models.BigAutoField(primary_key=True))
@@ -90,6 +90,13 @@ CASES: list[Case] = [
          Step([AlterField("new", "number", models.BigIntegerField())]),
          Step([RenameField("new", "number", "amount")]),
          Step([RemoveField("new", "amount")])),
+    # Its foreign key goes with it, for which PostgreSQL locks the customers.
+    plan("new_table_in_sql", Step([_NEW]),
+         Step(sql("CREATE TRIGGER t BEFORE INSERT ON cases_new"
+                  " FOR EACH ROW EXECUTE FUNCTION cases_touch()",
+                  "CREATE INDEX cases_new_i ON cases_new (number)", "TRUNCATE cases_new",
+                  "ALTER TABLE cases_new SET SCHEMA cases_old", "DROP TABLE cases_old.cases_new"),
+              {("locks-referenced-table", CUSTOMER)})),
     # The foreign key comes last, so it is checked for all new rows while its target is locked;
     # with 2,000 customers that is short, with 20,000 orders it is reported.
     case("new_table_filled", [_NEW, run(fill_new)]),

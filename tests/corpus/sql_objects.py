@@ -25,6 +25,11 @@ CASES: list[Case] = [
     # Its CHECK is verified again, though the table is not written.
     case("type_with_check", sql("ALTER TABLE cases_event_c ALTER kind TYPE varchar"),
          ("type-change-rebuilds-indexes", "cases_event_c")),
+    # What has to be checked is checked in the pass that writes the table.
+    case("type_and_checks",
+         sql("ALTER TABLE cases_order ALTER total TYPE bigint, ALTER currency SET NOT NULL,"
+             " ADD CONSTRAINT c CHECK (total >= 0)"),
+         ("type-change-rewrite", ORDER)),
     case("two_rewrites",
          sql("ALTER TABLE cases_order ALTER total TYPE bigint",
              "ALTER TABLE cases_order ALTER price TYPE numeric(12, 4)"),

@@ -46,8 +46,9 @@ class History:
     def __init__(self, session: Session, catalog: Catalog) -> None:
         self._session = session
         self._catalog = catalog
+        self._relations = {each.shown: each for each in catalog.relations.values()}
         self._kinds = {
-            each.shown: each.kind for each in catalog.relations.values() if each.kind in _TABLES
+            name: each.kind for name, each in self._relations.items() if each.kind in _TABLES
         }
         self._renamed: dict[str, str] = {}
         self._columns: set[tuple[str, str]] = set()
@@ -70,7 +71,7 @@ class History:
         subject = Subject(
             record.migration,
             result,
-            {each.shown: each for each in self._catalog.relations.values()},
+            self._relations,
             steps,
             frozenset(self._columns),
             tuple(self._new_foreign_keys(steps)),

@@ -21,6 +21,7 @@ CREATE TABLE cases_event_c (id integer NOT NULL, kind text NOT NULL CHECK (kind 
 CREATE DOMAIN cases_amount AS integer;
 CREATE TYPE cases_mood AS ENUM ('sad', 'happy');
 CREATE TABLE cases_feeling (id integer PRIMARY KEY, mood cases_mood);
+CREATE UNIQUE INDEX cases_feeling_ready ON cases_feeling (id);
 CREATE TABLE cases_priced (id integer, amount cases_amount, feeling integer
     CONSTRAINT cases_priced_feeling REFERENCES cases_feeling ON DELETE CASCADE);
 CREATE INDEX cases_priced_by_feeling ON cases_priced (feeling);

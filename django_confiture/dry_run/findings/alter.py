@@ -121,12 +121,29 @@ def _foreign_key(alter: Alter, constraint: Any) -> Iterator[Finding]:
 
 
 def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]:
-    """Yield the large tables that are read to check the rows of a table of the dry run."""
-    for parent, rows in step.scanned.items():
-        if step.blocks_writes(parent) and is_large(rows):
-            message = f"Checking the foreign key of the new table reads all of {parent}"
+    """Yield the tables that stay locked while the rows of a table of the dry run are checked.
+
+    Where PostgreSQL checks them by index, no scan is counted: then it is the rows that the plan
+    has put into the new table that tell.
+    """
+    rows = subject.filled.get(step.node.relation.relname, 0)
+    if not any(_adds_foreign_key(clause) for clause in syntax.clauses(step.node)):
+        return
+    for parent in step.locks:
+        read = parent in step.scanned and is_large(step.scanned[parent])
+        if step.blocks_writes(parent) and (is_large(rows) or read):
+            message = f"Checking the rows of the new table blocks writes to {parent}"
             advice = advice_constraints.fill_later()
             yield measured("foreign-key-scan", subject, step, parent, message, advice)
+
+
+def _adds_foreign_key(clause: Any) -> bool:
+    constraint = syntax.definition(clause, "constraint")
+    return (
+        constraint is not None
+        and constraint.contype == pg.CONSTR_FOREIGN
+        and not constraint.skip_validation
+    )
 
 
 def _unique(alter: Alter, constraint: Any) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ class History:
         }
         self._renamed: dict[str, str] = {}
         self._columns: set[tuple[str, str]] = set()
+        self._filled: Counter[str] = Counter()
         newest = session.value("SELECT max(oid) FROM pg_catalog.pg_constraint")
         self._oldest_new_constraint = newest
         self._unindexed: dict[str, str] = {}
@@ -68,12 +70,14 @@ class History:
     ) -> tuple[Finding, ...]:
         """Return the findings of a migration that has just been rehearsed."""
         steps = tuple(with_held(self._steps(record, recorder)))
+        self._note_rows(steps)
         subject = Subject(
             record.migration,
             result,
             self._relations,
             steps,
             frozenset(self._columns),
+            self._filled,
             tuple(self._new_foreign_keys(steps)),
             self._lock_timeout_told or any("lock_timeout" in step.result.sql for step in steps),
         )
@@ -123,6 +127,11 @@ class History:
             old = step.existing(step.node.relation)
             if old is not None:
                 self._renamed[step.node.newname] = old
+
+    def _note_rows(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if step.statement.what in ("insert_stmt", "copy_stmt"):
+                self._filled[step.node.relation.relname] += step.result.rows_written
 
     def _note_columns(self, steps: Iterable[Step]) -> None:
         for step in steps:

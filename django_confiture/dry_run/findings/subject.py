@@ -123,6 +123,8 @@ class Subject:
     steps: Sequence[Step]
     columns_added: frozenset[tuple[str, str]] = frozenset()
     """(table, column) that the plan itself has added so far."""
+    filled: Mapping[str, int] = field(default_factory=dict)
+    """Rows that the plan has put into tables by now, by the table's name as written."""
     foreign_keys: Sequence[tuple[str, str, str]] = ()
     """(table, constraint, columns) of new foreign keys that no index supports."""
     lock_timeout: bool = True

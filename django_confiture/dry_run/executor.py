@@ -50,8 +50,8 @@ class DryRunExecutor:
             except DryRunRefused:
                 raise
             except Exception as error:
-                if rehearsal.yielded:
-                    raise DryRunYielded(rehearsal.report().yielded_to) from error
+                if waiters := rehearsal.report().yielded_to:
+                    raise DryRunYielded(waiters) from error
                 raise DryRunError(migration.name, error) from error
         report = rehearsal.report()
         return _result(report, report.migrations[-1])

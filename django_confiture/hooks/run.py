@@ -133,15 +133,16 @@ def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
     are set back to IMMEDIATE by name; not where that is forbidden, as nothing is done there.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-        cursor.execute(
-            "SELECT DISTINCT n.nspname, c.conname FROM pg_catalog.pg_constraint c"
+        cursor.execute(  # one round trip
+            "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED;"
+            " SELECT DISTINCT n.nspname, c.conname FROM pg_catalog.pg_constraint c"
             " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
             " WHERE c.condeferrable AND NOT c.condeferred"
             " AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
             " AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)"
         )
+        while cursor.nextset():
+            pass
         quote = connection.ops.quote_name
         names = ", ".join(f"{quote(schema)}.{quote(name)}" for schema, name in cursor.fetchall())
         if names:

@@ -100,7 +100,8 @@ def _judge(migration: MigrationResult) -> tuple[str, str]:
     if migration.outcome == "not_run" and migration.error is None:
         return "[dim] --  [/]", "[dim]not run[/]"
     if migration.outcome == "not_run":
-        return "[yellow]STOP [/]", "stopped before its end; what was measured is below"
+        message = first_line(migration.error.message) if migration.error is not None else ""
+        return "[yellow]STOP [/]", f"stopped before its end: {escape(message)}"
     if migration.outcome == "failed":
         error = migration.error
         message = first_line(error.message) if error is not None else ""

@@ -99,6 +99,9 @@ CASES: list[Case] = [
               {("locks-referenced-table", CUSTOMER)})),
     # The foreign key comes last, so it is checked for all new rows while its target is locked.
     case("new_table_filled", [_NEW, run(fill_new)], ("foreign-key-scan", CUSTOMER)),
+    # A hook after the DDL runs after the foreign key was added, to an empty table.
+    case("new_table_filled_by_hook", [_NEW, RunHook("tests.corpus.python_code.FillNew")],
+         ("backfill-while-locked", CUSTOMER)),
     case("new_table_seeded", [_NEW, *sql("INSERT INTO cases_new (customer_id, number)"
                                          " SELECT id, id FROM cases_customer")]),
     case("new_table_of_large_table", [_NEW_OF_ORDER, run(fill_new_of_order)],

@@ -113,6 +113,19 @@ class FillOrders(Hook):
         return HookResult("AFTER_DDL", "FillOrders", rows_affected=written)
 
 
+class FillNew(Hook):
+    """A hook that fills a table that the plan has made."""
+
+    phase = HookPhase.AFTER_DDL
+
+    def execute(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
+        written = conn.execute(
+            "INSERT INTO cases_new (customer_id, number)"
+            " SELECT 1 + i % 2000, i FROM generate_series(1, 12000) i"
+        ).rowcount
+        return HookResult("AFTER_DDL", "FillNew", rows_affected=written)
+
+
 def run(code: Any, **options: Any) -> RunPython:
     return RunPython(code, RunPython.noop, **options)
 

@@ -126,7 +126,7 @@ def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]
     Where PostgreSQL checks them by index, no scan is counted: then it is the rows that the plan
     has put into the new table that tell.
     """
-    rows = subject.filled.get(step.node.relation.relname, 0)
+    rows = subject.rows_put_into(step.node.relation.relname, step)
     if not any(_adds_foreign_key(clause) for clause in syntax.clauses(step.node)):
         return
     for parent in step.locks:

@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
 from django_confiture.dry_run.findings import find, syntax
-from django_confiture.dry_run.findings.subject import Step, Subject, with_held
+from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
 from django_confiture.dry_run.statements import Kind
 
 if TYPE_CHECKING:
@@ -70,20 +70,20 @@ class History:
     ) -> tuple[Finding, ...]:
         """Return the findings of a migration that has just been rehearsed."""
         steps = tuple(with_held(self._steps(record, recorder)))
-        self._note_rows(steps)
         subject = Subject(
             record.migration,
             result,
             self._relations,
             steps,
             frozenset(self._columns),
-            self._filled,
+            Counter(self._filled),
             tuple(self._new_foreign_keys(steps)),
             self._lock_timeout_told or any("lock_timeout" in step.result.sql for step in steps),
         )
         found = find(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
         self._note_columns(steps)
+        self._filled += filled(steps)
         return found
 
     def settled(self, results: Iterable[MigrationResult]) -> Iterator[MigrationResult]:
@@ -127,11 +127,6 @@ class History:
             old = step.existing(step.node.relation)
             if old is not None:
                 self._renamed[step.node.newname] = old
-
-    def _note_rows(self, steps: Iterable[Step]) -> None:
-        for step in steps:
-            if step.statement.what in ("insert_stmt", "copy_stmt"):
-                self._filled[step.node.relation.relname] += step.result.rows_written
 
     def _note_columns(self, steps: Iterable[Step]) -> None:
         for step in steps:

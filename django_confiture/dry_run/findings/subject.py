@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -124,7 +125,7 @@ class Subject:
     columns_added: frozenset[tuple[str, str]] = frozenset()
     """(table, column) that the plan itself has added so far."""
     filled: Mapping[str, int] = field(default_factory=dict)
-    """Rows that the plan has put into tables by now, by the table's name as written."""
+    """Rows that earlier migrations of the plan have put into tables, by name as written."""
     foreign_keys: Sequence[tuple[str, str, str]] = ()
     """(table, constraint, columns) of new foreign keys that no index supports."""
     lock_timeout: bool = True
@@ -140,12 +141,32 @@ class Subject:
         known = self.relations.get(relation)
         return known.rows if known is not None and known.rows >= 0 else None
 
+    def rows_put_into(self, name: str, before: Step) -> int:
+        """Return how many rows the plan has put into a table before a statement."""
+        earlier = (step for step in self.steps if step.order < before.order)
+        return self.filled.get(name, 0) + sum(rows for at, rows in _put(earlier) if at == name)
+
     def blocked_ms(self, relation: str) -> tuple[float, float]:
         """Return for how long reads and writes of a table were blocked, in ms."""
         for table in self.result.tables:
             if table.relation == relation:
                 return table.reads_blocked_ms, table.writes_blocked_ms
         return 0.0, 0.0
+
+
+def _put(steps: Iterable[Step]) -> Iterator[tuple[str, int]]:
+    """Yield the tables that statements add rows to, and how many."""
+    for step in steps:
+        if step.statement.what in ("insert_stmt", "copy_stmt"):
+            yield step.node.relation.relname, step.result.rows_written
+
+
+def filled(steps: Iterable[Step]) -> Counter[str]:
+    """Return how many rows the statements add to which table."""
+    found: Counter[str] = Counter()
+    for name, rows in _put(steps):
+        found[name] += rows
+    return found
 
 
 def with_held(steps: Iterable[Step]) -> Iterator[Step]:

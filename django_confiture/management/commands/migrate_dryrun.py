@@ -220,6 +220,8 @@ def _exit_code(report: Report) -> int:
 
 def _check_output(output: Path | None) -> None:
     """Fail before the dry run, not after it, where the report has no place to go."""
+    if output is not None and output.is_dir():
+        raise CommandError(f"--output {output}: that is a directory.", returncode=USAGE)
     if output is not None and not output.resolve().parent.is_dir():
         raise CommandError(
             f"--output {output}: there is no directory {output.parent}.", returncode=USAGE

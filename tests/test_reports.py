@@ -24,8 +24,8 @@ from django_confiture.dry_run.results import (
     Waiter,
     Write,
 )
+from django_confiture.dry_run.units import duration, size
 from django_confiture.reports import FORMATS, render
-from django_confiture.reports.text import duration, size
 
 REWRITE = StatementResult(
     "ALTER TABLE shop_order\n  ALTER total TYPE bigint",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 def duration(ms: float) -> str:
-    """Return milliseconds in the unit that suits them."""
+    """Return milliseconds as people say them."""
     if ms < 1:
         return "<1 ms"
-    if ms < 1000:
+    if ms < 999.5:  # from there on it would be rounded up to 1000 ms
         return f"{ms:.0f} ms"
-    if ms < 60_000:
+    if ms < 59_950:
         return f"{ms / 1000:.1f} s"
     return f"{ms / 60_000:.1f} min"
 
@@ -18,7 +18,7 @@ def size(count: int) -> str:
     """Return bytes as PostgreSQL's ``pg_size_pretty`` does."""
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1024:
+        if round(value) < 1024:
             return f"{value:.0f} {unit}"
         value /= 1024
     return f"{value:.1f} TB"

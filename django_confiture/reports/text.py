@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.units import count, duration, size
 from django_confiture.reports import text_findings, text_schema
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ Line = str | Table
 def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     database = report.database
     yield (
-        f"[bold]Dry run of {_count(len(report.migrations), 'migration')}: "
+        f"[bold]Dry run of {count(len(report.migrations), 'migration')}: "
         f"{_OUTCOMES[report.outcome]}[/]"
     )
     yield (
@@ -289,7 +290,7 @@ def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:
 def _closing(report: Report, verbosity: int) -> Iterator[str]:
     coverage = report.coverage
     yield (
-        f"{_count(coverage.exact, 'operation')} rehearsed exactly, "
+        f"{count(coverage.exact, 'operation')} rehearsed exactly, "
         f"{coverage.substituted} in another form, {coverage.not_rehearsed} not at all. "
         "Times are those of this database, not of production."
     )
@@ -325,28 +326,3 @@ def escape(text: str) -> str:
 def first_line(message: str) -> str:
     """Return the first line of a message of PostgreSQL's."""
     return message.strip().partition("\n")[0]
-
-
-def duration(ms: float) -> str:
-    """Return milliseconds as people say them."""
-    if ms < 1:
-        return "<1 ms"
-    if ms < 999.5:  # from there on it would be rounded up to 1000 ms
-        return f"{ms:.0f} ms"
-    if ms < 59_950:
-        return f"{ms / 1000:.1f} s"
-    return f"{ms / 60_000:.1f} min"
-
-
-def size(count: int) -> str:
-    """Return bytes as PostgreSQL's ``pg_size_pretty`` does."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if round(value) < 1024:
-            return f"{value:.0f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TB"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

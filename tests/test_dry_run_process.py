@@ -83,6 +83,8 @@ class Project:
             text=True,
             env=env,
             cwd=self.directory,
+            # A shell lets what it runs in the background ignore Ctrl-C; this process must not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *args: str, code: int, **environment: str) -> tuple[str, str]:

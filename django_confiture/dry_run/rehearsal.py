@@ -61,14 +61,12 @@ class Rehearsal:
         wrapper: BaseDatabaseWrapper,
         *,
         watched: bool = True,
-        lock_timeout: str | None = None,
         started: Callable[[MigrationRecord], None] | None = None,
         finished: Callable[[MigrationResult], None] | None = None,
     ) -> None:
         self._wrapper = wrapper
         self._watched = watched
         self._watchdog: Watchdog | None = None
-        self._lock_timeout = lock_timeout
         self._on_start = started
         self._on_finish = finished
         self._record: MigrationRecord | None = None
@@ -173,7 +171,7 @@ class Rehearsal:
         }
         given = conf.get("DRY_RUN")
         for name, value in (
-            ("lock_timeout", self._lock_timeout or given["LOCK_TIMEOUT"]),
+            ("lock_timeout", given["LOCK_TIMEOUT"]),
             ("statement_timeout", given["STATEMENT_TIMEOUT"]),
         ):
             timeout = conf.parse_duration(value, name=f'CONFITURE["DRY_RUN"]["{name.upper()}"]')

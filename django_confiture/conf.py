@@ -6,7 +6,7 @@ Nothing is cached: a setting that a test overrides counts from the next look at 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -29,11 +29,21 @@ DEFAULTS: dict[str, Any] = {
         "LOCK_TIMEOUT": "1s",
         "STATEMENT_TIMEOUT": None,
         "YIELD_AFTER": "200ms",
+        "MAX_DEAD_SPACE": "1GB",
+        "FAIL_ON": None,
+        "MAX_BLOCKING": None,
+        "TABLES": None,
+        "MAX_WAL": None,
+        "MAX_DURATION": None,
     },
 }
 
+FAIL_ON = ("failure", "danger", "warning")
+
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3, "d": 86400e3}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)\s*")
+_SIZE_UNITS = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 
 
 class SettingError(ImproperlyConfigured):
@@ -83,3 +93,43 @@ def parse_duration(value: object, *, name: str) -> timedelta | None:
             'write a number and a unit, such as "500ms", "2s" or "5min"',
         )
     return timedelta(milliseconds=float(match[1]) * _UNITS[match[2]])
+
+
+def parse_size(value: object, *, name: str) -> int | None:
+    """Turn ``"512MB"``, ``"1GB"`` (PostgreSQL's units, 1 kB is 1024 bytes) into bytes.
+
+    ``None`` stays ``None``. Anything else is a :class:`SettingError` that names the option.
+    """
+    if value is None:
+        return None
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise SettingError(
+            f"{name} is {value!r}, which is no size",
+            'write a number and a unit, such as "512MB" or "1GB"',
+        )
+    return round(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+def parse_fail_on(value: object, *, name: str) -> Any:
+    """Return a severity of :data:`FAIL_ON`, or None."""
+    if value is None or value in FAIL_ON:
+        return value
+    choices = ", ".join(f'"{each}"' for each in FAIL_ON)
+    raise SettingError(f"{name} is {value!r}", f"write one of {choices}")
+
+
+def parse_tables(value: object, *, name: str) -> dict[str, timedelta]:
+    """Return table → duration; None is none."""
+    given = mapping(value or {}, name)
+    limits = {key: parse_duration(given[key], name=f'{name}["{key}"]') for key in given}
+    return {key: limit for key, limit in limits.items() if limit is not None}
+
+
+PARSERS: dict[str, Callable[..., Any]] = {
+    "MAX_DEAD_SPACE": parse_size,
+    "FAIL_ON": parse_fail_on,
+    "TABLES": parse_tables,
+    "MAX_WAL": parse_size,
+}
+"""How the values of these keys are read; the others that are no number are durations."""

@@ -8,7 +8,9 @@
         ├── HookLookupError        a name, path or class that leads to no hook that can run
         ├── DryRunError            the rehearsed migration would fail
         ├── DryRunYielded          other sessions waited for the dry run, so it ended
-        └── DryRunRefused          the dry run did not start, or could not go on safely
+        ├── DryRunRefused          the dry run did not start, or could not go on safely
+        │   └── DryRunStopped      it stopped in its midst, at a limit that was set for it
+        └── StatsError             statistics of production that cannot be collected or read
 """
 
 from __future__ import annotations
@@ -55,6 +57,10 @@ class DryRunRefused(MigrationError):  # noqa: N818 - a refusal, not a failure of
     """The dry run did not start, or stopped as it could not go on safely; one line says why."""
 
 
+class DryRunStopped(DryRunRefused):
+    """The dry run stopped at a limit, with something to report; one line says which, and why."""
+
+
 class DryRunYielded(MigrationError):  # noqa: N818 - nothing is wrong with the migration
     """Other sessions waited for the dry run, so it ended; ``waiters`` says who."""
 
@@ -65,3 +71,7 @@ class DryRunYielded(MigrationError):  # noqa: N818 - nothing is wrong with the m
 
     def __str__(self) -> str:
         return f"{len(self.waiters)} other session(s) waited for the dry run, so it ended."
+
+
+class StatsError(MigrationError):
+    """Statistics of production that cannot be collected or read; one line says why."""

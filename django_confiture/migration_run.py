@@ -138,6 +138,7 @@ class MigrationRun:
             },
         )
         self._editor.atomic.restart(error, lambda: time.sleep(delay))
+        self._send(signals.migration_retried, attempt=attempt, error=error)
         self._new_context()
         self._collect_hooks()
 

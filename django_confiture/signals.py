@@ -6,8 +6,9 @@
 signal                 arguments
 =====================  =======================================================================
 ``migration_started``  ``migration``, ``using``, ``direction``, ``context``
-``migration_finished`` the same, and ``duration_ms``
-``migration_failed``   the same, and ``error``
+``migration_retried``  the same, and ``attempt`` (the one that failed), ``error``
+``migration_finished`` as at the start, and ``duration_ms``
+``migration_failed``   as at the start, and ``error``
 ``hook_finished``      ``hook``, ``phase``, ``outcome`` (``"completed"``, ``"failed"``,
                        ``"skipped"``), ``duration_ms``, ``result``, ``error``, ``reason`` (why it
                        was skipped), ``context``
@@ -21,6 +22,7 @@ from django.apps import apps
 from django.dispatch import Signal
 
 migration_started = Signal()
+migration_retried = Signal()
 migration_finished = Signal()
 migration_failed = Signal()
 hook_finished = Signal()

@@ -19,7 +19,7 @@ def _heading(text: str) -> None:
 
 def _bring_to_base() -> None:
     """Apply the base migrations, and take back the shop's later ones if somebody applied them."""
-    for target in (["contenttypes"], ["auth"], ["shop", BASE_MIGRATION]):
+    for target in (["confiture_history"], ["contenttypes"], ["auth"], ["shop", BASE_MIGRATION]):
         call_command("migrate", *target, verbosity=0)
 
 

@@ -10,8 +10,9 @@ from pytest_django import Settings
 
 from tests.cases.migrations_on_disk import Cases, make_cases
 from tests.dry_run_support import both_databases, scratch, scratch_tables, untouched
+from tests.history_support import history
 
-__all__ = ["both_databases", "cases", "scratch", "scratch_tables", "untouched"]
+__all__ = ["both_databases", "cases", "history", "scratch", "scratch_tables", "untouched"]
 
 # Projects of others, with tests of their own.
 collect_ignore = ["packages"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -32,6 +33,8 @@ from django_confiture.dry_run.results import (
     StatementResult,
     TableResult,
 )
+from django_confiture.reports import render
+from tests.published_schema import errors
 
 ALIASES = ("default", "other")
 
@@ -108,6 +111,13 @@ class _Tables:
             clean_up(alias)
             observer.execute(TABLES)
 
+    def close(self) -> None:
+        """Drop the tables, and close every connection."""
+        for alias, observer in self.observers.items():
+            connections[alias].close()
+            clean_up(alias)
+            observer.close()
+
     def everything(self) -> dict[str, Any]:
         """Return all that a dry run must leave as it was."""
         return {
@@ -141,10 +151,7 @@ def scratch_tables(both_databases: None, django_db_blocker: Blocker) -> Iterator
     with django_db_blocker.unblock():
         tables = _Tables()
         yield tables
-        for alias, observer in tables.observers.items():
-            connections[alias].close()
-            clean_up(alias)
-            observer.close()
+        tables.close()
 
 
 @pytest.fixture
@@ -265,6 +272,10 @@ def process_state() -> dict[str, Any]:
 # Migrations and what comes of them.
 
 LEAK = "UPDATE dry_row SET name = 'LEAK'"
+# In two parts, as the function would not be sent.
+LOSES_THE_CONNECTION = (
+    "DO $$ BEGIN EXECUTE 'SELECT pg_termi' || 'nate_backend(pg_backend_pid())'; END $$"
+)
 ENDED = "The transaction that was to be rolled back has ended"
 
 
@@ -321,7 +332,9 @@ def rehearse(*migrations: Migration, using: str = "default") -> Report:
                 state = executor.apply_migration(state, each)
         except Exception as error:  # noqa: BLE001
             rehearsal.failed(error)
-    return rehearsal.report()
+    report = rehearsal.report()
+    assert errors(json.loads(render(report, "json"))) == []
+    return report
 
 
 def passed(*operations: Operation, atomic: bool = True) -> MigrationResult:
@@ -357,9 +370,9 @@ def table(result: MigrationResult, name: str) -> TableResult:
     return found
 
 
-def for_real(*migrations: Migration) -> str:
+def for_real(*migrations: Migration, using: str = "default") -> str:
     """Apply migrations as ``migrate`` does; return ``""`` or the error."""
-    wrapper = connections["default"]
+    wrapper = connections[using]
     executor: Any = MigrationExecutor(wrapper)
     state = executor._create_project_state(with_applied_migrations=True)
     try:

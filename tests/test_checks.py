@@ -217,6 +217,16 @@ def test_e002_unknown_key(settings: Settings, given: Any, problem: str, hint: st
             'CONFITURE["PHASES"]["CLEANUP"][0]["OPTIONS"] is \'x\'.',
             "Write a dictionary.",
         ),
+        (
+            {"DRY_RUN": {"FAIL_ON": "notice"}},
+            'CONFITURE["DRY_RUN"]["FAIL_ON"] is \'notice\'.',
+            'Write one of "failure", "danger", "warning".',
+        ),
+        (
+            {"DRY_RUN": {"TABLES": ["shop_order"]}},
+            'CONFITURE["DRY_RUN"]["TABLES"] is [\'shop_order\'].',
+            "Write a dictionary.",
+        ),
     ],
 )
 def test_e003_wrong_kind(settings: Settings, given: Any, problem: str, hint: str) -> None:
@@ -238,11 +248,38 @@ def test_e003_wrong_kind(settings: Settings, given: Any, problem: str, hint: str
             {"DRY_RUN": {"LOCK_TIMEOUT": "1 year"}},
             'CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"] is \'1 year\', which is no duration.',
         ),
+        (
+            {"DRY_RUN": {"MAX_BLOCKING": 500}},
+            'CONFITURE["DRY_RUN"]["MAX_BLOCKING"] is 500, which is no duration.',
+        ),
+        (
+            {"DRY_RUN": {"TABLES": {"shop_order": "soon"}}},
+            'CONFITURE["DRY_RUN"]["TABLES"]["shop_order"] is \'soon\', which is no duration.',
+        ),
     ],
 )
 def test_e004_no_duration(settings: Settings, given: Any, problem: str) -> None:
     hint = 'Write a number and a unit, such as "500ms", "2s" or "5min".'
     assert one(settings, given) == error("E004", problem, hint)
+
+
+def test_e004_no_size(settings: Settings) -> None:
+    problem = 'CONFITURE["DRY_RUN"]["MAX_WAL"] is \'much\', which is no size.'
+    hint = 'Write a number and a unit, such as "512MB" or "1GB".'
+    assert one(settings, {"DRY_RUN": {"MAX_WAL": "much"}}) == error("E004", problem, hint)
+
+
+def test_a_budget_that_is_fine(settings: Settings) -> None:
+    settings.CONFITURE = {
+        "DRY_RUN": {
+            "FAIL_ON": "danger",
+            "MAX_BLOCKING": "500ms",
+            "TABLES": {"shop_order": "100ms"},
+            "MAX_WAL": "1GB",
+            "MAX_DURATION": "5min",
+        }
+    }
+    assert checks.check_confiture() == []
 
 
 @pytest.mark.parametrize(

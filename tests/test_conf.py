@@ -102,6 +102,31 @@ def test_no_durations(given: object) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        ("0kB", 0),
+        ("512B", 512),
+        ("64kB", 65_536),
+        (" 1.5 MB ", 1_572_864),
+        ("1GB", 1_073_741_824),
+        ("2TB", 2_199_023_255_552),
+    ],
+)
+def test_sizes(given: object, expected: int | None) -> None:
+    assert conf.parse_size(given, name="x") == expected
+
+
+@pytest.mark.parametrize("given", [5, "5", "much", "-1MB", "1mb", "1 PB", "", True, ["1MB"]])
+def test_no_sizes(given: object) -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        conf.parse_size(given, name="THIS")
+    assert str(caught.value) == (
+        f'THIS is {given!r}, which is no size; write a number and a unit, such as "512MB" or "1GB".'
+    )
+
+
 # What is documented is what exists.
 
 

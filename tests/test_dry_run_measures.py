@@ -299,6 +299,7 @@ def test_what_a_table_has_to_bear() -> None:
         rewritten=True,
         rows_scanned=2000,
         rows_written=10,
+        blocked=found.blocked,
     )
 
 

@@ -16,6 +16,7 @@ from django_confiture import DryRunError
 from django_confiture.exceptions import DryRunRefused
 from tests.dry_run_support import (
     LEAK,
+    LOSES_THE_CONNECTION,
     executes,
     fingerprint,
     plain_connection,
@@ -101,7 +102,7 @@ def test_a_broken_transaction_is_refused(scratch: None) -> None:
 
 
 def test_a_lost_connection_is_an_error_of_the_migration(scratch: None) -> None:
-    error = why_it_failed(executes("SELECT pg_terminate_backend(pg_backend_pid())"))
+    error = why_it_failed(executes(LOSES_THE_CONNECTION))
 
     assert isinstance(error, DryRunError)
     assert isinstance(error.__cause__, DatabaseError)

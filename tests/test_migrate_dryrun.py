@@ -24,6 +24,7 @@ from django_confiture import signals
 from django_confiture.dry_run.results import Report
 from tests.cases.migrations_on_disk import Cases, query, table_exists
 from tests.dry_run_support import python, runs
+from tests.published_schema import errors
 
 ID = ("id", models.BigAutoField(primary_key=True))
 THING = CreateModel("Thing", [ID])
@@ -40,6 +41,7 @@ class Ran(NamedTuple):
     @property
     def json(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.out)
+        assert errors(document) == []
         return document
 
 
@@ -345,7 +347,9 @@ def test_only_the_report_is_on_standard_output(
 
     assert json.loads(out)["outcome"] == "passed"
     assert "noise" in err
-    assert err.split() == ["Rehearsing", "cases.0001_prints...noise", "passed"]
+    before, _colon, rest = err.partition("Rehearsing")
+    assert before.startswith("Before the first migration:")
+    assert rest.split() == ["cases.0001_prints...noise", "passed"]
 
 
 def test_quietly(two: Cases) -> None:

@@ -368,7 +368,7 @@ def test_progress_says_that_it_goes_backwards(things: Cases) -> None:
     things.add("0002_add", AddField("thing", "extra", models.TextField(null=True)))
     progress = StringIO()
     call_command("migrate_dryrun", "cases", reverse=True, stdout=StringIO(), stderr=progress)
-    assert progress.getvalue().splitlines() == [
+    assert progress.getvalue().splitlines()[-2:] == [
         "  Rehearsing cases.0002_add... passed",
         "  Rehearsing cases.0002_add (backwards)... passed",
     ]

@@ -26,7 +26,15 @@ from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.reports import render
-from tests.dry_run_support import failed, migration, only_operation, passed, rehearse, runs
+from tests.dry_run_support import (
+    LOSES_THE_CONNECTION,
+    failed,
+    migration,
+    only_operation,
+    passed,
+    rehearse,
+    runs,
+)
 
 pytestmark = pytest.mark.usefixtures("untouched")
 
@@ -441,7 +449,7 @@ def test_what_cannot_be_read_is_said() -> None:
 
 
 def test_nothing_is_read_where_the_connection_is_gone() -> None:
-    result = failed_or_stopped(runs("SELECT pg_terminate_backend(pg_backend_pid())"))
+    result = failed_or_stopped(runs(LOSES_THE_CONNECTION))
     assert result.schema_changes == ()
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -36,23 +37,25 @@ class Victim:
 
     stall_s = 0.0
 
-    def run(self) -> None:
-        with plain_connection() as other:
-            other.execute("SET application_name = 'victim'")
-            wait_until_locked(other)
-            started = time.monotonic()
-            other.execute("UPDATE dry_row SET number = number WHERE id = 1")
-            self.stall_s = time.monotonic() - started
+    def run(self, other: psycopg.Connection[Any]) -> None:
+        other.execute("SET application_name = 'victim'")
+        wait_until_locked(other)
+        started = time.monotonic()
+        other.execute("UPDATE dry_row SET number = number WHERE id = 1")
+        self.stall_s = time.monotonic() - started
 
 
-def wait_until_locked(other: psycopg.Connection[object]) -> None:
+def wait_until_locked(other: psycopg.Connection[Any], table: str = "dry_row") -> None:
     until = time.monotonic() + HELD_FOR_S
     while time.monotonic() < until:
         held = other.execute(
-            "SELECT FROM pg_locks WHERE relation = 'dry_row'::regclass AND granted"
-            " AND mode = 'AccessExclusiveLock'"
+            "SELECT FROM pg_locks WHERE relation = %s::regclass AND granted"
+            " AND mode = 'AccessExclusiveLock'",
+            [table],
         )
         if held.rowcount:
+            # It plays another process: the dry run lets the connections of its own only read.
+            other.execute("SET default_transaction_read_only = off")
             return
         time.sleep(0.01)
 
@@ -60,12 +63,14 @@ def wait_until_locked(other: psycopg.Connection[object]) -> None:
 @contextmanager
 def victim() -> Iterator[Victim]:
     found = Victim()
-    thread = threading.Thread(target=found.run)
-    thread.start()
-    try:
-        yield found
-    finally:
-        thread.join()
+    # Opened here: one that the dry run sees being opened is not a stranger's.
+    with plain_connection() as other:
+        thread = threading.Thread(target=found.run, args=[other])
+        thread.start()
+        try:
+            yield found
+        finally:
+            thread.join()
 
 
 def many_short_statements() -> None:

@@ -15,14 +15,11 @@ from typing import Any, Protocol
 import psycopg
 from psycopg import sql as psycopg_sql
 
-from django_confiture.dry_run.recorder import Section
+from django_confiture.dry_run.beyond import why_not_sent
+from django_confiture.dry_run.sections import Section
+from django_confiture.dry_run.sending import Sending
+from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.statements import Kind, Statement, parse
-from django_confiture.dry_run.transactions import RehearsedTransactions
-
-_ENDS_TRANSACTION = (
-    "{} was rehearsed with savepoints, as it would end the dry run's transaction. "
-    "For real it takes effect there, and the migration is no longer atomic."
-)
 
 
 class Measures(Protocol):
@@ -47,37 +44,36 @@ class Capture:
         self,
         raw: psycopg.Connection[Any],
         recorder: Measures,
-        transactions: RehearsedTransactions,
+        sending: Sending,
+        sample: Callable[[Statement, str], None] | None = None,
     ) -> None:
+        """Take as ``sample`` who wants to see each statement as it is sent, before it is."""
         self._raw = raw
+        self._sample = sample
         self._recorder = recorder
-        self._transactions = transactions
+        self._sending = sending
 
     # The measuring point.
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Wrap psycopg's cursor methods; whatever happens, they are put back."""
-        originals = [
-            (owner, name, owner.__dict__[name])
+        patches = [
+            (owner, name, self._wrapped)
             for owner, name in (
                 (psycopg.Cursor, "execute"),
                 (psycopg.Cursor, "executemany"),
                 (psycopg.Cursor, "stream"),
                 (psycopg.Cursor, "copy"),
                 (psycopg.ServerCursor, "execute"),
-                (psycopg.Connection, "commit"),
-                (psycopg.Connection, "rollback"),
             )
         ]
-        try:
-            for owner, name, original in originals:
-                wrapped = self._ending if owner is psycopg.Connection else self._wrapped
-                setattr(owner, name, wrapped(name, original))
+        with ExitStack() as stack:
+            for owner, name, wrap in (*patches, *self._sending.patches()):
+                original = owner.__dict__[name]
+                stack.callback(setattr, owner, name, original)
+                setattr(owner, name, wrap(name, original))
             yield
-        finally:
-            for owner, name, original in originals:
-                setattr(owner, name, original)
 
     def _wrapped(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         handles: dict[str, Callable[..., Any]] = {
@@ -92,23 +88,8 @@ class Capture:
         def wrapper(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
             if cursor.connection is not self._raw:
                 return original(cursor, query, *args, **kwargs)
-            self._transactions.check_not_ended()
+            self._sending.check()
             return handle(functools.partial(original, cursor), cursor, query, *args, **kwargs)
-
-        return wrapper
-
-    def _ending(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap ``commit`` and ``rollback`` of the driver's connection."""
-
-        @functools.wraps(original)
-        def wrapper(conn: psycopg.Connection[Any]) -> None:
-            if conn is not self._raw:
-                original(conn)
-                return
-            self._recorder.section.substituted.append(
-                _ENDS_TRANSACTION.format(f"{name}() of the driver")
-            )
-            self._transactions.end_inner(commit=name == "commit")
 
         return wrapper
 
@@ -161,16 +142,12 @@ class Capture:
         if len(statements) > 1 and self._takes_one_statement(cursor, params):
             with self._recorder.measured(Statement(str(query), Kind.UNPARSED), cursor):
                 return original(query, params, **kwargs)  # which the server refuses
-        script = [self._rehearsable(s, alone=len(statements) == 1) for s in statements]
+        script = [self._sendable(s, alone=len(statements) == 1) for s in statements]
         if len(script) == 1 and script[0] == statements[0].sql.strip():
             script[0] = query  # untouched: the very object that was given
         if not script:
             return original(query, params, **kwargs)
-        with ExitStack() as stack:
-            if any(statement.kind is Kind.UNPARSED for statement in statements):
-                stack.enter_context(_one_statement_only(cursor))
-            if len(statements) > 1 and self._recorder.autocommit:
-                stack.enter_context(self._transactions.implicit())
+        with self._sending.script(cursor, statements):
             return self._run_script(original, cursor, statements, script, params, kwargs)
 
     def _run_script(
@@ -190,10 +167,9 @@ class Capture:
             if len(statements) > 1 and isinstance(params, Sequence):
                 own = params[used : used + statement.parameters]
                 used += statement.parameters
-            if statement.kind is Kind.TRANSACTION:
-                self._control_transaction(statement)
-            if statement.sets_locally:
-                self._transactions.remember(statement.sets_locally)
+            self._sending.before(statement)
+            if self._sample is not None and sent is not None:
+                self._sample(statement, self._merged(sent, own))
             plain = sent is not None and sent == statement.plain_sql
             with self._recorder.measured(statement, cursor, skipped=sent is None, plain=plain):
                 original("" if sent is None else sent, None if sent is None else own, **kwargs)
@@ -203,65 +179,36 @@ class Capture:
             cursor._select_current_result(0)
         return cursor
 
+    def _merged(self, query: Any, params: Any) -> str:
+        """Return a statement with its parameters in it."""
+        if params is not None:
+            return psycopg.ClientCursor(self._raw).mogrify(query, params)
+        return self._text(query)
+
+    def _sendable(self, statement: Statement, *, alone: bool) -> str | None:
+        if why := why_not_sent(statement):
+            self._recorder.section.not_rehearsed.append(why)
+            return None
+        return self._sending.text(statement, alone=alone)
+
     def _first(self, query: Any, *, placeholders: bool) -> Statement:
         statements = self._parsed(query, placeholders=placeholders)
+        for why in filter(None, map(why_not_sent, statements)):
+            self._recorder.section.not_rehearsed.append(why)
+            raise psycopg.NotSupportedError(why)
         return statements[0] if statements else Statement("", Kind.QUIET)
 
     def _parsed(self, query: Any, *, placeholders: bool) -> tuple[Statement, ...]:
+        return parse(self._text(query), placeholders=placeholders)
+
+    def _text(self, query: Any) -> str:
         if isinstance(query, psycopg_sql.Composable):
             query = query.as_string(self._raw)
         if isinstance(query, bytes):
             query = query.decode(self._raw.info.encoding)
-        return parse(str(query), placeholders=placeholders)
+        return str(query)
 
     def _takes_one_statement(self, cursor: Any, params: Any) -> bool:
-        if self._transactions.session.in_pipeline:
+        if Session(self._raw).in_pipeline:
             return True
         return params is not None and not isinstance(cursor, psycopg.ClientCursor)
-
-    # What can't be sent as it is.
-
-    def _rehearsable(self, statement: Statement, *, alone: bool) -> str | None:
-        """Return the text to send in place of ``statement``, None where nothing can be sent."""
-        if statement.kind is Kind.TRANSACTION:
-            if statement.commits or statement.rolls_back:
-                self._recorder.section.substituted.append(
-                    _ENDS_TRANSACTION.format(f"{statement.command} in SQL")
-                )
-            return None
-        if not (alone and self._recorder.autocommit):
-            return statement.sql
-        if statement.sets_locally:
-            return None  # outside a transaction it changes nothing
-        if not statement.outside_transaction:
-            return statement.sql
-        if statement.plain_sql is not None:
-            self._recorder.section.substituted.append(
-                "CONCURRENTLY can't run inside a transaction, so its plain form was measured."
-            )
-            return statement.plain_sql
-        self._recorder.section.not_rehearsed.append(
-            f"{statement.command} can't run inside a transaction."
-        )
-        return None
-
-    def _control_transaction(self, statement: Statement) -> None:
-        """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
-        if self._transactions.session.in_pipeline:
-            self._recorder.section.not_rehearsed.append(
-                f"{statement.command} in a pipeline was left out."
-            )
-        elif statement.begins:
-            self._transactions.begin_inner()
-        elif statement.commits or statement.rolls_back:
-            self._transactions.end_inner(commit=statement.commits)
-
-
-@contextmanager
-def _one_statement_only(cursor: Any) -> Iterator[None]:
-    """Send by the extended protocol, which takes one statement: no COMMIT can hide in the text."""
-    cursor._execute_send = functools.partial(cursor._execute_send, force_extended=True)
-    try:
-        yield
-    finally:
-        del cursor._execute_send

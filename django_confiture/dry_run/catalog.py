@@ -2,26 +2,29 @@
 
 Two queries: one snapshot at the start, and one probe after the statements that matter. The probe
 reads, for every relation of the snapshot on which this session holds a lock: the lock modes, the
-file node (a new one is a rewrite), the scan and row counters of this transaction, and for DDL
-the indexes and constraints.
+file node (a new one is a rewrite), the scan and row counters of this transaction, those of its
+indexes, and for DDL the indexes and constraints themselves.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django.db.migrations.recorder import MigrationRecorder
+from psycopg.errors import LockNotAvailable
+from psycopg.pq import TransactionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.session import Row, Session
 
 _RELATIONS = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigint,
-       pg_catalog.pg_table_is_visible(c.oid), pg_catalog.pg_relation_size(c.oid), i.indrelid
+       pg_catalog.pg_table_is_visible(c.oid), {size}, i.indrelid,
+       pg_catalog.pg_stat_get_dead_tuples(c.oid)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
@@ -29,27 +32,50 @@ WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
   AND c.relname <> $1
 """
 
+_MEASURED = "pg_catalog.pg_relation_size(c.oid)"
+_PAGES = "c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint"
+
 _COUNTERS = """
-SELECT relid, seq_scan, seq_tup_read, n_tup_ins, n_tup_upd, n_tup_del
+SELECT relid, seq_scan, seq_tup_read, n_tup_ins, n_tup_upd, n_tup_del,
+       pg_catalog.pg_stat_get_xact_tuples_fetched(relid)
 FROM pg_catalog.pg_stat_xact_user_tables
-WHERE seq_scan + n_tup_ins + n_tup_upd + n_tup_del > 0
+WHERE seq_scan + COALESCE(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del > 0
 """
 
-_LOCKED = """
+_INDEX_COUNTERS = """
+i.indexrelid::bigint, i.indisunique, pg_catalog.pg_stat_get_xact_numscans(i.indexrelid),
+pg_catalog.pg_stat_get_xact_tuples_returned(i.indexrelid),
+pg_catalog.pg_stat_get_xact_tuples_fetched(i.indexrelid)
+"""
+
+_INDEX_WAS_READ = """
+pg_catalog.pg_stat_get_xact_numscans(i.indexrelid)
+  + pg_catalog.pg_stat_get_xact_tuples_returned(i.indexrelid) > 0
+"""
+
+_INDEXES = f"""
+SELECT json_agg(json_build_array(i.indrelid::bigint, {_INDEX_COUNTERS}))
+FROM pg_catalog.pg_index i WHERE i.indexrelid >= 16384 AND {_INDEX_WAS_READ}
+"""
+
+_LOCKED = f"""
 WITH held AS MATERIALIZED (
   SELECT l.relation AS oid, array_agg(DISTINCT l.mode) AS modes
   FROM pg_catalog.pg_locks l
   WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
-    AND l.mode <> 'SIReadLock' AND l.relation BETWEEN 16384 AND {last}
+    AND l.mode <> 'SIReadLock' AND l.relation BETWEEN 16384 AND {{last}}
   GROUP BY l.relation
 )
-SELECT pg_catalog.pg_wal_lsn_diff({lsn}, '0/0'),
+SELECT pg_catalog.pg_wal_lsn_diff({{lsn}}, '0/0'),
   (SELECT json_agg(json_build_array(h.oid::bigint, h.modes, c.relfilenode::bigint,
      pg_catalog.pg_stat_get_xact_numscans(h.oid),
      pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
      pg_catalog.pg_stat_get_xact_tuples_inserted(h.oid),
      pg_catalog.pg_stat_get_xact_tuples_updated(h.oid),
-     pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid), {objects}))
+     pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_fetched(h.oid),
+     (SELECT json_agg(json_build_array({_INDEX_COUNTERS}))
+      FROM pg_catalog.pg_index i WHERE i.indrelid = h.oid AND {_INDEX_WAS_READ}), {{objects}}))
    FROM held h LEFT JOIN pg_catalog.pg_class c ON c.oid = h.oid
    WHERE c.relkind IS NULL OR c.relkind NOT IN ('i', 'I'))
 """
@@ -78,6 +104,8 @@ class Relation:
     size: int
     table: int | None
     """The table's OID where this is an index."""
+    dead: int = 0
+    """Rows that nobody sees any more, and VACUUM has not removed."""
 
     @property
     def shown(self) -> str:
@@ -94,6 +122,8 @@ class Counters:
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
+    fetched: int = 0
+    """Rows that bitmaps of indexes led to."""
 
     def since(self, before: Counters) -> Counters:
         """Return the difference to an earlier reading."""
@@ -103,6 +133,29 @@ class Counters:
             self.inserted - before.inserted,
             self.updated - before.updated,
             self.deleted - before.deleted,
+            self.fetched - before.fetched,
+        )
+
+
+@dataclass(frozen=True)
+class IndexCounters:
+    """This session's counters for one index."""
+
+    unique: bool
+    descents: int = 0
+    """How often it was entered to look for a key, or for where to begin."""
+    entries: int = 0
+    """Entries read, those of dead rows included."""
+    fetched: int = 0
+    """Live rows that were then looked at in the table itself."""
+
+    def since(self, before: IndexCounters) -> IndexCounters:
+        """Return the difference to an earlier reading."""
+        return IndexCounters(
+            self.unique,
+            self.descents - before.descents,
+            self.entries - before.entries,
+            self.fetched - before.fetched,
         )
 
 
@@ -117,6 +170,8 @@ class Observed:
     """Index name → file node; None where the probe did not ask."""
     constraints: Mapping[str, bool] | None = None
     """Constraint name → validated."""
+    index_reads: Mapping[int, IndexCounters] = field(default_factory=dict)
+    """By the index's OID; only of those that were read."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +190,24 @@ class Catalog:
         self.relations = {
             # Django's own record of what is applied is no part of what a migration costs.
             relation.oid: relation
-            for relation in map(
-                _relation, session.query(_RELATIONS, [MigrationRecorder.Migration._meta.db_table])
-            )
+            for relation in map(_relation, self._read_relations())
         }
         self._last = max(self.relations, default=16384)
         self._indexes = self._read_indexes()
         self._constraints = self._read_constraints()
+
+    def _read_relations(self) -> list[Row]:
+        """Read all relations; where somebody has one locked, with sizes as of the last VACUUM."""
+        own = [MigrationRecorder.Migration._meta.db_table]
+        measured = _RELATIONS.format(size=_MEASURED)
+        if self._session.status != TransactionStatus.INTRANS:
+            return self._session.query(measured, own)
+        try:
+            with self._session.undone():
+                self._session.query("SET LOCAL lock_timeout = '100ms'")
+                return self._session.query(measured, own)
+        except LockNotAvailable:
+            return self._session.query(_RELATIONS.format(size=_PAGES), own)
 
     def _read_indexes(self) -> Mapping[int, dict[str, int]]:
         found: dict[int, dict[str, int]] = {}
@@ -165,10 +231,7 @@ class Catalog:
 
         Counters of earlier transactions of this session may not be flushed yet.
         """
-        counted = {
-            int(row[0] or 0): Counters(*(int(value or 0) for value in row[1:]))
-            for row in self._session.query(_COUNTERS)
-        }
+        counted, reads = self._counted(), self.index_reads()
         return Probe(
             self.wal(),
             {
@@ -178,10 +241,42 @@ class Catalog:
                     counted.get(oid, Counters()),
                     self._indexes.get(oid, {}),
                     self._constraints.get(oid, {}),
+                    reads.get(oid, {}),
                 )
                 for oid, relation in self.relations.items()
             },
         )
+
+    def index_reads(self) -> Mapping[int, Mapping[int, IndexCounters]]:
+        """Return what this session has read of indexes, by table and index."""
+        found: dict[int, dict[int, IndexCounters]] = {}
+        for table, index, *row in json.loads(self._session.value(_INDEXES) or "[]"):
+            found.setdefault(table, {})[index] = IndexCounters(*row)
+        return found
+
+    def recounted(self, before: Probe) -> Probe:
+        """Return a reading with the counters of now, and all else as it was.
+
+        No rollback to a savepoint takes back what was counted.
+        """
+        counted, reads = self._counted(), self.index_reads()
+        return Probe(
+            self.wal(),
+            {
+                oid: replace(
+                    seen,
+                    counters=counted.get(oid, seen.counters),
+                    index_reads=reads.get(oid, seen.index_reads),
+                )
+                for oid, seen in before.relations.items()
+            },
+        )
+
+    def _counted(self) -> dict[int, Counters]:
+        return {
+            int(row[0] or 0): Counters(*(int(value or 0) for value in row[1:]))
+            for row in self._session.query(_COUNTERS)
+        }
 
     def probe(self, before: str = "", *, objects: bool) -> Probe:
         """Read everything now; ``objects`` asks for indexes and constraints too.
@@ -208,13 +303,9 @@ class Catalog:
         """Return the position of WAL insertion, in bytes."""
         return int(self._session.value(f"{before}SELECT pg_catalog.pg_wal_lsn_diff({_LSN}, '0/0')"))
 
-    def names(self, oids: Mapping[int, Any] | frozenset[int] | set[int]) -> list[str]:
-        """Return the shown names of ``oids``, sorted."""
-        return sorted(self.relations[oid].shown for oid in oids)
-
 
 def _relation(row: tuple[str | None, ...]) -> Relation:
-    oid, schema, name, kind, filenode, rows, visible, size, table = row
+    oid, schema, name, kind, filenode, rows, visible, size, table, dead = row
     return Relation(
         int(oid or 0),
         schema or "",
@@ -225,6 +316,7 @@ def _relation(row: tuple[str | None, ...]) -> Relation:
         visible == "t",
         int(size or 0),
         int(table) if table is not None else None,
+        int(dead or 0),
     )
 
 
@@ -232,7 +324,8 @@ def _observed(row: list[Any], *, objects: bool) -> Observed:
     return Observed(
         frozenset(row[1]),
         row[2],
-        Counters(*row[3:8]),
-        (row[8] or {}) if objects else None,
-        (row[9] or {}) if objects else None,
+        Counters(*row[3:9]),
+        (row[10] or {}) if objects else None,
+        (row[11] or {}) if objects else None,
+        {index: IndexCounters(*counted) for index, *counted in row[9] or ()},
     )

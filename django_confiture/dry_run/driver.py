@@ -7,7 +7,7 @@ that runs; only its executor is exchanged, and only while a dry run is on.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from io import StringIO
@@ -17,14 +17,15 @@ from django.core.management import call_command
 from django.core.management.commands import migrate
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import ProjectState
 
+from django_confiture.dry_run.planned import Planned, copy_of, read_plan
 from django_confiture.hooks.run import AROUND_DEFERRED, flush_deferred_sql
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
     from django.db.migrations.operations.base import Operation
-    from django.db.migrations.state import ProjectState
 
     from django_confiture.dry_run.records import OperationRecord
     from django_confiture.dry_run.rehearsal import Rehearsal
@@ -75,6 +76,8 @@ class RehearsalExecutor(MigrationExecutor):
     def migration_plan(self, *args: Any, **kwargs: Any) -> list[tuple[Migration, bool]]:
         """Plan as Django does; recording goes in before ``pre_migrate``, so inside the weaving."""
         plan = super().migration_plan(*args, **kwargs)
+        if self._rehearsal.choose is not None and not kwargs.get("clean_start"):
+            plan = self._rehearsal.choose(plan)
         for migration, _backwards in plan:
             self.record(migration)
         return plan
@@ -88,7 +91,28 @@ class RehearsalExecutor(MigrationExecutor):
     ) -> ProjectState:
         """Migrate as Django does, once the report knows the plan."""
         self._rehearsal.planned(plan or [])
+        self.look_ahead(plan or [], kwargs.get("state"))
         return super().migrate(targets, plan, *args, **kwargs)
+
+    def look_ahead(
+        self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None = None
+    ) -> None:
+        """Let the rehearsal see what the plan will touch; ``state`` is the one to start from."""
+        if plan:
+            self._rehearsal.look_ahead(partial(self._read, plan, state))
+
+    def _read(self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None) -> Planned:
+        if not plan[0][1]:
+            steps = [(migration, True) for migration, _backwards in plan]
+            start = copy_of(state if state is not None else self.project_state())
+            return read_plan(self.connection, start, steps, backwards=False)
+        loader: Any = self.loader
+        applied = {loader.graph.nodes.get(key) for key in loader.applied_migrations}
+        undone = {migration for migration, _backwards in plan}
+        full = super().migration_plan(loader.graph.leaf_nodes(), clean_start=True)
+        steps = [(each, each in undone) for each, _backwards in full if each in applied]
+        start = ProjectState(real_apps=set(loader.unmigrated_apps))
+        return read_plan(self.connection, start, steps, backwards=True)
 
     def apply_migration(
         self, state: ProjectState, migration: Migration, *args: Any, **kwargs: Any

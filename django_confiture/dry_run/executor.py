@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -17,9 +18,15 @@ from psycopg.rows import tuple_row
 from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.rehearsal import Rehearsal
-from django_confiture.dry_run.results import DryRunResult, MigrationResult, Report
+from django_confiture.dry_run.results import (
+    DryRunResult,
+    MigrationEstimate,
+    MigrationResult,
+    Report,
+)
 from django_confiture.dry_run.session import Session
 from django_confiture.exceptions import DryRunError, DryRunRefused, DryRunYielded
+from django_confiture.production import ProductionStats
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
@@ -27,7 +34,14 @@ if TYPE_CHECKING:
 
 
 class DryRunExecutor:
-    """Rehearses one migration and rolls it back."""
+    """Rehearses one migration and rolls it back.
+
+    ``stats`` are production's sizes, which the estimate is made for; see
+    :func:`django_confiture.production.load`. Without them it is for this database.
+    """
+
+    def __init__(self, stats: ProductionStats | None = None) -> None:
+        self._stats = stats
 
     def run(
         self,
@@ -43,7 +57,7 @@ class DryRunExecutor:
         Raises :class:`DryRunError` from the original error where the migration would fail.
         """
         with _django_connection(conn) as wrapper:
-            rehearsal = Rehearsal(wrapper)
+            rehearsal = Rehearsal(wrapper, stats=self._stats)
             try:
                 with rehearsal.open():
                     _apply(rehearsal, wrapper, migration)
@@ -65,20 +79,22 @@ def _apply(rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, migration: Migrat
         raise ValueError(
             f"{migration} is applied already; a dry run rehearses what is still to be applied."
         )
-    state = _state_before(executor, key)
+    state = _state_before(executor, migration)
     plan = [(migration, False)]
     executor.record(migration)
     _emit_pre_migrate(wrapper.alias, state, plan)
     executor.apply_migration(state, migration)
 
 
-def _state_before(executor: RehearsalExecutor, key: tuple[str, str]) -> ProjectState:
-    """Return the state that ``key`` starts from; what it needs and is missing is applied."""
+def _state_before(executor: RehearsalExecutor, migration: Migration) -> ProjectState:
+    """Return the state that it starts from; what it depends on and is missing is applied."""
     missing = []
+    key = (migration.app_label, migration.name)
     if key in executor.loader.graph.nodes:
         steps = executor.migration_plan([key])
         missing = [step for step in steps if (step[0].app_label, step[0].name) != key]
     state: ProjectState = executor.project_state()
+    executor.look_ahead([*missing, (migration, False)], state)
     if missing:
         _emit_pre_migrate(executor.connection.alias, state, missing)
         state = executor.migrate([], plan=missing, state=state)
@@ -167,10 +183,10 @@ def _alias_of(conn: psycopg.Connection[Any]) -> str:
 
 def _result(report: Report, result: MigrationResult) -> DryRunResult:
     others = [each.label for each in report.migrations[:-1]]
+    estimate = result.estimate
     warnings = [
         *([f"Rehearsed first, as it depends on them: {', '.join(others)}."] if others else []),
-        "The estimate is the time measured on this database; no production sizes were given.",
-        "No confidence is stated: no forecast has been compared with a real run yet.",
+        *_doubts(result.estimate),
         *report.warnings,
         *result.warnings,
         *(op.reason for op in result.operations if op.reason),
@@ -186,7 +202,8 @@ def _result(report: Report, result: MigrationResult) -> DryRunResult:
             for table in result.tables
             if LockMode[table.strongest_lock] >= LockMode.RowExclusiveLock
         ],
-        estimated_production_time_ms=round(result.duration_ms),
+        estimated_production_time_ms=round(estimate.expected_ms) if estimate is not None else 0,
+        confidence_percent=estimate.confidence_percent if estimate is not None else 0,
         warnings=warnings,
         stats={
             "operations": len(result.operations),
@@ -196,5 +213,17 @@ def _result(report: Report, result: MigrationResult) -> DryRunResult:
             "locks": {t.relation: t.strongest_lock for t in result.tables},
             "sequences_moved": [move.sequence for move in report.sequences_moved],
             "dead_bytes": report.dead_bytes,
+            "estimate": asdict(estimate) if estimate is not None else None,
+            "production": {t.relation: asdict(t.production) for t in result.tables if t.production},
         },
     )
+
+
+def _doubts(estimate: MigrationEstimate | None) -> list[str]:
+    """Return what the figures of the estimate rest on, and that they are none where they are."""
+    if estimate is None:
+        return ["Nothing was measured to its end, so there is no estimate."]
+    found = [f"The estimate: {text}." for text in estimate.basis]
+    if not estimate.confidence_percent:
+        found.append("No confidence is stated: no such forecast has been compared with a real run.")
+    return found

@@ -9,8 +9,8 @@ can't be rolled back, so it can't write.
 from __future__ import annotations
 
 import functools
+import sqlite3
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,11 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.callbacks import uncalled
 from django_confiture.dry_run.capture import Capture
-from django_confiture.dry_run.recorder import Section
+from django_confiture.dry_run.foreign import IDENTITY, ForeignConnections
+from django_confiture.dry_run.sections import Section
+from django_confiture.dry_run.sending import Substitutes
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.transactions import RehearsedTransactions
@@ -31,42 +34,47 @@ if TYPE_CHECKING:
 
 _STATEMENT = "confiture_statement"
 
-_IDENTITY = (
-    "SELECT pg_catalog.pg_postmaster_start_time()::text || ' ' || oid FROM pg_catalog.pg_database"
-    " WHERE datname = current_database()"
-)
-
 
 class OtherConnections:
     """Holds every other connection of the process while a dry run is on."""
 
     def __init__(
-        self, main: BaseDatabaseWrapper, observer: Observer, settings: dict[str, str]
+        self,
+        main: BaseDatabaseWrapper,
+        observer: Observer,
+        settings: dict[str, str],
+        *,
+        committed: bool = False,
     ) -> None:
+        """Take ``committed`` where the main connection is to a copy, where all may be written."""
         self._main = main
         self._observer = observer
         self._settings = settings
-        # It would wait for our locks for ever, and PostgreSQL sees no deadlock.
-        self._timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
-        self._identity = Session(main.connection).value(_IDENTITY)
+        self._committed = committed
+        self._identity = Session(main.connection).value(IDENTITY)
         self._held: dict[int, ExitStack] = {}
         self._held_wrappers: list[BaseDatabaseWrapper] = []
-        self._connecting = threading.local()
-        self._foreign: weakref.WeakSet[psycopg.BaseConnection[Any]] = weakref.WeakSet()
-        self.foreign_count = 0
+        # It would wait for our locks for ever, and PostgreSQL sees no deadlock.
+        timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
+        self._foreign = ForeignConnections(timeouts, self._identity if committed else None)
+        self.refused_commits: list[str] = []
+        """The aliases of other databases on which a migration tried to commit by itself."""
+
+    @property
+    def foreign_count(self) -> int:
+        """How many connections were opened past Django's."""
+        return self._foreign.count
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the open connections now, others when they are opened; at the end release all."""
         django: Any = BaseDatabaseWrapper
-        driver: Any = psycopg.BaseConnection
-        connect, connect_gen = django.__dict__["connect"], driver.__dict__["_connect_gen"]
+        connect = django.__dict__["connect"]
         with ExitStack() as stack:
+            stack.enter_context(self._foreign.read_only())
             stack.callback(setattr, django, "connect", connect)
-            stack.callback(setattr, driver, "_connect_gen", connect_gen)
             stack.callback(self._release)
             django.connect = self._connect(connect)
-            driver._connect_gen = classmethod(self._connect_foreign(connect_gen.__func__))
             for wrapper in connections.all(initialized_only=True):
                 own = vars(wrapper).get("connect")
                 if getattr(own, "__func__", None) is connect:  # which a TestCase leaves behind
@@ -80,45 +88,22 @@ class OtherConnections:
         """Return the server processes of the other connections of this process."""
         wrappers = [wrapper for wrapper in self._held_wrappers if wrapper.connection is not None]
         held = [w.connection.info.backend_pid for w in wrappers if w.vendor == "postgresql"]
-        return held + [conn.info.backend_pid for conn in list(self._foreign) if not conn.closed]
+        return held + self._foreign.pids()
 
     def _release(self) -> None:
         for stack in reversed(self._held.values()):
             stack.close()
-        for conn in self._foreign:
-            if not conn.closed:
-                for name in ("default_transaction_read_only", *self._timeouts):
-                    conn.pgconn.exec_(f"RESET {name}".encode())
 
     def _connect(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
         def connect(wrapper: BaseDatabaseWrapper) -> None:
             if wrapper is self._main or id(wrapper) in self._held:
                 return  # its close() did nothing, so there is nothing to open again
-            self._connecting.django = True
-            try:
+            with self._foreign.of_django():
                 original(wrapper)
-            finally:
-                self._connecting.django = False
             self._hold(wrapper)
 
         return connect
-
-    def _connect_foreign(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap what every ``connect`` of the driver comes to, imported by name or asynchronous."""
-
-        @functools.wraps(original)
-        def connect_gen(*args: Any, **kwargs: Any) -> Any:
-            conn = yield from original(*args, **kwargs)
-            if not getattr(self._connecting, "django", False):
-                conn.pgconn.exec_(b"SET default_transaction_read_only = on")
-                for name, value in self._timeouts.items():
-                    conn.pgconn.exec_(f"SET {name} = '{value}'".encode())
-                self._foreign.add(conn)
-                self.foreign_count += 1
-            return conn
-
-        return connect_gen
 
     def _hold(self, wrapper: BaseDatabaseWrapper) -> None:
         if wrapper is self._main or id(wrapper) in self._held:
@@ -126,12 +111,14 @@ class OtherConnections:
         stack = self._held[id(wrapper)] = ExitStack()
         self._held_wrappers.append(wrapper)
         if wrapper.vendor != "postgresql":
-            stack.enter_context(_rolled_back(wrapper))
+            stack.enter_context(_rolled_back(wrapper, self.refused_commits))
             return
-        shared = (
-            Session(wrapper.connection).value(_IDENTITY) == self._identity
-            and threading.get_ident() == self._main._thread_ident  # type: ignore[attr-defined]
-        )
+        same = Session(wrapper.connection).value(IDENTITY) == self._identity
+        if same and self._committed:
+            stack.enter_context(uncalled(wrapper, self._observer.callbacks_dropped))
+            return
+        thread: int = self._main._thread_ident  # type: ignore[attr-defined]
+        shared = same and threading.get_ident() == thread
         if shared:
             stack.enter_context(_shared(wrapper, self._main))
         held = RehearsedTransactions(wrapper, _OfAnother(self._observer), self._settings)
@@ -140,7 +127,9 @@ class OtherConnections:
             stack.callback(_close_if_asked, wrapper, held)
         stack.callback(held.end)
         if not shared:
-            capture = Capture(wrapper.connection, _Unrecorded(held), held)
+            recorder = _Unrecorded(held)
+            sending = Substitutes(wrapper.connection, recorder, held)
+            capture = Capture(wrapper.connection, recorder, sending)
             stack.enter_context(capture.installed())
 
 
@@ -215,10 +204,41 @@ def _close_if_asked(wrapper: BaseDatabaseWrapper, held: RehearsedTransactions) -
 
 
 @contextmanager
-def _rolled_back(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+def _rolled_back(wrapper: BaseDatabaseWrapper, refused: list[str]) -> Iterator[None]:
     """Hold a connection to another kind of database in a transaction that is rolled back."""
+    thread = threading.get_ident()
     outer = transaction.Atomic(wrapper.alias, savepoint=True, durable=False)
     outer._from_testcase = True  # type: ignore[attr-defined]
-    with outer:
+    outer.__enter__()
+    with _uncommitted(wrapper, refused):
         yield
+    if threading.get_ident() == thread:
         wrapper.set_rollback(True)
+        outer.__exit__(None, None, None)
+    elif wrapper.connection is not None:  # Django would take that of this thread
+        wrapper.connection.rollback()
+        wrapper.connection.close()
+        wrapper.connection = None
+
+
+@contextmanager
+def _uncommitted(wrapper: BaseDatabaseWrapper, refused: list[str]) -> Iterator[None]:
+    """Let SQLite refuse to end the transaction, as ``executescript`` does before it begins."""
+    raw = wrapper.connection
+    if not isinstance(raw, sqlite3.Connection):
+        yield
+        return
+
+    def authorize(action: int, what: str | None, *_rest: object) -> int:
+        if action != sqlite3.SQLITE_TRANSACTION or what == "BEGIN":
+            return sqlite3.SQLITE_OK
+        if wrapper.alias not in refused:
+            refused.append(wrapper.alias)
+        return sqlite3.SQLITE_DENY
+
+    raw.set_authorizer(authorize)
+    try:
+        yield
+    finally:
+        if wrapper.connection is raw:
+            raw.set_authorizer(None)

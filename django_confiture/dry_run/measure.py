@@ -8,10 +8,11 @@ ones win.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from django_confiture.dry_run.catalog import Catalog, Counters, Observed, Probe
+from django_confiture.dry_run.catalog import Catalog, Counters, Observed, Probe, Relation
+from django_confiture.dry_run.index_reads import read_through_indexes
 from django_confiture.dry_run.results import Scan, TableLock, Write
 from django_confiture.dry_run.statements import Kind, Statement
 
@@ -26,7 +27,7 @@ class Effects:
     """(OID, mode, inherited)."""
     rewrites: tuple[int, ...] = ()
     truncated: tuple[int, ...] = ()
-    scans: tuple[tuple[int, int | None, int], ...] = ()
+    scans: tuple[tuple[int, int | None, float], ...] = ()
     """(OID, rows, passes)."""
     writes: tuple[tuple[int, Counters], ...] = ()
     indexes_built: tuple[str, ...] = ()
@@ -43,14 +44,16 @@ class Effects:
 
 def total_scans(several: Iterable[Effects], catalog: Catalog) -> tuple[Scan, ...]:
     """Return the scans of a statement that ran several times, one for each relation."""
-    found: dict[int, tuple[int | None, int]] = {}
+    found: dict[int, tuple[int | None, float]] = {}
     for oid, rows, passes in (scan for each in several for scan in each.scans):
         before, times = found.get(oid, (0, 0))
         total = None if rows is None or before is None else before + rows
         found[oid] = (total, times + passes)
-    return tuple(
-        Scan(catalog.relations[oid].shown, rows, passes) for oid, (rows, passes) in found.items()
+    scans = (
+        Scan(catalog.relations[oid].shown, rows, max(1, round(passes)))
+        for oid, (rows, passes) in found.items()
     )
+    return tuple(sorted(scans, key=lambda scan: scan.relation))
 
 
 def total_writes(several: Iterable[Effects], catalog: Catalog) -> tuple[Write, ...]:
@@ -60,7 +63,8 @@ def total_writes(several: Iterable[Effects], catalog: Catalog) -> tuple[Write, .
         total = found.setdefault(oid, [0, 0, 0])
         for index, count in enumerate((wrote.inserted, wrote.updated, wrote.deleted)):
             total[index] += count
-    return tuple(Write(catalog.relations[oid].shown, *counts) for oid, counts in found.items())
+    writes = (Write(catalog.relations[oid].shown, *counts) for oid, counts in found.items())
+    return tuple(sorted(writes, key=lambda write: write.relation))
 
 
 def merge(before: Probe, after: Probe) -> Probe:
@@ -69,14 +73,11 @@ def merge(before: Probe, after: Probe) -> Probe:
     for oid, seen in after.relations.items():
         old = known.get(oid)
         if old is not None and seen.indexes is None:
-            seen = Observed(seen.modes, seen.filenode, seen.counters, old.indexes, old.constraints)
+            seen = replace(seen, indexes=old.indexes, constraints=old.constraints)
         known[oid] = seen
     for oid in known.keys() - after.relations.keys():
-        old = known[oid]
-        if old.modes:
-            known[oid] = Observed(
-                frozenset(), old.filenode, old.counters, old.indexes, old.constraints
-            )
+        if known[oid].modes:
+            known[oid] = replace(known[oid], modes=frozenset())
     return Probe(after.wal, known)
 
 
@@ -86,8 +87,9 @@ def effects(
     after: Probe,
     statement: Statement | None = None,
     predicted: Iterable[tuple[int, str]] = (),
+    runs: int = 1,
 ) -> Effects:
-    """Return what happened between two merged probes."""
+    """Return what happened between two merged probes, in so many runs of statements."""
     touched = [oid for oid, seen in after.relations.items() if seen != before.relations.get(oid)]
     pairs = {oid: (before.relations[oid], after.relations[oid]) for oid in touched}
     anew = {oid for oid, (old, new) in pairs.items() if _has_new_file(catalog, oid, old, new)}
@@ -99,9 +101,10 @@ def effects(
         rewrites=tuple(oid for oid in pairs if oid in rewrites),
         truncated=tuple(oid for oid in pairs if oid in truncated),
         scans=tuple(
-            (oid, _scanned(catalog, oid, old, new, bool(built[oid])), _passes(old, new))
+            (oid, *scan)
             for oid, (old, new) in pairs.items()
-            if oid in built and catalog.relations[oid].kind in _HEAPS and _passes(old, new)
+            if oid in built and catalog.relations[oid].kind in _HEAPS
+            for scan in _scans(catalog.relations[oid], old, new, runs, builds=bool(built[oid]))
         ),
         writes=tuple(
             (oid, wrote)
@@ -157,16 +160,18 @@ def _validated(old: Observed, new: Observed) -> Iterable[str]:
             yield name
 
 
-def _passes(old: Observed, new: Observed) -> int:
-    return new.counters.scans - old.counters.scans
+def _scans(
+    relation: Relation, old: Observed, new: Observed, runs: int, *, builds: bool
+) -> Iterator[tuple[int | None, float]]:
+    """Yield (rows, passes) of the full scans of a table, and of what comes to the same."""
+    if passes := new.counters.scans - old.counters.scans:
+        yield _rows_scanned(relation, old, new, passes, builds=builds), passes
+    if through_indexes := read_through_indexes(relation, old, new, runs):
+        yield through_indexes
 
 
-def _scanned(
-    catalog: Catalog,
-    oid: int,
-    old: Observed,
-    new: Observed,
-    builds_index: bool,  # noqa: FBT001
+def _rows_scanned(
+    relation: Relation, old: Observed, new: Observed, passes: int, *, builds: bool
 ) -> int | None:
     """Return the rows read by full scans.
 
@@ -174,9 +179,8 @@ def _scanned(
     so the last ANALYZE says how many there are, and without one the figure is unknown.
     """
     rows = new.counters.returned - old.counters.returned
-    if not builds_index:
+    if not builds:
         return rows
-    known = catalog.relations[oid].rows
-    if known < 0:
+    if relation.rows < 0:
         return None
-    return max(rows, known * _passes(old, new))
+    return max(rows, relation.rows * passes)

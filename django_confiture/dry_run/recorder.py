@@ -1,27 +1,35 @@
 """What each statement did, section by section: an operation, or what runs around them.
 
 Probing after every statement would double the run time. So DDL is probed one by one, each DML
-text a few times, and the rest once when its section ends.
+text a few times, each SELECT once, and the rest once when its section ends.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Catalog, Probe
+from django_confiture.dry_run.clock import Clock
+from django_confiture.dry_run.dead_space import DeadSpaceLimit
 from django_confiture.dry_run.findings.history import History
 from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.measure import Effects, effects, merge, total_scans, total_writes
-from django_confiture.dry_run.results import StatementResult, Violations
+from django_confiture.dry_run.measure import Effects, effects, merge
+from django_confiture.dry_run.results import Sampled, StatementResult
+from django_confiture.dry_run.sections import (
+    Entry,
+    Section,
+    StatementFailure,
+    add_rows,
+    statement_result,
+)
 from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.timeline import LockTimeline
 from django_confiture.dry_run.violations import explain
@@ -29,49 +37,13 @@ from django_confiture.dry_run.violations import explain
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from django_confiture.dry_run.estimates.samples import Sampler
     from django_confiture.dry_run.transactions import RehearsedTransactions
 
-_PROBED_REPEATS = 3
-"""After so many runs of one DML text in an operation, the rest is measured at its end."""
+_PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
+"""After so many runs of one text in an operation, the rest is measured at its end."""
 
 _STATEMENT = "confiture_statement"
-
-
-@dataclass
-class Entry:
-    """One statement of an operation; equal DML texts are one entry with a count."""
-
-    statement: Statement
-    executions: int = 0
-    duration_ms: float = 0.0
-    rows: int | None = None
-    effects: list[Effects] = field(default_factory=list)
-    unprobed: bool = False
-    note: str = ""
-    order: int = 0
-    """Its place among all statements of the dry run, by its first run."""
-    runs: Counter[int] = field(default_factory=Counter)
-    """How often it ran in which transaction, by the transaction's number."""
-
-
-@dataclass
-class Section:
-    """What is recorded together: an operation, or the hooks of a phase."""
-
-    entries: list[Entry] = field(default_factory=list)
-    substituted: list[str] = field(default_factory=list)
-    not_rehearsed: list[str] = field(default_factory=list)
-    by_text: dict[str, Entry] = field(default_factory=dict)
-    duration_ms: float = 0.0
-
-
-@dataclass(frozen=True)
-class StatementFailure:
-    """A statement that PostgreSQL refused."""
-
-    sql: str
-    error: Exception
-    violations: Violations | None = None
 
 
 class Recorder:
@@ -90,11 +62,18 @@ class Recorder:
         self._session = transactions.session
         self._predict = predict
         self._check = check
+        self.clock = Clock()
         self.catalog = Catalog(self._session)
+        self.sampler: Sampler | None = None
+        self._sampled: Sampled | None = None
+        self.dead_space = DeadSpaceLimit(self._session, self.catalog)
         self._last = self.catalog.at_start()
-        self._unseen = False
+        self._unseen = 0
+        """Runs of statements since the last probe."""
+        self._wrote = False
+        """Whether the transaction's COMMIT may have deferred constraints to check."""
         self.section = Section()
-        self.timeline = LockTimeline(self.catalog)
+        self.timeline = LockTimeline(self.catalog, self.clock)
         self.history = History(self._session, self.catalog)
         self._orders = count(1)
         self._transaction = 0
@@ -109,6 +88,9 @@ class Recorder:
         """Free the locks that the real run would free now."""
         self.commit_ms += checked_ms
         self._transaction += 1
+        if self._wrote:
+            self._unseen += 1  # what COMMIT read is nothing that the next statement did
+            self._wrote = False
         self.timeline.release()
 
     def callbacks_dropped(self, count: int) -> None:
@@ -122,12 +104,13 @@ class Recorder:
         """Record into ``section``; its time is not counted for the section around it."""
         self.settle()
         outer, self.section = self.section, section
-        started = perf_counter()
+        started = self.clock.now()
+        section.started = section.started or started
         try:
             yield
         finally:
             self.settle()
-            elapsed = (perf_counter() - started) * 1000
+            elapsed = (self.clock.now() - started) * 1000
             section.duration_ms += elapsed
             outer.duration_ms -= elapsed
             self.section = outer
@@ -144,41 +127,32 @@ class Recorder:
             entry = (changing or unprobed)[-1]
             entry.effects.append(rest)
             entry.unprobed = False
-            self._note_locks(rest, entry.statement.sql, perf_counter())
+            self._note_locks(rest, entry.shown, self.clock.now())
 
     def results(self, section: Section) -> tuple[StatementResult, ...]:
         """Return the statements of a section, savepoints left out."""
         return tuple(
-            self._result(entry)
+            statement_result(entry, self.catalog, self.timeline.began)
             for entry in section.entries
             if entry.statement.kind is not Kind.SAVEPOINT
-        )
-
-    def _result(self, entry: Entry) -> StatementResult:
-        catalog = self.catalog
-        all_effects = entry.effects
-        wal = [e.wal_bytes for e in all_effects if e.wal_bytes is not None]
-        return StatementResult(
-            sql=entry.statement.sql,
-            executions=entry.executions,
-            duration_ms=entry.duration_ms,
-            rows_affected=entry.rows,
-            wal_bytes=sum(wal) if wal else None,
-            locks=_unique(lock for e in all_effects for lock in e.table_locks(catalog)),
-            rewrites=_unique(
-                catalog.relations[oid].shown for e in all_effects for oid in e.rewrites
-            ),
-            scans=total_scans(all_effects, catalog),
-            writes=total_writes(all_effects, catalog),
-            indexes_built=_unique(name for e in all_effects for name in e.indexes_built),
-            constraints=_unique(name for e in all_effects for name in e.constraints),
-            note=entry.note,
         )
 
     @property
     def autocommit(self) -> bool:
         """Say whether the real run would send this statement outside a transaction."""
         return not self._transactions.in_transaction
+
+    def try_samples(self, statement: Statement, text: str) -> None:
+        """Run a statement on samples of its tables first, where that was asked for."""
+        if self.sampler is None or not self._can_probe:
+            return
+        known = self.section.by_text.get(statement.sql)
+        if known is not None and known.executions:
+            return
+        self.settle()
+        with self.clock.stopped():
+            self._sampled = self.sampler.sample(statement, text)
+            self._last = self.catalog.recounted(self._last)
 
     @contextmanager
     def measured(
@@ -191,20 +165,21 @@ class Recorder:
     ) -> Iterator[None]:
         """Measure what runs inside, between two probes where the statement deserves them."""
         self._check()
-        entry = self._entry(statement)
-        entry.order = entry.order or next(self._orders)
-        entry.runs[self._transaction] += 1
+        entry = self._noted(statement)
         guarded = not skipped and self._guarded(statement)
-        probing = not skipped and self._before(statement, entry)
+        probing = not skipped and self._before(statement, entry, cursor)
         predicted = self._predicted(statement, entry) if probing else ()
-        if probing and statement.hides_code:
+        if probing:
             self._note_blindness(statement)
+        self.dead_space.before(statement, predicted)
         alone = self.autocommit
         self._open(guarded=guarded, probing=probing)
-        started = perf_counter()
+        started = self.clock.now()
+        entry.started = entry.started or started
+        entry.sampled, self._sampled = entry.sampled or self._sampled, None
         try:
             yield
-            entry.duration_ms += (perf_counter() - started) * 1000
+            entry.duration_ms += (self.clock.now() - started) * 1000
             if guarded and alone and statement.kind is not Kind.SELECT:
                 self._transactions.check_constraints()
         except psycopg.Error as error:
@@ -216,21 +191,25 @@ class Recorder:
         if skipped:
             entry.note = "not sent"
             return
-        _add_rows(entry, cursor)
+        add_rows(entry, cursor)
         release = f"RELEASE SAVEPOINT {_STATEMENT};" if guarded else ""
         if probing and self._can_probe:
             measured = self._probe(release, statement, predicted)
             if plain:
                 measured = replace(measured, locks=self._of_real_form(predicted))
             entry.effects.append(measured)
-            self._note_locks(measured, statement.sql, started)
+            self._note_locks(measured, entry.shown, started)
         elif guarded:
             self._session.query(release)
         if guarded and alone:
+            self._wrote = False  # its COMMIT was measured with it
             self._transactions.statement_ended()
+        self.dead_space.ran(statement, cursor.rowcount, probed=probing)
 
     def _note_blindness(self, statement: Statement) -> None:
         """Say so where code may take locks that are held already: no view shows those."""
+        if not statement.hides_code:
+            return
         held = [
             self.catalog.relations[oid].shown
             for oid, seen in self._last.relations.items()
@@ -267,31 +246,37 @@ class Recorder:
             return False
         return self._can_probe and (self.autocommit or statement.kind is Kind.DDL)
 
+    def _noted(self, statement: Statement) -> Entry:
+        entry = self._entry(statement)
+        entry.order = entry.order or next(self._orders)
+        entry.runs[self._transaction] += 1
+        return entry
+
     def _entry(self, statement: Statement) -> Entry:
         if statement.kind in (Kind.DDL, Kind.UNPARSED):
-            entry = Entry(statement)
+            entry = self.section.new_entry(statement)
             self.section.entries.append(entry)
             return entry
-        entry = self.section.by_text.get(statement.sql) or Entry(statement)
+        entry = self.section.by_text.get(statement.sql) or self.section.new_entry(statement)
         if not entry.executions and statement.sql not in self.section.by_text:
             self.section.by_text[statement.sql] = entry
             self.section.entries.append(entry)
         return entry
 
-    def _before(self, statement: Statement, entry: Entry) -> bool:
+    def _before(self, statement: Statement, entry: Entry, cursor: Any) -> bool:
         """Say whether to probe after the statement; first settle what was not probed so far."""
-        if statement.kind in (Kind.QUIET, Kind.SAVEPOINT):
+        # What a cursor of the server reads is read after its statement has ended.
+        later = isinstance(cursor, psycopg.ServerCursor) or statement.what == "fetch_stmt"
+        if statement.kind in (Kind.QUIET, Kind.SAVEPOINT) and not later:
             return False
-        if self._session.in_pipeline:
-            self._unseen = entry.unprobed = True
+        if statement.kind is Kind.SELECT and not statement.reads_user_tables:
+            return False
+        often = entry.executions >= _PROBED_RUNS.get(statement.kind, math.inf)
+        if later or often or self._session.in_pipeline:
+            self._unseen += 1
+            entry.unprobed = True
+            return False
         if not self._can_probe:
-            return False
-        if statement.kind is Kind.SELECT:
-            if statement.reads_user_tables:
-                self._unseen = entry.unprobed = True
-            return False
-        if statement.kind in (Kind.DML, Kind.OPAQUE) and entry.executions >= _PROBED_REPEATS:
-            self._unseen = entry.unprobed = True
             return False
         if self._unseen:
             self.settle()
@@ -312,11 +297,14 @@ class Recorder:
         statement: Statement | None = None,
         predicted: Sequence[tuple[int, str]] = (),
     ) -> Effects:
-        objects = statement is None or statement.kind is not Kind.DML
+        objects = statement is None or statement.kind not in (Kind.DML, Kind.SELECT)
         now = merge(self._last, self.catalog.probe(before, objects=objects))
-        measured = effects(self.catalog, self._last, now, statement, predicted)
+        runs = max(1, self._unseen)
+        measured = effects(self.catalog, self._last, now, statement, predicted, runs)
+        self.dead_space.note(measured, now)
         self._last = now
-        self._unseen = False
+        self._unseen = 0
+        self._wrote = self._wrote or bool(measured.writes)
         return measured
 
     def _note_locks(self, measured: Effects, sql: str, started: float) -> None:
@@ -340,18 +328,10 @@ class Recorder:
                 "only a copy of the database can show what it does."
             )
             return True
-        self.failures.append(StatementFailure(statement.sql, error, violations))
+        shown = self.section.new_entry(statement).shown
+        self.failures.append(StatementFailure(shown, error, violations))
         return False
 
     def commit_failed(self, error: psycopg.Error) -> None:
         """Note that the deferred constraints don't hold, with the transaction usable again."""
         self.failures.append(StatementFailure("COMMIT", error, explain(error, None, self._session)))
-
-
-def _add_rows(entry: Entry, cursor: Any) -> None:
-    if entry.statement.kind in (Kind.DML, Kind.UNPARSED) and cursor.rowcount >= 0:
-        entry.rows = (entry.rows or 0) + cursor.rowcount
-
-
-def _unique(items: Any) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(items))

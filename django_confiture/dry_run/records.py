@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal
 
 import psycopg
@@ -13,7 +14,8 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.measure import Effects
-from django_confiture.dry_run.recorder import Recorder, Section, StatementFailure
+from django_confiture.dry_run.recorder import Recorder
+from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import (
     Failure,
     HookOutcome,
@@ -21,7 +23,11 @@ from django_confiture.dry_run.results import (
     OperationResult,
     TableResult,
 )
+from django_confiture.dry_run.sections import Entry, Section, StatementFailure
+from django_confiture.dry_run.source import Source, locate
+from django_confiture.dry_run.stops import OUR_TIMEOUT, is_our_timeout
 from django_confiture.dry_run.timeline import TableTime
+from django_confiture.dry_run.values import message, origin_of
 from django_confiture.hooks.base import Direction
 from django_confiture.hooks.run import migration_version
 
@@ -36,6 +42,10 @@ class OperationRecord:
     operation: Operation
     section: Section = field(default_factory=Section)
     hooks: list[HookOutcome] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Let the section know who has written what is recorded in it."""
+        self.section.origin = origin_of(self.operation)
 
 
 @dataclass
@@ -53,8 +63,29 @@ class MigrationRecord:
     @property
     def effects(self) -> list[Effects]:
         """Everything that its statements did, in its operations and around them."""
+        return [e for entry in self._entries for e in entry.effects]
+
+    @property
+    def statements(self) -> list[str]:
+        """The texts of its statements, in its operations and around them."""
+        return [entry.statement.sql for entry in self._entries]
+
+    @property
+    def _entries(self) -> list[Entry]:
         sections = [self.section, *(operation.section for operation in self.operations)]
-        return [e for section in sections for entry in section.entries for e in entry.effects]
+        return [entry for section in sections for entry in section.entries]
+
+    @contextmanager
+    def within(self, operation: OperationRecord, recorder: Recorder) -> Iterator[None]:
+        """Record what runs inside as part of an operation."""
+        outer, self.current = self.current, operation
+        try:
+            with recorder.inside(operation.section):
+                yield
+        except BaseException:
+            self.failed_in = operation
+            raise
+        self.current = outer
 
     def facts(self, **facts: object) -> dict[str, object]:
         """Return the ``extra`` fields of a log event about it."""
@@ -71,8 +102,9 @@ def migration_result(
 ) -> MigrationResult:
     """Return what the reports need of one migration; ``error`` is what it failed with."""
     migration = record.migration
-    operations = tuple(_operation(operation, recorder) for operation in record.operations)
-    result = MigrationResult(
+    source = locate(migration)
+    operations = tuple(_operation(each, recorder, source) for each in record.operations)
+    return MigrationResult(
         migration.app_label,
         migration.name,
         migration_version(migration.name),
@@ -81,15 +113,17 @@ def migration_result(
         duration_ms=duration_ms,
         error=failure(error, record, recorder.failures) if error is not None else None,
         operations=operations,
+        statements=recorder.results(record.section),
         commit_ms=recorder.commit_ms,
         hooks=tuple(record.hooks),
         tables=_tables(record, recorder),
         warnings=_warnings(record, recorder),
+        file=source.file,
+        line=source.line,
     )
-    return replace(result, findings=recorder.history.findings(record, recorder, result))
 
 
-def _operation(record: OperationRecord, recorder: Recorder) -> OperationResult:
+def _operation(record: OperationRecord, recorder: Recorder, source: Source) -> OperationResult:
     section = record.section
     rehearsed: Literal["exact", "substituted", "not_rehearsed"] = "exact"
     if section.not_rehearsed:
@@ -97,6 +131,7 @@ def _operation(record: OperationRecord, recorder: Recorder) -> OperationResult:
     elif section.substituted:
         rehearsed = "substituted"
     reasons = dict.fromkeys([*section.not_rehearsed, *section.substituted])
+    line, end_line = source.of(record.operation)
     return OperationResult(
         record.index,
         type(record.operation).__name__,
@@ -106,6 +141,9 @@ def _operation(record: OperationRecord, recorder: Recorder) -> OperationResult:
         section.duration_ms,
         recorder.results(section),
         tuple(record.hooks),
+        max(0.0, ((section.started or 0.0) - recorder.timeline.began) * 1000),
+        line,
+        end_line,
     )
 
 
@@ -161,6 +199,7 @@ def _table(
         rewritten=any(oid in e.rewrites for e in everything),
         rows_scanned=None if None in scans else sum(rows or 0 for rows in scans),
         rows_written=written,
+        blocked=tuple(times.blocked),
     )
 
 
@@ -179,14 +218,17 @@ def failure(
     at_commit = operation is None and record is not None and isinstance(error, DatabaseError)
     return Failure(
         type(cause).__name__,
-        _message(cause),
+        _message(cause, record),
         operation,
         refused[0].sql if refused else "COMMIT" if at_commit else None,
         refused[0].violations if refused else None,
     )
 
 
-def _message(error: BaseException) -> str:
-    """Return what went wrong without PostgreSQL's DETAIL, which quotes values of rows."""
-    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return primary or str(error).strip()
+def _message(error: BaseException, record: MigrationRecord | None) -> str:
+    if is_out_of_locks(error):
+        return OUT_OF_LOCKS
+    if record is not None and is_our_timeout(error, record.statements):
+        return f"{str(error).strip()}: {OUR_TIMEOUT}"
+    section = record.failed_in.section if record and record.failed_in else None
+    return message(error, of_code=section is None or section.origin == "code")

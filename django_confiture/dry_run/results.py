@@ -32,6 +32,64 @@ class DryRunResult:
 
 
 @dataclass(frozen=True)
+class Range:
+    """What a forecast says of one duration, in milliseconds."""
+
+    low_ms: float
+    expected_ms: float
+    high_ms: float
+
+
+@dataclass(frozen=True)
+class Estimate(Range):
+    """A forecast for production: a range, how often such a range has held, and what it rests on."""
+
+    confidence_percent: int
+    """How often, in 100 cases, the real duration was inside a range made like this one; 0 where
+    that has not been tried."""
+    basis: tuple[str, ...] = ()
+    """Every contribution in words: how far it extrapolates, from what, what is in doubt."""
+    factor: float = 1.0
+    """What it was multiplied by, as earlier forecasts on this database were off by so much."""
+    kind: str = ""
+    """How a statement's work grows: ``index``, ``rewrite``, ``scan``, ``update``, …"""
+
+
+@dataclass(frozen=True)
+class MigrationEstimate(Estimate):
+    """The forecast for a migration; bytes are None where nothing tells them."""
+
+    wal_bytes: int | None = None
+    dead_bytes: int | None = None
+    """Dead rows that it leaves in tables, which VACUUM has to clear."""
+    disk_bytes: int | None = None
+    """What it needs free while it runs: new files of rewritten tables and of indexes."""
+
+
+@dataclass(frozen=True)
+class Production:
+    """What a migration means for one table in production."""
+
+    rows: int | None
+    """None where the statistics don't say."""
+    reads_blocked: Range | None
+    """None where no reader has to wait."""
+    writes_blocked: Range | None
+    impact: tuple[str, ...] = ()
+    """What users will notice, in words."""
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A stretch of a migration in which a table is blocked, in ms from the migration's start."""
+
+    start_ms: float
+    end_ms: float
+    what: Literal["reads", "writes"]
+    """``reads``: reads and writes; ``writes``: writes alone."""
+
+
+@dataclass(frozen=True)
 class TableLock:
     """A lock that one statement needs on a relation that existed before the dry run."""
 
@@ -43,8 +101,17 @@ class TableLock:
 
 
 @dataclass(frozen=True)
+class Sampled:
+    """How a statement's time grew between two samples of its tables."""
+
+    exponent: float
+    """Time grew with rows to the power of it."""
+    rows: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Scan:
-    """One relation read from end to end by a statement."""
+    """One relation read from end to end by a statement, or much of it through its indexes."""
 
     relation: str
     rows: int | None
@@ -82,6 +149,12 @@ class StatementResult:
     constraints: tuple[str, ...] = ()
     note: str = ""
     """Why it was not run as written; empty where it was."""
+    started_ms: float = 0.0
+    """When it first ran, from the start of the migration."""
+    sampled: Sampled | None = None
+    """None where it was not tried on samples."""
+    estimate: Estimate | None = None
+    """Its duration in production; None where nothing of it was measured."""
 
     @property
     def rows_written(self) -> int:
@@ -115,6 +188,11 @@ class OperationResult:
     duration_ms: float
     statements: tuple[StatementResult, ...] = ()
     hooks: tuple[HookOutcome, ...] = ()
+    started_ms: float = 0.0
+    """From the start of the migration."""
+    line: int | None = None
+    """Where it stands in the migration's file; the class, where it came in from elsewhere."""
+    end_line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +211,10 @@ class TableResult:
     rows_scanned: int | None
     """Rows of full scans; None where parallel workers hide them."""
     rows_written: int
-    production: None = None
+    blocked: tuple[Blocked, ...] = ()
+    """When, in order."""
+    production: Production | None = None
+    """None where no production sizes were given, or they don't know the table."""
 
 
 @dataclass(frozen=True)
@@ -208,12 +289,21 @@ class MigrationResult:
     """The part of it that COMMIT takes to check deferred constraints."""
     error: Failure | None = None
     operations: tuple[OperationResult, ...] = ()
+    statements: tuple[StatementResult, ...] = ()
+    """What ran around the operations: the phases' hooks, Django's own bookkeeping."""
     hooks: tuple[HookOutcome, ...] = ()
     tables: tuple[TableResult, ...] = ()
     findings: tuple[Finding, ...] = ()
-    estimate: None = None
+    estimate: MigrationEstimate | None = None
+    """None where it did not come to its end."""
     schema_changes: tuple[SchemaChange, ...] = ()
     warnings: tuple[str, ...] = ()
+    file: str | None = None
+    """Relative to the repository, with slashes; None where it is in no file."""
+    line: int | None = None
+    """Where its class begins."""
+    rehearsed_first: bool = False
+    """True for what ``--since`` is not about: it only ran so that the others could."""
 
     @property
     def label(self) -> str:
@@ -271,6 +361,23 @@ class SequenceMove:
 
 
 @dataclass(frozen=True)
+class Exceeded:
+    """One limit of the budget that a migration is over."""
+
+    budget: Literal["fail_on", "max_blocking", "tables", "max_wal", "max_duration"]
+    limit: float | str
+    """Milliseconds or bytes; of ``fail_on`` the least severity that counts."""
+    figure: float | str
+    """The same of the migration; of ``fail_on`` the id of the finding."""
+    basis: Literal["measured", "forecast", "policy"]
+    migration: str
+    operation: int | None
+    """The index of the operation that has the largest part in it."""
+    relation: str | None
+    message: str
+
+
+@dataclass(frozen=True)
 class Coverage:
     """How many operations were rehearsed as they are, in another form, or not at all."""
 
@@ -290,6 +397,30 @@ class Database:
 
 
 @dataclass(frozen=True)
+class ProductionDatabase:
+    """Whose sizes the forecasts are made for."""
+
+    database: str
+    server_version: int
+    """As PostgreSQL counts: 180006."""
+    collected_at: str
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The throw-away copy that the migrations ran on."""
+
+    name: str
+    """Its database, which is gone by now."""
+    of: str
+    """The alias whose database was copied."""
+    strategy: str
+    """How PostgreSQL made it: ``wal_log``, ``file_copy``, or ``file_copy, clone``."""
+    duration_ms: float
+    """How long that took; meanwhile nobody could connect to its source."""
+
+
+@dataclass(frozen=True)
 class ReverseResult:
     """The plan undone in the same transaction, the last migration first."""
 
@@ -304,6 +435,75 @@ class ReverseResult:
 
 
 @dataclass(frozen=True)
+class PlannedTable:
+    """A table that exists and that the plan touches."""
+
+    relation: str
+    rows: int | None
+    """As of the last ANALYZE; None where there was none."""
+    size_bytes: int
+    """With indexes, TOAST and partitions."""
+    sessions: int
+    """Other sessions that hold a lock on it, or wait for one."""
+
+
+@dataclass(frozen=True)
+class OtherSession:
+    """A session with an open transaction; how long it is open is None where that is hidden."""
+
+    pid: int | None
+    """None for a prepared transaction, which has no process any more."""
+    application: str
+    state: str
+    transaction_ms: float | None
+
+
+@dataclass(frozen=True)
+class DeadSpace:
+    """What the plan's UPDATEs and INSERTs leave in one table until VACUUM."""
+
+    relation: str
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class LockCapacity:
+    """How many locks the server has room for, counted as objects."""
+
+    needed: int
+    """By the dry run, about."""
+    taken: int
+    """By others, when it began."""
+    capacity: int
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What the dry run was about to touch, and what was going on there."""
+
+    tables: tuple[PlannedTable, ...]
+    """The biggest first."""
+    not_known: tuple[str, ...]
+    """What may touch others: ``2 RunPython``, ``1 hook``."""
+    sessions: int
+    """Other sessions that are at work on these tables."""
+    longest: OtherSession | None
+    """The one of them whose transaction is the oldest."""
+    oldest_transaction: OtherSession | None
+    """The oldest one of the whole database."""
+    hidden_sessions: int
+    """Sessions of other roles, of which this role sees no more than that they are there."""
+    dead_space: tuple[DeadSpace, ...]
+    """What SQL in migrations and Django's own UPDATEs would leave, by the planner."""
+    max_dead_bytes: int | None
+    locks: LockCapacity
+    lock_timeout_ms: float | None
+    yield_after_ms: float | None
+    """None where no watchdog is on."""
+
+
+@dataclass(frozen=True)
 class Report:
     """One dry run."""
 
@@ -313,14 +513,24 @@ class Report:
     migrations: tuple[MigrationResult, ...]
     error: Failure | None = None
     """An error outside any migration: in a receiver of pre_migrate or post_migrate."""
+    preflight: Preflight | None = None
+    """None where it ended before the plan was known."""
+    production: ProductionDatabase | None = None
+    """None where no production sizes were given."""
     reverse: ReverseResult | None = None
     """What ``--reverse`` found; None where it was not asked for, or not come to."""
     sequences_moved: tuple[SequenceMove, ...] = ()
     dead_bytes: int = 0
     yielded_to: tuple[Waiter, ...] = ()
+    exceeded: tuple[Exceeded, ...] = ()
+    """Which limits of the budget are exceeded; empty where there is no budget."""
+    since: str | None = None
+    """The revision that ``--since`` named."""
     warnings: tuple[str, ...] = ()
     rolled_back: bool = True
+    """Nothing is left of it. False only where the copy could not be dropped."""
     mode: Literal["transaction", "clone"] = "transaction"
+    clone: Copy | None = None
 
     @property
     def coverage(self) -> Coverage:

@@ -106,7 +106,7 @@ class SchemaWatch:
 
     def noted(self, result: MigrationResult) -> MigrationResult:
         """Return ``result`` with what has changed since the one before."""
-        if self._session.status != TransactionStatus.INTRANS:
+        if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return result
         try:
             return replace(result, schema_changes=self.changes())
@@ -125,9 +125,13 @@ class SchemaWatch:
             return _by_owner(rows)
 
     def _state(self) -> tuple[str | None, str]:
-        """Return how much was written to the catalogs, None where unknown, and the search path."""
+        """Return how much was written to the catalogs, None where unknown, and the search path.
+
+        It is counted within a transaction; between two, the last one has taken its figures along.
+        """
         written, counted, search_path = self._session.query(f"EXECUTE {_STATE}")[0]
-        return written if counted == "on" else None, search_path or ""
+        known = counted == "on" and self._session.status == TransactionStatus.INTRANS
+        return written if known else None, search_path or ""
 
     def _read_versions(self) -> dict[Owner, str | None]:
         rows = self._session.query(f"EXECUTE {_VERSIONS}")
@@ -145,8 +149,9 @@ class SchemaWatch:
     @contextmanager
     def _reading(self, search_path: str) -> Iterator[None]:
         """Name everything as the first reading did, and leave neither a lock nor a setting."""
+        alone = self._session.status == TransactionStatus.IDLE
         self._session.query(
-            f"SAVEPOINT {_READ}; SET LOCAL statement_timeout = 0;"
+            f"{'BEGIN' if alone else f'SAVEPOINT {_READ}'}; SET LOCAL statement_timeout = 0;"
             " SET LOCAL plan_cache_mode = force_generic_plan"
         )
         try:
@@ -156,7 +161,9 @@ class SchemaWatch:
                 )
             yield
         finally:
-            self._session.query(f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}")
+            self._session.query(
+                "ROLLBACK" if alone else f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}"
+            )
 
 
 def _by_owner(rows: Iterable[tuple[bool, list[Row]]]) -> Schema:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, pq
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import psycopg
 
@@ -36,7 +36,10 @@ class Session:
             else self._pgconn.exec_(sql.encode())
         )
         if result.status not in _FINE:
-            raise errors.error_from_result(result)
+            error = errors.error_from_result(result)
+            if error.sqlstate is None:  # not of the server: the connection is gone
+                raise errors.OperationalError(str(error))
+            raise error
         return [
             tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
             for row in range(result.ntuples)
@@ -45,6 +48,16 @@ class Session:
     def value(self, sql: str, params: Sequence[str | int | None] = ()) -> str:
         """Return the one value of a one-row query as text, ``""`` for NULL."""
         return self.query(sql, params)[0][0] or ""
+
+    @contextmanager
+    def undone(self, savepoint: str = "confiture_undone") -> Iterator[None]:
+        """Undo what happens inside, and free its locks; a statement that fails does no harm."""
+        self.query(f"SAVEPOINT {savepoint}")
+        try:
+            yield
+        finally:
+            self.query(f"ROLLBACK TO SAVEPOINT {savepoint}")
+            self.query(f"RELEASE SAVEPOINT {savepoint}")
 
     def abort(self) -> None:
         """Put the transaction into the failed state, as any error does."""

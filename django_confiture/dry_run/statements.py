@@ -49,6 +49,11 @@ _WHOLE_DATABASE = {
 }
 
 
+_CONSTANTS = {pg.SCONST, pg.USCONST, pg.XCONST, pg.BCONST, pg.FCONST, pg.ICONST}
+
+_COMMITTING = re.compile(r"\b(COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE)
+
+
 class Kind(Enum):
     """What the recorder has to do about a statement."""
 
@@ -79,11 +84,25 @@ class Statement:
     """The form that a transaction can hold, where the statement itself can't be in one."""
     outside_transaction: bool = False
     """True where PostgreSQL refuses the statement inside a transaction."""
+    placeholders: bool = False
+    """Whether psycopg replaces ``%s`` and ``%%`` in it."""
 
     @property
     def hides_code(self) -> bool:
         """Say whether it runs statements that its text does not show: DO, CALL, EXECUTE."""
         return self.what in _HIDING
+
+    @property
+    def of_the_server(self) -> bool:
+        """Say whether it makes or changes something that is in no database: CREATE DATABASE."""
+        return self.what in _NEVER_IN_TRANSACTION
+
+    @property
+    def may_commit(self) -> bool:
+        """Say whether it runs code that may commit by itself, as far as the text tells."""
+        if self.what == "call_stmt":
+            return True
+        return self.what == "do_stmt" and bool(_COMMITTING.search(self.sql))
 
     @property
     def command(self) -> str:
@@ -134,6 +153,10 @@ class Statement:
         if self.what != "alter_table_stmt":
             return []
         return [command.alter_table_cmd for command in self.node.alter_table_stmt.cmds]
+
+    def nodes(self) -> Iterator[Any]:
+        """Yield every node of its tree."""
+        yield from _walk(self.node)
 
     @property
     def reads_user_tables(self) -> bool:
@@ -241,6 +264,39 @@ def _readable(sql: str, stand_in: str) -> str:
     return _PLACEHOLDER.sub(replaced, sql)
 
 
+def with_numbers(statement: Statement) -> tuple[str, int]:
+    """Return the text with ``$1`` for ``%s``, and how many parameters that makes."""
+    if not statement.placeholders:
+        return statement.sql, 0
+    names: dict[str, int] = {}
+
+    def replaced(match: re.Match[str]) -> str:
+        if match[0] == "%%":
+            return "%"
+        name = match["name"] or f" {len(names)}"  # each positional one is another
+        return f"${names.setdefault(name, len(names) + 1)}"
+
+    return _PLACEHOLDER.sub(replaced, statement.sql), len(names)
+
+
+@lru_cache(maxsize=512)
+def without_constants(sql: str, stand_in: str) -> str:
+    """Return the text with ``stand_in`` for its constants; 0, 1 and what LIMIT says stay."""
+    try:
+        tokens = list(postgast.scan(sql).tokens)
+    except postgast.PgQueryError:
+        return f"{sql.split(maxsplit=1)[0]} {stand_in}"
+    source, parts, end = sql.encode(), [], 0
+    for before, token in zip([None, *tokens], tokens, strict=False):
+        text = source[token.start : token.end].decode()
+        limits = before is not None and before.token in (pg.LIMIT, pg.OFFSET)
+        if token.token in _CONSTANTS and not limits and text not in ("0", "1"):
+            quote = "" if token.token in (pg.ICONST, pg.FCONST) else "'"
+            parts += [source[end : token.start].decode(), f"{quote}{stand_in}{quote}"]
+            end = token.end
+    return "".join([*parts, source[end:].decode()])
+
+
 def _count(sql: str, *, active: bool) -> int:
     if not active:
         return 0
@@ -263,6 +319,7 @@ def _statement(
         parameters=_count(sql, active=placeholders),
         plain_sql=_without_concurrently(sql) if outside and _is_concurrent(node) else None,
         outside_transaction=outside,
+        placeholders=placeholders,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.results import Blocked
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog
+    from django_confiture.dry_run.clock import Clock
 
 
 @dataclass
@@ -20,6 +21,7 @@ class TableTime:
     reads_blocked_ms: float = 0.0
     writes_blocked_ms: float = 0.0
     blocked_by: str = ""
+    blocked: list[Blocked] = field(default_factory=list)
     _reads_since: float | None = None
     _writes_since: float | None = None
 
@@ -33,21 +35,32 @@ class TableTime:
             if self._writes_since is None:
                 self._writes_since = at
 
-    def release(self, at: float) -> None:
-        """Add up what was blocked until now."""
-        if self._reads_since is not None:
-            self.reads_blocked_ms += (at - self._reads_since) * 1000
-        if self._writes_since is not None:
-            self.writes_blocked_ms += (at - self._writes_since) * 1000
+    def release(self, at: float, began: float) -> None:
+        """Add up what was blocked until now; ``began`` is when the migration did."""
+        reads, writes = self._reads_since, self._writes_since
+        if reads is not None:
+            self.reads_blocked_ms += (at - reads) * 1000
+        if writes is not None:
+            self.writes_blocked_ms += (at - writes) * 1000
+            until = at if reads is None else reads
+            if until > writes:
+                self._note("writes", writes - began, until - began)
+        if reads is not None:
+            self._note("reads", reads - began, at - began)
         self._reads_since = self._writes_since = None
+
+    def _note(self, what: Literal["reads", "writes"], start: float, end: float) -> None:
+        self.blocked.append(Blocked(start * 1000, end * 1000, what))
 
 
 class LockTimeline:
     """The tables that one migration locks; every mode that blocks reads blocks writes too."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
         self._catalog = catalog
+        self._clock = clock
         self.tables: dict[int, TableTime] = {}
+        self.began = self._clock.now()
 
     def take(self, oid: int, mode: str, at: float, sql: str) -> None:
         """Note that a statement which began at ``at`` took ``mode`` on a relation."""
@@ -55,10 +68,11 @@ class LockTimeline:
 
     def release(self) -> None:
         """The transaction ended, or would have: its locks are free."""
-        now = perf_counter()
+        now = self._clock.now()
         for table in self.tables.values():
-            table.release(now)
+            table.release(now, self.began)
 
     def start(self) -> None:
         """Begin a migration."""
         self.tables = {}
+        self.began = self._clock.now()

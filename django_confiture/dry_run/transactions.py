@@ -11,7 +11,7 @@ Django's changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +19,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.session import Session
-from django_confiture.exceptions import DryRunRefused
+from django_confiture.dry_run.session_state import SessionState
+from django_confiture.exceptions import DryRunRefused, DryRunStopped
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -97,6 +98,8 @@ class RehearsedTransactions:
             return
         self.check_usable()
         self._nested = self.session.status == TransactionStatus.INTRANS
+        if not self._nested:
+            self._state = SessionState(self.session)
         self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
         self._take_over()
         try:
@@ -171,13 +174,14 @@ class RehearsedTransactions:
                 setattr(self._wrapper, name, value)
 
     def _roll_back_outer(self) -> None:
-        with suppress(psycopg.Error):
+        try:
             if self._nested:
                 self.session.query(f"ROLLBACK TO SAVEPOINT {OUTER}")
                 self.session.query(f"RELEASE SAVEPOINT {OUTER}")
-                return
-            self.session.query("ROLLBACK")
-        if self.session.status != TransactionStatus.IDLE:
+            else:
+                self.session.query("ROLLBACK")
+                self._state.restore()
+        except psycopg.Error:
             self._raw.close()  # the server rolls back when the connection is gone
             self._wrapper.connection = None
 
@@ -185,9 +189,11 @@ class RehearsedTransactions:
         """Refuse to go on when the server is no longer in the transaction we opened."""
         if self.session.status in _OPEN:
             return
+        if self.session.status == TransactionStatus.UNKNOWN:
+            raise DryRunStopped("The connection to the database was lost, so the dry run stopped.")
         raise DryRunRefused(
             "The transaction that was to be rolled back has ended, so the dry run stopped; "
-            "a statement committed, rolled back or lost the connection."
+            "a statement committed or rolled back."
         )
 
     def check_not_ended(self) -> None:

@@ -16,6 +16,7 @@ from psycopg import errors
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.statements import Statement, expression_text
+from django_confiture.dry_run.values import are_shown
 
 _TIMEOUT = "5s"
 _SAVEPOINT = "confiture_violations"
@@ -68,7 +69,7 @@ def _counted(rows: _Rows, error: psycopg.Error, session: Session) -> Violations 
 
 
 def _keys(rows: _Rows, session: Session) -> tuple[str, ...]:
-    """Return the first few primary keys, where they are numbers or UUIDs."""
+    """Return the first few primary keys, where they tell nothing or may be told."""
     columns = session.query(
         "SELECT a.attname, format('%I', a.attname), y.typname FROM pg_catalog.pg_index i"
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
@@ -76,7 +77,7 @@ def _keys(rows: _Rows, session: Session) -> tuple[str, ...]:
         " WHERE i.indrelid = $1::regclass AND i.indisprimary",
         [rows.table],
     )
-    if len(columns) != 1 or columns[0][2] not in _HARMLESS_KEYS:
+    if len(columns) != 1 or not (columns[0][2] in _HARMLESS_KEYS or are_shown()):
         return ()
     name, quoted, _type = columns[0]
     found = session.query(

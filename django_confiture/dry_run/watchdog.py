@@ -10,20 +10,22 @@ import threading
 from collections.abc import Callable, Collection
 from datetime import timedelta
 from time import monotonic
-from typing import Any
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_confiture.dry_run.beside import backend_pid, connect_beside
 from django_confiture.dry_run.results import Blocker, Waiter
-from django_confiture.exceptions import DryRunRefused, DryRunYielded
+from django_confiture.dry_run.session import Session
+from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
 
 APPLICATION_NAME = "django-confiture watchdog"
 
 _PATIENCE = 0.1
 """Seconds from the cancel to the termination of a session that still blocks."""
 
-# Waiting autovacuum workers give way by themselves; who waits in this process is no stranger.
+# Waiting autovacuum workers, which have no user, give way by themselves; who waits in this process
+# is no stranger.
 _WAITERS = """
 WITH waiting AS MATERIALIZED (
   SELECT pid, min(waitstart) AS since, max(relation) AS relation FROM pg_catalog.pg_locks
@@ -36,7 +38,7 @@ SELECT w.pid, coalesce(a.application_name, ''),
        upper(coalesce(substring(a.query FROM '^\\s*(\\w+)'), ''))
 FROM waiting w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
 WHERE w.since < clock_timestamp() - %(after)s * interval '1 ms'
-  AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
+  AND (a.pid IS NULL OR a.usesysid IS NOT NULL)
   AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(w.pid))
 """
 
@@ -59,8 +61,8 @@ class Watchdog:
         own_pids: Callable[[], Collection[int]],
     ) -> None:
         self._wrapper = wrapper
-        self._pid: int = wrapper.connection.info.backend_pid
-        self._after_ms = yield_after.total_seconds() * 1000
+        self._pid = backend_pid(Session(wrapper.connection))
+        self.after_ms = yield_after.total_seconds() * 1000
         self._poll = min(max(yield_after.total_seconds() / 4, 0.01), 0.05)
         self._own_pids = own_pids
         self._stopped = threading.Event()
@@ -71,11 +73,8 @@ class Watchdog:
 
     def start(self) -> None:
         """Connect, and watch from now on; refuses where there is no second connection."""
-        params: dict[str, Any] = self._wrapper.get_connection_params()
         try:
-            self._conn = psycopg.connect(
-                **{**params, "autocommit": True, "application_name": APPLICATION_NAME}
-            )
+            self._conn = connect_beside(self._wrapper, APPLICATION_NAME)
         except psycopg.Error as error:
             raise DryRunRefused(
                 "The watchdog, which ends the dry run when other sessions wait for it, got no "
@@ -96,7 +95,7 @@ class Watchdog:
         if self.waiters:
             raise DryRunYielded(self.waiters)
         if self.lost is not None:
-            raise DryRunRefused(
+            raise DryRunStopped(
                 "The watchdog lost its connection, so the dry run stopped rather than go on "
                 f"without it: {' '.join(str(self.lost).split())}"
             )
@@ -104,7 +103,7 @@ class Watchdog:
     def _watch(self) -> None:
         try:
             while not self._stopped.wait(self._poll):
-                waiters = self._waiting(self._after_ms)
+                waiters = self._waiting(self.after_ms)
                 if waiters:
                     self.waiters = waiters
                     self._give_way()

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from django_confiture.dry_run.results import Report
-from django_confiture.reports import json, text
+from django_confiture.reports import github, gitlab, headline, json, markdown, sarif, text
+from django_confiture.reports.problems import own
 
-FORMATS: dict[str, Callable[..., str]] = {"text": text.render, "json": json.render}
+FORMATS: dict[str, Callable[..., str]] = {
+    "text": lambda report, **options: text.render(_folded(report), **options),
+    "json": json.render,
+    "markdown": markdown.render,
+    "github": github.render,
+    "gitlab": gitlab.render,
+    "sarif": sarif.render,
+}
 
 
 def render(report: Report, output_format: str, **options: object) -> str:
     """Return ``report`` in one of :data:`FORMATS`, ending with a new line."""
     return FORMATS[output_format](report, **options)
+
+
+def _folded(report: Report) -> Report:
+    """Return the report without what only ran first, and with its budget among the warnings."""
+    shown = own(report)
+    notes = [f"Over the budget: {each}." for each in headline.over_budget(report)]
+    if first := [each.label for each in report.migrations if each not in shown]:
+        notes.append(f"Ran first, since they are pending but not new: {', '.join(first)}.")
+    return replace(report, migrations=shown, warnings=(*notes, *report.warnings))

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.units import count, duration, size
-from django_confiture.reports import text_findings, text_schema
+from django_confiture.reports import text_findings, text_forecast, text_schema
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -58,10 +58,10 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
         f"[bold]Dry run of {count(len(report.migrations), 'migration')}: "
         f"{_OUTCOMES[report.outcome]}[/]"
     )
-    yield (
-        f"[dim]on {escape(database.name)}, PostgreSQL {database.server_version}, "
-        f"{size(database.size_bytes)}[/]"
-    )
+    name = escape(database.name)
+    if report.clone is not None:
+        name = f"a copy of {name}, made in {duration(report.clone.duration_ms)}"
+    yield f"[dim]on {name}, PostgreSQL {database.server_version}, {size(database.size_bytes)}[/]"
     yield ""
     for migration in report.migrations:
         mark, verdict = _judge(migration)
@@ -127,12 +127,12 @@ def _judge(migration: MigrationResult) -> tuple[str, str]:
 
 def _blocks(table: TableResult) -> str:
     name = escape(table.relation)
-    reads, writes = table.reads_blocked_ms, table.writes_blocked_ms
-    if not reads:
-        return f"blocks writes on {name} for {duration(writes)}"
-    if reads > 0.95 * writes:
-        return f"blocks reads and writes on {name} for {duration(reads)}"
-    return f"blocks writes on {name} for {duration(writes)}, reads for {duration(reads)}"
+    reads, writes = text_forecast.blocked(table)
+    if not table.reads_blocked_ms:
+        return f"blocks writes on {name} for {writes}"
+    if table.reads_blocked_ms > 0.95 * table.writes_blocked_ms:
+        return f"blocks reads and writes on {name} for {reads}"
+    return f"blocks writes on {name} for {writes}, reads for {reads}"
 
 
 def _detail(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
@@ -144,6 +144,8 @@ def _detail(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
         yield from _operation(operation, verbosity, tables)
     for hook in migration.hooks:
         yield _row("hook", 8, _hook(hook), indent=2)
+    for name, text in text_forecast.rows(migration, full=verbosity >= 2):
+        yield _row(f"[bold]{name}[/]" if name else "", 8, escape(text), indent=2)
     if verbosity >= 2:
         yield from _schema(migration.schema_changes)
     if migration.commit_ms >= 1:
@@ -292,14 +294,15 @@ def _closing(report: Report, verbosity: int) -> Iterator[str]:
     yield (
         f"{count(coverage.exact, 'operation')} rehearsed exactly, "
         f"{coverage.substituted} in another form, {coverage.not_rehearsed} not at all. "
-        "Times are those of this database, not of production."
+        f"{text_forecast.whose_times(report)}"
     )
     if findings := text_findings.summary(report.migrations):
         yield findings + (
             "" if verbosity >= 2 else " -v 2 shows what proves them, and better code."
         )
     if report.error is not None:
-        yield f"[bold red]Failed outside the migrations[/]: {escape(report.error.message)}"
+        message = escape(first_line(report.error.message))
+        yield f"[bold red]Failed outside the migrations[/]: {message}"
     for waiter in report.yielded_to:
         relation = f" on {escape(waiter.relation)}" if waiter.relation else ""
         yield (
@@ -314,7 +317,10 @@ def _closing(report: Report, verbosity: int) -> Iterator[str]:
         yield f"Sequences moved, which no rollback undoes: {names}."
     if report.dead_bytes:
         yield f"Dead space left until VACUUM: {size(report.dead_bytes)}."
-    yield "[bold]Everything was rolled back.[/]"
+    if report.clone is None:
+        yield "[bold]Everything was rolled back.[/]"
+    elif report.rolled_back:
+        yield "[bold]The copy was dropped.[/]"
 
 
 def escape(text: str) -> str:

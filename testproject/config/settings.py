@@ -6,9 +6,11 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django_confiture",
+    "django_confiture.history",
     "shop",
 ]
 
+SECRET_KEY = "of a shop with nothing to hide"  # noqa: S105 - the ledger is signed with it
 DATABASES = {"default": local_postgres.database("confiture_shop")}
 USE_TZ = True
 

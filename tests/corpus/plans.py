@@ -53,6 +53,12 @@ def read_lines(apps: Any, editor: Any) -> None:
     assert len(lines.filter(quantity=1)) == 30_000
 
 
+def read_lines_in_order(apps: Any, editor: Any) -> None:
+    """By a server-side cursor: its rows are read after its statement has ended."""
+    lines = apps.get_model("cases", "Line").objects.using(editor.connection.alias)
+    assert sum(1 for _ in lines.order_by("pk").iterator()) == 30_000
+
+
 def read_tags(apps: Any, editor: Any) -> None:
     tags = apps.get_model("cases", "Tag").objects.using(editor.connection.alias)
     assert len(tags.all()) == 40
@@ -118,8 +124,11 @@ CASES: list[Case] = [
     case("python_waits_first", [run(wait), _ADD]),
     case("read_while_locked", [_ADD, *sql("SELECT sum(quantity + product_id) FROM cases_line")],
          ("work-while-locked", ORDER)),
-    # Without a function, a SELECT is not measured by itself: its reads are found all the same.
+    # A SELECT without a function is measured, too.
     case("python_reads_while_locked", [_ADD, run(read_lines)], ("work-while-locked", ORDER)),
+    case("python_reads_in_order",
+         [*sql("SET LOCAL enable_seqscan = off"), _ADD, run(read_lines_in_order)],
+         ("work-while-locked", ORDER)),
     case("python_reads_little", [_ADD, run(read_tags)]),
     case("python_reads_first", [run(read_lines), _ADD]),
     case("hook_fills", [_ADD, RunHook("tests.corpus.python_code.FillOrders")],

@@ -7,6 +7,16 @@ from tests.corpus.case import ARCHIVE, CUSTOMER, LINE, ORDER, Case, case, sql
 _BACKFILL, _LOCKED = "backfill-in-one-transaction", "backfill-while-locked"
 _SEED = "INSERT INTO cases_archive (payload) SELECT 'seed ' || i FROM generate_series(1, {}) i"
 
+
+def _through_index(name: str, statement: str, off: str, *expected: tuple[str, str]) -> Case:
+    """Return a case that reads while a table is locked, in a plan without full scans."""
+    settings = [f"SET LOCAL enable_{plan} = off" for plan in ("seqscan", *off.split())]
+    alter = "ALTER TABLE cases_archive ADD extra integer"
+    return case(name, sql(*settings, alter, statement), *expected)
+
+
+_WORK = ("work-while-locked", ARCHIVE)
+
 CASES: list[Case] = [
     case("update_all", sql("UPDATE cases_order SET note = 'x'"), (_BACKFILL, ORDER),
          locks={ORDER: "RowExclusiveLock"}),
@@ -74,6 +84,23 @@ CASES: list[Case] = [
          ("truncate-loses-rows", ARCHIVE)),
     case("truncate_empty", sql("TRUNCATE cases_old.thing")),
     case("read_all", sql("SELECT sum(total + price) FROM cases_order")),
+    # All of a table read through an index is all of it read, as in a full scan.
+    _through_index("count_through_index", "SELECT count(*) FROM cases_order", "bitmapscan", _WORK),
+    _through_index("read_in_order", "SELECT note FROM cases_order ORDER BY id", "sort", _WORK),
+    _through_index("read_by_bitmap", "SELECT note FROM cases_order WHERE id > 5000", "indexscan",
+                   _WORK),
+    _through_index("read_for_each_customer",
+                   "SELECT (SELECT max(total + c.id) FROM cases_order WHERE customer_id = c.id)"
+                   " FROM cases_customer c", "bitmapscan", _WORK),
+    # One row for each key is a lookup, however many there are.
+    _through_index("lookups",
+                   "SELECT note FROM generate_series(1, 12000) i JOIN cases_order ON id = i",
+                   "hashjoin mergejoin"),
+    _through_index("insert_on_conflict",
+                   "INSERT INTO cases_order (id, number, status, total, price, code, placed_at,"
+                   " customer_id) SELECT i, 'N', 'new', 1, 1, 'C', now(), 1"
+                   " FROM generate_series(1, 12000) i ON CONFLICT (id) DO NOTHING", ""),
+    _through_index("read_few", "SELECT note FROM cases_order WHERE id < 100", ""),
     case("create_table_as", sql("CREATE TABLE cases_copy AS SELECT * FROM cases_order")),
     case("analyze", sql("ANALYZE cases_order")),
     case("set_local",

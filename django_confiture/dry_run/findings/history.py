@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from django_confiture.dry_run.statements import Kind
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog
-    from django_confiture.dry_run.recorder import Recorder, Section
+    from django_confiture.dry_run.recorder import Recorder
     from django_confiture.dry_run.records import MigrationRecord
     from django_confiture.dry_run.results import Finding, MigrationResult
+    from django_confiture.dry_run.sections import Section
     from django_confiture.dry_run.session import Session
 
 _TABLES = {"r", "p", "m", "f", "v"}
@@ -65,16 +66,19 @@ class History:
         """Note that the connection limits the wait for locks by itself."""
         self._lock_timeout_told = True
 
+    def steps(self, record: MigrationRecord, recorder: Recorder) -> tuple[Step, ...]:
+        """Return the statements of a migration that has just been rehearsed, in order."""
+        return tuple(with_held(self._steps(record, recorder)))
+
     def findings(
-        self, record: MigrationRecord, recorder: Recorder, result: MigrationResult
+        self, record: MigrationRecord, steps: Sequence[Step], result: MigrationResult
     ) -> tuple[Finding, ...]:
-        """Return the findings of a migration that has just been rehearsed."""
-        steps = tuple(with_held(self._steps(record, recorder)))
+        """Return what those statements will do to others."""
         subject = Subject(
             record.migration,
             result,
             self._relations,
-            steps,
+            tuple(steps),
             frozenset(self._columns),
             Counter(self._filled),
             tuple(self._new_foreign_keys(steps)),
@@ -144,7 +148,7 @@ class History:
 
     def _new_foreign_keys(self, steps: Iterable[Step]) -> Iterator[tuple[str, str, str]]:
         changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED}
-        if self._session.status != TransactionStatus.INTRANS:
+        if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return
         if not any(step.statement.kind in changes for step in steps):
             return

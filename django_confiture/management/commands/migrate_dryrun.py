@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 import sys
 import threading
@@ -17,17 +16,26 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, no_translations
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import signals
+from django_confiture.dry_run.clone import cloned
+from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
 from django_confiture.dry_run.driver import drive_migrate
+from django_confiture.dry_run.gates import judged
 from django_confiture.dry_run.records import MigrationRecord
+from django_confiture.dry_run.refusals import refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
-from django_confiture.dry_run.results import MigrationResult, Report
+from django_confiture.dry_run.results import MigrationResult, Preflight, Report
 from django_confiture.dry_run.reverse import Reversal
-from django_confiture.exceptions import DryRunRefused
-from django_confiture.reports import FORMATS, render
+from django_confiture.dry_run.since import Since
+from django_confiture.dry_run.stops import is_named_no_fault
+from django_confiture.exceptions import DryRunRefused, DryRunStopped, StatsError
+from django_confiture.management import budget, report_files
+from django_confiture.production import ProductionStats, collect, load
+from django_confiture.reports import text_preflight
 
-FAILED, USAGE, YIELDED = 1, 2, 4
+FAILED, USAGE, EXCEEDED, YIELDED = 1, 2, 3, 4
 
 
 class Command(BaseCommand):
@@ -36,8 +44,8 @@ class Command(BaseCommand):
     help = (
         "Runs the pending migrations in a transaction that is always rolled back, and says what "
         "each operation costs and what it blocks. Exit codes: 0 all would apply, 1 a migration "
-        "would fail, 2 the dry run could not start or was cut off, 4 it gave way to other "
-        "sessions."
+        "would fail, 2 the dry run could not start or was cut off, 3 a migration is over the "
+        "budget, 4 it gave way to other sessions."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -55,7 +63,9 @@ class Command(BaseCommand):
             help='The database to rehearse on; "default" by default.',
         )
         parser.add_argument(
-            "--format", default="text", choices=tuple(FORMATS), help="The report's format."
+            "--since",
+            metavar="REVISION",
+            help="Report on what the branch adds to this revision of git, such as origin/main.",
         )
         parser.add_argument(
             "--no-watchdog",
@@ -64,26 +74,72 @@ class Command(BaseCommand):
             help="Run without the second connection that ends the dry run when others wait for it.",
         )
         parser.add_argument(
+            "--allow-dead-space",
+            action="store_true",
+            help="Go on where the plan leaves more dead space than MAX_DEAD_SPACE.",
+        )
+        parser.add_argument(
+            "--show-values",
+            action="store_true",
+            help="Print what rows and parameters contain, where an error tells it.",
+        )
+        parser.add_argument(
+            "--clone",
+            action="store_true",
+            help="Run on a throw-away copy of the database: everything is exact, commits included.",
+        )
+        parser.add_argument(
+            "--clone-of",
+            choices=tuple(connections),
+            metavar="ALIAS",
+            help="The same, on a copy of the database behind this alias, such as staging.",
+        )
+        parser.add_argument(
             "--reverse",
             action="store_true",
             help="Then undo the plan, too, and compare the schema with the one before.",
         )
-        parser.add_argument("--output", type=Path, help="Write the report to this file.")
+        parser.add_argument(
+            "--samples",
+            action="store_true",
+            help="Run long statements on samples of their tables first, for narrower forecasts.",
+        )
+        production = parser.add_mutually_exclusive_group()
+        production.add_argument(
+            "--stats",
+            type=Path,
+            metavar="FILE",
+            help="Forecast for the production whose sizes confiture_stats wrote into this file.",
+        )
+        production.add_argument(
+            "--stats-from",
+            choices=tuple(connections),
+            metavar="ALIAS",
+            help="Forecast for the production behind this alias, reading its sizes now.",
+        )
+        report_files.add_arguments(parser)
+        budget.add_arguments(parser)
 
     @no_translations
     def handle(self, *_args: object, **options: Any) -> None:
         """Rehearse, print the report, and end with its exit code."""
         self._verbosity = options["verbosity"]
         self._interrupted: int | None = None
-        _check_output(options["output"])
+        if wrong := report_files.misplaced(report_files.files_of(options)):
+            raise CommandError(wrong, returncode=USAGE)
         try:
+            self._budget = budget.budget_of(options)
+            self._since = Since(options["since"]) if options["since"] else None
             # A migration's print() must not spoil the report, which has the hooks' errors in it.
             with redirect_stdout(sys.stderr), _without_tracebacks():
                 report = self._rehearse(options)
-        except (DryRunRefused, ImproperlyConfigured) as error:
+        except (DryRunRefused, ImproperlyConfigured, StatsError) as error:
             raise CommandError(str(error), returncode=USAGE) from error
         except CommandError as error:
             raise CommandError(str(error), returncode=USAGE) from error
+        if self._since is not None:
+            report = self._since.marked(report)
+        report = judged(report, self._budget)
         self._print(report, options)
         signals.dry_run_finished.send_robust(
             sender=signals.sender_for("django_confiture"),
@@ -97,45 +153,93 @@ class Command(BaseCommand):
 
     def _rehearse(self, options: dict[str, Any]) -> Report:
         alias = options["database"]
-        wrapper = connections[alias]
-        if wrapper.vendor != "postgresql":
-            raise DryRunRefused(
-                f"The database {alias!r} is {wrapper.vendor}; a dry run needs PostgreSQL."
-            )
-        try:
-            wrapper.ensure_connection()
-        except (DatabaseError, psycopg.Error) as error:
-            raise CommandError(f"Cannot connect to {alias!r}: {_one_line(error)}") from error
-        rehearsal = Rehearsal(
-            wrapper,
-            watched=options["watchdog"],
-            started=self._started,
-            finished=self._finished,
-        )
-        with self._terminable(), rehearsal.open():
-            try:
-                reversal = Reversal(rehearsal, wrapper) if options["reverse"] else None
-                drive_migrate(
-                    rehearsal,
-                    using=alias,
-                    app_label=options["app_label"],
-                    migration_name=options["migration_name"],
-                    verbosity=self._verbosity,
+        wrapper, source = connections[alias], connections[options["clone_of"] or alias]
+        for each in (wrapper, source):
+            if each.vendor != "postgresql":
+                raise DryRunRefused(
+                    f"The database {each.alias!r} is {each.vendor}; a dry run needs PostgreSQL."
                 )
-                if reversal is not None:
-                    reversal.run()
-            except DryRunRefused:
-                raise
-            except KeyboardInterrupt as error:
-                self._interrupted = self._interrupted or signal.SIGINT
-                rehearsal.failed(error)
-            except SystemExit as error:  # of a migration; its code must not become ours
-                rehearsal.failed(error)
-            except Exception as error:
-                if isinstance(error, CommandError) and not rehearsal.results:
-                    raise  # of migrate's own: no such app, no such migration, conflicts
-                rehearsal.failed(error)
+        try:
+            source.ensure_connection()
+        except (DatabaseError, psycopg.Error) as error:
+            raise CommandError(f"Cannot connect to {source.alias!r}: {_one_line(error)}") from error
+        told: dict[str, Any] = {
+            "stats": _production_stats(options),
+            "show_values": options["show_values"],
+            "preflighted": self._preflighted,
+            "started": self._started,
+            "finished": self._finished,
+        }
+        with self._terminable():
+            if options["clone"] or options["clone_of"]:
+                if options["samples"]:
+                    raise DryRunRefused(
+                        "--samples needs the transaction that is rolled back; leave out --clone."
+                    )
+                return self._on_a_copy(wrapper, source, told, options)
+            refuse_open_transaction(wrapper)
+            rehearsal = Rehearsal(
+                wrapper,
+                watched=options["watchdog"],
+                allow_dead_space=options["allow_dead_space"],
+                samples=options["samples"],
+                **told,
+            )
+            with rehearsal.open():
+                self._drive(rehearsal, wrapper, options)
         return rehearsal.report()
+
+    def _on_a_copy(
+        self,
+        wrapper: BaseDatabaseWrapper,
+        source: BaseDatabaseWrapper,
+        told: dict[str, Any],
+        options: dict[str, Any],
+    ) -> Report:
+        report: Report | None = None
+        try:
+            with cloned(wrapper, source, say=self._say) as clone:
+                rehearsal = CopyRehearsal(wrapper, clone, **told)
+                with rehearsal.open():
+                    self._drive(rehearsal, wrapper, options)
+                report = rehearsal.report()
+        except KeyboardInterrupt:
+            self._interrupted = self._interrupted or signal.SIGINT
+            if report is None:
+                self.stderr.write("Stopped before any migration ran.", self._plain)
+                sys.exit(128 + self._interrupted)
+        return rehearsal.told(report)
+
+    def _drive(
+        self, rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, options: dict[str, Any]
+    ) -> None:
+        try:
+            known = {each.shown for each in rehearsal.recorder.catalog.relations.values()}
+            rehearsal.notes += budget.check_tables(self._budget, options, known)
+            rehearsal.choose = self._since.chosen if self._since is not None else None
+            reversal = Reversal(rehearsal, wrapper) if options["reverse"] else None
+            drive_migrate(
+                rehearsal,
+                using=wrapper.alias,
+                app_label=options["app_label"],
+                migration_name=options["migration_name"],
+                verbosity=self._verbosity,
+            )
+            if reversal is not None:
+                reversal.run()
+        except DryRunStopped as error:
+            rehearsal.failed(error)
+        except DryRunRefused:
+            raise
+        except KeyboardInterrupt as error:
+            self._interrupted = self._interrupted or signal.SIGINT
+            rehearsal.failed(error)
+        except SystemExit as error:  # of a migration; its code must not become ours
+            rehearsal.failed(error)
+        except Exception as error:
+            if isinstance(error, CommandError) and not rehearsal.results:
+                raise  # of migrate's own: no such app, no such migration, conflicts
+            rehearsal.failed(error)
 
     @contextmanager
     def _terminable(self) -> Iterator[None]:
@@ -154,6 +258,10 @@ class Command(BaseCommand):
         finally:
             signal.signal(signal.SIGTERM, before)
 
+    def _preflighted(self, preflight: Preflight) -> None:
+        for line in text_preflight.lines(preflight):
+            self._say(line)
+
     def _started(self, record: MigrationRecord) -> None:
         if self._verbosity >= 1:
             backwards = " (backwards)" if record.direction == "backward" else ""
@@ -166,35 +274,21 @@ class Command(BaseCommand):
         if self._verbosity >= 1:
             self.stderr.write(f" {result.outcome}", self._plain)
 
+    def _say(self, line: str) -> None:
+        if self._verbosity >= 1:
+            self.stderr.write(line, self._plain)
+
     @staticmethod
     def _plain(text: str) -> str:
         return text  # stderr's own style is that of errors
 
     def _print(self, report: Report, options: dict[str, Any]) -> None:
-        output: Path | None = options["output"]
-        nothing = not report.migrations and report.error is None
-        if nothing and options["format"] == "text" and output is None:
-            self.stdout.write("No migrations to rehearse.")
-            return
-        rendered = render(
-            report,
-            options["format"],
-            color=output is None and bool(self.style.SUCCESS("x") != "x"),
-            width=min(shutil.get_terminal_size().columns, 100) if self.stdout.isatty() else 80,
-            verbosity=self._verbosity,
-        )
-        if output is None:
-            encoding = getattr(self.stdout, "encoding", None) or "utf-8"
-            printable = rendered.encode(encoding, "backslashreplace").decode(encoding)
-            self.stdout.write(printable, ending="")
-            return
-        try:
-            output.write_text(rendered, encoding="utf-8")
-        except OSError as error:
-            raise CommandError(
-                f"Cannot write {output}: {error.strerror}", returncode=USAGE
-            ) from error
-        self.stderr.write(f"Report written to {output}.", self._plain)
+        for path in report_files.write(report, options):
+            self._say(f"Report written to {path}.")
+        if options["output"] is None:
+            color = bool(self.style.SUCCESS("x") != "x")
+            printed = report_files.printed(report, options, self.stdout, color=color)
+            self.stdout.write(printed, ending="")
 
 
 @contextmanager
@@ -209,23 +303,24 @@ def _without_tracebacks() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
+def _production_stats(options: dict[str, Any]) -> ProductionStats | None:
+    if options["stats"] is not None:
+        return load(options["stats"])
+    if options["stats_from"] is not None:
+        return collect(connections[options["stats_from"]])
+    return None
+
+
 def _exit_code(report: Report) -> int:
     if report.outcome == "yielded":
         return YIELDED
     if report.outcome != "failed":
-        return 0 if report.reverse is None or report.reverse.outcome == "same" else FAILED
+        if report.reverse is not None and report.reverse.outcome != "same":
+            return FAILED
+        return EXCEEDED if report.outcome == "exceeded" else 0
     stopped = any(m.outcome == "not_run" and m.error is not None for m in report.migrations)
-    return USAGE if stopped else FAILED
-
-
-def _check_output(output: Path | None) -> None:
-    """Fail before the dry run, not after it, where the report has no place to go."""
-    if output is not None and output.is_dir():
-        raise CommandError(f"--output {output}: that is a directory.", returncode=USAGE)
-    if output is not None and not output.resolve().parent.is_dir():
-        raise CommandError(
-            f"--output {output}: there is no directory {output.parent}.", returncode=USAGE
-        )
+    lost = report.error is not None and is_named_no_fault(report.error.type)
+    return USAGE if stopped or lost else FAILED
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,0 +1,87 @@
+"""A PostgreSQL with the server's own defaults, durable ones, and databases to copy."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "testproject")]
+
+import local_postgres  # noqa: E402
+
+
+class Server:
+    """A server of its own with PostgreSQL's own defaults, and one database a size."""
+
+    def __init__(self, options: list[str]) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="confiture-bench-", dir="/tmp"))
+        self.home.chmod(0o711)
+        local_postgres._SERVER_OPTIONS = (
+            *("-c", "listen_addresses=", "-c", "port=5432"),
+            *(part for option in options for part in ("-c", option)),
+        )
+        self._server = local_postgres._Server(local_postgres._find_programs(), self.home / "pg")
+        self._server.use("bench")
+        self.address: dict[str, Any] = dict(self._server.address)
+        import django
+        from django.conf import settings
+
+        address = {name.upper(): value for name, value in self.address.items()}
+        settings.configure(
+            INSTALLED_APPS=["django.contrib.contenttypes", "django_confiture"],
+            DATABASES={
+                "default": {
+                    "ENGINE": "django.db.backends.postgresql",
+                    "NAME": "bench",
+                    **address,
+                }
+            },
+            USE_TZ=True,
+        )
+        django.setup()
+
+    def close(self) -> None:
+        from django.db import connections
+
+        connections.close_all()
+        self._server.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def sql(self, *statements: str, database: str = "postgres") -> None:
+        import psycopg
+
+        with psycopg.connect(**self.address, dbname=database, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def load(self, n: int, tables: str) -> None:
+        """Make the database of ``n`` rows."""
+        self.sql(f"CREATE DATABASE rows_{n}")
+        self.sql(tables, "VACUUM (ANALYZE, FREEZE)", database=f"rows_{n}")
+        self.sql("CHECKPOINT")
+
+    @contextmanager
+    def copy(self, n: int) -> Iterator[Any]:
+        """Yield Django's connection to a copy of the tables with ``n`` rows, in cache."""
+        from django.db import connections
+
+        name = f"copy_{n}"
+        connections["default"].close()
+        self.sql(
+            f"DROP DATABASE IF EXISTS {name}",
+            f"CREATE DATABASE {name} TEMPLATE rows_{n} STRATEGY file_copy",
+        )
+        self.sql("SELECT sum(length(name)) FROM bench_row", database=name)
+        wrapper = connections["default"]
+        wrapper.settings_dict["NAME"] = name
+        try:
+            yield wrapper
+        finally:
+            wrapper.close()
+            self.sql(f"DROP DATABASE {name}")

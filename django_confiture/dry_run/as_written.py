@@ -1,0 +1,53 @@
+"""On a copy everything is sent as it is written, but for what would change the whole server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from django_confiture.dry_run.sending import Patches
+from django_confiture.dry_run.statements import Kind, Statement
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.capture import Measures
+    from django_confiture.dry_run.committed import CommittedTransactions
+
+
+class AsWritten:
+    """Exchanges nothing."""
+
+    def __init__(self, recorder: Measures, transactions: CommittedTransactions) -> None:
+        self._recorder = recorder
+        self._transactions = transactions
+
+    def text(self, statement: Statement, *, alone: bool) -> str | None:
+        """Return the text itself; None for what no copy can hold."""
+        if alone and statement.of_the_server and not self._transactions.in_transaction:
+            self._recorder.section.not_rehearsed.append(
+                f"{statement.command} would change the server, not the copy."
+            )
+            return None
+        return statement.sql
+
+    def before(self, statement: Statement) -> None:
+        """Nothing is exchanged."""
+
+    @contextmanager
+    def script(self, cursor: Any, statements: Sequence[Statement]) -> Iterator[None]:  # noqa: ARG002
+        """Let a script be one transaction, as it is for PostgreSQL."""
+        readable = all(each.kind is not Kind.UNPARSED for each in statements)
+        if len(statements) < 2 or not readable:
+            yield
+            return
+        with self._transactions.script():
+            yield
+
+    def check(self) -> None:
+        """Every transaction is the migration's own."""
+
+    def patches(self) -> Patches:
+        """Notice what the driver begins and ends by itself."""
+        return [(psycopg.BaseConnection, "_exec_command", self._transactions.exec_command)]

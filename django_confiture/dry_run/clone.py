@@ -1,0 +1,263 @@
+"""A throw-away copy of a database: made, used, and dropped on every way out."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors, sql
+
+from django_confiture.dry_run.clone_aliases import (
+    APPLICATION_NAME,
+    aliases_of,
+    close,
+    parameters,
+    pointed,
+)
+from django_confiture.dry_run.clone_checks import (
+    Source,
+    check_rights,
+    check_space,
+    check_unused,
+)
+from django_confiture.dry_run.clone_leftovers import (
+    connection_limit,
+    drop_leftovers,
+    lock_key,
+    new_name,
+)
+from django_confiture.dry_run.units import size
+from django_confiture.exceptions import DryRunRefused
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_WAL_LOG_UP_TO = 64 * 1024 * 1024
+"""Bytes up to which WAL is cheaper than the checkpoints of a copy of files; see benchmarks/."""
+
+_STRATEGIES, _REFLINKS = 150000, 180000
+"""The versions that have STRATEGY and ``file_copy_method``."""
+
+_ATTEMPTS, _BETWEEN_ATTEMPTS = 10, 0.5
+"""How often a copy is tried to be dropped, and the seconds in between."""
+
+_SETTINGS = """
+SELECT setrole <> 0, split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
+FROM pg_catalog.pg_db_role_setting, unnest(setconfig) setting
+WHERE setdatabase = %s AND setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles
+  WHERE rolname = session_user))
+ORDER BY 1
+"""
+
+
+@dataclass
+class Clone:
+    """One copy; ``name`` is its database, ``notes`` what the report has to say about it."""
+
+    name: str
+    source: Source
+    maintenance: psycopg.Connection[Any]
+    strategy: str = ""
+    duration_ms: float = 0.0
+    dropped: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def cloned(
+    wrapper: BaseDatabaseWrapper,
+    source: BaseDatabaseWrapper,
+    *,
+    say: Callable[[str], None],
+) -> Iterator[Clone]:
+    """Point ``wrapper``, and every alias of its database, at a new copy of that of ``source``."""
+    if wrapper.in_atomic_block or source.in_atomic_block:
+        raise DryRunRefused("--clone closes the connection, which is in a transaction.")
+    source.ensure_connection()
+    known = Source.of(source.alias, source.connection)
+    aliases = aliases_of(wrapper, ask=wrapper is source)
+    own = aliases if wrapper is source else [*aliases, *aliases_of(source, ask=True)]
+    with ExitStack() as stack:
+        clone = Clone(new_name(known.name), known, _maintenance(source, known.name))
+        stack.callback(lambda: clone.maintenance.close())
+        for line in drop_leftovers(clone.maintenance):
+            say(line)
+            clone.notes.append(line)
+        check_rights(clone.maintenance, known)
+        check_space(clone.maintenance, known)
+        check_unused(clone.maintenance, known, [pid for w in own if (pid := close(w))])
+        stack.callback(_drop, clone, source)
+        say(f"Copying {known.name} ({size(known.size)})...")
+        _create(clone)
+        _copy_settings(clone)
+        stack.enter_context(pointed(aliases, source, clone.name))
+        yield clone
+
+
+def _maintenance(source: BaseDatabaseWrapper, name: str) -> psycopg.Connection[Any]:
+    """Connect to a database that is not the one to copy."""
+    error: Exception | None = None
+    for database in ("postgres", "template1"):
+        if database == name:
+            continue
+        try:
+            conn: psycopg.Connection[Any] = psycopg.connect(
+                **parameters(source, dbname=database, application_name=APPLICATION_NAME)
+            )
+        except psycopg.Error as caught:
+            error = caught
+            continue
+        if role := source.settings_dict["OPTIONS"].get("assume_role"):
+            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        conn.execute("SET client_connection_check_interval = '2s'")
+        return conn
+    raise DryRunRefused(
+        "A copy is made from another database of the server, postgres or template1, and the role "
+        f"can connect to neither: {' '.join(str(error).split())}"
+    ) from error
+
+
+def _create(clone: Clone) -> None:
+    clone.maintenance.execute("SELECT pg_advisory_lock(%s)", [lock_key(clone.name)])
+    started = perf_counter()
+    try:
+        _create_in_the_fastest_way(clone)
+    except errors.ObjectInUse as error:
+        detail = error.diag.message_detail or ""
+        raise DryRunRefused(
+            f"{clone.source.name} could not be copied, as somebody connected to it at the last "
+            f"moment: {detail}"
+        ) from error
+    except errors.DiskFull as error:
+        raise DryRunRefused(
+            f"The server's disk is full: a copy of {clone.source.name} needs "
+            f"{size(clone.source.size)}. What was copied is removed."
+        ) from error
+    except psycopg.Error as error:
+        raise DryRunRefused(f"{clone.source.name} could not be copied: {_said(error)}") from error
+    clone.duration_ms = (perf_counter() - started) * 1000
+    comment = (
+        f"Copy of {clone.source.name}, made by manage.py migrate_dryrun --clone, which drops it at "
+        "its end. Rename it to keep it."
+    )
+    clone.maintenance.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+            sql.Identifier(clone.name), sql.Literal(comment)
+        )
+    )
+
+
+def _create_in_the_fastest_way(clone: Clone) -> None:
+    conn = clone.maintenance
+    version = conn.info.server_version
+    if version >= _STRATEGIES and clone.source.size <= _WAL_LOG_UP_TO:
+        clone.strategy = "wal_log"
+        conn.execute(_statement(clone, "wal_log"))
+        return
+    if version >= _REFLINKS:
+        with suppress(errors.InvalidParameterValue):  # a system that knows no such thing
+            conn.execute("SET file_copy_method = clone")
+            clone.strategy = "file_copy, clone"
+            with suppress(errors.SystemError, errors.InternalError, errors.IoError):
+                conn.execute(_statement(clone, "file_copy"))
+                return
+            conn.execute("RESET file_copy_method")  # the file system can't
+    clone.strategy = "file_copy"
+    conn.execute(_statement(clone, "file_copy" if version >= _STRATEGIES else ""))
+
+
+def _statement(clone: Clone, strategy: str) -> sql.Composed:
+    chosen = sql.SQL(" STRATEGY {}").format(sql.Identifier(strategy)) if strategy else sql.SQL("")
+    return sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {} CONNECTION LIMIT {}{}").format(
+        sql.Identifier(clone.name),
+        sql.Identifier(clone.source.name),
+        sql.Identifier(clone.source.owner),
+        sql.Literal(connection_limit(clone.name)),
+        chosen,
+    )
+
+
+def _copy_settings(clone: Clone) -> None:
+    """Give the copy what ALTER DATABASE ... SET gave the source: it is not part of the copy."""
+    conn = clone.maintenance
+    for of_role, name, value in conn.execute(_SETTINGS, [clone.source.oid]).fetchall():
+        target = sql.SQL("DATABASE {}").format(sql.Identifier(clone.name))
+        if of_role:
+            target = sql.SQL("ROLE session_user IN {}").format(target)
+        try:
+            conn.execute("SELECT set_config(%s, %s, false)", [name, value])
+            conn.execute(
+                sql.SQL("ALTER {} SET {} FROM CURRENT").format(target, sql.Identifier(name))
+            )
+        except psycopg.Error as error:
+            clone.notes.append(f"The copy lacks the setting {name} of its source: {_said(error)}")
+        finally:
+            conn.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
+
+
+def _drop(clone: Clone, source: BaseDatabaseWrapper) -> None:
+    """Drop the copy, whatever happens; a second Ctrl-C has to wait for that."""
+    with _uninterrupted():
+        for attempt in range(_ATTEMPTS):
+            if attempt > 1:
+                sleep(_BETWEEN_ATTEMPTS)  # the server may be about to start again
+            try:
+                if clone.maintenance.closed or clone.maintenance.broken or attempt:
+                    clone.maintenance = _maintenance(source, clone.source.name)
+                _end_prepared(clone, source)
+                clone.maintenance.execute(
+                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(
+                        sql.Identifier(clone.name)
+                    )
+                )
+            except (psycopg.Error, DryRunRefused) as error:
+                failure = error
+            else:
+                clone.dropped = True
+                return
+    clone.notes.append(
+        f"The copy {clone.name} could not be dropped ({_said(failure)}); the next run with --clone "
+        "will, or DROP DATABASE."
+    )
+
+
+def _end_prepared(clone: Clone, source: BaseDatabaseWrapper) -> None:
+    """Roll back what a migration left prepared: FORCE does not end that."""
+    left = clone.maintenance.execute(
+        "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = %s", [clone.name]
+    ).fetchall()
+    if not left:
+        return
+    with psycopg.connect(**parameters(source, dbname=clone.name)) as conn:
+        for (gid,) in left:
+            conn.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split())

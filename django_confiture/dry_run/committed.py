@@ -1,0 +1,283 @@
+"""Real transactions, on a copy of the database: what is begun, committed and rolled back is so.
+
+Nothing is exchanged. What remains to do is to notice where each transaction ends, in whatever way
+it does, since PostgreSQL's counters and locks are those of one transaction; to keep ``on_commit``
+callbacks from being called; and to stop a commit that would reach beyond the copy.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from django_confiture.dry_run.callbacks import uncalled
+from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.statements import Statement
+from django_confiture.exceptions import DryRunRefused, DryRunStopped
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_CHECK = "confiture_check"
+
+# Catalogs that all databases of a server share, and tables whose rows are on another one.
+_BEYOND = f"""
+SAVEPOINT {_CHECK}; SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT {_CHECK};
+SELECT string_agg(what, ', ') FROM (
+  SELECT c.relname::text AS what FROM pg_catalog.pg_class c
+  WHERE c.relisshared AND c.relkind = 'r' AND c.relname <> 'pg_shdepend'
+    AND pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid)
+      + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
+      + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0
+  UNION
+  SELECT 'the foreign table ' || c.relname FROM pg_catalog.pg_locks l
+  JOIN pg_catalog.pg_class c ON c.oid = l.relation
+  WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+    AND l.database <> 0 AND c.relkind = 'f'
+) beyond
+"""
+
+_FLUSHES = 150000
+"""The version from which a session can be told to hand its counters over."""
+
+
+class Ends(Protocol):
+    """Who is told when a transaction begins and ends."""
+
+    def transaction_begun(self) -> None:
+        """After BEGIN."""
+
+    def transaction_ending(self) -> None:
+        """Before COMMIT or ROLLBACK, with the transaction usable."""
+
+    def transaction_over(self, *, committed: bool, checked_ms: float) -> None:
+        """After it; ``checked_ms`` is how long the deferred constraints took."""
+
+    def commit_failed(self, error: psycopg.Error) -> None:
+        """The deferred constraints don't hold; the transaction is usable while this is called."""
+
+    def callbacks_dropped(self, count: int) -> None:
+        """``on_commit`` callbacks that a real run would have called now."""
+
+
+class CommittedTransactions:
+    """Watches the transactions of one Django connection, which are its own."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper, settings: dict[str, str]) -> None:
+        wrapper.ensure_connection()
+        self._wrapper = wrapper
+        self._raw: psycopg.Connection[Any] = wrapper.connection
+        self._settings = settings
+        self.session = Session(self._raw)
+        self.flushes = self._raw.info.server_version >= _FLUSHES
+        self.observer: Ends | None = None
+        self._implicit = False
+        """Whether the transaction is the one that PostgreSQL makes of a script."""
+        self._in_script = False
+
+    @contextmanager
+    def taken_over(self, dropped: Callable[[int], None]) -> Iterator[None]:
+        """Keep Django connected, with the timeouts of a dry run, until the end."""
+        for name, value in self._settings.items():
+            self.session.query("SELECT set_config($1, $2, false)", [name, value])
+        self._flush()
+        self._wrapper.close = lambda: None  # type: ignore[method-assign]
+        try:
+            with uncalled(self._wrapper, dropped):
+                yield
+        finally:
+            vars(self._wrapper).pop("close", None)
+            with suppress(psycopg.Error):
+                if self.session.status != TransactionStatus.IDLE:
+                    self.session.query("ROLLBACK")
+
+    # What is asked while it runs.
+
+    @property
+    def idle(self) -> bool:
+        """Say whether no transaction is open on the server."""
+        return self.session.status == TransactionStatus.IDLE
+
+    @property
+    def in_transaction(self) -> bool:
+        """Say whether the next statement will be in a transaction."""
+        return not (self.idle and self._raw.autocommit)
+
+    def check_intact(self) -> None:
+        """Refuse to go on without a connection."""
+        if self.session.status == TransactionStatus.UNKNOWN:
+            raise DryRunStopped("The connection to the copy was lost, so the dry run stopped.")
+
+    def check_poisoned(self) -> None:
+        """Nothing guards against commits."""
+
+    def assert_settings(self) -> None:
+        """What a migration sets is set from there on, as it is for real."""
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold a transaction to read in, where there is none; nothing that it counts is kept."""
+        if not self.idle:
+            yield
+            return
+        self.session.query("BEGIN READ WRITE")
+        try:
+            yield
+        finally:
+            with suppress(psycopg.Error):
+                self.session.query("ROLLBACK")
+                self._flush()
+
+    # Transactions.
+
+    def begin(self) -> None:
+        """Begin as the driver is about to, or for a statement that would be alone."""
+        command = b"BEGIN" if self._raw.autocommit else self._raw._get_tx_start_command()
+        self.session.query(command.decode())
+        if self.observer is not None:
+            self.observer.transaction_begun()
+
+    def commit(self) -> None:
+        """Commit what :meth:`begin` has begun; raises what COMMIT raises."""
+        self.ending(commit=True)
+        try:
+            self.session.query("COMMIT")
+        except psycopg.Error:
+            self.over(committed=False)
+            raise
+        self.over(committed=True)
+
+    def roll_back(self) -> None:
+        """Roll back what :meth:`begin` has begun."""
+        self.ending(commit=False)
+        self.session.query("ROLLBACK")
+        self.over(committed=False)
+
+    def ending(self, *, commit: bool) -> None:
+        """Look at the transaction while it is there; refuse what would reach beyond the copy.
+
+        The deferred constraints are checked here rather than by the COMMIT that follows, so that
+        the rows at fault can be looked for.
+        """
+        self._checked_ms = 0.0
+        if self.session.status != TransactionStatus.INTRANS or self.session.in_pipeline:
+            return
+        if self.observer is not None:
+            self.observer.transaction_ending()
+        if not commit:
+            return
+        started = perf_counter()
+        try:
+            beyond = self.session.value(_BEYOND)
+        except psycopg.Error as error:
+            self.session.query(f"ROLLBACK TO SAVEPOINT {_CHECK}")
+            if self.observer is not None:
+                self.observer.commit_failed(error)
+            self.session.query("ROLLBACK")
+            self.over(committed=False)
+            raise
+        self._checked_ms = (perf_counter() - started) * 1000
+        if beyond:
+            self.session.query("ROLLBACK")
+            self.over(committed=False)
+            raise DryRunRefused(
+                f"A migration changes what is not in the copy but in the whole server, or on "
+                f"another one ({beyond}), so the dry run stopped before that was committed; "
+                "rehearse it without --clone, which rolls it back."
+            )
+
+    def over(self, *, committed: bool) -> None:
+        """Note that the transaction has ended."""
+        self._flush()
+        if self.observer is not None:
+            self.observer.transaction_over(committed=committed, checked_ms=self._checked_ms)
+        self._checked_ms = 0.0
+
+    _checked_ms = 0.0
+
+    def _flush(self) -> None:
+        """Let the counters of the session begin anew, so that they are the next transaction's."""
+        if self.flushes and self.idle:
+            self.session.query("SELECT pg_catalog.pg_stat_force_next_flush()")
+
+    @contextmanager
+    def script(self) -> Iterator[None]:
+        """Hold the transaction that PostgreSQL makes of several statements in one text."""
+        if self.idle and self._raw.autocommit:
+            self._open_implicit()
+        self._in_script = True
+        try:
+            yield
+            if self._implicit and self.session.status == TransactionStatus.INTRANS:
+                self.commit()
+        except BaseException:
+            if self._implicit and not self.idle:
+                self.roll_back()
+            raise
+        finally:
+            self._implicit = self._in_script = False
+
+    def _open_implicit(self) -> None:
+        self.session.query("BEGIN")
+        self._implicit = True
+        if self.observer is not None:
+            self.observer.transaction_begun()
+
+    @contextmanager
+    def controlled(self, statement: Statement) -> Iterator[None]:
+        """Hold while BEGIN, COMMIT or ROLLBACK is sent as it is written."""
+        open_before = not self.idle
+        usable = self.session.status == TransactionStatus.INTRANS
+        if statement.commits or statement.rolls_back:
+            self.ending(commit=statement.commits)
+        elif statement.begins:
+            self._implicit = False
+        yield
+        if open_before and self.idle:
+            self.over(committed=usable and statement.commits)
+            if self._in_script:
+                self._open_implicit()
+        elif not open_before and not self.idle and self.observer is not None:
+            self.observer.transaction_begun()
+
+    def exec_command(self, _name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap what the driver begins, commits and rolls back with."""
+
+        @functools.wraps(original)
+        def exec_command(conn: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+            if conn is not self._raw:
+                return (yield from original(conn, command, *args, **kwargs))
+            text = _text(command, conn)
+            before = self.session.status
+            commits = text == "COMMIT" and before == TransactionStatus.INTRANS
+            if text in ("COMMIT", "ROLLBACK"):
+                self.ending(commit=commits)
+            try:
+                result = yield from original(conn, command, *args, **kwargs)
+            except BaseException:
+                self._noticed(before, committed=False)
+                raise
+            self._noticed(before, committed=commits)
+            return result
+
+        return exec_command
+
+    def _noticed(self, before: TransactionStatus, *, committed: bool) -> None:
+        if before == TransactionStatus.IDLE:
+            if self.session.status == TransactionStatus.INTRANS and self.observer is not None:
+                self.observer.transaction_begun()
+        elif self.idle:
+            self.over(committed=committed)
+
+
+def _text(command: Any, conn: Any) -> str:
+    if hasattr(command, "as_string"):
+        command = command.as_string(conn)
+    text = command.decode("utf-8", "replace") if isinstance(command, bytes) else str(command)
+    return text.strip().upper()

@@ -1,0 +1,74 @@
+"""What a forecast rests on, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django_confiture.dry_run.estimates import calibration
+from django_confiture.dry_run.estimates.model import Part
+from django_confiture.dry_run.estimates.sizes import Sizes
+from django_confiture.dry_run.results import MigrationResult
+from django_confiture.production import ProductionStats
+
+NO_STATS = "no production sizes were given: these are the figures of this database"
+
+
+def basis_of(part: Part, sizes: Sizes) -> tuple[str, ...]:
+    """Return what a statement's forecast rests on."""
+    return tuple(dict.fromkeys([*_servers(sizes), *_basis(part, sizes.stats)]))
+
+
+def _servers(sizes: Sizes) -> Iterator[str]:
+    if sizes.stats is None:
+        yield NO_STATS
+        return
+    here, there = (
+        version // 10000 for version in (sizes.server_version, sizes.stats.server_version)
+    )
+    if here != there:
+        yield f"production runs PostgreSQL {there}, this is {here}"
+
+
+def _basis(part: Part, stats: ProductionStats | None) -> Iterator[str]:
+    for scale in part.scales:
+        if stats is not None and scale.ratio is not None:
+            yield (
+                f"{scale.relation}: {scale.here:,} rows here, {scale.there:,} in production: "
+                f"{times(scale.ratio)}"
+            )
+        elif stats is not None and not scale.here:
+            yield f"{scale.relation}: no rows here to measure with"
+        elif stats is not None:
+            yield f"{scale.relation}: taken as large as it is here"
+    if part.scales:
+        sampled = part.item.step.result.sampled if part.item.step is not None else None
+        if sampled is None:
+            yield "one size measured"
+        else:
+            few, many = sampled.rows
+            yield f"three sizes measured: samples of {few:,} and {many:,} rows, and the whole"
+        if part.item.work.kind not in calibration.GROWTH:
+            yield f"forecasts of this kind ({part.item.work.kind}) have not been tried"
+    yield from part.doubts
+
+
+def basis_of_migration(
+    result: MigrationResult, matter: Sequence[Part], sizes: Sizes
+) -> tuple[str, ...]:
+    """Return what a migration's forecast rests on: its long parts, and what was not measured."""
+    found = [*_servers(sizes), *(line for part in matter for line in _basis(part, sizes.stats))]
+    kinds = [operation.rehearsed for operation in result.operations]
+    if substituted := kinds.count("substituted"):
+        found.append(f"{substituted} operation(s) measured in another form")
+    if missing := kinds.count("not_rehearsed"):
+        found.append(f"{missing} operation(s) not rehearsed: their time is not in it")
+    return tuple(dict.fromkeys(found))
+
+
+def times(ratio: float) -> str:
+    """Return a ratio as people say it."""
+    if ratio >= 10:
+        return f"{ratio:.0f} times as many"
+    if ratio >= 1.05:
+        return f"{ratio:.1f} times as many"
+    return "as many" if ratio >= 0.95 else f"{ratio:.2g} times as many"

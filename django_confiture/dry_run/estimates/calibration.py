@@ -1,0 +1,66 @@
+"""How the work of each kind grew in ``benchmarks/forecast.py``, and how far forecasts were off.
+
+These are measurements: ``python benchmarks/forecast.py --fit`` prints them from its results; see
+``docs/forecasts.md`` for the machine, the cases and the errors that remained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONFIDENCE = 90
+"""In percent: how often a range is meant to hold, and has held in the benchmark."""
+
+Z = 1.64
+"""So many standard errors to either side hold in CONFIDENCE percent of the cases."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Time grows with rows to the power of ``exponent``."""
+
+    exponent: float
+    spread: float
+    """Standard error of the exponent."""
+    noise: float
+    """Standard error of one measurement, as the logarithm of a ratio."""
+
+
+DEFAULT = Growth(1.05, 0.15, 0.25)
+"""For the kinds that the benchmark has not tried."""
+
+SAMPLED_SPREAD = 0.10
+"""Standard error of an exponent that two samples have said."""
+
+GROWTH: dict[str, Growth] = {
+    "metadata": Growth(0.0, 0.0, 0.30),
+    "commit": Growth(1.0, 0.10, 0.30),
+    "scan": Growth(0.95, 0.08, 0.18),
+    "foreign key": Growth(0.98, 0.08, 0.15),
+    "index": Growth(0.97, 0.08, 0.15),
+    "index, text": Growth(1.00, 0.09, 0.15),
+    "index, gin": Growth(0.95, 0.08, 0.15),
+    "rewrite": Growth(1.07, 0.08, 0.15),
+    "insert": Growth(1.05, 0.08, 0.15),
+    "update": Growth(1.06, 0.08, 0.18),
+    "delete": Growth(1.12, 0.10, 0.25),
+    "row by row": Growth(1.0, 0.08, 0.15),
+    "python": Growth(1.0, 0.08, 0.15),
+    "select": Growth(0.98, 0.10, 0.20),
+}
+
+HELD: tuple[tuple[float, int], ...] = ((1.5, 90), (4, 90), (10, 90), (40, 90))
+"""(So many times the rows, how many of 100 ranges held): up to where forecasts were tried."""
+
+
+def growth(kind: str) -> Growth:
+    """Return what is known of a kind."""
+    return GROWTH.get(kind, DEFAULT)
+
+
+def confidence(times: float) -> int:
+    """Return how often, in 100 cases, a range held that extrapolates so far; 0 if never tried."""
+    for limit, held in HELD:
+        if max(times, 1 / times if times > 0 else 0) <= limit:
+            return held
+    return 0

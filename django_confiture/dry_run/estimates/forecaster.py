@@ -1,0 +1,163 @@
+"""Forecasts of one dry run, migration by migration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from psycopg.pq import TransactionStatus
+
+from django_confiture.dry_run.estimates import calibration
+from django_confiture.dry_run.estimates.basis import basis_of, basis_of_migration
+from django_confiture.dry_run.estimates.items import Item, items_of
+from django_confiture.dry_run.estimates.model import Part, forecast
+from django_confiture.dry_run.estimates.tables import production_of
+from django_confiture.dry_run.estimates.volume import volumes
+from django_confiture.dry_run.estimates.work import Work, indexes_named
+from django_confiture.dry_run.results import (
+    Estimate,
+    MigrationEstimate,
+    MigrationResult,
+    Production,
+    StatementResult,
+    TableResult,
+)
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.estimates.sizes import Sizes
+    from django_confiture.dry_run.findings.subject import Step
+    from django_confiture.dry_run.session import Session
+    from django_confiture.history.comparing import Factor
+
+_MATTERS = 0.1
+"""A part that takes less of the whole than this says nothing about the confidence in it."""
+
+_USABLE = (TransactionStatus.INTRANS, TransactionStatus.IDLE)
+
+_INDEXES = """
+SELECT c.relname, m.amname, bool_or(a.attcollation <> 0)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_am m ON m.oid = c.relam
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+WHERE c.relkind IN ('i', 'I') AND c.relname = ANY ($1::name[])
+GROUP BY c.relname, m.amname
+"""
+
+
+class Forecaster:
+    """Remembers from one migration to the next what filled the tables that the plan makes."""
+
+    def __init__(
+        self, session: Session, sizes: Sizes, factors: Mapping[str, Factor] | None = None
+    ) -> None:
+        """Take ``factors`` by kind of work, where the ledger has observed any."""
+        self._session = session
+        self._factors = factors
+        self._sizes = sizes
+        self._origins: dict[str, Work] = {}
+        self.items: list[Item] = []
+
+    def estimated(self, result: MigrationResult, steps: Sequence[Step]) -> MigrationResult:
+        """Return the result with its forecasts; nothing is forecast of what did not pass."""
+        if result.outcome != "passed":
+            return result
+        self.items = items_of(result, steps, self._index_kinds(steps), self._origins)
+        parts = [forecast(item, self._sizes, self._factors) for item in self.items]
+        by_statement = {
+            (part.item.operation, part.item.step.result.sql, part.item.step.result.started_ms): part
+            for part in parts
+            if part.item.step is not None
+        }
+
+        def estimated(operation: int | None, statement: StatementResult) -> StatementResult:
+            part = by_statement.get((operation, statement.sql, statement.started_ms))
+            return replace(statement, estimate=self._of_statement(part) if part else None)
+
+        return replace(
+            result,
+            warnings=(*result.warnings, *_unmeasured(parts)),
+            operations=tuple(
+                replace(
+                    operation,
+                    statements=tuple(estimated(operation.index, s) for s in operation.statements),
+                )
+                for operation in result.operations
+            ),
+            statements=tuple(estimated(None, statement) for statement in result.statements),
+            tables=tuple(
+                replace(table, production=self._of_table(table, parts)) for table in result.tables
+            ),
+            estimate=self._of_migration(result, parts),
+        )
+
+    def _of_table(self, table: TableResult, parts: Sequence[Part]) -> Production | None:
+        if any(part.empty for part in parts):
+            return None
+        return production_of(table, parts, self._sizes)
+
+    def _of_statement(self, part: Part) -> Estimate | None:
+        if part.empty:
+            return None
+        found = part.range(calibration.Z)
+        return Estimate(
+            found.low_ms,
+            found.expected_ms,
+            found.high_ms,
+            calibration.confidence(part.times) if part.known else 0,
+            basis_of(part, self._sizes),
+            part.factor,
+            part.item.work.kind,
+        )
+
+    def _of_migration(
+        self, result: MigrationResult, parts: Sequence[Part]
+    ) -> MigrationEstimate | None:
+        if any(part.empty for part in parts):
+            return None
+        ranges = [part.range(calibration.Z) for part in parts]
+        expected = sum(each.expected_ms for each in ranges)
+        matter = [
+            part
+            for part in parts
+            if part.expected_ms >= _MATTERS * expected
+            or any(scale.there is None for scale in part.scales)
+        ]
+        found = volumes(parts, self._sizes)
+        return MigrationEstimate(
+            sum(each.low_ms for each in ranges),
+            expected,
+            sum(each.high_ms for each in ranges),
+            min(
+                (calibration.confidence(p.times) if p.known else 0 for p in matter),
+                default=0,
+            ),
+            basis_of_migration(result, matter, self._sizes),
+            kind="migration",
+            wal_bytes=found.wal,
+            dead_bytes=found.dead,
+            disk_bytes=found.disk,
+        )
+
+    def _index_kinds(self, steps: Iterable[Step]) -> dict[str, str]:
+        """Return the kind of each index that was built: its method, and whether it sorts text."""
+        names = sorted({name for step in steps for name in indexes_named(step)})
+        if not names or self._session.status not in _USABLE:
+            return {}
+        quoted = ['"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in names]
+        rows = self._session.query(_INDEXES, ["{" + ",".join(quoted) + "}"])
+        kinds = {}
+        for name, method, collated in rows:
+            kind = "index" if method == "btree" else f"index, {method}"
+            kinds[name or ""] = "index, text" if kind == "index" and collated == "t" else kind
+        return kinds
+
+
+def _unmeasured(parts: Iterable[Part]) -> Iterator[str]:
+    """Yield why there is no forecast."""
+    scales = {s.relation: s for part in parts for s in part.scales if s.relation in part.empty}
+    for name, scale in scales.items():
+        yield (
+            f"{name} is empty here and has {scale.there:,} rows in production: nothing was "
+            "measured that a forecast could be made from."
+        )

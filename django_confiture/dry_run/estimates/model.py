@@ -1,0 +1,131 @@
+"""How long a part of a migration takes where the tables have other sizes.
+
+``expected = fixed + (measured - fixed) * (rows there / rows here) ** exponent``, with the exponent
+of its kind from ``calibration.py``. The range is as wide as the benchmark's forecasts were off:
+``noise`` at the same size, and more with every order of magnitude that is extrapolated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from django_confiture.dry_run.estimates import calibration
+from django_confiture.dry_run.estimates.calibration import Growth
+from django_confiture.dry_run.estimates.items import Item
+from django_confiture.dry_run.estimates.sizes import SMALL, Scale, Sizes
+from django_confiture.dry_run.estimates.work import METADATA
+from django_confiture.dry_run.results import Range
+
+if TYPE_CHECKING:
+    from django_confiture.history.comparing import Factor
+
+FIXED_MS = 0.5
+"""What a statement takes whatever the table's size: parsing, locks, catalogs."""
+
+# Where the extrapolation's ground is thin, standard errors that the benchmark doesn't know.
+_UNKNOWN_SIZE = 0.7
+_SMALL_TABLE = 0.35
+_COLD = 0.2
+
+
+@dataclass(frozen=True)
+class Part:
+    """The forecast of one item; ``sigma`` is the standard error of its logarithm."""
+
+    item: Item
+    expected_ms: float
+    sigma: float
+    times: float
+    """How many times the rows that were measured."""
+    scales: tuple[Scale, ...] = ()
+    doubts: tuple[str, ...] = ()
+    known: bool = True
+    """Whether the benchmark has tried such a forecast."""
+    factor: float = 1.0
+    """What earlier forecasts of the kind were off by on this database, which is in it."""
+    empty: tuple[str, ...] = ()
+    """Tables that have rows in production and none here: nothing was measured of them."""
+
+    def range(self, z: float) -> Range:
+        """Return the range that is ``z`` standard errors wide on either side."""
+        width = math.exp(z * self.sigma)
+        return Range(self.expected_ms / width, self.expected_ms, self.expected_ms * width)
+
+
+def _growth(item: Item) -> Growth:
+    """Return how a kind grows; what samples have said of this very statement sharpens it."""
+    prior = calibration.growth(item.work.kind)
+    sampled = item.step.result.sampled if item.step is not None else None
+    if sampled is None:
+        return prior
+    weights = [1 / prior.spread**2, 1 / calibration.SAMPLED_SPREAD**2]
+    exponent = (weights[0] * prior.exponent + weights[1] * sampled.exponent) / sum(weights)
+    return Growth(exponent, sum(weights) ** -0.5, prior.noise)
+
+
+def forecast(item: Item, sizes: Sizes, factors: Mapping[str, Factor] | None = None) -> Part:
+    """Return the forecast of one item; ``factors`` say what was observed of each kind."""
+    part = _forecast(item, sizes)
+    observed = (factors or {}).get(item.work.kind)
+    if observed is None or not part.scales:
+        return part
+    # A tenth was below, a tenth above: 1.28 standard errors to either side.
+    spread = math.log(observed.high / observed.low) / (2 * 1.28)
+    noise = calibration.growth(item.work.kind).noise
+    text = (
+        f"{item.work.kind}: {observed.count} earlier runs on this database took "
+        f"{observed.median:.2g} times what was expected"
+    )
+    return replace(
+        part,
+        expected_ms=part.expected_ms * observed.median,
+        sigma=math.hypot(part.sigma, max(0.0, spread - noise)),
+        doubts=(*part.doubts, text),
+        factor=observed.median,
+    )
+
+
+def _forecast(item: Item, sizes: Sizes) -> Part:
+    work = item.work
+    growth = _growth(item)
+    if not work.rows or work.kind == METADATA:
+        return Part(item, item.duration_ms, calibration.growth(METADATA).noise, 1.0)
+    scales = tuple(sizes.scale(name, work.sizes.get(name)) for name in work.rows)
+    fixed = min(FIXED_MS, item.duration_ms)
+    weights = work.rows if any(work.rows.values()) else dict.fromkeys(work.rows, 1)
+    total = sum(weights.values())
+    expected, ratio, variance = fixed, 0.0, growth.noise**2
+    known = work.kind in calibration.GROWTH
+    doubts = [doubt for scale in scales for doubt in scale.doubts]
+    for scale, rows in zip(scales, weights.values(), strict=True):
+        share = rows / total
+        times = scale.ratio
+        if times is None:
+            times = 1.0
+            known = known and scale.there == 0
+            variance += (share * _UNKNOWN_SIZE) ** 2
+        elif scale.here is not None and scale.here < SMALL and times > 1:
+            known = False
+            variance += (share * _SMALL_TABLE) ** 2
+            doubts.append(f"{scale.relation} has only {scale.here:,} rows here")
+        expected += (item.duration_ms - fixed) * share * times**growth.exponent
+        ratio += share * times
+    if ratio > 0:
+        variance += (growth.spread * math.log(ratio)) ** 2
+    if ratio > 1 and sizes.wider(work.rows):
+        variance += _COLD**2
+        doubts.append("the table is larger than production's shared_buffers")
+    empty = tuple(scale.relation for scale in scales if scale.there and not scale.here)
+    return Part(
+        item,
+        expected,
+        math.sqrt(variance),
+        ratio,
+        scales,
+        tuple(doubts),
+        known,
+        empty=empty,
+    )

@@ -1,0 +1,95 @@
+"""How many rows a statement would write, as PostgreSQL's planner estimates; nothing is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from django_confiture.dry_run.statements import Statement, with_numbers
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.session import Session
+
+_SAVEPOINT = "confiture_explain"
+_WRITING = {"insert_stmt", "update_stmt", "merge_stmt", "select_stmt"}
+"""A SELECT can hold an UPDATE in its WITH clause."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """New versions of rows that a statement makes; rolled back, they are dead."""
+
+    table: int
+    """OID."""
+    rows: int | None
+    """None for every row of the table."""
+
+
+def written(statement: Statement, session: Session) -> list[Written]:
+    """Return what a statement would write.
+
+    Where the planner can't tell, as the statement needs a column that the plan is still to add,
+    an UPDATE counts as one of every row.
+    """
+    if statement.what not in _WRITING:
+        return []
+    sql, parameters = with_numbers(statement)
+    try:
+        with session.undone(_SAVEPOINT):
+            return list(_found(_explain(sql, parameters, session), session))
+    except psycopg.Error:
+        return list(_every_row(statement, session))
+
+
+def _every_row(statement: Statement, session: Session) -> Iterator[Written]:
+    if statement.what == "update_stmt":
+        table = statement.node.update_stmt.relation
+        oid = _oid(table.schemaname, table.relname, session)
+        if oid:
+            yield Written(oid, None)
+
+
+def _explain(sql: str, parameters: int, session: Session) -> Any:
+    if not parameters:
+        return json.loads(session.value(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}"))
+    # The plan for any parameters; the option GENERIC_PLAN is there from PostgreSQL 16 on.
+    nulls = ", ".join(["NULL"] * parameters)
+    session.query("SELECT pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true)")
+    session.query(f"PREPARE {_SAVEPOINT} AS {sql}")
+    try:
+        return json.loads(
+            session.value(f"EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE {_SAVEPOINT}({nulls})")
+        )
+    finally:
+        session.query(f"DEALLOCATE {_SAVEPOINT}")
+
+
+def _found(plans: Any, session: Session) -> Iterator[Written]:
+    for node in _nodes([each["Plan"] for each in plans]):
+        if node["Node Type"] != "ModifyTable" or node["Operation"] == "Delete":
+            continue
+        source = next(p for p in node["Plans"] if p["Parent Relationship"] == "Outer")
+        oid = _oid(node["Schema"], node["Relation Name"], session)
+        if oid:
+            yield Written(oid, source["Plan Rows"])
+
+
+def _oid(schema: str, name: str, session: Session) -> int:
+    """Return a table's OID, 0 where it does not exist; no schema means the search path."""
+    parts = [part for part in (schema, name) if part]
+    form = ".".join(["%I"] * len(parts))
+    given = ", ".join(f"${i + 1}::text" for i in range(len(parts)))
+    found = session.value(
+        f"SELECT pg_catalog.to_regclass(pg_catalog.format('{form}', {given}))::oid", parts
+    )
+    return int(found or 0)
+
+
+def _nodes(plans: list[Any]) -> Iterator[Any]:
+    for node in plans:
+        yield node
+        yield from _nodes(node.get("Plans", []))

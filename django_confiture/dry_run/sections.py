@@ -1,0 +1,97 @@
+"""What is recorded while a dry run is on: statements, in the sections that they belong to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django_confiture.dry_run.measure import Effects, total_scans, total_writes
+from django_confiture.dry_run.results import Sampled, StatementResult
+from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.values import Origin, shown_sql
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.catalog import Catalog
+    from django_confiture.dry_run.results import Violations
+
+
+@dataclass
+class Entry:
+    """One statement of an operation; equal DML texts are one entry with a count."""
+
+    statement: Statement
+    shown: str = ""
+    """Its text as reports print it."""
+    executions: int = 0
+    duration_ms: float = 0.0
+    rows: int | None = None
+    effects: list[Effects] = field(default_factory=list)
+    unprobed: bool = False
+    note: str = ""
+    order: int = 0
+    """Its place among all statements of the dry run, by its first run."""
+    started: float = 0.0
+    """When it first ran, by the recorder's clock."""
+    sampled: Sampled | None = None
+    runs: Counter[int] = field(default_factory=Counter)
+    """How often it ran in which transaction, by the transaction's number."""
+
+
+@dataclass
+class Section:
+    """What is recorded together: an operation, or the hooks of a phase."""
+
+    origin: Origin = "code"
+    entries: list[Entry] = field(default_factory=list)
+    substituted: list[str] = field(default_factory=list)
+    not_rehearsed: list[str] = field(default_factory=list)
+    by_text: dict[str, Entry] = field(default_factory=dict)
+    duration_ms: float = 0.0
+    started: float | None = None
+    """When it was first entered, by the recorder's clock."""
+
+    def new_entry(self, statement: Statement) -> Entry:
+        """Return an entry for a statement, which is not in the list yet."""
+        return Entry(statement, shown_sql(statement, self.origin))
+
+
+@dataclass(frozen=True)
+class StatementFailure:
+    """A statement that PostgreSQL refused."""
+
+    sql: str
+    error: Exception
+    violations: Violations | None = None
+
+
+def statement_result(entry: Entry, catalog: Catalog, began: float) -> StatementResult:
+    """Return what the report says of a statement; ``began`` is when its migration did."""
+    all_effects = entry.effects
+    wal = [e.wal_bytes for e in all_effects if e.wal_bytes is not None]
+    return StatementResult(
+        sql=entry.shown,
+        executions=entry.executions,
+        duration_ms=entry.duration_ms,
+        rows_affected=entry.rows,
+        wal_bytes=sum(wal) if wal else None,
+        locks=_unique(lock for e in all_effects for lock in e.table_locks(catalog)),
+        rewrites=_unique(catalog.relations[oid].shown for e in all_effects for oid in e.rewrites),
+        scans=total_scans(all_effects, catalog),
+        writes=total_writes(all_effects, catalog),
+        indexes_built=_unique(name for e in all_effects for name in e.indexes_built),
+        constraints=_unique(name for e in all_effects for name in e.constraints),
+        note=entry.note,
+        started_ms=max(0.0, (entry.started - began) * 1000),
+        sampled=entry.sampled,
+    )
+
+
+def add_rows(entry: Entry, cursor: Any) -> None:
+    """Add what the command tag says that a statement wrote."""
+    if entry.statement.kind in (Kind.DML, Kind.UNPARSED) and cursor.rowcount >= 0:
+        entry.rows = (entry.rows or 0) + cursor.rowcount
+
+
+def _unique(items: Any) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(items))

@@ -1,0 +1,140 @@
+"""What is sent to the server for a statement: in the dry run's transaction not always the same."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+
+from django_confiture.dry_run.statements import Kind, Statement
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from django_confiture.dry_run.capture import Measures
+    from django_confiture.dry_run.transactions import RehearsedTransactions
+
+_ENDS_TRANSACTION = (
+    "{} was rehearsed with savepoints, as it would end the dry run's transaction. "
+    "For real it takes effect there, and the migration is no longer atomic."
+)
+
+Patches = list[tuple[Any, str, Callable[[str, Any], Any]]]
+
+
+class Sending(Protocol):
+    """Decides what is sent for each statement, and how."""
+
+    def text(self, statement: Statement, *, alone: bool) -> str | None:
+        """Return the text to send for ``statement``, None where nothing can be sent."""
+
+    def before(self, statement: Statement) -> None:
+        """Do what has to happen before ``statement`` is sent, or in place of it."""
+
+    def script(self, cursor: Any, statements: Sequence[Statement]) -> AbstractContextManager[None]:
+        """Hold while the statements of one text are sent one by one."""
+
+    def check(self) -> None:
+        """Raise where nothing may be sent any more."""
+
+    def patches(self) -> Patches:
+        """Return what of the driver's ends transactions, each with its wrapper."""
+
+
+class Substitutes:
+    """Exchanges what can't be in a transaction that is rolled back."""
+
+    def __init__(
+        self,
+        raw: psycopg.Connection[Any],
+        recorder: Measures,
+        transactions: RehearsedTransactions,
+    ) -> None:
+        self._raw = raw
+        self._recorder = recorder
+        self._transactions = transactions
+
+    def text(self, statement: Statement, *, alone: bool) -> str | None:
+        """Return the plain form of what needs to be outside of a transaction, if there is one."""
+        if statement.kind is Kind.TRANSACTION:
+            if statement.commits or statement.rolls_back:
+                self._recorder.section.substituted.append(
+                    _ENDS_TRANSACTION.format(f"{statement.command} in SQL")
+                )
+            return None
+        if not (alone and self._recorder.autocommit):
+            return statement.sql
+        if statement.sets_locally:
+            return None  # outside a transaction it changes nothing
+        if not statement.outside_transaction:
+            return statement.sql
+        if statement.plain_sql is not None:
+            self._recorder.section.substituted.append(
+                "CONCURRENTLY can't run inside a transaction, so its plain form was measured."
+            )
+            return statement.plain_sql
+        self._recorder.section.not_rehearsed.append(
+            f"{statement.command} can't run inside a transaction."
+        )
+        return None
+
+    def before(self, statement: Statement) -> None:
+        """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
+        if statement.sets_locally:
+            self._transactions.remember(statement.sets_locally)
+        if statement.kind is Kind.TRANSACTION:
+            self._control(statement)
+
+    def _control(self, statement: Statement) -> None:
+        if self._transactions.session.in_pipeline:
+            self._recorder.section.not_rehearsed.append(
+                f"{statement.command} in a pipeline was left out."
+            )
+        elif statement.begins:
+            self._transactions.begin_inner()
+        elif statement.commits or statement.rolls_back:
+            self._transactions.end_inner(commit=statement.commits)
+
+    @contextmanager
+    def script(self, cursor: Any, statements: Sequence[Statement]) -> Iterator[None]:
+        """Rehearse the transaction that a script has; let no COMMIT hide in what is unreadable."""
+        with ExitStack() as stack:
+            if any(statement.kind is Kind.UNPARSED for statement in statements):
+                stack.enter_context(_one_statement_only(cursor))
+            if len(statements) > 1 and self._recorder.autocommit:
+                stack.enter_context(self._transactions.implicit())
+            yield
+
+    def check(self) -> None:
+        """Refuse to send what would take effect."""
+        self._transactions.check_not_ended()
+
+    def patches(self) -> Patches:
+        """Rehearse ``commit`` and ``rollback`` of the driver's connection."""
+        return [(psycopg.Connection, name, self._ending) for name in ("commit", "rollback")]
+
+    def _ending(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def wrapper(conn: psycopg.Connection[Any]) -> None:
+            if conn is not self._raw:
+                original(conn)
+                return
+            self._recorder.section.substituted.append(
+                _ENDS_TRANSACTION.format(f"{name}() of the driver")
+            )
+            self._transactions.end_inner(commit=name == "commit")
+
+        return wrapper
+
+
+@contextmanager
+def _one_statement_only(cursor: Any) -> Iterator[None]:
+    """Send by the extended protocol, which takes one statement."""
+    cursor._execute_send = functools.partial(cursor._execute_send, force_extended=True)
+    try:
+        yield
+    finally:
+        del cursor._execute_send

@@ -1,0 +1,42 @@
+"""What a dry run sets on its connections, and what the report says of the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_confiture import conf
+from django_confiture.dry_run.results import Database
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from django_confiture.dry_run.session import Session
+
+APPLICATION_NAME = "django-confiture dry run"
+
+
+def server_settings() -> dict[str, str]:
+    """Return what is set on the connections of a dry run."""
+    settings = {
+        "application_name": APPLICATION_NAME,
+        # A killed client is noticed in the middle of a long statement, too.
+        "client_connection_check_interval": "2s",
+    }
+    given = conf.get("DRY_RUN")
+    for name, value in (
+        ("lock_timeout", given["LOCK_TIMEOUT"]),
+        ("statement_timeout", given["STATEMENT_TIMEOUT"]),
+    ):
+        timeout = conf.parse_duration(value, name=f'CONFITURE["DRY_RUN"]["{name.upper()}"]')
+        if timeout is not None:
+            settings[name] = f"{max(1, round(timeout.total_seconds() * 1000))}ms"
+    return settings
+
+
+def database(session: Session, wrapper: BaseDatabaseWrapper) -> Database:
+    """Return what the report says of where it ran."""
+    name, version, size = session.query(
+        "SELECT current_database(), current_setting('server_version'),"
+        " pg_catalog.pg_database_size(current_database())"
+    )[0]
+    return Database(wrapper.alias, name or "", version or "", int(size or 0))

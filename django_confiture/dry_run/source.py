@@ -1,0 +1,154 @@
+"""Where a migration and its operations stand in their file, so that reports can point there."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.db.migrations.migration import Migration
+    from django.db.migrations.operations.base import Operation
+
+Lines = tuple[int, int]
+"""The first and the last line of something."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A migration's file, its class in it, and the operations that are written there."""
+
+    file: str | None = None
+    line: int | None = None
+    operations: Mapping[int, Lines] = field(default_factory=dict)
+    """The identity of an operation → its lines."""
+
+    def of(self, operation: Operation) -> tuple[int | None, int | None]:
+        """Return the lines of an operation; the class's where it came in from elsewhere."""
+        return self.operations.get(id(operation), (self.line, self.line))
+
+
+def locate(migration: Migration) -> Source:
+    """Find a migration in its file; what can't be found is None."""
+    made = type(migration)
+    module = sys.modules.get(made.__module__)
+    if module is None or getattr(module, made.__name__, None) is not made:
+        return Source()
+    path = source_path(module)
+    if path is None:
+        return Source()
+    file = shown(path)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return Source(file)
+    classes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == made.__name__]
+    if not classes:
+        return Source(file)
+    written = classes[-1]
+    own = made.operations if "operations" in vars(made) else ()
+    lines = _aligned(list(_pieces(written.body)), own, module)
+    places = {id(each): at for each, at in zip(own, lines, strict=True) if at is not None}
+    return Source(file, written.lineno, places)
+
+
+def source_path(module: ModuleType) -> Path | None:
+    """Return the file that a module was written in."""
+    name = getattr(module, "__file__", None)
+    return Path(name) if name and name.endswith(".py") else None
+
+
+def shown(path: Path) -> str:
+    """Return a path as a repository's tools name it: from its root, else from here."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
+    root = next((each for each in path.parents if (each / ".git").exists()), Path.cwd())
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of ``operations``: one operation, or an expression that makes some of them."""
+
+    node: ast.expr | ast.stmt
+    single: bool = False
+
+    @property
+    def lines(self) -> Lines:
+        return self.node.lineno, self.node.end_lineno or self.node.lineno
+
+
+def _pieces(body: Iterable[ast.stmt]) -> Iterator[_Piece]:
+    """Yield what a class body puts into ``operations``, in order."""
+    found: list[_Piece] = []
+    for statement in body:
+        match statement:
+            case ast.Assign(targets=[*_, ast.Name("operations")], value=value):
+                found = list(_listed(value, found))
+            case ast.AnnAssign(target=ast.Name("operations"), value=ast.expr() as value):
+                found = list(_listed(value))
+            case ast.AugAssign(target=ast.Name("operations"), value=value):
+                found += _listed(value)
+            case ast.Expr(ast.Call(ast.Attribute(ast.Name("operations"), "append"), [value])):
+                found.append(_Piece(value, single=True))
+            case ast.Expr(ast.Call(ast.Attribute(ast.Name("operations"), "extend"), [value])):
+                found += _listed(value)
+            case ast.If() | ast.For() | ast.With() | ast.Try() | ast.While() | ast.Match():
+                names = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+                found += [_Piece(statement)] if "operations" in names else []
+    yield from found
+
+
+def _listed(value: ast.expr, before: Sequence[_Piece] = ()) -> Iterator[_Piece]:
+    match value:
+        case ast.List(elements) | ast.Tuple(elements):
+            for each in elements:
+                if isinstance(each, ast.Starred):
+                    yield from _listed(each.value, before)
+                else:
+                    yield _Piece(each, single=True)
+        case ast.BinOp(left, ast.Add(), right):
+            yield from _listed(left, before)
+            yield from _listed(right, before)
+        case ast.Name("operations"):
+            yield from before
+        case _:
+            yield _Piece(value)
+
+
+def _aligned(
+    pieces: Sequence[_Piece], operations: Sequence[Operation], module: ModuleType
+) -> list[Lines | None]:
+    """Return the lines of each operation; None where the text does not tell which it is."""
+    counts = [1 if piece.single else _count(piece.node, module) for piece in pieces]
+    unknown = [position for position, count in enumerate(counts) if count is None]
+    left = len(operations) - sum(count for count in counts if count is not None)
+    if len(unknown) == 1:
+        counts[unknown[0]] = left
+    if left < 0 or (left and not unknown):
+        return [None] * len(operations)
+    if len(unknown) < 2:
+        return _lines(pieces, counts)
+    # What lies between two pieces of unknown length can't be told apart.
+    first, last = unknown[0], unknown[-1]
+    before = _lines(pieces[:first], counts[:first])
+    after = _lines(pieces[last + 1 :], counts[last + 1 :])
+    return [*before, *[None] * (len(operations) - len(before) - len(after)), *after]
+
+
+def _lines(pieces: Sequence[_Piece], counts: Sequence[int | None]) -> list[Lines | None]:
+    return [
+        piece.lines for piece, count in zip(pieces, counts, strict=True) for _ in range(count or 0)
+    ]
+
+
+def _count(node: ast.expr | ast.stmt, module: ModuleType) -> int | None:
+    """Return how many operations a name holds; None for what only running would tell."""
+    if isinstance(node, ast.Name):
+        value = getattr(module, node.id, None)
+        return len(value) if isinstance(value, list | tuple) else None
+    return None

@@ -1,0 +1,20 @@
+"""``ready()`` only connects."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class HistoryConfig(AppConfig):
+    """Records migrations, their hooks, and forecasts."""
+
+    name = "django_confiture.history"
+    label = "confiture_history"
+    verbose_name = "Migration history"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Listen to the signals of migrations and dry runs."""
+        from django_confiture.history import recording  # needs the models
+
+        recording.connect()

@@ -1,0 +1,204 @@
+"""Forecasts against what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any
+
+from django_confiture.history.normalising import normalise
+
+if TYPE_CHECKING:
+    from django_confiture.history.models import MigrationExecution
+
+MIGRATION = "migration"
+NOISE_MS = 1.0
+"""Where both are below, neither says anything: it is the round trip that was measured."""
+ENOUGH = 3
+"""Fewer observations make no factor."""
+
+_RANGE = ("low_ms", "expected_ms", "high_ms", "confidence_percent")
+
+
+@dataclass(frozen=True)
+class MigrationForecast:
+    """What one dry run said of one migration, as plain as JSON."""
+
+    app_label: str
+    name: str
+    direction: str
+    estimate: Mapping[str, Any]
+    """``low_ms``, ``expected_ms``, ``high_ms``, ``confidence_percent``, ``basis``."""
+    statements: Sequence[Mapping[str, Any]]
+    """The same without a basis, and ``sql`` without literals and ``kind``; each text once."""
+
+    @classmethod
+    def of(cls, migration: Mapping[str, Any]) -> MigrationForecast:
+        """Take one of a report's ``migrations``, as its JSON has them."""
+        estimate = migration["estimate"]
+        operations = migration.get("operations") or ()
+        everything = [
+            *(each for operation in operations for each in operation["statements"]),
+            *(migration.get("statements") or ()),
+        ]
+        return cls(
+            migration["app_label"],
+            migration["name"],
+            migration["direction"],
+            {**_range(estimate), "basis": list(estimate.get("basis") or ())},
+            _by_text(each for each in everything if each.get("estimate")),
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One forecast and what came of it; milliseconds."""
+
+    kind: str
+    """``migration``, or the kind of a statement."""
+    label: str
+    """The migration; for a statement, its text."""
+    actual_ms: float
+    low_ms: float
+    expected_ms: float
+    high_ms: float
+    confidence_percent: int
+    factor: float = 1.0
+    """What earlier runs had corrected the forecast by."""
+
+    @property
+    def ratio(self) -> float:
+        """Return the actual duration as a multiple of the expected one."""
+        return self.actual_ms / self.expected_ms
+
+    @property
+    def inside(self) -> bool:
+        """Say whether it was in the range."""
+        return self.low_ms <= self.actual_ms <= self.high_ms
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Actual durations as multiples of the expected ones."""
+
+    median: float
+    low: float
+    """One in ten was below."""
+    high: float
+    """One in ten was above."""
+    count: int
+
+    @classmethod
+    def of(cls, ratios: Sequence[float]) -> Factor:
+        """Take the ratios of at least one observation."""
+        if len(ratios) == 1:
+            return cls(ratios[0], ratios[0], ratios[0], 1)
+        tenths = quantiles(ratios, n=10, method="inclusive")
+        return cls(median(ratios), tenths[0], tenths[-1], len(ratios))
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How good the forecasts of one kind were."""
+
+    kind: str
+    count: int
+    median_error_percent: float
+    """Of the distance from the expected duration, whichever way."""
+    inside_percent: float
+    """How often the actual duration was in the range."""
+    confidence_percent: float
+    """How often it was meant to be: the mean of what the forecasts stated."""
+    spread: Factor
+
+
+def compare(run: MigrationExecution, forecast: MigrationForecast) -> Iterator[Comparison]:
+    """Yield what a run can say about its forecast: the whole, and each statement known again.
+
+    A run that was retried after a lock timeout waited in between, and says nothing of the whole.
+    """
+    if run.attempts == 1:
+        whole = _comparison(
+            MIGRATION, f"{run.app_label}.{run.name}", run.duration_ms, forecast.estimate
+        )
+        if whole is not None:
+            yield whole
+    actual: dict[str, float] = {}
+    for statement in run.statements.all():
+        actual[statement.sql] = actual.get(statement.sql, 0.0) + statement.duration_ms
+    for each in forecast.statements:
+        if each["sql"] in actual:
+            found = _comparison(each["kind"], each["sql"], actual[each["sql"]], each)
+            if found is not None:
+                yield found
+
+
+def accuracies(comparisons: Iterable[Comparison]) -> list[Accuracy]:
+    """Return the accuracy of each kind, migrations first."""
+    by_kind: dict[str, list[Comparison]] = {}
+    for each in comparisons:
+        by_kind.setdefault(each.kind, []).append(each)
+    return [
+        Accuracy(
+            kind,
+            len(found),
+            median(abs(each.ratio - 1) * 100 for each in found),
+            100 * sum(each.inside for each in found) / len(found),
+            sum(each.confidence_percent for each in found) / len(found),
+            Factor.of([each.ratio for each in found]),
+        )
+        for kind, found in sorted(by_kind.items(), key=lambda item: (item[0] != MIGRATION, item[0]))
+    ]
+
+
+def factors_of(comparisons: Iterable[Comparison]) -> dict[str, Factor]:
+    """Return the factor of each kind of statement that was observed often enough."""
+    return {
+        each.kind: each.spread
+        for each in accuracies(_uncorrected(comparisons))
+        if each.kind != MIGRATION and each.count >= ENOUGH
+    }
+
+
+def _uncorrected(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
+    """Yield the forecasts as the model alone would have made them: a factor is of that."""
+    for each in comparisons:
+        yield replace(each, expected_ms=each.expected_ms / each.factor)
+
+
+def _comparison(
+    kind: str, label: str, actual_ms: float, forecast: Mapping[str, Any]
+) -> Comparison | None:
+    expected = forecast["expected_ms"]
+    if expected <= 0 or (expected < NOISE_MS and actual_ms < NOISE_MS):
+        return None
+    known = {name: forecast[name] for name in _RANGE}
+    return Comparison(kind, label, actual_ms, **known, factor=forecast.get("factor", 1.0))
+
+
+def _range(estimate: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: estimate[name] for name in _RANGE}
+
+
+def _by_text(statements: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return each text once, with the sum of its ranges, as a run's statements are compared."""
+    found: dict[str, dict[str, Any]] = {}
+    for statement in statements:
+        estimate, text = statement["estimate"], normalise(statement["sql"])
+        known = found.setdefault(
+            text,
+            {
+                "sql": text,
+                "kind": estimate["kind"],
+                **dict.fromkeys(_RANGE, 0),
+                "confidence_percent": estimate["confidence_percent"],
+                "factor": estimate.get("factor", 1.0),
+            },
+        )
+        for name in ("low_ms", "expected_ms", "high_ms"):
+            known[name] += estimate[name]
+        known["confidence_percent"] = min(
+            known["confidence_percent"], estimate["confidence_percent"]
+        )
+    return list(found.values())

@@ -1,0 +1,45 @@
+"""``manage.py confiture_history_prune``: delete what is too old to be of use."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import router
+from django.utils import timezone
+
+from django_confiture import conf
+from django_confiture.history import ledger
+from django_confiture.history.models import MigrationExecution
+
+
+class Command(BaseCommand):
+    """Cut the oldest end of the ledger."""
+
+    help = (
+        "Deletes executions and forecasts that are older than the given time. The chain of hashes "
+        "then begins after them, and still shows every other change."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the age."""
+        parser.add_argument(
+            "--older-than", type=_age, required=True, help="Such as 90d: a number and a unit."
+        )
+
+    def handle(self, *_args: object, **options: Any) -> None:
+        """Delete, then say how many."""
+        before = timezone.now() - options["older_than"]
+        count = ledger.prune(before, using=router.db_for_write(MigrationExecution))
+        self.stdout.write(f"Deleted {count} execution{'' if count == 1 else 's'}.")
+
+
+def _age(value: str) -> timedelta:
+    try:
+        age = conf.parse_duration(value, name="--older-than")
+    except conf.SettingError as error:
+        raise ArgumentTypeError(str(error)) from error
+    assert age is not None
+    return age

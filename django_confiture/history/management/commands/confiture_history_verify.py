@@ -1,0 +1,37 @@
+"""``manage.py confiture_history_verify``: whether the ledger is as it was written."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import router
+
+from django_confiture.history import chain
+from django_confiture.history.models import MigrationExecution
+
+
+class Command(BaseCommand):
+    """Follow the chain of hashes."""
+
+    help = (
+        "Says which rows of the migration history were edited or deleted. Exit codes: 0 it is as "
+        "it was written, 1 it is not."
+    )
+
+    def handle(self, *_args: object, **_options: Any) -> None:
+        """Verify, then print."""
+        using = router.db_for_read(MigrationExecution)
+        problems = chain.verify(using)
+        for problem in problems:
+            self.stdout.write(f"The ledger is not as it was written: {problem.message}.")
+        if problems:
+            sys.exit(1)
+        last = MigrationExecution.objects.using(using).order_by("number").last()
+        if last is None:
+            self.stdout.write("The ledger is empty.")
+        else:
+            self.stdout.write(
+                f"The ledger is as it was written. Its last row is {last.number}, hash {last.hash}."
+            )

@@ -1,0 +1,116 @@
+"""The ledger. Rows are added and never changed; see :mod:`django_confiture.history.chain`."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class MigrationExecution(models.Model):
+    """One run of one migration, with who ran it and how it ended."""
+
+    number = models.PositiveBigIntegerField(unique=True)
+    database = models.CharField(max_length=255)
+    app_label = models.CharField(max_length=255)
+    name = models.CharField(max_length=255)
+    direction = models.CharField(max_length=8)
+    outcome = models.CharField(max_length=9)
+    error_type = models.CharField(max_length=255, blank=True)
+    attempts = models.PositiveIntegerField(default=1)
+    started_at = models.DateTimeField()
+    duration_ms = models.FloatField()
+    os_user = models.CharField(max_length=255)
+    host = models.CharField(max_length=255)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ("-number",)
+        indexes = (models.Index(fields=("app_label", "name"), name="confiture_execution_name"),)
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.name} on {self.database}: {self.outcome}"
+
+
+class StatementExecution(models.Model):
+    """One text that the migration sent through Django's cursors, however often."""
+
+    execution = models.ForeignKey(
+        MigrationExecution, on_delete=models.CASCADE, related_name="statements"
+    )
+    position = models.PositiveIntegerField()
+    operation = models.PositiveIntegerField(null=True)
+    sql = models.TextField()
+    executions = models.PositiveIntegerField()
+    duration_ms = models.FloatField()
+    rows = models.BigIntegerField(null=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ("position",)
+
+    def __str__(self) -> str:
+        return self.sql[:80]
+
+
+class HookExecution(models.Model):
+    """One hook that ran, failed or was skipped during the migration."""
+
+    execution = models.ForeignKey(
+        MigrationExecution, on_delete=models.CASCADE, related_name="hooks"
+    )
+    position = models.PositiveIntegerField()
+    hook = models.CharField(max_length=255)
+    phase = models.CharField(max_length=32)
+    outcome = models.CharField(max_length=9)
+    duration_ms = models.FloatField()
+    rows = models.BigIntegerField()
+    error_type = models.CharField(max_length=255, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ("position",)
+
+    def __str__(self) -> str:
+        return f"{self.hook} in {self.phase}: {self.outcome}"
+
+
+class LedgerHead(models.Model):
+    """Where the ledger begins and ends: one row, which every writer locks."""
+
+    last_number = models.PositiveBigIntegerField(default=0)
+    last_hash = models.CharField(max_length=64, blank=True)
+    pruned_number = models.PositiveBigIntegerField(default=0)
+    pruned_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.last_number}: {self.last_hash}"
+
+
+class Forecast(models.Model):
+    """What one dry run said of one migration."""
+
+    made_at = models.DateTimeField()
+    database = models.CharField(max_length=255)
+    app_label = models.CharField(max_length=255)
+    name = models.CharField(max_length=255)
+    direction = models.CharField(max_length=8)
+    estimate = models.JSONField()
+    """``low_ms``, ``expected_ms``, ``high_ms``, ``confidence_percent``, ``basis``."""
+    statements = models.JSONField()
+    """For each text ``sql``, ``kind``, ``low_ms``, ``expected_ms``, ``high_ms``,
+    ``confidence_percent``."""
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ("-made_at", "-pk")
+        indexes = (
+            models.Index(fields=("app_label", "name", "made_at"), name="confiture_forecast_made"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.name} on {self.database}"

@@ -1,0 +1,120 @@
+"""Signals → ledger: real migrations with their hooks, and what dry runs forecast."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, router
+
+from django_confiture import signals
+from django_confiture.history import ledger
+from django_confiture.history.models import Forecast, MigrationExecution
+from django_confiture.history.runs import Run
+from django_confiture.history.warning import logger, quietly, warn
+from django_confiture.phases import creating_test_database
+
+if TYPE_CHECKING:
+    from django.db.migrations.migration import Migration
+
+    from django_confiture.hooks.base import HookContext
+
+_runs: dict[str, Run] = {}
+"""The run that is going on, by alias."""
+
+_waiting: deque[Any] = deque(maxlen=1000)
+"""What ran before the ledger's own tables were there: they are made by a migration, too."""
+
+
+def connect() -> None:
+    """Listen."""
+    for name, receiver in _RECEIVERS.items():
+        getattr(signals, name).connect(receiver, dispatch_uid=f"{__name__}.{name}")
+
+
+def disconnect() -> None:
+    """Listen no more, and forget what could not be written."""
+    for name in _RECEIVERS:
+        getattr(signals, name).disconnect(dispatch_uid=f"{__name__}.{name}")
+    _waiting.clear()
+
+
+def _started(
+    *, migration: Migration, using: str, direction: str, context: HookContext, **_: object
+) -> None:
+    if context.dry_run or creating_test_database():
+        return
+    with quietly("a migration", migration):
+        _close(using)
+        _runs[using] = Run(migration, connections[using], direction)
+
+
+def _retried(*, using: str, **_: object) -> None:
+    if run := _runs.get(using):
+        run.retried()
+
+
+def _hook_finished(*, context: HookContext, **facts: Any) -> None:
+    run = None if context.dry_run else _runs.get(context.using or "")
+    if run is not None:
+        with quietly("a hook", run.migration):
+            run.hook(facts)
+
+
+def _ended(
+    *,
+    using: str,
+    duration_ms: float | None = None,
+    error: BaseException | None = None,
+    **_: object,
+) -> None:
+    run = _close(using)
+    if run is None:
+        return
+    with quietly("a migration", run.migration):
+        _waiting.append(run.rows(duration_ms, error))
+        _write_all(run)
+
+
+def _write_all(run: Run) -> None:
+    alias = router.db_for_write(MigrationExecution)
+    if not _table_exists(alias, MigrationExecution):
+        table = MigrationExecution._meta.db_table
+        missing = LookupError(f"there is no table {table} in {alias!r} yet; migrate makes it")
+        warn("a migration so far", missing, run.migration)
+        return
+    while _waiting:
+        execution, *others = _waiting.popleft()
+        number, digest = ledger.append(execution, *others, using=alias)
+        facts = {"migration": execution.name, "app_label": execution.app_label}
+        logger.info("recorded", extra={**facts, "number": number, "hash": digest})
+
+
+def _close(using: str) -> Run | None:
+    run = _runs.pop(using, None)
+    if run is not None:
+        run.close()
+    return run
+
+
+def _dry_run_finished(*, report: Any, **_: object) -> None:
+    with quietly("a forecast"):
+        if _table_exists(router.db_for_write(Forecast), Forecast):
+            ledger.store_forecast(report)
+
+
+def _table_exists(alias: str, model: type[Any]) -> bool:
+    """Ask before writing: the server would log an error otherwise."""
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        return model._meta.db_table in connection.introspection.table_names(cursor)
+
+
+_RECEIVERS = {
+    "migration_started": _started,
+    "migration_retried": _retried,
+    "hook_finished": _hook_finished,
+    "migration_finished": _ended,
+    "migration_failed": _ended,
+    "dry_run_finished": _dry_run_finished,
+}

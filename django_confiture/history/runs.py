@@ -1,0 +1,208 @@
+"""One run of one migration while it is going on: its statements as Django's cursors see them."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from django.db.migrations.migration import Migration
+from django.utils import timezone
+
+from django_confiture.history.models import (
+    HookExecution,
+    MigrationExecution,
+    StatementExecution,
+)
+from django_confiture.history.normalising import normalise
+from django_confiture.history.warning import warn
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+MOST_TEXTS = 500
+"""So many different texts of one migration are kept apart; the others are counted as one."""
+OTHERS = "(other statements)"
+OFTEN = 100
+"""A text that ran so often is looked up every so often only: the look-up takes microseconds."""
+
+_APPLYING = (Migration.apply.__code__, Migration.unapply.__code__)
+
+
+@dataclass
+class _Statement:
+    executions: int = 0
+    duration_ms: float = 0.0
+    rows: int | None = None
+
+
+class Run:
+    """What is known so far of one run."""
+
+    def __init__(
+        self, migration: Migration, connection: BaseDatabaseWrapper, direction: str
+    ) -> None:
+        self.migration = migration
+        self.attempts = 1
+        self.started_at = timezone.now()
+        self._alias = connection.alias
+        self._direction = direction
+        self._began = perf_counter()
+        self._statements: dict[tuple[int | None, str], _Statement] = {}
+        self._often: dict[str, _Statement] = {}
+        self._hooks: list[HookExecution] = []
+        self._stack = ExitStack()
+        self._stack.enter_context(connection.execute_wrapper(self._measure))
+
+    def retried(self) -> None:
+        """Forget the statements that were rolled back."""
+        self.attempts += 1
+        self._statements, self._often = {}, {}
+
+    def hook(self, facts: dict[str, Any]) -> None:
+        """Note a hook, by what the signal ``hook_finished`` says of it."""
+        result, error = facts["result"], facts["error"]
+        self._hooks.append(
+            HookExecution(
+                position=len(self._hooks),
+                hook=_short(facts["hook"]),
+                phase=_short(facts["phase"], 32),
+                outcome=facts["outcome"],
+                duration_ms=round(facts["duration_ms"], 3),
+                rows=getattr(result, "rows_affected", 0) or 0,
+                error_type=_type_of(error),
+            )
+        )
+
+    def close(self) -> None:
+        """Stop measuring."""
+        self._stack.close()
+
+    def rows(
+        self, duration_ms: float | None, error: BaseException | None
+    ) -> tuple[MigrationExecution, list[StatementExecution], list[HookExecution]]:
+        """Return what is to be added to the ledger, without its place there."""
+        if duration_ms is None:
+            duration_ms = (perf_counter() - self._began) * 1000
+        execution = MigrationExecution(
+            database=_short(self._alias),
+            app_label=_short(self.migration.app_label),
+            name=_short(self.migration.name),
+            direction=self._direction,
+            outcome="completed" if error is None else "failed",
+            error_type=_type_of(error),
+            attempts=self.attempts,
+            started_at=self.started_at,
+            duration_ms=round(duration_ms, 3),
+            os_user=_os_user(),
+            host=_short(socket.gethostname()),
+        )
+        statements = [
+            StatementExecution(
+                position=position,
+                operation=operation,
+                sql=text,
+                executions=each.executions,
+                duration_ms=round(each.duration_ms, 3),
+                rows=each.rows,
+            )
+            for position, ((operation, text), each) in enumerate(self._statements.items())
+        ]
+        return execution, statements, self._hooks
+
+    def _measure(
+        self,
+        execute: Callable[..., Any],
+        sql: Any,
+        params: Any,
+        many: bool,  # noqa: FBT001 - Django's signature
+        context: dict[str, Any],
+    ) -> Any:
+        started = perf_counter()
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            duration_ms = (perf_counter() - started) * 1000
+            try:
+                self._note(sql, duration_ms, context["cursor"])
+            except Exception as error:  # noqa: BLE001 - a record is no reason to stop a migration
+                warn("a statement", error, self.migration)
+
+    def _note(self, sql: Any, duration_ms: float, cursor: Any) -> None:
+        statement = self._often.get(sql) if isinstance(sql, str) else None
+        if statement is None or statement.executions % OFTEN == 0:
+            statement = self._statement(sql, cursor)
+        statement.executions += 1
+        statement.duration_ms += duration_ms
+        rows = getattr(cursor, "rowcount", -1)
+        if rows >= 0:
+            statement.rows = (statement.rows or 0) + rows
+
+    def _statement(self, sql: Any, cursor: Any) -> _Statement:
+        key = (self._operation(), _normalised(_text(sql, cursor)))
+        if key not in self._statements and len(self._statements) >= MOST_TEXTS:
+            key = (None, OTHERS)
+        statement = self._statements.setdefault(key, _Statement())
+        if statement.executions >= OFTEN and isinstance(sql, str) and key[1] != OTHERS:
+            self._often[sql] = statement
+        return statement
+
+    def _operation(self) -> int | None:
+        """Return the index of the operation that is running, which only Django's own loop knows."""
+        frame: FrameType | None = sys._getframe()  # the only way to one's callers
+        while frame is not None:
+            if frame.f_code in _APPLYING and frame.f_locals.get("self") is self.migration:
+                running = frame.f_locals.get("operation")
+                for index, operation in enumerate(self.migration.operations):
+                    if operation is running:
+                        return index
+            frame = frame.f_back
+        return None
+
+
+@cache
+def _os_user() -> str:
+    try:
+        return _short(getpass.getuser())
+    except (KeyError, OSError):  # an id without a name, as in containers
+        return ""
+
+
+def _normalised(text: str) -> str:
+    if (found := _known.get(text)) is None:
+        if len(_known) >= MOST_TEXTS:
+            _known.clear()
+        found = _known[text] = normalise(text)
+    return found
+
+
+_known: dict[str, str] = {}
+"""A data migration sends the same text very often."""
+
+
+def _text(sql: Any, cursor: Any) -> str:
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes):
+        return sql.decode("utf-8", "replace")
+    return str(sql.as_string(getattr(cursor, "connection", None)))
+
+
+def _type_of(error: BaseException | None) -> str:
+    """Name an error without its message, which may have values of rows in it."""
+    if error is None:
+        return ""
+    sqlstate = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
+    return _short(f"{type(error).__name__} ({sqlstate})" if sqlstate else type(error).__name__)
+
+
+def _short(text: object, longest: int = 255) -> str:
+    return str(text).replace("\x00", "").encode("utf-8", "replace").decode()[:longest]

@@ -1,0 +1,100 @@
+"""The budget of ``migrate_dryrun``: its flags, and the settings that they go over."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from django_confiture import conf
+from django_confiture.dry_run.gates import Budget, unknown_tables
+from django_confiture.exceptions import DryRunRefused
+
+_KEYS = ("FAIL_ON", "MAX_BLOCKING", "MAX_WAL", "MAX_DURATION")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take the flags; a migration over one of them ends with exit code 3."""
+    group = parser.add_argument_group(
+        "budget",
+        "Exit code 3 where a migration is over one of these: by its forecast where there is one, "
+        "else as measured here.",
+    )
+    group.add_argument(
+        "--fail-on",
+        choices=conf.FAIL_ON,
+        help="The least severity of findings that counts; failure: none does.",
+    )
+    group.add_argument(
+        "--max-blocking",
+        metavar="DURATION",
+        help="For how long a migration may block writes on a table, such as 500ms.",
+    )
+    group.add_argument(
+        "--table",
+        action="append",
+        metavar="NAME=DURATION",
+        help="The same for one table, instead of --max-blocking; may be given again.",
+    )
+    group.add_argument("--max-wal", metavar="SIZE", help="WAL of a migration, such as 1GB.")
+    group.add_argument("--max-duration", metavar="DURATION", help="A migration's time, as 5min.")
+
+
+def budget_of(options: Mapping[str, Any]) -> Budget:
+    """Return the budget; a flag goes over its setting, ``--table`` over the same table's."""
+    settings = conf.get("DRY_RUN")
+    given: dict[str, Any] = {}
+    for key in _KEYS:
+        flag = options[key.lower()]
+        name = f'CONFITURE["DRY_RUN"]["{key}"]' if flag is None else _flag(key)
+        parse = conf.PARSERS.get(key, conf.parse_duration)
+        given[key] = parse(settings[key] if flag is None else flag, name=name)
+    return Budget(
+        fail_on=given["FAIL_ON"],
+        max_blocking_ms=_ms(given["MAX_BLOCKING"]),
+        tables_ms=dict([*_tables(settings["TABLES"]), *_given(options["table"] or ())]),
+        max_wal_bytes=given["MAX_WAL"],
+        max_duration_ms=_ms(given["MAX_DURATION"]),
+    )
+
+
+def check_tables(
+    budget: Budget, options: Mapping[str, Any], known: Collection[str]
+) -> Iterator[str]:
+    """Refuse a table of a flag that is not in the database; yield a warning about a setting's.
+
+    Settings hold for all databases, and not each has each table.
+    """
+    flags = {name for name, _ms in _given(options["table"] or ())}
+    for name, problem in unknown_tables(budget, known):
+        if name in flags:
+            raise DryRunRefused(f"--table {name}: {problem}")
+        yield f'CONFITURE["DRY_RUN"]["TABLES"]: {problem}'
+
+
+def _flag(key: str) -> str:
+    return "--" + key.lower().replace("_", "-")
+
+
+def _ms(value: timedelta | None) -> float | None:
+    return None if value is None else value.total_seconds() * 1000
+
+
+def _tables(value: object) -> list[tuple[str, float]]:
+    parsed = conf.parse_tables(value, name='CONFITURE["DRY_RUN"]["TABLES"]')
+    return [(name, limit.total_seconds() * 1000) for name, limit in parsed.items()]
+
+
+def _given(flags: list[str] | tuple[str, ...]) -> list[tuple[str, float]]:
+    found = []
+    for flag in flags:
+        name, equals, value = flag.rpartition("=")
+        limit = conf.parse_duration(value, name=f"--table {flag}") if equals and name else None
+        if limit is None:
+            raise conf.SettingError(
+                f"--table {flag} names no table and limit",
+                "write a table and a duration, such as --table shop_order=100ms",
+            )
+        found.append((name, limit.total_seconds() * 1000))
+    return found

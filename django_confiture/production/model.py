@@ -1,0 +1,118 @@
+"""The statistics of one database: names, counts, bytes and seconds; no value of any row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+VERSION = 1
+
+Setting = int | float | bool | str
+
+
+@dataclass(frozen=True)
+class IndexStats:
+    """One index; of a partitioned table, the sum of its parts."""
+
+    name: str
+    method: str
+    """PostgreSQL's access method, such as ``btree``."""
+    bytes: int
+    unique: bool
+    partial: bool
+    columns: tuple[str, ...]
+    """The key columns in order; an expression is none."""
+    expression: bool
+    """Whether any key is an expression."""
+    valid: bool
+
+
+@dataclass(frozen=True)
+class TableStats:
+    """One table or materialized view; of a partitioned table, the sum of its leaves."""
+
+    relation: str
+    """With its schema only outside the search path, as reports name it."""
+    schema: str
+    kind: str
+    """``table``, ``partitioned`` or ``materialized view``."""
+    rows: int | None
+    """The planner's count; None where the table has never been analysed and is not empty."""
+    analyzed: bool
+    """Whether the planner has a count."""
+    live_rows: int | None
+    """By the statistics collector; None on a standby, as the two below."""
+    dead_rows: int | None
+    changed_rows: int | None
+    """Rows written since the last ANALYZE."""
+    heap_bytes: int
+    toast_bytes: int
+    index_bytes: int
+    total_bytes: int
+    row_bytes: float | None
+    """Bytes of the heap for each row, dead space included."""
+    analyzed_seconds_ago: float | None
+    vacuumed_seconds_ago: float | None
+    reads_per_second: float | None
+    """Scans started, of the table or one of its indexes."""
+    writes_per_second: float | None
+    """Rows inserted, updated and deleted."""
+    partitions: tuple[str, ...] = ()
+    """The leaves, as ``relation`` names them."""
+    indexes: tuple[IndexStats, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProductionStats:
+    """One database at one moment."""
+
+    database: str
+    server_version: int
+    """Such as 180006."""
+    standby: bool
+    size_bytes: int
+    collected_at: datetime
+    window_seconds: float | None
+    """Over which the rates were measured; None where nobody knows, and there are no rates."""
+    oldest_transaction_seconds: float | None
+    """0.0 where none is open; None where one is hidden from this role."""
+    settings: Mapping[str, Setting]
+    """Bytes and milliseconds where PostgreSQL has a unit."""
+    tables: Mapping[str, TableStats] = field(default_factory=dict)
+    """By ``relation``."""
+    free_disk_bytes: int | None = None
+    """PostgreSQL doesn't say; a person may write it into the file."""
+
+    def to_json(self) -> str:
+        """Return the file that :func:`~django_confiture.production.load` reads.
+
+        It has a line for each table, so that two of them can be compared.
+        """
+        own = [each.name for each in fields(self) if each.name != "tables"]
+        facts = {"confiture_stats": VERSION, **{key: _plain(getattr(self, key)) for key in own}}
+        lines = [f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in facts.items()]
+        rows = [
+            f"  {json.dumps(name)}: {json.dumps(_row(table))}"
+            for name, table in self.tables.items()
+        ]
+        return "".join(["{\n", *lines, ' "tables": {\n', ",\n".join(rows), "\n }\n}\n"])
+
+
+def _row(table: TableStats) -> dict[str, Any]:
+    """Return the table without the name that is its key."""
+    return {key: value for key, value in _plain(table).items() if key != "relation"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, ProductionStats | TableStats | IndexStats):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, float):
+        return round(value, 3)
+    return dict(value) if isinstance(value, Mapping) else value

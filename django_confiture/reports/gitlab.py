@@ -1,0 +1,55 @@
+"""GitLab's code quality report: a JSON array, one object a problem."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from hashlib import sha256
+
+from django_confiture.dry_run.results import Report
+from django_confiture.reports.problems import Level, Problem, problems
+
+_SEVERITIES: dict[Level, str] = {
+    "failure": "blocker",
+    "exceeded": "critical",
+    "danger": "critical",
+    "warning": "major",
+    "notice": "minor",
+}
+_NOWHERE = "manage.py"
+"""GitLab wants a path; what belongs to no migration belongs to the command."""
+
+
+def render(report: Report, **_options: object) -> str:
+    """Return the array; accepted findings are not in it."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    entries = []
+    for problem in problems(report):
+        if problem.silenced is None:
+            entries.append(_entry(problem, seen[problem.key]))
+            seen[problem.key] += 1
+    return json.dumps(entries, indent=2) + "\n"
+
+
+def _entry(problem: Problem, before: int) -> dict[str, object]:
+    where = f"{problem.migration}: " if problem.migration else ""
+    line = problem.line or 1
+    return {
+        "description": f"{where}{problem.message}",
+        "check_name": problem.id,
+        "fingerprint": fingerprint(problem, before),
+        "severity": _SEVERITIES[problem.level],
+        "location": {
+            "path": problem.file or _NOWHERE,
+            "lines": {"begin": line, "end": problem.end_line or line},
+        },
+    }
+
+
+def fingerprint(problem: Problem, before: int = 0) -> str:
+    """Return what tells a problem from the others, the same in each run.
+
+    ``before`` is how many of the same key were before it.
+    """
+    parts = "\0".join((*problem.key, str(before)))
+    return sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:40]

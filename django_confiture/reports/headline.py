@@ -1,0 +1,79 @@
+"""The verdict on the whole run, in one line of plain text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from django_confiture.dry_run.results import Finding, MigrationResult, Report
+from django_confiture.dry_run.units import count, listed
+from django_confiture.reports.problems import own
+from django_confiture.reports.wording import visible
+
+_OUTCOMES = {
+    "passed": "all would apply",
+    "failed": "would fail",
+    "exceeded": "all would apply, over the budget",
+    "yielded": "stopped, other sessions were waiting",
+}
+
+_UNDONE = {
+    "same": "",
+    "different": ", but undoing them leaves another schema",
+    "irreversible": ", but can't be undone",
+    "failed": ", but undoing them fails",
+}
+
+
+def headline(report: Report) -> str:
+    """Return how many migrations there were, what came of them, and how many findings."""
+    found = severities(report.migrations)
+    findings = f"; {found}" if found else ""
+    return f"{subject(report)}: {outcome(report)}{findings}"
+
+
+def subject(report: Report) -> str:
+    """Return what was rehearsed."""
+    migrations = own(report)
+    since = f" since {visible(_short(report.since))}" if report.since else ""
+    if not migrations and report.error is None:
+        return f"No migration{since}" if since else "No migration is pending"
+    return f"Dry run of {count(len(migrations), 'migration')}{since}"
+
+
+def _short(revision: str) -> str:
+    return revision[:10] if re.fullmatch("[0-9a-f]{40}", revision) else revision
+
+
+def outcome(report: Report) -> str:
+    """Return what came of it."""
+    if not report.migrations and report.error is None:
+        return "nothing to rehearse"
+    undone = _UNDONE[report.reverse.outcome] if report.reverse is not None else ""
+    return _OUTCOMES[report.outcome] + undone
+
+
+def severities(migrations: Iterable[MigrationResult]) -> str:
+    """Return how many findings of each severity count, ``""`` without any."""
+    found = [
+        each.severity
+        for migration in migrations
+        if not migration.rehearsed_first
+        for each in migration.findings
+        if each.silenced is None
+    ]
+    names = ("danger", "warning", "notice")
+    return listed([count(found.count(name), name) for name in names if name in found])
+
+
+def over_budget(report: Report) -> list[str]:
+    """Return what is over the budget, the findings in one sentence."""
+    failing = [each for each in report.exceeded if each.budget == "fail_on"]
+    ids = listed(sorted({str(each.figure) for each in failing}))
+    findings = [f"--fail-on {failing[0].limit}: {ids}"] if failing else []
+    return findings + [each.message for each in report.exceeded if each.budget != "fail_on"]
+
+
+def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that nobody has accepted."""
+    return tuple(each for each in findings if each.silenced is None)

@@ -1,0 +1,185 @@
+"""One migration in the pull request's comment, folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.results import (
+    Finding,
+    MigrationResult,
+    OperationResult,
+    StatementResult,
+)
+from django_confiture.dry_run.units import count, listed
+from django_confiture.reports import headline
+from django_confiture.reports.markdown_text import block, code, in_html, text
+from django_confiture.reports.wording import about, about_size, clipped, first_line, steady
+
+_OPERATIONS = 20
+_STATEMENTS = 10
+_FINDINGS = 20
+_REHEARSED = {"substituted": "In another form", "not_rehearsed": "Not rehearsed", "exact": "Note"}
+
+
+def details(migration: MigrationResult) -> Iterator[str]:
+    """Yield the lines of one folded migration; a blank line ends each HTML block."""
+    before = ""
+    for line in _lines(migration):
+        if line or before:
+            yield line
+        before = line
+
+
+def _lines(migration: MigrationResult) -> Iterator[str]:
+    found = headline.severities([migration])
+    summary = f"<code>{in_html(migration.label)}</code>"
+    yield f"<details><summary>{summary}{f': {found}' if found else ''}</summary>"
+    yield ""
+    if migration.file is not None:
+        yield code(migration.file)
+        yield ""
+    yield from _failure(migration)
+    yield from _findings(migration)
+    yield from _forecast(migration)
+    shown = migration.operations[:_OPERATIONS]
+    for operation in shown:
+        yield from _operation(operation, migration)
+    if more := len(migration.operations) - len(shown):
+        yield f"And {count(more, 'more operation')}."
+        yield ""
+    for warning in migration.warnings[:10]:
+        yield f"- Note: {text(steady(warning))}"
+    yield ""
+    yield "</details>"
+
+
+def _failure(migration: MigrationResult) -> Iterator[str]:
+    error = migration.error
+    if error is None:
+        return
+    where = f" in {text(error.operation)}" if error.operation else ""
+    yield f"**{text(error.type)}**{where}: {text(first_line(error.message), 1000)}"
+    yield ""
+    if error.statement:
+        yield block(clipped(error.statement, 2000), "sql")
+        yield ""
+
+
+# Findings.
+
+
+def _findings(migration: MigrationResult) -> Iterator[str]:
+    shown = headline.counted(migration.findings)
+    for position, finding in enumerate(shown[:_FINDINGS]):
+        yield from _finding(finding, migration.operations)
+        if finding.advice and finding.advice not in [f.advice for f in shown[:position]]:
+            yield "Instead:"
+            yield ""
+            yield block(clipped(finding.advice, 6000), "python")
+            yield ""
+    if len(shown) > _FINDINGS:
+        yield f"And {count(len(shown) - _FINDINGS, 'more finding')}."
+        yield ""
+    for finding in migration.findings:
+        if finding.silenced is not None:
+            yield f"- Accepted: `{finding.id}`, {text(finding.silenced)}"
+    yield ""
+
+
+def _finding(finding: Finding, operations: Sequence[OperationResult]) -> Iterator[str]:
+    lines = [each.line for each in operations if each.index == finding.operation]
+    where = "" if finding.operation is None else f", operation {finding.operation + 1}"
+    where += f", line {lines[0]}" if lines and lines[0] else ""
+    basis = ", by policy, not measured" if finding.basis == "policy" else ""
+    yield f"**{finding.severity.capitalize()}:** {text(finding.message)} "
+    yield f"(`{finding.id}`{where}{basis})"
+    yield ""
+    for line in finding.evidence:
+        yield f"- {text(steady(line))}"
+    if finding.evidence:
+        yield ""
+
+
+# What is forecast, and what was measured.
+
+
+def _forecast(migration: MigrationResult) -> Iterator[str]:
+    estimate = migration.estimate
+    if estimate is None or all(table.production is None for table in migration.tables):
+        return
+    held = (
+        f"; such ranges held in {estimate.confidence_percent} of 100 cases"
+        if estimate.confidence_percent
+        else ""
+    )
+    yield (
+        f"**In production** {about(estimate.expected_ms)} "
+        f"({about(estimate.low_ms)} to {about(estimate.high_ms)}{held})."
+    )
+    yield ""
+    volumes = (
+        (estimate.wal_bytes, "of WAL"),
+        (estimate.dead_bytes, "of dead rows"),
+        (estimate.disk_bytes, "of free disk needed"),
+    )
+    said = [f"{about_size(size)} {what}" for size, what in volumes if size and size >= 1024**2]
+    if said:
+        yield f"- {listed(said)}"
+    for table in sorted(migration.tables, key=lambda each: each.relation):
+        for impact in table.production.impact if table.production is not None else ():
+            yield f"- {text(steady(impact))}"
+    yield ""
+
+
+def _operation(operation: OperationResult, migration: MigrationResult) -> Iterator[str]:
+    facts = "; ".join(_facts(operation, {table.relation for table in migration.tables}))
+    yield (
+        f"**{operation.index + 1}. {text(operation.description)}**, {about(operation.duration_ms)}"
+        f"{': ' + facts if facts else ''}"
+    )
+    if operation.reason:
+        yield f"<br>{_REHEARSED[operation.rehearsed]}: {text(operation.reason)}"
+    for hook in operation.hooks:
+        reason = f": {text(hook.reason)}" if hook.reason else ""
+        yield f"<br>Hook {code(hook.hook)} {text(hook.outcome)}{reason}"
+    yield ""
+    if operation.statements:
+        shown = [_statement(each) for each in operation.statements[:_STATEMENTS]]
+        if more := len(operation.statements) - len(shown):
+            shown.append(f"-- and {count(more, 'more statement')}")
+        yield block("\n".join(shown), "sql")
+        yield ""
+
+
+def _statement(statement: StatementResult) -> str:
+    times = f"  -- {statement.executions:,} times" if statement.executions > 1 else ""
+    note = f"  -- {statement.note}" if statement.note else ""
+    return clipped(" ".join(statement.sql.split()), 400) + times + note
+
+
+def _facts(operation: OperationResult, tables: set[str]) -> Iterator[str]:
+    statements = operation.statements
+    if rows := sum(statement.rows_written for statement in statements):
+        yield f"writes {count(rows, 'row')}"
+    scans = {scan.relation for statement in statements for scan in statement.scans}
+    if scans:
+        yield f"reads all of {_names(scans)}"
+    if rewrites := {name for statement in statements for name in statement.rewrites}:
+        yield f"writes {_names(rewrites)} anew"
+    if built := {name for statement in statements for name in statement.indexes_built}:
+        yield f"builds {_names(built)}"
+    modes: dict[str, LockMode] = {}
+    for statement in statements:
+        for lock in statement.locks:
+            mode = LockMode[lock.mode]
+            modes[lock.relation] = max(mode, modes.get(lock.relation, mode))
+    for relation, mode in sorted(modes.items())[:10]:
+        if relation in tables and mode >= LockMode.RowExclusiveLock:
+            yield f"{mode.name} on {code(relation)}"
+
+
+def _names(names: set[str]) -> str:
+    shown = [code(name) for name in sorted(names)[:5]]
+    more = len(names) - len(shown)
+    return listed([*shown, f"{more} more"] if more else shown)

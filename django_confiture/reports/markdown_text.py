@@ -1,0 +1,45 @@
+"""Foreign text in GitHub's and GitLab's Markdown: shown as it is, and nothing but shown."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from django_confiture.reports.wording import clipped, visible, visible_lines
+
+_SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~@&!$]|(?<!\w)_|_(?!\w))")
+_REFERENCE = re.compile(r"((?:@|#|!|GH-)(?=\w)|:(?=//)|\bwww(?=\.))", re.IGNORECASE)
+_NOTHING = "\u200b"
+"""A space of no width: what follows it is no name of somebody, no issue and no address any more."""
+
+
+def text(value: str, width: int = 300) -> str:
+    """Return words that Markdown leaves alone; a mention calls nobody."""
+    words = clipped(" ".join(visible(value).split()), width)
+    escaped = _SPECIAL.sub(r"\\\1", words)
+    return _REFERENCE.sub(rf"\1{_NOTHING}", escaped)
+
+
+def code(value: str, width: int = 300) -> str:
+    """Return a name or a statement as a code span."""
+    words = clipped(" ".join(visible(value).split()), width) or " "
+    fence = "`" * (_longest_run(words) + 1)
+    pad = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{fence}{pad}{words}{pad}{fence}"
+
+
+def block(value: str, language: str) -> str:
+    """Return lines as a fenced block."""
+    lines = visible_lines(value.rstrip())
+    fence = "`" * max(3, _longest_run(lines) + 1)
+    written = [f"{fence}{language}", *lines.splitlines(), fence]
+    return "\n".join(line.rstrip() for line in written)
+
+
+def in_html(value: str) -> str:
+    """Return text for inside an HTML element, where Markdown rules do not hold."""
+    return escape(clipped(" ".join(visible(value).split()), 300)).replace("@", f"@{_NOTHING}")
+
+
+def _longest_run(value: str) -> int:
+    return max((len(run) for run in re.findall("`+", value)), default=0)

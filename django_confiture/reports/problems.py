@@ -1,0 +1,202 @@
+"""What deserves a mark at a line of code: the same list for every format that makes marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from django_confiture.dry_run.results import (
+    Exceeded,
+    Failure,
+    Finding,
+    MigrationResult,
+    Report,
+    Severity,
+)
+from django_confiture.reports.wording import first_line, visible, visible_lines
+
+Level = Literal["failure", "exceeded"] | Severity
+
+LEVELS: tuple[Level, ...] = ("failure", "exceeded", "danger", "warning", "notice")
+"""The worst first."""
+
+FAILS = "migration-fails"
+NOT_REVERSED = "migration-not-reversed"
+NOT_REHEARSED = "not-rehearsed"
+OVER_BUDGET = "over-budget"
+OUTSIDE = "fails-outside-migrations"
+YIELDED = "gave-way"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mark, in words that are fit for any format."""
+
+    id: str
+    """Of a finding its id, otherwise one of the constants above."""
+    level: Level
+    title: str
+    message: str
+    advice: str = ""
+    migration: str | None = None
+    operation: int | None = None
+    relation: str | None = None
+    file: str | None = None
+    line: int | None = None
+    end_line: int | None = None
+    silenced: str | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it the same problem in another run; no figures, no lines."""
+        operation = "" if self.operation is None else str(self.operation)
+        return self.id, self.migration or "", operation, self.relation or ""
+
+
+def problems(report: Report) -> tuple[Problem, ...]:
+    """Return the problems of a report, the worst first, else in the order of the plan."""
+    found = list(_found(report))
+    return tuple(sorted(found, key=lambda problem: LEVELS.index(problem.level)))
+
+
+def own(report: Report) -> tuple[MigrationResult, ...]:
+    """Return the migrations that the report is about: those of the branch, and what stopped."""
+    return tuple(m for m in report.migrations if not m.rehearsed_first or m.error is not None)
+
+
+def _found(report: Report) -> Iterator[Problem]:
+    if report.error is not None:
+        yield Problem(OUTSIDE, "failure", "Fails outside the migrations", _failure(report.error))
+    for waiter in report.yielded_to:
+        who = f"{waiter.statement_kind or 'statement'} of {waiter.application or 'no name'}"
+        yield Problem(
+            YIELDED, "warning", "Gave way", f"The dry run gave way: {visible(who)} waited for it."
+        )
+    by_label = {migration.label: migration for migration in report.migrations}
+    failing = {(e.figure, e.migration, e.operation, e.relation) for e in report.exceeded}
+    for migration in own(report):
+        for found in _of_migration(migration):
+            over = (found.id, found.migration, found.operation, found.relation) in failing
+            yield replace(found, level="exceeded") if over else found
+    for exceeded in report.exceeded:
+        if exceeded.budget != "fail_on":  # which is the finding itself
+            yield _exceeded(exceeded, by_label[exceeded.migration])
+    if report.reverse is not None and report.reverse.outcome != "same":
+        yield from _of_reverse(report)
+
+
+def _of_migration(migration: MigrationResult) -> Iterator[Problem]:
+    if migration.error is not None:
+        failed = migration.outcome == "failed"
+        yield _at(
+            migration,
+            _index(migration, migration.error),
+            FAILS if failed else YIELDED,
+            "failure" if failed else "warning",
+            f"{migration.label} {'would fail' if failed else 'was stopped'}",
+            _failure(migration.error),
+        )
+    if migration.rehearsed_first:
+        return
+    for finding in migration.findings:
+        yield _finding(migration, finding)
+    for operation in migration.operations:
+        if operation.rehearsed == "not_rehearsed":
+            yield _at(
+                migration,
+                operation.index,
+                NOT_REHEARSED,
+                "notice",
+                f"{migration.label}: not rehearsed",
+                visible(f"{operation.description}: {operation.reason}"),
+            )
+
+
+def _finding(migration: MigrationResult, finding: Finding) -> Problem:
+    return _at(
+        migration,
+        finding.operation,
+        finding.id,
+        finding.severity,
+        f"{migration.label}: {finding.id}",
+        visible(finding.message),
+        advice=visible_lines(finding.advice),
+        relation=finding.relation,
+        silenced=visible(finding.silenced) if finding.silenced is not None else None,
+    )
+
+
+def _exceeded(exceeded: Exceeded, migration: MigrationResult) -> Problem:
+    return _at(
+        migration,
+        exceeded.operation,
+        f"{OVER_BUDGET}-{exceeded.budget}".replace("_", "-"),
+        "exceeded",
+        f"{migration.label}: over the budget",
+        visible(exceeded.message),
+        relation=exceeded.relation,
+    )
+
+
+def _of_reverse(report: Report) -> Iterator[Problem]:
+    assert report.reverse is not None
+    reverse = report.reverse
+    for undone in reverse.migrations:
+        if undone.error is not None:
+            title = f"{undone.label} can't be undone"
+            index = _index(undone, undone.error)
+            yield _at(undone, index, NOT_REVERSED, "failure", title, _failure(undone.error))
+    if reverse.outcome == "different":
+        changes = "; ".join(
+            f"{each.kind} {each.object} {each.name}" for each in reverse.differences[:5]
+        )
+        last = report.migrations[-1]
+        yield _at(last, None, NOT_REVERSED, "failure", "Undone, but not as before", changes)
+
+
+def _at(
+    migration: MigrationResult,
+    operation: int | None,
+    name: str,
+    level: Level,
+    title: str,
+    message: str,
+    advice: str = "",
+    relation: str | None = None,
+    silenced: str | None = None,
+) -> Problem:
+    line = end_line = migration.line
+    for each in migration.operations:
+        if each.index == operation:
+            line, end_line = each.line or line, each.end_line or end_line
+    return Problem(
+        name,
+        level,
+        visible(title),
+        visible(message),
+        advice,
+        migration=migration.label,
+        operation=operation,
+        relation=relation,
+        file=visible(migration.file) if migration.file is not None else None,
+        line=line,
+        end_line=end_line,
+        silenced=silenced,
+    )
+
+
+def _index(migration: MigrationResult, error: Failure) -> int | None:
+    """Return the operation that failed: the last that ran, where one is named."""
+    if error.operation is None or not migration.operations:
+        return None
+    return migration.operations[-1].index
+
+
+def _failure(error: Failure) -> str:
+    message = " ".join(visible(first_line(error.message)).split())
+    rows = error.violations
+    if rows is not None:
+        keys = f", such as {', '.join(rows.keys)}" if rows.keys else ""
+        message += f" ({rows.count:,} rows of {visible(rows.relation)}{visible(keys)})"
+    return f"{visible(error.type)}: {message}"

@@ -1,0 +1,68 @@
+"""Forecasts in the terminal report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from django_confiture.dry_run.units import duration, size
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.results import MigrationResult, Range, Report, TableResult
+
+
+def rows(migration: MigrationResult, *, full: bool) -> Iterator[tuple[str, str]]:
+    """Yield what production will see of a migration, label and text."""
+    estimate = migration.estimate
+    if estimate is None or all(table.production is None for table in migration.tables):
+        return
+    sure = (
+        f"such ranges held in {estimate.confidence_percent} of 100 cases"
+        if estimate.confidence_percent
+        else "no such forecast has been checked yet"
+    )
+    yield "in prod", f"about {duration(estimate.expected_ms)} ({between(estimate)}; {sure})"
+    volume = [
+        f"{size(count)} {what}"
+        for count, what in (
+            (estimate.wal_bytes, "of WAL"),
+            (estimate.dead_bytes, "of dead rows"),
+            (estimate.disk_bytes, "of free disk needed"),
+        )
+        if count and count >= 1024**2
+    ]
+    if volume:
+        yield "", ", ".join(volume)
+    for table in migration.tables:
+        if table.production is not None:
+            yield from (("", text) for text in table.production.impact)
+    if full:
+        yield from (("basis", text) for text in estimate.basis)
+
+
+def between(found: Range) -> str:
+    """Return a range's ends."""
+    return f"{duration(found.low_ms)} to {duration(found.high_ms)}"
+
+
+def blocked(table: TableResult) -> tuple[str, str]:
+    """Return for how long reads and writes of a table are blocked: in production, if known."""
+    production = table.production
+    if production is None:
+        return duration(table.reads_blocked_ms), duration(table.writes_blocked_ms)
+    reads, writes = production.reads_blocked, production.writes_blocked
+    return (
+        f"about {duration(reads.expected_ms)} in production" if reads else "",
+        f"about {duration(writes.expected_ms)} in production" if writes else "",
+    )
+
+
+def whose_times(report: Report) -> str:
+    """Say which database the times are of."""
+    stats = report.production
+    if stats is None:
+        return "Times are those of this database, not of production."
+    return (
+        "Times are those of this database; those in production are forecasts for "
+        f"{stats.database}, PostgreSQL {stats.server_version // 10000}, as of {stats.collected_at}."
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -201,18 +200,34 @@ def test_backwards(base: Cases) -> None:
 
 def test_the_plan_is_not_changed_by_reading_it(cases: Cases) -> None:
     """RenameField changes field objects, and the operation that has them is still to run."""
-    whole = models.ForeignObject(
-        "cases.a", models.CASCADE, from_fields=["x", "y"], to_fields=["x", "y"]
-    )
-    numbers = [("x", models.IntegerField()), ("y", models.IntegerField())]
-    unique = {"unique_together": {("x", "y")}}
-    cases.add("0001_a", CreateModel("A", [ID, *numbers], unique))
-    cases.add("0002_b", CreateModel("B", [ID, *numbers, ("whole", whole)]))
-    cases.add("0003_rename", RenameField("b", "x", "z"))
+    key: list[tuple[str, models.Field[Any, Any]]] = [
+        ("pk", models.CompositePrimaryKey("x", "y")),
+        ("x", models.IntegerField()),
+        ("y", models.IntegerField()),
+    ]
+    cases.add("0001_a", CreateModel("A", key))
+    cases.add("0002_rename", RenameField("a", "x", "z"))
 
     document = in_json("cases")
 
-    assert [each["outcome"] for each in document["migrations"]] == ["passed"] * 3
+    assert [each["outcome"] for each in document["migrations"]] == ["passed"] * 2
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_nor_are_the_fields_that_refer_to_a_renamed_one(cases: Cases, separate: bool) -> None:
+    code = models.CharField(max_length=5, unique=True)
+    to_code = models.ForeignKey("cases.a", models.CASCADE, to_field="code")
+    rename: Operation = RenameField("a", "code", "name")
+    if separate:
+        rename = RunSQL("ALTER TABLE cases_a RENAME code TO name", state_operations=[rename])
+    cases.add("0001_a", CreateModel("A", [ID, ("code", code)]))
+    cases.add("0002_b", CreateModel("B", [ID, ("a", to_code)]))
+    cases.add("0003_rename", rename)
+    cases.add("0004_b", AlterField("b", "a", models.ForeignKey("cases.a", models.PROTECT)))
+
+    document = in_json("cases")
+
+    assert [each["outcome"] for each in document["migrations"]] == ["passed"] * 4
 
 
 class KeepsAway:
@@ -240,8 +255,8 @@ def test_rows_sizes_and_partitions(base: Cases) -> None:
             "INSERT INTO cases_parted SELECT i, repeat('x', 1000) FROM generate_series(1, 900) i;"
             "ANALYZE cases_a, cases_parted"
         )
-    base.add("0002_case", runs("ALTER TABLE cases_parted ADD y integer"), RemoveField("a", "number"),
-             DeleteModel("B"))  # fmt: skip
+    add = runs("ALTER TABLE cases_parted ADD y integer")
+    base.add("0002_case", add, RemoveField("a", "number"), DeleteModel("B"))
 
     found = preflight()["tables"]
 
@@ -517,8 +532,8 @@ def test_refuses_a_replica(own_server: OwnServer, base: Cases) -> None:
     try:
         with own_server.started():
             assert refused(dry_run("cases")) == (
-                "The database 'default' is a replica, which takes no writes; run against its primary "
-                "or a copy."
+                "The database 'default' is a replica, which takes no writes; run against its "
+                "primary or a copy."
             )
     finally:
         signal.unlink(missing_ok=True)
@@ -580,9 +595,10 @@ def test_out_of_locks_in_the_midst_is_not_the_fault_of_the_migration(
     assert ran.code == 2
     assert "Traceback" not in ran.out + ran.err
     assert (
-        "out of shared memory: the server's lock table is full, as one transaction holds the locks "
-        "of the whole plan. That is not the migration's fault; raise max_locks_per_transaction, run "
-        "the plan in parts (migrate_dryrun app_label migration), or pass --clone."
+        "out of shared memory: the server's lock table is full, as one transaction holds the "
+        "locks of the whole plan. That is not the migration's fault; raise "
+        "max_locks_per_transaction, run the plan in parts (migrate_dryrun app_label migration), "
+        "or pass --clone."
     ) in " ".join(ran.out.split())
     assert [m["outcome"] for m in document["migrations"]] == ["passed", "not_run", "not_run"]
     assert tables == [(0,)]

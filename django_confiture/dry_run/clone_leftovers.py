@@ -28,11 +28,13 @@ _LIMIT = 63
 _INVALID = -2
 """The connection limit of a database whose DROP was interrupted; nobody can connect to it."""
 
+# An autovacuum worker gives way to DROP DATABASE by itself.
 _CANDIDATES = """
 SELECT d.datname, d.datconnlimit, pg_catalog.pg_has_role(d.datdba, 'USAGE'),
   EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.granted
     AND l.objsubid = 1 AND (l.classid::bigint << 32) | l.objid::bigint = %(key)s),
-  (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)
+  (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid
+    AND a.backend_type IS DISTINCT FROM 'autovacuum worker')
 FROM pg_catalog.pg_database d WHERE d.datname = %(name)s
 """
 

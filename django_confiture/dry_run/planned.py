@@ -12,19 +12,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from django.conf import settings
 from django.contrib.postgres import operations as postgres
 from django.db import router
-from django.db.backends.utils import strip_quotes, truncate_name
 from django.db.migrations import operations as ops
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import ModelOperation
 from django.db.migrations.state import ProjectState
-from django.db.migrations.utils import get_references, resolve_relation
+from django.db.migrations.utils import get_references
 from django.db.models import NOT_PROVIDED, ForeignKey
 
 from django_confiture import phases
 from django_confiture.dry_run import lock_count
+from django_confiture.dry_run.model_tables import Key, ModelTables, copy_of, is_managed
 from django_confiture.dry_run.statements import Statement, parse
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.run import walk as every
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
     from django.db.migrations.state import ModelState
     from django.db.models import Field
-
-Key = tuple[str, str]
-"""(app label, lower-case model name), as the state's models are keyed."""
 
 Script = str | list[Any] | tuple[Any, ...]
 
@@ -75,7 +71,8 @@ class PlanWalk:
 
     def __init__(self, wrapper: BaseDatabaseWrapper, state: ProjectState) -> None:
         self._alias = wrapper.alias
-        self._ops = wrapper.ops
+        self._quote = wrapper.ops.quote_name
+        self._tables = ModelTables(wrapper.ops)
         self._state = state
         self._migration = ""
         self.planned = Planned()
@@ -94,11 +91,20 @@ class PlanWalk:
             self._advance(operation, migration.app_label)
 
     def _advance(self, operation: Operation, app_label: str) -> None:
-        if isinstance(operation, ops.RenameField):
-            # Django renames within the field of the operation that made it, which is still to run.
-            model = self._state.models[app_label, operation.model_name_lower]
-            model.fields = {name: copy.copy(each) for name, each in model.fields.items()}
+        for each in _with_state_operations(operation):
+            if isinstance(each, ops.RenameField):
+                self._detach(each, (app_label, each.model_name_lower))
         operation.state_forwards(app_label, self._state)
+
+    def _detach(self, operation: ops.RenameField, key: Key) -> None:
+        """Copy the fields in which Django renames: they are those of operations still to run."""
+        model = self._state.models.get(key)
+        if model is None or operation.old_name not in model.fields:
+            return  # which makes Django raise
+        renamed = (operation.old_name, model.fields[operation.old_name])
+        for referring, name, each, _reference in [*get_references(self._state, key, renamed)]:
+            referring.fields[name] = each.clone()
+        model.fields = {name: copy.copy(each) for name, each in model.fields.items()}
 
     def _operation(self, operation: Operation, app_label: str, *, backwards: bool) -> None:
         if isinstance(operation, ops.SeparateDatabaseAndState):
@@ -160,69 +166,20 @@ class PlanWalk:
     def _look(self, operation: Operation, key: Key) -> _Seen:
         """Return the model as it is now, and the tables that the operation locks for it."""
         model = self._state.models.get(key)
-        table = self._table(key)
+        table = self._tables.of(self._state, key)
         if model is None or table is None:
             return _Seen()
         allowed = router.allow_migrate(self._alias, key[0], model_name=key[1])
-        if not allowed or not _is_managed(model):
+        if not allowed or not is_managed(model):
             return _Seen()
         tables = [table]
         for name, each in _fields(operation, model):
-            tables += self._of_field(key, name, each)
+            tables += self._tables.of_field(self._state, key, name, each)
         if _reaches_referrers(operation, model):
-            tables += self._of_referrers(key)
+            tables += self._tables.of_referrers(self._state, key)
         snapshot = copy.copy(model)
         snapshot.fields, snapshot.options = dict(model.fields), dict(model.options)
         return _Seen(snapshot, table, tables, managed=True)
-
-    def _of_referrers(self, key: Key) -> Iterator[str]:
-        """Yield the tables whose foreign keys lead to a model's."""
-        for model, name, each, _reference in get_references(self._state, key):
-            own = (model.app_label, model.name_lower)
-            referring = self._table_between(own, name, each) if each.many_to_many else None
-            if found := referring or self._table(own):
-                yield found
-
-    def _of_field(self, key: Key, name: str, each: Field[Any, Any]) -> Iterator[str]:
-        """Yield the tables on the other end of a relation, and between the two."""
-        if each.remote_field is None:
-            return
-        if each.many_to_many:
-            between = self._table_between(key, name, each)
-            if between is None:
-                return
-            yield between
-        elif not getattr(each, "db_constraint", False):
-            return
-        target = self._table(resolve_relation(each.remote_field.model, *key))
-        if target is not None:
-            yield target
-
-    def _table_between(self, key: Key, name: str, each: Any) -> str | None:
-        """Return the table that Django makes for a many-to-many field, None where a model has."""
-        if each.remote_field.through is not None:
-            return None
-        own = self._plain_table(key) or ""
-        plain = each.db_table or truncate_name(
-            f"{strip_quotes(own)}_{name}", self._ops.max_name_length()
-        )
-        return self._ops.quote_name(plain)
-
-    def _table(self, key: Key) -> str | None:
-        plain = self._plain_table(key)
-        return None if plain is None else self._ops.quote_name(plain)
-
-    def _plain_table(self, key: Key) -> str | None:
-        """Return a model's ``db_table``; a proxy has its parent's."""
-        model = self._state.models.get(key)
-        if model is None:
-            return None
-        if model.options.get("proxy"):
-            parents = [resolve_relation(b, *key) for b in model.bases if isinstance(b, str)]
-            return next(filter(None, map(self._plain_table, parents)), None)
-        default = f"{model.app_label}_{model.name_lower}"
-        given: str | None = model.options.get("db_table")
-        return given or truncate_name(default, self._ops.max_name_length())
 
     def _fill(
         self, operation: ops.AlterField, start: _Seen, end: _Seen, *, backwards: bool
@@ -233,7 +190,7 @@ class PlanWalk:
         # After the operation the state may know of no default any more.
         given = new if backwards else operation.field
         if given.has_default() or getattr(given, "db_default", NOT_PROVIDED) is not NOT_PROVIDED:
-            column = self._ops.quote_name(_column(operation.name, old))
+            column = self._quote(_column(operation.name, old))
             self.planned.fills.append(Fill(start.table, column))
 
     # Hooks.
@@ -287,10 +244,9 @@ class _Seen:
         return None if self.model is None else self.model.fields.get(name)
 
 
-def copy_of(state: ProjectState) -> ProjectState:
-    """Return a copy that knows of no rendered models, so that changing it is cheap."""
-    models = {key: model.clone() for key, model in state.models.items()}
-    return ProjectState(models, real_apps=state.real_apps)
+def _with_state_operations(operation: Operation) -> list[Operation]:
+    inner = getattr(operation, "state_operations", ())
+    return [operation, *(found for each in inner for found in _with_state_operations(each))]
 
 
 def _models(operation: Operation) -> tuple[str, str]:
@@ -302,17 +258,6 @@ def _models(operation: Operation) -> tuple[str, str]:
         name = operation.name
     lower = str(name or "").lower()
     return lower, lower
-
-
-def _is_managed(model: ModelState) -> bool:
-    options = model.options
-    swapped = getattr(settings, options.get("swappable") or "", None)
-    label = f"{model.app_label}.{model.name}"
-    return (
-        options.get("managed", True)
-        and not options.get("proxy")
-        and (swapped is None or swapped.lower() == label.lower())
-    )
 
 
 def _fields(operation: Operation, model: ModelState) -> Iterator[tuple[str, Field[Any, Any]]]:

@@ -221,26 +221,36 @@ def forecast_ms(dry: dict[str, Any], times: float, z: float) -> tuple[float, flo
     return low, expected, high
 
 
-def evaluate(found: list[dict[str, Any]]) -> None:
-    """Print how far off the forecasts were: every dry run against every real run."""
-    from django_confiture.dry_run.estimates import calibration
+Pair = tuple[str, int, int, Any, float]
 
+
+def pairs_of(found: list[dict[str, Any]]) -> list[Pair]:
+    """Return (case, rows here, rows there, dry run, real ms) for every two that can be compared."""
     real: dict[tuple[str, int], list[float]] = {}
     for entry in found:
         real.setdefault((entry["case"], entry["n"]), []).append(entry["real_ms"])
-    pairs = []
+    pairs: list[Pair] = []
     for entry in found:
         for (case, n), durations in real.items():
             if case == entry["case"] and "dry" in entry and n >= entry["n"]:
                 pairs += [(case, entry["n"], n, entry["dry"], ms) for ms in durations]
+    return pairs
+
+
+def evaluate(found: list[dict[str, Any]]) -> None:
+    """Print how far off the forecasts were: every dry run against every real run."""
+    from django_confiture.dry_run.estimates import calibration
+
+    pairs = pairs_of(found)
     _table("case", pairs, lambda pair: pair[0] if 9 < pair[2] / pair[1] < 11 else None)
     _table("rows, times", pairs, lambda pair: f"{pair[2] / pair[1]:.3g}")
     for percent, z in ((80, 1.28), (calibration.CONFIDENCE, calibration.Z)):
-        held = [_holds(pair, z) for pair in pairs]
+        held = [holds(pair, z) for pair in pairs]
         print(f"meant to hold in {percent} %: {100 * statistics.mean(held):.0f} % held")
 
 
-def _holds(pair: tuple[str, int, int, Any, float], z: float) -> bool:
+def holds(pair: Pair, z: float) -> bool:
+    """Say whether the real run was inside the range."""
     low, _expected, high = forecast_ms(pair[3], pair[2] / pair[1], z)
     return low <= pair[4] <= high
 
@@ -287,6 +297,7 @@ def main() -> None:
             started = perf_counter()
             bench.load(n, TABLES.format(n=n))
             print(f"loaded {n}: {perf_counter() - started:.0f} s", flush=True)
+        dry(bench, args.sizes[0], next(iter(cases())))  # which imports and caches
         for rep in range(args.repeat):
             for n in args.sizes:
                 for case in args.cases or cases():

@@ -530,7 +530,8 @@ def test_refuses_a_replica(own_server: OwnServer, base: Cases) -> None:
     signal = own_server.data / "standby.signal"
     signal.touch()
     try:
-        with own_server.started():
+        # A standby needs no less than its primary has had.
+        with own_server.started(max_prepared_transactions=2):
             assert refused(dry_run("cases")) == (
                 "The database 'default' is a replica, which takes no writes; run against its "
                 "primary or a copy."

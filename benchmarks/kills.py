@@ -103,7 +103,8 @@ class Bench:
         import psycopg
 
         with psycopg.connect(**self._address) as connection:
-            return connection.execute(query).fetchall()
+            cursor = connection.execute(query)
+            return cursor.fetchall() if cursor.description else []
 
     def wait_until_alone(self) -> float:
         """Return after how many seconds nobody else was connected; the limit and more if ever."""
@@ -163,6 +164,8 @@ class Bench:
     def kill_server(self, *, clone: bool, postmaster: bool) -> Case:
         """Kill the server at a random moment; the command has to end by itself."""
         what = "postmaster" if postmaster else "server process"
+        # After a crash, a sequence goes on from what was last written ahead for it.
+        self.ask("CHECKPOINT")
         case = Case(what, clone, random.uniform(0, self.seconds[clone]))
         process = self.start(*["--clone"] * clone)
         time.sleep(case.after_s)

@@ -71,18 +71,20 @@ def create(name: str, script: str = "") -> None:
 @contextmanager
 def alias_at(alias: str, **settings: Any) -> Iterator[None]:
     """Point one of Django's aliases elsewhere for a while."""
-    wrapper = connections[alias]
+    wrapper: Any = connections[alias]
     wrapper.close()
     before = dict(wrapper.settings_dict)
     wrapper.settings_dict.update(settings)
     try:
         yield
     finally:
-        wrapper.close()
-        if hasattr(wrapper, "close_pool"):
-            wrapper.close_pool()
-        wrapper.settings_dict.clear()
-        wrapper.settings_dict.update(before)
+        try:
+            wrapper.close()
+            if wrapper.settings_dict["OPTIONS"].get("pool"):
+                wrapper.close_pool()
+        finally:
+            wrapper.settings_dict.clear()
+            wrapper.settings_dict.update(before)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.as_written import AsWritten
+from django_confiture.dry_run.beside import backend_pid
 from django_confiture.dry_run.committed import CommittedTransactions
 from django_confiture.dry_run.committed_recorder import CommittedRecorder
 from django_confiture.dry_run.guards import OtherConnections
@@ -47,8 +48,7 @@ class CopyRehearsal(Rehearsal):
         self._database = replace(database(session, self._wrapper), name=self._clone.source.name)
         lock_timeout = session.value("SHOW lock_timeout")
         with self._transactions.taken_over(self.callbacks_dropped):
-            pid = self._wrapper.connection.info.backend_pid
-            watch = LockWatch(self._clone.maintenance, pid)
+            watch = LockWatch(self._clone.maintenance, backend_pid(session))
             self.recorder = CommittedRecorder(
                 self._wrapper, self._transactions, self._predict, watch
             )

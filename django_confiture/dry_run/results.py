@@ -533,6 +533,12 @@ class Report:
     clone: Copy | None = None
 
     @property
+    def verdict(self) -> str:
+        """The outcome, or ``stopped`` where a migration was ended by what is not its fault."""
+        outcomes = {m.outcome for m in self.migrations if m.error is not None}
+        return "stopped" if self.outcome == "failed" and outcomes == {"not_run"} else self.outcome
+
+    @property
     def coverage(self) -> Coverage:
         """Count the operations that ran by how they were rehearsed."""
         kinds = [op.rehearsed for migration in self.migrations for op in migration.operations]

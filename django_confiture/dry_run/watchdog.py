@@ -15,6 +15,7 @@ import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture.dry_run.beside import backend_pid, connect_beside
+from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import Blocker, Waiter
 from django_confiture.dry_run.session import Session
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
@@ -94,6 +95,8 @@ class Watchdog:
         """Raise where the dry run has to end; called before each statement."""
         if self.waiters:
             raise DryRunYielded(self.waiters)
+        if self.lost is not None and is_out_of_locks(self.lost):
+            raise DryRunStopped(OUT_OF_LOCKS)
         if self.lost is not None:
             raise DryRunStopped(
                 "The watchdog lost its connection, so the dry run stopped rather than go on "

@@ -15,6 +15,7 @@ _OUTCOMES = {
     "failed": "would fail",
     "exceeded": "all would apply, over the budget",
     "yielded": "stopped, other sessions were waiting",
+    "stopped": "stopped before its end",
 }
 
 _UNDONE = {
@@ -50,7 +51,7 @@ def outcome(report: Report) -> str:
     if not report.migrations and report.error is None:
         return "nothing to rehearse"
     undone = _UNDONE[report.reverse.outcome] if report.reverse is not None else ""
-    return _OUTCOMES[report.outcome] + undone
+    return _OUTCOMES[report.verdict] + undone
 
 
 def severities(migrations: Iterable[MigrationResult]) -> str:

@@ -56,7 +56,7 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     database = report.database
     yield (
         f"[bold]Dry run of {count(len(report.migrations), 'migration')}: "
-        f"{_OUTCOMES[report.outcome]}[/]"
+        f"{_OUTCOMES[report.verdict]}[/]"
     )
     name = escape(database.name)
     if report.clone is not None:
@@ -90,6 +90,7 @@ _OUTCOMES = {
     "failed": "[red]would fail[/]",
     "exceeded": "[yellow]all would apply, over the budget[/]",
     "yielded": "[yellow]stopped, other sessions were waiting[/]",
+    "stopped": "[yellow]stopped before its end[/]",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import signals
@@ -137,6 +137,10 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=USAGE) from error
         except CommandError as error:
             raise CommandError(str(error), returncode=USAGE) from error
+        except (Error, psycopg.Error) as error:  # outside of any migration
+            raise CommandError(
+                f"The database ended the dry run: {_one_line(error)}", returncode=USAGE
+            ) from error
         if self._since is not None:
             report = self._since.marked(report)
         report = judged(report, self._budget)
@@ -161,7 +165,7 @@ class Command(BaseCommand):
                 )
         try:
             source.ensure_connection()
-        except (DatabaseError, psycopg.Error) as error:
+        except (Error, psycopg.Error) as error:
             raise CommandError(f"Cannot connect to {source.alias!r}: {_one_line(error)}") from error
         told: dict[str, Any] = {
             "stats": _production_stats(options),
@@ -318,7 +322,7 @@ def _exit_code(report: Report) -> int:
         if report.reverse is not None and report.reverse.outcome != "same":
             return FAILED
         return EXCEEDED if report.outcome == "exceeded" else 0
-    stopped = any(m.outcome == "not_run" and m.error is not None for m in report.migrations)
+    stopped = report.verdict == "stopped"
     lost = report.error is not None and is_named_no_fault(report.error.type)
     return USAGE if stopped or lost else FAILED
 

@@ -176,6 +176,23 @@ def test_what_is_foretold(big: Cases, operation: Operation, expected: tuple[str,
     assert size == pytest.approx(rows * (WIDTH + 100), rel=0.3)
 
 
+@pytest.mark.parametrize("analysed", ["ANALYZE", ""], ids=["analysed", "not"])
+def test_rows_for_a_table_of_one_row_and_much_room(big: Cases, analysed: str) -> None:
+    """Its bytes for each row are 2 MB, which says nothing of the rows to come."""
+    fill("cases_small", ROWS)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM cases_small WHERE id < (SELECT max(id) FROM cases_small)")
+        cursor.execute("VACUUM cases_small")
+        if analysed:
+            cursor.execute("ANALYZE cases_small")
+
+    many = "INSERT INTO cases_small (text) SELECT 'x' FROM generate_series(1, 1000000)"
+    ((relation, rows, size),) = foretold(big, runs(f"DO $$BEGIN END$$; {many}"))
+
+    assert (relation, rows) == ("cases_small", 1_000_000)
+    assert 60 * rows < size < 250 * rows
+
+
 def test_a_column_that_is_still_to_be_added(big: Cases) -> None:
     add = AddField("big", "new", models.IntegerField(null=True))
     update = runs("UPDATE cases_big SET new = 1 WHERE new IS NULL")

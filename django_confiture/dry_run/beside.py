@@ -44,14 +44,17 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
     until = monotonic() + PATIENCE
     with selectors.DefaultSelector() as selector:
         selector.register(pgconn.socket, selectors.EVENT_READ)
-        while pgconn.is_busy():
-            if not selector.select(until - monotonic()):
-                return False
-            pgconn.consume_input()
-    while (result := pgconn.get_result()) is not None:
-        if result.error_message:
-            raise psycopg.OperationalError(result.error_message.decode("utf-8", "replace").strip())
-    return True
+        while True:
+            while pgconn.is_busy():  # or get_result() would wait without a limit
+                if not selector.select(max(0, until - monotonic())):
+                    return False
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            if result is None:
+                return True
+            if result.error_message:
+                said = result.error_message.decode("utf-8", "replace").strip()
+                raise psycopg.OperationalError(said)
 
 
 def backend_pid(session: Session) -> int:

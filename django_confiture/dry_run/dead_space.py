@@ -24,6 +24,9 @@ _UNKNOWN_WIDTH = 200
 """Bytes of a row, with its indexes, in a table that was never analysed."""
 
 _PAGE = 8192
+_HEADER = 28
+"""Bytes of a row's header and of its place in the page."""
+
 _ENTRY = 40
 """Bytes of an entry in an index that is too small to be measured."""
 
@@ -46,24 +49,34 @@ class RowWidths:
         relation = self._relations.get(oid)
         return 0 if relation is None else relation.size + sum(self._indexes.get(oid, []))
 
-    def of(self, oid: int) -> float:
-        """Return the bytes for each row, in the table and in all of its indexes."""
+    def of(self, oid: int, planned: int | None = None) -> float:
+        """Return the bytes for each row, in the table and in all of its indexes.
+
+        A table with few rows or much bloat has many bytes for each row that it holds, which says
+        nothing of new ones: neither these nor their entries are wider than they are ``planned``.
+        """
         relation = self._relations.get(oid)
         if relation is None or relation.rows <= 0:
-            return _UNKNOWN_WIDTH
-        indexes = self._indexes.get(oid, [])
+            return _unknown(planned)
+        at_most = _PAGE if planned is None else planned + _HEADER
         # The last page of a table, and two of an index, are not full of rows.
-        return _share(relation.size - _PAGE, relation.rows, _UNKNOWN_WIDTH) + sum(
-            _share(each - 2 * _PAGE, relation.rows, _ENTRY) for each in indexes
-        )
+        shares = [_share(relation.size - _PAGE, relation.rows, _UNKNOWN_WIDTH)]
+        shares += [
+            _share(each - 2 * _PAGE, relation.rows, _ENTRY) for each in self._indexes.get(oid, [])
+        ]
+        return sum(min(each, at_most) for each in shares)
 
-    def average(self, oids: Collection[int]) -> float:
+    def average(self, oids: Collection[int], planned: int | None = None) -> float:
         """Return the bytes for each row of several tables: of the partitions of one."""
         rows = {oid: self._relations[oid].rows for oid in oids if oid in self._relations}
         known = {oid: count for oid, count in rows.items() if count > 0}
         total = sum(known.values())
-        weighted = sum(self.of(oid) * count for oid, count in known.items())
-        return weighted / total if total else _UNKNOWN_WIDTH
+        weighted = sum(self.of(oid, planned) * count for oid, count in known.items())
+        return weighted / total if total else _unknown(planned)
+
+
+def _unknown(planned: int | None) -> int:
+    return _UNKNOWN_WIDTH if planned is None else planned + _HEADER
 
 
 def _share(size: int, rows: int, small: int) -> float:
@@ -141,7 +154,7 @@ class DeadSpaceLimit:
             relation = self._catalog.relations.get(each.table)
             if relation is not None and each.table not in self._anew:
                 rows = relation.rows if each.rows is None else each.rows
-                comes += max(0, rows) * self._widths.of(each.table)
+                comes += max(0, rows) * self._widths.of(each.table, each.width)
         return comes
 
     def check(self) -> None:

@@ -27,6 +27,8 @@ class Written:
     """OID."""
     rows: int | None
     """None for every row of the table."""
+    width: int | None = None
+    """Bytes of a row that is inserted, by the planner; None for the table's own."""
 
 
 def written(statement: Statement, session: Session) -> list[Written]:
@@ -75,7 +77,9 @@ def _found(plans: Any, session: Session) -> Iterator[Written]:
         source = next(p for p in node["Plans"] if p["Parent Relationship"] == "Outer")
         oid = _oid(node["Schema"], node["Relation Name"], session)
         if oid:
-            yield Written(oid, source["Plan Rows"])
+            # An UPDATE's plan has the columns that it sets, and not the others.
+            inserts = node["Operation"] == "Insert"
+            yield Written(oid, source["Plan Rows"], source["Plan Width"] if inserts else None)
 
 
 def _oid(schema: str, name: str, session: Session) -> int:

@@ -175,7 +175,7 @@ def _dead_space(
             if each.table in table.members and rows:
                 total = sums.setdefault(table.relation, [0, 0])
                 total[0] += rows
-                total[1] += round(rows * widths.average(table.members))
+                total[1] += round(rows * widths.average(table.members, each.width))
     found = [DeadSpace(relation, *figures) for relation, figures in sums.items()]
     return sorted(found, key=lambda each: -each.size_bytes)
 

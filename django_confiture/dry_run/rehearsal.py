@@ -215,7 +215,7 @@ class Rehearsal(Outcome):
             read(),
             self._transactions.session,
             RowWidths(self.recorder.catalog),
-            own_pids=self._own_pids(),
+            own_pids=[*self._own_pids(), *([self._watchdog.pid] if self._watchdog else [])],
             max_dead_bytes=self._max_dead_bytes,
             yield_after_ms=self._watchdog.after_ms if self._watchdog is not None else None,
         )

@@ -82,6 +82,7 @@ class Watchdog:
                 f"connection ({' '.join(str(error).split())}); free one, or pass --no-watchdog "
                 "where nobody else uses the database."
             ) from error
+        self.pid = backend_pid(Session(self._conn))
         self._thread.start()
 
     def stop(self) -> None:

@@ -9,6 +9,9 @@ signal                 arguments
 ``migration_retried``  the same, and ``attempt`` (the one that failed), ``error``
 ``migration_finished`` as at the start, and ``duration_ms``
 ``migration_failed``   as at the start, and ``error``
+``hook_started``       ``hook``, ``phase``, ``context``; not sent for one that is skipped
+``hook_progress``      the same, and ``done``, ``total`` (``None`` where it is not known): what
+                       the hook said with ``context.progress()``
 ``hook_finished``      ``hook``, ``phase``, ``outcome`` (``"completed"``, ``"failed"``,
                        ``"skipped"``), ``duration_ms``, ``result``, ``error``, ``reason`` (why it
                        was skipped), ``context``
@@ -25,6 +28,8 @@ migration_started = Signal()
 migration_retried = Signal()
 migration_finished = Signal()
 migration_failed = Signal()
+hook_started = Signal()
+hook_progress = Signal()
 hook_finished = Signal()
 dry_run_finished = Signal()
 

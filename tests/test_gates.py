@@ -249,7 +249,7 @@ def test_the_text_report_says_it(slow: Cases) -> None:
     ran = dry_run("--max-blocking", "10ms")
 
     assert ran.out.startswith("Dry run of 1 migration: all would apply, over the budget")
-    assert "! Over the budget: --max-blocking 10 ms: cases.0002_slow blocks reads" in ran.out
+    assert "\nOver the budget: --max-blocking 10 ms: cases.0002_slow blocks reads" in ran.out
 
 
 def test_a_failure_wins(slow: Cases) -> None:

@@ -30,6 +30,7 @@ from django_confiture.dry_run.estimates import (
 from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, sequences_moved
 from django_confiture.dry_run.lock_table import Lookup, statement_locks
+from django_confiture.dry_run.observer import Observer
 from django_confiture.dry_run.outcome import Outcome, no_lock
 from django_confiture.dry_run.planned import Planned
 from django_confiture.dry_run.preflight import look_ahead
@@ -43,7 +44,6 @@ from django_confiture.dry_run.refusals import max_dead_bytes, refuse_unusable
 from django_confiture.dry_run.results import (
     HookOutcome,
     MigrationResult,
-    Preflight,
     ProductionDatabase,
     SequenceMove,
 )
@@ -72,9 +72,7 @@ class Rehearsal(Outcome):
         show_values: bool = False,
         stats: ProductionStats | None = None,
         samples: bool = False,
-        preflighted: Callable[[Preflight], None] | None = None,
-        started: Callable[[MigrationRecord], None] | None = None,
-        finished: Callable[[MigrationResult], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__()
         self._wrapper = wrapper
@@ -88,9 +86,7 @@ class Rehearsal(Outcome):
             )
         self._max_dead_bytes = None if allow_dead_space else max_dead_bytes()
         self._show_values = show_values
-        self._on_preflight = preflighted
-        self._on_start = started
-        self._on_finish = finished
+        self._observer = observer or Observer()
         self._record: MigrationRecord | None = None
         self._written: set[int] = set()
         self._instances: list[tuple[Migration, dict[str, Any]]] = []
@@ -219,8 +215,7 @@ class Rehearsal(Outcome):
             max_dead_bytes=self._max_dead_bytes,
             yield_after_ms=self._watchdog.after_ms if self._watchdog is not None else None,
         )
-        if self._on_preflight is not None:
-            self._on_preflight(found)
+        self._observer.preflighted(found)
 
     def restore_at_end(self, migration: Migration) -> None:
         """Note an instance that is about to be changed: it may be the caller's."""
@@ -255,8 +250,7 @@ class Rehearsal(Outcome):
 
     def _begin(self, record: MigrationRecord) -> None:
         logger.info("dry_run_start", extra=record.facts())
-        if self._on_start is not None:
-            self._on_start(record)
+        self._observer.migration_started(record, len(self._results) + 1, len(self._plan))
         self.recorder.failures = []
         self.recorder.callbacks = 0
         self.recorder.commit_ms = 0.0
@@ -285,8 +279,7 @@ class Rehearsal(Outcome):
             result = self.schema.noted(result)
         self._results.append(result)
         self._written |= {oid for e in record.effects for oid, _counters in e.writes}
-        if self._on_finish is not None:
-            self._on_finish(result)
+        self._observer.migration_finished(result)
         return result
 
     def _was_stopped(self, error: BaseException, record: MigrationRecord) -> bool:
@@ -305,6 +298,7 @@ class Rehearsal(Outcome):
         assert self._record is not None
         record = OperationRecord(index, operation)
         self._record.operations.append(record)
+        self._observer.operation_started(record)
         with self._record.within(record, self.recorder):
             yield record
             self.recorder.dead_space.check()

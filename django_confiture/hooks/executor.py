@@ -23,6 +23,8 @@ from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from django.dispatch import Signal
+
 logger = logging.getLogger("django_confiture.hooks")
 
 
@@ -72,9 +74,13 @@ class HookExecutor:
                 call.skipped(reason)
                 return None
             tolerated = policy.tolerated
-            logger.debug("hook_start", extra=call.facts)
+            call.begun()
             context.options = hook.options
-            with _savepoint(conn, context), _statement_timeout(conn, policy.timeout):
+            with (
+                call.told_of_progress(),
+                _savepoint(conn, context),
+                _statement_timeout(conn, policy.timeout),
+            ):
                 result = hook.execute(conn, context)
                 _check_result(result, call.name)
                 _check_transaction(conn, context)
@@ -100,15 +106,34 @@ class _Call:
     def facts(self) -> dict[str, object]:
         return {"hook": self.name, "phase": self.phase, **_migration_facts(self.context)}
 
+    def begun(self) -> None:
+        logger.debug("hook_start", extra=self.facts)
+        self._send(signals.hook_started)
+
+    @contextmanager
+    def told_of_progress(self) -> Iterator[None]:
+        before = self.context.on_progress
+
+        def progressed(done: int, total: int | None) -> None:
+            self._send(signals.hook_progress, done=done, total=total)
+            if before is not None:
+                before(done, total)
+
+        self.context.on_progress = progressed
+        try:
+            yield
+        finally:
+            self.context.on_progress = before
+
     def skipped(self, reason: str) -> None:
         logger.info("hook_skipped", extra={"reason": reason, **self.facts})
-        self._send("skipped", 0.0, reason=reason)
+        self._ended("skipped", 0.0, reason=reason)
 
     def failed(self, error: Exception) -> None:
         duration_ms = self._duration_ms()
         facts = {"duration_ms": round(duration_ms), "error": str(error), **self.facts}
         logger.error("hook_failed", exc_info=error, extra=facts)
-        self._send("failed", duration_ms, error=error)
+        self._ended("failed", duration_ms, error=error)
 
     def completed(self, result: HookResult, timeout: timedelta | None) -> None:
         duration_ms = self._duration_ms()
@@ -118,12 +143,12 @@ class _Call:
         if timeout is not None and duration_ms > (limit_ms := timeout.total_seconds() * 1000):
             # statement_timeout ends no Python, and counts each statement from zero.
             logger.warning("hook_over_timeout", extra={"timeout_ms": round(limit_ms), **facts})
-        self._send("completed", duration_ms, result=result)
+        self._ended("completed", duration_ms, result=result)
 
     def _duration_ms(self) -> float:
         return (perf_counter() - self.started) * 1000
 
-    def _send(
+    def _ended(
         self,
         outcome: str,
         duration_ms: float,
@@ -132,16 +157,22 @@ class _Call:
         error: Exception | None = None,
         reason: str = "",
     ) -> None:
-        signals.hook_finished.send_robust(
-            sender=signals.sender_for(self.context.app_label),
-            hook=self.name,
-            phase=self.phase,
+        self._send(
+            signals.hook_finished,
             outcome=outcome,
             duration_ms=duration_ms,
             result=result,
             error=error,
             reason=reason,
+        )
+
+    def _send(self, signal: Signal, **facts: object) -> None:
+        signal.send_robust(
+            sender=signals.sender_for(self.context.app_label),
+            hook=self.name,
+            phase=self.phase,
             context=self.context,
+            **facts,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from django_confiture.dry_run.results import Report
-from django_confiture.reports import github, gitlab, headline, json, markdown, sarif, text
+from django_confiture.reports import github, gitlab, json, markdown, sarif, text
 from django_confiture.reports.problems import own
 
 FORMATS: dict[str, Callable[..., str]] = {
@@ -25,9 +25,10 @@ def render(report: Report, output_format: str, **options: object) -> str:
 
 
 def _folded(report: Report) -> Report:
-    """Return the report without what only ran first, and with its budget among the warnings."""
+    """Return the report without what only ran first."""
     shown = own(report)
-    notes = [f"Over the budget: {each}." for each in headline.over_budget(report)]
-    if first := [each.label for each in report.migrations if each not in shown]:
-        notes.append(f"Ran first, since they are pending but not new: {', '.join(first)}.")
-    return replace(report, migrations=shown, warnings=(*notes, *report.warnings))
+    first = [each.label for each in report.migrations if each not in shown]
+    if not first:
+        return report
+    note = f"Ran first, since they are pending but not new: {', '.join(first)}."
+    return replace(report, migrations=shown, warnings=(note, *report.warnings))

@@ -13,6 +13,7 @@ from rich.table import Table
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.units import count, duration, size
 from django_confiture.reports import text_findings, text_forecast, text_schema
+from django_confiture.reports.headline import over_budget
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -62,6 +63,7 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     if report.clone is not None:
         name = f"a copy of {name}, made in {duration(report.clone.duration_ms)}"
     yield f"[dim]on {name}, PostgreSQL {database.server_version}, {size(database.size_bytes)}[/]"
+    yield from _above_all(report)
     yield ""
     for migration in report.migrations:
         mark, verdict = _judge(migration)
@@ -74,6 +76,22 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
         yield from _reverse(report.reverse, verbosity)
     yield ""
     yield from _closing(report, verbosity)
+
+
+def _above_all(report: Report) -> Iterator[str]:
+    """Yield what is wrong with the run as a whole."""
+    if report.error is not None:
+        message = escape(first_line(report.error.message))
+        yield f"[bold red]Failed outside the migrations[/]: {message}"
+    for waiter in report.yielded_to:
+        relation = f" on {escape(waiter.relation)}" if waiter.relation else ""
+        yield (
+            f"[yellow]Gave way[/] to session {waiter.pid} ({escape(waiter.application)}), whose "
+            f"{waiter.statement_kind or 'statement'}{relation} had waited "
+            f"{duration(waiter.waited_ms)}."
+        )
+    for sentence in over_budget(report):
+        yield f"[yellow]Over the budget[/]: {escape(sentence)}."
 
 
 def _row(left: str, width: int, right: str, *, indent: int = 0) -> Table:
@@ -300,16 +318,6 @@ def _closing(report: Report, verbosity: int) -> Iterator[str]:
     if findings := text_findings.summary(report.migrations):
         yield findings + (
             "" if verbosity >= 2 else " -v 2 shows what proves them, and better code."
-        )
-    if report.error is not None:
-        message = escape(first_line(report.error.message))
-        yield f"[bold red]Failed outside the migrations[/]: {message}"
-    for waiter in report.yielded_to:
-        relation = f" on {escape(waiter.relation)}" if waiter.relation else ""
-        yield (
-            f"[yellow]Gave way[/] to session {waiter.pid} ({escape(waiter.application)}), whose "
-            f"{waiter.statement_kind or 'statement'}{relation} had waited "
-            f"{duration(waiter.waited_ms)}."
         )
     for warning in report.warnings:
         yield f"[yellow]![/] {escape(warning)}"

@@ -23,17 +23,16 @@ from django_confiture.dry_run.clone import cloned
 from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
 from django_confiture.dry_run.driver import drive_migrate
 from django_confiture.dry_run.gates import judged
-from django_confiture.dry_run.records import MigrationRecord
 from django_confiture.dry_run.refusals import refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
-from django_confiture.dry_run.results import MigrationResult, Preflight, Report
+from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.reverse import Reversal
 from django_confiture.dry_run.since import Since
 from django_confiture.dry_run.stops import is_named_no_fault
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, StatsError
 from django_confiture.management import budget, report_files
+from django_confiture.management.progress import Progress
 from django_confiture.production import ProductionStats, collect, load
-from django_confiture.reports import text_preflight
 
 FAILED, USAGE, EXCEEDED, YIELDED = 1, 2, 3, 4
 
@@ -125,13 +124,14 @@ class Command(BaseCommand):
         """Rehearse, print the report, and end with its exit code."""
         self._verbosity = options["verbosity"]
         self._interrupted: int | None = None
+        self._progress = Progress(self.stderr, self._verbosity)
         if wrong := report_files.misplaced(report_files.files_of(options)):
             raise CommandError(wrong, returncode=USAGE)
         try:
             self._budget = budget.budget_of(options)
             self._since = Since(options["since"]) if options["since"] else None
             # A migration's print() must not spoil the report, which has the hooks' errors in it.
-            with redirect_stdout(sys.stderr), _without_tracebacks():
+            with redirect_stdout(sys.stderr), _without_tracebacks(), self._progress.shown():
                 report = self._rehearse(options)
         except (DryRunRefused, ImproperlyConfigured, StatsError) as error:
             raise CommandError(str(error), returncode=USAGE) from error
@@ -170,9 +170,7 @@ class Command(BaseCommand):
         told: dict[str, Any] = {
             "stats": _production_stats(options),
             "show_values": options["show_values"],
-            "preflighted": self._preflighted,
-            "started": self._started,
-            "finished": self._finished,
+            "observer": self._progress,
         }
         with self._terminable():
             if options["clone"] or options["clone_of"]:
@@ -202,7 +200,7 @@ class Command(BaseCommand):
     ) -> Report:
         report: Report | None = None
         try:
-            with cloned(wrapper, source, say=self._say) as clone:
+            with cloned(wrapper, source, say=self._progress.say) as clone:
                 rehearsal = CopyRehearsal(wrapper, clone, **told)
                 with rehearsal.open():
                     self._drive(rehearsal, wrapper, options)
@@ -210,7 +208,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self._interrupted = self._interrupted or signal.SIGINT
             if report is None:
-                self.stderr.write("Stopped before any migration ran.", self._plain)
+                self._progress.say("Stopped before any migration ran.")
                 sys.exit(128 + self._interrupted)
         return rehearsal.told(report)
 
@@ -262,33 +260,9 @@ class Command(BaseCommand):
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    def _preflighted(self, preflight: Preflight) -> None:
-        for line in text_preflight.lines(preflight):
-            self._say(line)
-
-    def _started(self, record: MigrationRecord) -> None:
-        if self._verbosity >= 1:
-            backwards = " (backwards)" if record.direction == "backward" else ""
-            self.stderr.write(
-                f"  Rehearsing {record.migration}{backwards}...", self._plain, ending=""
-            )
-            self.stderr.flush()
-
-    def _finished(self, result: MigrationResult) -> None:
-        if self._verbosity >= 1:
-            self.stderr.write(f" {result.outcome}", self._plain)
-
-    def _say(self, line: str) -> None:
-        if self._verbosity >= 1:
-            self.stderr.write(line, self._plain)
-
-    @staticmethod
-    def _plain(text: str) -> str:
-        return text  # stderr's own style is that of errors
-
     def _print(self, report: Report, options: dict[str, Any]) -> None:
         for path in report_files.write(report, options):
-            self._say(f"Report written to {path}.")
+            self._progress.say(f"Report written to {path}.")
         if options["output"] is None:
             color = bool(self.style.SUCCESS("x") != "x")
             printed = report_files.printed(report, options, self.stdout, color=color)

@@ -1,0 +1,25 @@
+"""Who watches a dry run while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.records import MigrationRecord, OperationRecord
+    from django_confiture.dry_run.results import MigrationResult, Preflight
+
+
+class Observer:
+    """Does nothing; subclass it to be told. Nothing that it raises is caught."""
+
+    def preflighted(self, preflight: Preflight) -> None:
+        """Take what the plan is about to touch."""
+
+    def migration_started(self, record: MigrationRecord, number: int, total: int) -> None:
+        """Take the migration that begins, and which one of how many it is."""
+
+    def operation_started(self, record: OperationRecord) -> None:
+        """Take the operation of that migration that begins."""
+
+    def migration_finished(self, result: MigrationResult) -> None:
+        """Take what it did."""

@@ -1,0 +1,164 @@
+"""Says on standard error where the dry run is: one line that changes, or lines for a log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import IO, TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from django_confiture import signals
+from django_confiture.dry_run.observer import Observer
+from django_confiture.dry_run.units import duration
+from django_confiture.reports import text_preflight
+from django_confiture.reports.wording import visible
+
+if TYPE_CHECKING:
+    from django.core.management.base import OutputWrapper
+
+    from django_confiture.dry_run.records import MigrationRecord, OperationRecord
+    from django_confiture.dry_run.results import MigrationResult, Preflight
+
+QUIET_S = 30.0
+"""How long a log stays silent: some build servers end a job that says nothing."""
+
+
+class Progress(Observer):
+    """Prints what it is told; with a terminal, also what runs at the moment."""
+
+    def __init__(self, stream: OutputWrapper, verbosity: int) -> None:
+        self._stream = stream
+        self._on = verbosity >= 1
+        self._live: Live | None = None
+        self._lock = threading.Lock()
+        self._label = ""
+        self._place = ""
+        self._step = ""
+        self._hook = ""
+        self._since = monotonic()
+        self._line_open = False
+        """Whether the line of a migration still waits for its end."""
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Listen to hooks, and keep the line up to date."""
+        if not self._on:
+            yield
+            return
+        told: dict[Any, Callable[..., None]] = {
+            signals.hook_started: self._hook_started,
+            signals.hook_progress: self._hook_progressed,
+            signals.hook_finished: self._hook_finished,
+        }
+        for each, receiver in told.items():
+            each.connect(receiver)
+        try:
+            with self._on_terminal() if self._stream.isatty() else self._in_log():
+                yield
+        finally:
+            for each, receiver in told.items():
+                each.disconnect(receiver)
+
+    @contextmanager
+    def _on_terminal(self) -> Iterator[None]:
+        plain: IO[str] = vars(self._stream)["_out"]  # the wrapper's own style is that of errors
+        console = Console(file=plain, highlight=False, emoji=False)
+        with Live(get_renderable=self._now, console=console, transient=True) as self._live:
+            try:
+                yield
+            finally:
+                self._label = ""
+        self._live = None
+
+    @contextmanager
+    def _in_log(self) -> Iterator[None]:
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(QUIET_S):
+                with self._lock:
+                    if self._line_open:
+                        self._print(f"\n    {self._now().plain.strip()}", ending="")
+
+        thread = threading.Thread(target=beat, name="confiture-progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        if not self._on:
+            return
+        with self._lock:
+            if self._live is not None:
+                self._live.console.print(Text(line), soft_wrap=True)
+            else:
+                self._print(line)
+
+    def _print(self, text: str, ending: str = "\n") -> None:
+        self._stream.write(text, _plain, ending=ending)
+        self._stream.flush()
+
+    def _now(self) -> Text:
+        if not self._label:
+            return Text("")
+        took = duration((monotonic() - self._since) * 1000)
+        doing = self._hook or self._step or self._label
+        parts = [self._place, took, doing] if self._live is not None else [took, doing]
+        return Text("  " + "  ".join(filter(None, parts)), no_wrap=True, overflow="ellipsis")
+
+    # Told by the dry run.
+
+    def preflighted(self, preflight: Preflight) -> None:
+        """Print what is about to be touched."""
+        for line in text_preflight.lines(preflight):
+            self.say(line)
+
+    def migration_started(self, record: MigrationRecord, number: int, total: int) -> None:
+        """Begin its line."""
+        backwards = " (backwards)" if record.direction == "backward" else ""
+        self._label = f"{record.migration}{backwards}"
+        self._place, self._step, self._hook = f"{number}/{total}", "", ""
+        self._since = monotonic()
+        if self._on and self._live is None:
+            with self._lock:
+                self._print(f"  Rehearsing {self._label}...", ending="")
+                self._line_open = True
+
+    def operation_started(self, record: OperationRecord) -> None:
+        """Note it."""
+        self._step = f"{record.index + 1}. {visible(record.operation.describe())}"
+
+    def migration_finished(self, result: MigrationResult) -> None:
+        """End its line."""
+        if self._live is not None:
+            self.say(f"  Rehearsing {self._label}... {result.outcome}")
+        elif self._on:
+            with self._lock:
+                self._print(f" {result.outcome}")
+                self._line_open = False
+        self._label = ""
+
+    # Told by hooks.
+
+    def _hook_started(self, *, hook: str, phase: str, **_: object) -> None:
+        self._hook = f"{hook} ({phase})"
+
+    def _hook_progressed(self, *, hook: str, done: int, total: int | None, **_: object) -> None:
+        of = f" of {total:,}" if total is not None else ""
+        self._hook = f"{hook}: {done:,}{of}"
+
+    def _hook_finished(self, **_: object) -> None:
+        self._hook = ""
+
+
+def _plain(text: str) -> str:
+    return text  # the stream's own style is that of errors

@@ -1,0 +1,101 @@
+"""What standard error says while a dry run works."""
+
+from __future__ import annotations
+
+import re
+import time
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db.migrations import RunPython
+
+from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook, signals
+from tests.cases.migrations_on_disk import Cases
+
+
+class Slow(Hook):
+    """Says how far it is, and takes its time."""
+
+    phase = HookPhase.AFTER_DDL
+
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        context.progress(1000, 4000)
+        time.sleep(0.6)
+        return HookResult(phase=self.phase.name, hook_name="Slow")
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def slow(_apps: object, _editor: object) -> None:
+    time.sleep(0.6)
+
+
+@pytest.fixture
+def two(cases: Cases) -> Cases:
+    """Give two migrations, of which the second takes its time."""
+    cases.add("0001_first", RunPython(RunPython.noop))
+    cases.add("0002_slow", RunPython(slow), RunHook(Slow))
+    return cases
+
+
+def said(stream: StringIO, **options: Any) -> str:
+    call_command("migrate_dryrun", "cases", stdout=StringIO(), stderr=stream, **options)
+    return stream.getvalue()
+
+
+def test_a_terminal_has_a_line_that_changes(two: Cases) -> None:
+    shown = said(Terminal())
+
+    assert "  Rehearsing cases.0001_first... passed" in shown
+    assert "  Rehearsing cases.0002_slow... passed" in shown
+    assert re.search(r"2/2  \d+ ms  1\. Raw Python operation", shown)
+    assert re.search(r"2/2  .+?  Slow: 1,000 of 4,000", shown)
+    assert "\x1b[31" not in shown  # the red of errors
+
+
+def test_a_log_has_a_line_for_each_migration(two: Cases) -> None:
+    lines = said(StringIO()).splitlines()
+
+    assert lines[-2:] == [
+        "  Rehearsing cases.0001_first... passed",
+        "  Rehearsing cases.0002_slow... passed",
+    ]
+
+
+def test_a_log_is_never_silent_for_long(two: Cases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_confiture.management.progress.QUIET_S", 0.25)
+
+    shown = said(StringIO())
+
+    assert re.search(r"0002_slow\.\.\.\n    \d+ ms  1\. Raw Python operation", shown)
+    assert re.search(r"\n    .+?  Slow: 1,000 of 4,000", shown)
+
+
+def test_nothing_is_said_where_nobody_asked(two: Cases) -> None:
+    for stream in (Terminal(), StringIO()):
+        assert said(stream, verbosity=0) == ""
+
+
+def test_hooks_tell_their_progress_to_receivers(two: Cases) -> None:
+    told: list[tuple[str, Any]] = []
+
+    def started(*, hook: str, **_: object) -> None:
+        told.append((hook, "started"))
+
+    def progressed(*, hook: str, done: int, total: int | None, **_: object) -> None:
+        told.append((hook, (done, total)))
+
+    signals.hook_started.connect(started)
+    signals.hook_progress.connect(progressed)
+    try:
+        two.migrate()
+    finally:
+        signals.hook_started.disconnect(started)
+        signals.hook_progress.disconnect(progressed)
+
+    assert told == [("Slow", "started"), ("Slow", (1000, 4000))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -153,13 +154,13 @@ def really(bench: Server, n: int, case: str) -> float:
         return (perf_counter() - started) * 1000
 
 
-def dry(bench: Server, n: int, case: str) -> Any:
+def dry(bench: Server, n: int, case: str, *, samples: bool = False) -> Any:
     """Dry-run a case; return its items."""
     from django_confiture.dry_run.driver import RehearsalExecutor
     from django_confiture.dry_run.rehearsal import Rehearsal
 
     with bench.copy(n) as wrapper:
-        rehearsal = Rehearsal(wrapper)
+        rehearsal = Rehearsal(wrapper, samples=samples)
         with rehearsal.open():
             executor = RehearsalExecutor(rehearsal, wrapper)
             executor.recorder.ensure_schema()
@@ -179,6 +180,7 @@ def dry(bench: Server, n: int, case: str) -> Any:
                     "rows": dict(item.work.rows),
                     "sizes": dict(item.work.sizes),
                     "sql": item.step.result.sql[:60] if item.step else None,
+                    "sampled": asdict(item.sampled) if item.sampled else None,
                 }
                 for item in rehearsal.forecaster.items
             ],
@@ -208,10 +210,13 @@ def forecast_ms(dry: dict[str, Any], times: float, z: float) -> tuple[float, flo
     from django_confiture.dry_run.estimates.items import Item
     from django_confiture.dry_run.estimates.model import forecast
     from django_confiture.dry_run.estimates.work import Work
+    from django_confiture.dry_run.results import Sampled
 
     low = expected = high = 0.0
     for each in dry["items"]:
-        item = Item(Work(each["kind"], each["rows"], each["sizes"]), each["ms"])
+        sampled = Sampled(**each["sampled"]) if each.get("sampled") else None
+        work = Work(each["kind"], each["rows"], each["sizes"])
+        item = Item(work, each["ms"], sampled=sampled)
         found = forecast(item, Target(times)).range(z)
         low, expected, high = (
             low + found.low_ms,
@@ -224,7 +229,7 @@ def forecast_ms(dry: dict[str, Any], times: float, z: float) -> tuple[float, flo
 Pair = tuple[str, int, int, Any, float]
 
 
-def pairs_of(found: list[dict[str, Any]]) -> list[Pair]:
+def pairs_of(found: list[dict[str, Any]], dry: str = "dry") -> list[Pair]:
     """Return (case, rows here, rows there, dry run, real ms) for every two that can be compared."""
     real: dict[tuple[str, int], list[float]] = {}
     for entry in found:
@@ -232,16 +237,22 @@ def pairs_of(found: list[dict[str, Any]]) -> list[Pair]:
     pairs: list[Pair] = []
     for entry in found:
         for (case, n), durations in real.items():
-            if case == entry["case"] and "dry" in entry and n >= entry["n"]:
-                pairs += [(case, entry["n"], n, entry["dry"], ms) for ms in durations]
+            if case == entry["case"] and dry in entry and n >= entry["n"]:
+                pairs += [(case, entry["n"], n, entry[dry], ms) for ms in durations]
     return pairs
 
 
 def evaluate(found: list[dict[str, Any]]) -> None:
     """Print how far off the forecasts were: every dry run against every real run."""
+    for title, dry in (("From one size", "dry"), ("With --samples", "sampled")):
+        if pairs := pairs_of(found, dry):
+            print(f"\n{title}:")
+            _judge(pairs)
+
+
+def _judge(pairs: list[Pair]) -> None:
     from django_confiture.dry_run.estimates import calibration
 
-    pairs = pairs_of(found)
     _table("case", pairs, lambda pair: pair[0] if 9 < pair[2] / pair[1] < 11 else None)
     _table("rows, times", pairs, lambda pair: f"{pair[2] / pair[1]:.3g}")
     for percent, z in ((80, 1.28), (calibration.CONFIDENCE, calibration.Z)):
@@ -304,6 +315,7 @@ def main() -> None:
                     entry: dict[str, Any] = {"rep": rep, "n": n, "case": case}
                     if n < 4_000_000:
                         entry["dry"] = dry(bench, n, case)
+                        entry["sampled"] = dry(bench, n, case, samples=True)
                     entry["real_ms"] = really(bench, n, case)
                     found.append(entry)
                     d = entry.get("dry", {}).get("duration_ms", 0)

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 
-ROUNDS = 3
+ROUNDS = 7
 
 
 def main() -> None:

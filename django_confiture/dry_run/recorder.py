@@ -45,6 +45,19 @@ _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 
 _STATEMENT = "confiture_statement"
 
+_FRESH_S = 0.005
+"""A reading so young is also that before the next statement: a round trip takes a tenth of it."""
+
+_NO_ROWS = {
+    "alter_seq_stmt",
+    "comment_stmt",
+    "create_seq_stmt",
+    "create_stmt",
+    "drop_stmt",
+    "rename_stmt",
+}
+"""DDL that no row can stand in the way of."""
+
 
 class Recorder:
     """Records the statements of one connection, section by section."""
@@ -68,6 +81,8 @@ class Recorder:
         self._sampled: Sampled | None = None
         self.dead_space = DeadSpaceLimit(self._session, self.catalog)
         self._last = self.catalog.at_start()
+        self._probed: tuple[Probe, float] | None = None
+        """The last probe, and when it was."""
         self._unseen = 0
         """Runs of statements since the last probe."""
         self._wrote = False
@@ -222,12 +237,19 @@ class Recorder:
             )
 
     def _open(self, *, guarded: bool, probing: bool) -> None:
-        """Set the savepoint and read the WAL position, in one round trip."""
+        """Set the savepoint and read the WAL position, in one round trip or none."""
         savepoint = f"SAVEPOINT {_STATEMENT};" if guarded else ""
-        if probing:
+        if probing and not self._fresh:
             self._last = Probe(self.catalog.wal(savepoint), self._last.relations)
         elif guarded:
             self._session.query(savepoint)
+
+    @property
+    def _fresh(self) -> bool:
+        if self._probed is None or self._unseen:
+            return False
+        probe, when = self._probed
+        return probe is self._last and self.clock.now() - when < _FRESH_S
 
     def _predicted(self, statement: Statement, entry: Entry) -> Sequence[tuple[int, str]]:
         if not self.catalog.relations:
@@ -244,7 +266,8 @@ class Recorder:
         """
         if statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION):
             return False
-        return self._can_probe and (self.autocommit or statement.kind is Kind.DDL)
+        may_meet_rows = statement.kind is Kind.DDL and statement.what not in _NO_ROWS
+        return self._can_probe and (self.autocommit or may_meet_rows)
 
     def _noted(self, statement: Statement) -> Entry:
         entry = self._entry(statement)
@@ -303,6 +326,7 @@ class Recorder:
         measured = effects(self.catalog, self._last, now, statement, predicted, runs)
         self.dead_space.note(measured, now)
         self._last = now
+        self._probed = now, self.clock.now()
         self._unseen = 0
         self._wrote = self._wrote or bool(measured.writes)
         return measured

@@ -107,6 +107,8 @@ class Sampled:
     exponent: float
     """Time grew with rows to the power of it."""
     rows: tuple[int, int]
+    durations_ms: tuple[float, float]
+    """What it took on each of them."""
 
 
 @dataclass(frozen=True)

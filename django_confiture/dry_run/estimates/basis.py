@@ -41,7 +41,7 @@ def _basis(part: Part, stats: ProductionStats | None) -> Iterator[str]:
         elif stats is not None:
             yield f"{scale.relation}: taken as large as it is here"
     if part.scales:
-        sampled = part.item.step.result.sampled if part.item.step is not None else None
+        sampled = part.item.sampled
         if sampled is None:
             yield "one size measured"
         else:

@@ -16,7 +16,7 @@ from django_confiture.dry_run.estimates.work import (
     work_of,
 )
 from django_confiture.dry_run.findings.subject import Step
-from django_confiture.dry_run.results import MigrationResult
+from django_confiture.dry_run.results import MigrationResult, Sampled
 
 _MANY = 20
 """From so many runs of one text on, its time is that of a loop in Python."""
@@ -36,6 +36,7 @@ class Item:
     operation: int | None = None
     step: Step | None = field(default=None, compare=False)
     """The statement; None for what passes between them."""
+    sampled: Sampled | None = None
 
 
 def items_of(
@@ -68,7 +69,7 @@ def items_of(
 
 def _item(step: Step, work: Work) -> Item:
     result = step.result
-    return Item(work, result.duration_ms, result.started_ms, step.operation, step)
+    return Item(work, result.duration_ms, result.started_ms, step.operation, step, result.sampled)
 
 
 def _works(

@@ -58,7 +58,7 @@ class Part:
 def _growth(item: Item) -> Growth:
     """Return how a kind grows; what samples have said of this very statement sharpens it."""
     prior = calibration.growth(item.work.kind)
-    sampled = item.step.result.sampled if item.step is not None else None
+    sampled = item.sampled
     if sampled is None:
         return prior
     weights = [1 / prior.spread**2, 1 / calibration.SAMPLED_SPREAD**2]

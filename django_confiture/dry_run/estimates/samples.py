@@ -76,7 +76,8 @@ class Sampler:
         if slow < _WORTHWHILE_MS or few == 0 or many <= few:
             return None
         work = [max(0.1, ms - _FIXED_MS) for ms in (quick, slow)]
-        return Sampled(math.log(work[1] / work[0]) / math.log(many / few), (few, many))
+        exponent = math.log(work[1] / work[0]) / math.log(many / few)
+        return Sampled(exponent, (few, many), (quick, slow))
 
     def _large_tables(self, statement: Statement) -> Mapping[str, Relation]:
         """Return the tables worth sampling by the name as written; none with a schema."""

@@ -1,0 +1,74 @@
+"""Forecasts for production."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a forecast says of one duration, in milliseconds."""
+
+    low_ms: float
+    expected_ms: float
+    high_ms: float
+
+
+@dataclass(frozen=True)
+class Estimate(Range):
+    """A forecast for production: a range, how often such a range has held, and what it rests on."""
+
+    confidence_percent: int
+    """How often, in 100 cases, the real duration was inside a range made like this one; 0 where
+    that has not been tried."""
+    basis: tuple[str, ...] = ()
+    """Every contribution in words: how far it extrapolates, from what, what is in doubt."""
+    factor: float = 1.0
+    """What it was multiplied by, as earlier forecasts on this database were off by so much."""
+    kind: str = ""
+    """How a statement's work grows: ``index``, ``rewrite``, ``scan``, ``update``, …"""
+
+
+@dataclass(frozen=True)
+class MigrationEstimate(Estimate):
+    """The forecast for a migration; bytes are None where nothing tells them."""
+
+    wal_bytes: int | None = None
+    dead_bytes: int | None = None
+    """Dead rows that it leaves in tables, which VACUUM has to clear."""
+    disk_bytes: int | None = None
+    """What it needs free while it runs: new files of rewritten tables and of indexes."""
+
+
+@dataclass(frozen=True)
+class Production:
+    """What a migration means for one table in production."""
+
+    rows: int | None
+    """None where the statistics don't say."""
+    reads_blocked: Range | None
+    """None where no reader has to wait."""
+    writes_blocked: Range | None
+    impact: tuple[str, ...] = ()
+    """What users will notice, in words."""
+
+
+@dataclass(frozen=True)
+class ProductionDatabase:
+    """Whose sizes the forecasts are made for."""
+
+    database: str
+    server_version: int
+    """As PostgreSQL counts: 180006."""
+    collected_at: str
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """How a statement's time grew between two samples of its tables."""
+
+    exponent: float
+    """Time grew with rows to the power of it."""
+    rows: tuple[int, int]
+    durations_ms: tuple[float, float]
+    """What it took on each of them."""

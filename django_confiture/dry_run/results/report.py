@@ -1,0 +1,137 @@
+"""A dry run as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from django_confiture.dry_run.results.forecasts import ProductionDatabase
+from django_confiture.dry_run.results.migrations import Failure, MigrationResult, ReverseResult
+from django_confiture.dry_run.results.preflight import Preflight
+
+RunOutcome = Literal["passed", "failed", "exceeded", "yielded"]
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where the dry run ran."""
+
+    alias: str
+    name: str
+    server_version: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The throw-away copy that the migrations ran on."""
+
+    name: str
+    """Its database, which is gone by now."""
+    of: str
+    """The alias whose database was copied."""
+    strategy: str
+    """How PostgreSQL made it: ``wal_log``, ``file_copy``, or ``file_copy, clone``."""
+    duration_ms: float
+    """How long that took; meanwhile nobody could connect to its source."""
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """Another session that waited for a lock of the dry run."""
+
+    pid: int
+    application: str
+    waited_ms: float
+    relation: str | None
+    """None where it waited for a row, not for a table."""
+    statement_kind: str
+    """The first word of its statement, such as ``UPDATE``."""
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """Another session that held a lock which the dry run waited for."""
+
+    pid: int
+    application: str
+    state: str
+    transaction_ms: float | None
+
+
+@dataclass(frozen=True)
+class SequenceMove:
+    """A sequence whose position changed: neither nextval nor setval roll back."""
+
+    database: str
+    sequence: str
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True)
+class Exceeded:
+    """One limit of the budget that a migration is over."""
+
+    budget: Literal["fail_on", "max_blocking", "tables", "max_wal", "max_duration"]
+    limit: float | str
+    """Milliseconds or bytes; of ``fail_on`` the least severity that counts."""
+    figure: float | str
+    """The same of the migration; of ``fail_on`` the id of the finding."""
+    basis: Literal["measured", "forecast", "policy"]
+    migration: str
+    operation: int | None
+    """The index of the operation that has the largest part in it."""
+    relation: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many operations were rehearsed as they are, in another form, or not at all."""
+
+    exact: int
+    substituted: int
+    not_rehearsed: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """One dry run."""
+
+    database: Database
+    outcome: RunOutcome
+    duration_ms: float
+    migrations: tuple[MigrationResult, ...]
+    error: Failure | None = None
+    """An error outside any migration: in a receiver of pre_migrate or post_migrate."""
+    preflight: Preflight | None = None
+    """None where it ended before the plan was known."""
+    production: ProductionDatabase | None = None
+    """None where no production sizes were given."""
+    reverse: ReverseResult | None = None
+    """What ``--reverse`` found; None where it was not asked for, or not come to."""
+    sequences_moved: tuple[SequenceMove, ...] = ()
+    dead_bytes: int = 0
+    yielded_to: tuple[Waiter, ...] = ()
+    exceeded: tuple[Exceeded, ...] = ()
+    """Which limits of the budget are exceeded; empty where there is no budget."""
+    since: str | None = None
+    """The revision that ``--since`` named."""
+    warnings: tuple[str, ...] = ()
+    rolled_back: bool = True
+    """Nothing is left of it. False only where the copy could not be dropped."""
+    mode: Literal["transaction", "clone"] = "transaction"
+    clone: Copy | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The outcome, or ``stopped`` where a migration was ended by what is not its fault."""
+        outcomes = {m.outcome for m in self.migrations if m.error is not None}
+        return "stopped" if self.outcome == "failed" and outcomes == {"not_run"} else self.outcome
+
+    @property
+    def coverage(self) -> Coverage:
+        """Count the operations that ran by how they were rehearsed."""
+        kinds = [op.rehearsed for migration in self.migrations for op in migration.operations]
+        return Coverage(*(kinds.count(kind) for kind in ("exact", "substituted", "not_rehearsed")))

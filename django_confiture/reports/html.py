@@ -7,7 +7,7 @@ page's own policy lets it load and send nothing.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +22,6 @@ from django_confiture.reports import headline, text_forecast, text_preflight, te
 from django_confiture.reports.html_details import (
     REHEARSED,
     Details,
-    Room,
     details,
     kept_open,
     rows_at_fault,
@@ -34,6 +33,13 @@ from django_confiture.reports.problems import own
 from django_confiture.reports.wording import first_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_LIMIT = 4_900_000
+"""Bytes: a page that every browser opens at once."""
+
+_BLOCKS = "<!-- migrations -->"
+"""What no escaped text can be."""
+
+_CALM = ("safe", "skipped")
 _LISTED = 30
 """Harmless migrations that the verdict lists before it folds them."""
 
@@ -42,20 +48,49 @@ def render(report: Report, **_options: object) -> str:
     """Return the page."""
     report = harmless(report)
     style, script = _asset("report.css"), _asset("report.js")
+    shown = _details(own(report), {each.migration for each in report.exceeded}, "m")
     context = {
         "style": SafeString(style),
         "script": SafeString(script),
         "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
         "version": django_confiture.__version__,
-        **_context(report),
+        **_context(report, shown),
     }
-    return _template().render(Context(context, use_l10n=False))
+    page = _rendered("report.html", context)
+    blocks = _blocks(shown, _LIMIT - len(page.encode()), forecast=context["forecast"])
+    return page.replace(_BLOCKS, "".join(blocks), 1)
+
+
+def _blocks(shown: Sequence[Details], room: int, *, forecast: object) -> list[str]:
+    """Return the migrations, shortened where there is no room, the worst last."""
+
+    def block(each: Details) -> str:
+        return _rendered("migration.html", {"each": each, "forecast": forecast})
+
+    blocks = [block(each) for each in shown]
+    over = sum(len(each.encode()) for each in blocks) - room
+    for at in sorted(range(len(shown)), key=lambda at: (shown[at].worth, -at)):
+        if over <= 0:
+            break
+        long = len(blocks[at].encode())
+        blocks[at] = block(shown[at].shortened())
+        over -= long - len(blocks[at].encode())
+    return blocks
+
+
+def _rendered(name: str, context: Mapping[str, object]) -> str:
+    return str(_template(name).render(Context(context, use_l10n=False)))
 
 
 @cache
-def _template() -> Template:
-    return Engine(dirs=[str(_TEMPLATES)], autoescape=True).get_template("report.html")
+def _template(name: str) -> Template:
+    return _engine().get_template(name)
+
+
+@cache
+def _engine() -> Engine:
+    return Engine(dirs=[str(_TEMPLATES)], autoescape=True)
 
 
 @cache
@@ -67,10 +102,9 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _context(report: Report) -> dict[str, object]:
+def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
     migrations = own(report)
-    shown = _details(migrations, {each.migration for each in report.exceeded}, "m")
-    calm = [each for each in shown if each.mark in ("safe", "skipped")]
+    calm = [each for each in shown if each.mark in _CALM]
     folded = calm if len(calm) > _LISTED else []
     return {
         "report": report,
@@ -85,9 +119,10 @@ def _context(report: Report) -> dict[str, object]:
         "over": headline.over_budget(report),
         "yielded": [_gave_way(each) for each in report.yielded_to],
         "error": first_line(report.error.message) if report.error is not None else "",
-        "verdicts": [each for each in shown if each not in folded] if folded else shown,
+        "verdicts": [each for each in shown if not folded or each.mark not in _CALM],
         "folded": folded,
-        "migrations": shown,
+        "number": len(shown),
+        "blocks": SafeString(_BLOCKS),
         "timeline": timeline(migrations),
         "forecast": forecast(migrations),
         "whose_times": text_forecast.whose_times(report),
@@ -105,9 +140,9 @@ _TONES = {
 
 
 def _details(migrations: Sequence[MigrationResult], over: set[str], prefix: str) -> list[Details]:
-    room, opened = Room.among(migrations), kept_open(migrations, over)
+    opened = kept_open(migrations, over)
     return [
-        details(each, target=f"{prefix}{number}", room=room, opened=number in opened)
+        details(each, target=f"{prefix}{number}", opened=number in opened)
         for number, each in enumerate(migrations)
     ]
 

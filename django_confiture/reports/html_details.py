@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import cleandoc
 
 from django.utils.safestring import SafeString
@@ -20,14 +20,14 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.units import count, duration, listed, size
 from django_confiture.reports import headline, text_forecast, text_schema
-from django_confiture.reports.html_text import BADGES, WORDS, effect
+from django_confiture.reports.html_text import BADGES, WORDS, effect, in_element
 from django_confiture.reports.verdicts import Mark, verdict, worth
 from django_confiture.reports.wording import clipped, first_line
 
 REHEARSED = {"substituted": "In another form", "not_rehearsed": "Not rehearsed", "exact": "Note"}
 
-_LEAST_STATEMENTS, _STATEMENTS, _CHARACTERS = 10, 12_000, 2_000_000
-"""Statements that each migration may show, and that the page has room for, with their letters."""
+_STATEMENTS, _CHARACTERS = 500, 4_000
+"""Statements of one migration that are shown, and letters of one."""
 
 _OPEN = 20
 """Migrations that are open when the page is."""
@@ -46,7 +46,7 @@ class Shown:
 class Statement:
     """One statement."""
 
-    sql: str
+    sql: SafeString
     took: str
     facts: tuple[str, ...]
     note: str
@@ -106,29 +106,26 @@ class Details:
     """Why it fails."""
     rows: str
     """Which rows stand in the way."""
+    brief: bool = False
+    """Without statements and code, of which the page would become too big."""
+
+    def shortened(self) -> Details:
+        """Return the same without statements and code."""
+        return replace(
+            self,
+            brief=True,
+            around=(),
+            operations=(),
+            changes=(),
+            shown=tuple(replace(each, advice="") for each in self.shown),
+        )
 
 
-@dataclass(frozen=True)
-class Room:
-    """How much of each migration there is room for."""
-
-    statements: int
-    characters: int
-
-    @classmethod
-    def among(cls, migrations: Sequence[MigrationResult]) -> Room:
-        """Share the page out."""
-        number = sum(len(o.statements) for m in migrations for o in m.operations)
-        each = max(_LEAST_STATEMENTS, _STATEMENTS // max(len(migrations), 1))
-        shown = min(number, each * len(migrations))
-        return cls(each, max(120, min(4_000, _CHARACTERS // max(shown, 1))))
-
-
-def details(migration: MigrationResult, *, target: str, room: Room, opened: bool) -> Details:
+def details(migration: MigrationResult, *, target: str, opened: bool) -> Details:
     """Return what the page has to say of a migration."""
     mark, words = verdict(migration, WORDS)
     line = f", line {migration.line}" if migration.line else ""
-    operations = tuple(_operations(migration, room))
+    operations = tuple(_operations(migration))
     return Details(
         target=target,
         migration=migration,
@@ -144,7 +141,7 @@ def details(migration: MigrationResult, *, target: str, room: Room, opened: bool
         shown=tuple(_findings(migration)),
         silenced=tuple(each for each in migration.findings if each.silenced is not None),
         operations=operations,
-        around=tuple(_statement(each, migration, room) for each in migration.statements[:20]),
+        around=tuple(_statement(each, migration) for each in migration.statements[:20]),
         hooks=tuple(_hook(each) for each in migration.hooks),
         tables=tuple(_table(each) for each in migration.tables),
         changes=tuple(text_schema.lines(migration.schema_changes)),
@@ -175,12 +172,12 @@ def _findings(migration: MigrationResult) -> Iterator[Shown]:
         yield Shown(finding, where, advice)
 
 
-def _operations(migration: MigrationResult, room: Room) -> Iterator[Operation]:
-    left = room.statements
+def _operations(migration: MigrationResult) -> Iterator[Operation]:
+    left = _STATEMENTS
     for operation in migration.operations:
         chosen = _longest(operation.statements, left)
         left -= len(chosen)
-        yield _operation(operation, chosen, migration, room)
+        yield _operation(operation, chosen, migration)
 
 
 def _longest(statements: Sequence[StatementResult], room: int) -> list[StatementResult]:
@@ -195,7 +192,6 @@ def _operation(
     operation: OperationResult,
     chosen: Sequence[StatementResult],
     migration: MigrationResult,
-    room: Room,
 ) -> Operation:
     return Operation(
         operation.index + 1,
@@ -205,7 +201,7 @@ def _operation(
         REHEARSED[operation.rehearsed] if operation.reason else "",
         operation.reason,
         tuple(_hook(each) for each in operation.hooks),
-        tuple(_statement(each, migration, room) for each in chosen),
+        tuple(_statement(each, migration) for each in chosen),
         len(operation.statements) - len(chosen),
     )
 
@@ -217,9 +213,9 @@ def _hook(hook: HookOutcome) -> str:
     return f"{name} {hook.outcome}{': ' if hook.reason else ''}{hook.reason}"
 
 
-def _statement(statement: StatementResult, migration: MigrationResult, room: Room) -> Statement:
+def _statement(statement: StatementResult, migration: MigrationResult) -> Statement:
     return Statement(
-        clipped(cleandoc(statement.sql), room.characters),
+        in_element(clipped(cleandoc(statement.sql), _CHARACTERS)),
         duration(statement.duration_ms),
         tuple(_facts(statement, migration)),
         statement.note,

@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from django.utils.html import escape
+from django.utils.safestring import SafeString
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.results import Report, TableLock
@@ -45,6 +46,11 @@ def _harmless(value: _T) -> _T:
 def code(name: str) -> str:
     """Return a name as markup."""
     return f"<code>{escape(name)}</code>"
+
+
+def in_element(text: str) -> SafeString:
+    """Return markup for between tags, where quotes are but quotes: statements are full of them."""
+    return SafeString(escape(text).replace("&quot;", '"').replace("&#x27;", "'"))
 
 
 def about(ms: float) -> str:

@@ -22,7 +22,7 @@ from django_confiture.reports.html_text import percent
 from django_confiture.reports.text_forecast import between
 from django_confiture.reports.wording import clipped
 
-MIGRATIONS, TABLES, OPERATIONS, ROWS = 40, 25, 12, 2_000
+MIGRATIONS, TABLES, OPERATIONS, ROWS = 40, 25, 12, 300
 """The most that is drawn; operations of one migration; rows of the table."""
 
 _WHAT = {"reads": "reads and writes", "writes": "writes"}
@@ -151,7 +151,7 @@ def _notes(
     if len(columns) < len(ran):
         yield (
             f"Drawn are the {len(columns)} of {len(ran):,} migrations that block longest; "
-            "the table below has the others."
+            "the tables below have the others."
         )
     if lanes > TABLES:
         yield f"Drawn are the {TABLES} of {lanes:,} tables that are blocked longest."

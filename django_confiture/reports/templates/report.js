@@ -21,7 +21,9 @@
       shape.querySelector("title").remove();
       shape.setAttribute("aria-describedby", shape.dataset.facts);
       shape.setAttribute("tabindex", at ? "-1" : "0");
-      shape.addEventListener("pointerenter", () => show(shape));
+      shape.addEventListener("pointerenter", (event) => {
+        if (event.pointerType !== "touch") show(shape);
+      });
       shape.addEventListener("focus", () => {
         shapes.forEach((other) => other.setAttribute("tabindex", other === shape ? "0" : "-1"));
         show(shape);

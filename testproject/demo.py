@@ -12,7 +12,6 @@ from django.db import connection, connections
 
 from shop.management.commands.load_shop import BASE_MIGRATION, refuse_foreign_database
 
-
 PAGE = Path(__file__).parent / "dryrun.html"
 """The report to look at in a browser."""
 

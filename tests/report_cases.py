@@ -236,6 +236,7 @@ def hostile(name: str) -> Report:
         writes=(Write(name, 1, 1, 1),),
         indexes_built=(name,),
         constraints=(name,),
+        note=name,
     )
     hook = HookOutcome(name, "AFTER_DDL", 1.0, 1, "failed", name)
     operation = OperationResult(

@@ -149,12 +149,25 @@ def test_the_keyboard_goes_through_the_drawing(opened: Opened) -> None:
         page.keyboard.press(key)
     assert "shop.0002_total, 1.6 s" in panel(page)
 
-    page.keyboard.press("Tab")  # and past it, not through each bar
+    page.keyboard.press("Tab")  # not to the next bar, but to what is told, and past it
+    assert page.evaluate("document.activeElement.className") == "facts-panel told"
+    page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('[data-timeline]')") is None
 
     page.focus("a.bar.reads")
     page.keyboard.press("Enter")
     page.wait_for_function("document.activeElement.id === 'm1'")
+
+
+def test_what_has_the_focus_is_not_covered(opened: Opened) -> None:
+    page = opened(vast(40, 1), viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    boxes = "(e) => e.getBoundingClientRect()"
+
+    for bar in page.locator("a.bar").all():
+        bar.focus()
+        box, told = bar.evaluate(boxes), page.locator(".facts-panel").evaluate(boxes)
+        assert box["bottom"] <= told["top"] or box["top"] >= told["bottom"]
+        assert box["top"] >= 0
 
 
 def test_what_is_told_is_told_to_screen_readers_too(opened: Opened) -> None:

@@ -211,9 +211,9 @@ def test_bars_and_bands() -> None:
     assert len(found.all("a", "operation")) == 2
     assert {"bands", "lane"} <= {each.get("class") for each in found.all("svg")}
     for said in (
-        "blocked reads and writes for 1.6 s, in shop.0002_total",
-        "by ALTER TABLE shop_order ALTER total TYPE bigint",
-        "which took 1.5 s, 4 kB of WAL",
+        "lock AccessExclusiveLock",
+        "statement ALTER TABLE shop_order ALTER total TYPE bigint",
+        "time 1.5 s for the statement, 4 kB of WAL",
         "reads 400,000 rows",
         "20 ms, drawn where its phase is",
     ):
@@ -238,6 +238,7 @@ def test_positions() -> None:
     first, second = ((float(m.x[:-1]), float(m.width[:-1])) for m in drawn.migrations)
     assert first == pytest.approx((0.0, 3.5), abs=0.01)
     assert sum(second) == pytest.approx(100, abs=0.01)
+    assert [(tick.x, tick.text) for tick in drawn.ticks] == [("0%", "0"), ("100%", "1.7 s")]
     (bar,) = drawn.lanes[0].bars
     # The migration is drawn to the end of what it blocks, which is after its own.
     assert float(bar.x[:-1]) == pytest.approx(3.5 + 96.5 * 50 / 1650, abs=0.01)

@@ -188,13 +188,15 @@ def _span(migration: MigrationResult) -> float:
 
 
 def _ticks(columns: Sequence[_Column]) -> Iterator[Tick]:
-    """Yield when migrations begin, where there is room to say it."""
+    """Yield when migrations begin, where there is room to say it, and the end."""
     at, free = 0.0, 0.0
     for column in columns:
-        if column.x >= free:
-            yield Tick(percent(column.x), duration(at) if at else "0", column.x > 90)
+        if free <= column.x < 100 - _TIMED:
+            yield Tick(percent(column.x), duration(at) if at else "0")
             free = column.x + _TIMED
         at += column.span_ms
+    if columns:
+        yield Tick("100%", duration(at), at_end=True)
 
 
 def _migration(column: _Column) -> Shape:
@@ -331,16 +333,13 @@ def _summary(stretches: Sequence[tuple[_Column, TableResult, Blocked]]) -> str:
 def _bar(column: _Column, table: TableResult, blocked: Blocked) -> Shape:
     took = duration(blocked.end_ms - blocked.start_ms)
     x, width = column.place(blocked.start_ms, blocked.end_ms)
-    facts = [
-        ("blocked", f"{_WHAT[blocked.what]} for {took}, in {column.migration.label}"),
-        ("lock", table.strongest_lock),
-        ("by", clipped(" ".join(table.blocked_by.split()), 300)),
-    ]
+    facts = [("lock", table.strongest_lock)]
     for statement in _all(column.migration):
         if statement.sql == table.blocked_by:
             wal = f", {size(statement.wal_bytes)} of WAL" if statement.wal_bytes else ""
-            facts.append(("", f"which took {duration(statement.duration_ms)}{wal}"))
+            facts.append(("time", f"{duration(statement.duration_ms)} for the statement{wal}"))
             break
+    facts.append(("statement", clipped(" ".join(table.blocked_by.split()), 300)))
     if table.rows_scanned:
         facts.append(("reads", count(table.rows_scanned, "row")))
     if table.rows_written:

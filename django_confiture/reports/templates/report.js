@@ -15,6 +15,11 @@
       panel.replaceChildren(document.getElementById(shape.dataset.facts).cloneNode(true));
       panel.firstChild.removeAttribute("id");
       panel.classList.add("told");
+      panel.scrollTop = 0;
+    };
+    const uncover = (shape) => {
+      const under = shape.getBoundingClientRect().bottom - panel.getBoundingClientRect().top;
+      if (under > 0 && panel.getBoundingClientRect().bottom > innerHeight - 20) scrollBy(0, under + 12);
     };
     panel.hidden = false;
     shapes.forEach((shape, at) => {
@@ -27,6 +32,7 @@
       shape.addEventListener("focus", () => {
         shapes.forEach((other) => other.setAttribute("tabindex", other === shape ? "0" : "-1"));
         show(shape);
+        uncover(shape);
       });
       // The first tap tells, the second goes there.
       let told = false;

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from django_confiture.dry_run.results import MigrationEstimate, MigrationResult
 from django_confiture.dry_run.units import duration
 from django_confiture.reports import text_forecast
+from django_confiture.reports.html_scale import Tick
 from django_confiture.reports.html_text import percent
-from django_confiture.reports.html_timeline import Tick
 
 MIGRATIONS = 40
 """The most that are drawn."""

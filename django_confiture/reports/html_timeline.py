@@ -1,8 +1,4 @@
-"""Which table is blocked when: the drawing, and the table that says the same.
-
-Migrations stand side by side, as wide as they took long, but each wide enough to be seen. Positions
-are percentages, so that the drawing fits any width without its letters being scaled.
-"""
+"""Which table is blocked when: the drawing, and the table that says the same."""
 
 from __future__ import annotations
 
@@ -18,6 +14,15 @@ from django_confiture.dry_run.results import (
     TableResult,
 )
 from django_confiture.dry_run.units import count, duration, size
+from django_confiture.reports.html_scale import (
+    LABELLED,
+    TIMED,
+    Column,
+    Shape,
+    Tick,
+    columns,
+    ticks,
+)
 from django_confiture.reports.html_text import percent
 from django_confiture.reports.text_forecast import between
 from django_confiture.reports.wording import clipped
@@ -27,26 +32,6 @@ MIGRATIONS, TABLES, OPERATIONS, ROWS = 40, 25, 12, 300
 
 _WHAT = {"reads": "reads and writes", "writes": "writes"}
 _BEFORE = ("BEFORE_VALIDATION", "BEFORE_DDL")
-_NARROW, _LABELLED, _TIMED = 3.5, 3.0, 9.0
-"""In percent: the least width of a migration, and from which one it has a number and a time."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A bar or a band, and what is said of it."""
-
-    x: str
-    width: str
-    kind: str
-    label: str
-    """One line, for those who do not see it."""
-    facts: tuple[tuple[str, str], ...]
-    target: str
-    """The id of the migration in the page."""
-    text: str = ""
-    note: str = ""
-    wide: bool = True
-    """Whether there is room for the text on a narrow screen."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +58,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A line of a scale."""
-
-    x: str
-    text: str
-    at_end: bool = False
-
-
-@dataclass(frozen=True)
 class Timeline:
     """All of it."""
 
@@ -95,23 +71,6 @@ class Timeline:
     production: bool
 
 
-@dataclass(frozen=True)
-class _Column:
-    """Where a migration stands."""
-
-    migration: MigrationResult
-    target: str
-    x: float
-    width: float
-    span_ms: float
-
-    def place(self, start_ms: float, end_ms: float) -> tuple[str, str]:
-        """Return where a stretch of the migration begins, and its width."""
-        start = min(max(start_ms, 0.0), self.span_ms) / self.span_ms
-        end = min(max(end_ms, start_ms, 0.0), self.span_ms) / self.span_ms
-        return percent(self.x + start * self.width), percent((end - start) * self.width)
-
-
 def timeline(migrations: Sequence[MigrationResult]) -> Timeline:
     """Return the drawing of migrations; the n-th is the page's ``m<n>``."""
     ran = [
@@ -121,19 +80,19 @@ def timeline(migrations: Sequence[MigrationResult]) -> Timeline:
     ]
     longest = sorted(ran, key=lambda each: (each[1].error is None, -_longest(each[1])))
     kept = {target for target, _ in longest[:MIGRATIONS]}
-    columns = _columns([each for each in ran if each[0] in kept])
-    lanes = sorted(_lanes(columns), key=lambda each: -each[0])
+    drawn = columns([each for each in ran if each[0] in kept])
+    lanes = sorted(_lanes(drawn), key=lambda each: -each[0])
     rows = sorted(_stretches(ran), key=lambda each: each[3].start_ms - each[3].end_ms)[:ROWS]
     places = {target: place for place, (target, _) in enumerate(ran)}
     rows.sort(key=lambda each: (places[each[0]], each[3].start_ms))
     return Timeline(
-        total=duration(sum(column.span_ms for column in columns)),
-        ticks=tuple(_ticks(columns)),
-        migrations=tuple(_migration(column) for column in columns),
-        operations=tuple(shape for column in columns for shape in _operations(column)),
+        total=duration(sum(column.span_ms for column in drawn)),
+        ticks=tuple(ticks(drawn)),
+        migrations=tuple(_migration(column) for column in drawn),
+        operations=tuple(shape for column in drawn for shape in _operations(column)),
         lanes=tuple(lane for _, lane in lanes[:TABLES]),
         rows=tuple(_row(*each) for each in rows),
-        notes=tuple(_notes(migrations, ran, columns, len(lanes))),
+        notes=tuple(_notes(migrations, ran, drawn, len(lanes))),
         production=any(t.production is not None for _, m in ran for t in m.tables),
     )
 
@@ -145,17 +104,17 @@ def _longest(migration: MigrationResult) -> float:
 def _notes(
     migrations: Sequence[MigrationResult],
     ran: Sequence[tuple[str, MigrationResult]],
-    columns: Sequence[_Column],
+    drawn: Sequence[Column],
     lanes: int,
 ) -> Iterator[str]:
-    if len(columns) < len(ran):
+    if len(drawn) < len(ran):
         yield (
-            f"Drawn are the {len(columns)} of {len(ran):,} migrations that block longest; "
+            f"Drawn are the {len(drawn)} of {len(ran):,} migrations that block longest; "
             "the tables below have the others."
         )
     if lanes > TABLES:
         yield f"Drawn are the {TABLES} of {lanes:,} tables that are blocked longest."
-    if any(len(column.migration.operations) > OPERATIONS for column in columns):
+    if any(len(column.migration.operations) > OPERATIONS for column in drawn):
         yield f"Of each migration, the {OPERATIONS} operations that took longest are drawn."
     if not_run := len(migrations) - len(ran):
         yield f"{count(not_run, 'migration')} did not run and {_are(not_run)} not drawn."
@@ -168,38 +127,7 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _columns(ran: Sequence[tuple[str, MigrationResult]]) -> list[_Column]:
-    if not ran:
-        return []
-    spans = [_span(migration) for _, migration in ran]
-    least = min(_NARROW, 60 / len(ran))
-    rest = (100 - least * len(ran)) / sum(spans)
-    columns, x = [], 0.0
-    for (target, migration), span in zip(ran, spans, strict=True):
-        width = least + rest * span
-        columns.append(_Column(migration, target, x, width, span))
-        x += width
-    return columns
-
-
-def _span(migration: MigrationResult) -> float:
-    ends = [each.end_ms for table in migration.tables for each in table.blocked]
-    return max(migration.duration_ms, *ends, 0.001)
-
-
-def _ticks(columns: Sequence[_Column]) -> Iterator[Tick]:
-    """Yield when migrations begin, where there is room to say it, and the end."""
-    at, free = 0.0, 0.0
-    for column in columns:
-        if free <= column.x < 100 - _TIMED:
-            yield Tick(percent(column.x), duration(at) if at else "0")
-            free = column.x + _TIMED
-        at += column.span_ms
-    if columns:
-        yield Tick("100%", duration(at), at_end=True)
-
-
-def _migration(column: _Column) -> Shape:
+def _migration(column: Column) -> Shape:
     migration = column.migration
     took = duration(migration.duration_ms)
     wal = sum(each.wal_bytes or 0 for each in _all(migration))
@@ -210,7 +138,7 @@ def _migration(column: _Column) -> Shape:
         facts.append(("rows", f"{migration.rows_affected:,} written"))
     if wal:
         facts.append(("WAL", size(wal)))
-    labelled, wide = column.width >= _LABELLED, column.width >= _TIMED
+    labelled, wide = column.width >= LABELLED, column.width >= TIMED
     sign = "✗ " if migration.error is not None else ""
     return Shape(
         percent(column.x),
@@ -234,7 +162,7 @@ def _all(migration: MigrationResult) -> Iterator[StatementResult]:
 # Operations and hooks.
 
 
-def _operations(column: _Column) -> Iterator[Shape]:
+def _operations(column: Column) -> Iterator[Shape]:
     migration = column.migration
     longest = sorted(migration.operations, key=lambda each: -each.duration_ms)[:OPERATIONS]
     for operation in sorted(longest, key=lambda each: each.index):
@@ -271,7 +199,7 @@ def _operation_facts(operation: OperationResult) -> Iterator[tuple[str, str]]:
         yield "hook", f"{hook.hook} ({hook.phase}) {hook.outcome}"
 
 
-def _hooks(column: _Column) -> Iterator[Shape]:
+def _hooks(column: Column) -> Iterator[Shape]:
     """Yield the phases' hooks, which have a length but no time: where their phase is."""
     ran = [each for each in column.migration.hooks if each.outcome != "skipped"]
     before = [each for each in ran if each.phase in _BEFORE]
@@ -286,7 +214,7 @@ def _hooks(column: _Column) -> Iterator[Shape]:
         at += hook.duration_ms
 
 
-def _hook(column: _Column, hook: HookOutcome, at: float) -> Shape:
+def _hook(column: Column, hook: HookOutcome, at: float) -> Shape:
     x, width = column.place(at, at + hook.duration_ms)
     facts = [
         ("time", f"{duration(hook.duration_ms)}, drawn where its phase is"),
@@ -301,10 +229,10 @@ def _hook(column: _Column, hook: HookOutcome, at: float) -> Shape:
 # Tables.
 
 
-def _lanes(columns: Sequence[_Column]) -> Iterator[tuple[float, Lane]]:
+def _lanes(drawn: Sequence[Column]) -> Iterator[tuple[float, Lane]]:
     """Yield how long each table is blocked, and its lane."""
-    found: dict[str, list[tuple[_Column, TableResult, Blocked]]] = {}
-    for column in columns:
+    found: dict[str, list[tuple[Column, TableResult, Blocked]]] = {}
+    for column in drawn:
         for table in column.migration.tables:
             for blocked in table.blocked:
                 found.setdefault(table.relation, []).append((column, table, blocked))
@@ -314,7 +242,7 @@ def _lanes(columns: Sequence[_Column]) -> Iterator[tuple[float, Lane]]:
         yield total, Lane(relation, _summary(stretches), bars)
 
 
-def _summary(stretches: Sequence[tuple[_Column, TableResult, Blocked]]) -> str:
+def _summary(stretches: Sequence[tuple[Column, TableResult, Blocked]]) -> str:
     said = []
     for what, words in (("reads", "reads and writes"), ("writes", "writes alone")):
         if ms := sum(b.end_ms - b.start_ms for _, _, b in stretches if b.what == what):
@@ -330,7 +258,7 @@ def _summary(stretches: Sequence[tuple[_Column, TableResult, Blocked]]) -> str:
     return "; ".join(said)
 
 
-def _bar(column: _Column, table: TableResult, blocked: Blocked) -> Shape:
+def _bar(column: Column, table: TableResult, blocked: Blocked) -> Shape:
     took = duration(blocked.end_ms - blocked.start_ms)
     x, width = column.place(blocked.start_ms, blocked.end_ms)
     facts = [("lock", table.strongest_lock)]

@@ -4,12 +4,16 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
 import django
 from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db import connection, connections
 
 from shop.management.commands.load_shop import BASE_MIGRATION, refuse_foreign_database
+
+PAGE = Path(__file__).parent / "dryrun.html"
+"""The report to look at in a browser."""
 
 
 def _heading(text: str) -> None:
@@ -52,8 +56,9 @@ def main() -> None:
     except CommandError as error:
         parser.error(str(error))
     connections.close_all()
-    _heading("Dry-run the pending migrations: manage.py migrate_dryrun")
-    execute_from_command_line(["manage.py", "migrate_dryrun"])
+    _heading("Dry-run the pending migrations: manage.py migrate_dryrun --report html=...")
+    execute_from_command_line(["manage.py", "migrate_dryrun", "--report", f"html={PAGE}"])
+    sys.stdout.write(f"\nThe same as a page, with a timeline of the locks: {PAGE.as_uri()}\n")
 
 
 if __name__ == "__main__":

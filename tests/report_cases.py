@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from django_confiture.dry_run.results import (
+    Blocked,
     Database,
     Exceeded,
     Failure,
@@ -144,6 +145,47 @@ def forecast() -> Report:
     return report_of(migration, production=stats)
 
 
+def vast(migrations: int, statements: int) -> Report:
+    """Return a report of so many migrations, with so many operations of a statement each."""
+    return report_of(*(_one_of_many(number, statements) for number in range(migrations)))
+
+
+def _one_of_many(number: int, statements: int) -> MigrationResult:
+    """Return one whose first statement rewrites a table, and whose others only lock it."""
+    table = f"shop_table_{number % 300}"
+    lock = TableLock(table, "AccessExclusiveLock", inherited=False)
+    rewrite = replace(
+        REWRITE,
+        sql=f'ALTER TABLE "{table}" ALTER COLUMN "total" TYPE bigint USING "total"::bigint',
+        locks=(lock,),
+        rewrites=(table,),
+        scans=(Scan(table, 200_000, passes=2),),
+    )
+    add = StatementResult(
+        f'ALTER TABLE "{table}" ADD COLUMN "note" varchar(200) NULL', 1, 2.0, None, 4096, (lock,)
+    )
+    blocked = Blocked(5.0, 1510.0 + 10 * statements, "reads" if number % 2 else "writes")
+    return replace(
+        MIGRATION,
+        name=f"{number:04}_alter_total_of_{table}",
+        version=f"{number:04}",
+        duration_ms=1510.0 + 10 * statements,
+        operations=tuple(
+            replace(
+                OPERATION,
+                index=index,
+                description=f"Add field note_{index} to table" if index else OPERATION.description,
+                duration_ms=10.0 if index else 1510.0,
+                started_ms=1500.0 + 10 * index if index else 0.0,
+                statements=(add if index else rewrite,),
+            )
+            for index in range(statements)
+        ),
+        tables=(replace(LOCKED, relation=table, blocked_by=rewrite.sql, blocked=(blocked,)),),
+        findings=(replace(REWRITTEN, relation=table),),
+    )
+
+
 def exceeded(migration: MigrationResult = MIGRATION, **more: Any) -> Exceeded:
     given = {
         "budget": "max_blocking",
@@ -194,6 +236,7 @@ def hostile(name: str) -> Report:
         writes=(Write(name, 1, 1, 1),),
         indexes_built=(name,),
         constraints=(name,),
+        note=name,
     )
     hook = HookOutcome(name, "AFTER_DDL", 1.0, 1, "failed", name)
     operation = OperationResult(
@@ -207,7 +250,9 @@ def hostile(name: str) -> Report:
         name=name,
         operations=(operation,),
         hooks=(hook,),
-        tables=(replace(LOCKED, relation=name, blocked_by=name),),
+        tables=(
+            replace(LOCKED, relation=name, blocked_by=name, blocked=(Blocked(0.0, 9.0, "reads"),)),
+        ),
         findings=(finding, replace(finding, silenced=name)),
         schema_changes=(SchemaChange("added", "table", name, name, name, name),),
         warnings=(name,),

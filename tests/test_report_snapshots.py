@@ -21,7 +21,7 @@ from tests.report_cases import normalised
 from tests.test_migrate_dryrun import dry_run
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-SUFFIXES = {"json": "json", "gitlab": "json", "sarif": "json", "markdown": "md"}
+SUFFIXES = {"json": "json", "gitlab": "json", "sarif": "json", "markdown": "md", "html": "html"}
 
 
 MADE_WITH = 18

@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=_report,
         default=[],
         metavar="FORMAT=FILE",
-        help="Write one more report to a file, such as markdown=comment.md; may be given again.",
+        help="Write one more report to a file, such as html=page.html; may be given again.",
     )
 
 

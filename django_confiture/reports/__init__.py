@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from django_confiture.dry_run.results import Report
-from django_confiture.reports import github, gitlab, json, markdown, sarif, text
+from django_confiture.reports import github, gitlab, html, json, markdown, sarif, text
 from django_confiture.reports.problems import own
 
 FORMATS: dict[str, Callable[..., str]] = {
     "text": lambda report, **options: text.render(_folded(report), **options),
     "json": json.render,
+    "html": html.render,
     "markdown": markdown.render,
     "github": github.render,
     "gitlab": gitlab.render,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from django_confiture.dry_run.results import MigrationResult, Range, Report, TableResult
+from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.dry_run.units import count, listed
 from django_confiture.reports import headline
 from django_confiture.reports.markdown_details import details
 from django_confiture.reports.markdown_text import code, text
 from django_confiture.reports.problems import own
+from django_confiture.reports.verdicts import Mark, Words, verdict, worth
 from django_confiture.reports.wording import about, about_size, first_line, steady
 
 MARKER = "<!-- django-confiture migrate_dryrun -->"
@@ -24,8 +25,14 @@ LIMIT = 65_536
 """Characters of a comment that GitHub takes; kept in bytes, which is never more."""
 
 _EXCEEDED = 20
-_TABLES = 4
-"""Tables of one migration that its verdict names."""
+_MARKS: dict[Mark, str] = {
+    "fails": "❌",
+    "stopped": "⏹️",
+    "skipped": "⏭️",
+    "harm": "⚠️",
+    "safe": "✅",
+}
+_WORDS = Words(code, text, about)
 
 
 def render(report: Report, **_options: object) -> str:
@@ -70,80 +77,17 @@ def _summary(report: Report) -> Iterator[str]:
 
 def _verdicts(migrations: Sequence[MigrationResult], room: int) -> list[str]:
     lines = {position: _verdict(each) for position, each in enumerate(migrations)}
-    worth = {position: _worth(each) for position, each in enumerate(migrations)}
-    kept = _fitting(lines, worth, room)
+    worths = {position: worth(each) for position, each in enumerate(migrations)}
+    kept = _fitting(lines, worths, room)
     more = len(lines) - len(kept)
     left = [f"- and {count(more, 'migration')} more, in the JSON report."] if more else []
     return [*(lines[position] for position in kept), *left]
 
 
 def _verdict(migration: MigrationResult) -> str:
+    mark, words = verdict(migration, _WORDS)
     backwards = " (backwards)" if migration.direction == "backward" else ""
-    name = f"{code(migration.label)}{backwards}"
-    if migration.error is not None:
-        first = first_line(migration.error.message)
-        if migration.outcome == "not_run":
-            return f"- ⏹️ {name} was stopped before its end: {text(first)}"
-        return f"- ❌ {name} would fail: {text(first)}{_rows_at_fault(migration)}"
-    if migration.outcome == "not_run":
-        return f"- ⏭️ {name} was not run"
-    blocks = _listed([_blocks(each) for each in _by_name(migration) if each.writes_blocked_ms])
-    writes = _listed(
-        [
-            f"writes {count(each.rows_written, 'row')} of {code(each.relation)} "
-            "and keeps them locked"
-            for each in _by_name(migration)
-            if each.rows_written and not each.reads_blocked_ms
-        ]
-    )
-    does = "; ".join(filter(None, [blocks, writes]))
-    if blocks and migration.grows:
-        return f"- ⚠️ {name} {does}"
-    if blocks:
-        return f"- {_mark(migration)} {name} is safe: it {does}, whatever the table's size"
-    return f"- {_mark(migration, writes)} {name} {writes or 'is safe: it blocks nobody'}"
-
-
-def _mark(migration: MigrationResult, harm: str = "") -> str:
-    counts = headline.counted(migration.findings)
-    warned = harm or any(each.severity in ("danger", "warning") for each in counts)
-    return "⚠️" if warned else "✅"
-
-
-def _by_name(migration: MigrationResult) -> list[TableResult]:
-    return sorted(migration.tables, key=lambda table: table.relation)
-
-
-def _listed(parts: Sequence[str]) -> str:
-    more = len(parts) - _TABLES
-    if more <= 0:
-        return "; ".join(parts)
-    return "; ".join([*parts[:_TABLES], f"and so on with {count(more, 'more table')}"])
-
-
-def _blocks(table: TableResult) -> str:
-    reads, writes, where = table.reads_blocked_ms, table.writes_blocked_ms, ""
-    if (production := table.production) is not None:
-        reads, writes = _expected(production.reads_blocked), _expected(production.writes_blocked)
-        where = " in production"
-    name = code(table.relation)
-    if not reads:
-        return f"blocks writes on {name} for {about(writes)}{where}"
-    if reads > 0.7 * writes:
-        return f"blocks reads and writes on {name} for {about(writes)}{where}"
-    return f"blocks writes on {name} for {about(writes)}, reads for {about(reads)}{where}"
-
-
-def _expected(found: Range | None) -> float:
-    return found.expected_ms if found is not None else 0.0
-
-
-def _rows_at_fault(migration: MigrationResult) -> str:
-    rows = migration.error.violations if migration.error is not None else None
-    if rows is None:
-        return ""
-    keys = f", such as {code(', '.join(rows.keys))}" if rows.keys else ""
-    return f" ({count(rows.count, 'row')} of {code(rows.relation)}{keys})"
+    return f"- {_MARKS[mark]} {code(migration.label)}{backwards} {words}"
 
 
 # What is folded.
@@ -157,20 +101,12 @@ def _details(report: Report, room: int) -> list[str]:
         for position, migration in enumerate(migrations)
         if migration.operations or migration.error is not None
     }
-    kept = _fitting(blocks, {p: _worth(migrations[p]) for p in blocks}, room)
+    kept = _fitting(blocks, {p: worth(migrations[p]) for p in blocks}, room)
     lines = [blocks[position] for position in kept]
     if left := len(blocks) - len(kept):
         left_out = f"_The details of {count(left, 'migration')} are left out: "
         lines += ["", f"{left_out}a comment takes 65,536 characters. The JSON report has them._"]
     return lines
-
-
-def _worth(migration: MigrationResult) -> int:
-    if migration.error is not None:
-        return 3
-    severities = {each.severity for each in headline.counted(migration.findings)}
-    harm = migration.grows and any(table.writes_blocked_ms for table in migration.tables)
-    return 2 if harm or "danger" in severities else 1 if severities else 0
 
 
 # The end.

@@ -8,21 +8,48 @@ from typing import TYPE_CHECKING
 from django_confiture.dry_run.units import duration, size
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.results import MigrationResult, Range, Report, TableResult
+    from django_confiture.dry_run.results import (
+        Estimate,
+        MigrationEstimate,
+        MigrationResult,
+        Range,
+        Report,
+        TableResult,
+    )
 
 
 def rows(migration: MigrationResult, *, full: bool) -> Iterator[tuple[str, str]]:
     """Yield what production will see of a migration, label and text."""
-    estimate = migration.estimate
-    if estimate is None or all(table.production is None for table in migration.tables):
+    estimate = made(migration)
+    if estimate is None:
         return
-    sure = (
-        f"such ranges held in {estimate.confidence_percent} of 100 cases"
-        if estimate.confidence_percent
-        else "no such forecast has been checked yet"
-    )
-    yield "in prod", f"about {duration(estimate.expected_ms)} ({between(estimate)}; {sure})"
-    volume = [
+    found = f"about {duration(estimate.expected_ms)} ({between(estimate)}; {held(estimate)})"
+    yield "in prod", found
+    if said := volumes(estimate):
+        yield "", ", ".join(said)
+    for table in migration.tables:
+        if table.production is not None:
+            yield from (("", text) for text in table.production.impact)
+    if full:
+        yield from (("basis", text) for text in estimate.basis)
+
+
+def made(migration: MigrationResult) -> MigrationEstimate | None:
+    """Return the forecast; None where production is not known."""
+    known = any(table.production is not None for table in migration.tables)
+    return migration.estimate if known else None
+
+
+def held(estimate: Estimate) -> str:
+    """Say how far such a range is to be trusted."""
+    if not estimate.confidence_percent:
+        return "no such forecast has been checked yet"
+    return f"such ranges held in {estimate.confidence_percent} of 100 cases"
+
+
+def volumes(estimate: MigrationEstimate) -> list[str]:
+    """Return what is worth saying of bytes."""
+    return [
         f"{size(count)} {what}"
         for count, what in (
             (estimate.wal_bytes, "of WAL"),
@@ -31,13 +58,6 @@ def rows(migration: MigrationResult, *, full: bool) -> Iterator[tuple[str, str]]
         )
         if count and count >= 1024**2
     ]
-    if volume:
-        yield "", ", ".join(volume)
-    for table in migration.tables:
-        if table.production is not None:
-            yield from (("", text) for text in table.production.impact)
-    if full:
-        yield from (("basis", text) for text in estimate.basis)
 
 
 def between(found: Range) -> str:

@@ -21,15 +21,15 @@ _WORTH_SAYING_MS = 1000
 def lines(preflight: Preflight) -> Iterator[str]:
     """Yield lines of at most 80 columns."""
     tables = list(_tables(preflight.tables))
-    unknown = _unknown(preflight)
-    if not tables and not unknown:
+    maybe = unknown(preflight)
+    if not tables and not maybe:
         tables = ["no table that exists"]
     yield "Before the first migration:"
-    yield from _labelled("touches", [*tables, *unknown])
-    yield from _labelled("at work", _others(preflight))
+    yield from _labelled("touches", [*tables, *maybe])
+    yield from _labelled("at work", others(preflight))
     if sum(each.size_bytes for each in preflight.dead_space) >= _WORTH_SAYING_BYTES:
-        yield from _labelled("leaves", _dead_space(preflight))
-    yield from _labelled("limits", _limits(preflight))
+        yield from _labelled("leaves", dead_space(preflight))
+    yield from _labelled("limits", limits(preflight))
 
 
 def _labelled(label: str, texts: Sequence[str]) -> Iterator[str]:
@@ -52,14 +52,16 @@ def _tables(tables: Sequence[PlannedTable]) -> Iterator[str]:
         yield f"and {len(tables) - _MOST:,} more"
 
 
-def _unknown(preflight: Preflight) -> list[str]:
+def unknown(preflight: Preflight) -> list[str]:
+    """Say what may touch tables that can't be told."""
     if not preflight.not_known:
         return []
-    others = " others" if preflight.tables else " tables"
-    return [f"{listed(preflight.not_known)} may touch{others}"]
+    which = "others" if preflight.tables else "tables"
+    return [f"{listed(preflight.not_known)} may touch {which}"]
 
 
-def _others(preflight: Preflight) -> list[str]:
+def others(preflight: Preflight) -> list[str]:
+    """Say who is at work."""
     found = []
     if preflight.sessions:
         which = "other session" if preflight.sessions == 1 else "other sessions"
@@ -84,7 +86,8 @@ def _session(other: OtherSession) -> str:
     return f"{age}{who}"
 
 
-def _dead_space(preflight: Preflight) -> list[str]:
+def dead_space(preflight: Preflight) -> list[str]:
+    """Say what is left behind in the tables."""
     found = preflight.dead_space
     total = sum(each.size_bytes for each in found)
     where = listed([each.relation for each in found[:3]])
@@ -92,7 +95,8 @@ def _dead_space(preflight: Preflight) -> list[str]:
     return [f"up to {size(total)} of dead space in {where}{more}, until VACUUM"]
 
 
-def _limits(preflight: Preflight) -> list[str]:
+def limits(preflight: Preflight) -> list[str]:
+    """Say when the dry run waits, gives way and stops."""
     lock = preflight.lock_timeout_ms
     waits = f"waits {'for ever' if lock is None else duration(lock)} for a lock"
     after = preflight.yield_after_ms

@@ -1,0 +1,252 @@
+"""The report as one page: no network, no build step, and nothing lost without JavaScript.
+
+Django's templates escape what is foreign; ``harmless`` has taken out what no escaping reaches. The
+page's own policy lets it load and send nothing.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from django.template import Context, Engine, Template
+from django.utils.safestring import SafeString
+
+import django_confiture
+from django_confiture.dry_run.results import MigrationResult, Report, Waiter
+from django_confiture.dry_run.units import count, duration, size
+from django_confiture.reports import headline, text_forecast, text_preflight, text_schema
+from django_confiture.reports.html_details import (
+    REHEARSED,
+    Details,
+    details,
+    kept_open,
+    rows_at_fault,
+)
+from django_confiture.reports.html_forecast import forecast
+from django_confiture.reports.html_text import harmless
+from django_confiture.reports.html_timeline import timeline
+from django_confiture.reports.problems import own
+from django_confiture.reports.wording import first_line
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_LIMIT = 4_950_000
+"""Bytes: a page that every browser opens at once."""
+
+_BLOCKS = "<!-- migrations -->"
+"""What no escaped text can be."""
+
+_CALM = ("safe", "skipped")
+_LISTED = 30
+"""Harmless migrations that the verdict lists before it folds them."""
+
+
+def render(report: Report, **_options: object) -> str:
+    """Return the page."""
+    report = harmless(report)
+    style, script = _asset("report.css"), _asset("report.js")
+    shown = _details(own(report), {each.migration for each in report.exceeded}, "m")
+    context = {
+        "style": SafeString(style),
+        "script": SafeString(script),
+        "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'",
+        "version": django_confiture.__version__,
+        **_context(report, shown),
+    }
+    page = _rendered("report.html", context)
+    blocks = _blocks(shown, _LIMIT - len(page.encode()), forecast=context["forecast"])
+    return page.replace(_BLOCKS, "".join(blocks), 1)
+
+
+def _blocks(shown: Sequence[Details], room: int, *, forecast: object) -> list[str]:
+    """Return the migrations, shortened where there is no room, the worst last."""
+
+    def block(each: Details) -> str:
+        return _rendered("migration.html", {"each": each, "forecast": forecast})
+
+    blocks = [block(each) for each in shown]
+    over = sum(len(each.encode()) for each in blocks) - room
+    for at in sorted(range(len(shown)), key=lambda at: (shown[at].worth, -at)):
+        if over <= 0:
+            break
+        long = len(blocks[at].encode())
+        blocks[at] = block(shown[at].shortened())
+        over -= long - len(blocks[at].encode())
+    return blocks
+
+
+def _rendered(name: str, context: Mapping[str, object]) -> str:
+    return str(_template(name).render(Context(context, use_l10n=False)))
+
+
+@cache
+def _template(name: str) -> Template:
+    return _engine().get_template(name)
+
+
+@cache
+def _engine() -> Engine:
+    return Engine(dirs=[str(_TEMPLATES)], autoescape=True)
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
+    migrations = own(report)
+    calm = [each for each in shown if each.mark in _CALM]
+    folded = calm if len(calm) > _LISTED else []
+    return {
+        "report": report,
+        "title": headline.headline(report),
+        "subject": headline.subject(report),
+        "outcome": headline.outcome(report),
+        "tone": _TONES[report.verdict] if migrations or report.error else "good",
+        "findings": headline.severities(report.migrations),
+        "where": _where(report),
+        "ending": _ending(report),
+        "failing": [each for each in shown if each.mark in ("fails", "stopped")],
+        "over": headline.over_budget(report),
+        "yielded": [_gave_way(each) for each in report.yielded_to],
+        "error": first_line(report.error.message) if report.error is not None else "",
+        "verdicts": [each for each in shown if not folded or each.mark not in _CALM],
+        "folded": folded,
+        "number": len(shown),
+        "blocks": SafeString(_BLOCKS),
+        "timeline": timeline(migrations),
+        "forecast": forecast(migrations),
+        "whose_times": text_forecast.whose_times(report),
+        **_limits(report, migrations),
+    }
+
+
+_TONES = {
+    "passed": "good",
+    "failed": "bad",
+    "exceeded": "warn",
+    "yielded": "warn",
+    "stopped": "warn",
+}
+
+
+def _details(migrations: Sequence[MigrationResult], over: set[str], prefix: str) -> list[Details]:
+    opened = kept_open(migrations, over)
+    return [
+        details(each, target=f"{prefix}{number}", opened=number in opened)
+        for number, each in enumerate(migrations)
+    ]
+
+
+def _where(report: Report) -> str:
+    database = report.database
+    name = database.name
+    if report.clone is not None:
+        name = f"a copy of {name}, made in {duration(report.clone.duration_ms)}"
+    return (
+        f"On {name}, PostgreSQL {database.server_version}, {size(database.size_bytes)}; "
+        f"took {duration(report.duration_ms)}."
+    )
+
+
+def _ending(report: Report) -> str:
+    if report.clone is None:
+        return "Everything was rolled back."
+    if report.rolled_back:
+        return "It ran on a copy, which was dropped."
+    return "It ran on a copy, which could not be dropped."
+
+
+def _gave_way(waiter: Waiter) -> str:
+    who = waiter.application or "a session without a name"
+    where = f" on {waiter.relation}" if waiter.relation else ""
+    return (
+        f"session {waiter.pid} ({who}), whose {waiter.statement_kind or 'statement'}{where} had "
+        f"waited {duration(waiter.waited_ms)}"
+    )
+
+
+# What limits what the report can say.
+
+
+def _limits(report: Report, migrations: Sequence[MigrationResult]) -> dict[str, object]:
+    coverage, reverse, preflight = report.coverage, report.reverse, report.preflight
+    return {
+        "coverage": f"{count(coverage.exact, 'operation')} rehearsed exactly, "
+        f"{coverage.substituted} in another form, {coverage.not_rehearsed} not at all.",
+        "not_exact": list(_not_exact(migrations)),
+        "first": [each.label for each in report.migrations if each not in migrations],
+        "dead": size(report.dead_bytes) if report.dead_bytes else "",
+        "reversed": _REVERSED[reverse.outcome] if reverse is not None else None,
+        "undone": _details(reverse.migrations, set(), "r") if reverse is not None else [],
+        "differences": list(text_schema.lines(reverse.differences)) if reverse else [],
+        "reverse_message": first_line(reverse.error.message) if reverse and reverse.error else "",
+        "reverse_rows": _reverse_rows(report),
+        "preflight": _preflight(report) if preflight is not None else None,
+    }
+
+
+def _not_exact(migrations: Sequence[MigrationResult]) -> Iterator[tuple[str, str, str, str, str]]:
+    for number, migration in enumerate(migrations):
+        for operation in migration.operations:
+            if operation.rehearsed != "exact":
+                yield (
+                    f"m{number}",
+                    migration.label,
+                    operation.description,
+                    REHEARSED[operation.rehearsed],
+                    operation.reason,
+                )
+
+
+_REVERSED = {
+    "same": ("good", "Undone, and the schema is as it was before."),
+    "different": ("bad", "Undone, but the schema is not as it was before."),
+    "irreversible": ("bad", "It can't be undone."),
+    "failed": ("bad", "Undoing it fails."),
+}
+
+
+def _reverse_rows(report: Report) -> str:
+    failing = (
+        [e for e in report.reverse.migrations if e.error is not None] if report.reverse else []
+    )
+    return rows_at_fault(failing[0]) if failing else ""
+
+
+def _preflight(report: Report) -> dict[str, object]:
+    preflight = report.preflight
+    assert preflight is not None
+    said = [("touches", each) for each in text_preflight.unknown(preflight)]
+    said += [("at work", each) for each in text_preflight.others(preflight)]
+    if preflight.dead_space:
+        said += [("leaves", each) for each in text_preflight.dead_space(preflight)]
+    said += [("limits", each) for each in text_preflight.limits(preflight)]
+    locks = preflight.locks
+    room = f"{locks.taken:,} of {locks.capacity:,} were taken"
+    said.append(("locks", f"needs about {locks.needed:,}; {room}"))
+    return {
+        "said": said,
+        "tables": [
+            (
+                each.relation,
+                "unknown" if each.rows is None else f"{each.rows:,}",
+                size(each.size_bytes),
+                f"{each.sessions:,}",
+            )
+            for each in preflight.tables[:_TABLES]
+        ],
+        "more": max(len(preflight.tables) - _TABLES, 0),
+    }
+
+
+_TABLES = 50

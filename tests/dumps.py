@@ -6,6 +6,7 @@ import re
 import subprocess
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -50,7 +51,7 @@ def _text(address: dict[str, Any], database: str, without: str | None) -> str:
     conninfo = psycopg.conninfo.make_conninfo(**address, dbname=database)
     program = local_postgres._find_programs() / "pg_dump"
     left_out = [f"--exclude-table={without}"] if without else []
-    command = [program, "--create", *left_out, conninfo]
+    command: list[str | Path] = [program, "--create", *left_out, conninfo]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return _PASSING.sub("", done.stdout)

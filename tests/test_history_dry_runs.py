@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection, migrations
+from psycopg.conninfo import make_conninfo
 from pytest_django import Settings
 
 from django_confiture.dry_run.restoring import restored
@@ -81,17 +83,34 @@ def test_one_that_fails(history: None, cases: Cases) -> None:
 
 
 def test_one_whose_session_was_ended(history: None, cases: Cases) -> None:
-    end = "SELECT pg_terminate_backend(pg_backend_pid())"
-    cases.add("0001_ends", migrations.RunSQL(end))
+    def end() -> None:
+        code = "import psycopg, sys; psycopg.connect(sys.argv[1]).execute(sys.argv[2])"
+        sql = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'django-confiture dry run' AND query LIKE '%pg_sleep(30)%'"
+            " AND pid <> pg_backend_pid()"
+        )
+        conninfo = make_conninfo(**_address(), dbname=connection.settings_dict["NAME"])
+        subprocess.run([sys.executable, "-c", code, conninfo, sql], check=True)
+
+    cases.add("0001_sleeps", migrations.RunSQL("SELECT pg_sleep(30)"))
+    timer = threading.Timer(1.5, end)
+    timer.start()
     printed, code = dry_run()
+    timer.join()
     assert (code, only().verdict) == (2, "stopped")
     assert only().report == printed
 
 
 def test_values_of_rows_are_not_kept(history: None, cases: Cases) -> None:
-    cases.add("0001_table", migrations.RunSQL(CREATE))
-    cases.add("0002_fails", migrations.RunSQL("SELECT 'my secret'::integer"))
-    dry_run(show_values=True)
+    def fill(apps: Any, editor: Any) -> None:
+        with editor.connection.cursor() as cursor:
+            cursor.execute("INSERT INTO cases_row VALUES (1, %s), (2, %s)", ["my secret"] * 2)
+
+    cases.add("0001_table", migrations.RunSQL(CREATE.replace("text", "text UNIQUE")))
+    cases.add("0002_fails", migrations.RunPython(fill))
+    printed, _ = dry_run(show_values=True)
+    assert "secret" in printed
     row = only()
     assert (row.report, row.verdict) == ("", "failed")
     assert [each.name for each in row.forecasts.all()] == ["0001_table"]
@@ -146,14 +165,17 @@ def test_nothing_else_is_left(history: None, cases: Cases) -> None:
 
 
 def _dump() -> str:
-    parameters = connection.get_connection_params()
-    known = ("host", "port", "user", "password")
-    address = {name: parameters[name] for name in known if name in parameters}
-    name = parameters["dbname"]
-    text = dumps.dump(address, name, without="confiture_history_*").texts[name]
+    name = connection.settings_dict["NAME"]
+    text = dumps.dump(_address(), name, without="confiture_history_*").texts[name]
     assert "CREATE TABLE public.confiture_history_" not in text
     assert "CREATE TABLE public.django_migrations" in text
     return text
+
+
+def _address() -> dict[str, Any]:
+    parameters = connection.get_connection_params()
+    known = ("host", "port", "user", "password")
+    return {name: parameters[name] for name in known if name in parameters}
 
 
 def test_a_real_migrate_needs_no_reports(history: None) -> None:

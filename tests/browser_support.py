@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -56,17 +57,18 @@ def chromium() -> str | None:
     return os.environ.get(VARIABLE) or next(filter(None, map(shutil.which, _NAMES)), None)
 
 
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """Give an empty page of a browser of its own."""
+@contextmanager
+def watching() -> Iterator[Watched]:
+    """Open an empty page in a browser of its own.
+
+    Playwright keeps an event loop in this thread, where Django refuses to use a database: what a
+    test asks of one, it asks before.
+    """
     program = chromium()
     if program is None:
         pytest.skip(f"needs a Chromium: apt-get install chromium, or say where it is in {VARIABLE}")
-    # Playwright keeps an event loop in this thread, where Django then refuses to use a database.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     with sync_playwright() as playwright:
-        # Root, as in containers, may not use the sandbox.
-        sandboxed = os.geteuid() != 0
+        sandboxed = os.geteuid() != 0  # root, as in containers, may not use the sandbox
         browser = playwright.chromium.launch(executable_path=program, chromium_sandbox=sandboxed)
         try:
             yield Watched(browser.new_page())

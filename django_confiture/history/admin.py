@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -10,7 +10,9 @@ from django.db import router
 from django.http import Http404, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.timezone import template_localtime
 
 from django_confiture.history import chain
 from django_confiture.history.models import (
@@ -22,6 +24,8 @@ from django_confiture.history.models import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.http import HttpRequest
     from django.urls import URLPattern
 
@@ -85,6 +89,11 @@ class _LedgerAdmin(_ReadOnly, _Admin):
         """Return milliseconds, as the ledger has them."""
         return _ms(row.duration_ms)
 
+    @admin.display(description="started at", ordering="started_at")
+    def began(self, row: Any) -> str:
+        """Return when it began, to the second."""
+        return _moment(row.started_at)
+
 
 class _Statements(_ReadOnly, _Inline):
     model = StatementExecution
@@ -109,13 +118,16 @@ class MigrationExecutionAdmin(_LedgerAdmin):
         "database",
         "outcome",
         "took",
-        "started_at",
+        "began",
         "os_user",
     )
     list_filter = ("outcome", "direction", "database", "app_label")
     search_fields = ("app_label", "name", "os_user", "host")
     date_hierarchy = "started_at"
     inlines = (_Statements, _Hooks)
+
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("confiture_history/admin.css",)}
 
 
 @admin.register(HookExecution)
@@ -124,7 +136,7 @@ class HookExecutionAdmin(_LedgerAdmin):
 
     ledger = chain.EXECUTIONS
     list_display = (
-        "started_at",
+        "began",
         "who",
         "hook",
         "phase",
@@ -147,7 +159,7 @@ class HookExecutionAdmin(_LedgerAdmin):
     date_hierarchy = "started_at"
     ordering = ("-started_at", "-pk")
     fields = (
-        "started_at",
+        "began",
         "who",
         "hook",
         "phase",
@@ -187,25 +199,29 @@ class DryRunAdmin(_LedgerAdmin):
     ledger = chain.DRY_RUNS
     list_display = (
         "number",
-        "made_at",
         "headline",
-        "verdict",
-        "mode",
         "database",
         "took",
+        "made",
         "os_user",
     )
+    list_display_links = ("number", "headline")
     list_filter = ("verdict", "mode", "database")
     search_fields = ("headline", "migrations", "os_user", "host")
     search_help_text = "A migration, a user, a host, or words of the headline."
     date_hierarchy = "made_at"
     fields = (
-        "made_at",
+        "made",
         ("os_user", "host"),
         ("database", "database_name", "server_version"),
         ("mode", "verdict"),
         "took",
     )
+
+    @admin.display(description="made at", ordering="made_at")
+    def made(self, row: DryRun) -> str:
+        """Return when it ended."""
+        return _moment(row.made_at)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the reports where they are, as long as a list is shown."""
@@ -219,19 +235,14 @@ class DryRunAdmin(_LedgerAdmin):
         name = "confiture_history_dryrun_report"
         return [path("<int:number>/report.<str:suffix>", view, name=name), *super().get_urls()]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Show what the report says."""
         from django_confiture.history.pages import dry_run  # which needs the reports
 
-        row = DryRun.objects.using(router.db_for_read(DryRun)).filter(pk=object_id).first()
-        context = {**(extra_context or {}), "shown": dry_run.context_of(row) if row else {}}
-        return super().change_view(request, object_id, form_url, context)
+        context["shown"] = dry_run.context_of(context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def report_view(self, request: HttpRequest, number: int, suffix: str) -> HttpResponse:
         """Return the report as it was kept, or rendered anew from that."""
@@ -260,12 +271,12 @@ class ForecastAdmin(_LedgerAdmin):
     """What dry runs forecast, and what came of it."""
 
     ledger = chain.DRY_RUNS
-    list_display = ("made_at", "app_label", "name", "direction", "database", "expected", "between")
+    list_display = ("made", "app_label", "name", "direction", "database", "expected", "between")
     list_filter = ("database", "direction", "app_label")
     search_fields = ("app_label", "name")
     date_hierarchy = "made_at"
     fields = (
-        "made_at",
+        "made",
         ("app_label", "name", "direction"),
         "database",
         "expected",
@@ -273,6 +284,11 @@ class ForecastAdmin(_LedgerAdmin):
         "basis",
         "dry_run_link",
     )
+
+    @admin.display(description="made at", ordering="made_at")
+    def made(self, row: Forecast) -> str:
+        """Return when the dry run ended."""
+        return _moment(row.made_at)
 
     @admin.display(description="expected", ordering="estimate__expected_ms")
     def expected(self, row: Forecast) -> str:
@@ -332,6 +348,10 @@ class ForecastAdmin(_LedgerAdmin):
 
 def _say(request: HttpRequest, problem: str) -> None:
     messages.error(request, f"The ledger is not as it was written: {problem}.")
+
+
+def _moment(value: datetime) -> str:
+    return date_format(template_localtime(value), "Y-m-d H:i:s")
 
 
 def _ms(duration: float) -> str:

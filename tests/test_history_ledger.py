@@ -1,19 +1,16 @@
-"""The chain of hashes, retention, and the admin that only looks."""
+"""The chains of hashes, and retention."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.db import connection, migrations
-from django.test import Client
 from pytest_django import Settings
 
 from django_confiture import RunHook
@@ -252,70 +249,6 @@ def test_an_age_that_is_none(history: None) -> None:
         "Error: argument --older-than: --older-than is 'a while', which is no duration; write a"
         ' number and a unit, such as "500ms", "2s" or "5min".'
     )
-
-
-# The admin.
-
-
-@pytest.fixture
-def browse(ledger: Cases) -> Callable[[User], Client]:
-    def login(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return login
-
-
-def _page(name: str, page: str = "") -> str:
-    return f"/admin/confiture_history/{name}/{page}"
-
-
-def test_a_superuser_can_only_look(ledger: Cases, browse: Callable[[User], Client]) -> None:
-    client = browse(User.objects.create_superuser("root"))
-    model = apps.get_model("confiture_history", "MigrationExecution")
-    pk = model.objects.get(number=1).pk
-    listed = client.get(_page("migrationexecution"))
-    assert listed.status_code == 200
-    assert b"0003_empty" in listed.content
-    assert b"not as it was written" not in listed.content
-    seen = client.get(_page("migrationexecution", f"{pk}/change/"))
-    assert b"CREATE TABLE cases_row ()" in seen.content
-    assert b'name="_save"' not in seen.content
-    assert client.post(_page("migrationexecution", f"{pk}/change/"), {}).status_code == 403
-    assert client.post(_page("migrationexecution", f"{pk}/delete/"), {}).status_code == 403
-    assert client.get(_page("migrationexecution", "add/")).status_code == 403
-    assert client.get(_page("forecast")).status_code == 200
-    assert client.get(_page("forecast", "add/")).status_code == 403
-    deletion = {"action": "delete_selected", "_selected_action": [pk]}
-    client.post(_page("migrationexecution"), deletion)
-    assert model.objects.count() == 3
-
-
-def test_others_need_the_permission(ledger: Cases, browse: Callable[[User], Client]) -> None:
-    user = User.objects.create_user("reader", is_staff=True)
-    assert browse(user).get(_page("migrationexecution")).status_code == 403
-    permissions = Permission.objects.filter(content_type__app_label="confiture_history")
-    names = set(permissions.values_list("codename", flat=True))
-    assert all(name.startswith("view_") for name in names)
-    user.user_permissions.add(*permissions)
-    assert browse(user).get(_page("migrationexecution")).status_code == 200
-
-
-def test_the_admin_shows_what_was_changed(
-    ledger: Cases, browse: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from django_confiture.history import admin
-
-    execute(f"UPDATE {EXECUTION} SET host = 'elsewhere' WHERE number > 1")
-    client = browse(User.objects.create_superuser("root"))
-    found = client.get(_page("migrationexecution")).content
-    assert b"The ledger is not as it was written: row 2 was changed." in found
-    assert b"problems in all" not in found
-    monkeypatch.setattr(admin, "MOST_PROBLEMS", 1)
-    found = client.get(_page("migrationexecution")).content
-    assert b"row 3 was changed" not in found
-    assert b"2 problems in all; see manage.py confiture_history_verify." in found
 
 
 def test_names(ledger: Cases) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import router
 from django.http import Http404, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
-from django.utils.formats import date_format
-from django.utils.html import format_html
-from django.utils.timezone import template_localtime
+from django.urls import path
 
 from django_confiture.history import chain
 from django_confiture.history.models import (
@@ -22,91 +19,29 @@ from django_confiture.history.models import (
     MigrationExecution,
     StatementExecution,
 )
+from django_confiture.history.read_only import LedgerAdmin, ReadOnly, link, moment, ms
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.http import HttpRequest
     from django.urls import URLPattern
 
     _Inline = admin.TabularInline[Any, Any]
-    _Admin = admin.ModelAdmin[Any]
-else:  # the classes of Django itself take no parameters
+else:  # the class of Django itself takes no parameters
     _Inline = admin.TabularInline
-    _Admin = admin.ModelAdmin
-
-MOST_PROBLEMS = 5
-"""So many of them are shown above a list."""
 
 
-class _ReadOnly:
-    """For nobody, superusers included; nor may an action of the whole site change anything."""
-
-    actions: Any = None
-
-    def has_add_permission(self, *_args: object) -> bool:
-        return False
-
-    def has_change_permission(self, *_args: object) -> bool:
-        return False
-
-    def has_delete_permission(self, *_args: object) -> bool:
-        return False
-
-
-class _LedgerAdmin(_ReadOnly, _Admin):
-    """Rows of a ledger, with what is wrong with it above the list."""
-
-    ledger: chain.Ledger
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the list, and say where the chain of hashes is broken."""
-        if self.has_view_permission(request):
-            using = router.db_for_read(self.ledger.model)
-            problems = chain.verify(using, self.ledger, reports=False)
-            for problem in problems[:MOST_PROBLEMS]:
-                _say(request, problem.message)
-            if len(problems) > MOST_PROBLEMS:
-                messages.error(
-                    request,
-                    f"{len(problems)} problems in all; see manage.py confiture_history_verify.",
-                )
-        return super().changelist_view(request, extra_context)
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Any:
-        """Return a row; say so where it, or what belongs to it, is not as it was written."""
-        found = super().get_object(request, object_id, from_field)
-        if isinstance(found, self.ledger.model) and not chain.is_intact(self.ledger, found):
-            _say(request, f"{self.ledger.row} {found.number} was changed")
-        return found
-
-    @admin.display(description="duration", ordering="duration_ms")
-    def took(self, row: Any) -> str:
-        """Return milliseconds, as the ledger has them."""
-        return _ms(row.duration_ms)
-
-    @admin.display(description="started at", ordering="started_at")
-    def began(self, row: Any) -> str:
-        """Return when it began, to the second."""
-        return _moment(row.started_at)
-
-
-class _Statements(_ReadOnly, _Inline):
+class _Statements(ReadOnly, _Inline):
     model = StatementExecution
     fields = ("operation", "sql", "executions", "duration_ms", "rows")
 
 
-class _Hooks(_ReadOnly, _Inline):
+class _Hooks(ReadOnly, _Inline):
     model = HookExecution
     fields = ("hook", "phase", "outcome", "started_at", "duration_ms", "rows", "error_type")
 
 
 @admin.register(MigrationExecution)
-class MigrationExecutionAdmin(_LedgerAdmin):
+class MigrationExecutionAdmin(LedgerAdmin):
     """What ran."""
 
     ledger = chain.EXECUTIONS
@@ -131,20 +66,20 @@ class MigrationExecutionAdmin(_LedgerAdmin):
 
 
 @admin.register(HookExecution)
-class HookExecutionAdmin(_LedgerAdmin):
+class HookExecutionAdmin(LedgerAdmin):
     """The audit trail of hooks."""
 
     ledger = chain.EXECUTIONS
     list_display = (
         "began",
-        "who",
         "hook",
         "phase",
         "migration",
-        "database",
+        "outcome",
         "took",
         "rows",
-        "outcome",
+        "database",
+        "who",
     )
     list_filter = ("outcome", "phase", "execution__database", "execution__app_label", "hook")
     list_select_related = ("execution",)
@@ -187,13 +122,13 @@ class HookExecutionAdmin(_LedgerAdmin):
         return row.execution.database
 
     @admin.display(description="migration")
-    def execution_link(self, row: HookExecution) -> str:
+    def executionlink(self, row: HookExecution) -> str:
         """Lead to the migration."""
-        return _link(row.execution, str(row.execution))
+        return link(row.execution, str(row.execution))
 
 
 @admin.register(DryRun)
-class DryRunAdmin(_LedgerAdmin):
+class DryRunAdmin(LedgerAdmin):
     """Dry runs with their reports."""
 
     ledger = chain.DRY_RUNS
@@ -210,18 +145,22 @@ class DryRunAdmin(_LedgerAdmin):
     search_fields = ("headline", "migrations", "os_user", "host")
     search_help_text = "A migration, a user, a host, or words of the headline."
     date_hierarchy = "made_at"
-    fields = (
-        "made",
-        ("os_user", "host"),
-        ("database", "database_name", "server_version"),
-        ("mode", "verdict"),
-        "took",
-    )
+    fields = ("made", "who", "where", "mode", "took")
 
     @admin.display(description="made at", ordering="made_at")
     def made(self, row: DryRun) -> str:
         """Return when it ended."""
-        return _moment(row.made_at)
+        return moment(row.made_at)
+
+    @admin.display
+    def who(self, row: DryRun) -> str:
+        """Return who started it, and on which host."""
+        return f"{row.os_user}@{row.host}"
+
+    @admin.display(description="database")
+    def where(self, row: DryRun) -> str:
+        """Return the alias, the database and its server."""
+        return f"{row.database}: {row.database_name}, PostgreSQL {row.server_version}"
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the reports where they are, as long as a list is shown."""
@@ -267,40 +206,38 @@ class DryRunAdmin(_LedgerAdmin):
 
 
 @admin.register(Forecast)
-class ForecastAdmin(_LedgerAdmin):
+class ForecastAdmin(LedgerAdmin):
     """What dry runs forecast, and what came of it."""
 
     ledger = chain.DRY_RUNS
-    list_display = ("made", "app_label", "name", "direction", "database", "expected", "between")
+    list_display = ("made", "migration", "expected", "between", "database")
     list_filter = ("database", "direction", "app_label")
     search_fields = ("app_label", "name")
     date_hierarchy = "made_at"
-    fields = (
-        "made",
-        ("app_label", "name", "direction"),
-        "database",
-        "expected",
-        "between",
-        "basis",
-        "dry_run_link",
-    )
+    fields = ("made", "migration", "database", "expected", "between", "basis", "dry_run_link")
 
     @admin.display(description="made at", ordering="made_at")
     def made(self, row: Forecast) -> str:
         """Return when the dry run ended."""
-        return _moment(row.made_at)
+        return moment(row.made_at)
+
+    @admin.display(ordering="name")
+    def migration(self, row: Forecast) -> str:
+        """Return the migration that it is of."""
+        backwards = " (backwards)" if row.direction == "backward" else ""
+        return f"{row.app_label}.{row.name}{backwards}"
 
     @admin.display(description="expected", ordering="estimate__expected_ms")
     def expected(self, row: Forecast) -> str:
         """Return how long it was expected to take."""
-        return _ms(row.estimate["expected_ms"])
+        return ms(row.estimate["expected_ms"])
 
     @admin.display(description="range")
     def between(self, row: Forecast) -> str:
         """Return the range, and how often such a range was said to hold."""
         facts = row.estimate
         held = f", {facts['confidence_percent']} %" if facts["confidence_percent"] else ""
-        return f"{_ms(facts['low_ms'])} to {_ms(facts['high_ms'])}{held}"
+        return f"{ms(facts['low_ms'])} to {ms(facts['high_ms'])}{held}"
 
     @admin.display
     def basis(self, row: Forecast) -> str:
@@ -308,9 +245,9 @@ class ForecastAdmin(_LedgerAdmin):
         return "; ".join(row.estimate["basis"])
 
     @admin.display(description="dry run")
-    def dry_run_link(self, row: Forecast) -> str:
+    def dry_runlink(self, row: Forecast) -> str:
         """Lead to the dry run."""
-        return _link(row.dry_run, row.dry_run.headline)
+        return link(row.dry_run, row.dry_run.headline)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the chart."""
@@ -344,20 +281,3 @@ class ForecastAdmin(_LedgerAdmin):
     def _may_compare(self, request: HttpRequest) -> bool:
         others = self.admin_site.get_model_admin(MigrationExecution)
         return self.has_view_permission(request) and others.has_view_permission(request)
-
-
-def _say(request: HttpRequest, problem: str) -> None:
-    messages.error(request, f"The ledger is not as it was written: {problem}.")
-
-
-def _moment(value: datetime) -> str:
-    return date_format(template_localtime(value), "Y-m-d H:i:s")
-
-
-def _ms(duration: float) -> str:
-    return f"{duration:,.0f} ms" if duration >= 10 else f"{duration:.1f} ms"
-
-
-def _link(row: MigrationExecution | DryRun, text: str) -> str:
-    url = reverse(f"admin:confiture_history_{row._meta.model_name}_change", args=[row.pk])
-    return format_html('<a href="{}">{}</a>', url, text)

@@ -297,9 +297,7 @@ def test_a_chart_of_nothing(history: None, cases: Cases) -> None:
 
 def test_the_chart_of_another_database(ledger: Cases) -> None:
     for name in ("forecast", "migrationexecution"):
-        model(name).objects.filter(
-            **{"name": "0002_hook"} if name == "migrationexecution" else {"name": "0002_hook"}
-        ).update(database="<two>")
+        model(name).objects.filter(name="0002_hook").update(database="<two>")
     client = reader("forecast", "migrationexecution")
     shown = content(client, ACCURACY)
     assert "?database=%3Ctwo%3E" in shown

@@ -122,7 +122,7 @@ class HookExecutionAdmin(LedgerAdmin):
         return row.execution.database
 
     @admin.display(description="migration")
-    def executionlink(self, row: HookExecution) -> str:
+    def execution_link(self, row: HookExecution) -> str:
         """Lead to the migration."""
         return link(row.execution, str(row.execution))
 
@@ -245,7 +245,7 @@ class ForecastAdmin(LedgerAdmin):
         return "; ".join(row.estimate["basis"])
 
     @admin.display(description="dry run")
-    def dry_runlink(self, row: Forecast) -> str:
+    def dry_run_link(self, row: Forecast) -> str:
         """Lead to the dry run."""
         return link(row.dry_run, row.dry_run.headline)
 

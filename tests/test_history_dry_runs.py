@@ -185,10 +185,12 @@ def test_a_real_migrate_needs_no_reports(history: None) -> None:
         "from django.contrib import admin; assert len(admin.site._registry) > 4;"
         "print(*({'rich', 'postgast', 'django_confiture.reports'} & set(sys.modules)))"
     )
+    root = Path(__file__).parents[1]
+    path = os.pathsep.join([str(root), str(root / "testproject")])
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.history_settings", "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.history_settings"},
-        cwd=Path(__file__).parents[1],
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=True,

@@ -237,7 +237,8 @@ class ForecastAdmin(LedgerAdmin):
         """Return the range, and how often such a range was said to hold."""
         facts = row.estimate
         held = f", {facts['confidence_percent']} %" if facts["confidence_percent"] else ""
-        return f"{ms(facts['low_ms'])} to {ms(facts['high_ms'])}{held}"
+        space = "\N{NO-BREAK SPACE}"
+        return f"{ms(facts['low_ms'])}{space}to{space}{ms(facts['high_ms'])}{held}"
 
     @admin.display
     def basis(self, row: Forecast) -> str:

@@ -94,8 +94,12 @@ def moment(value: datetime) -> str:
 
 
 def ms(duration: float) -> str:
-    """Return milliseconds as the admin shows them."""
-    return f"{duration:,.0f} ms" if duration >= 10 else f"{duration:.1f} ms"
+    """Return milliseconds as the admin shows them, in one piece."""
+    return (
+        f"{duration:,.0f}\N{NO-BREAK SPACE}ms"
+        if duration >= 10
+        else f"{duration:.1f}\N{NO-BREAK SPACE}ms"
+    )
 
 
 def link(row: MigrationExecution | DryRun, text: str) -> str:

@@ -102,6 +102,14 @@ def test_one_whose_session_was_ended(history: None, cases: Cases) -> None:
     assert only().report == printed
 
 
+def test_one_on_a_copy(history: None, cases: Cases) -> None:
+    """It is kept in the database itself, not in the copy that is gone."""
+    cases.add("0001_table", migrations.RunSQL(CREATE))
+    printed, code = dry_run(clone=True)
+    assert code == 0
+    assert (only().mode, only().report) == ("clone", printed)
+
+
 def test_values_of_rows_are_not_kept(history: None, cases: Cases) -> None:
     def fill(apps: Any, editor: Any) -> None:
         with editor.connection.cursor() as cursor:

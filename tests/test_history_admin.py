@@ -270,15 +270,25 @@ def test_a_forecast(ledger: Cases) -> None:
 
 
 def test_the_chart(ledger: Cases) -> None:
-    model("migrationexecution").objects.update(duration_ms=123_456)
+    executions = model("migrationexecution").objects
+    executions.update(duration_ms=123_456)
+    forecasts = model("forecast").objects
+    forecasts.filter(name="0002_hook").update(estimate=_estimate(200_000, 300_000, 400_000))
     client = reader("forecast", "migrationexecution")
     assert ACCURACY in content(client, page("forecast"))
     shown = content(client, ACCURACY)
     assert "2 runs on “default”:" in " ".join(shown.split())
     assert shown.count('class="confiture-outside"') == 3  # with the legend
     assert shown.count("2.1 min") == 2
-    assert shown.count("<td>above</td>") == 2
+    assert shown.count("<td>above</td>") == shown.count("<td>below</td>") == 1
+    forecasts.filter(name="0002_hook").update(estimate=_estimate(100_000, 120_000, 400_000))
+    assert content(client, ACCURACY).count("<td>in range</td>") == 1
     assert "<script" not in shown.split('<div class="confiture"')[1].split("</main>")[0]
+
+
+def _estimate(*range_ms: float) -> dict[str, Any]:
+    names = ("low_ms", "expected_ms", "high_ms")
+    return {**dict(zip(names, range_ms, strict=True)), "confidence_percent": 80, "basis": []}
 
 
 def test_the_chart_needs_both_permissions(ledger: Cases) -> None:

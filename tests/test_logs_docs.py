@@ -146,7 +146,7 @@ def test_a_hook_that_fails(cases: Cases, monkeypatch: pytest.MonkeyPatch) -> Non
 @cache
 def _exporter() -> InMemoryLogRecordExporter:
     """Set the provider, which can be done once in a process."""
-    exporter = InMemoryLogRecordExporter()
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     set_logger_provider(provider)

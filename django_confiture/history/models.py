@@ -15,9 +15,6 @@ class _Chained(models.Model):
     class Meta:
         abstract = True
 
-    def __str__(self) -> str:
-        return f"{self.number}: {self.hash}"
-
 
 class MigrationExecution(_Chained):
     """One run of one migration, with who ran it and how it ended."""

@@ -15,7 +15,8 @@ signal                 arguments
 ``hook_finished``      ``hook``, ``phase``, ``outcome`` (``"completed"``, ``"failed"``,
                        ``"skipped"``), ``duration_ms``, ``result``, ``error``, ``reason`` (why it
                        was skipped), ``context``
-``dry_run_finished``   ``using``, ``report`` (:class:`django_confiture.dry_run.results.Report`)
+``dry_run_finished``   ``using``, ``report`` (:class:`django_confiture.dry_run.results.Report`),
+                       ``shows_values`` (whether the report has values of rows in it)
 =====================  =======================================================================
 """
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -26,9 +27,12 @@ class Dump:
     positions: dict[str, list[str]]
 
 
-def dump(address: dict[str, Any], *databases: str) -> Dump:
-    """Dump the databases named, or all of the server but copies that a killed run has left."""
-    texts = {each: _text(address, each) for each in databases or _databases(address)}
+def dump(address: dict[str, Any], *databases: str, without: str | None = None) -> Dump:
+    """Dump the databases named, or all of the server but copies that a killed run has left.
+
+    ``without`` is a pattern of tables to leave out.
+    """
+    texts = {each: _text(address, each, without) for each in databases or _databases(address)}
     return Dump(
         {name: _POSITION.sub("", text) for name, text in texts.items()},
         {name: _POSITION.findall(text) for name, text in texts.items()},
@@ -43,9 +47,11 @@ def _databases(address: dict[str, Any]) -> list[str]:
     return sorted(name for (name,) in rows)
 
 
-def _text(address: dict[str, Any], database: str) -> str:
+def _text(address: dict[str, Any], database: str, without: str | None) -> str:
     conninfo = psycopg.conninfo.make_conninfo(**address, dbname=database)
     program = local_postgres._find_programs() / "pg_dump"
-    done = subprocess.run([program, "--create", conninfo], capture_output=True, text=True)
+    left_out = [f"--exclude-table={without}"] if without else []
+    command: list[str | Path] = [program, "--create", *left_out, conninfo]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return _PASSING.sub("", done.stdout)

@@ -7,6 +7,7 @@ INSTALLED_APPS = [
     *_APPS,
     "django.contrib.messages",
     "django.contrib.admin",
+    "django.contrib.staticfiles",
     "django_confiture.history",
 ]
 MIDDLEWARE = [

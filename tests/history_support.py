@@ -30,6 +30,7 @@ _TABLES = (
     "migrationexecution",
     "ledgerhead",
     "forecast",
+    "dryrun",
 )
 
 
@@ -53,6 +54,9 @@ def history(transactional_db: None) -> Iterator[None]:
         call_command("migrate", "confiture_history", verbosity=0)
         with connection.cursor() as cursor:
             cursor.execute(f"TRUNCATE {', '.join(f'confiture_history_{t}' for t in _TABLES)}")
+        from django_confiture.history import chain, models
+
+        chain.begin(models.LedgerHead, "default")
         try:
             yield
         finally:

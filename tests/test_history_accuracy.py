@@ -69,18 +69,13 @@ def ran(history: None, cases: Cases) -> Cases:
 
 def _store(name: str, expected: float, *statements: dict[str, Any], age: int = 1) -> None:
     """Store a forecast as if it had been made before the migration ran."""
-    from django_confiture.history.ledger import forecasts_in
+    from django_confiture.history.chain import hash_of
+    from django_confiture.history.ledger import append_dry_run, forecasts_in
+    from django_confiture.history.models import DryRun
 
-    (found,) = forecasts_in([_migration(name, expected, *statements)])
-    apps.get_model("confiture_history", "Forecast").objects.create(
-        made_at=timezone.now() - timedelta(hours=age),
-        database="default",
-        app_label="cases",
-        name=name,
-        direction="forward",
-        estimate=found.estimate,
-        statements=found.statements,
-    )
+    made_at = timezone.now() - timedelta(hours=age)
+    row = DryRun(made_at=made_at, database="default", duration_ms=1.0, report_hash=hash_of(""))
+    append_dry_run(row, forecasts_in([_migration(name, expected, *statements)]), using="default")
 
 
 def test_each_run_is_compared_with_the_last_forecast_before_it(ran: Cases) -> None:

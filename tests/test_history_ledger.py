@@ -1,20 +1,20 @@
-"""The chain of hashes, retention, and the admin that only looks."""
+"""The chains of hashes, and retention."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.db import connection, migrations
-from django.test import Client
 from pytest_django import Settings
 
+from django_confiture import RunHook
+from tests import recording
 from tests.cases.migrations_on_disk import Cases, query
 
 
@@ -25,12 +25,15 @@ def execute(sql: str) -> None:
 
 @pytest.fixture
 def ledger(history: None, cases: Cases) -> Cases:
-    """Three executions: one with statements, one of a failure, one empty."""
+    """Three executions, one with a statement and a hook; and a dry run that failed."""
     cases.add("0001_table", migrations.RunSQL("CREATE TABLE cases_row ()", "DROP TABLE cases_row"))
-    cases.add("0002_empty")
+    cases.add("0002_hook", RunHook("tests.recording.ForwardRecord", options={"name": "h"}))
     cases.add("0003_empty")
     cases.add("0004_fails", migrations.RunSQL("nonsense"))
-    cases.migrate("0003")
+    with recording.recording():
+        with pytest.raises(SystemExit):
+            call_command("migrate_dryrun", "cases", verbosity=0, output=Path("/dev/null"))
+        cases.migrate("0003")
     return cases
 
 
@@ -48,21 +51,36 @@ def test_what_was_written(ledger: Cases) -> None:
     out, code = run("history_verify")
     assert code == 0
     assert re.fullmatch(
-        "The ledger is as it was written. Its last row is 3, hash [0-9a-f]{64}.\n", out
+        "The executions are as they were written; the last is 3, hash [0-9a-f]{64}.\n"
+        "The dry runs are as they were written; the last is 1, hash [0-9a-f]{64}.\n",
+        out,
     )
 
 
+EMPTY = (
+    "The executions are as they were written; there are none.\n"
+    "The dry runs are as they were written; there are none.\n"
+)
+
+
 def test_nothing_was_written(history: None) -> None:
-    assert run("history_verify") == ("The ledger is empty.\n", 0)
+    assert run("history_verify") == (EMPTY, 0)
 
 
 EXECUTION = "confiture_history_migrationexecution"
 STATEMENT = "confiture_history_statementexecution"
+HOOK = "confiture_history_hookexecution"
+DRY_RUN = "confiture_history_dryrun"
+FORECAST = "confiture_history_forecast"
 HEAD = "confiture_history_ledgerhead"
 DELETE = (
+    f"DELETE FROM {HOOK} WHERE execution_id IN (SELECT id FROM {EXECUTION} WHERE {{where}});"
     f"DELETE FROM {STATEMENT} WHERE execution_id IN (SELECT id FROM {EXECUTION} WHERE {{where}});"
     f"DELETE FROM {EXECUTION} WHERE {{where}}"
 )
+
+
+HEAD_OF_2 = f"UPDATE {HEAD} SET last_number = 2 WHERE last_number = 3"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +94,9 @@ DELETE = (
         (f"UPDATE {EXECUTION} SET duration_ms = 1 WHERE number = 1", ["row 1 was changed"]),
         (f"UPDATE {STATEMENT} SET sql = 'x' WHERE operation = 0", ["row 1 was changed"]),
         (f"DELETE FROM {STATEMENT} WHERE operation = 0", ["row 1 was changed"]),
+        (f"UPDATE {HOOK} SET rows = rows + 1", ["row 2 was changed"]),
+        (f"UPDATE {HOOK} SET started_at = started_at - interval '1 s'", ["row 2 was changed"]),
+        (f"DELETE FROM {HOOK}", ["row 2 was changed"]),
         (DELETE.format(where="number = 2"), ["row 2 was deleted"]),
         (DELETE.format(where="number < 3"), ["rows 1 to 2 were deleted"]),
         (DELETE.format(where="number = 3"), ["row 3 was deleted"]),
@@ -86,27 +107,43 @@ DELETE = (
         ),
         (
             f"UPDATE {EXECUTION} SET hash = repeat('0', 64) WHERE number = 1",
-            ["row 1 was changed", "row 2 does not follow the row before it"],
+            ["row 1 was changed", "row 2 does not follow the one before it"],
         ),
         (
-            f"{DELETE.format(where='number = 3')}; UPDATE {HEAD} SET last_number = 2",
+            f"{DELETE.format(where='number = 3')}; {HEAD_OF_2}",
             [
-                "the head, which says where the ledger begins and ends, was changed",
+                "the head of the executions, which says where they begin and end, was changed",
                 "row 2 is not the last that was written",
             ],
         ),
         (
-            f"UPDATE {HEAD} SET pruned_number = 1",
+            f"UPDATE {HEAD} SET pruned_number = 1 WHERE last_number = 3",
             [
-                "the head, which says where the ledger begins and ends, was changed",
+                "the head of the executions, which says where they begin and end, was changed",
                 "row 1 was added where the ledger was pruned",
-                "row 2 does not follow the row before it",
+                "row 2 does not follow the one before it",
             ],
         ),
         (
-            f"DELETE FROM {HEAD}",
-            ["the head, which says where the ledger begins and ends, was deleted"],
+            f"DELETE FROM {HEAD} WHERE ledger = 'executions'",
+            ["the head of the executions, which says where they begin and end, was deleted"],
         ),
+        (
+            f"UPDATE {HEAD} SET ledger = 'none' WHERE ledger = 'dry runs'",
+            ["the head of the dry runs, which says where they begin and end, was deleted"],
+        ),
+        (
+            f"TRUNCATE {HEAD}, {EXECUTION}, {DRY_RUN} CASCADE",
+            [
+                "the head of the executions, which says where they begin and end, was deleted",
+                "the head of the dry runs, which says where they begin and end, was deleted",
+            ],
+        ),
+        (f"UPDATE {DRY_RUN} SET verdict = 'passed'", ["dry run 1 was changed"]),
+        (f"UPDATE {DRY_RUN} SET report = replace(report, 'failed', '')", ["dry run 1 was changed"]),
+        (f"UPDATE {FORECAST} SET estimate = '{{}}'", ["dry run 1 was changed"]),
+        (f"DELETE FROM {FORECAST} WHERE name = '0003_empty'", ["dry run 1 was changed"]),
+        (f"DELETE FROM {FORECAST}; DELETE FROM {DRY_RUN}", ["dry run 1 was deleted"]),
     ],
 )
 def test_what_was_changed_shows(ledger: Cases, sql: str, problems: list[str]) -> None:
@@ -132,11 +169,21 @@ def test_a_row_that_was_forged(ledger: Cases) -> None:
 
 
 def test_the_break_stays_when_the_head_was_deleted(ledger: Cases) -> None:
-    execute(f"{DELETE.format(where='number = 3')}; DELETE FROM {HEAD}")
+    execute(f"{DELETE.format(where='number = 3')}; DELETE FROM {HEAD} WHERE ledger = 'executions'")
     ledger.migrate("zero")
-    assert run("history_verify")[0] == (
-        "The ledger is not as it was written: row 3 does not follow the row before it.\n"
+    assert run("history_verify")[0].splitlines()[0] == (
+        "The ledger is not as it was written: row 3 does not follow the one before it."
     )
+
+
+def test_the_break_stays_when_all_was_deleted(ledger: Cases) -> None:
+    execute(f"TRUNCATE {HEAD}, {EXECUTION}, {DRY_RUN} CASCADE")
+    ledger.migrate("0002")
+    call_command("migrate_dryrun", "cases", "0003", verbosity=0, output=Path("/dev/null"))
+    assert run("history_verify")[0].splitlines() == [
+        "The ledger is not as it was written: row 1 does not follow the one before it.",
+        "The ledger is not as it was written: dry run 1 does not follow the one before it.",
+    ]
 
 
 def test_a_new_secret_key(ledger: Cases, settings: Settings) -> None:
@@ -144,7 +191,13 @@ def test_a_new_secret_key(ledger: Cases, settings: Settings) -> None:
     ledger.migrate("0002")
     assert run("history_verify")[1] == 0
     settings.SECRET_KEY_FALLBACKS = []
-    assert len(run("history_verify")[0].splitlines()) == 3
+    found = run("history_verify")[0]
+    assert re.findall("(?:row|dry run) . was changed", found) == [
+        "row 1 was changed",
+        "row 2 was changed",
+        "row 3 was changed",
+        "dry run 1 was changed",
+    ]
 
 
 def test_it_does_not_depend_on_use_tz(ledger: Cases, settings: Settings) -> None:
@@ -159,30 +212,34 @@ def test_it_does_not_depend_on_use_tz(ledger: Cases, settings: Settings) -> None
 
 
 def test_pruning(ledger: Cases) -> None:
-    execute(
-        "INSERT INTO confiture_history_forecast (made_at, database, app_label, name, direction,"
-        " estimate, statements) VALUES (now() - interval '1 day', '', '', '', '', '{}', '[]')"
-    )
-    model = apps.get_model("confiture_history", "MigrationExecution")
-    first = model.objects.get(number=1)
-    assert run("history_prune", "--older-than", "1h") == ("Deleted 0 executions.\n", 0)
-    assert query("SELECT count(*) FROM confiture_history_forecast") == [(0,)]
     from django.utils import timezone
 
     from django_confiture.history.ledger import prune
 
+    model = apps.get_model("confiture_history", "MigrationExecution")
+    first = model.objects.get(number=1)
+    assert run("history_prune", "--older-than", "1h") == (
+        "Deleted 0 executions and 0 dry runs.\n",
+        0,
+    )
     second = model.objects.get(number=2)
-    assert prune(second.started_at, using="default") == 1
+    assert prune(second.started_at, using="default") == (1, 1)
     assert not model.objects.filter(pk=first.pk).exists()
+    assert query(f"SELECT count(*) FROM {FORECAST}") == [(0,)]
     assert run("history_verify")[1] == 0
-    ledger.migrate("zero")
+    with recording.recording():
+        ledger.migrate("zero")
     assert run("history_verify")[1] == 0
-    assert prune(timezone.now(), using="default") == 5
-    assert run("history_verify") == ("The ledger is empty.\n", 0)
-    assert query("SELECT count(*) FROM confiture_history_statementexecution") == [(0,)]
+    assert prune(timezone.now(), using="default") == (5, 0)
+    assert run("history_verify") == (EMPTY, 0)
+    assert query(f"SELECT count(*) FROM {STATEMENT}") == [(0,)]
     ledger.migrate("0001")
     assert model.objects.get().number == 7
     assert run("history_verify")[1] == 0
+    with recording.recording():
+        call_command("migrate_dryrun", "cases", "0003", verbosity=0, output=Path("/dev/null"))
+    assert run("history_verify")[1] == 0
+    assert run("history_prune", "--older-than", "0s")[0] == ("Deleted 1 execution and 1 dry run.\n")
 
 
 def test_an_age_that_is_none(history: None) -> None:
@@ -194,70 +251,6 @@ def test_an_age_that_is_none(history: None) -> None:
     )
 
 
-# The admin.
-
-
-@pytest.fixture
-def browse(ledger: Cases) -> Callable[[User], Client]:
-    def login(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return login
-
-
-def _page(name: str, page: str = "") -> str:
-    return f"/admin/confiture_history/{name}/{page}"
-
-
-def test_a_superuser_can_only_look(ledger: Cases, browse: Callable[[User], Client]) -> None:
-    client = browse(User.objects.create_superuser("root"))
-    model = apps.get_model("confiture_history", "MigrationExecution")
-    pk = model.objects.get(number=1).pk
-    listed = client.get(_page("migrationexecution"))
-    assert listed.status_code == 200
-    assert b"0003_empty" in listed.content
-    assert b"not as it was written" not in listed.content
-    seen = client.get(_page("migrationexecution", f"{pk}/change/"))
-    assert b"CREATE TABLE cases_row ()" in seen.content
-    assert b'name="_save"' not in seen.content
-    assert client.post(_page("migrationexecution", f"{pk}/change/"), {}).status_code == 403
-    assert client.post(_page("migrationexecution", f"{pk}/delete/"), {}).status_code == 403
-    assert client.get(_page("migrationexecution", "add/")).status_code == 403
-    assert client.get(_page("forecast")).status_code == 200
-    assert client.get(_page("forecast", "add/")).status_code == 403
-    deletion = {"action": "delete_selected", "_selected_action": [pk]}
-    client.post(_page("migrationexecution"), deletion)
-    assert model.objects.count() == 3
-
-
-def test_others_need_the_permission(ledger: Cases, browse: Callable[[User], Client]) -> None:
-    user = User.objects.create_user("reader", is_staff=True)
-    assert browse(user).get(_page("migrationexecution")).status_code == 403
-    permissions = Permission.objects.filter(content_type__app_label="confiture_history")
-    names = set(permissions.values_list("codename", flat=True))
-    assert all(name.startswith("view_") for name in names)
-    user.user_permissions.add(*permissions)
-    assert browse(user).get(_page("migrationexecution")).status_code == 200
-
-
-def test_the_admin_shows_what_was_changed(
-    ledger: Cases, browse: Callable[[User], Client], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from django_confiture.history import admin
-
-    execute(f"UPDATE {EXECUTION} SET host = 'elsewhere' WHERE number > 1")
-    client = browse(User.objects.create_superuser("root"))
-    found = client.get(_page("migrationexecution")).content
-    assert b"The ledger is not as it was written: row 2 was changed." in found
-    assert b"problems in all" not in found
-    monkeypatch.setattr(admin, "MOST_PROBLEMS", 1)
-    found = client.get(_page("migrationexecution")).content
-    assert b"row 3 was changed" not in found
-    assert b"2 problems in all; see manage.py confiture_history_verify." in found
-
-
 def test_names(ledger: Cases) -> None:
     def first(model: str, **facts: Any) -> str:
         return str(apps.get_model("confiture_history", model)(**facts))
@@ -265,4 +258,5 @@ def test_names(ledger: Cases) -> None:
     assert first("StatementExecution", sql="SELECT 1") == "SELECT 1"
     assert first("HookExecution", hook="H", phase="P", outcome="failed") == "H in P: failed"
     assert first("Forecast", app_label="a", name="b", database="c") == "a.b on c"
-    assert first("LedgerHead", last_number=1, last_hash="f") == "1: f"
+    assert first("LedgerHead", ledger="l", last_number=1, last_hash="f") == "l, 1: f"
+    assert first("DryRun", number=1, database="d", verdict="passed") == "Dry run 1 on d: passed"

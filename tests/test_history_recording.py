@@ -404,6 +404,6 @@ def test_an_os_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyError("uid not found")
 
         monkeypatch.setattr("getpass.getuser", nobody)
-        runs._os_user.cache_clear()
-        assert runs._os_user() == ""
-        runs._os_user.cache_clear()
+        runs.os_user.cache_clear()
+        assert runs.os_user() == ""
+        runs.os_user.cache_clear()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +9,11 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from django_confiture.dry_run.results import Blocked, HookOutcome, Report
 from django_confiture.reports import render
+from tests.browser_support import launched
 from tests.report_cases import (
     FAILED,
     LOCKED,
@@ -26,15 +25,6 @@ from tests.report_cases import (
     hostile,
     report_of,
     vast,
-)
-
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: install one, or say where it is with CHROMIUM"
 )
 
 HOOK = HookOutcome("backfill", "AFTER_DDL", 300.0, 5, "completed")
@@ -59,12 +49,8 @@ REPORTS = {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"] if os.geteuid() == 0 else []
-        )
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 class Opened:

@@ -318,7 +318,9 @@ def test_without_production_nothing_is_forecast() -> None:
 
 
 def test_details_of_a_migration() -> None:
-    sampled = replace(REWRITE, sampled=Sampled(1.04, (20_000, 80_000)), note="not as written")
+    sampled = replace(
+        REWRITE, sampled=Sampled(1.04, (20_000, 80_000), (90.0, 380.0)), note="not as written"
+    )
     again = replace(REWRITTEN, message="The same advice", basis="policy")
     accepted = replace(REWRITTEN, silenced="the table has 40 rows")
     hook = HookOutcome("notify", "CLEANUP", 0.0, 0, "skipped", "not in a dry run")

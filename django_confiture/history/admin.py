@@ -2,60 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db import router
+from django.http import Http404, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path
 
 from django_confiture.history import chain
 from django_confiture.history.models import (
+    DryRun,
     Forecast,
     HookExecution,
     MigrationExecution,
     StatementExecution,
 )
+from django_confiture.history.read_only import LedgerAdmin, ReadOnly, link, moment, ms
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
+    from django.urls import URLPattern
 
     _Inline = admin.TabularInline[Any, Any]
-    _ExecutionAdmin = admin.ModelAdmin[MigrationExecution]
-    _ForecastAdmin = admin.ModelAdmin[Forecast]
-else:  # the classes of Django itself take no parameters
+else:  # the class of Django itself takes no parameters
     _Inline = admin.TabularInline
-    _ExecutionAdmin = _ForecastAdmin = admin.ModelAdmin
-
-MOST_PROBLEMS = 5
-"""So many of them are shown above the list."""
 
 
-class _ReadOnly:
-    """For nobody, superusers included."""
-
-    def has_add_permission(self, *_args: object) -> bool:
-        return False
-
-    def has_change_permission(self, *_args: object) -> bool:
-        return False
-
-    def has_delete_permission(self, *_args: object) -> bool:
-        return False
-
-
-class _Statements(_ReadOnly, _Inline):
+class _Statements(ReadOnly, _Inline):
     model = StatementExecution
     fields = ("operation", "sql", "executions", "duration_ms", "rows")
 
 
-class _Hooks(_ReadOnly, _Inline):
+class _Hooks(ReadOnly, _Inline):
     model = HookExecution
-    fields = ("hook", "phase", "outcome", "duration_ms", "rows", "error_type")
+    fields = ("hook", "phase", "outcome", "started_at", "duration_ms", "rows", "error_type")
 
 
 @admin.register(MigrationExecution)
-class MigrationExecutionAdmin(_ReadOnly, _ExecutionAdmin):
-    """What ran, with what is wrong with the ledger above it."""
+class MigrationExecutionAdmin(LedgerAdmin):
+    """What ran."""
 
+    ledger = chain.EXECUTIONS
     list_display = (
         "number",
         "app_label",
@@ -63,33 +52,233 @@ class MigrationExecutionAdmin(_ReadOnly, _ExecutionAdmin):
         "direction",
         "database",
         "outcome",
-        "duration_ms",
-        "started_at",
+        "took",
+        "began",
         "os_user",
     )
-    list_filter = ("outcome", "database", "app_label")
-    search_fields = ("name",)
+    list_filter = ("outcome", "direction", "database", "app_label")
+    search_fields = ("app_label", "name", "os_user", "host")
     date_hierarchy = "started_at"
     inlines = (_Statements, _Hooks)
+
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("confiture_history/admin.css",)}
+
+
+@admin.register(HookExecution)
+class HookExecutionAdmin(LedgerAdmin):
+    """The audit trail of hooks."""
+
+    ledger = chain.EXECUTIONS
+    list_display = (
+        "began",
+        "hook",
+        "phase",
+        "migration",
+        "outcome",
+        "took",
+        "rows",
+        "database",
+        "who",
+    )
+    list_filter = ("outcome", "phase", "execution__database", "execution__app_label", "hook")
+    list_select_related = ("execution",)
+    search_fields = (
+        "hook",
+        "execution__app_label",
+        "execution__name",
+        "execution__os_user",
+        "execution__host",
+    )
+    search_help_text = "A hook, a migration, a user or a host."
+    date_hierarchy = "started_at"
+    ordering = ("-started_at", "-pk")
+    fields = (
+        "began",
+        "who",
+        "hook",
+        "phase",
+        "execution_link",
+        "database",
+        "took",
+        "rows",
+        "outcome",
+        "error_type",
+    )
+
+    @admin.display(ordering="execution__os_user")
+    def who(self, row: HookExecution) -> str:
+        """Return who ran the migration, and on which host."""
+        return f"{row.execution.os_user}@{row.execution.host}"
+
+    @admin.display(ordering="execution__name")
+    def migration(self, row: HookExecution) -> str:
+        """Return the migration that the hook belongs to."""
+        return f"{row.execution.app_label}.{row.execution.name}"
+
+    @admin.display(ordering="execution__database")
+    def database(self, row: HookExecution) -> str:
+        """Return the alias that was migrated."""
+        return row.execution.database
+
+    @admin.display(description="migration")
+    def execution_link(self, row: HookExecution) -> str:
+        """Lead to the migration."""
+        return link(row.execution, str(row.execution))
+
+
+@admin.register(DryRun)
+class DryRunAdmin(LedgerAdmin):
+    """Dry runs with their reports."""
+
+    ledger = chain.DRY_RUNS
+    list_display = (
+        "number",
+        "headline",
+        "database",
+        "took",
+        "made",
+        "os_user",
+    )
+    list_display_links = ("number", "headline")
+    list_filter = ("verdict", "mode", "database")
+    search_fields = ("headline", "migrations", "os_user", "host")
+    search_help_text = "A migration, a user, a host, or words of the headline."
+    date_hierarchy = "made_at"
+    fields = ("made", "who", "where", "mode", "took")
+
+    @admin.display(description="made at", ordering="made_at")
+    def made(self, row: DryRun) -> str:
+        """Return when it ended."""
+        return moment(row.made_at)
+
+    @admin.display
+    def who(self, row: DryRun) -> str:
+        """Return who started it, and on which host."""
+        return f"{row.os_user}@{row.host}"
+
+    @admin.display(description="database")
+    def where(self, row: DryRun) -> str:
+        """Return the alias, the database and its server."""
+        return f"{row.database}: {row.database_name}, PostgreSQL {row.server_version}"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave the reports where they are, as long as a list is shown."""
+        found = super().get_queryset(request)
+        match = request.resolver_match
+        return found.defer("report") if match and not match.kwargs else found
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the report in each of its forms."""
+        view = self.admin_site.admin_view(self.report_view)
+        name = "confiture_history_dryrun_report"
+        return [path("<int:number>/report.<str:suffix>", view, name=name), *super().get_urls()]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Show what the report says."""
+        from django_confiture.history.pages import dry_run  # which needs the reports
+
+        context["shown"] = dry_run.context_of(context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def report_view(self, request: HttpRequest, number: int, suffix: str) -> HttpResponse:
+        """Return the report as it was kept, or rendered anew from that."""
+        from django_confiture.history.pages import dry_run
+
+        row = DryRun.objects.using(router.db_for_read(DryRun)).filter(number=number).first()
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        found = dry_run.rendered(row, suffix) if row is not None else None
+        if found is None:
+            raise Http404(f"there is no report {number}.{suffix}")
+        content, content_type = found
+        name = f"dry-run-{number}.{suffix}"
+        return HttpResponse(
+            content,
+            content_type=f"{content_type}; charset=utf-8",
+            headers={
+                "Content-Disposition": f'inline; filename="{name}"',
+                "X-Content-Type-Options": "nosniff",
+            },
+        )
+
+
+@admin.register(Forecast)
+class ForecastAdmin(LedgerAdmin):
+    """What dry runs forecast, and what came of it."""
+
+    ledger = chain.DRY_RUNS
+    list_display = ("made", "migration", "expected", "between", "database")
+    list_filter = ("database", "direction", "app_label")
+    search_fields = ("app_label", "name")
+    date_hierarchy = "made_at"
+    fields = ("made", "migration", "database", "expected", "between", "basis", "dry_run_link")
+
+    @admin.display(description="made at", ordering="made_at")
+    def made(self, row: Forecast) -> str:
+        """Return when the dry run ended."""
+        return moment(row.made_at)
+
+    @admin.display(ordering="name")
+    def migration(self, row: Forecast) -> str:
+        """Return the migration that it is of."""
+        backwards = " (backwards)" if row.direction == "backward" else ""
+        return f"{row.app_label}.{row.name}{backwards}"
+
+    @admin.display(description="expected", ordering="estimate__expected_ms")
+    def expected(self, row: Forecast) -> str:
+        """Return how long it was expected to take."""
+        return ms(row.estimate["expected_ms"])
+
+    @admin.display(description="range")
+    def between(self, row: Forecast) -> str:
+        """Return the range, and how often such a range was said to hold."""
+        facts = row.estimate
+        held = f", {facts['confidence_percent']} %" if facts["confidence_percent"] else ""
+        space = "\N{NO-BREAK SPACE}"
+        return f"{ms(facts['low_ms'])}{space}to{space}{ms(facts['high_ms'])}{held}"
+
+    @admin.display
+    def basis(self, row: Forecast) -> str:
+        """Return what it rests on."""
+        return "; ".join(row.estimate["basis"])
+
+    @admin.display(description="dry run")
+    def dry_run_link(self, row: Forecast) -> str:
+        """Lead to the dry run."""
+        return link(row.dry_run, row.dry_run.headline)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the chart."""
+        view = self.admin_site.admin_view(self.accuracy_view)
+        return [
+            path("accuracy/", view, name="confiture_history_forecast_accuracy"),
+            *super().get_urls(),
+        ]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list, and say where the chain of hashes is broken."""
-        problems = chain.verify(router.db_for_read(MigrationExecution))
-        for problem in problems[:MOST_PROBLEMS]:
-            messages.error(request, f"The ledger is not as it was written: {problem.message}.")
-        if len(problems) > MOST_PROBLEMS:
-            messages.error(
-                request, f"{len(problems)} problems in all; see manage.py confiture_history_verify."
-            )
-        return super().changelist_view(request, extra_context)
+        """Lead to the chart who may see it."""
+        context = {**(extra_context or {}), "may_compare": self._may_compare(request)}
+        return super().changelist_view(request, context)
 
+    def accuracy_view(self, request: HttpRequest) -> HttpResponse:
+        """Draw forecasts against what came of them."""
+        from django_confiture.history.pages import accuracy
 
-@admin.register(Forecast)
-class ForecastAdmin(_ReadOnly, _ForecastAdmin):
-    """What dry runs forecast."""
+        if not self._may_compare(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Forecasts against reality",
+            "opts": self.opts,
+            **accuracy.context_of(request.GET.get("database")),
+        }
+        return TemplateResponse(request, "admin/confiture_history/accuracy.html", context)
 
-    list_display = ("made_at", "app_label", "name", "direction", "database")
-    list_filter = ("database", "app_label")
-    search_fields = ("name",)
+    def _may_compare(self, request: HttpRequest) -> bool:
+        others = self.admin_site.get_model_admin(MigrationExecution)
+        return self.has_view_permission(request) and others.has_view_permission(request)

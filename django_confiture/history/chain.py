@@ -1,4 +1,4 @@
-"""A chain of hashes over the executions: an edited or deleted row shows.
+"""Chains of hashes over executions and over dry runs: an edited or deleted row shows.
 
 Each row's hash covers its content and the hash of the row before, with a key made of
 ``SECRET_KEY``. Who has that key, or can put back an older state of all tables, can forge it; the
@@ -7,124 +7,232 @@ log has every number and hash.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.conf import settings
+from django.db.models import Model
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from django_confiture.history.models import (
-    HookExecution,
-    LedgerHead,
-    MigrationExecution,
-    StatementExecution,
-)
+from django_confiture.history.models import DryRun, LedgerHead, MigrationExecution
 
 _SALT = "django_confiture.history"
-_THE_HEAD = "the head, which says where the ledger begins and ends,"
+_HEAD = ("ledger", "last_number", "last_hash", "pruned_number", "pruned_hash")
 
-_EXECUTION = (
-    "number",
-    "database",
-    "app_label",
-    "name",
-    "direction",
-    "outcome",
-    "error_type",
-    "attempts",
-    "duration_ms",
-    "os_user",
-    "host",
-    "previous_hash",
+
+@dataclass(frozen=True)
+class Ledger:
+    """One chain: what its rows are called, and what their hash covers."""
+
+    name: str
+    """The key of its head."""
+    row: str
+    """What a row of it is called."""
+    model: type[MigrationExecution | DryRun]
+    fields: tuple[str, ...]
+    parts: Mapping[str, tuple[str, ...]]
+    """The rows that belong to a row: their related name → fields, which also sort them."""
+
+
+EXECUTIONS = Ledger(
+    "executions",
+    "row",
+    MigrationExecution,
+    (
+        "number",
+        "database",
+        "app_label",
+        "name",
+        "direction",
+        "outcome",
+        "error_type",
+        "attempts",
+        "started_at",
+        "duration_ms",
+        "os_user",
+        "host",
+        "previous_hash",
+    ),
+    {
+        "statements": ("position", "operation", "sql", "executions", "duration_ms", "rows"),
+        "hooks": (
+            "position",
+            "hook",
+            "phase",
+            "outcome",
+            "started_at",
+            "duration_ms",
+            "rows",
+            "error_type",
+        ),
+    },
 )
-_STATEMENT = ("position", "operation", "sql", "executions", "duration_ms", "rows")
-_HOOK = ("position", "hook", "phase", "outcome", "duration_ms", "rows", "error_type")
-_HEAD = ("last_number", "last_hash", "pruned_number", "pruned_hash")
+DRY_RUNS = Ledger(
+    "dry runs",
+    "dry run",
+    DryRun,
+    (
+        "number",
+        "made_at",
+        "database",
+        "database_name",
+        "server_version",
+        "mode",
+        "verdict",
+        "headline",
+        "migrations",
+        "duration_ms",
+        "os_user",
+        "host",
+        "report_hash",
+        "previous_hash",
+    ),
+    {
+        "forecasts": (
+            "app_label",
+            "name",
+            "direction",
+            "database",
+            "made_at",
+            "estimate",
+            "statements",
+        )
+    },
+)
+LEDGERS = (EXECUTIONS, DRY_RUNS)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with the ledger, and from which row on."""
+    """What is wrong with a ledger, and from which row on."""
 
     number: int
     message: str
 
 
-def sign(
-    execution: MigrationExecution,
-    statements: Sequence[StatementExecution],
-    hooks: Sequence[HookExecution],
-) -> None:
+def begin(head: type[Any], using: str) -> None:
+    """Make the heads of ledgers that have nothing in them yet; ``head`` is their model."""
+    for ledger in LEDGERS:
+        row = head(ledger=ledger.name)
+        sign_head(row)
+        row.save(using=using, force_insert=True)
+
+
+def sign(ledger: Ledger, row: Any, parts: Mapping[str, Sequence[Model]]) -> None:
     """Set the hash of a row that is about to be added."""
-    execution.hash = _digest(_content(execution, statements, hooks), settings.SECRET_KEY)
+    row.hash = _digest(_content(ledger, row, parts), settings.SECRET_KEY)
 
 
-def sign_head(head: LedgerHead) -> None:
-    """Set the hash of the head."""
+def sign_head(head: Any) -> None:
+    """Set the hash of a head."""
     head.hash = _digest(_facts(head, _HEAD), settings.SECRET_KEY)
 
 
-def verify(using: str) -> list[Problem]:
-    """Return what is wrong with the ledger in the database ``using``, in order."""
-    head = LedgerHead.objects.using(using).first()
-    rows = MigrationExecution.objects.using(using).order_by("number")
-    found: list[Problem] = []
+def hash_of(report: str) -> str:
+    """Return what stands for a report in the hash of its dry run."""
+    return hashlib.sha256(report.encode()).hexdigest()
+
+
+def verify(using: str, *ledgers: Ledger, reports: bool = True) -> list[Problem]:
+    """Return what is wrong with the ledgers (all, unless some are named), in order.
+
+    ``reports=False`` does without reading the reports of all dry runs.
+    """
+    return [each for ledger in ledgers or LEDGERS for each in _verify(using, ledger, reports)]
+
+
+def is_intact(ledger: Ledger, row: Any) -> bool:
+    """Say whether a row, with all that belongs to it, is as it was signed."""
+    parts = {name: list(getattr(row, name).all()) for name in ledger.parts}
+    read = isinstance(row, DryRun) and "report" not in row.get_deferred_fields()
+    if read and hash_of(row.report) != row.report_hash:
+        return False
+    return _signed(_content(ledger, row, parts), row.hash)
+
+
+def _verify(using: str, ledger: Ledger, reports: bool) -> Iterator[Problem]:  # noqa: FBT001
+    head = LedgerHead.objects.using(using).filter(ledger=ledger.name).first()
+    rows: Any = ledger.model._default_manager.using(using).order_by("number")
+    if ledger is DRY_RUNS and not reports:
+        rows = rows.defer("report")
     number, previous = 0, ""
     if head is not None:
         number, previous = head.pruned_number, head.pruned_hash
         if not _signed(_facts(head, _HEAD), head.hash):
-            found.append(Problem(0, f"{_THE_HEAD} was changed"))
-    for row in rows.prefetch_related("statements", "hooks").iterator(chunk_size=500):
-        found += _problems(row, number, previous)
+            yield Problem(0, f"{_head_of(ledger)} was changed")
+    for row in rows.prefetch_related(*ledger.parts).iterator(chunk_size=100):
+        yield from _problems(ledger, row, number, previous)
         if row.number > number:
             number, previous = row.number, row.hash
-    return [*found, *_problems_at_the_end(head, number, previous)]
+    yield from _problems_at_the_end(ledger, head, number, previous)
 
 
-def _problems(row: MigrationExecution, number: int, previous: str) -> Iterator[Problem]:
+def _problems(ledger: Ledger, row: Any, number: int, previous: str) -> Iterator[Problem]:
     """Yield what is wrong with a row that comes after the row ``number``."""
+    this = f"{ledger.row} {row.number}"
     if row.number <= number:
-        yield Problem(row.number, f"row {row.number} was added where the ledger was pruned")
+        yield Problem(row.number, f"{this} was added where the ledger was pruned")
         return
     if row.number > number + 1:
-        yield Problem(number + 1, _deleted(number + 1, row.number - 1))
+        yield Problem(number + 1, _deleted(ledger, number + 1, row.number - 1))
     elif row.previous_hash != previous:
-        yield Problem(row.number, f"row {row.number} does not follow the row before it")
-    if not _signed(_content(row, list(row.statements.all()), list(row.hooks.all())), row.hash):
-        yield Problem(row.number, f"row {row.number} was changed")
+        yield Problem(row.number, f"{this} does not follow the one before it")
+    if not is_intact(ledger, row):
+        yield Problem(row.number, f"{this} was changed")
 
 
-def _problems_at_the_end(head: LedgerHead | None, number: int, last: str) -> Iterator[Problem]:
+def _problems_at_the_end(
+    ledger: Ledger, head: LedgerHead | None, number: int, last: str
+) -> Iterator[Problem]:
     if head is None:
-        if number:
-            yield Problem(number, f"{_THE_HEAD} was deleted")
+        yield Problem(number, f"{_head_of(ledger)} was deleted")
     elif head.last_number > number:
-        yield Problem(number + 1, _deleted(number + 1, head.last_number))
+        yield Problem(number + 1, _deleted(ledger, number + 1, head.last_number))
     elif (head.last_number, head.last_hash) != (number, last):
-        yield Problem(number, f"row {number} is not the last that was written")
+        yield Problem(number, f"{ledger.row} {number} is not the last that was written")
 
 
-def _deleted(first: int, last: int) -> str:
-    return f"row {first} was deleted" if first == last else f"rows {first} to {last} were deleted"
+def _head_of(ledger: Ledger) -> str:
+    return f"the head of the {ledger.name}, which says where they begin and end,"
+
+
+def _deleted(ledger: Ledger, first: int, last: int) -> str:
+    if first == last:
+        return f"{ledger.row} {first} was deleted"
+    return f"{ledger.row}s {first} to {last} were deleted"
 
 
 def _content(
-    execution: MigrationExecution,
-    statements: Sequence[StatementExecution],
-    hooks: Sequence[HookExecution],
+    ledger: Ledger, row: object, parts: Mapping[str, Sequence[object]]
 ) -> dict[str, object]:
-    return {
-        **_facts(execution, _EXECUTION),
-        # As a number it does not depend on USE_TZ.
-        "started_at": round(execution.started_at.timestamp() * 1_000_000),
-        "statements": [_facts(each, _STATEMENT) for each in statements],
-        "hooks": [_facts(each, _HOOK) for each in hooks],
-    }
+    content = _facts(row, ledger.fields)
+    for name, fields in ledger.parts.items():
+        found = sorted(parts[name], key=lambda part: _order(part, fields))
+        content[name] = [_facts(each, fields) for each in found]
+    return content
+
+
+def _order(part: object, fields: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(getattr(part, name) for name in fields if name in _ORDER)
+
+
+_ORDER = ("position", "app_label", "name", "direction")
 
 
 def _facts(row: object, names: Sequence[str]) -> dict[str, object]:
-    return {name: getattr(row, name) for name in names}
+    return {name: _plain(getattr(row, name)) for name in names}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):  # as a number it does not depend on USE_TZ
+        return round(value.timestamp() * 1_000_000)
+    if isinstance(value, (dict, list)):  # a database may return 1.0 as 1
+        return json.loads(json.dumps(value), parse_int=float)
+    return value
 
 
 def _signed(content: dict[str, object], digest: str) -> bool:

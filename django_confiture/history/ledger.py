@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from django.db import connections, router, transaction
-from django.utils import timezone
+from django.db.models import Model
 
 from django_confiture.history import chain
 from django_confiture.history.comparing import (
+    MIGRATION,
     Comparison,
     Factor,
     MigrationForecast,
@@ -20,6 +20,7 @@ from django_confiture.history.comparing import (
     factors_of,
 )
 from django_confiture.history.models import (
+    DryRun,
     Forecast,
     HookExecution,
     LedgerHead,
@@ -29,6 +30,8 @@ from django_confiture.history.models import (
 
 PATIENCE = {"lock_timeout": "2s", "statement_timeout": "10s"}
 """A record is worth no more of a migration's time."""
+LOST = "lost"
+"""Instead of the hash before, where the head that had it was deleted."""
 
 
 def append(
@@ -39,69 +42,40 @@ def append(
     using: str,
 ) -> tuple[int, str]:
     """Add one execution at the end of the chain; return its number and hash."""
-    with _writing(using):
-        head = _head(using)
-        execution.number = head.last_number + 1
-        execution.previous_hash = head.last_hash
-        chain.sign(execution, statements, hooks)
-        execution.save(using=using, force_insert=True)
-        for statement in statements:
-            statement.execution = execution
-        for hook in hooks:
-            hook.execution = execution
-        StatementExecution.objects.using(using).bulk_create(statements, batch_size=500)
-        HookExecution.objects.using(using).bulk_create(hooks, batch_size=500)
-        head.last_number, head.last_hash = execution.number, execution.hash
-        chain.sign_head(head)
-        head.save(using=using)
-    return execution.number, execution.hash
+    return _append(
+        chain.EXECUTIONS, execution, {"statements": statements, "hooks": hooks}, "execution", using
+    )
 
 
-def prune(before: datetime, *, using: str) -> int:
-    """Delete the executions and forecasts from before a moment; return how many executions.
-
-    The ledger then begins after them; only its oldest end is cut, so that the chain holds.
-    """
-    with _writing(using):
-        head = LedgerHead.objects.using(using).select_for_update().filter(pk=1).first()
-        Forecast.objects.using(using).filter(made_at__lt=before).delete()
-        rows = MigrationExecution.objects.using(using)
-        kept = rows.filter(started_at__gte=before).order_by("number").first()
-        old = rows if kept is None else rows.filter(number__lt=kept.number)
-        last = old.order_by("number").last()
-        if head is None or last is None:
-            return 0
-        count = old.count()
-        head.pruned_number, head.pruned_hash = last.number, last.hash
-        old.delete()
-        chain.sign_head(head)
-        head.save(using=using)
-    return count
-
-
-def store_forecast(report: Any) -> int:
-    """Keep what a dry run's report forecast of each migration; return of how many.
-
-    Takes a :class:`~django_confiture.dry_run.results.Report`.
-    """
-    using = router.db_for_write(Forecast)
-    now = timezone.now()
-    found = forecasts_in(map(asdict, report.migrations))
+def append_dry_run(
+    dry_run: DryRun, forecasts: Sequence[MigrationForecast], *, using: str
+) -> tuple[int, str]:
+    """Add one dry run with what it forecast of each migration; return its number and hash."""
     rows = [
         Forecast(
-            made_at=now,
-            database=report.database.alias,
+            made_at=dry_run.made_at,
+            database=dry_run.database,
             app_label=each.app_label,
             name=each.name,
             direction=each.direction,
             estimate=each.estimate,
             statements=each.statements,
         )
-        for each in found
+        for each in forecasts
     ]
+    return _append(chain.DRY_RUNS, dry_run, {"forecasts": rows}, "dry_run", using)
+
+
+def prune(before: datetime, *, using: str) -> tuple[int, int]:
+    """Delete what is from before a moment; return how many executions and how many dry runs.
+
+    The ledgers then begin after them; only their oldest ends are cut, so that the chains hold.
+    """
     with _writing(using):
-        Forecast.objects.using(using).bulk_create(rows)
-    return len(rows)
+        return (
+            _prune(chain.EXECUTIONS, "started_at", before, using),
+            _prune(chain.DRY_RUNS, "made_at", before, using),
+        )
 
 
 def forecasts_in(migrations: Iterable[Mapping[str, Any]]) -> list[MigrationForecast]:
@@ -117,15 +91,19 @@ def observed(
     Each completed run is compared with the last forecast made before it. ``forecasts`` of a
     report file, which has no date, are compared with the last run of each migration.
     """
-    rows = MigrationExecution.objects.using(router.db_for_read(MigrationExecution))
-    completed = rows.filter(database=database, outcome="completed").order_by("number")
-    with_statements = completed.prefetch_related("statements")
-    if forecasts is None:
-        pairs = _with_last_forecast(with_statements, database)
-    else:
-        last = {_key(run): run for run in with_statements}
-        pairs = ((last[_key(each)], each) for each in forecasts if _key(each) in last)
-    return [found for run, forecast in pairs for found in compare(run, forecast)]
+    return [
+        found for run, forecast in _pairs(database, forecasts) for found in compare(run, forecast)
+    ]
+
+
+def observed_runs(database: str) -> list[tuple[MigrationExecution, Comparison]]:
+    """Return the runs that can be held against a forecast as a whole, in order."""
+    return [
+        (run, found)
+        for run, forecast in _pairs(database)
+        for found in compare(run, forecast)
+        if found.kind == MIGRATION
+    ]
 
 
 def factors(alias: str) -> dict[str, Factor]:
@@ -134,6 +112,18 @@ def factors(alias: str) -> dict[str, Factor]:
     Kinds that were observed fewer than three times are not in it.
     """
     return factors_of(observed(alias))
+
+
+def _pairs(
+    database: str, forecasts: Iterable[MigrationForecast] | None = None
+) -> Iterable[tuple[MigrationExecution, MigrationForecast]]:
+    rows = MigrationExecution.objects.using(router.db_for_read(MigrationExecution))
+    completed = rows.filter(database=database, outcome="completed").order_by("number")
+    with_statements = completed.prefetch_related("statements")
+    if forecasts is None:
+        return _with_last_forecast(with_statements, database)
+    last = {_key(run): run for run in with_statements}
+    return ((last[_key(each)], each) for each in forecasts if _key(each) in last)
 
 
 def _with_last_forecast(
@@ -155,15 +145,59 @@ def _with_last_forecast(
             )
 
 
-def _head(using: str) -> LedgerHead:
-    """Return the head, locked; made anew where there is none.
+def _append(
+    ledger: chain.Ledger,
+    row: MigrationExecution | DryRun,
+    parts: Mapping[str, Sequence[Model]],
+    owner: str,
+    using: str,
+) -> tuple[int, str]:
+    with _writing(using):
+        head = _head(ledger, using)
+        row.number = head.last_number + 1
+        row.previous_hash = head.last_hash
+        chain.sign(ledger, row, parts)
+        row.save(using=using, force_insert=True)
+        for each in parts.values():
+            for part in each:
+                setattr(part, owner, row)
+            if each:
+                type(each[0])._default_manager.using(using).bulk_create(each, batch_size=500)
+        head.last_number, head.last_hash = row.number, row.hash
+        chain.sign_head(head)
+        head.save(using=using)
+    return row.number, row.hash
 
-    Where rows have lost their head, the chain goes on with a break that everybody will see.
+
+def _prune(ledger: chain.Ledger, moment: str, before: datetime, using: str) -> int:
+    heads = LedgerHead.objects.using(using).select_for_update()
+    head = heads.filter(ledger=ledger.name).first()
+    rows: Any = ledger.model._default_manager.using(using)
+    kept = rows.filter(**{f"{moment}__gte": before}).order_by("number").first()
+    old = rows if kept is None else rows.filter(number__lt=kept.number)
+    last = old.order_by("number").last()
+    if head is None or last is None:
+        return 0
+    count: int = old.count()
+    head.pruned_number, head.pruned_hash = last.number, last.hash
+    old.only("pk").delete()
+    chain.sign_head(head)
+    head.save(using=using)
+    return count
+
+
+def _head(ledger: chain.Ledger, using: str) -> LedgerHead:
+    """Return the head, locked.
+
+    Where it was deleted, the chain goes on with a break that everybody will see.
     """
-    head, created = LedgerHead.objects.using(using).select_for_update().get_or_create(pk=1)
+    heads = LedgerHead.objects.using(using).select_for_update()
+    head, created = heads.get_or_create(ledger=ledger.name)
     if created:
-        last = MigrationExecution.objects.using(using).order_by("number").last()
+        rows: Any = ledger.model._default_manager.using(using)
+        last = rows.order_by("number").last()
         head.last_number = last.number if last is not None else 0
+        head.last_hash = LOST
     return head
 
 

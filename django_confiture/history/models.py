@@ -5,10 +5,20 @@ from __future__ import annotations
 from django.db import models
 
 
-class MigrationExecution(models.Model):
-    """One run of one migration, with who ran it and how it ended."""
+class _Chained(models.Model):
+    """A row of a ledger: its place, and the hash over what it says and the hash before."""
 
     number = models.PositiveBigIntegerField(unique=True)
+    previous_hash = models.CharField(max_length=64, blank=True)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        abstract = True
+
+
+class MigrationExecution(_Chained):
+    """One run of one migration, with who ran it and how it ended."""
+
     database = models.CharField(max_length=255)
     app_label = models.CharField(max_length=255)
     name = models.CharField(max_length=255)
@@ -20,8 +30,6 @@ class MigrationExecution(models.Model):
     duration_ms = models.FloatField()
     os_user = models.CharField(max_length=255)
     host = models.CharField(max_length=255)
-    previous_hash = models.CharField(max_length=64, blank=True)
-    hash = models.CharField(max_length=64)
 
     class Meta:
         default_permissions = ("view",)
@@ -63,6 +71,7 @@ class HookExecution(models.Model):
     hook = models.CharField(max_length=255)
     phase = models.CharField(max_length=32)
     outcome = models.CharField(max_length=9)
+    started_at = models.DateTimeField()
     duration_ms = models.FloatField()
     rows = models.BigIntegerField()
     error_type = models.CharField(max_length=255, blank=True)
@@ -76,8 +85,12 @@ class HookExecution(models.Model):
 
 
 class LedgerHead(models.Model):
-    """Where the ledger begins and ends: one row, which every writer locks."""
+    """Where a ledger begins and ends: a row for each, which every writer locks.
 
+    They are made with the tables, so that one that is not there was deleted.
+    """
+
+    ledger = models.CharField(max_length=16, primary_key=True)
     last_number = models.PositiveBigIntegerField(default=0)
     last_hash = models.CharField(max_length=64, blank=True)
     pruned_number = models.PositiveBigIntegerField(default=0)
@@ -88,12 +101,43 @@ class LedgerHead(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{self.last_number}: {self.last_hash}"
+        return f"{self.ledger}, {self.last_number}: {self.last_hash}"
+
+
+class DryRun(_Chained):
+    """One ``migrate_dryrun`` that came to a report, and the report."""
+
+    made_at = models.DateTimeField()
+    database = models.CharField(max_length=255)
+    """The alias."""
+    database_name = models.CharField(max_length=255)
+    server_version = models.CharField(max_length=255)
+    mode = models.CharField(max_length=16)
+    verdict = models.CharField(max_length=16)
+    """``passed``, ``failed``, ``exceeded``, ``yielded`` or ``stopped``."""
+    headline = models.TextField()
+    migrations = models.TextField(blank=True)
+    """The label of each, one a line."""
+    duration_ms = models.FloatField()
+    os_user = models.CharField(max_length=255)
+    host = models.CharField(max_length=255)
+    report = models.TextField(blank=True)
+    """JSON by the published schema, byte by byte as it was written; empty where it would have
+    had values of rows in it."""
+    report_hash = models.CharField(max_length=64)
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ("-number",)
+
+    def __str__(self) -> str:
+        return f"Dry run {self.number} on {self.database}: {self.verdict}"
 
 
 class Forecast(models.Model):
     """What one dry run said of one migration."""
 
+    dry_run = models.ForeignKey(DryRun, on_delete=models.CASCADE, related_name="forecasts")
     made_at = models.DateTimeField()
     database = models.CharField(max_length=255)
     app_label = models.CharField(max_length=255)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, router
 
-from django_confiture import signals
+from django_confiture import conf, signals
 from django_confiture.history import ledger
-from django_confiture.history.models import Forecast, MigrationExecution
+from django_confiture.history.models import DryRun, MigrationExecution
 from django_confiture.history.runs import Run
 from django_confiture.history.warning import logger, quietly, warn
 from django_confiture.phases import creating_test_database
@@ -97,10 +97,18 @@ def _close(using: str) -> Run | None:
     return run
 
 
-def _dry_run_finished(*, report: Any, **_: object) -> None:
-    with quietly("a forecast"):
-        if _table_exists(router.db_for_write(Forecast), Forecast):
-            ledger.store_forecast(report)
+def _dry_run_finished(*, report: Any, shows_values: bool, **_: object) -> None:
+    if not conf.get("ENABLED"):
+        return
+    with quietly("a dry run"):
+        alias = router.db_for_write(DryRun)
+        connections[alias].close_if_unusable_or_obsolete()  # it may have been terminated
+        if _table_exists(alias, DryRun):
+            from django_confiture.history import dry_runs  # which needs the reports
+
+            row, forecasts = dry_runs.rows_of(report, shows_values=shows_values)
+            number, digest = ledger.append_dry_run(row, forecasts, using=alias)
+            logger.info("dry_run_recorded", extra={"number": number, "hash": digest})
 
 
 def _table_exists(alias: str, model: type[Any]) -> bool:

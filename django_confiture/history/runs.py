@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -70,13 +71,15 @@ class Run:
     def hook(self, facts: dict[str, Any]) -> None:
         """Note a hook, by what the signal ``hook_finished`` says of it."""
         result, error = facts["result"], facts["error"]
+        duration_ms = round(facts["duration_ms"], 3)
         self._hooks.append(
             HookExecution(
                 position=len(self._hooks),
-                hook=_short(facts["hook"]),
-                phase=_short(facts["phase"], 32),
+                hook=short(facts["hook"]),
+                phase=short(facts["phase"], 32),
                 outcome=facts["outcome"],
-                duration_ms=round(facts["duration_ms"], 3),
+                started_at=timezone.now() - timedelta(milliseconds=duration_ms),
+                duration_ms=duration_ms,
                 rows=getattr(result, "rows_affected", 0) or 0,
                 error_type=_type_of(error),
             )
@@ -93,17 +96,17 @@ class Run:
         if duration_ms is None:
             duration_ms = (perf_counter() - self._began) * 1000
         execution = MigrationExecution(
-            database=_short(self._alias),
-            app_label=_short(self.migration.app_label),
-            name=_short(self.migration.name),
+            database=short(self._alias),
+            app_label=short(self.migration.app_label),
+            name=short(self.migration.name),
             direction=self._direction,
             outcome="completed" if error is None else "failed",
             error_type=_type_of(error),
             attempts=self.attempts,
             started_at=self.started_at,
             duration_ms=round(duration_ms, 3),
-            os_user=_os_user(),
-            host=_short(socket.gethostname()),
+            os_user=os_user(),
+            host=short(socket.gethostname()),
         )
         statements = [
             StatementExecution(
@@ -169,9 +172,9 @@ class Run:
 
 
 @cache
-def _os_user() -> str:
+def os_user() -> str:
     try:
-        return _short(getpass.getuser())
+        return short(getpass.getuser())
     except (KeyError, OSError):  # an id without a name, as in containers
         return ""
 
@@ -201,8 +204,9 @@ def _type_of(error: BaseException | None) -> str:
     if error is None:
         return ""
     sqlstate = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
-    return _short(f"{type(error).__name__} ({sqlstate})" if sqlstate else type(error).__name__)
+    return short(f"{type(error).__name__} ({sqlstate})" if sqlstate else type(error).__name__)
 
 
-def _short(text: object, longest: int = 255) -> str:
+def short(text: object, longest: int = 255) -> str:
+    """Return a text as it fits into a column."""
     return str(text).replace("\x00", "").encode("utf-8", "replace").decode()[:longest]

@@ -149,6 +149,7 @@ class Command(BaseCommand):
             sender=signals.sender_for("django_confiture"),
             using=report.database.alias,
             report=report,
+            shows_values=options["show_values"],
         )
         if self._interrupted is not None:
             sys.exit(128 + self._interrupted)

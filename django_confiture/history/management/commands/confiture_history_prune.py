@@ -19,8 +19,8 @@ class Command(BaseCommand):
     """Cut the oldest end of the ledger."""
 
     help = (
-        "Deletes executions and forecasts that are older than the given time. The chain of hashes "
-        "then begins after them, and still shows every other change."
+        "Deletes executions and dry runs that are older than the given time. The chains of hashes "
+        "then begin after them, and still show every other change."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,8 +32,14 @@ class Command(BaseCommand):
     def handle(self, *_args: object, **options: Any) -> None:
         """Delete, then say how many."""
         before = timezone.now() - options["older_than"]
-        count = ledger.prune(before, using=router.db_for_write(MigrationExecution))
-        self.stdout.write(f"Deleted {count} execution{'' if count == 1 else 's'}.")
+        executions, dry_runs = ledger.prune(before, using=router.db_for_write(MigrationExecution))
+        self.stdout.write(
+            f"Deleted {_count(executions, 'execution')} and {_count(dry_runs, 'dry run')}."
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _age(value: str) -> timedelta:

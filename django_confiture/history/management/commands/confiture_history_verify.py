@@ -28,10 +28,8 @@ class Command(BaseCommand):
             self.stdout.write(f"The ledger is not as it was written: {problem.message}.")
         if problems:
             sys.exit(1)
-        last = MigrationExecution.objects.using(using).order_by("number").last()
-        if last is None:
-            self.stdout.write("The ledger is empty.")
-        else:
-            self.stdout.write(
-                f"The ledger is as it was written. Its last row is {last.number}, hash {last.hash}."
-            )
+        for ledger in chain.LEDGERS:
+            rows: Any = ledger.model._default_manager.using(using)
+            last = rows.order_by("number").last()
+            found = f"the last is {last.number}, hash {last.hash}" if last else "there are none"
+            self.stdout.write(f"The {ledger.name} are as they were written; {found}.")

@@ -1,0 +1,108 @@
+"""What the admin of every ledger has in common: it shows, warns, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db import router
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.timezone import is_aware, localtime
+
+from django_confiture.history import chain
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.http import HttpRequest, HttpResponse
+
+    from django_confiture.history.models import DryRun, MigrationExecution
+
+    _Admin = admin.ModelAdmin[Any]
+else:  # the class of Django itself takes no parameters
+    _Admin = admin.ModelAdmin
+
+MOST_PROBLEMS = 5
+"""So many of them are shown above a list."""
+
+
+class ReadOnly:
+    """For nobody, superusers included; nor may an action of the whole site change anything."""
+
+    actions: Any = None
+
+    def has_add_permission(self, *_args: object) -> bool:
+        return False
+
+    def has_change_permission(self, *_args: object) -> bool:
+        return False
+
+    def has_delete_permission(self, *_args: object) -> bool:
+        return False
+
+
+class LedgerAdmin(ReadOnly, _Admin):
+    """Rows of a ledger, with what is wrong with it above the list."""
+
+    ledger: chain.Ledger
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and say where the chain of hashes is broken."""
+        if self.has_view_permission(request):
+            using = router.db_for_read(self.ledger.model)
+            problems = chain.verify(using, self.ledger, reports=False)
+            for problem in problems[:MOST_PROBLEMS]:
+                _say(request, problem.message)
+            if len(problems) > MOST_PROBLEMS:
+                messages.error(
+                    request,
+                    f"{len(problems)} problems in all; see manage.py confiture_history_verify.",
+                )
+        return super().changelist_view(request, extra_context)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """Return a row; say so where it, or what belongs to it, is not as it was written."""
+        found = super().get_object(request, object_id, from_field)
+        if isinstance(found, self.ledger.model) and not chain.is_intact(self.ledger, found):
+            _say(request, f"{self.ledger.row} {found.number} was changed")
+        return found
+
+    @admin.display(description="duration", ordering="duration_ms")
+    def took(self, row: Any) -> str:
+        """Return milliseconds, as the ledger has them."""
+        return ms(row.duration_ms)
+
+    @admin.display(description="started at", ordering="started_at")
+    def began(self, row: Any) -> str:
+        """Return when it began, to the second."""
+        return moment(row.started_at)
+
+
+def _say(request: HttpRequest, problem: str) -> None:
+    messages.error(request, f"The ledger is not as it was written: {problem}.")
+
+
+def moment(value: datetime) -> str:
+    """Return a moment to the second, in the time zone of the page."""
+    return date_format(localtime(value) if is_aware(value) else value, "Y-m-d H:i:s")
+
+
+def ms(duration: float) -> str:
+    """Return milliseconds as the admin shows them, in one piece."""
+    return (
+        f"{duration:,.0f}\N{NO-BREAK SPACE}ms"
+        if duration >= 10
+        else f"{duration:.1f}\N{NO-BREAK SPACE}ms"
+    )
+
+
+def link(row: MigrationExecution | DryRun, text: str) -> str:
+    """Return a link to the page of a row."""
+    url = reverse(f"admin:confiture_history_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', url, text)

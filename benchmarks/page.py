@@ -1,6 +1,6 @@
 """How long a browser takes to open the HTML report of a vast plan: load event and first paint.
 
-Needs a Chromium and ``pip install playwright``; ``CHROMIUM`` says where the browser is.
+Needs a Chromium and ``pip install playwright``; ``CONFITURE_CHROMIUM`` says where the browser is.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def opened(path: Path) -> tuple[list[float], list[float]]:
     """Return the milliseconds to the load event and to the first paint, each time anew."""
     from playwright.sync_api import sync_playwright
 
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    chromium = (
+        os.environ.get("CONFITURE_CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    )
     loads, paints = [], []
     with sync_playwright() as playwright:
         for _ in range(ROUNDS):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from django_confiture.dry_run.statements import Statement, with_numbers
+from django_confiture.dry_run.statement_texts import with_numbers
+from django_confiture.dry_run.statements import Statement
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.session import Session

@@ -16,10 +16,17 @@ import postgast
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from postgast import pg_query_pb2 as pg
 
+from django_confiture.dry_run.statement_texts import (
+    count_positional,
+    expression_text,
+    quoted,
+    readable,
+    type_text,
+    without_concurrently,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
 
 # Some places of the grammar take a literal only: COMMENT ... IS '', RESTART WITH 0.
 _STAND_INS = ("$1", "''", "0")
@@ -47,9 +54,6 @@ _WHOLE_DATABASE = {
     pg.REINDEX_OBJECT_SYSTEM,
     pg.REINDEX_OBJECT_DATABASE,
 }
-
-
-_CONSTANTS = {pg.SCONST, pg.USCONST, pg.XCONST, pg.BCONST, pg.FCONST, pg.ICONST}
 
 _COMMITTING = re.compile(r"\b(COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE)
 
@@ -114,7 +118,7 @@ class Statement:
     def relation(self) -> str:
         """The relation of an ALTER TABLE, quoted."""
         table = self.node.alter_table_stmt.relation
-        return ".".join(_quoted(part) for part in (table.schemaname, table.relname) if part)
+        return ".".join(quoted(part) for part in (table.schemaname, table.relname) if part)
 
     @property
     def adds_column(self) -> bool:
@@ -132,7 +136,7 @@ class Statement:
                 found.append(
                     (
                         command.name,
-                        _type_text(definition.type_name),
+                        type_text(definition.type_name),
                         expression_text(using) if definition.HasField("raw_default") else "",
                     )
                 )
@@ -204,13 +208,13 @@ def parse(sql: str, *, placeholders: bool) -> tuple[Statement, ...]:
     """
     source = sql.encode()
     for stand_in in _STAND_INS if placeholders else ("",):
-        readable = _readable(sql, stand_in) if placeholders else sql
+        text = readable(sql, stand_in) if placeholders else sql
         try:
-            stmts = postgast.parse(readable).stmts
+            stmts = postgast.parse(text).stmts
         except postgast.PgQueryError:
             continue
         except DecodeError:  # read, but nested too deeply for protobuf to pass it on
-            return _in_pieces(sql, readable, placeholders)
+            return _in_pieces(sql, text, placeholders)
         return tuple(
             _statement(source, start, length, stmt.stmt, placeholders)
             for start, length, stmt in ((s.stmt_location, s.stmt_len or None, s) for s in stmts)
@@ -219,88 +223,22 @@ def parse(sql: str, *, placeholders: bool) -> tuple[Statement, ...]:
 
 
 def _unparsed(sql: str, placeholders: bool) -> Statement:  # noqa: FBT001
-    return Statement(sql, Kind.UNPARSED, parameters=_count(sql, active=placeholders))
+    return Statement(sql, Kind.UNPARSED, parameters=count_positional(sql, active=placeholders))
 
 
-def _in_pieces(sql: str, readable: str, placeholders: bool) -> tuple[Statement, ...]:  # noqa: FBT001
+def _in_pieces(sql: str, text: str, placeholders: bool) -> tuple[Statement, ...]:  # noqa: FBT001
     """Read each statement of a script that can't be read as a whole."""
-    pieces = postgast.split(readable)
+    pieces = postgast.split(text)
     if len(pieces) == 1:
         return (_unparsed(sql.strip(), placeholders),)
-    source, text = sql.encode(), readable.encode()
+    source, parsed = sql.encode(), text.encode()
     found: list[Statement] = []
     end = 0
     for piece in pieces:
-        start = text.index(piece.encode(), end)
+        start = parsed.index(piece.encode(), end)
         end = start + len(piece.encode())
         found += parse(source[start:end].decode(), placeholders=placeholders)
     return tuple(found)
-
-
-def expression_text(expression: Any) -> str:
-    """Return an expression of the tree as SQL."""
-    parsed = postgast.parse("SELECT 1")
-    parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.CopyFrom(expression)
-    return str(postgast.deparse(parsed)).removeprefix("SELECT ")
-
-
-def _type_text(type_name: Any) -> str:
-    parsed = postgast.parse("SELECT NULL::int")
-    cast = parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.type_cast
-    cast.type_name.CopyFrom(type_name)
-    return str(postgast.deparse(parsed)).removeprefix("SELECT NULL::")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _readable(sql: str, stand_in: str) -> str:
-    """Replace placeholders by what is as long, so that the parser's offsets hold."""
-
-    def replaced(match: re.Match[str]) -> str:
-        return "% " if match[0] == "%%" else stand_in.ljust(len(match[0].encode()))
-
-    return _PLACEHOLDER.sub(replaced, sql)
-
-
-def with_numbers(statement: Statement) -> tuple[str, int]:
-    """Return the text with ``$1`` for ``%s``, and how many parameters that makes."""
-    if not statement.placeholders:
-        return statement.sql, 0
-    names: dict[str, int] = {}
-
-    def replaced(match: re.Match[str]) -> str:
-        if match[0] == "%%":
-            return "%"
-        name = match["name"] or f" {len(names)}"  # each positional one is another
-        return f"${names.setdefault(name, len(names) + 1)}"
-
-    return _PLACEHOLDER.sub(replaced, statement.sql), len(names)
-
-
-@lru_cache(maxsize=512)
-def without_constants(sql: str, stand_in: str) -> str:
-    """Return the text with ``stand_in`` for its constants; 0, 1 and what LIMIT says stay."""
-    try:
-        tokens = list(postgast.scan(sql).tokens)
-    except postgast.PgQueryError:
-        return f"{sql.split(maxsplit=1)[0]} {stand_in}"
-    source, parts, end = sql.encode(), [], 0
-    for before, token in zip([None, *tokens], tokens, strict=False):
-        text = source[token.start : token.end].decode()
-        limits = before is not None and before.token in (pg.LIMIT, pg.OFFSET)
-        if token.token in _CONSTANTS and not limits and text not in ("0", "1"):
-            quote = "" if token.token in (pg.ICONST, pg.FCONST) else "'"
-            parts += [source[end : token.start].decode(), f"{quote}{stand_in}{quote}"]
-            end = token.end
-    return "".join([*parts, source[end:].decode()])
-
-
-def _count(sql: str, *, active: bool) -> int:
-    if not active:
-        return 0
-    return sum(1 for m in _PLACEHOLDER.finditer(sql) if m[0] != "%%" and not m["name"])
 
 
 def _statement(
@@ -316,8 +254,8 @@ def _statement(
         sql,
         _kind(node),
         node,
-        parameters=_count(sql, active=placeholders),
-        plain_sql=_without_concurrently(sql) if outside and _is_concurrent(node) else None,
+        parameters=count_positional(sql, active=placeholders),
+        plain_sql=without_concurrently(sql) if outside and _is_concurrent(node) else None,
         outside_transaction=outside,
         placeholders=placeholders,
     )
@@ -399,17 +337,3 @@ def _outside_transaction(node: Any) -> bool:
     if name == "cluster_stmt":
         return not node.cluster_stmt.HasField("relation")
     return name in _NEVER_IN_TRANSACTION or _is_concurrent(node)
-
-
-def _without_concurrently(sql: str) -> str:
-    """Blank the keyword, found by the parser's own scanner, so that positions stay the same."""
-    source = bytearray(sql.encode())
-    for token in postgast.scan(_readable(sql, "$1")).tokens:
-        if token.token == pg.CONCURRENTLY:
-            source[token.start : token.end] = b" " * (token.end - token.start)
-            break
-    text = source.decode()
-    if not text.upper().startswith("REINDEX"):
-        return text
-    # One of the options in parentheses: with it goes a comma, or the parentheses.
-    return re.sub(r"\(\s*\)|(?<=\()\s*,|,(?=\s*[,)])", "", text, count=1)

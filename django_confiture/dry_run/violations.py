@@ -15,7 +15,8 @@ from psycopg import errors
 
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.session import Session
-from django_confiture.dry_run.statements import Statement, expression_text
+from django_confiture.dry_run.statement_texts import expression_text
+from django_confiture.dry_run.statements import Statement
 from django_confiture.dry_run.values import are_shown
 
 _TIMEOUT = "5s"

@@ -102,7 +102,6 @@ def _dry_run_finished(*, report: Any, shows_values: bool, **_: object) -> None:
         return
     with quietly("a dry run"):
         alias = router.db_for_write(DryRun)
-        connections[alias].close_if_unusable_or_obsolete()  # it may have been terminated
         if _table_exists(alias, DryRun):
             from django_confiture.history import dry_runs  # which needs the reports
 

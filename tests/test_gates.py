@@ -325,7 +325,7 @@ def test_reports_into_files(slow: Cases, tmp_path: Path) -> None:
     [
         ("json", "'json' is not FORMAT=FILE, such as json=report.json"),
         ("json=", "'json=' is not FORMAT=FILE, such as json=report.json"),
-        ("pdf=x", "'pdf' is no format; choose from text, json, markdown"),
+        ("pdf=x", "'pdf' is no format; choose from text, json, html"),
     ],
 )
 def test_reports_that_are_none(slow: Cases, value: str, message: str) -> None:

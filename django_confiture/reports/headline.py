@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from django_confiture.dry_run.results import Finding, MigrationResult, Report
 from django_confiture.dry_run.units import count, listed
@@ -56,15 +56,20 @@ def outcome(report: Report) -> str:
 
 def severities(migrations: Iterable[MigrationResult]) -> str:
     """Return how many findings of each severity count, ``""`` without any."""
-    found = [
-        each.severity
-        for migration in migrations
-        if not migration.rehearsed_first
-        for each in migration.findings
-        if each.silenced is None
-    ]
+    found = list(_severities(migrations))
     names = ("danger", "warning", "notice")
     return listed([count(found.count(name), name) for name in names if name in found])
+
+
+def has_danger(migrations: Iterable[MigrationResult]) -> bool:
+    """Say whether a finding that counts is a danger."""
+    return "danger" in _severities(migrations)
+
+
+def _severities(migrations: Iterable[MigrationResult]) -> Iterator[str]:
+    for migration in migrations:
+        if not migration.rehearsed_first:
+            yield from (each.severity for each in counted(migration.findings))
 
 
 def over_budget(report: Report) -> list[str]:

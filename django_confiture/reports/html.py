@@ -111,7 +111,7 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "title": headline.headline(report),
         "subject": headline.subject(report),
         "outcome": headline.outcome(report),
-        "tone": _TONES[report.verdict] if migrations or report.error else "good",
+        "tone": _tone(report),
         "findings": headline.severities(report.migrations),
         "where": _where(report),
         "ending": _ending(report),
@@ -137,6 +137,13 @@ _TONES = {
     "yielded": "warn",
     "stopped": "warn",
 }
+
+
+def _tone(report: Report) -> str:
+    if not report.migrations and report.error is None:
+        return "good"
+    harmful = report.verdict == "passed" and headline.has_danger(report.migrations)
+    return "warn" if harmful else _TONES[report.verdict]
 
 
 def _details(migrations: Sequence[MigrationResult], over: set[str], prefix: str) -> list[Details]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.units import count, duration, size
 from django_confiture.reports import text_findings, text_forecast, text_schema
-from django_confiture.reports.headline import over_budget
+from django_confiture.reports.headline import has_danger, over_budget, severities
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -55,10 +55,10 @@ Line = str | Table
 
 def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     database = report.database
-    yield (
-        f"[bold]Dry run of {count(len(report.migrations), 'migration')}: "
-        f"{_OUTCOMES[report.verdict]}[/]"
-    )
+    color = "yellow" if has_danger(report.migrations) else "green"
+    outcome = _OUTCOMES[report.verdict].format(color)
+    found = f"; {findings}" if (findings := severities(report.migrations)) else ""
+    yield f"[bold]Dry run of {count(len(report.migrations), 'migration')}: {outcome}{found}[/]"
     name = escape(database.name)
     if report.clone is not None:
         name = f"a copy of {name}, made in {duration(report.clone.duration_ms)}"
@@ -104,7 +104,7 @@ def _row(left: str, width: int, right: str, *, indent: int = 0) -> Table:
 
 
 _OUTCOMES = {
-    "passed": "[green]all would apply[/]",
+    "passed": "[{}]all would apply[/]",
     "failed": "[red]would fail[/]",
     "exceeded": "[yellow]all would apply, over the budget[/]",
     "yielded": "[yellow]stopped, other sessions were waiting[/]",

@@ -29,8 +29,8 @@ class Growth:
 DEFAULT = Growth(1.05, 0.15, 0.25)
 """For the kinds that the benchmark has not tried."""
 
-SAMPLED_SPREAD = 0.10
-"""Standard error of an exponent that two samples have said."""
+SAMPLE_NOISE = 0.20
+"""Standard error of the logarithm of a time on a sample: what runs there is not the whole."""
 
 GROWTH: dict[str, Growth] = {
     "metadata": Growth(0.0, 0.0, 0.30),

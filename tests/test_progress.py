@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from io import StringIO
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import call_command
-from django.db.migrations import RunPython
+from django.db.migrations import RunPython, RunSQL
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook, signals
 from tests.cases.migrations_on_disk import Cases
+from tests.dry_run_support import plain_connection
+from tests.test_watchdog import wait_until_locked
 
 
 class Slow(Hook):
@@ -79,6 +83,32 @@ def test_a_log_is_never_silent_for_long(two: Cases, monkeypatch: pytest.MonkeyPa
 def test_nothing_is_said_where_nobody_asked(two: Cases) -> None:
     for stream in (Terminal(), StringIO()):
         assert said(stream, verbosity=0) == ""
+
+
+def update(other: psycopg.Connection[Any]) -> None:
+    """Wait for the dry run's lock, then for what it locks."""
+    wait_until_locked(other, "cases_row")
+    other.execute("UPDATE cases_row SET id = 1")
+
+
+def test_who_made_it_give_way_is_said_at_once(cases: Cases) -> None:
+    cases.add("0001_table", RunSQL("CREATE TABLE cases_row AS SELECT 1 AS id"))
+    cases.migrate()
+    lock = RunSQL("LOCK TABLE cases_row IN ACCESS EXCLUSIVE MODE")
+    cases.add("0002_slow", lock, RunPython(slow))
+    stream = StringIO()
+    with plain_connection() as other:
+        thread = threading.Thread(target=update, args=[other])
+        thread.start()
+        with pytest.raises(SystemExit):
+            said(stream)
+        thread.join()
+
+    assert re.search(
+        r"0002_slow\.\.\.\n  Giving way to session \d+ \(.+?\), whose UPDATE on cases_row had "
+        r"waited \d+ ms\.\n not_run\n",
+        stream.getvalue(),
+    )
 
 
 def test_hooks_tell_their_progress_to_receivers(two: Cases) -> None:

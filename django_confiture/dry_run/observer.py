@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django_confiture.dry_run.records import MigrationRecord, OperationRecord
-    from django_confiture.dry_run.results import MigrationResult, Preflight
+    from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
 
 
 class Observer:
@@ -20,6 +22,9 @@ class Observer:
 
     def operation_started(self, record: OperationRecord) -> None:
         """Take the operation of that migration that begins."""
+
+    def gave_way(self, waiters: Sequence[Waiter]) -> None:
+        """Take who has waited for too long; called in another thread, at once."""
 
     def migration_finished(self, result: MigrationResult) -> None:
         """Take what it did."""

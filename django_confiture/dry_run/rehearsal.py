@@ -112,7 +112,10 @@ class Rehearsal(Outcome):
             )
             if self._watched and yield_after is not None:
                 self._watchdog = Watchdog(
-                    self._wrapper, yield_after=yield_after, own_pids=self._own_pids
+                    self._wrapper,
+                    yield_after=yield_after,
+                    own_pids=self._own_pids,
+                    told=self._observer.gave_way,
                 )
                 self._watchdog.start()
                 stack.callback(self._watchdog.stop)

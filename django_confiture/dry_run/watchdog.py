@@ -7,7 +7,7 @@ session is terminated, which rolls back at once and frees every lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from time import monotonic
 
@@ -60,12 +60,14 @@ class Watchdog:
         *,
         yield_after: timedelta,
         own_pids: Callable[[], Collection[int]],
+        told: Callable[[Sequence[Waiter]], None] = lambda _waiters: None,
     ) -> None:
         self._wrapper = wrapper
         self._pid = backend_pid(Session(wrapper.connection))
         self.after_ms = yield_after.total_seconds() * 1000
         self._poll = min(max(yield_after.total_seconds() / 4, 0.01), 0.05)
         self._own_pids = own_pids
+        self._told = told
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="confiture-watchdog", daemon=True)
         self.waiters: tuple[Waiter, ...] = ()
@@ -111,6 +113,7 @@ class Watchdog:
                 if waiters:
                     self.waiters = waiters
                     self._give_way()
+                    self._told(waiters)
                     return
                 self._look_at_blockers()
         except psycopg.Error as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
@@ -16,13 +16,14 @@ from django_confiture import signals
 from django_confiture.dry_run.observer import Observer
 from django_confiture.dry_run.units import duration
 from django_confiture.reports import text_preflight
+from django_confiture.reports.headline import waited
 from django_confiture.reports.wording import visible
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
 
     from django_confiture.dry_run.records import MigrationRecord, OperationRecord
-    from django_confiture.dry_run.results import MigrationResult, Preflight
+    from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
 
 QUIET_S = 30.0
 """How long a log stays silent: some build servers end a job that says nothing."""
@@ -137,6 +138,11 @@ class Progress(Observer):
         """Note it."""
         self._step = f"{record.index + 1}. {visible(record.operation.describe())}"
 
+    def gave_way(self, waiters: Sequence[Waiter]) -> None:
+        """Say at once whom it gives way to: what Python does may take a while to end."""
+        for each in waiters:
+            self.say(f"{self._new_line()}  Giving way to {visible(waited(each))}.")
+
     def migration_finished(self, result: MigrationResult) -> None:
         """End its line."""
         if self._live is not None:
@@ -146,6 +152,9 @@ class Progress(Observer):
                 self._print(f" {result.outcome}")
                 self._line_open = False
         self._label = ""
+
+    def _new_line(self) -> str:
+        return "\n" if self._line_open else ""
 
     # Told by hooks.
 

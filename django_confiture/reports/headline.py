@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from django_confiture.dry_run.results import Finding, MigrationResult, Report
-from django_confiture.dry_run.units import count, listed
+from django_confiture.dry_run.results import Finding, MigrationResult, Report, Waiter
+from django_confiture.dry_run.units import count, duration, listed
 from django_confiture.reports.problems import own
 from django_confiture.reports.wording import visible
 
@@ -70,6 +70,16 @@ def _severities(migrations: Iterable[MigrationResult]) -> Iterator[str]:
     for migration in migrations:
         if not migration.rehearsed_first:
             yield from (each.severity for each in counted(migration.findings))
+
+
+def waited(waiter: Waiter) -> str:
+    """Return who waited for the dry run, for what, and how long."""
+    who = waiter.application or "a session without a name"
+    where = f" on {waiter.relation}" if waiter.relation else ""
+    return (
+        f"session {waiter.pid} ({who}), whose {waiter.statement_kind or 'statement'}{where} had "
+        f"waited {duration(waiter.waited_ms)}"
+    )
 
 
 def over_budget(report: Report) -> list[str]:

@@ -16,7 +16,7 @@ from django.template import Context, Engine, Template
 from django.utils.safestring import SafeString
 
 import django_confiture
-from django_confiture.dry_run.results import MigrationResult, Report, Waiter
+from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.dry_run.units import count, duration, size
 from django_confiture.reports import headline, text_forecast, text_preflight, text_schema
 from django_confiture.reports.html_details import (
@@ -117,7 +117,7 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "ending": _ending(report),
         "failing": [each for each in shown if each.mark in ("fails", "stopped")],
         "over": headline.over_budget(report),
-        "yielded": [_gave_way(each) for each in report.yielded_to],
+        "yielded": [headline.waited(each) for each in report.yielded_to],
         "error": first_line(report.error.message) if report.error is not None else "",
         "verdicts": [each for each in shown if not folded or each.mark not in _CALM],
         "folded": folded,
@@ -171,15 +171,6 @@ def _ending(report: Report) -> str:
     if report.rolled_back:
         return "It ran on a copy, which was dropped."
     return "It ran on a copy, which could not be dropped."
-
-
-def _gave_way(waiter: Waiter) -> str:
-    who = waiter.application or "a session without a name"
-    where = f" on {waiter.relation}" if waiter.relation else ""
-    return (
-        f"session {waiter.pid} ({who}), whose {waiter.statement_kind or 'statement'}{where} had "
-        f"waited {duration(waiter.waited_ms)}"
-    )
 
 
 # What limits what the report can say.

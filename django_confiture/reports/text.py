@@ -13,7 +13,7 @@ from rich.table import Table
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.units import count, duration, size
 from django_confiture.reports import text_findings, text_forecast, text_schema
-from django_confiture.reports.headline import has_danger, over_budget, severities
+from django_confiture.reports.headline import has_danger, over_budget, severities, waited
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -84,12 +84,7 @@ def _above_all(report: Report) -> Iterator[str]:
         message = escape(first_line(report.error.message))
         yield f"[bold red]Failed outside the migrations[/]: {message}"
     for waiter in report.yielded_to:
-        relation = f" on {escape(waiter.relation)}" if waiter.relation else ""
-        yield (
-            f"[yellow]Gave way[/] to session {waiter.pid} ({escape(waiter.application)}), whose "
-            f"{waiter.statement_kind or 'statement'}{relation} had waited "
-            f"{duration(waiter.waited_ms)}."
-        )
+        yield f"[yellow]Gave way[/] to {escape(waited(waiter))}."
     for sentence in over_budget(report):
         yield f"[yellow]Over the budget[/]: {escape(sentence)}."
 

@@ -208,7 +208,8 @@ def _drop(clone: Clone, source: BaseDatabaseWrapper) -> None:
             if attempt > 1:
                 sleep(_BETWEEN_ATTEMPTS)  # the server may be about to start again
             try:
-                if clone.maintenance.closed or clone.maintenance.broken or attempt:
+                if clone.maintenance.closed or attempt:
+                    clone.maintenance.close()  # it may still copy
                     clone.maintenance = _maintenance(source, clone.source.name)
                 _end_prepared(clone, source)
                 clone.maintenance.execute(

@@ -53,6 +53,22 @@ def only() -> DryRun:
     return row
 
 
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_next_one_says_how_long_it_took(history: None, cases: Cases) -> None:
+    cases.add("0001_slow", migrations.RunSQL("SELECT pg_sleep(0.6)"))
+    first, _code = dry_run()
+    (migration,) = json.loads(first)["migrations"]
+    stream = Terminal()
+
+    call_command("migrate_dryrun", "cases", stdout=StringIO(), stderr=stream)
+
+    assert f"ms of about {round(migration['duration_ms']):,} ms  1. Raw SQL" in stream.getvalue()
+
+
 def test_a_dry_run_with_its_report(
     history: None, cases: Cases, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db.migrations import RunPython, RunSQL
+from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook, signals
 from tests.cases.migrations_on_disk import Cases
@@ -89,6 +90,24 @@ def update(other: psycopg.Connection[Any]) -> None:
     """Wait for the dry run's lock, then for what it locks."""
     wait_until_locked(other, "cases_row")
     other.execute("UPDATE cases_row SET id = 1")
+
+
+def test_who_is_being_blocked_is_shown_while_it_is(cases: Cases, settings: Settings) -> None:
+    settings.CONFITURE = {"DRY_RUN": {"YIELD_AFTER": "30s"}}
+    cases.add("0001_table", RunSQL("CREATE TABLE cases_row AS SELECT 1 AS id"))
+    cases.migrate()
+    lock = RunSQL("LOCK TABLE cases_row IN ACCESS EXCLUSIVE MODE")
+    cases.add("0002_slow", lock, RunPython(slow))
+    stream = Terminal()
+    with plain_connection() as other:
+        other.execute("SET application_name = 'web'")
+        thread = threading.Thread(target=update, args=[other])
+        thread.start()
+        shown = said(stream)
+        thread.join()
+
+    assert "0002_slow... passed" in shown
+    assert re.search(r"1/1  \d+ ms  \[web waits for it\]  2\. Raw Python operation", shown)
 
 
 def test_who_made_it_give_way_is_said_at_once(cases: Cases) -> None:

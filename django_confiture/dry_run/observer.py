@@ -23,6 +23,9 @@ class Observer:
     def operation_started(self, record: OperationRecord) -> None:
         """Take the operation of that migration that begins."""
 
+    def waited_for(self, waiters: Sequence[Waiter]) -> None:
+        """Take who waits for the dry run right now, if anybody; in another thread, very often."""
+
     def gave_way(self, waiters: Sequence[Waiter]) -> None:
         """Take who has waited for too long; called in another thread, at once."""
 

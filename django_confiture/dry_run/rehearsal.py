@@ -115,7 +115,7 @@ class Rehearsal(Outcome):
                     self._wrapper,
                     yield_after=yield_after,
                     own_pids=self._own_pids,
-                    told=self._observer.gave_way,
+                    observer=self._observer,
                 )
                 self._watchdog.start()
                 stack.callback(self._watchdog.stop)

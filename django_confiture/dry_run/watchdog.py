@@ -7,7 +7,7 @@ session is terminated, which rolls back at once and frees every lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from time import monotonic
 
@@ -15,6 +15,7 @@ import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture.dry_run.beside import backend_pid, connect_beside
+from django_confiture.dry_run.observer import Observer
 from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import Blocker, Waiter
 from django_confiture.dry_run.session import Session
@@ -24,6 +25,9 @@ APPLICATION_NAME = "django-confiture watchdog"
 
 _PATIENCE = 0.1
 """Seconds from the cancel to the termination of a session that still blocks."""
+
+_NOTICED_MS = 100.0
+"""From when on a wait is worth saying; most end before."""
 
 # Waiting autovacuum workers, which have no user, give way by themselves; who waits in this process
 # is no stranger.
@@ -60,14 +64,14 @@ class Watchdog:
         *,
         yield_after: timedelta,
         own_pids: Callable[[], Collection[int]],
-        told: Callable[[Sequence[Waiter]], None] = lambda _waiters: None,
+        observer: Observer | None = None,
     ) -> None:
         self._wrapper = wrapper
         self._pid = backend_pid(Session(wrapper.connection))
         self.after_ms = yield_after.total_seconds() * 1000
         self._poll = min(max(yield_after.total_seconds() / 4, 0.01), 0.05)
         self._own_pids = own_pids
-        self._told = told
+        self._observer = observer or Observer()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="confiture-watchdog", daemon=True)
         self.waiters: tuple[Waiter, ...] = ()
@@ -109,11 +113,12 @@ class Watchdog:
     def _watch(self) -> None:
         try:
             while not self._stopped.wait(self._poll):
-                waiters = self._waiting(self.after_ms)
-                if waiters:
-                    self.waiters = waiters
+                waiters = self._waiting(min(_NOTICED_MS, self.after_ms))
+                self._observer.waited_for(waiters)
+                if late := tuple(w for w in waiters if w.waited_ms >= self.after_ms):
+                    self.waiters = late
                     self._give_way()
-                    self._told(waiters)
+                    self._observer.gave_way(late)
                     return
                 self._look_at_blockers()
         except psycopg.Error as error:

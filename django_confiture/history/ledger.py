@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -112,6 +113,17 @@ def factors(alias: str) -> dict[str, Factor]:
     Kinds that were observed fewer than three times are not in it.
     """
     return factors_of(observed(alias))
+
+
+def last_durations(alias: str) -> dict[str, float]:
+    """Return how many ms each migration took in the last dry run of this database, by label."""
+    rows = DryRun.objects.using(router.db_for_read(DryRun)).filter(database=alias)
+    text = rows.exclude(report="").order_by("-number").values_list("report", flat=True).first()
+    return {
+        f"{each['app_label']}.{each['name']}": each["duration_ms"]
+        for each in (json.loads(text)["migrations"] if text else ())
+        if each["outcome"] == "passed" and each["direction"] == "forward"
+    }
 
 
 def _pairs(

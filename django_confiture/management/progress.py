@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from django_confiture import signals
 from django_confiture.dry_run.observer import Observer
-from django_confiture.dry_run.units import duration
+from django_confiture.dry_run.units import count, duration
 from django_confiture.reports import text_preflight
 from django_confiture.reports.headline import waited
 from django_confiture.reports.wording import visible
@@ -41,6 +41,9 @@ class Progress(Observer):
         self._place = ""
         self._step = ""
         self._hook = ""
+        self._waiting: Sequence[Waiter] = ()
+        self.expected_ms: Mapping[str, float] = {}
+        """What each migration took the last time, by its label."""
         self._since = monotonic()
         self._line_open = False
         """Whether the line of a migration still waits for its end."""
@@ -112,8 +115,10 @@ class Progress(Observer):
         if not self._label:
             return Text("")
         took = duration((monotonic() - self._since) * 1000)
-        doing = self._hook or self._step or self._label
-        parts = [self._place, took, doing] if self._live is not None else [took, doing]
+        if expected := self.expected_ms.get(self._label):
+            took += f" of about {duration(expected)}"
+        place = self._place if self._live is not None else ""
+        parts = [place, took, _blocked(self._waiting), self._hook or self._step or self._label]
         return Text("  " + "  ".join(filter(None, parts)), no_wrap=True, overflow="ellipsis")
 
     # Told by the dry run.
@@ -137,6 +142,10 @@ class Progress(Observer):
     def operation_started(self, record: OperationRecord) -> None:
         """Note it."""
         self._step = f"{record.index + 1}. {visible(record.operation.describe())}"
+
+    def waited_for(self, waiters: Sequence[Waiter]) -> None:
+        """Note who is being blocked."""
+        self._waiting = waiters
 
     def gave_way(self, waiters: Sequence[Waiter]) -> None:
         """Say at once whom it gives way to: what Python does may take a while to end."""
@@ -167,6 +176,14 @@ class Progress(Observer):
 
     def _hook_finished(self, **_: object) -> None:
         self._hook = ""
+
+
+def _blocked(waiters: Sequence[Waiter]) -> str:
+    if not waiters:
+        return ""
+    longest = max(waiters, key=lambda each: each.waited_ms)
+    others = f" and {count(len(waiters) - 1, 'other')}" if len(waiters) > 1 else ""
+    return f"[{visible(longest.application) or longest.pid}{others} waits for it]"
 
 
 def _plain(text: str) -> str:

@@ -22,6 +22,7 @@ from django_confiture import signals
 from django_confiture.dry_run.clone import cloned
 from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
 from django_confiture.dry_run.driver import drive_migrate
+from django_confiture.dry_run.estimates import last_durations
 from django_confiture.dry_run.gates import judged
 from django_confiture.dry_run.refusals import refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
@@ -168,6 +169,7 @@ class Command(BaseCommand):
             source.ensure_connection()
         except (Error, psycopg.Error) as error:
             raise CommandError(f"Cannot connect to {source.alias!r}: {_one_line(error)}") from error
+        self._progress.expected_ms = last_durations(alias)
         told: dict[str, Any] = {
             "stats": _production_stats(options),
             "show_values": options["show_values"],

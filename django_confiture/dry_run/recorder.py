@@ -48,16 +48,6 @@ _STATEMENT = "confiture_statement"
 _FRESH_S = 0.005
 """A reading so young is also that before the next statement: a round trip takes a tenth of it."""
 
-_NO_ROWS = {
-    "alter_seq_stmt",
-    "comment_stmt",
-    "create_seq_stmt",
-    "create_stmt",
-    "drop_stmt",
-    "rename_stmt",
-}
-"""DDL that no row can stand in the way of."""
-
 
 class Recorder:
     """Records the statements of one connection, section by section."""
@@ -266,8 +256,7 @@ class Recorder:
         """
         if statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION):
             return False
-        may_meet_rows = statement.kind is Kind.DDL and statement.what not in _NO_ROWS
-        return self._can_probe and (self.autocommit or may_meet_rows)
+        return self._can_probe and (self.autocommit or statement.may_meet_rows)
 
     def _noted(self, statement: Statement) -> Entry:
         entry = self._entry(statement)

@@ -42,11 +42,10 @@ _NEVER_IN_TRANSACTION = {
     "createdb_stmt", "dropdb_stmt", "create_table_space_stmt", "drop_table_space_stmt",
     "alter_system_stmt", "create_subscription_stmt", "drop_subscription_stmt",
 }  # fmt: skip
-_SAVEPOINTS = {
-    pg.TRANS_STMT_SAVEPOINT,
-    pg.TRANS_STMT_RELEASE,
-    pg.TRANS_STMT_ROLLBACK_TO,
-}
+_WITHOUT_ROWS = {
+    "alter_seq_stmt", "comment_stmt", "create_seq_stmt", "create_stmt", "drop_stmt", "rename_stmt",
+}  # fmt: skip
+_SAVEPOINTS = {pg.TRANS_STMT_SAVEPOINT, pg.TRANS_STMT_RELEASE, pg.TRANS_STMT_ROLLBACK_TO}
 _BEGINS = {pg.TRANS_STMT_BEGIN, pg.TRANS_STMT_START}
 _COMMITS = {pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE}
 _WHOLE_DATABASE = {
@@ -95,6 +94,11 @@ class Statement:
     def hides_code(self) -> bool:
         """Say whether it runs statements that its text does not show: DO, CALL, EXECUTE."""
         return self.what in _HIDING
+
+    @property
+    def may_meet_rows(self) -> bool:
+        """Say whether it is DDL that a row can stand in the way of."""
+        return self.kind is Kind.DDL and self.what not in _WITHOUT_ROWS
 
     @property
     def of_the_server(self) -> bool:

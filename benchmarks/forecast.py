@@ -231,13 +231,14 @@ Pair = tuple[str, int, int, Any, float]
 
 def pairs_of(found: list[dict[str, Any]], dry: str = "dry") -> list[Pair]:
     """Return (case, rows here, rows there, dry run, real ms) for every two that can be compared."""
-    real: dict[tuple[str, int], list[float]] = {}
+    real: dict[tuple[int, str, int], list[float]] = {}
     for entry in found:
-        real.setdefault((entry["case"], entry["n"]), []).append(entry["real_ms"])
+        real.setdefault((entry["session"], entry["case"], entry["n"]), []).append(entry["real_ms"])
     pairs: list[Pair] = []
     for entry in found:
-        for (case, n), durations in real.items():
-            if case == entry["case"] and dry in entry and n >= entry["n"]:
+        for (session, case, n), durations in real.items():
+            same = (session, case) == (entry["session"], entry["case"])
+            if same and dry in entry and n >= entry["n"]:
                 pairs += [(case, entry["n"], n, entry[dry], ms) for ms in durations]
     return pairs
 
@@ -312,7 +313,7 @@ def main() -> None:
         for rep in range(args.repeat):
             for n in args.sizes:
                 for case in args.cases or cases():
-                    entry: dict[str, Any] = {"rep": rep, "n": n, "case": case}
+                    entry: dict[str, Any] = {"session": 0, "rep": rep, "n": n, "case": case}
                     if n < 4_000_000:
                         entry["dry"] = dry(bench, n, case)
                         entry["sampled"] = dry(bench, n, case, samples=True)

@@ -36,12 +36,15 @@ _MATTERS = 0.1
 _USABLE = (TransactionStatus.INTRANS, TransactionStatus.IDLE)
 
 _INDEXES = """
-SELECT c.relname, m.amname, bool_or(a.attcollation <> 0)
+SELECT c.relname, CASE WHEN m.amname <> 'btree' THEN m.amname
+    WHEN i.indpred IS NOT NULL THEN 'partial'
+    WHEN bool_or(a.attcollation <> 0) THEN 'text' END
 FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
 JOIN pg_catalog.pg_am m ON m.oid = c.relam
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
 WHERE c.relkind IN ('i', 'I') AND c.relname = ANY ($1::name[])
-GROUP BY c.relname, m.amname
+GROUP BY c.relname, m.amname, i.indpred IS NOT NULL
 """
 
 
@@ -140,17 +143,13 @@ class Forecaster:
         )
 
     def _index_kinds(self, steps: Iterable[Step]) -> dict[str, str]:
-        """Return the kind of each index that was built: its method, and whether it sorts text."""
+        """Return each index's kind: its method, or what makes a B-tree grow otherwise."""
         names = sorted({name for step in steps for name in indexes_named(step)})
         if not names or self._session.status not in _USABLE:
             return {}
         quoted = ['"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in names]
         rows = self._session.query(_INDEXES, ["{" + ",".join(quoted) + "}"])
-        kinds = {}
-        for name, method, collated in rows:
-            kind = "index" if method == "btree" else f"index, {method}"
-            kinds[name or ""] = "index, text" if kind == "index" and collated == "t" else kind
-        return kinds
+        return {name or "": f"index, {kind}" if kind else "index" for name, kind in rows}
 
 
 def _unmeasured(parts: Iterable[Part]) -> Iterator[str]:

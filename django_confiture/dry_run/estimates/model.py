@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.estimates import calibration
+from django_confiture.dry_run.estimates.calibration import Growth
 from django_confiture.dry_run.estimates.items import Item
-from django_confiture.dry_run.estimates.samples import FRACTIONS
 from django_confiture.dry_run.estimates.sizes import SMALL, Scale, Sizes
 from django_confiture.dry_run.estimates.work import METADATA
 from django_confiture.dry_run.results import Range
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 FIXED_MS = 0.5
 """What a statement takes whatever the table's size: parsing, locks, catalogs."""
-
-_TINY_MS = 0.01
 
 # Where the extrapolation's ground is thin, standard errors that the benchmark doesn't know.
 _UNKNOWN_SIZE = 0.7
@@ -57,48 +55,14 @@ class Part:
         return Range(self.expected_ms / width, self.expected_ms, self.expected_ms * width)
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """A line through the logarithms: ``log ms = base + exponent * log(rows there / rows here)``."""
-
-    base: float
-    exponent: float
-    covariance: tuple[float, float, float]
-    """Of base and base, base and exponent, exponent and exponent."""
-    noise: float
-
-    def variance(self, log_ratio: float) -> float:
-        """Return that of a real run's logarithm: the line's, and what the run itself differs by."""
-        base, mixed, slope = self.covariance
-        return base + 2 * mixed * log_ratio + slope * log_ratio**2 + self.noise**2 / 2
-
-
-def _fit(item: Item, fixed: float) -> _Fit:
-    """Fit the whole and its samples, with what the benchmark knows of the kind as one more point.
-
-    Half of the benchmark's noise is the dry run's, half that of the real run.
-    """
+def _growth(item: Item) -> Growth:
+    """Return how a kind grows; what samples have said of this very statement sharpens it."""
     prior = calibration.growth(item.work.kind)
-    points = [(0.0, item.duration_ms - fixed, prior.noise / math.sqrt(2))]
-    if item.sampled is not None:
-        few, many = item.sampled.rows
-        logs = (math.log(FRACTIONS[1] * few / many), math.log(FRACTIONS[1]))
-        for x, ms in zip(logs, item.sampled.durations_ms, strict=True):
-            points.append((x, ms - fixed, calibration.SAMPLE_NOISE))
-    # Weighted least squares, x the logarithm of rows, y that of milliseconds.
-    w = wx = wy = 0.0
-    wxx, wxy = 1 / prior.spread**2, prior.exponent / prior.spread**2
-    for x, ms, error in points:
-        weight, y = error**-2, math.log(max(ms, _TINY_MS))
-        w, wx, wy = w + weight, wx + weight * x, wy + weight * y
-        wxx, wxy = wxx + weight * x * x, wxy + weight * x * y
-    det = w * wxx - wx * wx
-    return _Fit(
-        (wxx * wy - wx * wxy) / det,
-        (w * wxy - wx * wy) / det,
-        (wxx / det, -wx / det, w / det),
-        prior.noise,
-    )
+    if item.sampled is None:
+        return prior
+    weights = [1 / prior.spread**2, 1 / calibration.SAMPLED_SPREAD**2]
+    exponent = (weights[0] * prior.exponent + weights[1] * item.sampled.exponent) / sum(weights)
+    return Growth(exponent, sum(weights) ** -0.5, prior.noise)
 
 
 def forecast(item: Item, sizes: Sizes, factors: Mapping[str, Factor] | None = None) -> Part:
@@ -131,8 +95,8 @@ def _forecast(item: Item, sizes: Sizes) -> Part:
     fixed = min(FIXED_MS, item.duration_ms)
     weights = work.rows if any(work.rows.values()) else dict.fromkeys(work.rows, 1)
     total = sum(weights.values())
-    fit = _fit(item, fixed)
-    expected, ratio, variance = fixed, 0.0, 0.0
+    growth = _growth(item)
+    expected, ratio, variance = fixed, 0.0, growth.noise**2
     known = work.kind in calibration.GROWTH
     doubts = [doubt for scale in scales for doubt in scale.doubts]
     for scale, rows in zip(scales, weights.values(), strict=True):
@@ -146,9 +110,10 @@ def _forecast(item: Item, sizes: Sizes) -> Part:
             known = False
             variance += (share * _SMALL_TABLE) ** 2
             doubts.append(f"{scale.relation} has only {scale.here:,} rows here")
-        expected += math.exp(fit.base) * share * times**fit.exponent
+        expected += (item.duration_ms - fixed) * share * times**growth.exponent
         ratio += share * times
-    variance += fit.variance(math.log(ratio) if ratio > 0 else 0.0)
+    if ratio > 0:
+        variance += (growth.spread * math.log(ratio)) ** 2
     if ratio > 1 and sizes.wider(work.rows):
         variance += _COLD**2
         doubts.append("the table is larger than production's shared_buffers")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,8 +11,10 @@ from pathlib import Path
 from textwrap import indent
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations import Migration, RunSQL
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.models.signals import pre_migrate
 
@@ -209,6 +213,65 @@ def test_the_report_has_the_places(cases: Cases, monkeypatch: pytest.MonkeyPatch
     assert found["line"] == 3
     assert [(each["line"], each["end_line"]) for each in found["operations"]] == [(3, 3), (5, 5)]
     assert connection.autocommit
+
+
+def _called(migration: Migration) -> list[tuple[str, list[str]]]:
+    """Return each operation's class, and what is called at its lines that is an operation."""
+    source = locate(migration)
+    assert source.file is not None
+    lines = (Path.cwd() / source.file).read_text().splitlines()
+    found = []
+    for each in migration.operations:
+        start, end = source.of(each)
+        assert start
+        assert end
+        called = re.findall(r"(?:migrations\.|\b)(\w+)\(", "\n".join(lines[start - 1 : end]))
+        known = {kind.__name__ for kind in map(type, migration.operations)}
+        found.append((type(each).__name__, [name for name in called if name in known]))
+    return found
+
+
+def test_every_operation_of_the_demo() -> None:
+    disk = MigrationLoader(None).disk_migrations
+    shop = {name: each for (app, name), each in disk.items() if app == "shop"}
+    assert len(shop) >= 10
+    for name, each in shop.items():
+        for operation, called in _called(each):
+            assert called == [operation], name
+
+
+def test_a_squashed_migration(cases: Cases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(cases.package.parent)
+    head = "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
+    fields = "[('id', models.AutoField(primary_key=True))]"
+    cases.write(
+        "0001_row",
+        f"{head}    operations = [\n        migrations.CreateModel('Row', {fields}),\n"
+        "        migrations.RunSQL('SELECT 1', elidable=False),\n    ]\n",
+    )
+    cases.write(
+        "0002_more",
+        f"{head}    dependencies = [('cases', '0001_row')]\n    operations = [\n"
+        "        migrations.RunSQL('SELECT 2'),\n"
+        "        migrations.AddField('Row', 'number', models.IntegerField(null=True)),\n    ]\n",
+    )
+    call_command("squashmigrations", "cases", "0002", interactive=False, verbosity=0)
+    importlib.invalidate_caches()
+
+    (found,) = in_json("cases")["migrations"]
+
+    assert found["name"] == "0001_squashed_0002_more"
+    called = _called(cases.loaded(found["name"]))
+    assert [name for name, _called in called] == ["CreateModel", "RunSQL", "RunSQL", "AddField"]
+    assert all([operation] == each for operation, each in called)
+    text = (cases.package / "0001_squashed_0002_more.py").read_text().splitlines()
+    starts = [text[each["line"] - 1].strip() for each in found["operations"]]
+    assert [start.split("(")[0] for start in starts] == [
+        "migrations.CreateModel",
+        "migrations.RunSQL",
+        "migrations.RunSQL",
+        "migrations.AddField",
+    ]
 
 
 def test_what_did_not_run_has_a_place_too(cases: Cases) -> None:

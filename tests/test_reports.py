@@ -112,6 +112,27 @@ Everything was rolled back.
     )
 
 
+def test_verbosity_3_adds_what_each_statement_did() -> None:
+    lines = [line.strip() for line in text(MIGRATION, verbosity=3).splitlines()]
+
+    first = lines.index("1.5 s    ALTER TABLE shop_order ALTER total TYPE bigint")
+    assert lines[first + 1 : first + 6] == [
+        "locks    shop_order: AccessExclusiveLock",
+        "reads    shop_order: 200,000 rows in 2 passes",
+        "rewrites shop_order",
+        "builds   shop_order_pkey",
+        "WAL      4 kB",
+    ]
+    second = lines.index("10 ms    UPDATE shop_order SET total = %s (3 times)")
+    assert lines[second + 1 : second + 5] == [
+        "locks    shop_order: RowExclusiveLock, held already",
+        "writes   shop_order: 600 updated",
+        "rows     600",
+        "WAL      100 bytes",
+    ]
+    assert "held already" not in text(MIGRATION, verbosity=2)
+
+
 def test_statements_are_shown_with_verbosity_2() -> None:
     lines = [line.strip() for line in text(MIGRATION, verbosity=2).splitlines()]
 
@@ -273,7 +294,7 @@ def everywhere(name: str) -> Report:
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
 def test_no_name_does_harm_in_a_terminal(name: str) -> None:
-    found = render(everywhere(name), "text", verbosity=2)
+    found = render(everywhere(name), "text", verbosity=3)
 
     assert all(character.isprintable() or character == "\n" for character in found)
     assert found.count("\nEverything was rolled back.") == 1

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich import markup
 from rich.console import Console
 from rich.table import Table
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.units import count, duration, size
-from django_confiture.reports import text_findings, text_forecast, text_schema
+from django_confiture.reports import text_findings, text_forecast, text_schema, text_statements
 from django_confiture.reports.headline import has_danger, over_budget, severities, waited
+from django_confiture.reports.text_markup import escape
+from django_confiture.reports.wording import first_line
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
         OperationResult,
         Report,
         ReverseResult,
-        Scan,
         SchemaChange,
-        StatementResult,
         TableLock,
         TableResult,
     )
@@ -188,9 +187,11 @@ def _operation(operation: OperationResult, verbosity: int, tables: set[str]) -> 
         yield _row("[dim]hook[/]", 8, _hook(hook), indent=5)
     if verbosity >= 2:
         for statement in operation.statements:
-            yield _row(
-                f"[cyan]{duration(statement.duration_ms)}[/]", 8, _statement(statement), indent=5
-            )
+            took = f"[cyan]{duration(statement.duration_ms)}[/]"
+            yield _row(took, 8, text_statements.sql(statement), indent=5)
+            if verbosity >= 3:
+                for name, value in text_statements.facts(statement):
+                    yield _row(f"[dim]{name}[/]", 8, value, indent=14)
 
 
 _REHEARSED = {"substituted": "instead", "not_rehearsed": "not run", "exact": "note"}
@@ -200,7 +201,11 @@ def _facts(operation: OperationResult, tables: set[str]) -> Iterator[tuple[str, 
     yield "time", duration(operation.duration_ms)
     if rows := sum(statement.rows_written for statement in operation.statements):
         yield "rows", f"{rows:,} written"
-    scans = [_scan(scan) for statement in operation.statements for scan in statement.scans]
+    scans = [
+        text_statements.scanned(scan)
+        for statement in operation.statements
+        for scan in statement.scans
+    ]
     if scans:
         yield "reads", ", ".join(dict.fromkeys(scans))
     rewrites = [name for statement in operation.statements for name in statement.rewrites]
@@ -213,12 +218,6 @@ def _facts(operation: OperationResult, tables: set[str]) -> Iterator[tuple[str, 
         if relation not in tables:
             continue  # a sequence, which follows its table
         yield "locks", f"{escape(relation)}: {lock.name}{_effect(lock)}"
-
-
-def _scan(scan: Scan) -> str:
-    rows = f"{scan.rows:,} rows" if scan.rows is not None else "every row"
-    passes = f" in {scan.passes} passes" if scan.passes > 1 else ""
-    return f"{escape(scan.relation)}: {rows}{passes}"
 
 
 def _strongest(operation: OperationResult) -> dict[str, LockMode]:
@@ -244,12 +243,6 @@ def _hook(hook: HookOutcome) -> str:
     if hook.outcome == "completed":
         return f"{name}: {hook.rows_affected:,} rows in {duration(hook.duration_ms)}"
     return f"{name} {hook.outcome}: {escape(hook.reason)}"
-
-
-def _statement(statement: StatementResult) -> str:
-    times = f" ({statement.executions:,} times)" if statement.executions > 1 else ""
-    note = f" ({statement.note})" if statement.note else ""
-    return escape(" ".join(statement.sql.split())[:300]) + times + note
 
 
 def _failure(error: Failure) -> Iterator[Line]:
@@ -325,14 +318,3 @@ def _closing(report: Report, verbosity: int) -> Iterator[str]:
         yield "[bold]Everything was rolled back.[/]"
     elif report.rolled_back:
         yield "[bold]The copy was dropped.[/]"
-
-
-def escape(text: str) -> str:
-    """Return text from the database or a migration, with nothing in it that a terminal obeys."""
-    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return markup.escape(visible)
-
-
-def first_line(message: str) -> str:
-    """Return the first line of a message of PostgreSQL's."""
-    return message.strip().partition("\n")[0]

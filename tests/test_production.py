@@ -31,10 +31,12 @@ TABLES = f"""
     CREATE INDEX dry_stats_lower ON dry_stats (lower(name), id) INCLUDE (name) WHERE id > 3;
     CREATE TABLE stats.{psycopg.sql.Identifier(HOSTILE).as_string()} (id integer);
     CREATE TABLE stats.parted (id integer, name text) PARTITION BY RANGE (id);
-    CREATE TABLE stats.parted_1 PARTITION OF stats.parted FOR VALUES FROM (0) TO (100);
+    CREATE TABLE stats.parted_1 PARTITION OF stats.parted FOR VALUES FROM (0) TO (100)
+        WITH (autovacuum_enabled = off);
     CREATE TABLE stats.parted_2 PARTITION OF stats.parted FOR VALUES FROM (100) TO (300)
         PARTITION BY RANGE (id);
-    CREATE TABLE stats.parted_2a PARTITION OF stats.parted_2 FOR VALUES FROM (100) TO (200);
+    CREATE TABLE stats.parted_2a PARTITION OF stats.parted_2 FOR VALUES FROM (100) TO (200)
+        WITH (autovacuum_enabled = off);
     CREATE INDEX parted_id ON stats.parted USING hash (id);
     INSERT INTO stats.parted SELECT i, 'name' FROM generate_series(0, 149) i;
     CREATE MATERIALIZED VIEW stats.seen AS SELECT 1 AS one;

@@ -38,12 +38,13 @@ _TABLES = (
 def installed() -> Iterator[None]:
     """Install the app, without its tables."""
     with override_settings(**_SETTINGS):
-        from django_confiture.history import recording, warning
+        from django_confiture.history import expecting, recording, warning
 
         try:
             yield
         finally:
             recording.disconnect()
+            expecting.disconnect()
             warning.forget()
 
 

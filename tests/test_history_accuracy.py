@@ -70,7 +70,8 @@ def ran(history: None, cases: Cases) -> Cases:
 def _store(name: str, expected: float, *statements: dict[str, Any], age: int = 1) -> None:
     """Store a forecast as if it had been made before the migration ran."""
     from django_confiture.history.chain import hash_of
-    from django_confiture.history.ledger import append_dry_run, forecasts_in
+    from django_confiture.history.forecasts import forecasts_in
+    from django_confiture.history.ledger import append_dry_run
     from django_confiture.history.models import DryRun
 
     made_at = timezone.now() - timedelta(hours=age)
@@ -79,7 +80,7 @@ def _store(name: str, expected: float, *statements: dict[str, Any], age: int = 1
 
 
 def test_each_run_is_compared_with_the_last_forecast_before_it(ran: Cases) -> None:
-    from django_confiture.history.ledger import observed
+    from django_confiture.history.forecasts import observed
 
     _store("0002_fill", 1000, age=3)
     _store("0002_fill", 80, _statement(SQL.format(99), 10), age=2)
@@ -96,7 +97,7 @@ def test_each_run_is_compared_with_the_last_forecast_before_it(ran: Cases) -> No
 
 
 def test_what_says_nothing(ran: Cases) -> None:
-    from django_confiture.history.ledger import observed
+    from django_confiture.history.forecasts import observed
 
     executions = apps.get_model("confiture_history", "MigrationExecution").objects
     _store("0002_fill", 0)
@@ -108,7 +109,7 @@ def test_what_says_nothing(ran: Cases) -> None:
 
 
 def test_noise(ran: Cases) -> None:
-    from django_confiture.history.ledger import observed
+    from django_confiture.history.forecasts import observed
 
     apps.get_model("confiture_history", "StatementExecution").objects.update(duration_ms=0.5)
     _store("0002_fill", 100, _statement(SQL.format(2), 0.2, "constant"))
@@ -152,7 +153,7 @@ def test_accuracy() -> None:
 
 
 def test_factors(ran: Cases) -> None:
-    from django_confiture.history.ledger import factors
+    from django_confiture.history.forecasts import factors
 
     for number in (2, 3):
         _store(f"000{number}_fill", 100, _statement(SQL.format(number), 20))
@@ -321,7 +322,7 @@ def test_a_forecast_that_cannot_be_stored(
 
 def test_a_factor_is_that_of_the_model_alone(ran: Cases) -> None:
     """Else a forecast that an earlier factor has put right would take the factor away again."""
-    from django_confiture.history.ledger import factors
+    from django_confiture.history.forecasts import factors
 
     for number in (2, 3, 4):
         corrected = _statement(SQL.format(number), 40)  # it ran for 40 ms

@@ -62,11 +62,15 @@ def test_the_next_one_says_how_long_it_took(history: None, cases: Cases) -> None
     cases.add("0001_slow", migrations.RunSQL("SELECT pg_sleep(0.6)"))
     first, _code = dry_run()
     (migration,) = json.loads(first)["migrations"]
+    took = f"{migration['duration_ms']:.0f} ms"
+    cases.add("0002_new", migrations.RunSQL("SELECT 1"))
     stream = Terminal()
 
     call_command("migrate_dryrun", "cases", stdout=StringIO(), stderr=stream)
 
-    assert f"ms of about {round(migration['duration_ms']):,} ms  1. Raw SQL" in stream.getvalue()
+    shown = stream.getvalue()
+    assert f"  1 of 2 migrations took {took} in the last dry run here, of 20" in shown
+    assert f"ms of about {took}  1. Raw SQL" in shown
 
 
 def test_a_dry_run_with_its_report(

@@ -148,3 +148,68 @@ def test_hooks_tell_their_progress_to_receivers(two: Cases) -> None:
         signals.hook_progress.disconnect(progressed)
 
     assert told == [("Slow", "started"), ("Slow", (1000, 4000))]
+
+
+def test_a_hook_says_how_long_it_has_to_go(cases: Cases) -> None:
+    cases.add("0001_slow", RunHook(Batches))
+
+    shown = said(Terminal())
+
+    assert re.search(r"1/1  .+?  75 %, about \d+ ms to go  Batches: 3,000 of 4,000", shown)
+
+
+class Batches(Hook):
+    """Says how far it is, after more than a second."""
+
+    phase = HookPhase.AFTER_DDL
+
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        time.sleep(1.1)
+        context.progress(3000, 4000)
+        time.sleep(0.6)
+        return HookResult(phase=self.phase.name, hook_name="Batches")
+
+
+def test_an_index_says_how_far_it_is(cases: Cases) -> None:
+    cases.add(
+        "0001_table", RunSQL(["CREATE TABLE cases_row AS SELECT generate_series(1, 999) id", SLOW])
+    )
+    cases.migrate()
+    cases.add("0002_index", RunSQL("CREATE INDEX ON cases_row (cases_slow(id))"))
+
+    shown = said(Terminal())
+
+    assert re.search(r"1/1  .+?  scanning table \d+ %(, about .+? to go)?  1\. Raw SQL", shown)
+
+
+SLOW = """
+CREATE FUNCTION cases_slow(id int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(0.002); RETURN id; END $$
+"""
+
+
+def test_samples_say_how_long_a_statement_will_take(cases: Cases) -> None:
+    wide = "SELECT id, repeat(md5(id::text), 8) AS text FROM generate_series(1, 400000) id"
+    cases.add("0001_table", RunSQL([f"CREATE TABLE cases_row AS {wide}", "ANALYZE cases_row"]))
+    cases.migrate()
+    cases.add("0002_index", RunSQL("CREATE INDEX ON cases_row (text, id)"))
+
+    shown = said(Terminal(), samples=True)
+
+    assert re.search(r"1/1  .+?  statement \d+ ms of about [\d.]+ m?s  ", shown)
+
+
+def test_a_watchdog_that_fails_ends_the_dry_run(two: Cases, monkeypatch: Any) -> None:
+    def failing(_self: object, _waiters: object) -> None:
+        raise ZeroDivisionError("by design")
+
+    monkeypatch.setattr("django_confiture.management.progress.Progress.waited_for", failing)
+    stream = StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("migrate_dryrun", "cases", stdout=stream, stderr=StringIO())
+
+    assert ended.value.code == 2
+    words = " ".join(stream.getvalue().split())
+    assert "migrations: stopped before its end" in words
+    assert "The watchdog failed, so the dry run stopped rather than go on without it" in words
+    assert "by design" in words

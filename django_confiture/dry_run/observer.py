@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from django.db.migrations.migration import Migration
+
     from django_confiture.dry_run.records import MigrationRecord, OperationRecord
     from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
+    from django_confiture.dry_run.watchdog import IndexBuild
 
 
 class Observer:
     """Does nothing; subclass it to be told. Nothing that it raises is caught."""
+
+    def planned(self, plan: Sequence[tuple[Migration, bool]]) -> None:
+        """Take the migrations that are about to run, and whether backwards."""
 
     def preflighted(self, preflight: Preflight) -> None:
         """Take what the plan is about to touch."""
@@ -22,6 +28,12 @@ class Observer:
 
     def operation_started(self, record: OperationRecord) -> None:
         """Take the operation of that migration that begins."""
+
+    def sampled(self, expected_ms: float | None) -> None:
+        """Take how long the statement that begins will take, by samples; None where unknown."""
+
+    def building_index(self, build: IndexBuild | None) -> None:
+        """Take how far the index is that is being built, if one is; in another thread."""
 
     def waited_for(self, waiters: Sequence[Waiter]) -> None:
         """Take who waits for the dry run right now, if anybody; in another thread, very often."""

@@ -147,17 +147,18 @@ class Recorder:
         """Say whether the real run would send this statement outside a transaction."""
         return not self._transactions.in_transaction
 
-    def try_samples(self, statement: Statement, text: str) -> None:
+    def try_samples(self, statement: Statement, text: str) -> Sampled | None:
         """Run a statement on samples of its tables first, where that was asked for."""
         if self.sampler is None or not self._can_probe:
-            return
+            return None
         known = self.section.by_text.get(statement.sql)
         if known is not None and known.executions:
-            return
+            return None
         self.settle()
         with self.clock.stopped():
             self._sampled = self.sampler.sample(statement, text)
             self._last = self.catalog.recounted(self._last)
+        return self._sampled
 
     @contextmanager
     def measured(

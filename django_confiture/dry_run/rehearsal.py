@@ -26,6 +26,7 @@ from django_confiture.dry_run.estimates import (
     Sampler,
     Sizes,
     observed_factors,
+    whole_ms,
 )
 from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, sequences_moved
@@ -164,7 +165,7 @@ class Rehearsal(Outcome):
     @contextmanager
     def _capturing(self, sending: Sending, others: OtherConnections) -> Iterator[None]:
         """Record this connection, hold the others, and tell the hooks that it is a dry run."""
-        sample = self.recorder.try_samples if self._samples else None
+        sample = self._sample if self._samples else None
         capture = Capture(self._wrapper.connection, self.recorder, sending, sample)
         self._others = others
         self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
@@ -180,6 +181,10 @@ class Rehearsal(Outcome):
             self._dead_bytes = dead_bytes(
                 self._transactions.session, self.recorder.catalog, self._written
             )
+
+    def _sample(self, statement: Statement, text: str) -> None:
+        sampled = self.recorder.try_samples(statement, text)
+        self._observer.sampled(whole_ms(sampled) if sampled is not None else None)
 
     def _predict(self, statement: Statement) -> Sequence[tuple[int, str]]:
         lookup = Lookup(self._transactions.session.query)
@@ -205,6 +210,7 @@ class Rehearsal(Outcome):
         """Note the plan, so that what did not run is in the report as well."""
         silencing.check_plan(plan)
         self._plan = list(plan)
+        self._observer.planned(plan)
 
     def look_ahead(self, read: Callable[[], Planned]) -> None:
         """See what the plan will touch, refuse what can't be rehearsed here, and tell."""

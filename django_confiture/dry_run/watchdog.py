@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
@@ -55,6 +56,26 @@ WHERE a.pid = ANY (pg_catalog.pg_blocking_pids(%(pid)s))
 """
 
 
+_INDEX_BUILD = """
+SELECT phase, greatest(blocks_done, tuples_done), greatest(blocks_total, tuples_total)
+FROM pg_catalog.pg_stat_progress_create_index WHERE pid = %s
+"""
+
+_GLANCE_S = 0.5
+"""Seconds between two looks at how far an index is."""
+
+
+@dataclass(frozen=True)
+class IndexBuild:
+    """How far an index is that is being built."""
+
+    phase: str
+    """PostgreSQL's word, such as ``building index: scanning table``."""
+    done: int
+    total: int
+    """Blocks or tuples, by the phase; 0 where it is not known."""
+
+
 class Watchdog:
     """Ends the dry run of one session once others have waited for it longer than the budget."""
 
@@ -76,7 +97,8 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="confiture-watchdog", daemon=True)
         self.waiters: tuple[Waiter, ...] = ()
         self.blockers: tuple[Blocker, ...] = ()
-        self.lost: psycopg.Error | None = None
+        self.lost: Exception | None = None
+        self._glanced = 0.0
 
     def start(self) -> None:
         """Connect, and watch from now on; refuses where there is no second connection."""
@@ -102,13 +124,15 @@ class Watchdog:
         """Raise where the dry run has to end; called before each statement."""
         if self.waiters:
             raise DryRunYielded(self.waiters)
-        if self.lost is not None and is_out_of_locks(self.lost):
+        if self.lost is None:
+            return
+        if isinstance(self.lost, psycopg.Error) and is_out_of_locks(self.lost):
             raise DryRunStopped(OUT_OF_LOCKS)
-        if self.lost is not None:
-            raise DryRunStopped(
-                "The watchdog lost its connection, so the dry run stopped rather than go on "
-                f"without it: {' '.join(str(self.lost).split())}"
-            )
+        lost = isinstance(self.lost, psycopg.Error)
+        raise DryRunStopped(
+            f"The watchdog {'lost its connection' if lost else 'failed'}, so the dry run stopped "
+            f"rather than go on without it: {' '.join(str(self.lost).split())}"
+        ) from self.lost
 
     def _watch(self) -> None:
         try:
@@ -121,7 +145,8 @@ class Watchdog:
                     self._observer.gave_way(late)
                     return
                 self._look_at_blockers()
-        except psycopg.Error as error:
+                self._look_at_index()
+        except Exception as error:  # noqa: BLE001 - an observer's as well: nothing watches any more
             self.lost = error
 
     def _waiting(self, after_ms: float) -> tuple[Waiter, ...]:
@@ -135,6 +160,14 @@ class Watchdog:
         blockers = tuple(Blocker(*row) for row in self._conn.execute(_BLOCKERS, {"pid": self._pid}))
         if blockers:
             self.blockers = blockers
+
+    def _look_at_index(self) -> None:
+        """Tell how far the index is that is being built; nothing else of DDL says so."""
+        if monotonic() < self._glanced + _GLANCE_S:
+            return
+        self._glanced = monotonic()
+        row = self._conn.execute(_INDEX_BUILD, [self._pid]).fetchone()
+        self._observer.building_index(IndexBuild(*row) if row else None)
 
     def _give_way(self) -> None:
         idle = self._conn.execute(

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django_confiture.dry_run.results import Report
 from django_confiture.history.chain import hash_of
 from django_confiture.history.comparing import MigrationForecast
-from django_confiture.history.ledger import forecasts_in
+from django_confiture.history.forecasts import forecasts_in
 from django_confiture.history.models import DryRun
 from django_confiture.history.runs import os_user, short
 from django_confiture.reports import render

@@ -1,24 +1,18 @@
-"""What is written into the ledger, and what is read from it."""
+"""What is written into the ledger, and deleted from it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import Model
 
 from django_confiture.history import chain
 from django_confiture.history.comparing import (
-    MIGRATION,
-    Comparison,
-    Factor,
     MigrationForecast,
-    compare,
-    factors_of,
 )
 from django_confiture.history.models import (
     DryRun,
@@ -79,84 +73,6 @@ def prune(before: datetime, *, using: str) -> tuple[int, int]:
         )
 
 
-def forecasts_in(migrations: Iterable[Mapping[str, Any]]) -> list[MigrationForecast]:
-    """Return the forecasts of a report's ``migrations``, as its JSON has them."""
-    return [MigrationForecast.of(each) for each in migrations if each.get("estimate")]
-
-
-def observed(
-    database: str, forecasts: Iterable[MigrationForecast] | None = None
-) -> list[Comparison]:
-    """Return each forecast of migrations of ``database`` that can be held against a real run.
-
-    Each completed run is compared with the last forecast made before it. ``forecasts`` of a
-    report file, which has no date, are compared with the last run of each migration.
-    """
-    return [
-        found for run, forecast in _pairs(database, forecasts) for found in compare(run, forecast)
-    ]
-
-
-def observed_runs(database: str) -> list[tuple[MigrationExecution, Comparison]]:
-    """Return the runs that can be held against a forecast as a whole, in order."""
-    return [
-        (run, found)
-        for run, forecast in _pairs(database)
-        for found in compare(run, forecast)
-        if found.kind == MIGRATION
-    ]
-
-
-def factors(alias: str) -> dict[str, Factor]:
-    """Return by how much forecasts for this database were off, for each kind of statement.
-
-    Kinds that were observed fewer than three times are not in it.
-    """
-    return factors_of(observed(alias))
-
-
-def last_durations(alias: str) -> dict[str, float]:
-    """Return how many ms each migration took in the last dry run of this database, by label."""
-    rows = DryRun.objects.using(router.db_for_read(DryRun)).filter(database=alias)
-    text = rows.exclude(report="").order_by("-number").values_list("report", flat=True).first()
-    return {
-        f"{each['app_label']}.{each['name']}": each["duration_ms"]
-        for each in (json.loads(text)["migrations"] if text else ())
-        if each["outcome"] == "passed" and each["direction"] == "forward"
-    }
-
-
-def _pairs(
-    database: str, forecasts: Iterable[MigrationForecast] | None = None
-) -> Iterable[tuple[MigrationExecution, MigrationForecast]]:
-    rows = MigrationExecution.objects.using(router.db_for_read(MigrationExecution))
-    completed = rows.filter(database=database, outcome="completed").order_by("number")
-    with_statements = completed.prefetch_related("statements")
-    if forecasts is None:
-        return _with_last_forecast(with_statements, database)
-    last = {_key(run): run for run in with_statements}
-    return ((last[_key(each)], each) for each in forecasts if _key(each) in last)
-
-
-def _with_last_forecast(
-    runs: Iterable[MigrationExecution], database: str
-) -> Iterator[tuple[MigrationExecution, MigrationForecast]]:
-    stored: dict[tuple[str, str, str], list[Forecast]] = {}
-    known = Forecast.objects.using(router.db_for_read(Forecast)).filter(database=database)
-    for each in known.order_by("made_at", "pk"):
-        stored.setdefault(_key(each), []).append(each)
-    for run in runs:
-        before = [f for f in stored.get(_key(run), ()) if f.made_at <= run.started_at]
-        if before:
-            last = before[-1]
-            yield (
-                run,
-                MigrationForecast(
-                    last.app_label, last.name, last.direction, last.estimate, last.statements
-                ),
-            )
-
-
 def _append(
     ledger: chain.Ledger,
     row: MigrationExecution | DryRun,
@@ -211,10 +127,6 @@ def _head(ledger: chain.Ledger, using: str) -> LedgerHead:
         head.last_number = last.number if last is not None else 0
         head.last_hash = LOST
     return head
-
-
-def _key(row: MigrationExecution | Forecast | MigrationForecast) -> tuple[str, str, str]:
-    return row.app_label, row.name, row.direction
 
 
 @contextmanager

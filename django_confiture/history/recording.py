@@ -9,6 +9,7 @@ from django.db import connections, router
 
 from django_confiture import conf, signals
 from django_confiture.history import ledger
+from django_confiture.history.forecasts import table_exists
 from django_confiture.history.models import DryRun, MigrationExecution
 from django_confiture.history.runs import Run
 from django_confiture.history.warning import logger, quietly, warn
@@ -78,7 +79,7 @@ def _ended(
 
 def _write_all(run: Run) -> None:
     alias = router.db_for_write(MigrationExecution)
-    if not _table_exists(alias, MigrationExecution):
+    if not table_exists(MigrationExecution, alias):
         table = MigrationExecution._meta.db_table
         missing = LookupError(f"there is no table {table} in {alias!r} yet; migrate makes it")
         warn("a migration so far", missing, run.migration)
@@ -102,19 +103,12 @@ def _dry_run_finished(*, report: Any, shows_values: bool, **_: object) -> None:
         return
     with quietly("a dry run"):
         alias = router.db_for_write(DryRun)
-        if _table_exists(alias, DryRun):
+        if table_exists(DryRun, alias):
             from django_confiture.history import dry_runs  # which needs the reports
 
             row, forecasts = dry_runs.rows_of(report, shows_values=shows_values)
             number, digest = ledger.append_dry_run(row, forecasts, using=alias)
             logger.info("dry_run_recorded", extra={"number": number, "hash": digest})
-
-
-def _table_exists(alias: str, model: type[Any]) -> bool:
-    """Ask before writing: the server would log an error otherwise."""
-    connection = connections[alias]
-    with connection.cursor() as cursor:
-        return model._meta.db_table in connection.introspection.table_names(cursor)
 
 
 _RECEIVERS = {

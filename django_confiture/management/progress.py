@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
 
+from django.utils import timezone
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -15,15 +15,19 @@ from rich.text import Text
 from django_confiture import signals
 from django_confiture.dry_run.observer import Observer
 from django_confiture.dry_run.units import count, duration
+from django_confiture.management.current import Current, Pace, RunningHook
 from django_confiture.reports import text_preflight
 from django_confiture.reports.headline import waited
 from django_confiture.reports.wording import visible
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
+    from django.db.migrations.migration import Migration
 
     from django_confiture.dry_run.records import MigrationRecord, OperationRecord
     from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
+    from django_confiture.dry_run.watchdog import IndexBuild
+    from django_confiture.history.forecasts import LastDryRun
 
 QUIET_S = 30.0
 """How long a log stays silent: some build servers end a job that says nothing."""
@@ -37,14 +41,11 @@ class Progress(Observer):
         self._on = verbosity >= 1
         self._live: Live | None = None
         self._lock = threading.Lock()
-        self._label = ""
-        self._place = ""
-        self._step = ""
-        self._hook = ""
+        self._current: Current | None = None
+        """What runs at the moment."""
         self._waiting: Sequence[Waiter] = ()
-        self.expected_ms: Mapping[str, float] = {}
-        """What each migration took the last time, by its label."""
-        self._since = monotonic()
+        self.last: LastDryRun | None = None
+        """The dry run that this one is expected to be like."""
         self._line_open = False
         """Whether the line of a migration still waits for its end."""
 
@@ -76,7 +77,7 @@ class Progress(Observer):
             try:
                 yield
             finally:
-                self._label = ""
+                self._current = None
         self._live = None
 
     @contextmanager
@@ -112,16 +113,24 @@ class Progress(Observer):
         self._stream.flush()
 
     def _now(self) -> Text:
-        if not self._label:
+        if (current := self._current) is None:
             return Text("")
-        took = duration((monotonic() - self._since) * 1000)
-        if expected := self.expected_ms.get(self._label):
-            took += f" of about {duration(expected)}"
-        place = self._place if self._live is not None else ""
-        parts = [place, took, _blocked(self._waiting), self._hook or self._step or self._label]
+        place = current.place if self._live is not None else ""
+        parts = [place, current.took(), _blocked(self._waiting), *current.activity()]
         return Text("  " + "  ".join(filter(None, parts)), no_wrap=True, overflow="ellipsis")
 
     # Told by the dry run.
+
+    def planned(self, plan: Sequence[tuple[Migration, bool]]) -> None:
+        """Say how long it took the last time."""
+        known = self.last.durations_ms if self.last is not None else {}
+        forwards = [f"{each.app_label}.{each.name}" for each, backwards in plan if not backwards]
+        took = [known[label] for label in forwards if label in known]
+        if self.last is None or not took:
+            return
+        what = "It" if len(took) == len(forwards) else f"{len(took)} of {len(forwards)} migrations"
+        when = f"{timezone.localtime(self.last.made_at):%Y-%m-%d %H:%M}"
+        self.say(f"  {what} took {duration(sum(took))} in the last dry run here, of {when}.")
 
     def preflighted(self, preflight: Preflight) -> None:
         """Print what is about to be touched."""
@@ -131,17 +140,28 @@ class Progress(Observer):
     def migration_started(self, record: MigrationRecord, number: int, total: int) -> None:
         """Begin its line."""
         backwards = " (backwards)" if record.direction == "backward" else ""
-        self._label = f"{record.migration}{backwards}"
-        self._place, self._step, self._hook = f"{number}/{total}", "", ""
-        self._since = monotonic()
+        label = f"{record.migration}{backwards}"
+        expected_ms = self.last.durations_ms.get(label) if self.last is not None else None
+        self._current = Current(label, f"{number}/{total}", Pace(expected_ms=expected_ms))
         if self._on and self._live is None:
             with self._lock:
-                self._print(f"  Rehearsing {self._label}...", ending="")
+                self._print(f"  Rehearsing {label}...", ending="")
                 self._line_open = True
 
     def operation_started(self, record: OperationRecord) -> None:
         """Note it."""
-        self._step = f"{record.index + 1}. {visible(record.operation.describe())}"
+        if (current := self._current) is not None:
+            current.begin(f"{record.index + 1}. {visible(record.operation.describe())}")
+
+    def sampled(self, expected_ms: float | None) -> None:
+        """Note how long the statement will take."""
+        if (current := self._current) is not None:
+            current.statement = Pace(expected_ms=expected_ms) if expected_ms else None
+
+    def building_index(self, build: IndexBuild | None) -> None:
+        """Note how far it is."""
+        if (current := self._current) is not None:
+            current.build(build)
 
     def waited_for(self, waiters: Sequence[Waiter]) -> None:
         """Note who is being blocked."""
@@ -154,13 +174,13 @@ class Progress(Observer):
 
     def migration_finished(self, result: MigrationResult) -> None:
         """End its line."""
-        if self._live is not None:
-            self.say(f"  Rehearsing {self._label}... {result.outcome}")
+        if self._live is not None and self._current is not None:
+            self.say(f"  Rehearsing {self._current.label}... {result.outcome}")
         elif self._on:
             with self._lock:
                 self._print(f" {result.outcome}")
                 self._line_open = False
-        self._label = ""
+        self._current = None
 
     def _new_line(self) -> str:
         return "\n" if self._line_open else ""
@@ -168,14 +188,17 @@ class Progress(Observer):
     # Told by hooks.
 
     def _hook_started(self, *, hook: str, phase: str, **_: object) -> None:
-        self._hook = f"{hook} ({phase})"
+        if (current := self._current) is not None:
+            current.hook = RunningHook(f"{hook} ({phase})")
 
     def _hook_progressed(self, *, hook: str, done: int, total: int | None, **_: object) -> None:
-        of = f" of {total:,}" if total is not None else ""
-        self._hook = f"{hook}: {done:,}{of}"
+        if (current := self._current) is not None and current.hook is not None:
+            of = f" of {total:,}" if total is not None else ""
+            current.hook.progressed(f"{hook}: {done:,}{of}", done, total)
 
     def _hook_finished(self, **_: object) -> None:
-        self._hook = ""
+        if (current := self._current) is not None:
+            current.hook = None
 
 
 def _blocked(waiters: Sequence[Waiter]) -> str:

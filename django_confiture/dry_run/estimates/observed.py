@@ -1,37 +1,39 @@
-"""What the ledger has seen of earlier forecasts on a database."""
+"""What the ledger has seen of a database: earlier forecasts, and the last dry run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.apps import apps
 from django.db import DatabaseError, router, transaction
 
 if TYPE_CHECKING:
     from django_confiture.history.comparing import Factor
+    from django_confiture.history.forecasts import LastDryRun
 
 _LEDGER = "django_confiture.history"
+
+Answer = TypeVar("Answer")
 
 
 def observed_factors(alias: str) -> Mapping[str, Factor]:
     """Return the factor of each kind; none without the app, or before its tables are there."""
-    return _asked("factors", alias)
+    return _answer(lambda history: history.factors(alias)) or {}
 
 
-def last_durations(alias: str) -> Mapping[str, float]:
-    """Return how many milliseconds each migration took in the last dry run that has kept it."""
-    return _asked("last_durations", alias)
+def last_dry_run(alias: str) -> LastDryRun | None:
+    """Return what each migration took in the last dry run that has kept its report."""
+    return _answer(lambda history: history.last_dry_run(alias))
 
 
-def _asked(question: str, alias: str) -> Mapping[str, Any]:
+def _answer(question: Callable[[Any], Answer]) -> Answer | None:
     if not apps.is_installed(_LEDGER):
-        return {}
-    from django_confiture.history import ledger, models
+        return None
+    from django_confiture.history import forecasts, models
 
     try:
         with transaction.atomic(using=router.db_for_read(models.MigrationExecution)):
-            found: Mapping[str, Any] = getattr(ledger, question)(alias)
-            return found
+            return question(forecasts)
     except DatabaseError:
-        return {}
+        return None

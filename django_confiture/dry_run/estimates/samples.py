@@ -45,6 +45,11 @@ _INDEXES = (
 )
 
 
+def whole_ms(sampled: Sampled) -> float:
+    """Return what a statement will take on the whole of its tables."""
+    return sampled.durations_ms[-1] * float((1 / FRACTIONS[-1]) ** sampled.exponent)
+
+
 class Sampler:
     """Runs statements on samples of the tables that they name."""
 

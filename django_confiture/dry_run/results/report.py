@@ -8,6 +8,7 @@ from typing import Literal
 from django_confiture.dry_run.results.forecasts import ProductionDatabase
 from django_confiture.dry_run.results.migrations import Failure, MigrationResult, ReverseResult
 from django_confiture.dry_run.results.preflight import Preflight
+from django_confiture.dry_run.stops import is_named_no_fault
 
 RunOutcome = Literal["passed", "failed", "exceeded", "yielded"]
 
@@ -126,9 +127,12 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The outcome, or ``stopped`` where a migration was ended by what is not its fault."""
+        """The outcome, or ``stopped`` where it was ended by what is no migration's fault."""
         outcomes = {m.outcome for m in self.migrations if m.error is not None}
-        return "stopped" if self.outcome == "failed" and outcomes == {"not_run"} else self.outcome
+        stopped = outcomes == {"not_run"} or (
+            self.error is not None and is_named_no_fault(self.error.type)
+        )
+        return "stopped" if self.outcome == "failed" and stopped else self.outcome
 
     @property
     def coverage(self) -> Coverage:

@@ -11,7 +11,7 @@ from django.db import router
 
 from django_confiture.dry_run.units import duration
 from django_confiture.history.comparing import Comparison, accuracies
-from django_confiture.history.ledger import observed_runs
+from django_confiture.history.forecasts import observed_runs
 from django_confiture.history.models import Forecast, MigrationExecution
 
 MOST = 40

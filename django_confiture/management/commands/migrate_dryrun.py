@@ -22,14 +22,13 @@ from django_confiture import signals
 from django_confiture.dry_run.clone import cloned
 from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
 from django_confiture.dry_run.driver import drive_migrate
-from django_confiture.dry_run.estimates import last_durations
+from django_confiture.dry_run.estimates import last_dry_run
 from django_confiture.dry_run.gates import judged
 from django_confiture.dry_run.refusals import refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.reverse import Reversal
 from django_confiture.dry_run.since import Since
-from django_confiture.dry_run.stops import is_named_no_fault
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, StatsError
 from django_confiture.management import budget, report_files
 from django_confiture.management.progress import Progress
@@ -169,7 +168,8 @@ class Command(BaseCommand):
             source.ensure_connection()
         except (Error, psycopg.Error) as error:
             raise CommandError(f"Cannot connect to {source.alias!r}: {_one_line(error)}") from error
-        self._progress.expected_ms = last_durations(alias)
+        if not options["samples"]:  # which take their time on top of it
+            self._progress.last = last_dry_run(alias)
         told: dict[str, Any] = {
             "stats": _production_stats(options),
             "show_values": options["show_values"],
@@ -299,9 +299,7 @@ def _exit_code(report: Report) -> int:
         if report.reverse is not None and report.reverse.outcome != "same":
             return FAILED
         return EXCEEDED if report.outcome == "exceeded" else 0
-    stopped = report.verdict == "stopped"
-    lost = report.error is not None and is_named_no_fault(report.error.type)
-    return USAGE if stopped or lost else FAILED
+    return USAGE if report.verdict == "stopped" else FAILED
 
 
 def _one_line(error: BaseException) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
-from django_confiture.history import chain, ledger
+from django_confiture.history import chain
 from django_confiture.history.comparing import Accuracy, Comparison, MigrationForecast, accuracies
+from django_confiture.history.forecasts import forecasts_in, observed
 from django_confiture.history.models import MigrationExecution
 
 USAGE = 2
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         """Compare, then print."""
         alias, file = options["database"], options["forecast"]
         forecasts = None if file is None else _read(file)
-        comparisons = ledger.observed(alias, forecasts)
+        comparisons = observed(alias, forecasts)
         problems = chain.verify(router.db_for_read(MigrationExecution))
         for problem in problems:
             self.stderr.write(f"The ledger is not as it was written: {problem.message}.")
@@ -121,7 +122,7 @@ def _read(file: Path) -> list[MigrationForecast]:
             returncode=USAGE,
         )
     try:
-        return ledger.forecasts_in(report["migrations"])
+        return forecasts_in(report["migrations"])
     except (KeyError, TypeError, AttributeError) as error:
         raise CommandError(
             f"{file} is a damaged report: {type(error).__name__}: {error}", returncode=USAGE

@@ -1,0 +1,103 @@
+"""Real migrations against their forecasts while they run, in the log of whoever waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Timer
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db import connections, router, transaction
+from django.db.models.signals import pre_migrate
+
+from django_confiture import conf, signals
+from django_confiture.history import forecasts
+from django_confiture.history.models import Forecast
+from django_confiture.history.warning import logger, quietly
+from django_confiture.phases import creating_test_database
+
+if TYPE_CHECKING:
+    from django.db.migrations.migration import Migration
+
+    from django_confiture.hooks.base import HookContext
+
+_NEWS_MS = 1000.0
+"""That a migration took longer than a forecast of less is nothing that somebody waits for."""
+
+_expected: dict[str, dict[forecasts.Key, Forecast]] = {}
+"""By alias; read before the first migration, as nothing may be read in its transaction."""
+
+_timers: dict[str, Timer] = {}
+"""Of the migration that runs, by alias."""
+
+
+def connect() -> None:
+    """Listen."""
+    pre_migrate.connect(
+        _planned, sender=apps.get_app_config("confiture_history"), dispatch_uid=__name__
+    )
+    for name, receiver in _RECEIVERS.items():
+        getattr(signals, name).connect(receiver, dispatch_uid=f"{__name__}.{name}")
+
+
+def disconnect() -> None:
+    """Listen no more."""
+    pre_migrate.disconnect(dispatch_uid=__name__)
+    for name in _RECEIVERS:
+        getattr(signals, name).disconnect(dispatch_uid=f"{__name__}.{name}")
+
+
+def _planned(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: object) -> None:
+    _expected.pop(using, None)
+    dry_run = getattr(connections[using], "_confiture_dry_run", False)
+    if not plan or dry_run or not conf.get("ENABLED") or creating_test_database():
+        return
+    with quietly("the forecasts of a plan"):
+        alias = router.db_for_read(Forecast)
+        with transaction.atomic(using=alias):
+            if forecasts.table_exists(Forecast, alias):
+                _expected[using] = forecasts.last_forecasts(using)
+
+
+def _started(
+    *, migration: Migration, using: str, direction: str, context: HookContext, **_: object
+) -> None:
+    key = migration.app_label, migration.name, direction
+    forecast = _expected.get(using, {}).get(key)
+    if context.dry_run or forecast is None:
+        return
+    with quietly("a forecast", migration):
+        facts: dict[str, Any] = {
+            "migration": migration.name,
+            "app_label": migration.app_label,
+            **{name: round(forecast.estimate[name]) for name in forecasts.RANGE},
+            "forecast_at": forecast.made_at.isoformat(),
+        }
+        logger.info("migration_forecast", extra=facts)
+        _timers[using] = _overdue_after(forecast.estimate["high_ms"], facts)
+
+
+def _overdue_after(high_ms: float, facts: dict[str, Any]) -> Timer:
+    began = perf_counter()
+
+    def say() -> None:
+        elapsed_ms = round((perf_counter() - began) * 1000)
+        logger.warning("migration_overdue", extra={**facts, "elapsed_ms": elapsed_ms})
+
+    timer = Timer(max(high_ms, _NEWS_MS) / 1000, say)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _ended(*, using: str, **_: object) -> None:
+    if timer := _timers.pop(using, None):
+        timer.cancel()
+
+
+_RECEIVERS = {
+    "migration_started": _started,
+    "migration_finished": _ended,
+    "migration_failed": _ended,
+}

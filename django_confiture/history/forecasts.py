@@ -1,0 +1,134 @@
+"""What the ledger has of forecasts, of what became of them, and of the last dry run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connections, router
+from django.db.models import Model
+
+from django_confiture.history.comparing import (
+    MIGRATION,
+    Comparison,
+    Factor,
+    MigrationForecast,
+    compare,
+    factors_of,
+)
+from django_confiture.history.models import DryRun, Forecast, MigrationExecution
+
+RANGE = ("low_ms", "expected_ms", "high_ms")
+
+Key = tuple[str, str, str]
+"""App label, name, direction."""
+
+
+@dataclass(frozen=True)
+class LastDryRun:
+    """How long the migrations of the last dry run took there."""
+
+    made_at: datetime
+    durations_ms: Mapping[str, float]
+    """By label; only of those that passed, forwards."""
+
+
+def table_exists(model: type[Model], alias: str) -> bool:
+    """Say whether ``migrate`` has made a table: a query would fail, and the server log it."""
+    connection = connections[alias]
+    with connection.cursor() as cursor:
+        return model._meta.db_table in connection.introspection.table_names(cursor)
+
+
+def forecasts_in(migrations: Iterable[Mapping[str, Any]]) -> list[MigrationForecast]:
+    """Return the forecasts of a report's ``migrations``, as its JSON has them."""
+    return [MigrationForecast.of(each) for each in migrations if each.get("estimate")]
+
+
+def observed(
+    database: str, forecasts: Iterable[MigrationForecast] | None = None
+) -> list[Comparison]:
+    """Return each forecast of migrations of ``database`` that can be held against a real run.
+
+    Each completed run is compared with the last forecast made before it. ``forecasts`` of a
+    report file, which has no date, are compared with the last run of each migration.
+    """
+    return [
+        found for run, forecast in _pairs(database, forecasts) for found in compare(run, forecast)
+    ]
+
+
+def observed_runs(database: str) -> list[tuple[MigrationExecution, Comparison]]:
+    """Return the runs that can be held against a forecast as a whole, in order."""
+    return [
+        (run, found)
+        for run, forecast in _pairs(database)
+        for found in compare(run, forecast)
+        if found.kind == MIGRATION
+    ]
+
+
+def factors(alias: str) -> dict[str, Factor]:
+    """Return by how much forecasts for this database were off, for each kind of statement.
+
+    Kinds that were observed fewer than three times are not in it.
+    """
+    return factors_of(observed(alias))
+
+
+def last_dry_run(alias: str) -> LastDryRun | None:
+    """Return the last dry run of this database whose report was kept."""
+    rows = DryRun.objects.using(router.db_for_read(DryRun)).filter(database=alias)
+    row = rows.exclude(report="").order_by("-number").first()
+    if row is None:
+        return None
+    passed = {
+        f"{each['app_label']}.{each['name']}": each["duration_ms"]
+        for each in json.loads(row.report)["migrations"]
+        if each["outcome"] == "passed" and each["direction"] == "forward"
+    }
+    return LastDryRun(row.made_at, passed)
+
+
+def _pairs(
+    database: str, forecasts: Iterable[MigrationForecast] | None = None
+) -> Iterable[tuple[MigrationExecution, MigrationForecast]]:
+    rows = MigrationExecution.objects.using(router.db_for_read(MigrationExecution))
+    completed = rows.filter(database=database, outcome="completed").order_by("number")
+    with_statements = completed.prefetch_related("statements")
+    if forecasts is None:
+        return _with_last_forecast(with_statements, database)
+    last = {_key(run): run for run in with_statements}
+    return ((last[_key(each)], each) for each in forecasts if _key(each) in last)
+
+
+def _with_last_forecast(
+    runs: Iterable[MigrationExecution], database: str
+) -> Iterator[tuple[MigrationExecution, MigrationForecast]]:
+    stored: dict[tuple[str, str, str], list[Forecast]] = {}
+    known = Forecast.objects.using(router.db_for_read(Forecast)).filter(database=database)
+    for each in known.order_by("made_at", "pk"):
+        stored.setdefault(_key(each), []).append(each)
+    for run in runs:
+        before = [f for f in stored.get(_key(run), ()) if f.made_at <= run.started_at]
+        if before:
+            last = before[-1]
+            yield (
+                run,
+                MigrationForecast(
+                    last.app_label, last.name, last.direction, last.estimate, last.statements
+                ),
+            )
+
+
+def last_forecasts(database: str) -> dict[Key, Forecast]:
+    """Return the last forecast of each migration."""
+    known = Forecast.objects.using(router.db_for_read(Forecast)).filter(database=database)
+    return {_key(each): each for each in known.defer("statements").order_by("made_at", "pk")}
+
+
+def _key(row: MigrationExecution | Forecast | MigrationForecast) -> Key:
+    return row.app_label, row.name, row.direction

@@ -27,7 +27,7 @@ def shape(result: MigrationResult) -> Any:
     ]  # fmt: skip
     tables = [
         (t.relation, t.strongest_lock, bool(t.reads_blocked_ms), bool(t.writes_blocked_ms),
-         t.rewritten, t.rows_scanned, t.rows_written)
+         t.rewritten, t.rows_scanned, t.rows_written, bool(t.row_locks))
         for t in sorted(result.tables, key=lambda t: t.relation)
     ]  # fmt: skip
     findings = sorted((f.id, f.relation, f.operation) for f in result.findings)

@@ -223,6 +223,62 @@ def test_only_blocking_modes_have_a_time(
     assert found.blocked_by == (sql if blocks_writes else "")
 
 
+@pytest.mark.parametrize(
+    ("sql", "locks_rows"),
+    [
+        ("UPDATE dry_row SET number = 1 WHERE id < 9", True),
+        ("DELETE FROM dry_child WHERE id = 1; DELETE FROM dry_row WHERE id = 1", True),
+        ("DO $$ BEGIN UPDATE dry_row SET number = 1 WHERE id < 9; END $$", True),
+        ("UPDATE dry_row SET number = 1 WHERE id < 0", False),
+        ("INSERT INTO dry_row (id, number, name) VALUES (9999, 1, 'x')", False),
+        ("SELECT * FROM dry_row", False),
+    ],
+)
+def test_rows_are_locked_from_their_change_to_the_end(sql: str, locks_rows: bool) -> None:
+    slow = runs("SELECT pg_sleep(0.1)")
+    found = table(passed(slow, runs(sql), slow), "dry_row")
+
+    assert not found.blocked
+    stretches = [(each.what, each.start_ms >= 100) for each in found.row_locks]
+    assert stretches == ([("rows", True)] if locks_rows else [])
+    assert all(100 <= each.end_ms - each.start_ms < 200 for each in found.row_locks)
+
+
+def test_row_locks_end_where_the_whole_table_is_locked() -> None:
+    update, slow = runs("UPDATE dry_row SET number = 1"), runs("SELECT pg_sleep(0.1)")
+
+    found = table(passed(update, slow, runs(ADD)), "dry_row")
+    (rows,), (whole,) = found.row_locks, found.blocked
+    assert rows.end_ms == whole.start_ms
+    assert not table(passed(runs(ADD), update), "dry_row").row_locks
+
+
+def test_a_non_atomic_migration_frees_its_rows_after_each_statement() -> None:
+    update = runs("UPDATE dry_row SET number = 1")
+    slow = runs("SELECT pg_sleep(0.2)")
+
+    (stretch,) = table(passed(update, slow, atomic=False), "dry_row").row_locks
+    assert stretch.end_ms - stretch.start_ms < 200
+
+
+def test_when_a_hook_ran() -> None:
+    result = passed(runs("SELECT pg_sleep(0.1)"), RunHook(Late), runs("SELECT pg_sleep(0.1)"))
+
+    (hook,) = result.hooks
+    assert hook.started_ms >= 200
+    assert 50 <= hook.duration_ms < 100
+
+
+class Late(Hook):
+    """Takes its time after everything."""
+
+    phase = HookPhase.CLEANUP
+
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        conn.execute("SELECT pg_sleep(0.05)")
+        return HookResult(phase=self.phase.name, hook_name="Late")
+
+
 def test_the_time_under_lock_ends_with_the_migration() -> None:
     slow = runs("SELECT pg_sleep(0.1)")
 

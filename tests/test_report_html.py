@@ -27,11 +27,14 @@ from django_confiture.dry_run.results import (
     MigrationResult,
     PlannedTable,
     Preflight,
+    Production,
+    Range,
     ReverseResult,
     Sampled,
     SchemaChange,
     SequenceMove,
     Waiter,
+    Write,
 )
 from django_confiture.reports import render
 from django_confiture.reports.html_timeline import MIGRATIONS, TABLES, timeline
@@ -192,7 +195,7 @@ def test_what_only_ran_first_is_said() -> None:
 
 def test_bars_and_bands() -> None:
     hook = HookOutcome("notify", "BEFORE_DDL", 20.0, 0, "completed")
-    last = HookOutcome("backfill", "AFTER_DDL", 30.0, 5, "completed")
+    last = HookOutcome("backfill", "AFTER_DDL", 30.0, 5, "completed", started_ms=825.0)
     later = replace(LOCKED, relation="shop_line", blocked=(Blocked(0.0, 400.0, "writes"),))
     migration = replace(DRAWN, tables=(BLOCKED, later), hooks=(hook, last), commit_ms=12.0)
 
@@ -215,7 +218,40 @@ def test_bars_and_bands() -> None:
         "statement ALTER TABLE shop_order ALTER total TYPE bigint",
         "time 1.5 s for the statement, 4 kB of WAL",
         "reads 400,000 rows",
-        "20 ms, drawn where its phase is",
+    ):
+        assert said in found.text, said
+    drawn = timeline([replace(migration, duration_ms=1650.0)])
+    assert [each.x for each in drawn.operations if each.kind == "hook"][-1] == "50%"
+
+
+def test_rows_that_are_locked() -> None:
+    wrote = Write("shop_order", 0, 400, 0)
+    update = replace(
+        OPERATION.statements[0], sql="UPDATE shop_order SET x = 1", writes=(wrote,), locks=()
+    )
+    locked = replace(
+        LOCKED,
+        strongest_lock="RowExclusiveLock",
+        reads_blocked_ms=0.0,
+        writes_blocked_ms=0.0,
+        blocked_by="",
+        rows_written=400,
+        row_locks=(Blocked(50.0, 1650.0, "rows"),),
+        production=Production(2_000_000, None, None, rows_locked=Range(1000.0, 2000.0, 3000.0)),
+    )
+    operation = replace(DRAWN.operations[0], statements=(update,))
+
+    found = page(replace(DRAWN, tables=(locked,), operations=(operation,)))
+
+    (bar,) = found.all("a", "rows")
+    assert bar["aria-label"] == (
+        "shop_order: writes of some rows blocked for 1.6 s by shop.0002_total"
+    )
+    for said in (
+        "lock on each row that it updated or deleted, until the transaction ends",
+        "statement UPDATE shop_order SET x = 1",
+        "in production about 2.0 s",
+        "writes of some rows for 1.6 s",
     ):
         assert said in found.text, said
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -146,7 +145,7 @@ class CommittedRecorder(Recorder):
         """Only note that it ran, and for how long."""
         self._check()
         entry = self._noted(statement)
-        started = perf_counter()
+        started = self.clock.now()
         entry.started = entry.started or started
         try:
             yield
@@ -154,7 +153,7 @@ class CommittedRecorder(Recorder):
             self._failed(statement, error, guarded=False, alone=False)
             raise
         finally:
-            entry.duration_ms += (perf_counter() - started) * 1000
+            entry.duration_ms += (self.clock.now() - started) * 1000
             self._transactions.check_intact()
         entry.executions += 1
 
@@ -182,14 +181,14 @@ class CommittedRecorder(Recorder):
             self._own = False
         self.settle()
         entry = self.section.by_text.get(statement.sql) or self.section.entries[-1]
-        started = perf_counter()
+        started = self.clock.now()
         try:
             self._transactions.commit()
         except psycopg.Error:
             self.failures[-1] = replace(self.failures[-1], sql=entry.shown)
             raise
         finally:
-            entry.duration_ms += (perf_counter() - started) * 1000
+            entry.duration_ms += (self.clock.now() - started) * 1000
 
     def _explain(self, statement: Statement, error: psycopg.Error) -> None:
         """Look for the rows at fault, with the database as it was before the statement."""

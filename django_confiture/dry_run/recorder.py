@@ -324,6 +324,9 @@ class Recorder:
     def _note_locks(self, measured: Effects, sql: str, started: float) -> None:
         for oid, mode, _inherited in measured.locks:
             self.timeline.take(oid, mode, started, sql)
+        for oid, wrote in measured.writes:
+            if wrote.updated or wrote.deleted:
+                self.timeline.change_rows(oid, started)
 
     def _failed(
         self, statement: Statement, error: psycopg.Error, *, guarded: bool, alone: bool

@@ -200,6 +200,7 @@ def _table(
         rows_scanned=None if None in scans else sum(rows or 0 for rows in scans),
         rows_written=written,
         blocked=tuple(times.blocked),
+        row_locks=tuple(times.row_locks),
     )
 
 

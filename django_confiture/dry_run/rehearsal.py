@@ -338,6 +338,7 @@ class Rehearsal(Outcome):
         if context.connection is not self._wrapper or self._record is None:
             return
         owner = self._record.current or self._record
+        started_ms = (self.recorder.clock.now() - self.recorder.timeline.began) * 1000 - duration_ms
         owner.hooks.append(
             HookOutcome(
                 hook,
@@ -346,5 +347,6 @@ class Rehearsal(Outcome):
                 result.rows_affected if result is not None else 0,
                 outcome,
                 reason or (values.message(error) if error is not None else ""),
+                max(0.0, started_ms),
             )
         )

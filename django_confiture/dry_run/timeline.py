@@ -22,8 +22,10 @@ class TableTime:
     writes_blocked_ms: float = 0.0
     blocked_by: str = ""
     blocked: list[Blocked] = field(default_factory=list)
+    row_locks: list[Blocked] = field(default_factory=list)
     _reads_since: float | None = None
     _writes_since: float | None = None
+    _rows_since: float | None = None
 
     def take(self, mode: LockMode, at: float, sql: str) -> None:
         """Note a lock; ``at`` is when the statement that took it began."""
@@ -35,9 +37,17 @@ class TableTime:
             if self._writes_since is None:
                 self._writes_since = at
 
+    def change_rows(self, at: float) -> None:
+        """Note that rows were updated or deleted: whoever writes the same ones waits."""
+        if self._rows_since is None:
+            self._rows_since = at
+
     def release(self, at: float, began: float) -> None:
         """Add up what was blocked until now; ``began`` is when the migration did."""
-        reads, writes = self._reads_since, self._writes_since
+        reads, writes, rows = self._reads_since, self._writes_since, self._rows_since
+        if rows is not None and rows < (until := at if writes is None else writes):
+            stretch = Blocked((rows - began) * 1000, (until - began) * 1000, "rows")
+            self.row_locks.append(stretch)
         if reads is not None:
             self.reads_blocked_ms += (at - reads) * 1000
         if writes is not None:
@@ -47,7 +57,7 @@ class TableTime:
                 self._note("writes", writes - began, until - began)
         if reads is not None:
             self._note("reads", reads - began, at - began)
-        self._reads_since = self._writes_since = None
+        self._reads_since = self._writes_since = self._rows_since = None
 
     def _note(self, what: Literal["reads", "writes"], start: float, end: float) -> None:
         self.blocked.append(Blocked(start * 1000, end * 1000, what))
@@ -65,6 +75,10 @@ class LockTimeline:
     def take(self, oid: int, mode: str, at: float, sql: str) -> None:
         """Note that a statement which began at ``at`` took ``mode`` on a relation."""
         self.tables.setdefault(oid, TableTime()).take(LockMode[mode], at, sql)
+
+    def change_rows(self, oid: int, at: float) -> None:
+        """Note that a statement which began at ``at`` updated or deleted rows."""
+        self.tables.setdefault(oid, TableTime()).change_rows(at)
 
     def release(self) -> None:
         """The transaction ended, or would have: its locks are free."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from django_confiture.dry_run.results import MigrationResult
 from django_confiture.dry_run.units import duration
@@ -77,7 +78,8 @@ def columns(ran: Sequence[tuple[str, MigrationResult]]) -> list[Column]:
 
 
 def _span(migration: MigrationResult) -> float:
-    ends = [each.end_ms for table in migration.tables for each in table.blocked]
+    stretches = [(*table.blocked, *table.row_locks) for table in migration.tables]
+    ends = [each.end_ms for each in chain.from_iterable(stretches)]
     return max(migration.duration_ms, *ends, 0.001)
 
 

@@ -18,20 +18,20 @@ def production_of(table: TableResult, parts: Sequence[Part], sizes: Sizes) -> Pr
     stats = sizes.table(table.relation)
     if stats is None or sizes.stats is None:
         return None
-    reads = _blocked(table.blocked, parts, reads=True)
-    writes = _blocked(table.blocked, parts, reads=False)
+    reads = _together([each for each in table.blocked if each.what == "reads"], parts)
+    writes = _together(table.blocked, parts)
     oldest = sizes.stats.oldest_transaction_seconds
     return Production(
         rows=sizes.scale(table.relation).there,
         reads_blocked=reads,
         writes_blocked=writes,
         impact=tuple(_impact(table, stats, reads, writes, oldest)),
+        rows_locked=_together(table.row_locks, parts),
     )
 
 
-def _blocked(blocked: Sequence[Blocked], parts: Sequence[Part], *, reads: bool) -> Range | None:
-    """Return how long the stretches that block take when every part takes what is forecast."""
-    stretches = [each for each in blocked if each.what == "reads" or not reads]
+def _together(stretches: Sequence[Blocked], parts: Sequence[Part]) -> Range | None:
+    """Return how long the stretches take when every part takes what is forecast."""
     if not stretches:
         return None
     low = expected = high = 0.0

@@ -51,6 +51,8 @@ class Production:
     writes_blocked: Range | None
     impact: tuple[str, ...] = ()
     """What users will notice, in words."""
+    rows_locked: Range | None = None
+    """How long rows are locked while the table is not; None where none are."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ class Blocked:
 
     start_ms: float
     end_ms: float
-    what: Literal["reads", "writes"]
-    """``reads``: reads and writes; ``writes``: writes alone."""
+    what: Literal["reads", "writes", "rows"]
+    """``reads``: reads and writes; ``writes``: writes alone; ``rows``: writes of some rows."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class TableResult:
     rows_written: int
     blocked: tuple[Blocked, ...] = ()
     """When, in order."""
+    row_locks: tuple[Blocked, ...] = ()
+    """When rows were locked that it has updated or deleted, and the table was not."""
     production: Production | None = None
     """None where no production sizes were given, or they don't know the table."""
 

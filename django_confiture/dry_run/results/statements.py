@@ -86,6 +86,8 @@ class HookOutcome:
     rows_affected: int
     outcome: str
     reason: str = ""
+    started_ms: float = 0.0
+    """When it began, from the migration's start."""
 
 
 @dataclass(frozen=True)

@@ -443,9 +443,19 @@ def test_a_failed_non_atomic_migration_leaves_its_first_half() -> None:
 
 
 def test_what_cannot_be_read_is_said() -> None:
-    result = passed(runs("ALTER TABLE dry_row ADD extra text; DEALLOCATE ALL"))
-    assert result.schema_changes == ()
-    assert "What it changed in the schema is not known" in " ".join(result.warnings)
+    add = runs("ALTER TABLE dry_row ADD extra text")
+    first, second = rehearse(
+        migration(add, runs(FAILS_TO_READ), name="0001_a"), migration(runs("SELECT 1"))
+    ).migrations
+    assert first.schema_changes == ()
+    assert "What it changed in the schema is not known" in " ".join(first.warnings)
+    assert second.outcome == "passed"
+
+
+FAILS_TO_READ = """
+DEALLOCATE confiture_schema_relations;
+PREPARE confiture_schema_relations (oid[]) AS SELECT 1 / 0
+"""
 
 
 def test_nothing_is_read_where_the_connection_is_gone() -> None:
@@ -466,6 +476,20 @@ def test_prepared_statements_are_as_they_were() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT name FROM pg_prepared_statements")
         assert cursor.fetchall() == [("mine",)]
+
+
+def test_prepared_statements_that_are_lost_are_prepared_again() -> None:
+    deallocate, add = runs("DEALLOCATE ALL"), runs("ALTER TABLE dry_row ADD extra text")
+
+    first, second, third = rehearse(
+        migration(deallocate, name="0001_a"),
+        migration(add, name="0002_b"),
+        migration(deallocate, runs("ALTER TABLE dry_row DROP extra"), name="0003_c"),
+    ).migrations
+
+    assert not first.schema_changes + first.warnings + second.warnings + third.warnings
+    assert [each.name for each in second.schema_changes] == ["extra"]
+    assert [each.kind for each in third.schema_changes] == ["removed"]
 
 
 def test_reading_takes_no_lock() -> None:

@@ -1,22 +1,22 @@
 """Connections past Django's: what a migration opens itself, or has opened before the dry run.
 
-None of them can be rolled back, so none of them can write.
+None of them can be rolled back, so none of them can write. Each is set to read-only when a thread
+of the dry run opens it, or uses it for the first time; those of other threads are left alone.
 """
 
 from __future__ import annotations
 
 import functools
-import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
-from django.db import connections
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
+from django_confiture.dry_run.own_threads import OwnThreads
 from django_confiture.dry_run.session import Session
 
 IDENTITY = (
@@ -35,14 +35,22 @@ _Connection = psycopg.BaseConnection[Any]
 class ForeignConnections:
     """Lets connections that Django does not know of read, while a dry run is on."""
 
-    def __init__(self, timeouts: dict[str, str], writable: str | None) -> None:
+    def __init__(self, own: OwnThreads, timeouts: dict[str, str], writable: str | None) -> None:
         """Take as ``writable`` the identity of a database that is a copy."""
-        self._timeouts = timeouts
+        self._own = own
+        self._settings = {_READ_ONLY: "on", **timeouts}
         self._writable = writable
-        self._found: weakref.WeakSet[_Connection] = weakref.WeakSet()
-        self._opened: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._held: weakref.WeakKeyDictionary[_Connection, tuple[str | None, ...]]
+        self._held = weakref.WeakKeyDictionary()
+        """With their settings as they were."""
+        self._spared: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._django = threading.local()
         self.count = 0
+        """How many were held."""
+
+    def spare(self, conn: _Connection) -> None:
+        """Leave a connection alone, which is Django's."""
+        self._spared.add(conn)
 
     @contextmanager
     def of_django(self) -> Iterator[None]:
@@ -54,47 +62,45 @@ class ForeignConnections:
             self._django.connects = False
 
     def pids(self) -> list[int]:
-        """Return the server processes of those that a migration has opened."""
-        return [conn.info.backend_pid for conn in list(self._opened) if not conn.closed]
+        """Return the server processes of those that are held."""
+        return [conn.info.backend_pid for conn in list(self._held) if not conn.closed]
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Hold those that are open now, and those that will be opened."""
+        """Hold what is opened or used; at the end set it back."""
         driver: Any = psycopg.BaseConnection
         connect_gen = driver.__dict__["_connect_gen"]
-        begin = driver.__dict__["_get_tx_start_command"]
         with ExitStack() as stack:
-            for conn in _idle():
-                stack.enter_context(self._reading(conn))
-            stack.callback(setattr, driver, "_connect_gen", connect_gen)
-            stack.callback(setattr, driver, "_get_tx_start_command", begin)
             stack.callback(self._release)
+            stack.callback(setattr, driver, "_connect_gen", connect_gen)
             driver._connect_gen = classmethod(self._connected(connect_gen.__func__))
-            driver._get_tx_start_command = self._beginning(begin)
+            for owner, name, wrap in (
+                (driver, "_get_tx_start_command", self._beginning),
+                (psycopg.Connection, "wait", self._used),
+                (psycopg.AsyncConnection, "wait", self._used),
+            ):
+                original = owner.__dict__[name]
+                stack.callback(setattr, owner, name, original)
+                setattr(owner, name, wrap(original))
             yield
 
-    @contextmanager
-    def _reading(self, conn: psycopg.Connection[Any]) -> Iterator[None]:
-        with _locked(conn) as free:
-            if not free:
-                yield
-                return
-            before = Session(conn).value(f"SHOW {_READ_ONLY}")
-            conn.pgconn.exec_(f"SET {_READ_ONLY} = on".encode())
-            self._found.add(conn)
-        try:
-            yield
-        finally:
-            restore = functools.partial(_write_again, conn, before)
-            if not restore(wait=False):
-                # Its statement may wait for a lock of ours, so we must not wait for it.
-                threading.Thread(target=restore, kwargs={"wait": True}, daemon=True).start()
-
-    def _release(self) -> None:
-        for conn in self._opened:
-            if not conn.closed:
-                for name in (_READ_ONLY, *self._timeouts):
-                    conn.pgconn.exec_(f"RESET {name}".encode())
+    def _hold(self, conn: Any) -> None:
+        if conn in self._spared or conn in self._held or not self._own.has_this:
+            return
+        if getattr(self._django, "connects", False) or _name(conn).startswith(_OURS):
+            self.spare(conn)
+            return
+        if not _is_idle(conn):
+            return
+        session = Session(conn)
+        if self._writable and session.value(IDENTITY) == self._writable:
+            self.spare(conn)
+            return
+        places = range(1, len(self._settings) + 1)
+        shown = ", ".join(f"current_setting(${place})" for place in places)
+        self._held[conn] = session.query(f"SELECT {shown}", [*self._settings])[0]
+        _set(session, self._settings)
+        self.count += 1
 
     def _connected(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap what every ``connect`` of the driver comes to, imported by name or asynchronous."""
@@ -102,17 +108,20 @@ class ForeignConnections:
         @functools.wraps(original)
         def connect_gen(*args: Any, **kwargs: Any) -> Any:
             conn = yield from original(*args, **kwargs)
-            if not getattr(self._django, "connects", False):
-                if self._writable and Session(conn).value(IDENTITY) == self._writable:
-                    return conn
-                conn.pgconn.exec_(f"SET {_READ_ONLY} = on".encode())
-                for name, value in self._timeouts.items():
-                    conn.pgconn.exec_(f"SET {name} = '{value}'".encode())
-                self._opened.add(conn)
-                self.count += 1
+            self._hold(conn)
             return conn
 
         return connect_gen
+
+    def _used(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap what everything that is sent goes through."""
+
+        @functools.wraps(original)
+        def wait(conn: _Connection, *args: Any, **kwargs: Any) -> Any:
+            self._hold(conn)
+            return original(conn, *args, **kwargs)
+
+        return wait
 
     def _beginning(
         self, original: Callable[[_Connection], bytes]
@@ -122,48 +131,49 @@ class ForeignConnections:
         @functools.wraps(original)
         def begin(conn: _Connection) -> bytes:
             command = original(conn)
-            if conn not in self._opened and conn not in self._found:
+            if conn not in self._held:
                 return command
             return command.replace(b" READ WRITE", b"").replace(b" READ ONLY", b"") + b" READ ONLY"
 
         return begin
 
+    def _release(self) -> None:
+        for conn, before in list(self._held.items()):
+            settings = dict(zip(self._settings, before, strict=True))
+            restore = functools.partial(_set_back, conn, settings)
+            if not restore(wait=False):
+                # Its statement may wait for a lock of ours, so we must not wait for it.
+                threading.Thread(target=restore, kwargs={"wait": True}, daemon=True).start()
 
-def _write_again(conn: psycopg.Connection[Any], before: str, *, wait: bool) -> bool:
+
+def _set_back(conn: Any, settings: dict[str, str | None], *, wait: bool) -> bool:
     """Set a connection back, as soon as nobody uses it; say whether that is done."""
+    if not isinstance(conn, psycopg.Connection):
+        if _is_idle(conn):  # whose lock is for its own loop
+            _set(Session(conn), settings)
+        return True
     if not conn.lock.acquire(blocking=wait):
         return False
     try:
         if not conn.closed:
             with suppress(psycopg.Error):
-                Session(conn).query(f"SET {_READ_ONLY} = {before}")
+                _set(Session(conn), settings)
     finally:
         conn.lock.release()
     return True
 
 
-def _idle() -> Iterator[psycopg.Connection[Any]]:
-    """Yield the connections of this process that are neither Django's nor ours, nor in use."""
-    django = {id(wrapper.connection) for wrapper in connections.all(initialized_only=True)}
-    for each in gc.get_objects():
-        # Not isinstance(), which would ask a lazy object for its class.
-        if issubclass(type(each), psycopg.Connection) and id(each) not in django:
-            conn: psycopg.Connection[Any] = each
-            if not conn.closed and not _name(conn).startswith(_OURS):
-                yield conn
+def _set(session: Session, settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        session.query("SELECT set_config($1, $2, false)", [name, value])
 
 
-def _name(conn: psycopg.Connection[Any]) -> str:
+def _is_idle(conn: _Connection) -> bool:
+    return (
+        conn.pgconn.transaction_status == TransactionStatus.IDLE
+        and conn.pgconn.pipeline_status == PipelineStatus.OFF
+    )
+
+
+def _name(conn: _Connection) -> str:
     return conn.info.parameter_status("application_name") or ""
-
-
-@contextmanager
-def _locked(conn: psycopg.Connection[Any]) -> Iterator[bool]:
-    """Take a connection's lock without waiting; say whether nobody uses it."""
-    if not conn.lock.acquire(blocking=False):
-        yield False
-        return
-    try:
-        yield conn.pgconn.transaction_status == TransactionStatus.IDLE
-    finally:
-        conn.lock.release()

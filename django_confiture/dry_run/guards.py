@@ -23,6 +23,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run.callbacks import uncalled
 from django_confiture.dry_run.capture import Capture
 from django_confiture.dry_run.foreign import IDENTITY, ForeignConnections
+from django_confiture.dry_run.own_threads import OwnThreads
 from django_confiture.dry_run.sections import Section
 from django_confiture.dry_run.sending import Substitutes
 from django_confiture.dry_run.session import Session
@@ -36,7 +37,7 @@ _STATEMENT = "confiture_statement"
 
 
 class OtherConnections:
-    """Holds every other connection of the process while a dry run is on."""
+    """Holds every other connection that a thread of the dry run has while it is on."""
 
     def __init__(
         self,
@@ -56,7 +57,10 @@ class OtherConnections:
         self._held_wrappers: list[BaseDatabaseWrapper] = []
         # It would wait for our locks for ever, and PostgreSQL sees no deadlock.
         timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
-        self._foreign = ForeignConnections(timeouts, self._identity if committed else None)
+        self._own = OwnThreads()
+        self._foreign = ForeignConnections(
+            self._own, timeouts, self._identity if committed else None
+        )
         self.refused_commits: list[str] = []
         """The aliases of other databases on which a migration tried to commit by itself."""
 
@@ -71,6 +75,8 @@ class OtherConnections:
         django: Any = BaseDatabaseWrapper
         connect = django.__dict__["connect"]
         with ExitStack() as stack:
+            stack.enter_context(self._own.followed())
+            self._foreign.spare(self._main.connection)
             stack.enter_context(self._foreign.read_only())
             stack.callback(setattr, django, "connect", connect)
             stack.callback(self._release)
@@ -86,8 +92,8 @@ class OtherConnections:
 
     def pids(self) -> list[int]:
         """Return the server processes of the other connections of this process."""
-        wrappers = [wrapper for wrapper in self._held_wrappers if wrapper.connection is not None]
-        held = [w.connection.info.backend_pid for w in wrappers if w.vendor == "postgresql"]
+        raws = [w.connection for w in self._held_wrappers if w.vendor == "postgresql"]
+        held = [raw.info.backend_pid for raw in raws if raw is not None and not raw.closed]
         return held + self._foreign.pids()
 
     def _release(self) -> None:
@@ -97,6 +103,9 @@ class OtherConnections:
     def _connect(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
         def connect(wrapper: BaseDatabaseWrapper) -> None:
+            if not self._own.has_this:
+                original(wrapper)
+                return
             if wrapper is self._main or id(wrapper) in self._held:
                 return  # its close() did nothing, so there is nothing to open again
             with self._foreign.of_django():
@@ -108,6 +117,8 @@ class OtherConnections:
     def _hold(self, wrapper: BaseDatabaseWrapper) -> None:
         if wrapper is self._main or id(wrapper) in self._held:
             return
+        if wrapper.vendor == "postgresql":
+            self._foreign.spare(wrapper.connection)
         stack = self._held[id(wrapper)] = ExitStack()
         self._held_wrappers.append(wrapper)
         if wrapper.vendor != "postgresql":

@@ -75,8 +75,6 @@ class SchemaWatch:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        for name, (sql, parameters) in _PREPARED.items():
-            session.query(f"PREPARE {name} {parameters} AS {sql}")
         self._written, self._search_path = self._state()
         self._schema = dict(self.now())
         self._versions = self._read_versions()
@@ -85,9 +83,18 @@ class SchemaWatch:
     def close(self) -> None:
         """Drop the prepared statements, which no rollback undoes."""
         with suppress(psycopg.Error):
-            for (name,) in self._session.query("SELECT name FROM pg_prepared_statements"):
-                if name in _PREPARED:
-                    self._session.query(f"DEALLOCATE {name}")
+            for name in self._prepared():
+                self._session.query(f"DEALLOCATE {name}")
+
+    def _prepared(self) -> set[str]:
+        rows = self._session.query("SELECT name FROM pg_catalog.pg_prepared_statements")
+        return {name for (name,) in rows if name in _PREPARED}
+
+    def _prepare(self) -> None:
+        """Prepare what is not, or not any more: the driver itself may send DEALLOCATE ALL."""
+        for name in _PREPARED.keys() - self._prepared():
+            sql, parameters = _PREPARED[name]
+            self._session.query(f"PREPARE {name} {parameters} AS {sql}")
 
     def changes(self) -> tuple[SchemaChange, ...]:
         """Return what has changed since the last call, or since the first reading."""
@@ -129,6 +136,7 @@ class SchemaWatch:
 
         It is counted within a transaction; between two, the last one has taken its figures along.
         """
+        self._prepare()
         written, counted, search_path = self._session.query(f"EXECUTE {_STATE}")[0]
         known = counted == "on" and self._session.status == TransactionStatus.INTRANS
         return written if known else None, search_path or ""

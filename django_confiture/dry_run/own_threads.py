@@ -1,0 +1,61 @@
+"""Which threads are the dry run's: its own, and those that come of it.
+
+What is patched for a dry run is patched for the process. A web server or a worker that makes one
+has other threads, whose transactions are none of its business.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django_confiture.exceptions import DryRunRefused
+
+_ALONE = threading.Lock()
+
+
+class OwnThreads:
+    """Tells the dry run's threads from those of others."""
+
+    def __init__(self) -> None:
+        self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+    @property
+    def has_this(self) -> bool:
+        """Whether the current thread is one of them; those of unknown origin are."""
+        return threading.current_thread() not in self._others
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Follow who starts whom; there can be one dry run in a process."""
+        if not _ALONE.acquire(blocking=False):
+            raise DryRunRefused(
+                "Another dry run is on in this process; wait for its end, or use another process."
+            )
+        try:
+            current = threading.current_thread()
+            self._others.update(each for each in threading.enumerate() if each is not current)
+            yield from self._following()
+        finally:
+            self._others.clear()
+            _ALONE.release()
+
+    def _following(self) -> Iterator[None]:
+        thread: Any = threading.Thread
+        original = thread.start
+
+        @functools.wraps(original)
+        def start(child: threading.Thread) -> None:
+            if not self.has_this:
+                self._others.add(child)
+            original(child)
+
+        thread.start = start
+        try:
+            yield
+        finally:
+            thread.start = original

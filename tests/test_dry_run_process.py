@@ -269,6 +269,17 @@ def test_the_owner_of_the_database_needs_no_more(project: Project, role: str) ->
 
 IN_A_STATEMENT = "connection.cursor().execute('SELECT pg_sleep(60)')"
 IN_PYTHON = "connection.cursor().execute('SELECT 1'); time.sleep(60)"
+IN_THE_COMMIT = (
+    "connection.cursor().execute("
+    + repr(
+        "CREATE TABLE cases_row (id integer);"
+        "CREATE FUNCTION cases_slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END';"
+        "CREATE CONSTRAINT TRIGGER cases_slow AFTER INSERT ON cases_row DEFERRABLE INITIALLY"
+        " DEFERRED FOR EACH ROW EXECUTE FUNCTION cases_slow(); INSERT INTO cases_row VALUES (1)"
+    )
+    + ")"
+)
 
 
 def sessions(plain: psycopg.Connection[Any]) -> list[tuple[str, str]]:
@@ -312,20 +323,26 @@ def test_after_a_kill_the_session_is_gone_soon(project: Project, code: str) -> N
 
 @pytest.mark.parametrize(
     ("code", "number"),
-    [(IN_A_STATEMENT, signal.SIGTERM), (IN_PYTHON, signal.SIGINT)],
-    ids=["in a statement", "in Python"],
+    [
+        (IN_A_STATEMENT, signal.SIGTERM),
+        (IN_PYTHON, signal.SIGINT),
+        (IN_THE_COMMIT, signal.SIGINT),
+    ],
+    ids=["in a statement", "in Python", "in the rehearsed COMMIT"],
 )
 def test_an_interrupt_ends_it_with_a_report(
     project: Project, code: str, number: signal.Signals
 ) -> None:
-    marker = "pg_sleep" if code == IN_A_STATEMENT else "pg_locks"
-    process = start_and_wait(project, code, marker)
+    markers = {IN_A_STATEMENT: "pg_sleep", IN_PYTHON: "pg_locks", IN_THE_COMMIT: "SET CONSTRAINTS"}
+    process = start_and_wait(project, code, markers[code])
     if code == IN_PYTHON:
         time.sleep(0.3)
 
+    started = time.monotonic()
     process.send_signal(number)
 
     out, _err = ended(process, 128 + number)
+    assert time.monotonic() - started < 20
     assert "cases.0001_case" in out
     with observer(project.dbname) as plain:
         wait_for(lambda: sessions(plain) == [], 5)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from psycopg import errors, pq
+import psycopg
+from psycopg import errors, generators, pq, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import psycopg
 
 Row = tuple[str | None, ...]
 
@@ -23,27 +22,39 @@ _FINE = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_
 class Session:
     """Runs statements out of band; rows come back as text, as the server sends them."""
 
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+    def __init__(self, raw: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
         self.raw = raw
         self._pgconn = raw.pgconn
 
     def query(self, sql: str, params: Sequence[str | int | None] = ()) -> list[Row]:
         """Run one statement with ``$1`` parameters; raises the driver's error."""
         values = [None if value is None else str(value).encode() for value in params]
-        result = (
-            self._pgconn.exec_params(sql.encode(), values)
-            if values
-            else self._pgconn.exec_(sql.encode())
-        )
-        if result.status not in _FINE:
-            error = errors.error_from_result(result)
-            if error.sqlstate is None:  # not of the server: the connection is gone
-                raise errors.OperationalError(str(error))
-            raise error
+        result = self._last_result(sql.encode(), values)
         return [
             tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
             for row in range(result.ntuples)
         ]
+
+    def _last_result(self, sql: bytes, values: list[bytes | None]) -> pq.abc.PGresult:
+        """Send and wait as the driver does, so that Ctrl-C cancels what runs."""
+        pgconn = self._pgconn
+        if values:
+            pgconn.send_query_params(sql, values)
+        else:
+            pgconn.send_query(sql)
+        results: list[pq.abc.PGresult] = self._wait(generators.execute(pgconn))
+        for result in results:
+            if result.status not in _FINE:
+                error = errors.error_from_result(result)
+                if error.sqlstate is None:  # not of the server: the connection is gone
+                    raise errors.OperationalError(str(error))
+                raise error
+        return results[-1]
+
+    def _wait(self, generator: Any) -> Any:
+        if isinstance(self.raw, psycopg.Connection):
+            return self.raw.wait(generator)
+        return waiting.wait(generator, self._pgconn.socket)  # an asynchronous one, past its loop
 
     def value(self, sql: str, params: Sequence[str | int | None] = ()) -> str:
         """Return the one value of a one-row query as text, ``""`` for NULL."""

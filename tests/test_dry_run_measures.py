@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, models, transaction
+from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations import AddField, AlterField, CreateModel
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
@@ -474,3 +476,130 @@ def test_django_operations() -> None:
     assert statements_of(second, 1) == [
         'ALTER TABLE "cases_thing" ALTER COLUMN "number" TYPE bigint USING "number"::bigint'
     ]
+
+
+# Savepoints.
+
+LOCK = "LOCK TABLE dry_row IN ACCESS EXCLUSIVE MODE"
+SLOW = "SELECT pg_sleep(0.1)"
+
+
+def in_a_block_of_django(cursor: Any) -> None:
+    with suppress(ZeroDivisionError), transaction.atomic():
+        cursor.execute(LOCK)
+        raise ZeroDivisionError
+
+
+def in_a_block_of_the_driver(cursor: Any) -> None:
+    with suppress(ZeroDivisionError), connection.connection.transaction():
+        cursor.execute(LOCK)
+        raise ZeroDivisionError
+
+
+def in_sql(cursor: Any) -> None:
+    cursor.execute(f"SAVEPOINT one; SAVEPOINT two; {LOCK}; RELEASE two; ROLLBACK TO one")
+
+
+def in_a_failed_statement(cursor: Any) -> None:
+    with suppress(DatabaseError), transaction.atomic():
+        cursor.execute("ALTER TABLE dry_row ADD CHECK (number < 0)")
+
+
+ROLLED_BACK = (in_a_block_of_django, in_a_block_of_the_driver, in_sql, in_a_failed_statement)
+
+
+@pytest.mark.parametrize("lock", ROLLED_BACK)
+@pytest.mark.parametrize("held", [False, True], ids=["alone", "held by a migration before"])
+def test_a_lock_that_a_savepoint_frees_blocks_nobody_after(
+    lock: Callable[[Any], None], held: bool
+) -> None:
+    def code() -> None:
+        with connection.cursor() as cursor:
+            lock(cursor)
+            cursor.execute(SLOW)
+
+    before = [migration(runs(LOCK), name="0001_first")] if held else []
+    report = rehearse(*before, migration(python(code), name="0002_second"))
+    found = table(report.migrations[-1], "dry_row")
+
+    assert found.reads_blocked_ms < 100
+    assert [each.what for each in found.blocked if each.end_ms - each.start_ms >= 100] == []
+
+
+def test_a_lock_from_before_the_savepoint_stays() -> None:
+    def code() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE dry_row IN SHARE MODE")
+            cursor.execute(SLOW)
+            in_a_block_of_django(cursor)
+            cursor.execute(SLOW)
+
+    found = table(passed(python(code)), "dry_row")
+
+    assert found.writes_blocked_ms >= 200
+    assert found.reads_blocked_ms < 100
+    assert [each.what for each in found.blocked] == ["writes", "reads", "writes"]
+
+
+def test_a_savepoint_that_is_released_frees_nothing() -> None:
+    def code() -> None:
+        with connection.cursor() as cursor:
+            with transaction.atomic(), transaction.atomic():
+                cursor.execute(LOCK)
+            cursor.execute(SLOW)
+
+    assert table(passed(python(code)), "dry_row").reads_blocked_ms >= 100
+
+
+def test_rows_that_a_savepoint_frees() -> None:
+    def code() -> None:
+        with connection.cursor() as cursor:
+            with suppress(ZeroDivisionError), transaction.atomic():
+                cursor.execute("UPDATE dry_row SET number = 1")
+                raise ZeroDivisionError
+            cursor.execute(SLOW)
+
+    (stretch,) = table(passed(python(code)), "dry_row").row_locks
+    assert stretch.end_ms - stretch.start_ms < 100
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_what_was_rolled_back_is_not_what_the_next_statement_did(atomic: bool) -> None:
+    def code() -> None:
+        with connection.cursor() as cursor:
+            with suppress(ZeroDivisionError), transaction.atomic():
+                cursor.execute(REWRITE)
+                raise ZeroDivisionError
+            cursor.execute("SELECT count(*) FROM dry_row")
+            cursor.execute(LOCK)
+            cursor.execute("ALTER TABLE dry_row ADD added integer")
+
+    rewrite, select, *lock_and_add = passed(python(code), atomic=atomic).operations[0].statements
+    assert rewrite.rewrites == ("dry_row",)
+    assert (select.rewrites, select.indexes_built) == ((), ())
+    for each in lock_and_add:
+        assert (each.rewrites, each.indexes_built, locks(each)) == ((), (), {"dry_row": EXCLUSIVE})
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_the_drivers_transaction_ends_like_a_real_one(
+    works: bool,
+) -> None:
+    def code() -> None:
+        with suppress(ZeroDivisionError), connection.connection.transaction():
+            connection.connection.execute(LOCK)
+            if not works:
+                raise ZeroDivisionError
+        with connection.cursor() as cursor:
+            cursor.execute(SLOW)
+
+    assert table(passed(python(code), atomic=False), "dry_row").reads_blocked_ms < 100
+
+
+def test_the_drivers_transaction_checks_deferred_constraints_at_its_end() -> None:
+    def code() -> None:
+        raw = connection.connection
+        with pytest.raises(psycopg.errors.ForeignKeyViolation), raw.transaction():
+            raw.execute("UPDATE dry_child SET parent_id = -1")
+
+    passed(python(code), atomic=False)

@@ -13,12 +13,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
 import psycopg
-from psycopg import sql as psycopg_sql
 
 from django_confiture.dry_run.beyond import why_not_sent
 from django_confiture.dry_run.sections import Section
 from django_confiture.dry_run.sending import Sending
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.session import Session, text_of
 from django_confiture.dry_run.statements import Kind, Statement, parse
 
 
@@ -183,7 +182,7 @@ class Capture:
         """Return a statement with its parameters in it."""
         if params is not None:
             return psycopg.ClientCursor(self._raw).mogrify(query, params)
-        return self._text(query)
+        return text_of(query, self._raw)
 
     def _sendable(self, statement: Statement, *, alone: bool) -> str | None:
         if why := why_not_sent(statement):
@@ -199,14 +198,7 @@ class Capture:
         return statements[0] if statements else Statement("", Kind.QUIET)
 
     def _parsed(self, query: Any, *, placeholders: bool) -> tuple[Statement, ...]:
-        return parse(self._text(query), placeholders=placeholders)
-
-    def _text(self, query: Any) -> str:
-        if isinstance(query, psycopg_sql.Composable):
-            query = query.as_string(self._raw)
-        if isinstance(query, bytes):
-            query = query.decode(self._raw.info.encoding)
-        return str(query)
+        return parse(text_of(query, self._raw), placeholders=placeholders)
 
     def _takes_one_statement(self, cursor: Any, params: Any) -> bool:
         if Session(self._raw).in_pipeline:

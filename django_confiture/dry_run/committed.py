@@ -17,8 +17,8 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.callbacks import uncalled
-from django_confiture.dry_run.session import Session
-from django_confiture.dry_run.statements import Statement
+from django_confiture.dry_run.session import Session, text_of
+from django_confiture.dry_run.statements import Kind, Statement, parse
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ class Ends(Protocol):
 
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""
+
+    def savepoint(self, statement: Statement) -> None:
+        """The driver has set, released, or gone back to a savepoint."""
 
 
 class CommittedTransactions:
@@ -253,7 +256,7 @@ class CommittedTransactions:
         def exec_command(conn: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
             if conn is not self._raw:
                 return (yield from original(conn, command, *args, **kwargs))
-            text = _text(command, conn)
+            text = text_of(command, conn).strip().upper()
             before = self.session.status
             commits = text == "COMMIT" and before == TransactionStatus.INTRANS
             if text in ("COMMIT", "ROLLBACK"):
@@ -264,9 +267,15 @@ class CommittedTransactions:
                 self._noticed(before, committed=False)
                 raise
             self._noticed(before, committed=commits)
+            self._follow(text_of(command, conn))
             return result
 
         return exec_command
+
+    def _follow(self, text: str) -> None:
+        for statement in parse(text, placeholders=False):
+            if statement.kind is Kind.SAVEPOINT and self.observer is not None:
+                self.observer.savepoint(statement)
 
     def _noticed(self, before: TransactionStatus, *, committed: bool) -> None:
         if before == TransactionStatus.IDLE:
@@ -274,10 +283,3 @@ class CommittedTransactions:
                 self.observer.transaction_begun()
         elif self.idle:
             self.over(committed=committed)
-
-
-def _text(command: Any, conn: Any) -> str:
-    if hasattr(command, "as_string"):
-        command = command.as_string(conn)
-    text = command.decode("utf-8", "replace") if isinstance(command, bytes) else str(command)
-    return text.strip().upper()

@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Counters, Probe
 from django_confiture.dry_run.measure import effects
-from django_confiture.dry_run.recorder import Recorder
+from django_confiture.dry_run.recorder import Care, Recorder
 from django_confiture.dry_run.sections import add_rows
 from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.violations import explain
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _Way = Callable[[Statement, Any], AbstractContextManager[None]]
 
 _UNCHANGED = Counters()
+
+_PLAINLY = Care(guarded=False, alone=False, probing=False, predicted=(), plain=False)
 
 _LOOKED_INTO = {"alter_table_stmt", "index_stmt"}
 """Statements that rows can stand in the way of: a savepoint lets us look for them."""
@@ -65,7 +67,7 @@ class CommittedRecorder(Recorder):
         super().__init__(wrapper, transactions, predict)  # type: ignore[arg-type]
         transactions.observer = self
         self._watch = watch
-        self._committed = self._last = _calm(self._last)
+        self._committed = self._prober.last = _calm(self._prober.last)
         self._own = False
         """Whether the transaction is ours, for one statement."""
 
@@ -73,7 +75,7 @@ class CommittedRecorder(Recorder):
 
     def transaction_begun(self) -> None:
         """Take the position of the WAL, and the counters where they can't be reset."""
-        relations = self._last.relations
+        relations = self._prober.last.relations
         if not self._transactions.flushes:
             counted, reads = pending(self._session), self.catalog.index_reads()
             relations = {
@@ -82,7 +84,7 @@ class CommittedRecorder(Recorder):
                 )
                 for oid, seen in relations.items()
             }
-        self._last = Probe(self.catalog.wal(), relations)
+        self._prober.last = Probe(self.catalog.wal(), relations)
 
     def transaction_ending(self) -> None:
         """Measure what has not been, while it can be."""
@@ -91,10 +93,10 @@ class CommittedRecorder(Recorder):
     def transaction_over(self, *, committed: bool, checked_ms: float) -> None:
         """Free the locks, and begin to count anew."""
         self.transaction_ended(checked_ms)
-        self._unseen = False
+        self._prober.unseen = 0
         if committed:
-            self._committed = _calm(self._last)
-        self._last = self._committed
+            self._committed = _calm(self._prober.last)
+        self._prober.last = self._committed
 
     # Statements.
 
@@ -150,7 +152,7 @@ class CommittedRecorder(Recorder):
         try:
             yield
         except psycopg.Error as error:
-            self._failed(statement, error, guarded=False, alone=False)
+            self._failed(statement, error, _PLAINLY)
             raise
         finally:
             entry.duration_ms += (self.clock.now() - started) * 1000
@@ -227,8 +229,8 @@ class CommittedRecorder(Recorder):
                 f"{statement.command} runs code that commits by itself. Its locks were looked at "
                 "every 2 ms from another connection: a shorter one may be missing."
             )
-        known = {oid: o for oid, o in self._last.relations.items() if oid not in after.relations}
-        self._last = self._committed = _calm(Probe(after.wal, {**known, **after.relations}))
+        known = {**self._prober.last.relations, **after.relations}
+        self._prober.last = self._committed = _calm(Probe(after.wal, known))
         self._transaction += 1
 
     def _note_invalid(self, statement: Statement, before: set[str]) -> None:
@@ -239,7 +241,7 @@ class CommittedRecorder(Recorder):
             )
 
     def _guarded(self, statement: Statement) -> bool:
-        return not self._own and self._can_probe and statement.what in _LOOKED_INTO
+        return not self._own and self._prober.possible and statement.what in _LOOKED_INTO
 
 
 def _calm(probe: Probe) -> Probe:

@@ -150,10 +150,16 @@ class _OfAnother:
     def __init__(self, observer: Observer) -> None:
         self.callbacks_dropped = observer.callbacks_dropped
 
-    def transaction_ended(self, checked_ms: float = 0.0) -> None:
+    def transaction_begun(self) -> None:
+        pass
+
+    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
         pass
 
     def commit_failed(self, error: psycopg.Error) -> None:
+        pass
+
+    def savepoint(self, statement: Statement) -> None:
         pass
 
 

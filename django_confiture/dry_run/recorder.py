@@ -9,20 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.catalog import Catalog, Probe
+from django_confiture.dry_run.catalog import Catalog
 from django_confiture.dry_run.clock import Clock
 from django_confiture.dry_run.dead_space import DeadSpaceLimit
 from django_confiture.dry_run.findings.history import History
 from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.measure import Effects, effects, merge
+from django_confiture.dry_run.measure import Effects
+from django_confiture.dry_run.prober import Prober
 from django_confiture.dry_run.results import Sampled, StatementResult
+from django_confiture.dry_run.savepoints import Savepoints
 from django_confiture.dry_run.sections import (
     Entry,
     Section,
@@ -45,8 +47,19 @@ _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 
 _STATEMENT = "confiture_statement"
 
-_FRESH_S = 0.005
-"""A reading so young is also that before the next statement: a round trip takes a tenth of it."""
+
+@dataclass(frozen=True)
+class Care:
+    """How one statement is measured."""
+
+    guarded: bool
+    """Behind a savepoint."""
+    alone: bool
+    """For real it would have a transaction for itself."""
+    probing: bool
+    predicted: Sequence[tuple[int, str]]
+    plain: bool
+    """What is run is a form of it that a transaction can hold."""
 
 
 class Recorder:
@@ -70,15 +83,10 @@ class Recorder:
         self.sampler: Sampler | None = None
         self._sampled: Sampled | None = None
         self.dead_space = DeadSpaceLimit(self._session, self.catalog)
-        self._last = self.catalog.at_start()
-        self._probed: tuple[Probe, float] | None = None
-        """The last probe, and when it was."""
-        self._unseen = 0
-        """Runs of statements since the last probe."""
-        self._wrote = False
-        """Whether the transaction's COMMIT may have deferred constraints to check."""
+        self._prober = Prober(self._session, self.catalog, self.clock)
         self.section = Section()
         self.timeline = LockTimeline(self.catalog, self.clock)
+        self._savepoints = Savepoints(self._prober, self.timeline)
         self.history = History(self._session, self.catalog)
         self._orders = count(1)
         self._transaction = 0
@@ -89,18 +97,25 @@ class Recorder:
 
     # Told by the rehearsed transactions.
 
-    def transaction_ended(self, checked_ms: float = 0.0) -> None:
+    def transaction_begun(self) -> None:
+        """Remember what there was before it."""
+        self._savepoints.begun()
+
+    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
         """Free the locks that the real run would free now."""
+        self._savepoints.ended(kept=kept)
         self.commit_ms += checked_ms
         self._transaction += 1
-        if self._wrote:
-            self._unseen += 1  # what COMMIT read is nothing that the next statement did
-            self._wrote = False
+        self._prober.commit_checked()
         self.timeline.release()
 
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""
         self.callbacks += count
+
+    def savepoint(self, statement: Statement) -> None:
+        """Follow what a savepoint keeps and frees, whoever has sent it."""
+        self._savepoints.sent(statement)
 
     # Sections.
 
@@ -122,9 +137,9 @@ class Recorder:
 
     def settle(self) -> None:
         """Attribute what was not probed one by one to the statement that it belongs to."""
-        if not self._unseen or self._session.status != TransactionStatus.INTRANS:
+        if not self._prober.unseen or self._session.status != TransactionStatus.INTRANS:
             return
-        rest = self._probe()
+        rest = self._measured()
         unprobed = [entry for entry in self.section.entries if entry.unprobed]
         if unprobed:
             # What was written is no work of a SELECT, which is asked last for that reason.
@@ -149,7 +164,7 @@ class Recorder:
 
     def try_samples(self, statement: Statement, text: str) -> Sampled | None:
         """Run a statement on samples of its tables first, where that was asked for."""
-        if self.sampler is None or not self._can_probe:
+        if self.sampler is None or not self._prober.possible:
             return None
         known = self.section.by_text.get(statement.sql)
         if known is not None and known.executions:
@@ -157,7 +172,7 @@ class Recorder:
         self.settle()
         with self.clock.stopped():
             self._sampled = self.sampler.sample(statement, text)
-            self._last = self.catalog.recounted(self._last)
+            self._prober.recount()
         return self._sampled
 
     @contextmanager
@@ -172,24 +187,22 @@ class Recorder:
         """Measure what runs inside, between two probes where the statement deserves them."""
         self._check()
         entry = self._noted(statement)
-        guarded = not skipped and self._guarded(statement)
-        probing = not skipped and self._before(statement, entry, cursor)
-        predicted = self._predicted(statement, entry) if probing else ()
-        if probing:
-            self._note_blindness(statement)
-        self.dead_space.before(statement, predicted)
-        alone = self.autocommit
-        self._open(guarded=guarded, probing=probing)
+        care = self._care(statement, entry, cursor, skipped=skipped, plain=plain)
+        self.dead_space.before(statement, care.predicted)
+        savepoint = f"SAVEPOINT {_STATEMENT};" if care.guarded else ""
+        self._prober.before(savepoint, probing=care.probing)
         started = self.clock.now()
         entry.started = entry.started or started
         entry.sampled, self._sampled = entry.sampled or self._sampled, None
         try:
             yield
             entry.duration_ms += (self.clock.now() - started) * 1000
-            if guarded and alone and statement.kind is not Kind.SELECT:
+            if care.guarded and care.alone and statement.kind is not Kind.SELECT:
                 self._transactions.check_constraints()
         except psycopg.Error as error:
-            if not self._failed(statement, error, guarded=guarded, alone=alone):
+            for oid, mode, _inherited in self._known(care.predicted):
+                self.timeline.take(oid, mode, started, entry.shown)
+            if not self._failed(statement, error, care):
                 raise
             return
         entry.executions += 1
@@ -198,19 +211,35 @@ class Recorder:
             entry.note = "not sent"
             return
         add_rows(entry, cursor)
-        release = f"RELEASE SAVEPOINT {_STATEMENT};" if guarded else ""
-        if probing and self._can_probe:
-            measured = self._probe(release, statement, predicted)
-            if plain:
-                measured = replace(measured, locks=self._of_real_form(predicted))
+        self._ran(statement, entry, care, started)
+        self.dead_space.ran(statement, cursor.rowcount, probed=care.probing)
+
+    def _care(
+        self, statement: Statement, entry: Entry, cursor: Any, *, skipped: bool, plain: bool
+    ) -> Care:
+        guarded = not skipped and self._guarded(statement)
+        probing = not skipped and self._before(statement, entry, cursor)
+        predicted = self._predicted(statement, entry) if probing else ()
+        if probing:
+            self._note_blindness(statement)
+        return Care(guarded, self.autocommit, probing, predicted, plain)
+
+    def _ran(self, statement: Statement, entry: Entry, care: Care, started: float) -> None:
+        """Note what the statement did, and end the transaction that it may have for itself."""
+        release = f"RELEASE SAVEPOINT {_STATEMENT};" if care.guarded else ""
+        if care.probing and self._prober.possible:
+            measured = self._measured(release, statement, care.predicted)
+            if care.plain:
+                measured = replace(measured, locks=self._known(care.predicted))
             entry.effects.append(measured)
             self._note_locks(measured, entry.shown, started)
-        elif guarded:
+        elif care.guarded:
             self._session.query(release)
-        if guarded and alone:
-            self._wrote = False  # its COMMIT was measured with it
+        if care.guarded and care.alone:
+            self._prober.wrote = False  # its COMMIT was measured with it
             self._transactions.statement_ended()
-        self.dead_space.ran(statement, cursor.rowcount, probed=probing)
+        if statement.kind is Kind.SAVEPOINT:
+            self.savepoint(statement)
 
     def _note_blindness(self, statement: Statement) -> None:
         """Say so where code may take locks that are held already: no view shows those."""
@@ -218,7 +247,7 @@ class Recorder:
             return
         held = [
             self.catalog.relations[oid].shown
-            for oid, seen in self._last.relations.items()
+            for oid, seen in self._prober.last.relations.items()
             if any(LockMode[mode].blocks_writes for mode in seen.modes)
         ]
         if held:
@@ -226,21 +255,6 @@ class Recorder:
                 f"{statement.command} runs code that the parser can't see. What it locks of "
                 f"{', '.join(sorted(held))} is not known: the dry run holds those already."
             )
-
-    def _open(self, *, guarded: bool, probing: bool) -> None:
-        """Set the savepoint and read the WAL position, in one round trip or none."""
-        savepoint = f"SAVEPOINT {_STATEMENT};" if guarded else ""
-        if probing and not self._fresh:
-            self._last = Probe(self.catalog.wal(savepoint), self._last.relations)
-        elif guarded:
-            self._session.query(savepoint)
-
-    @property
-    def _fresh(self) -> bool:
-        if self._probed is None or self._unseen:
-            return False
-        probe, when = self._probed
-        return probe is self._last and self.clock.now() - when < _FRESH_S
 
     def _predicted(self, statement: Statement, entry: Entry) -> Sequence[tuple[int, str]]:
         if not self.catalog.relations:
@@ -257,7 +271,7 @@ class Recorder:
         """
         if statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION):
             return False
-        return self._can_probe and (self.autocommit or statement.may_meet_rows)
+        return self._prober.possible and (self.autocommit or statement.may_meet_rows)
 
     def _noted(self, statement: Statement) -> Entry:
         entry = self._entry(statement)
@@ -286,39 +300,28 @@ class Recorder:
             return False
         often = entry.executions >= _PROBED_RUNS.get(statement.kind, math.inf)
         if later or often or self._session.in_pipeline:
-            self._unseen += 1
+            self._prober.unseen += 1
             entry.unprobed = True
             return False
-        if not self._can_probe:
+        if not self._prober.possible:
             return False
-        if self._unseen:
+        if self._prober.unseen:
             self.settle()
         return True
 
-    @property
-    def _can_probe(self) -> bool:
-        return self._session.status == TransactionStatus.INTRANS and not self._session.in_pipeline
-
-    def _of_real_form(self, predicted: Sequence[tuple[int, str]]) -> tuple[Any, ...]:
-        """Return the locks of the statement as written, where its plain form was run."""
+    def _known(self, predicted: Sequence[tuple[int, str]]) -> tuple[Any, ...]:
+        """Return what it takes by PostgreSQL's rules, of the relations of the snapshot."""
         known = self.catalog.relations
         return tuple((oid, mode, False) for oid, mode in predicted if oid in known)
 
-    def _probe(
+    def _measured(
         self,
-        before: str = "",
+        release: str = "",
         statement: Statement | None = None,
         predicted: Sequence[tuple[int, str]] = (),
     ) -> Effects:
-        objects = statement is None or statement.kind not in (Kind.DML, Kind.SELECT)
-        now = merge(self._last, self.catalog.probe(before, objects=objects))
-        runs = max(1, self._unseen)
-        measured = effects(self.catalog, self._last, now, statement, predicted, runs)
-        self.dead_space.note(measured, now)
-        self._last = now
-        self._probed = now, self.clock.now()
-        self._unseen = 0
-        self._wrote = self._wrote or bool(measured.writes)
+        measured = self._prober.after(release, statement, predicted)
+        self.dead_space.note(measured, self._prober.last)
         return measured
 
     def _note_locks(self, measured: Effects, sql: str, started: float) -> None:
@@ -328,18 +331,16 @@ class Recorder:
             if wrote.updated or wrote.deleted:
                 self.timeline.change_rows(oid, started)
 
-    def _failed(
-        self, statement: Statement, error: psycopg.Error, *, guarded: bool, alone: bool
-    ) -> bool:
+    def _failed(self, statement: Statement, error: psycopg.Error, care: Care) -> bool:
         """Note an error; return True where the dry run has to go on without the statement."""
         violations = None
-        if guarded and self._session.status == TransactionStatus.INERROR:
+        if care.guarded and self._session.status == TransactionStatus.INERROR:
             self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
             violations = explain(error, statement, self._session)
             self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
-            if not alone:
+            if not care.alone:
                 self._session.abort()  # whoever swallows the error finds what it would for real
-        if alone and isinstance(error, psycopg.errors.InvalidTransactionTermination):
+        if care.alone and isinstance(error, psycopg.errors.InvalidTransactionTermination):
             self.section.not_rehearsed.append(
                 f"{statement.command} ran code that commits by itself; "
                 "only a copy of the database can show what it does."

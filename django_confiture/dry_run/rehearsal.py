@@ -192,13 +192,21 @@ class Rehearsal(Outcome):
 
     # Told by the rehearsed transactions.
 
-    def transaction_ended(self, checked_ms: float = 0.0) -> None:
+    def transaction_begun(self) -> None:
+        """Remember what there was before it."""
+        self.recorder.transaction_begun()
+
+    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
         """Free the locks that the real run would free now."""
-        self.recorder.transaction_ended(checked_ms)
+        self.recorder.transaction_ended(checked_ms, kept=kept)
 
     def commit_failed(self, error: psycopg.Error) -> None:
         """Look for the rows at fault."""
         self.recorder.commit_failed(error)
+
+    def savepoint(self, statement: Statement) -> None:
+        """Follow what it keeps and frees."""
+        self.recorder.savepoint(statement)
 
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""

@@ -113,8 +113,11 @@ class Substitutes:
         self._transactions.check_not_ended()
 
     def patches(self) -> Patches:
-        """Rehearse ``commit`` and ``rollback`` of the driver's connection."""
-        return [(psycopg.Connection, name, self._ending) for name in ("commit", "rollback")]
+        """Rehearse ``commit`` and ``rollback`` of the driver's connection, and its savepoints."""
+        return [
+            *((psycopg.Connection, name, self._ending) for name in ("commit", "rollback")),
+            (psycopg.BaseConnection, "_exec_command", self._transactions.exec_command),
+        ]
 
     def _ending(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import errors, generators, pq, waiting
+from psycopg import errors, generators, pq, sql, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,22 +26,22 @@ class Session:
         self.raw = raw
         self._pgconn = raw.pgconn
 
-    def query(self, sql: str, params: Sequence[str | int | None] = ()) -> list[Row]:
+    def query(self, text: str, params: Sequence[str | int | None] = ()) -> list[Row]:
         """Run one statement with ``$1`` parameters; raises the driver's error."""
         values = [None if value is None else str(value).encode() for value in params]
-        result = self._last_result(sql.encode(), values)
+        result = self._last_result(text.encode(), values)
         return [
             tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
             for row in range(result.ntuples)
         ]
 
-    def _last_result(self, sql: bytes, values: list[bytes | None]) -> pq.abc.PGresult:
+    def _last_result(self, text: bytes, values: list[bytes | None]) -> pq.abc.PGresult:
         """Send and wait as the driver does, so that Ctrl-C cancels what runs."""
         pgconn = self._pgconn
         if values:
-            pgconn.send_query_params(sql, values)
+            pgconn.send_query_params(text, values)
         else:
-            pgconn.send_query(sql)
+            pgconn.send_query(text)
         results: list[pq.abc.PGresult] = self._wait(generators.execute(pgconn))
         for result in results:
             if result.status not in _FINE:
@@ -56,9 +56,9 @@ class Session:
             return self.raw.wait(generator)
         return waiting.wait(generator, self._pgconn.socket)  # an asynchronous one, past its loop
 
-    def value(self, sql: str, params: Sequence[str | int | None] = ()) -> str:
+    def value(self, text: str, params: Sequence[str | int | None] = ()) -> str:
         """Return the one value of a one-row query as text, ``""`` for NULL."""
-        return self.query(sql, params)[0][0] or ""
+        return self.query(text, params)[0][0] or ""
 
     @contextmanager
     def undone(self, savepoint: str = "confiture_undone") -> Iterator[None]:
@@ -84,6 +84,15 @@ class Session:
     def in_pipeline(self) -> bool:
         """Say whether psycopg is in pipeline mode, where nothing else can be sent."""
         return self._pgconn.pipeline_status != pq.PipelineStatus.OFF
+
+
+def text_of(query: Any, raw: psycopg.BaseConnection[Any]) -> str:
+    """Return the text of whatever the driver takes for a query."""
+    if isinstance(query, sql.Composable):
+        query = query.as_string(raw)
+    if isinstance(query, bytes):
+        query = query.decode(raw.info.encoding)
+    return str(query)
 
 
 def _text(value: bytes | None) -> str | None:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.results import Blocked
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django_confiture.dry_run.catalog import Catalog
     from django_confiture.dry_run.clock import Clock
+
+
+class Since(NamedTuple):
+    """From when on reads, writes and rows are blocked; None where they are not."""
+
+    reads: float | None = None
+    writes: float | None = None
+    rows: float | None = None
+
+
+_NOTHING = Since()
 
 
 @dataclass
@@ -23,44 +36,52 @@ class TableTime:
     blocked_by: str = ""
     blocked: list[Blocked] = field(default_factory=list)
     row_locks: list[Blocked] = field(default_factory=list)
-    _reads_since: float | None = None
-    _writes_since: float | None = None
-    _rows_since: float | None = None
+    since: Since = _NOTHING
 
     def take(self, mode: LockMode, at: float, sql: str) -> None:
         """Note a lock; ``at`` is when the statement that took it began."""
         self.modes.add(mode)
-        if mode.blocks_reads and self._reads_since is None:
-            self._reads_since = at
+        if mode.blocks_reads and self.since.reads is None:
+            self.since = self.since._replace(reads=at)
         if mode.blocks_writes:
             self.blocked_by = self.blocked_by or sql
-            if self._writes_since is None:
-                self._writes_since = at
+            if self.since.writes is None:
+                self.since = self.since._replace(writes=at)
 
     def change_rows(self, at: float) -> None:
         """Note that rows were updated or deleted: whoever writes the same ones waits."""
-        if self._rows_since is None:
-            self._rows_since = at
+        if self.since.rows is None:
+            self.since = self.since._replace(rows=at)
 
-    def release(self, at: float, began: float) -> None:
-        """Add up what was blocked until now; ``began`` is when the migration did."""
-        reads, writes, rows = self._reads_since, self._writes_since, self._rows_since
-        if rows is not None and rows < (until := at if writes is None else writes):
-            stretch = Blocked((rows - began) * 1000, (until - began) * 1000, "rows")
-            self.row_locks.append(stretch)
-        if reads is not None:
-            self.reads_blocked_ms += (at - reads) * 1000
+    def release(self, at: float, began: float, kept: Since = _NOTHING) -> None:
+        """Add up what was blocked until now, and go on with what is ``kept``.
+
+        ``began`` is when the migration did.
+        """
+        if self.since == kept:
+            return
+        reads, writes, rows = self.since
+        if rows is not None:
+            _add(self.row_locks, "rows", rows - began, (at if writes is None else writes) - began)
         if writes is not None:
             self.writes_blocked_ms += (at - writes) * 1000
-            until = at if reads is None else reads
-            if until > writes:
-                self._note("writes", writes - began, until - began)
+            _add(self.blocked, "writes", writes - began, (at if reads is None else reads) - began)
         if reads is not None:
-            self._note("reads", reads - began, at - began)
-        self._reads_since = self._writes_since = self._rows_since = None
+            self.reads_blocked_ms += (at - reads) * 1000
+            _add(self.blocked, "reads", reads - began, at - began)
+        self.since = Since(*(None if each is None else at for each in kept))
 
-    def _note(self, what: Literal["reads", "writes"], start: float, end: float) -> None:
-        self.blocked.append(Blocked(start * 1000, end * 1000, what))
+
+def _add(
+    stretches: list[Blocked], what: Literal["reads", "writes", "rows"], start: float, end: float
+) -> None:
+    if end <= start:
+        return
+    last = stretches[-1] if stretches else None
+    if last is not None and last.what == what and last.end_ms == start * 1000:
+        stretches[-1] = replace(last, end_ms=end * 1000)
+    else:
+        stretches.append(Blocked(start * 1000, end * 1000, what))
 
 
 class LockTimeline:
@@ -82,9 +103,17 @@ class LockTimeline:
 
     def release(self) -> None:
         """The transaction ended, or would have: its locks are free."""
+        self.keep({})
+
+    def since(self) -> Mapping[int, Since]:
+        """Return what is locked now, and since when."""
+        return {oid: each.since for oid, each in self.tables.items()}
+
+    def keep(self, held: Mapping[int, Since]) -> None:
+        """Free everything else."""
         now = self._clock.now()
-        for table in self.tables.values():
-            table.release(now, self.began)
+        for oid, table in self.tables.items():
+            table.release(now, self.began, held.get(oid, _NOTHING))
 
     def start(self) -> None:
         """Begin a migration."""

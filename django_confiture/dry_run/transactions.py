@@ -10,6 +10,7 @@ Django's changed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -18,8 +19,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.pill import check_poisoned, poison
+from django_confiture.dry_run.session import Session, text_of
 from django_confiture.dry_run.session_state import SessionState
+from django_confiture.dry_run.statements import Kind, Statement, parse
+from django_confiture.dry_run.taken_over import TakenOver
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 
 if TYPE_CHECKING:
@@ -28,32 +32,19 @@ if TYPE_CHECKING:
 OUTER = "confiture_dry_run"
 INNER = "confiture_transaction"
 CHECK = "confiture_check"
-PILL = "confiture_no_commit"
 
 # ACTIVE: in a pipeline, what was sent has not been answered yet.
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
-
-# What Django's connection knows about its transaction; saved, reset, and put back at the end.
-_FRESH: dict[str, Callable[[], object]] = {
-    "autocommit": lambda: True,
-    "in_atomic_block": lambda: False,
-    "savepoint_state": lambda: 0,
-    "savepoint_ids": list,
-    "atomic_blocks": list,
-    "commit_on_exit": lambda: True,
-    "needs_rollback": lambda: False,
-    "rollback_exc": lambda: None,
-    "closed_in_transaction": lambda: False,
-    "run_on_commit": list,
-    "run_commit_hooks_on_set_autocommit_on": lambda: False,
-}
 
 
 class Observer(Protocol):
     """Who is told when a rehearsed transaction ends, and what was only recorded."""
 
-    def transaction_ended(self, checked_ms: float = 0.0) -> None:
-        """After a rehearsed COMMIT or ROLLBACK: its locks would be free now.
+    def transaction_begun(self) -> None:
+        """After a rehearsed BEGIN."""
+
+    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
+        """After a rehearsed COMMIT, or ROLLBACK if not ``kept``: its locks would be free now.
 
         ``checked_ms`` is how long the deferred constraints took.
         """
@@ -63,6 +54,9 @@ class Observer(Protocol):
 
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""
+
+    def savepoint(self, statement: Statement) -> None:
+        """The driver has set, released, or gone back to a savepoint."""
 
 
 class RehearsedTransactions:
@@ -79,7 +73,6 @@ class RehearsedTransactions:
         self.session = Session(self._raw)
         self._nested = False
         self._shared = False
-        self._saved: dict[str, object] = {}
         self._inner_open = False
         self._begun_in_sql = False
         self._set_locally: dict[str, str] = {}
@@ -103,7 +96,7 @@ class RehearsedTransactions:
         self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
         self._take_over()
         try:
-            self._poison()
+            poison(self.session)
             self.assert_settings()
         except BaseException:
             self.end()
@@ -118,26 +111,6 @@ class RehearsedTransactions:
                 f"({status.name}); roll it back first."
             )
 
-    def _poison(self) -> None:
-        """Make COMMIT impossible: two temporary tables that PostgreSQL refuses to commit.
-
-        ON COMMIT DELETE ROWS empties a table that another one, which keeps its rows, references:
-        the server reports an error at every COMMIT, in whatever way it arrives.
-        """
-        try:
-            self.session.query(
-                f"CREATE TEMPORARY TABLE {PILL}_a (id integer PRIMARY KEY) ON COMMIT DELETE ROWS"
-            )
-            self.session.query(
-                f"CREATE TEMPORARY TABLE {PILL}_b (a integer REFERENCES {PILL}_a)"
-                " ON COMMIT PRESERVE ROWS"
-            )
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise DryRunRefused(
-                "The role lacks the TEMPORARY right on this database, which the guard against "
-                "commits needs; GRANT TEMPORARY ON DATABASE ... TO the role that migrates."
-            ) from error
-
     def assert_settings(self) -> None:
         """Set the timeouts again: a migration's own SET LOCAL would outlive it in here."""
         calls = (
@@ -147,20 +120,17 @@ class RehearsedTransactions:
         self.session.query(f"SELECT {', '.join(calls)}", pairs)
 
     def _take_over(self) -> None:
-        for name, fresh in _FRESH.items():
-            self._saved[name] = getattr(self._wrapper, name)
-            setattr(self._wrapper, name, fresh())
-        shadows: dict[str, Callable[..., object]] = {
-            "_set_autocommit": self._set_autocommit,
-            "_commit": self._commit,
-            "_rollback": self._rollback,
-            "close": self._close,
-            "run_and_clear_commit_hooks": self._drop_callbacks,
-            "on_commit": self._on_commit,
-        }
-        for name, shadow in shadows.items():
-            setattr(self._wrapper, name, shadow)
-        self._shadows = tuple(shadows)
+        self._taken = TakenOver(
+            self._wrapper,
+            {
+                "_set_autocommit": self._set_autocommit,
+                "_commit": self._commit,
+                "_rollback": self._rollback,
+                "close": self._close,
+                "run_and_clear_commit_hooks": self._drop_callbacks,
+                "on_commit": self._on_commit,
+            },
+        )
 
     def end(self) -> None:
         """Roll everything back and give the connection back as it was."""
@@ -168,10 +138,7 @@ class RehearsedTransactions:
             if not self._shared:
                 self._roll_back_outer()
         finally:
-            for name in self._shadows:
-                self._wrapper.__dict__.pop(name, None)
-            for name, value in self._saved.items():
-                setattr(self._wrapper, name, value)
+            self._taken.give_back()
 
     def _roll_back_outer(self) -> None:
         try:
@@ -203,14 +170,7 @@ class RehearsedTransactions:
 
     def check_poisoned(self) -> None:
         """Refuse to go on when the guard against commits was dropped."""
-        if self.session.status != TransactionStatus.INTRANS:
-            return
-        found = self.session.value(f"SELECT to_regclass('pg_temp.{PILL}_b') IS NOT NULL")
-        if found != "t":
-            raise DryRunRefused(
-                "A migration dropped the temporary tables that guard against commits, "
-                "so the dry run stopped."
-            )
+        check_poisoned(self.session)
 
     @property
     def in_transaction(self) -> bool:
@@ -233,6 +193,39 @@ class RehearsedTransactions:
         except BaseException:
             if self._inner_open:
                 self.end_inner(commit=False)
+            raise
+
+    # What the driver's own transaction() sends.
+
+    def exec_command(self, _name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap what the driver sends past its cursors."""
+
+        @functools.wraps(original)
+        def exec_command(conn: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+            if conn is not self._raw:
+                return (yield from original(conn, command, *args, **kwargs))
+            statements = parse(text_of(command, conn), placeholders=False)
+            savepoints = [each for each in statements if each.kind is Kind.SAVEPOINT]
+            # For real it would be the BEGIN, COMMIT or ROLLBACK of a transaction.
+            outermost = savepoints and not self.in_transaction
+            if outermost and savepoints[0].command == "RELEASE":
+                self._commit_of_driver(savepoints[0])
+            result = yield from original(conn, command, *args, **kwargs)
+            for each in savepoints:
+                self._observer.savepoint(each)
+            if outermost:
+                self.statement_ended()
+            return result
+
+        return exec_command
+
+    def _commit_of_driver(self, release: Statement) -> None:
+        try:
+            self.check_constraints()
+        except psycopg.Error:
+            name = release.sql.removeprefix("RELEASE")
+            self.session.query(f"ROLLBACK TO {name}; RELEASE {name}")
+            self.statement_ended()
             raise
 
     # What Django calls on its connection, from here on.
@@ -259,9 +252,9 @@ class RehearsedTransactions:
 
     def _end_inner(self, *, keep: bool, checked_ms: float = 0.0) -> None:
         self._close_inner(keep=keep)
+        self._observer.transaction_ended(checked_ms, kept=keep)
         if not self._wrapper.autocommit:
             self._open_inner()
-        self._observer.transaction_ended(checked_ms)
 
     def begin_inner(self) -> None:
         """Begin a rehearsed transaction past Django, as BEGIN in SQL does."""
@@ -270,12 +263,11 @@ class RehearsedTransactions:
 
     def end_inner(self, *, commit: bool) -> None:
         """End the rehearsed transaction past Django, as COMMIT or ROLLBACK in SQL does."""
-        if commit and self.session.status == TransactionStatus.INTRANS:
+        keep = commit and self.session.status == TransactionStatus.INTRANS
+        started = perf_counter()
+        if keep:
             self.check_constraints()
-        self._close_inner(keep=commit and self.session.status == TransactionStatus.INTRANS)
-        if not self._wrapper.autocommit:
-            self._open_inner()
-        self._observer.transaction_ended()
+        self._end_inner(keep=keep, checked_ms=(perf_counter() - started) * 1000)
 
     def statement_ended(self) -> None:
         """End the transaction that a single statement has for itself."""
@@ -321,6 +313,7 @@ class RehearsedTransactions:
         if not self._inner_open:
             self.session.query(f"SAVEPOINT {INNER}")
             self._inner_open = True
+            self._observer.transaction_begun()
 
     def _close_inner(self, *, keep: bool) -> None:
         if not self._inner_open:

@@ -1,0 +1,57 @@
+"""The migration's own savepoints, and what going back to one undoes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.catalog import Observed
+    from django_confiture.dry_run.prober import Prober
+    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.timeline import LockTimeline, Since
+
+
+@dataclass(frozen=True)
+class _Savepoint:
+    name: str
+    locked: Mapping[int, Since]
+    seen: Mapping[int, Observed]
+
+
+class Savepoints:
+    """Follows them, whoever sends them: PostgreSQL frees the locks taken since, and so do we."""
+
+    def __init__(self, prober: Prober, timeline: LockTimeline) -> None:
+        self._prober = prober
+        self._timeline = timeline
+        self._open: list[_Savepoint] = []
+        self._before = prober.last.relations
+
+    def begun(self) -> None:
+        """A transaction has begun."""
+        self._open = []
+        self._before = self._prober.last.relations
+
+    def ended(self, *, kept: bool) -> None:
+        """It was committed, or rolled back."""
+        if not kept:
+            self._prober.go_back_to(self._before)
+        self._open = []
+
+    def sent(self, statement: Statement) -> None:
+        """SAVEPOINT, RELEASE or ROLLBACK TO was sent, and has worked."""
+        name = statement.node.transaction_stmt.savepoint_name
+        if statement.command == "SAVEPOINT":
+            self._open.append(_Savepoint(name, self._timeline.since(), self._prober.last.relations))
+            return
+        place = max((i for i, each in enumerate(self._open) if each.name == name), default=None)
+        if place is None:
+            return
+        if statement.command == "RELEASE":
+            self._open = self._open[:place]
+            return
+        self._open = self._open[: place + 1]
+        self._timeline.keep(self._open[place].locked)
+        self._prober.go_back_to(self._open[place].seen)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.enum_values import EnumValues
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.session_state import SessionState
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
@@ -83,6 +84,7 @@ class RehearsedTransactions:
         self._inner_open = False
         self._begun_in_sql = False
         self._set_locally: dict[str, str] = {}
+        self.enum_values = EnumValues(self.session)
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -280,6 +282,7 @@ class RehearsedTransactions:
     def statement_ended(self) -> None:
         """End the transaction that a single statement has for itself."""
         self._restore_settings()
+        self.enum_values.committed()
         self._observer.transaction_ended()
 
     def _close(self) -> None:
@@ -331,6 +334,7 @@ class RehearsedTransactions:
             self._set_locally = {}
         self.session.query(f"RELEASE SAVEPOINT {INNER}")
         self._restore_settings()
+        self.enum_values.committed()
 
     def _restore_settings(self) -> None:
         for name, value in self._set_locally.items():

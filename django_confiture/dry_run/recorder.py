@@ -130,7 +130,7 @@ class Recorder:
             # What was written is no work of a SELECT, which is asked last for that reason.
             changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
             entry = (changing or unprobed)[-1]
-            entry.effects.append(rest)
+            entry.effects.append(self.section.attributed(rest))
             entry.unprobed = False
             self._note_locks(rest, entry.shown, self.clock.now())
 
@@ -202,7 +202,7 @@ class Recorder:
             measured = self._probe(release, statement, predicted)
             if plain:
                 measured = replace(measured, locks=self._of_real_form(predicted))
-            entry.effects.append(measured)
+            entry.effects.append(self.section.attributed(measured))
             self._note_locks(measured, entry.shown, started)
         elif guarded:
             self._session.query(release)

@@ -98,7 +98,8 @@ class Rehearsal(Outcome):
     def open(self) -> Iterator[None]:
         """Begin, take Django's connection over and record; at the end roll back, always."""
         self._started = perf_counter()
-        self._wrapper.ensure_connection()
+        with self._wrapper.cursor():
+            pass  # some backends set the search path with the first one
         transactions = RehearsedTransactions(self._wrapper, self, server_settings())
         self._transactions = transactions
         transactions.check_usable()

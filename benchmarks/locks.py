@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PROJECTS = ("wagtail", "oscar")
-
 _TABLES = """
 SELECT oid::bigint, relname FROM pg_class
 WHERE relkind IN ('r', 'p', 'm', 'v', 'f') AND relnamespace = 'public'::regnamespace
@@ -29,19 +27,21 @@ Locks = dict[str, dict[str, Any]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("project", choices=PROJECTS)
+    parser.add_argument("--settings", required=True, metavar="MODULE",
+                        help="wagtail_settings, oscar_settings, or any with a PostgreSQL of its "
+                        "own, the schemas of which are dropped")  # fmt: skip
     parser.add_argument("--from", type=float, default=0.5, dest="start", metavar="SHARE",
                         help="how much of the history is applied beforehand (0.5)")  # fmt: skip
     args = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parent))
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", f"{args.project}_settings")
+    os.environ["DJANGO_SETTINGS_MODULE"] = args.settings
     import django
 
     django.setup()
     from django.db import connection
 
     applied, pending = bring_to(args.start)
-    print(f"{args.project}: {applied} migrations applied, {pending} to come")
+    print(f"{args.settings}: {applied} migrations applied, {pending} to come")
     dry = rehearsed()
     real, without_transaction = migrated(connection)
     sys.exit(told(dry, real, without_transaction))

@@ -289,8 +289,6 @@ def in_a_function() -> None:
             )
 
 
-# A loop over iterator() that an error ends leaves its cursor to the garbage collector.
-@pytest.mark.filterwarnings("ignore:.*ServerCursor:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("code", "table"),
     [

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations import AddField, AlterField, CreateModel
+from psycopg import ServerCursor
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.lock_modes import LockMode
@@ -50,6 +51,20 @@ def locks(statement: StatementResult) -> dict[str, str]:
 
 
 # One statement.
+
+
+def test_a_cursor_reads_on_while_rows_are_written() -> None:
+    def code() -> None:
+        raw = connection.connection
+        with ServerCursor(raw, "named") as cursor:
+            cursor.execute("SELECT id FROM dry_row")
+            while rows := cursor.fetchmany(100):
+                raw.execute("UPDATE dry_row SET number = 1 WHERE id = %s", rows[0])
+
+    read, wrote = only_operation(python(code)).statements
+
+    assert read.scans == (Scan("dry_row", 1000, passes=1),)
+    assert (wrote.executions, wrote.scans) == (10, ())
 
 
 def test_a_rewrite() -> None:

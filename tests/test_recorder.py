@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import connection, transaction
 from psycopg import ClientCursor, RawCursor, ServerCursor, sql
 
 from django_confiture.dry_run.results import StatementResult, Write
-from tests.dry_run_support import for_real, migration, only_operation, python
+from tests.dry_run_support import for_real, migration, only_operation, python, rehearse
 
 UPDATE = "UPDATE dry_row SET number = 1 WHERE id <= 10"
 UPDATE_ONE = "UPDATE dry_row SET number = %s WHERE id = %s"
@@ -174,6 +175,24 @@ def test_iterator_is_seen_and_reads_everything(untouched: None, atomic: bool) ->
         assert len(list(Group.objects.iterator(chunk_size=2))) == 5
 
     assert any(s.sql.startswith("SELECT") for s in statements(code, atomic=atomic))
+
+
+def closes_after_the_rollback() -> None:
+    raw = connection.connection
+    cursor = ServerCursor(raw, "named")
+    with suppress(RuntimeError), transaction.atomic():
+        cursor.execute("SELECT * FROM dry_row")
+        raise RuntimeError
+    cursor.close()
+
+
+def test_a_cursor_is_gone_with_its_transaction(scratch: None) -> None:
+    """As is one that an error leaves to the garbage collector."""
+    plan = migration(python(closes_after_the_rollback), atomic=False)
+
+    assert for_real(plan) == ""
+    (result,) = rehearse(plan).migrations
+    assert result.error is None
 
 
 def test_a_server_side_cursor_is_seen(untouched: None) -> None:

@@ -13,6 +13,7 @@ from django.db import connection, models
 from django.db.migrations import AddField, CreateModel, RunPython
 from psycopg import sql
 
+from django_confiture.dry_run.enum_values import NO_COMMIT
 from tests.cases.migrations_on_disk import Cases
 from tests.dry_run_support import parameters, runs
 from tests.test_migrate_dryrun import ID, Ran, dry_run, in_json
@@ -98,6 +99,36 @@ def test_the_owner_of_the_database_may_do_everything(role: Cases) -> None:
     assert document["reverse"]["outcome"] == "same"
     assert [each["relation"] for each in document["preflight"]["tables"]] == ["cases_a"]
     assert document["preflight"]["yield_after_ms"] == 200
+
+
+MOOD = runs("CREATE TYPE cases_mood AS ENUM ('ok')")
+ADD_GOOD = runs("ALTER TYPE cases_mood ADD VALUE 'good'")
+USE_GOOD = runs("SELECT 'good'::cases_mood")
+
+
+@pytest.mark.parametrize(
+    ("plan", "code"),
+    [
+        ([[MOOD], [ADD_GOOD], [USE_GOOD]], 2),
+        ([[MOOD], [ADD_GOOD, USE_GOOD]], 1),
+        pytest.param([[MOOD, ADD_GOOD, USE_GOOD]], 2, id="of one transaction"),
+    ],
+)
+def test_an_enum_value_that_needs_a_commit(
+    role: Cases, plan: list[list[Any]], code: int, request: pytest.FixtureRequest
+) -> None:
+    """That it can't write to a catalog is no fault of the migration."""
+    with as_superuser() as server:
+        if request.node.callspec.id == "of one transaction" and server.info.server_version < 170000:
+            code = 1  # for real as well
+    for number, operations in enumerate(plan, start=1):
+        role.add(f"000{number}_a", *operations)
+
+    document = in_json("cases", code=code)
+
+    assert document["migrations"][-1]["outcome"] == ("not_run" if code == 2 else "failed")
+    assert document["migrations"][-1]["error"]["type"] == "UnsafeNewEnumValueUsage"
+    assert document["warnings"] == ([NO_COMMIT] if code == 2 else [])
 
 
 @pytest.mark.parametrize("busy", ["SELECT pg_sleep(5)", None])

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Protocol
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.beyond import why_not_sent
 from django_confiture.dry_run.sections import Section
@@ -67,8 +68,9 @@ class Capture:
                 (psycopg.ServerCursor, "execute"),
             )
         ]
+        closing = (psycopg.ServerCursor, "close", self._closing)
         with ExitStack() as stack:
-            for owner, name, wrap in (*patches, *self._sending.patches()):
+            for owner, name, wrap in (*patches, closing, *self._sending.patches()):
                 original = owner.__dict__[name]
                 stack.callback(setattr, owner, name, original)
                 setattr(owner, name, wrap(name, original))
@@ -89,6 +91,27 @@ class Capture:
                 return original(cursor, query, *args, **kwargs)
             self._sending.check()
             return handle(functools.partial(original, cursor), cursor, query, *args, **kwargs)
+
+        return wrapper
+
+    def _closing(self, _name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Send no CLOSE after the end of the transaction that the real run would have ended.
+
+        A loop over ``iterator()`` that an error ends leaves its cursor to the garbage collector,
+        which finds it once the savepoint that stands for the transaction was rolled back.
+        """
+
+        @functools.wraps(original)
+        def wrapper(cursor: psycopg.ServerCursor[Any]) -> None:
+            if cursor.connection is self._raw and not cursor.closed and self._recorder.autocommit:
+                session = Session(self._raw)
+                sql = "SELECT FROM pg_cursors WHERE name = $1"
+                if session.status == TransactionStatus.INTRANS and not session.query(
+                    sql, [cursor.name]
+                ):
+                    psycopg.Cursor.close(cursor)
+                    return
+            original(cursor)
 
         return wrapper
 

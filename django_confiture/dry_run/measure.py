@@ -28,7 +28,7 @@ class Effects:
     rewrites: tuple[int, ...] = ()
     truncated: tuple[int, ...] = ()
     scans: tuple[tuple[int, int | None, float], ...] = ()
-    """(OID, rows, passes)."""
+    """(OID, rows, passes): none where an open cursor has read on."""
     writes: tuple[tuple[int, Counters], ...] = ()
     indexes_built: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
@@ -166,6 +166,8 @@ def _scans(
     """Yield (rows, passes) of the full scans of a table, and of what comes to the same."""
     if passes := new.counters.scans - old.counters.scans:
         yield _rows_scanned(relation, old, new, passes, builds=builds), passes
+    elif read_on := new.counters.returned - old.counters.returned:
+        yield read_on, 0
     if through_indexes := read_through_indexes(relation, old, new, runs):
         yield through_indexes
 

@@ -145,7 +145,7 @@ class Recorder:
             # What was written is no work of a SELECT, which is asked last for that reason.
             changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
             entry = (changing or unprobed)[-1]
-            entry.effects.append(rest)
+            entry.effects.append(self.section.attributed(rest))
             entry.unprobed = False
             self._note_locks(rest, entry.shown, self.clock.now())
 
@@ -231,7 +231,7 @@ class Recorder:
             measured = self._measured(release, statement, care.predicted)
             if care.plain:
                 measured = replace(measured, locks=self._known(care.predicted))
-            entry.effects.append(measured)
+            entry.effects.append(self.section.attributed(measured))
             self._note_locks(measured, entry.shown, started)
         elif care.guarded:
             self._session.query(release)

@@ -25,6 +25,7 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.sections import Entry, Section, StatementFailure
 from django_confiture.dry_run.source import Source, locate
+from django_confiture.dry_run.statements import Statement
 from django_confiture.dry_run.stops import OUR_TIMEOUT, is_our_timeout
 from django_confiture.dry_run.timeline import TableTime
 from django_confiture.dry_run.values import message, origin_of
@@ -69,6 +70,12 @@ class MigrationRecord:
     def statements(self) -> list[str]:
         """The texts of its statements, in its operations and around them."""
         return [entry.statement.sql for entry in self._entries]
+
+    @property
+    def last_transaction(self) -> list[Statement]:
+        """The statements that the real run would have had in its last transaction."""
+        last = max((run for entry in self._entries for run in entry.runs), default=None)
+        return [entry.statement for entry in self._entries if last in entry.runs]
 
     @property
     def _entries(self) -> list[Entry]:

@@ -21,6 +21,7 @@ from django_confiture.dry_run import values
 from django_confiture.dry_run.capture import Capture
 from django_confiture.dry_run.committed import CommittedTransactions
 from django_confiture.dry_run.dead_space import RowWidths
+from django_confiture.dry_run.enum_values import NO_COMMIT, is_committed_by_then
 from django_confiture.dry_run.estimates import (
     Forecaster,
     Sampler,
@@ -102,6 +103,8 @@ class Rehearsal(Outcome):
         transactions = RehearsedTransactions(self._wrapper, self, server_settings())
         self._transactions = transactions
         transactions.check_usable()
+        with self._wrapper.cursor():
+            pass  # some backends set the search path with the first one
         before = self._transactions.session
         refuse_unusable(self._wrapper, before)
         self._database = database(before, self._wrapper)
@@ -307,6 +310,11 @@ class Rehearsal(Outcome):
         lost = self._transactions.session.status == TransactionStatus.UNKNOWN
         waited = self.mode == "transaction" and no_lock(error)
         limited = bool(self.recorder.dead_space.stopped)
+        if self.mode == "transaction" and is_committed_by_then(
+            cause, record.last_transaction, self._transactions.session.raw.info.server_version
+        ):
+            self.notes.append(NO_COMMIT)
+            return True
         return self.yielded or lost or waited or limited or not isinstance(error, Exception)
 
     @contextmanager

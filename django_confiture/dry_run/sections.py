@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.measure import Effects, total_scans, total_writes
@@ -54,6 +54,23 @@ class Section:
     def new_entry(self, statement: Statement) -> Entry:
         """Return an entry for a statement, which is not in the list yet."""
         return Entry(statement, shown_sql(statement, self.origin))
+
+    def attributed(self, measured: Effects) -> Effects:
+        """Give what an open cursor has read on meanwhile to the statement that opened it."""
+        kept = []
+        for scan in measured.scans:
+            opened = None if scan[2] else self._last_to_scan(scan[0])
+            if opened is None:
+                kept.append(scan)
+            else:
+                opened.effects.append(Effects(scans=(scan,)))
+        return replace(measured, scans=tuple(kept))
+
+    def _last_to_scan(self, oid: int) -> Entry | None:
+        for entry in reversed(self.entries):
+            if any(scan[0] == oid and scan[2] for each in entry.effects for scan in each.scans):
+                return entry
+        return None
 
 
 @dataclass(frozen=True)

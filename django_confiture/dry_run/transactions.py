@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.enum_values import EnumValues
 from django_confiture.dry_run.pill import check_poisoned, poison
 from django_confiture.dry_run.session import Session, text_of
 from django_confiture.dry_run.session_state import SessionState
@@ -76,6 +77,7 @@ class RehearsedTransactions:
         self._inner_open = False
         self._begun_in_sql = False
         self._set_locally: dict[str, str] = {}
+        self.enum_values = EnumValues(self.session)
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -272,6 +274,7 @@ class RehearsedTransactions:
     def statement_ended(self) -> None:
         """End the transaction that a single statement has for itself."""
         self._restore_settings()
+        self.enum_values.committed()
         self._observer.transaction_ended()
 
     def _close(self) -> None:
@@ -324,6 +327,7 @@ class RehearsedTransactions:
             self._set_locally = {}
         self.session.query(f"RELEASE SAVEPOINT {INNER}")
         self._restore_settings()
+        self.enum_values.committed()
 
     def _restore_settings(self) -> None:
         for name, value in self._set_locally.items():

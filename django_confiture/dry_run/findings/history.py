@@ -86,7 +86,7 @@ class History:
             tuple(steps),
             frozenset(self._columns),
             Counter(self._filled),
-            tuple(self._new_foreign_keys(steps)),
+            tuple(self._new_foreign_keys(steps, forward=record.direction == "forward")),
             self._lock_timeout_told or any("lock_timeout" in step.result.sql for step in steps),
         )
         found = find(subject)
@@ -151,7 +151,9 @@ class History:
                 if table is not None and clause.subtype == pg.AT_AddColumn:
                     self._columns.add((table, column.colname))
 
-    def _new_foreign_keys(self, steps: Iterable[Step]) -> Iterator[tuple[str, str, str]]:
+    def _new_foreign_keys(
+        self, steps: Iterable[Step], *, forward: bool
+    ) -> Iterator[tuple[str, str, str]]:
         changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED}
         if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return
@@ -159,7 +161,8 @@ class History:
             return
         found = self._session.query(_UNINDEXED, [self._oldest_new_constraint])
         now = {oid or "": name or "" for oid, _table, name, _columns in found}
-        self._indexed_since |= {name for oid, name in self._unindexed.items() if oid not in now}
+        if forward:
+            self._indexed_since |= {n for oid, n in self._unindexed.items() if oid not in now}
         new = now.keys() - self._unindexed.keys()
         self._unindexed = now
         for oid, table, name, columns in found:

@@ -81,11 +81,14 @@ class Step:
 
     def existing(self, range_var: Any) -> str | None:
         """Return the relation that ``range_var`` names, None if it is of the dry run itself."""
+        touched = (*self.locks, *self.scanned)
         for name in syntax.names(range_var):
             original = self.names.get(name, name)
-            if original in self.kinds and original in (*self.locks, *self.scanned):
+            if original in self.kinds and original in touched:
                 return original
-        return None
+        # Where the migration has its own search path, the reports' name has the schema, too.
+        ending = {n for n in touched if n in self.kinds and n.endswith(f".{range_var.relname}")}
+        return ending.pop() if len(ending) == 1 and not range_var.schemaname else None
 
     def of(self, relation: str, found: Iterable[str]) -> list[str]:
         """Return which of ``found`` are ``relation``, or its partitions where it is in parts."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,6 +29,9 @@ _READ_ONLY = "default_transaction_read_only"
 
 _OURS = "django-confiture"
 """How the names of our own sessions begin: the watchdog's, and the one that drops a copy."""
+
+_POLL_S = 0.05
+"""Seconds between two looks at a connection that is in use."""
 
 _Connection = psycopg.BaseConnection[Any]
 
@@ -140,27 +144,40 @@ class ForeignConnections:
     def _release(self) -> None:
         for conn, before in list(self._held.items()):
             settings = dict(zip(self._settings, before, strict=True))
-            restore = functools.partial(_set_back, conn, settings)
-            if not restore(wait=False):
+            if not _set_back(conn, settings):
                 # Its statement may wait for a lock of ours, so we must not wait for it.
-                threading.Thread(target=restore, kwargs={"wait": True}, daemon=True).start()
+                threading.Thread(target=_set_back_later, args=(conn, settings), daemon=True).start()
 
 
-def _set_back(conn: Any, settings: dict[str, str | None], *, wait: bool) -> bool:
-    """Set a connection back, as soon as nobody uses it; say whether that is done."""
-    if not isinstance(conn, psycopg.Connection):
-        if _is_idle(conn):  # whose lock is for its own loop
-            _set(Session(conn), settings)
-        return True
-    if not conn.lock.acquire(blocking=wait):
+def _set_back_later(conn: Any, settings: dict[str, str | None]) -> None:
+    while not _set_back(conn, settings):
+        time.sleep(_POLL_S)
+
+
+def _set_back(conn: Any, settings: dict[str, str | None]) -> bool:
+    """Set a connection back where nobody uses it; say whether that is done with.
+
+    What is set in a transaction is gone when that is rolled back, so its end is waited for.
+    """
+    free = _lock_of(conn)
+    if not free.acquire(blocking=False):
         return False
     try:
-        if not conn.closed:
-            with suppress(psycopg.Error):
-                _set(Session(conn), settings)
+        if conn.closed:
+            return True
+        if not _is_idle(conn):
+            return False
+        with suppress(psycopg.Error):
+            _set(Session(conn), settings)
+        return True
     finally:
-        conn.lock.release()
-    return True
+        free.release()
+
+
+def _lock_of(conn: Any) -> threading.Lock:
+    """Return what a thread holds that uses the connection; nothing where that is a loop's."""
+    lock: threading.Lock = conn.lock if isinstance(conn, psycopg.Connection) else threading.Lock()
+    return lock
 
 
 def _set(session: Session, settings: Mapping[str, str | None]) -> None:

@@ -203,6 +203,15 @@ def inserts_a_kid(apps: StateApps) -> None:
     apps.get_model("cases", "Kid").objects.create(parent=parent)
 
 
+def on_commit_in_manual_management() -> None:
+    connection.set_autocommit(False)
+    try:
+        transaction.on_commit(lambda: None)
+    finally:
+        connection.rollback()
+        connection.set_autocommit(True)
+
+
 def index_without_a_transaction() -> None:
     with connection.schema_editor(atomic=False) as editor:
         editor.execute("CREATE INDEX dry_i ON dry_row (number)")
@@ -490,6 +499,37 @@ CASES: dict[str, Case] = {
     "c: two statements in a pipeline": Case(
         lambda: [first(python(two_statements_in_a_pipeline))],
         "SyntaxError: cannot insert multiple commands into a prepared statement",
+    ),
+    "c: a temporary table that COMMIT drops": Case(
+        lambda: [
+            first(runs("CREATE TEMP TABLE dry_t (id int) ON COMMIT DROP")),
+            second(runs("CREATE TEMP TABLE dry_t (id int) ON COMMIT DROP")),
+        ],
+        naive='ProgrammingError: relation "dry_t" already exists',
+    ),
+    "c: a temporary table that COMMIT drops, used later": Case(
+        lambda: [
+            first(
+                runs("CREATE TEMP TABLE dry_t ON COMMIT DROP AS SELECT 1 AS id"),
+                runs("SELECT * FROM dry_t"),
+                atomic=False,
+            ),
+        ],
+        'ProgrammingError: relation "dry_t" does not exist',
+        naive="",
+    ),
+    "c: a temporary table that COMMIT empties": Case(
+        lambda: [
+            first(runs("CREATE TEMP TABLE dry_t (id int PRIMARY KEY) ON COMMIT DELETE ROWS")),
+            second(runs("INSERT INTO dry_t VALUES (1)")),
+            third(runs("INSERT INTO dry_t VALUES (1)")),
+        ],
+        naive="IntegrityError: duplicate key value violates unique constraint",
+    ),
+    "c: on_commit() in manual transaction management": Case(
+        lambda: [first(python(on_commit_in_manual_management), atomic=False)],
+        "TransactionManagementError: on_commit() cannot be used in manual transaction management",
+        naive="TransactionManagementError: This is forbidden when an 'atomic' block is active.",
     ),
     "c: close()": Case(
         lambda: [first(python(closes_the_connection), atomic=False)],

@@ -10,7 +10,14 @@ import psycopg
 import pytest
 from django.db import connection, connections, transaction
 
-from django_confiture import DryRunExecutor
+from django_confiture import (
+    DryRunExecutor,
+    Hook,
+    HookContext,
+    HookPhase,
+    HookResult,
+    RunHook,
+)
 from tests.dry_run_support import (
     migration,
     parameters,
@@ -107,6 +114,22 @@ def test_no_callback_is_called_and_each_is_counted(untouched: None) -> None:
         result = DryRunExecutor().run(connection, migration(python(body), atomic=atomic))
         assert any("1 on_commit callback(s) were not called" in each for each in result.warnings)
     assert called == []
+
+
+def test_callbacks_of_hooks_are_counted(untouched: None) -> None:
+    result = DryRunExecutor().run(connection, migration(RunHook(Notifies), RunHook(Notifies)))
+
+    assert any("2 on_commit callback(s) were not called" in each for each in result.warnings)
+
+
+class Notifies(Hook):
+    """Wants to tell when it is over."""
+
+    phase = HookPhase.AFTER_DDL
+
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        context.on_commit(lambda: None)
+        return HookResult(phase=self.phase.name, hook_name="Notifies")
 
 
 def test_an_alias_that_a_test_case_has_had_locked_is_held_all_the_same(untouched: None) -> None:

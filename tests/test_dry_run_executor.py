@@ -111,6 +111,28 @@ def test_in_a_transaction_of_the_callers_own(foreign: psycopg.Connection[Any]) -
     assert result.rows_affected == 11
 
 
+def test_what_the_session_keeps_is_as_it_was_in_a_transaction_of_the_callers_own(
+    foreign: psycopg.Connection[Any],
+) -> None:
+    own = "locktype = 'advisory' AND pid = pg_backend_pid()"
+    locked = f"SELECT count(*) FROM pg_locks WHERE {own}"
+    with foreign.transaction():
+        foreign.execute("SELECT pg_advisory_lock(1), pg_advisory_xact_lock(2)")
+        foreign.execute("PREPARE dry_mine AS SELECT 1")
+        run(
+            foreign,
+            runs("SELECT pg_advisory_lock(4711); PREPARE dry_other AS SELECT 2"),
+            runs("SELECT pg_advisory_xact_lock(4712)"),
+        )
+        assert foreign.execute(locked).fetchone() == (2,)
+        names = foreign.execute("SELECT name FROM pg_prepared_statements WHERE from_sql")
+        assert names.fetchall() == [("dry_mine",)]
+        foreign.execute("UPDATE dry_row SET number = 7 WHERE id = 1")
+    foreign.execute("SELECT pg_advisory_unlock(1); DEALLOCATE dry_mine")
+    foreign.execute("UPDATE dry_row SET number = 1 WHERE id = 1")
+    foreign.commit()
+
+
 def test_in_a_broken_transaction_of_the_callers_own(foreign: psycopg.Connection[Any]) -> None:
     with suppress(psycopg.Error), foreign.transaction():
         try:

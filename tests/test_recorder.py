@@ -13,7 +13,15 @@ from django.db import connection, transaction
 from psycopg import ClientCursor, RawCursor, ServerCursor, sql
 
 from django_confiture.dry_run.results import StatementResult, Write
-from tests.dry_run_support import for_real, migration, only_operation, python, rehearse
+from tests.dry_run_support import (
+    for_real,
+    migration,
+    only_operation,
+    passed,
+    python,
+    rehearse,
+    runs,
+)
 
 UPDATE = "UPDATE dry_row SET number = 1 WHERE id <= 10"
 UPDATE_ONE = "UPDATE dry_row SET number = %s WHERE id = %s"
@@ -383,3 +391,28 @@ def test_what_is_not_probed_one_by_one_is_not_lost_at_the_end(untouched: None) -
         for name in written
     }
     assert totals == {"dry_row": (50, 0), "dry_child": (0, 50)}
+
+
+def test_texts_that_differ_in_constants_alone_are_pooled_once_there_are_many(
+    untouched: None,
+) -> None:
+    def body() -> None:
+        with connection.cursor() as cursor:
+            for i in range(1, 101):
+                cursor.execute(f"UPDATE dry_row SET number = {i + 5000} WHERE id = {i + 1}")
+
+    found = passed(python(body)).operations[0].statements
+
+    assert [each.executions for each in found] == [*[1] * 20, 80]
+    assert sum(each.rows_affected or 0 for each in found) == 100
+    assert found[-1].sql == "UPDATE dry_row SET number = ... WHERE id = ..."
+    (write,) = found[-1].writes
+    assert (write.relation, write.updated) == ("dry_row", 80)
+
+
+def test_a_few_texts_are_each_for_itself(untouched: None) -> None:
+    script = "; ".join(f"UPDATE dry_row SET number = {i} WHERE id = {i + 5}" for i in range(7, 17))
+
+    found = passed(runs(script)).operations[0].statements
+
+    assert [each.sql for each in found] == script.split("; ")

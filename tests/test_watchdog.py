@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
 from django_confiture import DryRunExecutor
@@ -217,3 +217,35 @@ def test_leaves_no_connection_and_no_thread() -> None:
         ).fetchall()
     assert ("django-confiture watchdog",) not in names
     assert not [t for t in threading.enumerate() if t.name == "confiture-watchdog"]
+
+
+def test_a_migration_that_swallows_the_cancel_and_keeps_its_locks_is_terminated() -> None:
+    """The first who waits gives up at once, so that nobody waits when the statement is over."""
+
+    def body() -> None:
+        with connection.cursor() as cursor, suppress(DatabaseError), transaction.atomic():
+            cursor.execute("SELECT pg_sleep(5)")
+        time.sleep(HELD_FOR_S)
+
+    stalls: list[float] = []
+
+    def clients() -> None:
+        for name in ("impatient", "patient"):
+            with plain_connection() as other:
+                other.execute(f"SET application_name = '{name}'")
+                wait_until_locked(other)
+                if name == "impatient":
+                    other.execute("SET lock_timeout = '230ms'")
+                started = time.monotonic()
+                with suppress(psycopg.errors.LockNotAvailable):
+                    other.execute("UPDATE dry_row SET number = number WHERE id = 1")
+                stalls.append(time.monotonic() - started)
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=clients)
+    thread.start()
+    report = rehearse(migration(LOCK, python(body)))
+    thread.join()
+
+    assert report.outcome == "yielded"
+    assert max(stalls) < 1.5

@@ -49,9 +49,9 @@ class EnumValues:
         """Note what may add a value."""
         self._added = self._added or statement.what in _ADDING
 
-    def committed(self) -> None:
+    def ended(self, *, kept: bool) -> None:
         """Do what COMMIT would do for new values."""
-        if not self._added or self._session.status != TransactionStatus.INTRANS:
+        if not kept or not self._added or self._session.status != TransactionStatus.INTRANS:
             return
         self._added = False
         for oid, use in self._session.query(_NEW):

@@ -274,20 +274,9 @@ class Recorder:
         return self._prober.possible and (self.autocommit or statement.may_meet_rows)
 
     def _noted(self, statement: Statement) -> Entry:
-        entry = self._entry(statement)
+        entry = self.section.entry_of(statement)
         entry.order = entry.order or next(self._orders)
         entry.runs[self._transaction] += 1
-        return entry
-
-    def _entry(self, statement: Statement) -> Entry:
-        if statement.kind in (Kind.DDL, Kind.UNPARSED):
-            entry = self.section.new_entry(statement)
-            self.section.entries.append(entry)
-            return entry
-        entry = self.section.by_text.get(statement.sql) or self.section.new_entry(statement)
-        if not entry.executions and statement.sql not in self.section.by_text:
-            self.section.by_text[statement.sql] = entry
-            self.section.entries.append(entry)
         return entry
 
     def _before(self, statement: Statement, entry: Entry, cursor: Any) -> bool:

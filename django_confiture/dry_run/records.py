@@ -60,6 +60,8 @@ class MigrationRecord:
     hooks: list[HookOutcome] = field(default_factory=list)
     current: OperationRecord | None = None
     failed_in: OperationRecord | None = None
+    hook_callbacks: int = 0
+    """How many its hooks wanted to have called on commit."""
 
     @property
     def effects(self) -> list[Effects]:
@@ -174,10 +176,9 @@ def _tables(record: MigrationRecord, recorder: Recorder) -> tuple[TableResult, .
 
 def _warnings(record: MigrationRecord, recorder: Recorder) -> tuple[str, ...]:
     warnings = list(dict.fromkeys(recorder.warnings))
-    if recorder.callbacks:
+    if callbacks := recorder.callbacks + record.hook_callbacks:
         warnings.append(
-            f"{recorder.callbacks} on_commit callback(s) were not called; "
-            "a real migration calls them."
+            f"{callbacks} on_commit callback(s) were not called; a real migration calls them."
         )
     if record.section.substituted:
         warnings.extend(dict.fromkeys(record.section.substituted))

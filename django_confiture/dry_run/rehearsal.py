@@ -353,6 +353,7 @@ class Rehearsal(Outcome):
     ) -> None:
         if context.connection is not self._wrapper or self._record is None:
             return
+        self._record.hook_callbacks = len(context.recorded_on_commit)
         owner = self._record.current or self._record
         started_ms = (self.recorder.clock.now() - self.recorder.timeline.began) * 1000 - duration_ms
         owner.hooks.append(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.measure import Effects, total_scans, total_writes
 from django_confiture.dry_run.results import Sampled, StatementResult
+from django_confiture.dry_run.statement_texts import without_constants
 from django_confiture.dry_run.statements import Kind, Statement
-from django_confiture.dry_run.values import Origin, shown_sql
+from django_confiture.dry_run.values import HIDDEN, Origin, shown_sql
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog
@@ -38,6 +39,10 @@ class Entry:
     """How often it ran in which transaction, by the transaction's number."""
 
 
+MOST_TEXTS = 20
+"""So many texts that differ in constants alone are measured, and reported, each for itself."""
+
+
 @dataclass
 class Section:
     """What is recorded together: an operation, or the hooks of a phase."""
@@ -47,6 +52,8 @@ class Section:
     substituted: list[str] = field(default_factory=list)
     not_rehearsed: list[str] = field(default_factory=list)
     by_text: dict[str, Entry] = field(default_factory=dict)
+    _shapes: Counter[str] = field(default_factory=Counter)
+    """How many texts there were that differ in constants alone."""
     duration_ms: float = 0.0
     started: float | None = None
     """When it was first entered, by the recorder's clock."""
@@ -54,6 +61,32 @@ class Section:
     def new_entry(self, statement: Statement) -> Entry:
         """Return an entry for a statement, which is not in the list yet."""
         return Entry(statement, shown_sql(statement, self.origin))
+
+    def entry_of(self, statement: Statement) -> Entry:
+        """Return the entry that a run of a statement belongs to; DDL has one for each run."""
+        single = statement.kind in (Kind.DDL, Kind.UNPARSED)
+        entry = None if single else self.by_text.get(statement.sql) or self._pool_of(statement)
+        if entry is None:
+            entry = self.new_entry(statement)
+            self.entries.append(entry)
+            if not single:
+                self.by_text[statement.sql] = entry
+        return entry
+
+    def _pool_of(self, statement: Statement) -> Entry | None:
+        """Return the one entry of texts that differ in constants alone, once there are many."""
+        if statement.kind not in (Kind.DML, Kind.SELECT):
+            return None
+        shape = without_constants(statement.sql, HIDDEN)
+        if shape == statement.sql:
+            return None
+        self._shapes[shape] += 1
+        if self._shapes[shape] <= MOST_TEXTS:
+            return None
+        if shape not in self.by_text:
+            self.by_text[shape] = Entry(statement, shape)
+            self.entries.append(self.by_text[shape])
+        return self.by_text[shape]
 
     def attributed(self, measured: Effects) -> Effects:
         """Give what an open cursor has read on meanwhile to the statement that opened it."""

@@ -85,7 +85,7 @@ class Substitutes:
         """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
         if statement.sets_locally:
             self._transactions.remember(statement.sets_locally)
-        self._transactions.enum_values.before(statement)
+        self._transactions.before(statement)
         if statement.kind is Kind.TRANSACTION:
             self._control(statement)
 

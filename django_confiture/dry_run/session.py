@@ -70,6 +70,15 @@ class Session:
             self.query(f"ROLLBACK TO SAVEPOINT {savepoint}")
             self.query(f"RELEASE SAVEPOINT {savepoint}")
 
+    def attempt(self, text: str) -> None:
+        """Run a statement that may fail; then it is as if it had not run."""
+        self.query("SAVEPOINT confiture_attempt")
+        try:
+            self.query(text)
+        except psycopg.Error:
+            self.query("ROLLBACK TO SAVEPOINT confiture_attempt")
+        self.query("RELEASE SAVEPOINT confiture_attempt")
+
     def abort(self) -> None:
         """Put the transaction into the failed state, as any error does."""
         with suppress(errors.DivisionByZero):

@@ -19,19 +19,23 @@ class SessionState:
     """Advisory locks and prepared statements as they were before a dry run.
 
     While it is on, a transaction that is not ours can't write: one that a migration begins after
-    it has ended ours, in whatever way.
+    it has ended ours, in whatever way. Inside a transaction of somebody else's it is theirs that
+    it would be set in, so there it is not.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, nested: bool) -> None:
         self._session = session
+        self._nested = nested
         self._locks = set(session.query(_ADVISORY))
         self._prepared = set(session.query(_PREPARED))
         self._read_only = session.value(f"SHOW {_READ_ONLY}")
-        session.query(f"SET {_READ_ONLY} = on")
+        if not nested:
+            session.query(f"SET {_READ_ONLY} = on")
 
     def restore(self) -> None:
-        """Release and forget what is new; to be called outside a transaction."""
-        self._session.query(f"SET {_READ_ONLY} = {self._read_only}")
+        """Release and forget what is new; to be called when all is rolled back."""
+        if not self._nested:
+            self._session.query(f"SET {_READ_ONLY} = {self._read_only}")
         for row in set(self._session.query(_ADVISORY)) - self._locks:
             self._unlock(row)
         for (name,) in set(self._session.query(_PREPARED)) - self._prepared:

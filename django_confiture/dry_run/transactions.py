@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.callbacks import counting
 from django_confiture.dry_run.enum_values import EnumValues
 from django_confiture.dry_run.pill import check_poisoned, poison
 from django_confiture.dry_run.session import Session, text_of
 from django_confiture.dry_run.session_state import SessionState
 from django_confiture.dry_run.statements import Kind, Statement, parse
 from django_confiture.dry_run.taken_over import TakenOver
+from django_confiture.dry_run.temporary_tables import TemporaryTables
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class RehearsedTransactions:
         self._inner_open = False
         self._begun_in_sql = False
         self._set_locally: dict[str, str] = {}
-        self.enum_values = EnumValues(self.session)
+        self._at_commit = (EnumValues(self.session), TemporaryTables(self.session))
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -93,8 +95,7 @@ class RehearsedTransactions:
             return
         self.check_usable()
         self._nested = self.session.status == TransactionStatus.INTRANS
-        if not self._nested:
-            self._state = SessionState(self.session)
+        self._state = SessionState(self.session, nested=self._nested)
         self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
         self._take_over()
         try:
@@ -129,8 +130,7 @@ class RehearsedTransactions:
                 "_commit": self._commit,
                 "_rollback": self._rollback,
                 "close": self._close,
-                "run_and_clear_commit_hooks": self._drop_callbacks,
-                "on_commit": self._on_commit,
+                **counting(self._wrapper, self._observer.callbacks_dropped),
             },
         )
 
@@ -149,7 +149,7 @@ class RehearsedTransactions:
                 self.session.query(f"RELEASE SAVEPOINT {OUTER}")
             else:
                 self.session.query("ROLLBACK")
-                self._state.restore()
+            self._state.restore()
         except psycopg.Error:
             self._raw.close()  # the server rolls back when the connection is gone
             self._wrapper.connection = None
@@ -274,22 +274,12 @@ class RehearsedTransactions:
     def statement_ended(self) -> None:
         """End the transaction that a single statement has for itself."""
         self._restore_settings()
-        self.enum_values.committed()
+        self._ended(kept=True)
         self._observer.transaction_ended()
 
     def _close(self) -> None:
         """Stay connected: a migration that closes its connection would end our transaction."""
         self.close_asked = True
-
-    def _on_commit(self, func: Callable[[], object], robust: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
-        if self._wrapper.in_atomic_block:
-            type(self._wrapper).on_commit(self._wrapper, func, robust)
-        else:
-            self._observer.callbacks_dropped(1)  # outside a transaction Django calls it at once
-
-    def _drop_callbacks(self) -> None:
-        self._observer.callbacks_dropped(len(self._wrapper.run_on_commit))
-        self._wrapper.run_on_commit = []
 
     def check_constraints(self) -> None:
         """Check what COMMIT would check; see ``hooks.run.check_deferred_constraints``."""
@@ -327,7 +317,17 @@ class RehearsedTransactions:
             self._set_locally = {}
         self.session.query(f"RELEASE SAVEPOINT {INNER}")
         self._restore_settings()
-        self.enum_values.committed()
+        self._ended(kept=keep)
+
+    def before(self, statement: Statement) -> None:
+        """Note what a statement leaves to do for the COMMIT."""
+        for each in self._at_commit:
+            each.before(statement)
+
+    def _ended(self, *, kept: bool) -> None:
+        """Do what the end of the transaction would do, beyond what a savepoint's does."""
+        for each in self._at_commit:
+            each.ended(kept=kept)
 
     def _restore_settings(self) -> None:
         for name, value in self._set_locally.items():

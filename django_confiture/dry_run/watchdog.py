@@ -51,8 +51,8 @@ WHERE w.since < clock_timestamp() - %(after)s * interval '1 ms'
 _BLOCKERS = """
 SELECT a.pid, coalesce(a.application_name, ''), coalesce(a.state, ''),
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 * 1000
-FROM pg_catalog.pg_stat_activity a
-WHERE a.pid = ANY (pg_catalog.pg_blocking_pids(%(pid)s))
+FROM unnest(pg_catalog.pg_blocking_pids(%(pid)s)) AS blocking (pid)
+JOIN pg_catalog.pg_stat_activity a USING (pid)
 """
 
 
@@ -140,10 +140,8 @@ class Watchdog:
                 waiters = self._waiting(min(_NOTICED_MS, self.after_ms))
                 self._observer.waited_for(waiters)
                 if late := tuple(w for w in waiters if w.waited_ms >= self.after_ms):
-                    self.waiters = late
-                    self._give_way()
-                    self._observer.gave_way(late)
-                    return
+                    self._give_way(late)
+                    continue
                 self._look_at_blockers()
                 self._look_at_index()
         except Exception as error:  # noqa: BLE001 - an observer's as well: nothing watches any more
@@ -169,18 +167,31 @@ class Watchdog:
         row = self._conn.execute(_INDEX_BUILD, [self._pid]).fetchone()
         self._observer.building_index(IndexBuild(*row) if row else None)
 
-    def _give_way(self) -> None:
+    def _give_way(self, late: tuple[Waiter, ...]) -> None:
+        """Cancel what runs, or terminate the session; it may have to be done again.
+
+        What is cancelled ends with its statement, but its locks stay until Python comes to the
+        next one, where :meth:`check` ends it.
+        """
+        first = not self.waiters
+        self.waiters = self.waiters or late
+        if not self._cancelled():
+            self._conn.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [self._pid])
+        if first:
+            self._observer.gave_way(late)
+
+    def _cancelled(self) -> bool:
+        """Cancel the statement that runs; say whether nobody has to wait any more."""
         idle = self._conn.execute(
             "SELECT state LIKE 'idle%%' FROM pg_catalog.pg_stat_activity WHERE pid = %s",
             [self._pid],
         ).fetchone()
         if idle is None:
-            return
+            return True
         if not idle[0]:
             self._conn.execute("SELECT pg_catalog.pg_cancel_backend(%s)", [self._pid])
             until = monotonic() + _PATIENCE
             while monotonic() < until and not self._stopped.wait(self._poll):
                 if not self._waiting(0):
-                    return
-        if not self._stopped.is_set():
-            self._conn.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [self._pid])
+                    return True
+        return self._stopped.is_set()

@@ -109,6 +109,29 @@ def statement_of(report: Report) -> StatementResult:
 
 
 def test_vacuum_is_run() -> None:
+def test_what_commits_after_each_partition() -> None:
+    parts = runs(
+        "CREATE TABLE dry_whole (id int) PARTITION BY RANGE (id);"
+        "CREATE TABLE dry_part PARTITION OF dry_whole FOR VALUES FROM (1) TO (9);"
+        "CREATE INDEX dry_i ON dry_whole (id)"
+    )
+    anew = [runs("REINDEX TABLE dry_whole"), runs("REINDEX INDEX dry_i")]
+
+    (result,) = on_a_copy(migration(parts, *anew, atomic=False)).migrations
+
+    assert result.error is None
+    assert [each.rehearsed for each in result.operations] == ["exact"] * 3
+
+
+def test_a_database_is_not_moved() -> None:
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    moves = runs(f"ALTER DATABASE {name} SET TABLESPACE pg_default")
+
+    (result,) = on_a_copy(migration(moves, atomic=False)).migrations
+
+    assert result.operations[0].reason == "ALTER would change the server, not the copy."
+
+
     report = on_a_copy(migration(VACUUMS, atomic=False))
 
     assert report.coverage == Coverage(1, 0, 0)

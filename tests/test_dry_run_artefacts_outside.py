@@ -22,6 +22,7 @@ from tests.dry_run_support import (
     migration,
     only_operation,
     parameters,
+    failed,
     plain_connection,
     python,
     rehearse,
@@ -33,6 +34,8 @@ pytestmark = pytest.mark.usefixtures("scratch", "_no_groups")
 
 each_way = pytest.mark.parametrize("way", WAYS)
 
+
+BEYOND = "() takes effect beyond this transaction, so the statement was not sent."
 
 @pytest.fixture
 def _no_groups(both_databases: None, scratch: None) -> Iterator[None]:
@@ -144,6 +147,64 @@ def test_vacuum_is_not_rehearsed() -> None:
 @each_way
 def test_what_analyze_finds(way: str) -> None:
     """How many rows there are is written where no rollback undoes it, their values are not."""
+def test_what_turns_out_to_need_no_transaction_is_not_rehearsed() -> None:
+    execute("CREATE TABLE dry_whole (id int) PARTITION BY RANGE (id)")
+
+    operation = only_operation(runs("REINDEX TABLE CONCURRENTLY dry_whole"), atomic=False)
+
+    assert operation.rehearsed == "not_rehearsed"
+    assert operation.reason == "REINDEX can't run inside a transaction."
+
+
+def test_what_concurrently_is_refused_fails_as_it_is_written() -> None:
+    sql = "DROP INDEX CONCURRENTLY dry_row_pkey CASCADE"
+
+    result = failed(runs(sql), atomic=False)
+
+    assert result.error is not None
+    assert (result.error.type, result.error.statement) == ("FeatureNotSupported", sql)
+    assert result.error.message == "DROP INDEX CONCURRENTLY does not support CASCADE"
+    assert result.operations[0].rehearsed == "exact"
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("CHECKPOINT", "CHECKPOINT makes the whole server write, so it was not sent."),
+        *(
+            (
+                f"SELECT {call}",
+                call.partition("(")[0] + BEYOND,
+            )
+            for call in (
+                "pg_stat_reset()",
+                "pg_stat_reset_single_table_counters('dry_row'::regclass)",
+                "pg_stat_statements_reset()",
+                "pg_logical_emit_message(false, 'a', 'b')",
+                "pg_logical_slot_get_changes('a', NULL, NULL)",
+                "pg_replication_slot_advance('a', '0/1')",
+                "pg_switch_wal()",
+                "pg_create_restore_point('a')",
+                "pg_promote()",
+                "pg_wal_replay_pause()",
+                "pg_backup_start('a')",
+                "pg_start_backup('a')",
+            )
+        ),
+    ],
+)
+def test_what_no_rollback_undoes_is_not_sent(sql: str, why: str) -> None:
+    operation = only_operation(runs(sql))
+
+    assert (operation.rehearsed, operation.reason) == ("not_rehearsed", why)
+
+
+def test_a_message_that_is_rolled_back_is_sent() -> None:
+    operation = only_operation(runs("SELECT pg_logical_emit_message(true, 'a', 'b')"))
+
+    assert operation.rehearsed == "exact"
+
+
     execute(f"{NO_AUTOVACUUM}; DELETE FROM dry_row WHERE id > 10")
 
     assert outcome(way, migration(runs("ANALYZE dry_row"))) == ""

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Counters, Probe
+from django_confiture.dry_run.concurrently import commits_by_partition
 from django_confiture.dry_run.measure import effects
 from django_confiture.dry_run.recorder import Recorder
 from django_confiture.dry_run.sections import add_rows
@@ -137,8 +138,9 @@ class CommittedRecorder(Recorder):
         if statement.what == "call_stmt":
             name = statement.node.call_stmt.funccall.funcname[-1].string.sval
             return self._session.value(_HARMLESS, [name]) != "t"
-        unparsed = statement.kind is Kind.UNPARSED
-        return unparsed or statement.outside_transaction or statement.may_commit
+        if statement.kind is Kind.UNPARSED or statement.outside_transaction or statement.may_commit:
+            return True
+        return commits_by_partition(statement, self._session)
 
     @contextmanager
     def _plainly(self, statement: Statement, _cursor: Any) -> Iterator[None]:

@@ -17,12 +17,15 @@ from django.db.migrations.operations.base import Operation
 from psycopg import sql
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
+from django_confiture.dry_run import watchdog
+from django_confiture.dry_run.catalog import Catalog
+from django_confiture.dry_run.session import Session
 from tests.cases.migrations_on_disk import query
 from tests.dry_run_support import (
+    failed,
     migration,
     only_operation,
     parameters,
-    failed,
     plain_connection,
     python,
     rehearse,
@@ -32,10 +35,10 @@ from tests.outcomes import WAYS, naively, outcome
 
 pytestmark = pytest.mark.usefixtures("scratch", "_no_groups")
 
+BEYOND = "() takes effect beyond this transaction, so the statement was not sent."
+
 each_way = pytest.mark.parametrize("way", WAYS)
 
-
-BEYOND = "() takes effect beyond this transaction, so the statement was not sent."
 
 @pytest.fixture
 def _no_groups(both_databases: None, scratch: None) -> Iterator[None]:
@@ -144,9 +147,6 @@ def test_vacuum_is_not_rehearsed() -> None:
     assert [statement.note for statement in operation.statements] == ["not sent"]
 
 
-@each_way
-def test_what_analyze_finds(way: str) -> None:
-    """How many rows there are is written where no rollback undoes it, their values are not."""
 def test_what_turns_out_to_need_no_transaction_is_not_rehearsed() -> None:
     execute("CREATE TABLE dry_whole (id int) PARTITION BY RANGE (id)")
 
@@ -205,6 +205,9 @@ def test_a_message_that_is_rolled_back_is_sent() -> None:
     assert operation.rehearsed == "exact"
 
 
+@each_way
+def test_what_analyze_finds(way: str) -> None:
+    """How many rows there are is written where no rollback undoes it, their values are not."""
     execute(f"{NO_AUTOVACUUM}; DELETE FROM dry_row WHERE id > 10")
 
     assert outcome(way, migration(runs("ANALYZE dry_row"))) == ""
@@ -486,14 +489,16 @@ def test_what_is_asked_needs_no_rights() -> None:
         plain.execute(sql.SQL("CREATE ROLE {}").format(name))
         try:
             plain.execute(sql.SQL("SET ROLE {}").format(name))
-            plain.execute(
-                "SELECT count(*), pg_current_wal_insert_lsn(),"
-                " pg_stat_get_xact_numscans('dry_row'::regclass),"
-                " pg_stat_get_xact_tuples_returned('dry_row'::regclass),"
-                " pg_blocking_pids(pg_backend_pid()) FROM pg_locks"
-            )
+            plain.execute("BEGIN")
+            catalog = Catalog(Session(plain))
+            assert "dry_row" in {each.shown for each in catalog.relations.values()}
+            assert set(catalog.at_start().relations) == set(catalog.relations)
+            assert catalog.probe(objects=True).wal > 0
+            facts = {"pid": plain.info.backend_pid, "own": [], "after": 0}
+            for question in (watchdog._WAITERS, watchdog._BLOCKERS):
+                assert plain.execute(question, facts).fetchall() == []
         finally:
-            plain.execute("RESET ROLE")
+            plain.execute("ROLLBACK; RESET ROLE")
             plain.execute(sql.SQL("DROP ROLE {}").format(name))
 
 

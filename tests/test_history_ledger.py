@@ -15,7 +15,6 @@ from pytest_django import Settings
 
 from django_confiture import RunHook
 from django_confiture.history import migrations as history_migrations
-from django_confiture.history.management.commands import confiture_history_verify
 from tests import recording
 from tests.cases.migrations_on_disk import Cases, query
 
@@ -267,6 +266,8 @@ def test_an_age_beyond_all_dates(history: None) -> None:
 
 
 def test_a_system_check_that_fails_is_no_edited_row(history: None, settings: Settings) -> None:
+    from django_confiture.history.management.commands import confiture_history_verify
+
     settings.CONFITURE = {"NOPE": 1}
     confiture_history_verify.Command().run_from_argv(["manage.py", "confiture_history_verify"])
 

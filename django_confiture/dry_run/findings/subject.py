@@ -87,6 +87,10 @@ class Step:
                 return original
         return None
 
+    def is_partitioned(self, range_var: Any) -> bool:
+        """Say whether ``range_var`` names a partitioned table."""
+        return self.kinds.get(self.existing(range_var) or "") == "p"
+
     def of(self, relation: str, found: Iterable[str]) -> list[str]:
         """Return which of ``found`` are ``relation``, or its partitions where it is in parts."""
         names = list(found)

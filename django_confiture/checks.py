@@ -137,7 +137,7 @@ def _values(
             try:
                 parse(value, name=name)
             except conf.SettingError as error:
-                yield _error("E004" if ", which is no " in error.problem else "E003", error)
+                yield _error("E004" if error.quantity else "E003", error)
         elif not isinstance(value, int) or isinstance(value, bool) or value < 0:
             fix = "write a number, 0 or more"
             yield _error("E003", conf.SettingError(f"{name} is {value!r}", fix))

@@ -5,6 +5,7 @@ Nothing is cached: a setting that a test overrides counts from the next look at 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -46,13 +47,22 @@ _SIZE_UNITS = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 
 
-class SettingError(ImproperlyConfigured):
-    """A setting that can't be used: what is wrong, with the exact value, and the fix."""
+_LONGEST_MS = 36_500 * _UNITS["d"]
+_TOO_LARGE = 2**63
+"""Bytes: what an integer of PostgreSQL's can't hold."""
 
-    def __init__(self, problem: str, fix: str) -> None:
+
+class SettingError(ImproperlyConfigured):
+    """A setting that can't be used: what is wrong, with the exact value, and the fix.
+
+    ``quantity`` says that it should be a duration or a size.
+    """
+
+    def __init__(self, problem: str, fix: str, *, quantity: bool = False) -> None:
         super().__init__(f"{problem}; {fix}.")
         self.problem = problem
         self.fix = fix
+        self.quantity = quantity
 
 
 def user_settings() -> dict[str, Any]:
@@ -87,12 +97,23 @@ def parse_duration(value: object, *, name: str) -> timedelta | None:
     if value is None or isinstance(value, timedelta):
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    milliseconds = float(match[1]) * _UNITS[match[2]] if match is not None else math.inf
+    if milliseconds > _LONGEST_MS:
         raise SettingError(
-            f"{name} is {value!r}, which is no duration",
+            f"{name} is {_shortened(value)}, which is no duration"
+            + (" of less than 100 years" if match is not None else ""),
             'write a number and a unit, such as "500ms", "2s" or "5min"',
+            quantity=True,
         )
-    return timedelta(milliseconds=float(match[1]) * _UNITS[match[2]])
+    return timedelta(milliseconds=milliseconds)
+
+
+def milliseconds(duration: timedelta) -> str:
+    """Return a timeout in PostgreSQL's spelling, for which 0 is off and 2^31 ms is too long.
+
+    What is shorter than a millisecond counts as one.
+    """
+    return f"{min(math.ceil(duration / timedelta(milliseconds=1)), 2**31 - 1)}ms"
 
 
 def parse_size(value: object, *, name: str) -> int | None:
@@ -103,12 +124,20 @@ def parse_size(value: object, *, name: str) -> int | None:
     if value is None:
         return None
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    size = float(match[1]) * _SIZE_UNITS[match[2]] if match is not None else math.inf
+    if size >= _TOO_LARGE:
         raise SettingError(
-            f"{name} is {value!r}, which is no size",
+            f"{name} is {_shortened(value)}, which is no size"
+            + (" that PostgreSQL knows" if match is not None else ""),
             'write a number and a unit, such as "512MB" or "1GB"',
+            quantity=True,
         )
-    return round(float(match[1]) * _SIZE_UNITS[match[2]])
+    return round(size)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def parse_fail_on(value: object, *, name: str) -> Any:

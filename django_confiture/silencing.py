@@ -24,58 +24,13 @@ from typing import TYPE_CHECKING, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 from django_confiture.hooks.run import walk
+from django_confiture.severities import SEVERITIES
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
     from django.db.migrations.operations.base import Operation
 
 ATTRIBUTE = "confiture_silenced"
-
-FINDING_IDS = frozenset(
-    {
-        "backfill-in-one-transaction",
-        "backfill-while-locked",
-        "check-constraint-scan",
-        "column-dropped",
-        "column-renamed",
-        "concurrently-in-transaction",
-        "domain-constraint-scan",
-        "enum-value-renamed",
-        "enum-value-used-at-once",
-        "exclusion-constraint-builds-index",
-        "foreign-key-scan",
-        "foreign-key-without-index",
-        "generated-column-rewrite",
-        "identity-column-rewrite",
-        "index-build-blocks-writes",
-        "index-drop-blocks-reads",
-        "json-column",
-        "locks-referenced-table",
-        "no-lock-timeout",
-        "not-null-scan",
-        "not-null-without-default",
-        "partition-attach-scan",
-        "partition-detach-blocks-reads",
-        "primary-key-scan",
-        "refresh-blocks-reads",
-        "reindex-blocks-writes",
-        "repeated-rewrites",
-        "scan-blocks-writes",
-        "schema-changed",
-        "table-dropped",
-        "table-renamed",
-        "table-rewrite",
-        "trigger-blocks-writes",
-        "truncate-loses-rows",
-        "type-change-rebuilds-indexes",
-        "type-change-rewrite",
-        "unique-constraint-builds-index",
-        "validate-while-locked",
-        "volatile-default-rewrite",
-        "work-while-locked",
-    }
-)
-"""Every finding there is; ``docs/findings.md`` says what each means."""
 
 AnOperation = TypeVar("AnOperation", bound="Operation")
 
@@ -116,8 +71,8 @@ def _checked(reasons: object, where: str) -> Mapping[str, str]:
             f"{where} is {reasons!r}; write a dictionary of finding ids and reasons."
         )
     for name, reason in reasons.items():
-        if name not in FINDING_IDS:
-            close = get_close_matches(str(name), FINDING_IDS, 1)
+        if name not in SEVERITIES:
+            close = get_close_matches(str(name), SEVERITIES, 1)
             hint = f"; did you mean {close[0]!r}?" if close else "; see docs/findings.md."
             raise ImproperlyConfigured(f"{where} names {name!r}, which is no finding{hint}")
         if not isinstance(reason, str) or not reason.strip():

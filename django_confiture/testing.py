@@ -28,7 +28,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy, HookResult
 from django_confiture.hooks.executor import HookExecutor
-from django_confiture.hooks.registry import build_hook
+from django_confiture.hooks.registry import HookRegistry, build_hook, registry
 from django_confiture.hooks.run import migration_version
 from django_confiture.signals import hook_finished
 
@@ -84,20 +84,28 @@ def run_hook(
     would be skipped is an ``AssertionError`` that says why.
     """
     built = hook if isinstance(hook, Hook) else build_hook(hook, where="run_hook")
-    built.options = {**built.options, **(options or {})}
+    name = type(built).__name__
     context = hook_context(**facts) if context is None else context
     assert context.connection is not None, "run_hook needs a context with a connection."
+    in_phase = phase or getattr(built, "phase", None)
+    if in_phase is None:
+        raise AssertionError(f"{name} sets no phase; pass phase=HookPhase.AFTER_DDL to run_hook.")
     if reason := HookPolicy.of(built).reason_to_skip(context):
-        raise AssertionError(f"{type(built).__name__} would be skipped: {reason}.")
+        raise AssertionError(f"{name} would be skipped: {reason}.")
     context.connection.ensure_connection()
-    with capture_hooks() as captured:
-        results = HookExecutor().execute_phase(
-            context.connection.connection, phase or built.phase, [built], context
-        )
+    before = built.options
+    built.options = {**before, **(options or {})}
+    try:
+        with capture_hooks() as captured:
+            results = HookExecutor().execute_phase(
+                context.connection.connection, in_phase, [built], context
+            )
+    finally:
+        built.options = before
     if not results:
-        (run,) = captured.runs
-        assert run.error is not None
-        raise run.error
+        error = captured.runs[-1].error  # those that it has run itself came before
+        assert error is not None
+        raise error
     return results[0]
 
 
@@ -202,4 +210,18 @@ def capture_hooks() -> Iterator[CapturedHooks]:
         hook_finished.disconnect(note)
 
 
-__all__: Sequence[str] = ["CapturedHooks", "HookRun", "capture_hooks", "hook_context", "run_hook"]
+@contextmanager
+def isolated_registry() -> Iterator[HookRegistry]:
+    """Yield the project's registry, and put it back as it was: a test may register its hooks."""
+    with registry.isolated():
+        yield registry
+
+
+__all__: Sequence[str] = [
+    "CapturedHooks",
+    "HookRun",
+    "capture_hooks",
+    "hook_context",
+    "isolated_registry",
+    "run_hook",
+]

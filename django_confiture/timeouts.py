@@ -7,7 +7,6 @@ bound by them. A migration that gave up waiting for a lock is rolled back and tr
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,13 +46,15 @@ class MigrateSettings:
     def session(self) -> dict[str, str]:
         """PostgreSQL's settings and their values."""
         given = {"lock_timeout": self.lock_timeout, "statement_timeout": self.statement_timeout}
-        return {name: _milliseconds(value) for name, value in given.items() if value is not None}
+        return {
+            name: conf.milliseconds(value) for name, value in given.items() if value is not None
+        }
 
     def delay(self, attempt: int) -> float:
         """Return how many seconds to wait after the failure of ``attempt``, counted from 1."""
-        doublings: int = 2 ** min(attempt - 1, 30)
-        longest = min(self.retry_delay * doublings, LONGEST_DELAY)
-        return longest.total_seconds() * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
+        wanted = self.retry_delay.total_seconds() * 2.0 ** min(attempt - 1, 30)
+        longest = min(wanted, LONGEST_DELAY.total_seconds())
+        return longest * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
 
 
 def migrate_settings(connection: BaseDatabaseWrapper) -> MigrateSettings:
@@ -122,11 +123,6 @@ class SessionTimeouts:
 
 def _assign(raw: psycopg.Connection[Any], name: str, value: str) -> None:
     raw.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
-
-
-def _milliseconds(duration: timedelta) -> str:
-    """Return PostgreSQL's spelling; 0 switches a timeout off, so less than 1 ms counts as 1."""
-    return f"{math.ceil(duration / timedelta(milliseconds=1))}ms"
 
 
 def is_lock_timeout(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from django.contrib.auth.models import Group
 from django.contrib.postgres.operations import (
@@ -87,6 +88,7 @@ ABORTED = (
     "TransactionManagementError: An error occurred in the current transaction. You can't execute"
     " queries until the end of the 'atomic' block."
 )
+REFUSED = "NotSupportedError: {}"
 UNSAFE = 'OperationalError: unsafe use of new value "good" of enum type dry_mood'
 
 
@@ -224,6 +226,22 @@ def index_or_not() -> None:
     Group.objects.create(name="after")
 
 
+def drops_two_or_none() -> None:
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("DROP INDEX CONCURRENTLY dry_i, dry_j")
+    Group.objects.create(name="after")
+
+
+def sets_the_tablespace() -> None:
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET TABLESPACE pg_default")
+
+
+def in_autocommit(statement: str) -> Plan:
+    return [first(runs(statement), atomic=False)]
+
+
 ADD_ADDED = AddField("kid", "added", models.IntegerField(null=True))
 MODEL = CreateModel(
     "Thing",
@@ -239,6 +257,9 @@ A_PART = """
     CREATE TABLE dry_whole (id int) PARTITION BY RANGE (id);
     CREATE TABLE dry_part PARTITION OF dry_whole FOR VALUES FROM (1) TO (9)
 """
+PARTS_AND_THE_REST = f"{A_PART}; CREATE TABLE dry_rest PARTITION OF dry_whole DEFAULT"
+AN_INDEX_OF_PARTS = f"{A_PART}; CREATE INDEX dry_i ON dry_whole (id)"
+AN_EXCLUSION = "ALTER TABLE dry_row ADD CONSTRAINT dry_i EXCLUDE USING btree (id WITH =)"
 MOOD = "CREATE TYPE dry_mood AS ENUM ('ok')"
 MOOD_OF_ROWS = f"{MOOD}; ALTER TABLE dry_row ADD mood dry_mood"
 ADD_GOOD = "ALTER TYPE dry_mood ADD VALUE 'good'"
@@ -365,6 +386,123 @@ CASES: dict[str, Case] = {
         ],
         naive=NOT_INSIDE.format("ALTER TABLE ... DETACH CONCURRENTLY"),
         before=A_PART,
+    ),
+    "b: CREATE INDEX CONCURRENTLY on a partitioned table": Case(
+        lambda: [first(runs("CREATE INDEX CONCURRENTLY ON dry_whole (id)"), atomic=False)],
+        REFUSED.format('cannot create index on partitioned table "dry_whole" concurrently'),
+        naive=CREATE_NOT_INSIDE,
+        before=A_PART,
+    ),
+    "b: CREATE INDEX CONCURRENTLY on a temporary partitioned table": Case(
+        lambda: [
+            first(
+                runs("DROP TABLE IF EXISTS dry_t"),
+                runs("CREATE TEMP TABLE dry_t (id int) PARTITION BY RANGE (id)"),
+                runs("CREATE INDEX CONCURRENTLY dry_i ON dry_t (id)"),
+                atomic=False,
+            )
+        ],
+        REFUSED.format('cannot create index on partitioned table "dry_t" concurrently'),
+        naive=CREATE_NOT_INSIDE,
+    ),
+    "b: DROP INDEX CONCURRENTLY of an index of temporary partitions": Case(
+        lambda: [
+            first(
+                runs("DROP TABLE IF EXISTS dry_t"),
+                runs("CREATE TEMP TABLE dry_t (id int) PARTITION BY RANGE (id)"),
+                runs("CREATE INDEX dry_i ON dry_t (id)"),
+                runs("DROP INDEX CONCURRENTLY dry_i"),
+                atomic=False,
+            )
+        ],
+        naive=NOT_INSIDE.format("DROP INDEX CONCURRENTLY"),
+    ),
+    "b: DROP INDEX CONCURRENTLY of an index of partitions": Case(
+        lambda: [first(runs("DROP INDEX CONCURRENTLY dry_i"), atomic=False)],
+        REFUSED.format('cannot drop partitioned index "dry_i" concurrently'),
+        naive=NOT_INSIDE.format("DROP INDEX CONCURRENTLY"),
+        before=AN_INDEX_OF_PARTS,
+    ),
+    "b: DROP INDEX CONCURRENTLY of two": Case(
+        lambda: [first(runs("DROP INDEX CONCURRENTLY IF EXISTS dry_i, dry_j"), atomic=False)],
+        REFUSED.format("DROP INDEX CONCURRENTLY does not support dropping multiple objects"),
+        naive=NOT_INSIDE.format("DROP INDEX CONCURRENTLY"),
+    ),
+    "b: DROP INDEX CONCURRENTLY with CASCADE": Case(
+        lambda: [first(runs("DROP INDEX CONCURRENTLY public.dry_i CASCADE"), atomic=False)],
+        REFUSED.format("DROP INDEX CONCURRENTLY does not support CASCADE"),
+        naive=NOT_INSIDE.format("DROP INDEX CONCURRENTLY"),
+        before=AN_INDEX,
+    ),
+    "b: DROP INDEX CONCURRENTLY of none": Case(
+        lambda: [first(runs("DROP INDEX CONCURRENTLY dry_i"), atomic=False)],
+        'ProgrammingError: index "dry_i" does not exist',
+        naive=NOT_INSIDE.format("DROP INDEX CONCURRENTLY"),
+    ),
+    "b: REINDEX CONCURRENTLY of an exclusion constraint": Case(
+        lambda: [first(runs("REINDEX INDEX CONCURRENTLY dry_i"), atomic=False)],
+        REFUSED.format("concurrent index creation for exclusion constraints is not supported"),
+        naive=NOT_INSIDE.format("REINDEX CONCURRENTLY"),
+        before=AN_EXCLUSION,
+    ),
+    "b: REINDEX CONCURRENTLY of a table with an exclusion constraint": Case(
+        lambda: [first(runs("REINDEX TABLE CONCURRENTLY dry_row"), atomic=False)],
+        naive=NOT_INSIDE.format("REINDEX CONCURRENTLY"),
+        before=AN_EXCLUSION,
+    ),
+    "b: REINDEX CONCURRENTLY of a system catalog": Case(
+        lambda: [first(runs("REINDEX TABLE CONCURRENTLY pg_class"), atomic=False)],
+        REFUSED.format("cannot reindex system catalogs concurrently"),
+        naive=NOT_INSIDE.format("REINDEX CONCURRENTLY"),
+    ),
+    "b: DETACH PARTITION CONCURRENTLY beside a default partition": Case(
+        lambda: [
+            first(
+                runs("ALTER TABLE dry_whole DETACH PARTITION dry_part CONCURRENTLY"), atomic=False
+            )
+        ],
+        "OperationalError: cannot detach partitions concurrently when a default partition exists",
+        naive=NOT_INSIDE.format("ALTER TABLE ... DETACH CONCURRENTLY"),
+        before=PARTS_AND_THE_REST,
+    ),
+    "b: a refusal of CONCURRENTLY with its error swallowed": Case(
+        lambda: [first(python(drops_two_or_none), atomic=False)],
+        naive="InternalError: current transaction is aborted",
+    ),
+    **{
+        f"b: {what}": Case(
+            partial(in_autocommit, what),
+            naive=NOT_INSIDE.format(what.partition(" dry")[0].replace(" (VERBOSE)", "")),
+            before=AN_INDEX_OF_PARTS,
+        )
+        for what in (
+            "REINDEX TABLE dry_whole",
+            "REINDEX (VERBOSE) TABLE dry_whole",
+            "REINDEX INDEX dry_i",
+        )
+    },
+    "b: REINDEX TABLE CONCURRENTLY of a partitioned table": Case(
+        lambda: [first(runs("REINDEX TABLE CONCURRENTLY dry_whole"), atomic=False)],
+        naive=NOT_INSIDE.format("REINDEX CONCURRENTLY"),
+        before=AN_INDEX_OF_PARTS,
+    ),
+    "b: CLUSTER of a partitioned table": Case(
+        lambda: [first(runs("CLUSTER dry_whole USING dry_i"), atomic=False)],
+        naive=NOT_INSIDE.format("CLUSTER"),
+        before=AN_INDEX_OF_PARTS,
+        since=15,
+    ),
+    "b: ALTER DATABASE ... SET TABLESPACE": Case(
+        lambda: [first(python(sets_the_tablespace), atomic=False)],
+        "OperationalError: cannot change the tablespace of the currently open database",
+        naive=NOT_INSIDE.format("ALTER DATABASE SET TABLESPACE"),
+        rehearsed="",
+    ),
+    "b: VACUUM in a DO block": Case(
+        lambda: [first(runs("DO $$ BEGIN VACUUM dry_row; END $$"), atomic=False)],
+        "InternalError: VACUUM cannot be executed from a function",
+        naive=NOT_INSIDE.format("VACUUM"),
+        rehearsed="InternalError: VACUUM cannot",
     ),
     "b: AddIndexConcurrently": Case(
         lambda: [first(MODEL), second(AddIndexConcurrently("thing", INDEX), atomic=False)],

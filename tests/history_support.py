@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
@@ -55,9 +57,9 @@ def history(transactional_db: None) -> Iterator[None]:
         call_command("migrate", "confiture_history", verbosity=0)
         with connection.cursor() as cursor:
             cursor.execute(f"TRUNCATE {', '.join(f'confiture_history_{t}' for t in _TABLES)}")
-        from django_confiture.history import chain, models
-
-        chain.begin(models.LedgerHead, "default")
+        first = import_module("django_confiture.history.migrations.0001_initial")
+        with connection.schema_editor() as editor:
+            first.begin(apps, editor)
         try:
             yield
         finally:

@@ -28,7 +28,7 @@ from django_confiture import (
     checks,
     register_hook,
 )
-from django_confiture.hooks.registry import registry
+from django_confiture.testing import isolated_registry
 from shop.hooks import BackfillCustomerLifetimeValue
 from tests.cases.migrations_on_disk import Cases
 
@@ -69,10 +69,11 @@ HERE = "tests.test_checks"
 
 
 @pytest.fixture(autouse=True)
-def _hook_of_the_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+def _hook_of_the_shop() -> Iterator[None]:
     """Register what the shop's migrations name, whatever a test says in settings."""
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    register_hook("backfill_customer_lifetime_value", BackfillCustomerLifetimeValue)
+    with isolated_registry():
+        register_hook("backfill_customer_lifetime_value", BackfillCustomerLifetimeValue)
+        yield
 
 
 @pytest.fixture

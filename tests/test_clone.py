@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -106,6 +107,29 @@ INDEX = "CREATE UNIQUE INDEX CONCURRENTLY dry_unique ON dry_row (code)"
 def statement_of(report: Report) -> StatementResult:
     (statement,) = only(report).operations[0].statements
     return statement
+
+
+def test_what_commits_after_each_partition() -> None:
+    parts = runs(
+        "CREATE TABLE dry_whole (id int) PARTITION BY RANGE (id);"
+        "CREATE TABLE dry_part PARTITION OF dry_whole FOR VALUES FROM (1) TO (9);"
+        "CREATE INDEX dry_i ON dry_whole (id)"
+    )
+    anew = [runs("REINDEX TABLE dry_whole"), runs("REINDEX INDEX dry_i")]
+
+    (result,) = on_a_copy(migration(parts, *anew, atomic=False)).migrations
+
+    assert result.error is None
+    assert [each.rehearsed for each in result.operations] == ["exact"] * 3
+
+
+def test_a_database_is_not_moved() -> None:
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    moves = runs(f"ALTER DATABASE {name} SET TABLESPACE pg_default")
+
+    (result,) = on_a_copy(migration(moves, atomic=False)).migrations
+
+    assert result.operations[0].reason == "ALTER would change the server, not the copy."
 
 
 def test_vacuum_is_run() -> None:
@@ -304,6 +328,62 @@ def test_rows_that_stand_in_the_way_of_a_commit() -> None:
         assert result.error.type == "ForeignKeyViolation"
         assert (result.error.statement or "").startswith(statement)
         assert result.error.violations is None or result.error.violations.count == 2
+
+
+AT_THE_COMMIT = """
+CREATE TABLE dry_late (number integer);
+INSERT INTO dry_late VALUES (1);
+CREATE FUNCTION dry_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER dry_late AFTER UPDATE ON dry_late DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION dry_late()
+"""
+UPDATE_LATE = "UPDATE dry_late SET number = 2"
+
+
+@contextmanager
+def at_the_commit(source: str, code: str) -> Iterator[None]:
+    """Run code once a transaction that has updated "dry_late" commits."""
+    with connected_to(source) as plain:
+        plain.execute(AT_THE_COMMIT.format(code))
+    try:
+        yield
+    finally:
+        with connected_to(source) as plain:
+            plain.execute("DROP TABLE dry_late; DROP FUNCTION dry_late")
+
+
+@pytest.mark.parametrize(
+    ("script", "atomic"),
+    [
+        (UPDATE_LATE, True),
+        (UPDATE_LATE, False),
+        (f"{UPDATE_LATE}; SELECT 1", False),
+        (f"BEGIN; {UPDATE_LATE}; COMMIT", False),
+    ],
+    ids=["atomic", "alone", "script", "BEGIN"],
+)
+def test_a_session_that_ends_at_the_commit(source: str, script: str, atomic: bool) -> None:
+    with at_the_commit(source, "EXECUTE 'SELECT pg_termi' || 'nate_backend(pg_backend_pid())';"):
+        report = on_a_copy(migration(runs(script), atomic=atomic))
+
+    (result,) = report.migrations
+    assert result.error is not None
+    assert "the connection" in result.error.message.lower()
+    assert (result.outcome, report.verdict) == ("not_run", "stopped")
+
+
+def test_a_commit_that_fails_by_itself(source: str) -> None:
+    """What the check before the COMMIT has not met with."""
+    later = (
+        "IF NEW.number = 3 THEN RAISE check_violation USING MESSAGE = 'at the commit'; END IF;"
+        " SET CONSTRAINTS ALL DEFERRED; UPDATE dry_late SET number = 3;"
+    )
+    with at_the_commit(source, later):
+        (result,) = on_a_copy(migration(runs(UPDATE_LATE), atomic=False)).migrations
+
+    assert result.outcome == "failed"
+    assert result.error is not None
+    assert (result.error.type, result.error.statement) == ("CheckViolation", UPDATE_LATE)
 
 
 def test_an_index_that_fails_stays_behind_invalid() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from pytest_django import Settings
 
 from django_confiture import HookPhase, RunHook, register_hook, signals
-from django_confiture.hooks.registry import registry
+from django_confiture.testing import isolated_registry
 from tests import recording
 from tests.cases.migrations_on_disk import Cases
 from tests.recording import ForwardRecord, Record
@@ -41,9 +42,10 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _registry(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+def _registry(settings: Settings) -> Iterator[None]:
     settings.CONFITURE = SETTINGS
+    with isolated_registry():
+        yield
 
 
 def run(*args: str, **options: Any) -> str:
@@ -132,7 +134,7 @@ def test_json(cases: Cases) -> None:
         "hook": RECORD,
         "phase": "BEFORE_DDL",
         "source": 'CONFITURE["HOOKS"]',
-        "options": {"name": "x"},
+        "options": ["name"],
         "error": None,
     }
     assert (broken["hook"], broken["source"], broken["options"]) == (None, None, None)
@@ -147,10 +149,22 @@ def test_json(cases: Cases) -> None:
         "phase": "AFTER_DDL",
         "hook": RECORD,
         "source": "operation 1",
-        "options": {"name": "x"},
+        "options": ["name"],
         "skipped": None,
     }
     assert len(second["hooks"]) == 3
+
+
+def test_no_value_of_an_option_is_printed(cases: Cases, settings: Settings) -> None:
+    make(cases)
+    secret = {"HOOK": RECORD, "OPTIONS": {"token": "s3cr3t", "name": {"nested": "s3cr3t"}}}
+    hooks = {**SETTINGS["HOOKS"], "secret": secret}
+    settings.CONFITURE = {"HOOKS": hooks, "PHASES": {"CLEANUP": [secret, "secret"]}}
+
+    report = run_json("cases")
+
+    assert report["registered"][-1]["options"] == ["name", "token"]
+    assert "s3cr3t" not in json.dumps(report) + run("cases")
 
 
 def test_the_plan_says_what_really_runs(cases: Cases, settings: Settings) -> None:

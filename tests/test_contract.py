@@ -41,6 +41,7 @@ from django_confiture import (
     register_hook,
 )
 from django_confiture.hooks.registry import registry
+from django_confiture.testing import isolated_registry
 from tests.cases.migrations_on_disk import Cases, query, table_exists
 from tests.logs import extra
 
@@ -216,14 +217,12 @@ def test_a_registry_registers_gets_lists_and_unregisters() -> None:
     assert hooks.get("simple") is None
 
 
-def test_register_hook_and_get_hook_use_one_global_registry(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
-    register_hook("called", Simple)
-    assert get_hook("called") is registry.get("called") is Simple
-    assert register_hook("decorated")(Fails) is Fails
-    assert get_hook("decorated") is Fails
+def test_register_hook_and_get_hook_use_one_global_registry() -> None:
+    with isolated_registry():
+        register_hook("called", Simple)
+        assert get_hook("called") is registry.get("called") is Simple
+        assert register_hook("decorated")(Fails) is Fails
+        assert get_hook("decorated") is Fails
     assert get_hook("nobody") is None
 
 

@@ -19,9 +19,12 @@ from django.db.migrations.operations.base import Operation
 from pytest_django import Settings
 
 from django_confiture import DryRunExecutor, Hook, HookContext, HookResult, RunHook
+from django_confiture.dry_run.explained import Written, written
+from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.statements import parse
 from django_confiture.exceptions import DryRunStopped
 from tests.cases.migrations_on_disk import Cases, query
-from tests.dry_run_support import migration, python, runs
+from tests.dry_run_support import migration, plain_connection, python, runs
 from tests.test_migrate_dryrun import ID, Ran, dry_run, in_json
 
 ROWS = 2000
@@ -450,3 +453,18 @@ def test_a_table_that_was_never_analysed(cases: Cases, settings: Settings) -> No
 def test_the_executor_stops_as_well(big: Cases) -> None:
     with pytest.raises(DryRunStopped, match="MAX_DEAD_SPACE is 1 MB"):
         DryRunExecutor().run(connection, migration(python(in_batches)))
+
+
+def test_what_cannot_be_planned_is_forgotten_for_the_next(scratch: None) -> None:
+    """A statement is prepared to be planned, and no rollback forgets it."""
+
+    def found(sql: str) -> list[Written]:
+        (statement,) = parse(sql, placeholders=True)
+        return written(statement, session)
+
+    with plain_connection() as plain:
+        session = Session(plain)
+        session.query("BEGIN")
+        assert found("UPDATE dry_row SET number = 1 / 0 WHERE id = %s")[0].rows is None
+        assert found("UPDATE dry_row SET number = 1 WHERE id = %s")[0].rows == 1
+        assert session.query("SELECT name FROM pg_prepared_statements") == []

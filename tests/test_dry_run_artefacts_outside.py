@@ -17,8 +17,12 @@ from django.db.migrations.operations.base import Operation
 from psycopg import sql
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
+from django_confiture.dry_run import watchdog
+from django_confiture.dry_run.catalog import Catalog
+from django_confiture.dry_run.session import Session
 from tests.cases.migrations_on_disk import query
 from tests.dry_run_support import (
+    failed,
     migration,
     only_operation,
     parameters,
@@ -30,6 +34,8 @@ from tests.dry_run_support import (
 from tests.outcomes import WAYS, naively, outcome
 
 pytestmark = pytest.mark.usefixtures("scratch", "_no_groups")
+
+BEYOND = "() takes effect beyond this transaction, so the statement was not sent."
 
 each_way = pytest.mark.parametrize("way", WAYS)
 
@@ -139,6 +145,64 @@ def test_vacuum_is_not_rehearsed() -> None:
     assert operation.rehearsed == "not_rehearsed"
     assert operation.reason == "VACUUM can't run inside a transaction."
     assert [statement.note for statement in operation.statements] == ["not sent"]
+
+
+def test_what_turns_out_to_need_no_transaction_is_not_rehearsed() -> None:
+    execute("CREATE TABLE dry_whole (id int) PARTITION BY RANGE (id)")
+
+    operation = only_operation(runs("REINDEX TABLE CONCURRENTLY dry_whole"), atomic=False)
+
+    assert operation.rehearsed == "not_rehearsed"
+    assert operation.reason == "REINDEX can't run inside a transaction."
+
+
+def test_what_concurrently_is_refused_fails_as_it_is_written() -> None:
+    sql = "DROP INDEX CONCURRENTLY dry_row_pkey CASCADE"
+
+    result = failed(runs(sql), atomic=False)
+
+    assert result.error is not None
+    assert (result.error.type, result.error.statement) == ("FeatureNotSupported", sql)
+    assert result.error.message == "DROP INDEX CONCURRENTLY does not support CASCADE"
+    assert result.operations[0].rehearsed == "exact"
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("CHECKPOINT", "CHECKPOINT makes the whole server write, so it was not sent."),
+        *(
+            (
+                f"SELECT {call}",
+                call.partition("(")[0] + BEYOND,
+            )
+            for call in (
+                "pg_stat_reset()",
+                "pg_stat_reset_single_table_counters('dry_row'::regclass)",
+                "pg_stat_statements_reset()",
+                "pg_logical_emit_message(false, 'a', 'b')",
+                "pg_logical_slot_get_changes('a', NULL, NULL)",
+                "pg_replication_slot_advance('a', '0/1')",
+                "pg_switch_wal()",
+                "pg_create_restore_point('a')",
+                "pg_promote()",
+                "pg_wal_replay_pause()",
+                "pg_backup_start('a')",
+                "pg_start_backup('a')",
+            )
+        ),
+    ],
+)
+def test_what_no_rollback_undoes_is_not_sent(sql: str, why: str) -> None:
+    operation = only_operation(runs(sql))
+
+    assert (operation.rehearsed, operation.reason) == ("not_rehearsed", why)
+
+
+def test_a_message_that_is_rolled_back_is_sent() -> None:
+    operation = only_operation(runs("SELECT pg_logical_emit_message(true, 'a', 'b')"))
+
+    assert operation.rehearsed == "exact"
 
 
 @each_way
@@ -425,14 +489,16 @@ def test_what_is_asked_needs_no_rights() -> None:
         plain.execute(sql.SQL("CREATE ROLE {}").format(name))
         try:
             plain.execute(sql.SQL("SET ROLE {}").format(name))
-            plain.execute(
-                "SELECT count(*), pg_current_wal_insert_lsn(),"
-                " pg_stat_get_xact_numscans('dry_row'::regclass),"
-                " pg_stat_get_xact_tuples_returned('dry_row'::regclass),"
-                " pg_blocking_pids(pg_backend_pid()) FROM pg_locks"
-            )
+            plain.execute("BEGIN")
+            catalog = Catalog(Session(plain))
+            assert "dry_row" in {each.shown for each in catalog.relations.values()}
+            assert set(catalog.at_start().relations) == set(catalog.relations)
+            assert catalog.probe(objects=True).wal > 0
+            facts = {"pid": plain.info.backend_pid, "own": [], "after": 0}
+            for question in (watchdog._WAITERS, watchdog._BLOCKERS):
+                assert plain.execute(question, facts).fetchall() == []
         finally:
-            plain.execute("RESET ROLE")
+            plain.execute("ROLLBACK; RESET ROLE")
             plain.execute(sql.SQL("DROP ROLE {}").format(name))
 
 

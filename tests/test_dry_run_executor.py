@@ -10,16 +10,26 @@ from typing import Any
 import psycopg
 import pytest
 from django.contrib.auth.models import Group
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import connection, connections, models
+from django.db import OperationalError, connection, connections, models
 from django.db.migrations import AddField, CreateModel, Migration
 from django.db.migrations.loader import MigrationLoader
 from psycopg.rows import dict_row
+from pytest_django import Settings
 
 from django_confiture import DryRunError, DryRunExecutor, DryRunResult
-from django_confiture.exceptions import DryRunRefused
+from django_confiture.dry_run import rehearsal
+from django_confiture.exceptions import DryRunRefused, HookLookupError
 from tests.cases.migrations_on_disk import Cases, query, table_exists
-from tests.dry_run_support import for_real, migration, parameters, python, runs
+from tests.dry_run_support import (
+    for_real,
+    migration,
+    parameters,
+    plain_connection,
+    python,
+    runs,
+)
 from tests.logs import events
 
 UPDATE = runs("UPDATE dry_row SET number = 1")
@@ -157,6 +167,53 @@ def test_with_rows_and_types_of_the_callers_own(foreign: psycopg.Connection[Any]
     assert foreign.row_factory is dict_row
     row: Any = foreign.execute("SELECT current_setting('TimeZone') AS zone, '[1]'::jsonb AS value")
     assert row.fetchone() == {"zone": "Asia/Kolkata", "value": [1]}
+
+
+def test_a_server_that_is_not_there_is_refused(untouched: None) -> None:
+    wrapper: Any = connections["other"]
+    wrapper.close()
+    known = wrapper.settings_dict
+    wrapper.settings_dict = {**known, "HOST": "/nowhere"}
+    try:
+        with pytest.raises(DryRunRefused, match=r"^Cannot connect to 'other': ") as caught:
+            run("other", UPDATE)
+    finally:
+        wrapper.settings_dict = known
+
+    assert isinstance(caught.value.__cause__, OperationalError)
+
+
+def test_a_session_that_ends_before_the_first_migration(
+    untouched: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminated(wrapper: Any, session: Any) -> None:
+        with plain_connection() as plain:
+            plain.execute("SELECT pg_terminate_backend(%s)", [session.raw.info.backend_pid])
+        session.query("SELECT 1")
+
+    monkeypatch.setattr(rehearsal, "refuse_unusable", terminated)
+
+    with pytest.raises(DryRunError, match=r"terminating connection|server closed"):
+        run(connection, UPDATE)
+
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"DRY_RUN": {"LOCK_TIMEOUT": "soon"}}, ImproperlyConfigured),
+        ({"PHASES": {"NOPE": []}}, ImproperlyConfigured),
+        ({"PHASES": {"CLEANUP": ["nobody"]}}, HookLookupError),
+    ],
+)
+def test_a_wrong_setting_is_no_failure_of_the_migration(
+    untouched: None, settings: Settings, given: Any, error: type[Exception]
+) -> None:
+    settings.CONFITURE = given
+
+    with pytest.raises(error):
+        run(connection, UPDATE)
 
 
 def test_a_database_that_no_alias_names_is_refused(scratch: None) -> None:

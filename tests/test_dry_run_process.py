@@ -177,6 +177,17 @@ def test_wrong_usage(project: Project, arguments: list[str], message: str) -> No
     assert message in err
 
 
+def test_a_system_check_that_fails(project: Project) -> None:
+    with (project.directory / "dry_settings.py").open("a") as settings:
+        settings.write("CONFITURE = {'PHASES': {'CLEANUP': ['nobody']}}")
+
+    out, err = project.run(code=2)
+
+    assert out == ""
+    assert err.startswith("SystemCheckError: System check identified some issues:")
+    assert "(confiture.E007)" in err
+
+
 def test_a_server_that_is_not_there(project: Project) -> None:
     project.connect_as(HOST="/nowhere", PORT="1")
 

@@ -78,4 +78,5 @@ def test_how_far_off_they_are_at_ten_times_the_rows(
 def test_beyond_what_was_tried_there_is_no_confidence() -> None:
     assert calibration.confidence(1000) == 0
     assert calibration.confidence(0.001) == 0
-    assert calibration.confidence(0) == calibration.confidence(1)
+    assert calibration.confidence(0) == 0
+    assert calibration.confidence(1 / 39) == calibration.confidence(39) > 0

@@ -209,6 +209,14 @@ def test_a_statement_timeout_of_the_migration_is(fault: Faulty, mode: list[str])
 
 
 @both_modes
+def test_a_migration_that_only_looks_at_its_timeout(fault: Faulty, mode: list[str]) -> None:
+    fault.configure(STATEMENT_TIMEOUT="300ms")
+    fault.add(f"cursor.execute('SHOW statement_timeout'); {IN_A_STATEMENT}")
+
+    assert "that of the dry run" in stopped(fault.ran(*mode, code=2))
+
+
+@both_modes
 def test_the_role_may_not_be_idle_in_a_transaction(fault: Faulty, mode: list[str]) -> None:
     fault.server.query_alone(
         "ALTER ROLE postgres SET idle_in_transaction_session_timeout = '500ms'"

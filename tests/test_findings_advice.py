@@ -101,6 +101,25 @@ def test_pasted_advice_passes_and_harms_nobody(corpus: None, name: str) -> None:
     assert harm <= ALLOWED.get(name, set())
 
 
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("DROP INDEX cases_event_id", "lock_timeout"),
+        ("ALTER TABLE cases_event ADD UNIQUE (id, kind)", "ALTER TABLE ONLY"),
+        ("ALTER TABLE cases_event ADD PRIMARY KEY (id, kind)", "ALTER TABLE ONLY"),
+        ("CREATE INDEX ON cases_event (kind)", "CREATE INDEX cases_event_idx ON ONLY"),
+    ],
+)
+def test_what_is_advised_for_partitions(corpus: None, statement: str, says: str) -> None:
+    first = sql("CREATE INDEX cases_event_id ON cases_event (id)")
+    plan = migration(*first, name="0002_first"), migration(*sql(statement), name="0003_next")
+
+    advice = [each.advice for each in rehearse(*plan).migrations[1].findings]
+
+    assert any(says in each for each in advice)
+    assert not any("DROP INDEX CONCURRENTLY" in each for each in advice)
+
+
 def test_backwards_only_what_was_measured(corpus: None) -> None:
     rehearsal = Rehearsal(connections["default"])
     with rehearsal.open(), override_settings(MIGRATION_MODULES=MIGRATIONS):

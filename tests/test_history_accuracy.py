@@ -167,9 +167,10 @@ def test_factors(ran: Cases) -> None:
 # The command.
 
 
-def run(*args: str) -> str:
+def run(*args: str, **options: str) -> str:
     out = StringIO()
-    call_command("confiture_accuracy", *args, stdout=out, stderr=StringIO(), no_color=True)
+    told: Any = {**options, "stdout": out, "stderr": StringIO(), "no_color": True}
+    call_command("confiture_accuracy", *args, **told)
     return out.getvalue()
 
 
@@ -241,6 +242,7 @@ def test_a_report_from_elsewhere(ran: Cases, tmp_path: Path) -> None:
     report = {"schema_version": 1, "migrations": [_migration("0002_fill", 50), unfinished]}
     file.write_text(json.dumps(report))
     found = json.loads(run("--forecast", str(file), "--format", "json"))
+    assert json.loads(run(forecast=str(file), format="json")) == found
     assert [(each["label"], each["ratio"]) for each in found["comparisons"]] == [
         ("cases.0002_fill", 2.0)
     ]

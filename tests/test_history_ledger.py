@@ -14,6 +14,7 @@ from django.db import connection, migrations
 from pytest_django import Settings
 
 from django_confiture import RunHook
+from django_confiture.history import migrations as history_migrations
 from tests import recording
 from tests.cases.migrations_on_disk import Cases, query
 
@@ -211,6 +212,13 @@ def test_it_does_not_depend_on_use_tz(ledger: Cases, settings: Settings) -> None
 # Retention.
 
 
+def test_no_migration_imports_what_may_change() -> None:
+    for file in Path(history_migrations.__path__[0]).glob("*.py"):
+        assert "django_confiture" not in re.findall(
+            r"^ *(?:from|import) (\w+)", file.read_text(), re.MULTILINE
+        )
+
+
 def test_pruning(ledger: Cases) -> None:
     from django.utils import timezone
 
@@ -249,6 +257,19 @@ def test_an_age_that_is_none(history: None) -> None:
         "Error: argument --older-than: --older-than is 'a while', which is no duration; write a"
         ' number and a unit, such as "500ms", "2s" or "5min".'
     )
+
+
+def test_an_age_beyond_all_dates(history: None) -> None:
+    assert run("history_prune", "--older-than", "36500d")[1] == 0
+    with pytest.raises(CommandError, match="which is no duration of less than 100 years"):
+        run("history_prune", "--older-than", "999999999d")
+
+
+def test_a_system_check_that_fails_is_no_edited_row(history: None, settings: Settings) -> None:
+    from django_confiture.history.management.commands import confiture_history_verify
+
+    settings.CONFITURE = {"NOPE": 1}
+    confiture_history_verify.Command().run_from_argv(["manage.py", "confiture_history_verify"])
 
 
 def test_names(ledger: Cases) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
-from django_confiture.hooks.registry import registry
+from django_confiture.testing import isolated_registry
 from tests import test_contract
 from tests.cases.migrations_on_disk import Cases, query
 
@@ -37,13 +37,13 @@ def names(heading: str) -> set[str]:
 
 
 @pytest.mark.django_db
-def test_the_blocks_of_the_reference_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+def test_the_blocks_of_the_reference_run() -> None:
     namespace: dict[str, Any] = {"__name__": "docs"}
     blocks = BLOCK.findall(REFERENCE)
     assert len(blocks) == 6
-    for block in blocks:
-        exec(compile(block, "docs/hooks.md", "exec"), namespace)
+    with isolated_registry():
+        for block in blocks:
+            exec(compile(block, "docs/hooks.md", "exec"), namespace)
     (operation,) = [o for o in namespace["Migration"].operations if isinstance(o, RunHook)]
     assert operation.hook == "backfill_lifetime_value"
 
@@ -102,14 +102,12 @@ def test_the_packages_files_in_the_docs_are_those_that_our_tests_build_and_run()
     }
 
 
-def test_the_docs_migration_works_with_the_docs_hook(
-    cases: Cases, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "_registered", {})
+def test_the_docs_migration_works_with_the_docs_hook(cases: Cases) -> None:
     package: dict[str, Any] = {"__name__": "confiture_example_hooks"}
     exec((PACKAGE / "src/confiture_example_hooks/__init__.py").read_text(), package)
-    registry.register("analyze_tables", package["AnalyzeTables"])
     (migration,) = [block for block in BLOCK.findall(PLUGINS) if "class Migration" in block]
     cases.write("0001_initial", migration)
-    cases.migrate()
+    with isolated_registry() as registry:
+        registry.register("analyze_tables", package["AnalyzeTables"])
+        cases.migrate()
     assert query("SELECT reltuples FROM pg_class WHERE relname = 'cases_fruit'") == [(7,)]

@@ -267,6 +267,47 @@ def test_a_setting_that_is_no_duration(two: Cases) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"PHASES": {"NOPE": []}}, "there is no such phase"),
+        ({"PHASES": {"CLEANUP": ["nobody"]}}, "no hook is registered as 'nobody'"),
+        ({"DRY_RUN": {"YIELD_AFTER": f"{'9' * 400}d"}}, "is no duration of less than 100 years"),
+    ],
+)
+def test_a_setting_that_is_wrong(two: Cases, given: Any, message: str) -> None:
+    with override_settings(CONFITURE=given):
+        ran = dry_run(skip_checks=True)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.count("CommandError") == 1
+
+
+def test_a_system_check_that_fails(two: Cases) -> None:
+    with override_settings(CONFITURE={"PHASES": {"CLEANUP": ["nobody"]}}):
+        ran = dry_run(skip_checks=False)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "SystemCheckError: System check identified some issues" in ran.err
+    assert "(confiture.E007)" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-blocking", "99999999999999999999d"], "is no duration of less than 100 years"),
+        (["--max-wal", f"{'9' * 400}TB"], "is no size that PostgreSQL knows"),
+    ],
+)
+def test_a_flag_that_is_too_large(two: Cases, arguments: list[str], message: str) -> None:
+    ran = dry_run(*arguments)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert len(ran.err) < 250
+
+
 # Signals.
 
 
@@ -374,6 +415,11 @@ def test_output_to_a_file(two: Cases, tmp_path: Path, output_format: str) -> Non
     assert ran.err.endswith(f"Report written to {path}.\n")
     assert "cases_thing" in path.read_text() or "cases.0001_thing" in path.read_text()
     assert "\x1b" not in path.read_text()
+
+
+def test_output_to_a_file_that_a_keyword_names(two: Cases, tmp_path: Path) -> None:
+    assert dry_run(output=str(tmp_path / "report.txt")).code == 0
+    assert (tmp_path / "report.txt").read_text().startswith("Dry run of")
 
 
 def test_output_into_a_directory_that_is_not_there(two: Cases, tmp_path: Path) -> None:

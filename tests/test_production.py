@@ -362,6 +362,11 @@ WRONG: list[tuple[Edit, str]] = [
     (lambda d: d["tables"].update(x=1), 'tables["x"] is 1, which is no object.'),
     (lambda d: d["tables"]["dry_stats"].pop("rows"), 'tables["dry_stats"].rows is missing.'),
     (_table(rows=-1), 'tables["dry_stats"].rows is -1, which is negative.'),
+    (_table(rows=2**63), f'tables["dry_stats"].rows is {2**63}, which is too large.'),
+    (
+        lambda d: d.update(size_bytes=10**400),
+        f"size_bytes is 1{'0' * 56}..., which is too large.",
+    ),
     (_table(rows=1.5), 'tables["dry_stats"].rows is 1.5, which is no whole number.'),
     (_table(rows=True), 'tables["dry_stats"].rows is true, which is no number.'),
     (_table(heap_bytes=None), 'tables["dry_stats"].heap_bytes is null, which is no number.'),
@@ -446,6 +451,11 @@ class TestCommand:
         assert load(file).database == name
         assert (out, err) == ("", f"Statistics of {name} written to {file}.\n")
 
+    def test_to_a_file_that_a_keyword_names(self, tmp_path: Path) -> None:
+        file = tmp_path / "stats.json"
+        call_command("confiture_stats", output=str(file), verbosity=0)
+        assert "dry_stats" in load(file).tables
+
     def test_interval(self) -> None:
         assert 0.2 <= json.loads(run("--interval", "200ms")[0])["window_seconds"] < 2
         assert json.loads(run("--interval", "0")[0])["window_seconds"] != 0
@@ -458,6 +468,14 @@ class TestCommand:
                 (
                     "Error: argument --interval: --interval is 'soon', which is no duration; write"
                     ' a number and a unit, such as "500ms", "2s" or "5min".'
+                ),
+            ),
+            (
+                ["--interval", "9999999999999d"],
+                (
+                    "Error: argument --interval: --interval is '9999999999999d', which is no"
+                    " duration of less than 100 years; write a number and a unit, such as "
+                    '"500ms", "2s" or "5min".'
                 ),
             ),
             (["--output", "/"], "Cannot write /: Is a directory"),

@@ -25,6 +25,7 @@ from django_confiture import (
 )
 from django_confiture.hooks import registry as module
 from django_confiture.hooks.registry import build_hook, registry
+from django_confiture.testing import isolated_registry
 from tests.logs import events
 
 HERE = __name__
@@ -54,10 +55,10 @@ NO_CLASS = "no class"
 
 
 @pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
+def _restored() -> Iterator[None]:
     """Give the project's registry back as it was."""
-    monkeypatch.setattr(registry, "_registered", {})
-    monkeypatch.setattr(registry, "_removed", set())
+    with isolated_registry():
+        yield
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_register_hook_decorates_a_class_and_leaves_it_as_it_is() -> None:
     assert get_hook("decorated") is Decorated
 
 
-@pytest.mark.parametrize("wrong", [int, 12])
+@pytest.mark.parametrize("wrong", [int, 12, None])
 def test_register_hook_refuses_what_is_no_hook(wrong: Any) -> None:
     with pytest.raises(TypeError, match="no subclass of"):
         register_hook("wrong", wrong)

@@ -180,10 +180,12 @@ def test_concurrently_has_a_plain_form(sql: str, plain: str) -> None:
         "VACUUM (ANALYZE)",
         "REINDEX DATABASE d",
         "REINDEX SCHEMA s",
+        "REINDEX SCHEMA CONCURRENTLY s",
         "CLUSTER",
         "CREATE DATABASE d",
         "ALTER SYSTEM SET a = 1",
         "CREATE TABLESPACE s LOCATION '/s'",
+        "ALTER DATABASE d SET TABLESPACE s",
     ],
 )
 def test_other_statements_have_none(sql: str) -> None:
@@ -195,7 +197,13 @@ def test_other_statements_have_none(sql: str) -> None:
 
 @pytest.mark.parametrize(
     "sql",
-    ["ANALYZE t", "CLUSTER t USING i", "REINDEX TABLE t", "CREATE INDEX concurrently_i ON t (a)"],
+    [
+        "ANALYZE t",
+        "ALTER DATABASE d CONNECTION LIMIT 5",
+        "CLUSTER t USING i",
+        "REINDEX TABLE t",
+        "CREATE INDEX concurrently_i ON t (a)",
+    ],
 )
 def test_what_a_transaction_can_hold(sql: str) -> None:
     assert not only(sql).outside_transaction

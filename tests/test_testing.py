@@ -16,8 +16,17 @@ from django.db import connection
 from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult
+from django_confiture.exceptions import HookLookupError
+from django_confiture.hooks.executor import HookExecutor
+from django_confiture.hooks.registry import registry
 from django_confiture.pytest_plugin import hook_runs, run_hook
-from django_confiture.testing import CapturedHooks, HookRun, capture_hooks, hook_context
+from django_confiture.testing import (
+    CapturedHooks,
+    HookRun,
+    capture_hooks,
+    hook_context,
+    isolated_registry,
+)
 from django_confiture.testing import run_hook as run
 from tests.cases.migrations_on_disk import Cases
 
@@ -42,6 +51,17 @@ class Tolerated(Hook):
 
     def execute(self, conn: Any, context: HookContext) -> HookResult:
         raise ValueError("no backup today")
+
+
+class AnyPhase(Hook):
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        return HookResult("CLEANUP", "AnyPhase")
+
+
+class RunsAnother(Tolerated):
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        HookExecutor().execute_phase(conn, HookPhase.CLEANUP, [AnyPhase], context)
+        raise ValueError("after the other")
 
 
 NAME = "tests.test_testing.Renames"
@@ -103,9 +123,38 @@ class TestRunHook:
         with pytest.raises(AssertionError, match=message):
             run(Renames, direction="backward")
 
+    def test_a_hook_without_a_phase_needs_one(self) -> None:
+        message = "AnyPhase sets no phase; pass phase=HookPhase.AFTER_DDL to run_hook."
+        with pytest.raises(AssertionError, match=message):
+            run(AnyPhase)
+        assert run(AnyPhase, phase=HookPhase.CLEANUP).hook_name == "AnyPhase"
+
+    def test_an_instance_is_left_with_its_own_options(self) -> None:
+        hook = Renames()
+        hook.options = {"name": "its own"}
+        run(hook, options={"name": "x"})
+        assert hook.options == {"name": "its own"}
+        assert Group.objects.filter(name="x").exists()
+
+    def test_a_tolerated_hook_that_runs_hooks(self) -> None:
+        with pytest.raises(ValueError, match="after the other"):
+            run(RunsAnother)
+
     def test_other_models(self) -> None:
         context = hook_context(apps=apps)
         assert context.apps is apps
+
+    def test_what_is_registered_for_a_test_is_gone_after_it(self) -> None:
+        before = registry.list_hooks()
+        with isolated_registry() as isolated:
+            isolated.register("renames", Renames)
+            isolated.unregister(before[0])
+            with isolated_registry():
+                isolated.unregister("renames")
+                with pytest.raises(HookLookupError):
+                    run("renames")
+            run("renames", options={"name": "y"})
+        assert registry.list_hooks() == before
 
     def test_the_fixture_does_the_same(self, run_hook: Callable[..., HookResult]) -> None:
         assert run_hook(Renames, options={"name": "by hand"}).rows_affected == 2

@@ -14,7 +14,9 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, migrations, models
 from pytest_django import Settings
 
-from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult
+from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult, conf
+from django_confiture.dry_run.server import server_settings
+from django_confiture.testing import run_hook
 from django_confiture.timeouts import MigrateSettings, is_lock_timeout
 from tests import recording
 from tests.cases.migrations_on_disk import Cases, query, table_exists
@@ -147,9 +149,38 @@ def test_zero_switches_a_timeout_off_and_less_than_a_millisecond_does_not(
     query("SELECT set_config('lock_timeout', '77s', false)")
     cases.migrate()
     assert seen == [("RunPython", "0", "20s")]
-    assert MigrateSettings(lock_timeout=timedelta(microseconds=1)).session == {
-        "lock_timeout": "1ms"
-    }
+
+
+@pytest.mark.parametrize(
+    ("timeout", "expected"),
+    [
+        ("0s", "0ms"),
+        ("1us", "1ms"),
+        ("1.4ms", "2ms"),
+        ("60d", "2147483647ms"),
+    ],
+)
+def test_a_timeout_is_the_same_everywhere(
+    scratch: None, settings: Settings, timeout: str, expected: str
+) -> None:
+    class Looks(Hook):
+        def execute(self, conn: Any, context: HookContext) -> HookResult:
+            cursor = conn.execute("SELECT current_setting('statement_timeout')::interval")
+            found.append(cursor.fetchone()[0])
+            return HookResult("AFTER_DDL", "Looks")
+
+    found: list[timedelta] = []
+    Looks.timeout = timeout
+    limit = timedelta(milliseconds=int(expected.removesuffix("ms")))
+    settings.CONFITURE = {"DRY_RUN": {"LOCK_TIMEOUT": timeout, "STATEMENT_TIMEOUT": timeout}}
+
+    parsed = conf.parse_duration(timeout, name="")
+    assert MigrateSettings(lock_timeout=parsed).session == {"lock_timeout": expected}
+    assert server_settings()["lock_timeout"] == expected
+    assert server_settings()["statement_timeout"] == expected
+    if limit > timedelta(milliseconds=1):  # a hook takes no other
+        run_hook(Looks, phase=HookPhase.AFTER_DDL)
+        assert found == [limit]
 
 
 def test_a_statement_timeout_ends_what_takes_too_long(cases: Cases, settings: Settings) -> None:
@@ -474,6 +505,9 @@ def test_a_migration_that_commits_by_itself_still_works_with_retries(
 
 def test_the_wait_doubles_up_to_a_minute_with_jitter() -> None:
     settings = MigrateSettings(retry_delay=timedelta(seconds=1))
+    assert MigrateSettings(retry_delay=timedelta(days=1)).delay(40) <= 60
+    assert MigrateSettings(retry_delay=timedelta.max).delay(1) <= 60
+    assert MigrateSettings(retry_delay=timedelta(0)).delay(40) == 0
     for attempt, longest in ((1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (1000, 60)):
         delays = [settings.delay(attempt) for _ in range(50)]
         assert all(longest / 2 <= delay <= longest for delay in delays)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -91,6 +92,9 @@ def passing(apps: Any, editor: Any) -> None:
     raw.execute(f"SELECT 1; UPDATE cases_person SET name = E'{own}' WHERE salary > {NUMBER}.5")
     raw.execute(f"DO $$ BEGIN UPDATE cases_person SET name = '{own}'; END $$")
     raw.execute(f"CREATE TABLE cases_made AS SELECT '{own}' AS name")
+    raw.execute(f"/* {own} */UPDATE/**/cases_person -- {own}\n SET name = '{own}' /*{own}*/")
+    with suppress(psycopg.Error), raw.transaction():
+        raw.execute(f"--{own}\nnonsense")
     psycopg.ClientCursor(raw).execute("UPDATE cases_person SET name = %s", [own])
     with raw.cursor() as cursor:
         cursor.executemany("UPDATE cases_person SET name = %s WHERE salary = %s", [(own, NUMBER)])
@@ -365,6 +369,44 @@ def test_a_real_migration_is_logged_as_ever(
         people.migrate()
 
     assert SECRET in caplog.text
+
+
+# What a function of the database raises.
+
+RAISING = """
+CREATE FUNCTION dry_raises(code text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE person record; BEGIN
+  SELECT * INTO person FROM cases_person WHERE name IS NOT NULL LIMIT 1;
+  RAISE EXCEPTION 'the row % is broken', person.name USING ERRCODE = code;
+END $$
+"""
+
+
+@pytest.mark.parametrize("code", ["P0001", "23514"])
+def test_what_a_function_raises_may_be_a_row(
+    people: Cases, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(RAISING)
+    people.add("0002_case", runs(f"SELECT dry_raises('{code}')"))
+    try:
+        found = outputs(caplog)
+        asked = dry_run("cases", "--show-values").out
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION dry_raises")
+
+    assert SECRET not in found
+    assert f"... ({code}, PL/pgSQL function dry_raises(text) line 4 at RAISE)" in found
+    assert f"the row {SECRET} is broken" in asked
+
+
+def test_what_the_migration_raises_itself_is_told_in_its_words(people: Cases) -> None:
+    people.add("0002_case", runs("DO $$ BEGIN RAISE 'fill in the numbers first'; END $$"))
+
+    (result,) = in_json("cases", code=1)["migrations"]
+
+    assert result["error"]["message"] == "fill in the numbers first"
 
 
 # The words.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from django.db import connection, migrations
+from postgast import PgQueryError
 
+from django_confiture.dry_run import violations
 from django_confiture.dry_run.results import Failure, Violations
 from tests.dry_run_support import migration, rehearse
 
@@ -30,6 +33,20 @@ def failure_of(statement: str) -> Failure:
     error = report.migrations[0].error
     assert error is not None
     return error
+
+
+@pytest.mark.parametrize("error", [PgQueryError("x"), ValueError("x")])
+def test_an_error_of_the_search_does_not_hide_the_first(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def finder(*_args: object) -> None:
+        raise error
+
+    monkeypatch.setitem(violations._FINDERS, psycopg.errors.CheckViolation, finder)
+
+    failure = failure_of('ALTER TABLE "Rows of" ADD CHECK (id > 10)')
+
+    assert (failure.type, failure.violations) == ("CheckViolation", None)
 
 
 def violations_of(statement: str) -> Violations:

@@ -35,6 +35,9 @@ class AsWritten:
     def before(self, statement: Statement) -> None:
         """Nothing is exchanged."""
 
+    def exchange(self, statement: Statement) -> None:
+        """Nor here."""
+
     @contextmanager
     def script(self, cursor: Any, statements: Sequence[Statement]) -> Iterator[None]:  # noqa: ARG002
         """Let a script be one transaction, as it is for PostgreSQL."""

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from psycopg.errors import ActiveSqlTransaction, InvalidTransactionTermination
+
+from django_confiture.dry_run.statements import Kind
 
 if TYPE_CHECKING:
+    import psycopg
+
     from django_confiture.dry_run.statements import Statement
 
 _FUNCTION = re.compile(
     r"dblink\w*|lo_export|pg_file_(write|rename|unlink|sync)|pg_(terminate|cancel)_backend"
     r"|pg_reload_conf|pg_rotate_logfile|pg_(create|drop|copy)_\w*replication_slot"
+    r"|pg_logical_\w+|pg_replication_\w+|pg_sync_replication_slots"
+    r"|pg_stat_reset\w*|pg_stat_statements_reset"
+    r"|pg_switch_wal|pg_create_restore_point|pg_promote|pg_wal_replay_\w+"
+    r"|pg_backup_\w+|pg_(start|stop)_backup"
 )
 
-_SUSPECT = re.compile(rf"\b({_FUNCTION.pattern})\b|^\s*COPY\b", re.IGNORECASE)
+_SUSPECT = re.compile(rf"\b({_FUNCTION.pattern})\b|\b(?:COPY|CHECKPOINT)\b", re.IGNORECASE)
 """A tree is only looked into where the text may hold such a thing."""
 
 
@@ -27,6 +37,8 @@ def why_not_sent(statement: Statement) -> str:
             return "COPY with a PROGRAM runs it on the server, so it was not sent."
         if copy.filename and not copy.is_from:
             return "COPY TO a file of the server writes it for good, so it was not sent."
+    if statement.what == "check_point_stmt":
+        return "CHECKPOINT makes the whole server write, so it was not sent."
     names = _called(statement)
     if not names:
         return ""
@@ -37,5 +49,31 @@ def _called(statement: Statement) -> list[str]:
     if statement.node is None or statement.what == "do_stmt":  # code that no tree shows
         return [match[1].lower() for match in _SUSPECT.finditer(statement.sql) if match[1]]
     calls = (each.func_call for each in statement.nodes() if each.WhichOneof("node") == "func_call")
-    names = (call.funcname[-1].string.sval for call in calls)
+    names = (_name(call) for call in calls if not _is_transactional(call))
     return [name for name in names if _FUNCTION.fullmatch(name)]
+
+
+def _name(call: Any) -> str:
+    return str(call.funcname[-1].string.sval)
+
+
+def _is_transactional(call: Any) -> bool:
+    """Say whether it is a message that nobody decodes once it is rolled back."""
+    first = [argument.a_const.boolval.boolval for argument in call.args[:1]]
+    return _name(call) == "pg_logical_emit_message" and first == [True]
+
+
+def why_not_rehearsed(statement: Statement, error: psycopg.Error) -> str:
+    """Say why an error of ``statement`` is that of the dry run's transaction; ``""`` for others.
+
+    Alone, as it is for real, the statement would not have met with it.
+    """
+    if isinstance(error, InvalidTransactionTermination):
+        return (
+            f"{statement.command} ran code that commits by itself; "
+            "only a copy of the database can show what it does."
+        )
+    # Code that is run by a statement can't have it outside a transaction either.
+    if isinstance(error, ActiveSqlTransaction) and statement.kind is Kind.DDL:
+        return f"{statement.command} can't run inside a transaction."
+    return ""

@@ -194,6 +194,8 @@ class Capture:
                 self._sample(statement, self._merged(sent, own))
             plain = sent is not None and sent == statement.plain_sql
             with self._recorder.measured(statement, cursor, skipped=sent is None, plain=plain):
+                if plain:
+                    self._sending.exchange(statement)
                 original("" if sent is None else sent, None if sent is None else own, **kwargs)
             results.extend(cursor._results)
         if len(statements) > 1:

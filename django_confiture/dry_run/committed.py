@@ -43,6 +43,8 @@ SELECT string_agg(what, ', ') FROM (
 ) beyond
 """
 
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
 _FLUSHES = 150000
 """The version from which a session can be told to hand its counters over."""
 
@@ -152,6 +154,7 @@ class CommittedTransactions:
         try:
             self.session.query("COMMIT")
         except psycopg.Error:
+            self.check_intact()
             self.over(committed=False)
             raise
         self.over(committed=True)
@@ -179,6 +182,7 @@ class CommittedTransactions:
         try:
             beyond = self.session.value(_BEYOND)
         except psycopg.Error as error:
+            self.check_intact()
             self.session.query(f"ROLLBACK TO SAVEPOINT {_CHECK}")
             if self.observer is not None:
                 self.observer.commit_failed(error)
@@ -220,7 +224,7 @@ class CommittedTransactions:
             if self._implicit and self.session.status == TransactionStatus.INTRANS:
                 self.commit()
         except BaseException:
-            if self._implicit and not self.idle:
+            if self._implicit and self.session.status in _OPEN:
                 self.roll_back()
             raise
         finally:

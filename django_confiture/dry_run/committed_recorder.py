@@ -12,9 +12,10 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Counters, Probe
+from django_confiture.dry_run.concurrently import commits_by_partition
 from django_confiture.dry_run.measure import effects
 from django_confiture.dry_run.recorder import Care, Recorder
-from django_confiture.dry_run.sections import add_rows
+from django_confiture.dry_run.sections import StatementFailure, add_rows
 from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.violations import explain
 from django_confiture.dry_run.watched import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from django_confiture.dry_run.committed import CommittedTransactions
+    from django_confiture.dry_run.results import Violations
 
 _Way = Callable[[Statement, Any], AbstractContextManager[None]]
 
@@ -139,8 +141,9 @@ class CommittedRecorder(Recorder):
         if statement.what == "call_stmt":
             name = statement.node.call_stmt.funccall.funcname[-1].string.sval
             return self._session.value(_HARMLESS, [name]) != "t"
-        unparsed = statement.kind is Kind.UNPARSED
-        return unparsed or statement.outside_transaction or statement.may_commit
+        if statement.kind is Kind.UNPARSED or statement.outside_transaction or statement.may_commit:
+            return True
+        return commits_by_partition(statement, self._session)
 
     @contextmanager
     def _plainly(self, statement: Statement, _cursor: Any) -> Iterator[None]:
@@ -186,8 +189,8 @@ class CommittedRecorder(Recorder):
         started = self.clock.now()
         try:
             self._transactions.commit()
-        except psycopg.Error:
-            self.failures[-1] = replace(self.failures[-1], sql=entry.shown)
+        except psycopg.Error as error:
+            self._noted_failure(error, entry.shown)
             raise
         finally:
             entry.duration_ms += (self.clock.now() - started) * 1000
@@ -196,7 +199,15 @@ class CommittedRecorder(Recorder):
         """Look for the rows at fault, with the database as it was before the statement."""
         with suppress(psycopg.Error), self._transactions.reading():
             violations = explain(error, statement, self._session)
-            self.failures[-1] = replace(self.failures[-1], violations=violations)
+            self._noted_failure(error, self.section.new_entry(statement).shown, violations)
+
+    def _noted_failure(
+        self, error: psycopg.Error, sql: str, violations: Violations | None = None
+    ) -> None:
+        """Note an error, or say more of it where it is noted already."""
+        noted = self.failures.pop() if self.failures and self.failures[-1].error is error else None
+        known = noted.violations if noted is not None else None
+        self.failures.append(StatementFailure(sql, error, violations or known))
 
     @contextmanager
     def _from_outside(self, statement: Statement, cursor: Any) -> Iterator[None]:

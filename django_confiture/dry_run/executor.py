@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.core.management.sql import emit_pre_migrate_signal
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import TransactionStatus
@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 
 from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.refusals import SETTINGS_ERRORS
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (
     DryRunResult,
@@ -54,9 +55,11 @@ class DryRunExecutor:
         holds. An open transaction is kept: everything happens behind a savepoint in it.
         Unapplied migrations that it depends on are rehearsed before it, and a warning says so.
 
-        Raises :class:`DryRunError` from the original error where the migration would fail.
+        Raises :class:`DryRunError` from the original error where the migration would fail, and
+        :class:`DryRunRefused` where the dry run can't start.
         """
         with _django_connection(conn) as wrapper:
+            _connect(wrapper)
             rehearsal = Rehearsal(wrapper, stats=self._stats)
             try:
                 with rehearsal.open():
@@ -64,11 +67,20 @@ class DryRunExecutor:
             except DryRunRefused:
                 raise
             except Exception as error:
-                if waiters := rehearsal.report().yielded_to:
-                    raise DryRunYielded(waiters) from error
+                if rehearsal.waiters:
+                    raise DryRunYielded(rehearsal.waiters) from error
+                if isinstance(error, SETTINGS_ERRORS) and not rehearsal.results:
+                    raise
                 raise DryRunError(migration.name, error) from error
         report = rehearsal.report()
         return _result(report, report.migrations[-1])
+
+
+def _connect(wrapper: BaseDatabaseWrapper) -> None:
+    try:
+        wrapper.ensure_connection()
+    except Error as error:
+        raise DryRunRefused(f"Cannot connect to {wrapper.alias!r}: {error}") from error
 
 
 def _apply(rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, migration: Migration) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.session import Session
 
 _SAVEPOINT = "confiture_explain"
+_PREPARED = "SELECT FROM pg_catalog.pg_prepared_statements WHERE name = $1"
 _WRITING = {"insert_stmt", "update_stmt", "merge_stmt", "select_stmt"}
 """A SELECT can hold an UPDATE in its WITH clause."""
 
@@ -46,6 +48,16 @@ def written(statement: Statement, session: Session) -> list[Written]:
             return list(_found(_explain(sql, parameters, session), session))
     except psycopg.Error:
         return list(_every_row(statement, session))
+    finally:
+        if parameters:
+            _deallocate(session)
+
+
+def _deallocate(session: Session) -> None:
+    """Forget what was prepared, which no rollback does."""
+    with suppress(psycopg.Error):
+        if session.query(_PREPARED, [_SAVEPOINT]):
+            session.query(f"DEALLOCATE {_SAVEPOINT}")
 
 
 def _every_row(statement: Statement, session: Session) -> Iterator[Written]:
@@ -63,12 +75,9 @@ def _explain(sql: str, parameters: int, session: Session) -> Any:
     nulls = ", ".join(["NULL"] * parameters)
     session.query("SELECT pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true)")
     session.query(f"PREPARE {_SAVEPOINT} AS {sql}")
-    try:
-        return json.loads(
-            session.value(f"EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE {_SAVEPOINT}({nulls})")
-        )
-    finally:
-        session.query(f"DEALLOCATE {_SAVEPOINT}")
+    return json.loads(
+        session.value(f"EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE {_SAVEPOINT}({nulls})")
+    )
 
 
 def _found(plans: Any, session: Session) -> Iterator[Written]:

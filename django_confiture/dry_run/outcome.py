@@ -20,6 +20,7 @@ from django_confiture.dry_run.results import (
     ReverseResult,
     RunOutcome,
     SequenceMove,
+    Waiter,
 )
 from django_confiture.dry_run.source import locate
 from django_confiture.hooks.run import migration_version
@@ -74,9 +75,14 @@ class Outcome:
             self._error = failure(error, None, ())
 
     @property
+    def waiters(self) -> tuple[Waiter, ...]:
+        """The sessions for whose sake the dry run ended."""
+        return self._watchdog.waiters if self._watchdog is not None else ()
+
+    @property
     def yielded(self) -> bool:
         """Say whether the dry run ended for the sake of other sessions."""
-        if self._watchdog is not None and self._watchdog.waiters:
+        if self.waiters:
             return True
         if self.mode == "clone":
             return False  # nobody else is there: the migration waits for itself
@@ -125,7 +131,7 @@ class Outcome:
             reverse=self.reverse,
             sequences_moved=self._moved,
             dead_bytes=self._dead_bytes,
-            yielded_to=self._watchdog.waiters if self._watchdog is not None else (),
+            yielded_to=self.waiters,
             warnings=self._warnings(),
             mode=self.mode,
         )
@@ -150,7 +156,7 @@ class Outcome:
                 "not be rolled back afterwards."
                 for alias in self._others.refused_commits
             )
-        if self._watchdog is not None and self.yielded and not self._watchdog.waiters:
+        if self._watchdog is not None and self.yielded and not self.waiters:
             warnings.extend(
                 f"Waited in vain for a lock of session {blocker.pid} "
                 f"({blocker.application or 'no name'}, {blocker.state})."

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.beyond import why_not_rehearsed
 from django_confiture.dry_run.catalog import Catalog
 from django_confiture.dry_run.clock import Clock
 from django_confiture.dry_run.dead_space import DeadSpaceLimit
@@ -329,11 +330,8 @@ class Recorder:
             self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
             if not care.alone:
                 self._session.abort()  # whoever swallows the error finds what it would for real
-        if care.alone and isinstance(error, psycopg.errors.InvalidTransactionTermination):
-            self.section.not_rehearsed.append(
-                f"{statement.command} ran code that commits by itself; "
-                "only a copy of the database can show what it does."
-            )
+        if care.guarded and care.alone and (why := why_not_rehearsed(statement, error)):
+            self.section.not_rehearsed.append(why)
             return True
         shown = self.section.new_entry(statement).shown
         self.failures.append(StatementFailure(shown, error, violations))

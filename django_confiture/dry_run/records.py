@@ -14,6 +14,7 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.measure import Effects
+from django_confiture.dry_run.own_timeouts import OUR_TIMEOUT, is_our_timeout
 from django_confiture.dry_run.recorder import Recorder
 from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import (
@@ -26,7 +27,6 @@ from django_confiture.dry_run.results import (
 from django_confiture.dry_run.sections import Entry, Section, StatementFailure
 from django_confiture.dry_run.source import Source, locate
 from django_confiture.dry_run.statements import Statement
-from django_confiture.dry_run.stops import OUR_TIMEOUT, is_our_timeout
 from django_confiture.dry_run.timeline import TableTime
 from django_confiture.dry_run.values import message, origin_of
 from django_confiture.hooks.base import Direction
@@ -69,9 +69,9 @@ class MigrationRecord:
         return [e for entry in self._entries for e in entry.effects]
 
     @property
-    def statements(self) -> list[str]:
-        """The texts of its statements, in its operations and around them."""
-        return [entry.statement.sql for entry in self._entries]
+    def statements(self) -> list[Statement]:
+        """Its statements, in its operations and around them."""
+        return [entry.statement for entry in self._entries]
 
     @property
     def last_transaction(self) -> list[Statement]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg.errors import OutOfMemory
 from psycopg.pq import TransactionStatus
@@ -12,13 +13,16 @@ from django_confiture import conf
 from django_confiture.dry_run.beside import refuse_shared_sessions
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.units import size
-from django_confiture.exceptions import DryRunRefused
+from django_confiture.exceptions import DryRunRefused, HookLookupError
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from django_confiture.dry_run.planned import Planned
     from django_confiture.dry_run.results import LockCapacity, Preflight
+
+SETTINGS_ERRORS = (ImproperlyConfigured, HookLookupError)
+"""Before the first migration they say that the project is wrong, and nothing of the plan."""
 
 _MORE_LOCKS = (
     "raise max_locks_per_transaction (now {}), run the plan in parts (migrate_dryrun app_label "

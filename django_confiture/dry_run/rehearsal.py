@@ -34,6 +34,7 @@ from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, s
 from django_confiture.dry_run.lock_table import Lookup, statement_locks
 from django_confiture.dry_run.observer import Observer
 from django_confiture.dry_run.outcome import Outcome, no_lock
+from django_confiture.dry_run.own_timeouts import is_our_timeout
 from django_confiture.dry_run.planned import Planned
 from django_confiture.dry_run.preflight import look_ahead
 from django_confiture.dry_run.recorder import Recorder
@@ -53,7 +54,7 @@ from django_confiture.dry_run.schema import SchemaWatch
 from django_confiture.dry_run.sending import Sending, Substitutes
 from django_confiture.dry_run.server import database, server_settings
 from django_confiture.dry_run.statements import Statement
-from django_confiture.dry_run.stops import is_no_fault, is_our_timeout
+from django_confiture.dry_run.stops import is_no_fault
 from django_confiture.dry_run.transactions import RehearsedTransactions
 from django_confiture.dry_run.watchdog import Watchdog
 from django_confiture.hooks.base import Direction, HookContext

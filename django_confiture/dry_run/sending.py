@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
+from django_confiture.dry_run.concurrently import refuse
 from django_confiture.dry_run.statements import Kind, Statement
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Sending(Protocol):
 
     def before(self, statement: Statement) -> None:
         """Do what has to happen before ``statement`` is sent, or in place of it."""
+
+    def exchange(self, statement: Statement) -> None:
+        """Note that the plain form of ``statement`` is sent, or raise its own error."""
 
     def script(self, cursor: Any, statements: Sequence[Statement]) -> AbstractContextManager[None]:
         """Hold while the statements of one text are sent one by one."""
@@ -72,9 +76,6 @@ class Substitutes:
         if not statement.outside_transaction:
             return statement.sql
         if statement.plain_sql is not None:
-            self._recorder.section.substituted.append(
-                "CONCURRENTLY can't run inside a transaction, so its plain form was measured."
-            )
             return statement.plain_sql
         self._recorder.section.not_rehearsed.append(
             f"{statement.command} can't run inside a transaction."
@@ -88,6 +89,13 @@ class Substitutes:
         self._transactions.before(statement)
         if statement.kind is Kind.TRANSACTION:
             self._control(statement)
+
+    def exchange(self, statement: Statement) -> None:
+        """Refuse what PostgreSQL does in the plain form only; say that this is sent."""
+        refuse(statement, self._transactions.session)
+        self._recorder.section.substituted.append(
+            "CONCURRENTLY can't run inside a transaction, so its plain form was measured."
+        )
 
     def _control(self, statement: Statement) -> None:
         if self._transactions.session.in_pipeline:

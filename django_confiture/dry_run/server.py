@@ -23,13 +23,11 @@ def server_settings() -> dict[str, str]:
         "client_connection_check_interval": "2s",
     }
     given = conf.get("DRY_RUN")
-    for name, value in (
-        ("lock_timeout", given["LOCK_TIMEOUT"]),
-        ("statement_timeout", given["STATEMENT_TIMEOUT"]),
-    ):
-        timeout = conf.parse_duration(value, name=f'CONFITURE["DRY_RUN"]["{name.upper()}"]')
+    for name in ("lock_timeout", "statement_timeout"):
+        key, value = name.upper(), given[name.upper()]
+        timeout = conf.parse_duration(value, name=f'CONFITURE["DRY_RUN"]["{key}"]')
         if timeout is not None:
-            settings[name] = f"{max(1, round(timeout.total_seconds() * 1000))}ms"
+            settings[name] = conf.milliseconds(timeout)
     return settings
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
 
+_COMMENTS = {pg.SQL_COMMENT, pg.C_COMMENT}
 _CONSTANTS = {pg.SCONST, pg.USCONST, pg.XCONST, pg.BCONST, pg.FCONST, pg.ICONST}
 
 
@@ -50,20 +51,27 @@ def with_numbers(statement: Statement) -> tuple[str, int]:
 
 @lru_cache(maxsize=512)
 def without_constants(sql: str, stand_in: str) -> str:
-    """Return the text with ``stand_in`` for its constants; 0, 1 and what LIMIT says stay."""
+    """Return the text with ``stand_in`` for its constants, and without its comments.
+
+    0, 1 and what LIMIT says stay.
+    """
     try:
         tokens = list(postgast.scan(sql).tokens)
     except postgast.PgQueryError:
-        return f"{sql.split(maxsplit=1)[0]} {stand_in}"
+        command = re.match(r"\s*([a-zA-Z]+)\s", sql)
+        return f"{command[1]} {stand_in}" if command is not None else stand_in
     source, parts, end = sql.encode(), [], 0
     for before, token in zip([None, *tokens], tokens, strict=False):
         text = source[token.start : token.end].decode()
         limits = before is not None and before.token in (pg.LIMIT, pg.OFFSET)
-        if token.token in _CONSTANTS and not limits and text not in ("0", "1"):
+        if token.token in _COMMENTS:
+            parts.append(source[end : token.start].decode().rstrip() + " ")
+            end = token.end + len(source[token.end :]) - len(source[token.end :].lstrip())
+        elif token.token in _CONSTANTS and not limits and text not in ("0", "1"):
             quote = "" if token.token in (pg.ICONST, pg.FCONST) else "'"
             parts += [source[end : token.start].decode(), f"{quote}{stand_in}{quote}"]
             end = token.end
-    return "".join([*parts, source[end:].decode()])
+    return "".join([*parts, source[end:].decode()]).strip()
 
 
 def without_concurrently(sql: str) -> str:

@@ -103,7 +103,7 @@ class Statement:
     @property
     def of_the_server(self) -> bool:
         """Say whether it makes or changes something that is in no database: CREATE DATABASE."""
-        return self.what in _NEVER_IN_TRANSACTION
+        return self.what in _NEVER_IN_TRANSACTION or _moves_database(self.node)
 
     @property
     def may_commit(self) -> bool:
@@ -321,7 +321,7 @@ def _is_concurrent(node: Any) -> bool:
         return bool(node.index_stmt.concurrent)
     if name == "drop_stmt":
         return bool(node.drop_stmt.concurrent)
-    if name == "reindex_stmt":
+    if name == "reindex_stmt" and node.reindex_stmt.kind not in _WHOLE_DATABASE:
         return any(p.def_elem.defname == "concurrently" for p in node.reindex_stmt.params)
     if name == "alter_table_stmt":
         # "def" is a keyword of Python's, so the field needs getattr.
@@ -340,4 +340,10 @@ def _outside_transaction(node: Any) -> bool:
         return True
     if name == "cluster_stmt":
         return not node.cluster_stmt.HasField("relation")
-    return name in _NEVER_IN_TRANSACTION or _is_concurrent(node)
+    return name in _NEVER_IN_TRANSACTION or _is_concurrent(node) or _moves_database(node)
+
+
+def _moves_database(node: Any) -> bool:
+    """Say whether it is ALTER DATABASE … SET TABLESPACE."""
+    options = node.alter_database_stmt.options if node is not None else ()
+    return any(each.def_elem.defname == "tablespace" for each in options)

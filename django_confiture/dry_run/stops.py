@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import psycopg
 from psycopg import errors
 
-from django_confiture import conf
 from django_confiture.exceptions import DryRunStopped
 
 _CLASSES = ("08", "53", "57P", "58")
@@ -15,8 +12,6 @@ _CLASSES = ("08", "53", "57P", "58")
 
 _IDLE_OR_LONG = ("25P03", "25P04")
 """A transaction idle for too long, or too long as a whole: it is ours, not the migration's."""
-
-OUR_TIMEOUT = "that of the dry run (STATEMENT_TIMEOUT)"
 
 
 def is_no_fault(kind: type[BaseException]) -> bool:
@@ -35,14 +30,3 @@ def is_named_no_fault(name: str) -> bool:
         return True
     kind = getattr(errors, name, None)
     return isinstance(kind, type) and is_no_fault(kind)
-
-
-def is_our_timeout(error: BaseException, statements: Iterable[str]) -> bool:
-    """Say whether a statement was cancelled by ``STATEMENT_TIMEOUT``.
-
-    A migration that sets a timeout of its own, in one of its ``statements``, has met with that.
-    """
-    if not isinstance(error, errors.QueryCanceled):
-        return False
-    ours = conf.get("DRY_RUN")["STATEMENT_TIMEOUT"] is not None
-    return ours and not any("statement_timeout" in each.lower() for each in statements)

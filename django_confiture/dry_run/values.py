@@ -38,6 +38,10 @@ _LOGGERS = ("django_confiture.hooks", "django_confiture.dry_run")
 
 # PostgreSQL's codes: data that doesn't fit, what a function raises, and syntax errors.
 _QUOTING_CODES = ("22", "P0", "42601")
+_RAISE = "exec_stmt_raise"
+"""What of PostgreSQL's own code passes on the words of a RAISE, whatever their SQLSTATE."""
+_OF_OTHER_LANGUAGES = "38"
+_DO = ("inline_code_block", "anonymous code block", "anonymous plperl block")
 _QUOTING_ERRORS = (ValueError, TypeError, KeyError, ArithmeticError, ValidationError)
 _NAMED = r"(?<!\btype )(?<!\bencoding )(?<!\bcolumn )(?<!\brelation )"
 _QUOTED = re.compile(rf"""{_NAMED}(?:".*"|(?<!\w)'.*'|“.*”|<\w+: .*>)""", re.DOTALL)
@@ -95,9 +99,23 @@ def _of_server(error: psycopg.Error) -> str:
     text = error.diag.message_primary or str(error).strip()
     if are_shown():
         return f"{text} ({error.diag.message_detail})" if error.diag.message_detail else text
+    if function := _raised_in(error):
+        return f"{HIDDEN} ({error.sqlstate}, {function})"
     if (error.sqlstate or "").startswith(_QUOTING_CODES):
         return _without_quoted(text)
     return text
+
+
+def _raised_in(error: psycopg.Error) -> str:
+    """Return the function of the database whose own words a message is; ``""`` for none.
+
+    Nobody knows what of them are values. Those of a DO block are the migration's.
+    """
+    code = error.sqlstate or ""
+    if error.diag.source_function != _RAISE and not code.startswith(_OF_OTHER_LANGUAGES):
+        return ""
+    where = (error.diag.context or "").partition("\n")[0]
+    return "" if any(each in where for each in _DO) else where or "a function"
 
 
 def _without_quoted(text: str) -> str:

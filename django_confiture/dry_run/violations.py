@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from postgast import PgQueryError
 from psycopg import errors
 
 from django_confiture.dry_run.results import Violations
@@ -50,7 +51,7 @@ def explain(
         session.query("SELECT set_config('statement_timeout', $1, true)", [_TIMEOUT])
         rows = find(error, statement, session)
         return None if rows is None else _counted(rows, error, session)
-    except psycopg.Error:
+    except (psycopg.Error, PgQueryError, ValueError):
         return None  # too many rows to count in time, or a form that these queries don't know
     finally:
         session.query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")

@@ -114,14 +114,6 @@ class Problem:
     message: str
 
 
-def begin(head: type[Any], using: str) -> None:
-    """Make the heads of ledgers that have nothing in them yet; ``head`` is their model."""
-    for ledger in LEDGERS:
-        row = head(ledger=ledger.name)
-        sign_head(row)
-        row.save(using=using, force_insert=True)
-
-
 def sign(ledger: Ledger, row: Any, parts: Mapping[str, Sequence[Model]]) -> None:
     """Set the hash of a row that is about to be added."""
     row.hash = _digest(_content(ledger, row, parts), settings.SECRET_KEY)

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from django_confiture import signals
+from django_confiture import conf, signals
 from django_confiture.exceptions import HookError
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy, HookResult
 
@@ -283,7 +283,7 @@ def _statement_timeout(conn: psycopg.Connection[Any], timeout: timedelta | None)
         cursor.execute("SELECT current_setting('statement_timeout')")
         before = cursor.fetchone()
         assert before is not None
-        cursor.execute(_set_statement_timeout(f"{round(timeout.total_seconds() * 1000)}ms"))
+        cursor.execute(_set_statement_timeout(conf.milliseconds(timeout)))
         yield
         cursor.execute(_set_statement_timeout(before[0]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property, partial
@@ -66,6 +67,15 @@ class HookRegistry:
         """Remove ``name``, wherever it came from; nothing happens for an unknown name."""
         self._registered.pop(name, None)
         self._removed.add(name)
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """Forget what is registered and unregistered inside the ``with`` block when it ends."""
+        before = self._registered.copy(), self._removed.copy()
+        try:
+            yield
+        finally:
+            self._registered, self._removed = before
 
     def registration(self, name: str) -> Registration | None:
         """Return the class under ``name`` with its source and options; see :meth:`get`."""
@@ -185,16 +195,19 @@ def _path(hook_class: type[Hook]) -> str:
 
 registry = _GlobalRegistry()
 
+_DECORATED: Any = object()
+"""In place of the class that a decorator will be given; None is no class."""
+
 
 @overload
 def register_hook(name: str) -> Callable[[HookClass], HookClass]: ...
 @overload
 def register_hook(name: str, hook_class: type[Hook]) -> None: ...
 def register_hook(
-    name: str, hook_class: type[Hook] | None = None
+    name: str, hook_class: type[Hook] = _DECORATED
 ) -> Callable[[HookClass], HookClass] | None:
     """Register a hook in the project's registry; without a class, a class decorator."""
-    if hook_class is not None:
+    if hook_class is not _DECORATED:
         registry.register(name, hook_class)
         return None
 

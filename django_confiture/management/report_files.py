@@ -52,7 +52,7 @@ def _report(value: str) -> ReportFile:
 def files_of(options: Mapping[str, Any]) -> Iterator[ReportFile]:
     """Yield the files to write."""
     if options["output"] is not None:
-        output = options["output"]
+        output = Path(options["output"])  # call_command parses no keyword
         yield ReportFile(options["format"], output, f"--output {output}")
     for given in options["report"]:
         yield given if isinstance(given, ReportFile) else _report(given)  # of call_command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,6 +11,9 @@ from typing import Any
 
 from django_confiture.exceptions import StatsError
 from django_confiture.production.model import VERSION, IndexStats, ProductionStats, TableStats
+
+_TOO_LARGE = 2**63
+"""PostgreSQL counts up to there."""
 
 Check = Callable[[object], Any]
 
@@ -108,10 +110,12 @@ def _boolean(value: object) -> bool:
 
 
 def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise _UnusableError("no number")
     if value < 0:
         raise _UnusableError("negative")
+    if value >= _TOO_LARGE:
+        raise _UnusableError("too large")
     return value
 
 

@@ -6,6 +6,7 @@ often as they say. ``docs/forecasts.md`` has the machine, the cases and the erro
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 CONFIDENCE = 90
@@ -60,8 +61,12 @@ def growth(kind: str) -> Growth:
 
 
 def confidence(times: float) -> int:
-    """Return how often, in 100 cases, a range held that extrapolates so far; 0 if never tried."""
+    """Return how often, in 100 cases, a range held that extrapolates so far; 0 if never tried.
+
+    Nothing was ever measured of an empty table.
+    """
+    distance = max(times, 1 / times) if times > 0 else math.inf
     for limit, held in HELD:
-        if max(times, 1 / times if times > 0 else 0) <= limit:
+        if distance <= limit:
             return held
     return 0

@@ -56,8 +56,6 @@ class Sampler:
     def __init__(self, session: Session, catalog: Catalog) -> None:
         self._session = session
         self._catalog = catalog
-        self.refused: set[str] = set()
-        """Why statements could not be sampled."""
 
     def sample(self, statement: Statement, text: str) -> Sampled | None:
         """Return how the time of ``text`` grows; None where it can't be tried, or is too quick."""
@@ -71,9 +69,8 @@ class Sampler:
             self._session.query(f"SAVEPOINT {_SAVEPOINT}")
             try:
                 measured.append(self._measure(statement, text, tables, fraction))
-            except psycopg.Error as error:
-                self.refused.add(error.diag.message_primary or type(error).__name__)
-                return None
+            except psycopg.Error:
+                return None  # it can't be tried on a copy
             finally:
                 self._session.query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
                 self._session.query(f"RELEASE SAVEPOINT {_SAVEPOINT}")

@@ -27,6 +27,8 @@ ROW_BY_ROW = "row by row"
 PYTHON = "python"
 """What passes between the statements of an operation."""
 
+_INDEXES = ("index, text", "index, gin", "index", "index, partial")
+
 _DML = {
     "insert_stmt": INSERT,
     "copy_stmt": INSERT,
@@ -62,7 +64,7 @@ def work_of(step: Step, index_kinds: Mapping[str, str]) -> Work:
             rows[scan.relation] = rows.get(scan.relation, 0) + scan.rows
             if step.statement.kind is Kind.DDL:  # what else reads much need not read it all
                 sizes[scan.relation] = round(scan.rows / max(1, scan.passes))
-        elif scan.rows is None:
+        else:
             rows.setdefault(scan.relation, 1)
     written = {w.relation: w.inserted + w.updated + w.deleted for w in result.writes}
     kind = _kind(step, bool(rows), index_kinds)
@@ -70,9 +72,7 @@ def work_of(step: Step, index_kinds: Mapping[str, str]) -> Work:
     new = _new(step, target)
     if kind == INSERT:
         # What an INSERT takes its rows from makes it long, not what is there already.
-        sources = rows or {}
-        grows = sources or written
-        return Work(kind, grows, sizes, fills=target, of_new=None)
+        return Work(kind, rows or written, sizes, fills=target)
     for relation, count in written.items():
         rows[relation] = rows.get(relation, 0) + count
     return Work(kind, rows, sizes, of_new=new)
@@ -92,12 +92,17 @@ def _kind(step: Step, scans: bool, index_kinds: Mapping[str, str]) -> str:  # no
         return REWRITE
     if _excludes(step):
         return EXCLUSION
-    kinds = [index_kinds[name] for name in indexes_named(step) if name in index_kinds]
+    kinds = {index_kinds[name] for name in indexes_named(step) if name in index_kinds}
     if kinds:
-        return max(kinds)  # "text index" and "unique index" before "index"
+        return min(kinds, key=_growing_first)
     if _is_foreign_key(step):
         return FOREIGN_KEY
     return SCAN if scans else METADATA
+
+
+def _growing_first(kind: str) -> int:
+    """Order the kinds of indexes: those of which nothing is known, then the faster growing."""
+    return _INDEXES.index(kind) if kind in _INDEXES else -1
 
 
 def indexes_named(step: Step) -> Iterable[str]:

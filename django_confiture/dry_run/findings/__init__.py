@@ -37,10 +37,14 @@ def _place(finding: Finding) -> tuple[int, int]:
 
 
 def _merged(found: Iterable[Finding]) -> list[Finding]:
-    """Make one finding of what several statements of an operation do to the same table."""
-    unique: dict[tuple[str, int | None, str | None], Finding] = {}
+    """Make one finding of what several statements of an operation do to the same table.
+
+    What is not measured is of one column or key: each is a finding of its own.
+    """
+    unique: dict[tuple[str, int | None, str | None, str], Finding] = {}
     for each in found:
-        key = (each.id, each.operation, each.relation)
+        what = each.message if each.basis == "policy" else ""
+        key = (each.id, each.operation, each.relation, what)
         known = unique.get(key)
         unique[key] = each if known is None else _both(known, each)
     return list(unique.values())

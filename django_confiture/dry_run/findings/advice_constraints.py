@@ -73,6 +73,8 @@ def validate(alter: Alter) -> str:
 
 def unique(alter: Alter, constraint: Any) -> str:
     """Return a unique constraint from an index that is built without blocking anybody."""
+    if alter.step.is_partitioned(alter.step.node.relation):
+        return _by_partition()
     table = syntax.written(alter.step.node.relation)
     name = constraint.conname or f"{_bare(alter)}_key"
     columns = ", ".join(key.string.sval for key in constraint.keys)
@@ -96,6 +98,8 @@ def unique(alter: Alter, constraint: Any) -> str:
 
 def primary_key(alter: Alter) -> str:
     """Return a primary key from an index that is built without blocking anybody."""
+    if alter.step.is_partitioned(alter.step.node.relation):
+        return _by_partition()
     table = syntax.written(alter.step.node.relation)
     constraint = syntax.definition(alter.clause, "constraint")
     columns = ", ".join(key.string.sval for key in constraint.keys)
@@ -106,6 +110,14 @@ def primary_key(alter: Alter) -> str:
         code.comment("The columns have to be NOT NULL before; see not-null-scan."),
         code.migration(code.without_reverse(build), atomic=False),
         code.migration(code.in_state(alter.step.django, code.run_sql(use)), comment=_NEXT),
+    )
+
+
+def _by_partition() -> str:
+    return code.comment(
+        "A partitioned table's index can't be built CONCURRENTLY. Add the constraint with",
+        "ALTER TABLE ONLY, which takes no time; for each partition build a unique index",
+        "CONCURRENTLY, ADD CONSTRAINT ... USING INDEX, and ALTER INDEX ... ATTACH PARTITION.",
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db.migrations import AddField, AddIndex, RemoveIndex
 
-from django_confiture.dry_run.findings import code, syntax
+from django_confiture.dry_run.findings import advice_tables, code, syntax
 from django_confiture.dry_run.findings.subject import Step, Subject
 
 
 def build(subject: Subject, step: Step) -> str:
     """Return how to build the indexes of an operation CONCURRENTLY."""
     operation = step.django
-    if isinstance(operation, AddIndex) and not isinstance(operation, AddIndexConcurrently):
+    if isinstance(operation, AddIndex) and not step.is_partitioned(step.node.relation):
         better = AddIndexConcurrently(operation.model_name, operation.index)
         return code.migration(code.operation(better), atomic=False)
     indexes = concurrently(subject, step)
@@ -29,13 +31,40 @@ def build(subject: Subject, step: Step) -> str:
 def concurrently(subject: Subject, step: Step) -> list[str]:
     """Return every index that the operation of a statement builds, CONCURRENTLY."""
     return [
-        code.run_sql(
-            syntax.sql(each.node, concurrent=True),
-            f"DROP INDEX CONCURRENTLY IF EXISTS {each.node.idxname}",
-        )
+        built
         for each in subject.steps
         if each.operation == step.operation and each.statement.what == "index_stmt"
+        for built in _concurrently(each)
     ]
+
+
+def _concurrently(step: Step) -> Iterator[str]:
+    if step.is_partitioned(step.node.relation):
+        yield from _by_partition(step)
+        return
+    build, name = syntax.sql(step.node, concurrent=True), step.node.idxname
+    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {syntax.identifier(name)}"
+    yield code.run_sql(build, drop) if name else code.without_reverse(build)
+
+
+def _by_partition(step: Step) -> Iterator[str]:
+    """Yield what PostgreSQL has in place of CONCURRENTLY where a table is partitioned."""
+    node = syntax.copied(step.node)
+    node.idxname = node.idxname or f"{node.relation.relname}_idx"
+    node.relation.inh = False
+    whole = syntax.identifier(node.idxname)
+    yield code.run_sql(syntax.sql(node), f"DROP INDEX IF EXISTS {whole}")
+    parts = [name for name in step.locks if name != step.existing(step.node.relation)]
+    if any(step.kinds[name] == "p" for name in parts):
+        yield code.comment("The same for each partition that is partitioned itself, and then:")
+    for name in (each for each in parts if step.kinds[each] == "r"):
+        part = syntax.copied(step.node)
+        part.relation.schemaname, _, part.relation.relname = name.rpartition(".")
+        part.idxname = f"{part.relation.relname}_{node.idxname}"[:63]
+        yield code.without_reverse(syntax.sql(part, concurrent=True))
+        yield code.without_reverse(
+            f"ALTER INDEX {whole} ATTACH PARTITION {syntax.identifier(part.idxname)}"
+        )
 
 
 def hidden(step: Step) -> str:
@@ -58,6 +87,8 @@ def reindex(step: Step) -> str:
 def drop(step: Step) -> str:
     """Return how to drop an index without waiting in front of everybody."""
     operation = step.django
+    if "p" in [step.kinds[name] for name in step.locks]:
+        return advice_tables.alone()  # of partitions PostgreSQL drops none CONCURRENTLY
     if isinstance(operation, RemoveIndex):
         better = RemoveIndexConcurrently(operation.model_name, operation.name)
         return code.migration(code.operation(better), atomic=False)

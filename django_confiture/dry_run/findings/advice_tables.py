@@ -52,7 +52,10 @@ def attach(step: Step, clause: Any) -> str:
 
 def detach(step: Step) -> str:
     """Return how to detach a partition while others work."""
-    return code.migration(code.without_reverse(f"{step.result.sql} CONCURRENTLY"), atomic=False)
+    return code.migrations(
+        code.comment("CONCURRENTLY is refused where there is a default partition."),
+        code.migration(code.without_reverse(f"{step.result.sql} CONCURRENTLY"), atomic=False),
+    )
 
 
 def refresh(view: str) -> str:

@@ -12,7 +12,9 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
 from django_confiture.dry_run.findings import find, syntax
+from django_confiture.dry_run.findings.policy import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
+from django_confiture.dry_run.own_timeouts import sets_timeout
 from django_confiture.dry_run.statements import Kind
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.records import MigrationRecord
     from django_confiture.dry_run.results import Finding, MigrationResult
     from django_confiture.dry_run.sections import Section
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.session import Row, Session
+
+_Key = tuple[str, str, str]
+"""A foreign key: its table, its name, its columns."""
 
 _TABLES = {"r", "p", "m", "f", "v"}
 
@@ -62,9 +67,10 @@ class History:
         self._filled: Counter[str] = Counter()
         newest = session.value("SELECT max(oid) FROM pg_catalog.pg_constraint")
         self._oldest_new_constraint = newest
-        self._unindexed: dict[str, str] = {}
-        """OID → name of each new foreign key without an index, as of the last migration."""
-        self._indexed_since: set[str] = set()
+        self._unindexed: dict[str, _Key] = {}
+        """OID → each new foreign key without an index, as of the last migration."""
+        self._indexed_since: set[tuple[str | None, str]] = set()
+        """The relation and the evidence of what no longer holds."""
         self._lock_timeout_told = bool(conf.get("MIGRATE")["LOCK_TIMEOUT"])
 
     def has_lock_timeout(self) -> None:
@@ -87,7 +93,8 @@ class History:
             frozenset(self._columns),
             Counter(self._filled),
             tuple(self._new_foreign_keys(steps, forward=record.direction == "forward")),
-            self._lock_timeout_told or any("lock_timeout" in step.result.sql for step in steps),
+            self._lock_timeout_told
+            or any(sets_timeout(step.statement, "lock_timeout") for step in steps),
         )
         found = find(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
@@ -98,13 +105,15 @@ class History:
     def settled(self, results: Iterable[MigrationResult]) -> Iterator[MigrationResult]:
         """Yield the results without foreign keys that a later migration has given an index."""
         for result in results:
-            findings = tuple(
-                each
-                for each in result.findings
-                if each.id != "foreign-key-without-index"
-                or not any(name in each.evidence[0] for name in self._indexed_since)
-            )
-            yield replace(result, findings=findings)
+            settled = (self._settled(each) for each in result.findings)
+            yield replace(result, findings=tuple(each for each in settled if each is not None))
+
+    def _settled(self, finding: Finding) -> Finding | None:
+        if finding.id != "foreign-key-without-index":
+            return finding
+        known = self._indexed_since
+        left = tuple(each for each in finding.evidence if (finding.relation, each) not in known)
+        return replace(finding, evidence=left) if left else None
 
     def _steps(self, record: MigrationRecord, recorder: Recorder) -> Iterator[Step]:
         sections: list[tuple[int | None, Section]] = [(None, record.section)]
@@ -151,20 +160,23 @@ class History:
                 if table is not None and clause.subtype == pg.AT_AddColumn:
                     self._columns.add((table, column.colname))
 
-    def _new_foreign_keys(
-        self, steps: Iterable[Step], *, forward: bool
-    ) -> Iterator[tuple[str, str, str]]:
+    def _new_foreign_keys(self, steps: Iterable[Step], *, forward: bool) -> Iterator[_Key]:
         changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED}
         if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return
         if not any(step.statement.kind in changes for step in steps):
             return
         found = self._session.query(_UNINDEXED, [self._oldest_new_constraint])
-        now = {oid or "": name or "" for oid, _table, name, _columns in found}
-        if forward:
-            self._indexed_since |= {n for oid, n in self._unindexed.items() if oid not in now}
-        new = now.keys() - self._unindexed.keys()
-        self._unindexed = now
-        for oid, table, name, columns in found:
-            if oid in new:
-                yield table or "", name or "", columns or ""
+        now = {oid: (table, name, columns) for oid, table, name, columns in map(_texts, found)}
+        before, self._unindexed = self._unindexed, now
+        if forward:  # one that the undoing dropped was not indexed
+            self._indexed_since |= {
+                (table, unindexed(name, columns))
+                for oid, (table, name, columns) in before.items()
+                if oid not in now
+            }
+        yield from (key for oid, key in now.items() if oid not in before)
+
+
+def _texts(row: Row) -> list[str]:
+    return [value or "" for value in row]

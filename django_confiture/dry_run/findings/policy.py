@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -29,20 +30,31 @@ def find(subject: Subject) -> Iterator[Finding]:
     for table, constraint, columns in subject.foreign_keys:
         yield finding(
             "foreign-key-without-index",
-            _operation_of(subject, constraint),
+            _operation_of(subject, table, constraint),
             table,
             f"No index supports the foreign key on {columns}: each DELETE of a referenced row "
             f"reads all of {table}",
             advice_policy.foreign_key_index(table, columns),
-            [f"{constraint} has no index that begins with {columns}"],
+            [unindexed(constraint, columns)],
         )
 
 
-def _operation_of(subject: Subject, constraint: str) -> int | None:
-    for step in subject.steps:
-        if constraint in step.result.sql:
-            return step.operation
-    return subject.steps[0].operation if len(subject.steps) == 1 else None
+def unindexed(constraint: str, columns: str) -> str:
+    """Return the evidence of a foreign key without an index."""
+    return f"{constraint} has no index that begins with {columns}"
+
+
+def _operation_of(subject: Subject, table: str, constraint: str) -> int | None:
+    naming = [step for step in subject.steps if _says(step, constraint)]
+    naming = [step for step in naming if _says(step, table)] or naming
+    if not naming and len(subject.steps) == 1:
+        return subject.steps[0].operation
+    return naming[0].operation if naming else None
+
+
+def _says(step: Step, name: str) -> bool:
+    """Say whether a name stands in the text of a statement as a whole."""
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", step.result.sql) is not None
 
 
 def _named(step: Step) -> Iterator[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import postgast
 from postgast import pg_query_pb2 as pg
+
+from django_confiture.dry_run.statement_texts import quoted
 
 
 def names(range_var: Any) -> list[str]:
@@ -18,6 +21,11 @@ def names(range_var: Any) -> list[str]:
 def written(range_var: Any) -> str:
     """Return a relation's name as the statement has it."""
     return names(range_var)[0]
+
+
+def identifier(name: str) -> str:
+    """Return a name, in double quotes where it needs them."""
+    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else quoted(name)
 
 
 def clauses(node: Any) -> Iterator[Any]:
@@ -63,11 +71,17 @@ def is_concurrent(node: Any) -> bool:
 
 def sql(message: Any, **changes: Any) -> str:
     """Return a statement's SQL with some of its fields changed."""
-    copied = type(message)()
-    copied.CopyFrom(message)
+    changed = copied(message)
     for name, value in changes.items():
-        setattr(copied, name, value)
-    return deparse(copied)
+        setattr(changed, name, value)
+    return deparse(changed)
+
+
+def copied(message: Any) -> Any:
+    """Return a copy of a node, to change."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def deparse(message: Any) -> str:
@@ -100,9 +114,8 @@ def add_constraint(constraint: Any) -> Any:
 
 def not_valid(constraint: Any, name: str) -> Any:
     """Return a constraint under a name and NOT VALID: only new rows have to obey it."""
-    copied = pg.Constraint()
-    copied.CopyFrom(constraint)
-    copied.conname = name
-    copied.skip_validation = True
-    copied.initially_valid = False
-    return copied
+    changed = copied(constraint)
+    changed.conname = name
+    changed.skip_validation = True
+    changed.initially_valid = False
+    return changed

@@ -25,7 +25,6 @@ from django_confiture.dry_run.results.migrations import (
     MigrationResult,
     ReverseResult,
     SchemaChange,
-    Severity,
     TableResult,
     Violations,
 )
@@ -56,6 +55,7 @@ from django_confiture.dry_run.results.statements import (
     TableLock,
     Write,
 )
+from django_confiture.severities import Severity
 
 __all__ = [
     "Blocked",

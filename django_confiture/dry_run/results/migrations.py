@@ -11,8 +11,8 @@ from django_confiture.dry_run.results.statements import (
     OperationResult,
     StatementResult,
 )
+from django_confiture.severities import Severity
 
-Severity = Literal["danger", "warning", "notice"]
 MigrationOutcome = Literal["passed", "failed", "not_run"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from typing import Any
@@ -77,7 +77,7 @@ class Command(BaseCommand):
         except _EXPECTED as error:
             raise CommandError(" ".join(str(error).split()), returncode=USAGE) from error
         if options["format"] == "json":
-            self.stdout.write(json.dumps(report, indent=2, default=repr))
+            self.stdout.write(json.dumps(report, indent=2))
         else:
             self._print(report)
 
@@ -157,7 +157,7 @@ def _registered(name: str) -> dict[str, Any]:
         found["hook"] = _path(registration.hook_class)
         found["phase"] = phase.name if isinstance(phase, HookPhase) else None
         found["source"] = registration.source
-        found["options"] = dict(registration.options)
+        found["options"] = _options(registration.options)
     return {"name": name, **found}
 
 
@@ -201,7 +201,7 @@ def _planned(migration: Migration, backwards: bool, alias: str) -> dict[str, Any
                 "phase": each.phase.name,
                 "hook": _path(type(each.hook)),
                 "source": each.source,
-                "options": dict(each.hook.options),
+                "options": _options(each.hook.options),
                 "skipped": HookPolicy.of(each.hook).reason_to_skip(context) or None,
             }
             for each in hooks
@@ -226,6 +226,11 @@ def _in_order(migration: Migration, alias: str, *, backwards: bool) -> list[phas
             if each.phase is phase
         ),
     ]
+
+
+def _options(options: Mapping[str, Any]) -> list[str]:
+    """Return the names of options; their values may be secrets."""
+    return sorted(map(str, options))
 
 
 def _path(hook_class: type[Hook]) -> str:

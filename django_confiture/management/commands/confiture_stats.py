@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: object, **options: Any) -> None:
         """Collect, then write."""
-        output: Path | None = options["output"]
+        output = None if options["output"] is None else Path(options["output"])
         try:
             stats = collect(connections[options["database"]], interval=options["interval"])
         except StatsError as error:

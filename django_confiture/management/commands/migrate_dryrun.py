@@ -14,7 +14,12 @@ from typing import Any
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, no_translations
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    SystemCheckError,
+    no_translations,
+)
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -24,12 +29,17 @@ from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
 from django_confiture.dry_run.driver import drive_migrate
 from django_confiture.dry_run.estimates import last_dry_run
 from django_confiture.dry_run.gates import judged
-from django_confiture.dry_run.refusals import refuse_open_transaction
+from django_confiture.dry_run.refusals import SETTINGS_ERRORS, refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.reverse import Reversal
 from django_confiture.dry_run.since import Since
-from django_confiture.exceptions import DryRunRefused, DryRunStopped, StatsError
+from django_confiture.exceptions import (
+    DryRunRefused,
+    DryRunStopped,
+    HookLookupError,
+    StatsError,
+)
 from django_confiture.management import budget, report_files
 from django_confiture.management.progress import Progress
 from django_confiture.production import ProductionStats, collect, load
@@ -46,6 +56,7 @@ class Command(BaseCommand):
         "would fail, 2 the dry run could not start or was cut off, 3 a migration is over the "
         "budget, 4 it gave way to other sessions."
     )
+    requires_system_checks = ()  # they are made below, for an exit code of their own
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the arguments of ``migrate`` that choose the plan, and those of the report."""
@@ -116,6 +127,7 @@ class Command(BaseCommand):
             metavar="ALIAS",
             help="Forecast for the production behind this alias, reading its sizes now.",
         )
+        parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
         report_files.add_arguments(parser)
         budget.add_arguments(parser)
 
@@ -133,8 +145,11 @@ class Command(BaseCommand):
             # A migration's print() must not spoil the report, which has the hooks' errors in it.
             with redirect_stdout(sys.stderr), _without_tracebacks(), self._progress.shown():
                 report = self._rehearse(options)
-        except (DryRunRefused, ImproperlyConfigured, StatsError) as error:
+        except (DryRunRefused, ImproperlyConfigured, HookLookupError, StatsError) as error:
             raise CommandError(str(error), returncode=USAGE) from error
+        except SystemCheckError as error:
+            error.returncode = USAGE
+            raise
         except CommandError as error:
             raise CommandError(str(error), returncode=USAGE) from error
         except (Error, psycopg.Error) as error:  # outside of any migration
@@ -168,6 +183,8 @@ class Command(BaseCommand):
             source.ensure_connection()
         except (Error, psycopg.Error) as error:
             raise CommandError(f"Cannot connect to {source.alias!r}: {_one_line(error)}") from error
+        if not options["skip_checks"]:
+            self.check(databases=None if options["clone_of"] else [alias])
         if not options["samples"]:  # which take their time on top of it
             self._progress.last = last_dry_run(alias)
         told: dict[str, Any] = {
@@ -242,7 +259,7 @@ class Command(BaseCommand):
         except SystemExit as error:  # of a migration; its code must not become ours
             rehearsal.failed(error)
         except Exception as error:
-            if isinstance(error, CommandError) and not rehearsal.results:
+            if isinstance(error, (CommandError, *SETTINGS_ERRORS)) and not rehearsal.results:
                 raise  # of migrate's own: no such app, no such migration, conflicts
             rehearsal.failed(error)
 

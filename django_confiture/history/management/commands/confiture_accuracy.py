@@ -49,7 +49,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: object, **options: Any) -> None:
         """Compare, then print."""
-        alias, file = options["database"], options["forecast"]
+        alias, given = options["database"], options["forecast"]
+        file = None if given is None else Path(given)
         forecasts = None if file is None else _read(file)
         comparisons = observed(alias, forecasts)
         problems = chain.verify(router.db_for_read(MigrationExecution))

@@ -19,6 +19,7 @@ class Command(BaseCommand):
         "Says which rows of the migration history were edited or deleted. Exit codes: 0 it is as "
         "it was written, 1 it is not."
     )
+    requires_system_checks = ()  # an error of theirs would end with 1, too
 
     def handle(self, *_args: object, **_options: Any) -> None:
         """Verify, then print."""

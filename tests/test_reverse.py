@@ -372,3 +372,17 @@ def test_progress_says_that_it_goes_backwards(things: Cases) -> None:
         "  Rehearsing cases.0002_add... passed",
         "  Rehearsing cases.0002_add (backwards)... passed",
     ]
+
+
+def test_a_key_without_an_index_is_found_although_the_undoing_drops_it(cases: Cases) -> None:
+    cases.add("0001_tables", RunSQL("CREATE TABLE cases_a (id int PRIMARY KEY)", "SELECT 1"),
+              RunSQL("CREATE TABLE cases_b (a_id int)", "SELECT 1"))  # fmt: skip
+    cases.migrate()
+    key = "ALTER TABLE cases_b ADD CONSTRAINT cases_key FOREIGN KEY (a_id) REFERENCES cases_a"
+    cases.add("0002_key", RunSQL(key, "ALTER TABLE cases_b DROP CONSTRAINT cases_key"))
+
+    code, report = reverse("cases")
+
+    assert code == 0
+    (migration,) = report["migrations"]
+    assert "foreign-key-without-index" in {each["id"] for each in migration["findings"]}

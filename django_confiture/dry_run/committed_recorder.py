@@ -67,7 +67,6 @@ class CommittedRecorder(Recorder):
         watch: LockWatch,
     ) -> None:
         super().__init__(wrapper, transactions, predict)  # type: ignore[arg-type]
-        transactions.observer = self
         self._watch = watch
         self._committed = self._prober.last = _calm(self._prober.last)
         self._own = False

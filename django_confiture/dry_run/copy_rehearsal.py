@@ -47,15 +47,20 @@ class CopyRehearsal(Rehearsal):
         session = self._transactions.session
         self._database = replace(database(session, self._wrapper), name=self._clone.source.name)
         lock_timeout = session.value("SHOW lock_timeout")
-        with self._transactions.taken_over(self.callbacks_dropped):
+        with self._transactions.taken_over(self._callbacks_dropped):
             watch = LockWatch(self._clone.maintenance, backend_pid(session))
             self.recorder = CommittedRecorder(
                 self._wrapper, self._transactions, self._predict, watch
             )
             self._prepare(lock_timeout)
-            others = OtherConnections(self._wrapper, self, server_settings(), committed=True)
+            others = OtherConnections(
+                self._wrapper, self.recorder, server_settings(), committed=True
+            )
             with self._capturing(AsWritten(self.recorder, self._transactions), others):
                 yield
+
+    def _callbacks_dropped(self, count: int) -> None:
+        self.recorder.callbacks_dropped(count)
 
     def look_ahead(self, read: Callable[[], Planned]) -> None:
         """Look at nothing: on a copy nobody else is touched, and nothing piles up."""

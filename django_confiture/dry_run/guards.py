@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from django.db import connections, transaction
@@ -28,10 +28,7 @@ from django_confiture.dry_run.sections import Section
 from django_confiture.dry_run.sending import Substitutes
 from django_confiture.dry_run.session import Session
 from django_confiture.dry_run.statements import Kind, Statement
-from django_confiture.dry_run.transactions import RehearsedTransactions
-
-if TYPE_CHECKING:
-    from django_confiture.dry_run.transactions import Observer
+from django_confiture.dry_run.transactions import RehearsedTransactions, TransactionObserver
 
 _STATEMENT = "confiture_statement"
 
@@ -42,7 +39,7 @@ class OtherConnections:
     def __init__(
         self,
         main: BaseDatabaseWrapper,
-        observer: Observer,
+        observer: TransactionObserver,
         settings: dict[str, str],
         *,
         committed: bool = False,
@@ -132,7 +129,7 @@ class OtherConnections:
         shared = same and threading.get_ident() == thread
         if shared:
             stack.enter_context(_shared(wrapper, self._main))
-        held = RehearsedTransactions(wrapper, _OfAnother(self._observer), self._settings)
+        held = RehearsedTransactions(wrapper, self._settings, _OfAnother(self._observer))
         held.begin(shared=shared)
         if not shared:
             stack.callback(_close_if_asked, wrapper, held)
@@ -144,23 +141,14 @@ class OtherConnections:
             stack.enter_context(capture.installed())
 
 
-class _OfAnother:
+class _OfAnother(TransactionObserver):
     """Observes another connection: its transactions free none of the locks that are measured."""
 
-    def __init__(self, observer: Observer) -> None:
-        self.callbacks_dropped = observer.callbacks_dropped
+    def __init__(self, observer: TransactionObserver) -> None:
+        self._observer = observer
 
-    def transaction_begun(self) -> None:
-        pass
-
-    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
-        pass
-
-    def commit_failed(self, error: psycopg.Error) -> None:
-        pass
-
-    def savepoint(self, statement: Statement) -> None:
-        pass
+    def callbacks_dropped(self, count: int) -> None:
+        self._observer.callbacks_dropped(count)
 
 
 class _Unrecorded:

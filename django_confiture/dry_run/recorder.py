@@ -35,13 +35,13 @@ from django_confiture.dry_run.sections import (
 )
 from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.timeline import LockTimeline
+from django_confiture.dry_run.transactions import RehearsedTransactions, TransactionObserver
 from django_confiture.dry_run.violations import explain
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from django_confiture.dry_run.estimates.samples import Sampler
-    from django_confiture.dry_run.transactions import RehearsedTransactions
 
 _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 """After so many runs of one text in an operation, the rest is measured at its end."""
@@ -63,7 +63,7 @@ class Care:
     """What is run is a form of it that a transaction can hold."""
 
 
-class Recorder:
+class Recorder(TransactionObserver):
     """Records the statements of one connection, section by section."""
 
     def __init__(
@@ -76,6 +76,7 @@ class Recorder:
         self._wrapper = wrapper
         self._raw: psycopg.Connection[Any] = wrapper.connection
         self._transactions = transactions
+        transactions.observer = self
         self._session = transactions.session
         self._predict = predict
         self._check = check

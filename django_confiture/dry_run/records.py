@@ -29,7 +29,7 @@ from django_confiture.dry_run.source import Source, locate
 from django_confiture.dry_run.statements import Statement
 from django_confiture.dry_run.timeline import TableTime
 from django_confiture.dry_run.values import message, origin_of
-from django_confiture.hooks.base import Direction
+from django_confiture.hooks.base import Direction, HookContext, HookResult
 from django_confiture.hooks.run import migration_version
 
 _TABLES = {"r", "p", "m", "f", "v"}
@@ -83,6 +83,35 @@ class MigrationRecord:
     def _entries(self) -> list[Entry]:
         sections = [self.section, *(operation.section for operation in self.operations)]
         return [entry for section in sections for entry in section.entries]
+
+    def hook_finished(
+        self,
+        recorder: Recorder,
+        context: HookContext,
+        *,
+        hook: str,
+        phase: str,
+        outcome: str,
+        duration_ms: float,
+        result: HookResult | None,
+        reason: str,
+        error: Exception | None,
+        **_others: object,
+    ) -> None:
+        """Note a hook, by what the signal says of it."""
+        self.hook_callbacks = len(context.recorded_on_commit)
+        ended_ms = (recorder.clock.now() - recorder.timeline.began) * 1000
+        (self.current or self).hooks.append(
+            HookOutcome(
+                hook,
+                phase,
+                duration_ms,
+                result.rows_affected if result is not None else 0,
+                outcome,
+                reason or (message(error) if error is not None else ""),
+                max(0.0, ended_ms - duration_ms),
+            )
+        )
 
     @contextmanager
     def within(self, operation: OperationRecord, recorder: Recorder) -> Iterator[None]:

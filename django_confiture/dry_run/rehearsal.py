@@ -45,7 +45,6 @@ from django_confiture.dry_run.records import (
 )
 from django_confiture.dry_run.refusals import max_dead_bytes, refuse_unusable
 from django_confiture.dry_run.results import (
-    HookOutcome,
     MigrationResult,
     ProductionDatabase,
     SequenceMove,
@@ -101,7 +100,7 @@ class Rehearsal(Outcome):
         """Begin, take Django's connection over and record; at the end roll back, always."""
         self._started = perf_counter()
         self._wrapper.ensure_connection()
-        transactions = RehearsedTransactions(self._wrapper, self, server_settings())
+        transactions = RehearsedTransactions(self._wrapper, server_settings())
         self._transactions = transactions
         transactions.check_usable()
         with self._wrapper.cursor():
@@ -132,7 +131,7 @@ class Rehearsal(Outcome):
             self.recorder.dead_space.limit = self._max_dead_bytes
             self._prepare(lock_timeout)
             sending = Substitutes(self._wrapper.connection, self.recorder, transactions)
-            others = OtherConnections(self._wrapper, self, server_settings())
+            others = OtherConnections(self._wrapper, self.recorder, server_settings())
             with self._capturing(sending, others):
                 yield
 
@@ -193,28 +192,6 @@ class Rehearsal(Outcome):
     def _predict(self, statement: Statement) -> Sequence[tuple[int, str]]:
         lookup = Lookup(self._transactions.session.query)
         return [(lock.oid, lock.mode.name) for lock in statement_locks(statement.node, lookup)]
-
-    # Told by the rehearsed transactions.
-
-    def transaction_begun(self) -> None:
-        """Remember what there was before it."""
-        self.recorder.transaction_begun()
-
-    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
-        """Free the locks that the real run would free now."""
-        self.recorder.transaction_ended(checked_ms, kept=kept)
-
-    def commit_failed(self, error: psycopg.Error) -> None:
-        """Look for the rows at fault."""
-        self.recorder.commit_failed(error)
-
-    def savepoint(self, statement: Statement) -> None:
-        """Follow what it keeps and frees."""
-        self.recorder.savepoint(statement)
-
-    def callbacks_dropped(self, count: int) -> None:
-        """Count ``on_commit`` callbacks that were not called."""
-        self.recorder.callbacks += count
 
     # Told by Django's executor.
 
@@ -339,32 +316,6 @@ class Rehearsal(Outcome):
         with self._record.within(origin, self.recorder):
             yield
 
-    def _hook_finished(
-        self,
-        *,
-        hook: str,
-        phase: str,
-        outcome: str,
-        duration_ms: float,
-        result: Any,
-        reason: str,
-        error: Exception | None,
-        context: HookContext,
-        **_kwargs: object,
-    ) -> None:
-        if context.connection is not self._wrapper or self._record is None:
-            return
-        self._record.hook_callbacks = len(context.recorded_on_commit)
-        owner = self._record.current or self._record
-        started_ms = (self.recorder.clock.now() - self.recorder.timeline.began) * 1000 - duration_ms
-        owner.hooks.append(
-            HookOutcome(
-                hook,
-                phase,
-                duration_ms,
-                result.rows_affected if result is not None else 0,
-                outcome,
-                reason or (values.message(error) if error is not None else ""),
-                max(0.0, started_ms),
-            )
-        )
+    def _hook_finished(self, *, context: HookContext, **facts: Any) -> None:
+        if context.connection is self._wrapper and self._record is not None:
+            self._record.hook_finished(self.recorder, context, **facts)

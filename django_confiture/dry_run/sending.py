@@ -84,8 +84,6 @@ class Substitutes:
 
     def before(self, statement: Statement) -> None:
         """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
-        if statement.sets_locally:
-            self._transactions.remember(statement.sets_locally)
         self._transactions.before(statement)
         if statement.kind is Kind.TRANSACTION:
             self._control(statement)

@@ -14,13 +14,14 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.callbacks import counting
 from django_confiture.dry_run.enum_values import EnumValues
+from django_confiture.dry_run.local_settings import LocalSettings
 from django_confiture.dry_run.pill import check_poisoned, poison
 from django_confiture.dry_run.session import Session, text_of
 from django_confiture.dry_run.session_state import SessionState
@@ -40,8 +41,8 @@ CHECK = "confiture_check"
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
 
 
-class Observer(Protocol):
-    """Who is told when a rehearsed transaction ends, and what was only recorded."""
+class TransactionObserver:
+    """Is told when a rehearsed transaction begins and ends, and what was only recorded."""
 
     def transaction_begun(self) -> None:
         """After a rehearsed BEGIN."""
@@ -66,20 +67,26 @@ class RehearsedTransactions:
     """Holds one Django connection inside a transaction that is always rolled back."""
 
     def __init__(
-        self, wrapper: BaseDatabaseWrapper, observer: Observer, settings: dict[str, str]
+        self,
+        wrapper: BaseDatabaseWrapper,
+        settings: dict[str, str],
+        observer: TransactionObserver | None = None,
     ) -> None:
         wrapper.ensure_connection()
         self._wrapper = wrapper
         self._raw: psycopg.Connection[Any] = wrapper.connection
-        self._observer = observer
+        self.observer = observer or TransactionObserver()
         self._settings = settings
         self.session = Session(self._raw)
         self._nested = False
         self._shared = False
         self._inner_open = False
         self._begun_in_sql = False
-        self._set_locally: dict[str, str] = {}
-        self._at_commit = (EnumValues(self.session), TemporaryTables(self.session))
+        self._at_commit = (
+            LocalSettings(self.session),
+            EnumValues(self.session),
+            TemporaryTables(self.session),
+        )
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -130,7 +137,7 @@ class RehearsedTransactions:
                 "_commit": self._commit,
                 "_rollback": self._rollback,
                 "close": self._close,
-                **counting(self._wrapper, self._observer.callbacks_dropped),
+                **counting(self._wrapper, self.observer.callbacks_dropped),
             },
         )
 
@@ -179,11 +186,6 @@ class RehearsedTransactions:
         """Say whether the real run would be in a transaction, whoever has begun it."""
         return self._inner_open or bool(self._raw._num_transactions)
 
-    def remember(self, setting: str) -> None:
-        """Note a setting that SET LOCAL changes: the end of its transaction restores it."""
-        value = self.session.value("SELECT current_setting($1, true)", [setting])
-        self._set_locally.setdefault(setting, value)
-
     @contextmanager
     def implicit(self) -> Iterator[None]:
         """Rehearse the transaction that PostgreSQL makes of a script sent outside of one."""
@@ -214,7 +216,7 @@ class RehearsedTransactions:
                 self._commit_of_driver(savepoints[0])
             result = yield from original(conn, command, *args, **kwargs)
             for each in savepoints:
-                self._observer.savepoint(each)
+                self.observer.savepoint(each)
             if outermost:
                 self.statement_ended()
             return result
@@ -254,7 +256,7 @@ class RehearsedTransactions:
 
     def _end_inner(self, *, keep: bool, checked_ms: float = 0.0) -> None:
         self._close_inner(keep=keep)
-        self._observer.transaction_ended(checked_ms, kept=keep)
+        self.observer.transaction_ended(checked_ms, kept=keep)
         if not self._wrapper.autocommit:
             self._open_inner()
 
@@ -273,9 +275,8 @@ class RehearsedTransactions:
 
     def statement_ended(self) -> None:
         """End the transaction that a single statement has for itself."""
-        self._restore_settings()
         self._ended(kept=True)
-        self._observer.transaction_ended()
+        self.observer.transaction_ended()
 
     def _close(self) -> None:
         """Stay connected: a migration that closes its connection would end our transaction."""
@@ -296,7 +297,7 @@ class RehearsedTransactions:
             )
         except psycopg.Error as error:
             self.session.query(f"ROLLBACK TO SAVEPOINT {CHECK}")
-            self._observer.commit_failed(error)
+            self.observer.commit_failed(error)
             self.session.abort()
             raise
         if names:
@@ -306,7 +307,7 @@ class RehearsedTransactions:
         if not self._inner_open:
             self.session.query(f"SAVEPOINT {INNER}")
             self._inner_open = True
-            self._observer.transaction_begun()
+            self.observer.transaction_begun()
 
     def _close_inner(self, *, keep: bool) -> None:
         if not self._inner_open:
@@ -314,9 +315,7 @@ class RehearsedTransactions:
         self._inner_open = self._begun_in_sql = False
         if not keep:
             self.session.query(f"ROLLBACK TO SAVEPOINT {INNER}")
-            self._set_locally = {}
         self.session.query(f"RELEASE SAVEPOINT {INNER}")
-        self._restore_settings()
         self._ended(kept=keep)
 
     def before(self, statement: Statement) -> None:
@@ -328,8 +327,3 @@ class RehearsedTransactions:
         """Do what the end of the transaction would do, beyond what a savepoint's does."""
         for each in self._at_commit:
             each.ended(kept=kept)
-
-    def _restore_settings(self) -> None:
-        for name, value in self._set_locally.items():
-            self.session.query("SELECT set_config($1, $2, true)", [name, value])
-        self._set_locally = {}

@@ -669,6 +669,13 @@ CASES: dict[str, Case] = {
         "TransactionManagementError: on_commit() cannot be used in manual transaction management",
         naive="TransactionManagementError: This is forbidden when an 'atomic' block is active.",
     ),
+    "c: SET TRANSACTION at the beginning": Case(
+        lambda: [
+            first(runs("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"), runs(INSERT_CHILD)),
+            second(runs(DELETE_ALL)),
+        ],
+        naive="SET TRANSACTION ISOLATION LEVEL must be called before any query",
+    ),
     "c: close()": Case(
         lambda: [first(python(closes_the_connection), atomic=False)],
         naive="OperationalError: the connection is closed",

@@ -69,6 +69,11 @@ class Substitutes:
                     _ENDS_TRANSACTION.format(f"{statement.command} in SQL")
                 )
             return None
+        if statement.sets_transaction:
+            self._recorder.section.not_rehearsed.append(
+                "SET TRANSACTION needs a transaction that has not begun to work; this one has."
+            )
+            return None
         if not (alone and self._recorder.autocommit):
             return statement.sql
         if statement.sets_locally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,21 @@ import postgast
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from postgast import pg_query_pb2 as pg
 
+from django_confiture.dry_run.statement_kinds import (
+    BEGINS,
+    COMMITS,
+    HIDING,
+    NEVER_IN_TRANSACTION,
+    WITHOUT_ROWS,
+    Kind,
+    is_concurrent,
+    kind_of,
+    moves_database,
+    name_of,
+    outside_transaction,
+    reads_user_tables,
+    walk,
+)
 from django_confiture.dry_run.statement_texts import (
     count_positional,
     expression_text,
@@ -28,49 +42,12 @@ from django_confiture.dry_run.statement_texts import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = ["Kind", "Statement", "parse"]
+
 # Some places of the grammar take a literal only: COMMENT ... IS '', RESTART WITH 0.
 _STAND_INS = ("$1", "''", "0")
 
-_DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt"}
-_QUIET = {
-    "variable_set_stmt", "variable_show_stmt", "constraints_set_stmt", "fetch_stmt",
-    "close_portal_stmt", "declare_cursor_stmt", "listen_stmt", "unlisten_stmt", "notify_stmt",
-    "prepare_stmt", "deallocate_stmt", "load_stmt",
-}  # fmt: skip
-_HIDING = {"do_stmt", "call_stmt", "execute_stmt"}
-_NEVER_IN_TRANSACTION = {
-    "createdb_stmt", "dropdb_stmt", "create_table_space_stmt", "drop_table_space_stmt",
-    "alter_system_stmt", "create_subscription_stmt", "drop_subscription_stmt",
-}  # fmt: skip
-_WITHOUT_ROWS = {
-    "alter_seq_stmt", "comment_stmt", "create_seq_stmt", "create_stmt", "drop_stmt", "rename_stmt",
-}  # fmt: skip
-_SAVEPOINTS = {pg.TRANS_STMT_SAVEPOINT, pg.TRANS_STMT_RELEASE, pg.TRANS_STMT_ROLLBACK_TO}
-_BEGINS = {pg.TRANS_STMT_BEGIN, pg.TRANS_STMT_START}
-_COMMITS = {pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE}
-_WHOLE_DATABASE = {
-    pg.REINDEX_OBJECT_SCHEMA,
-    pg.REINDEX_OBJECT_SYSTEM,
-    pg.REINDEX_OBJECT_DATABASE,
-}
-
 _COMMITTING = re.compile(r"\b(COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE)
-
-
-class Kind(Enum):
-    """What the recorder has to do about a statement."""
-
-    DDL = auto()
-    DML = auto()
-    SELECT = auto()
-    OPAQUE = auto()
-    """Runs code that the text does not show: DO, CALL, a function in a SELECT."""
-    QUIET = auto()
-    """SET, SHOW, FETCH and the like: neither locks nor rows of its own."""
-    SAVEPOINT = auto()
-    TRANSACTION = auto()
-    """BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION; also DISCARD, which ends temporary tables."""
-    UNPARSED = auto()
 
 
 @dataclass(frozen=True)
@@ -93,17 +70,17 @@ class Statement:
     @property
     def hides_code(self) -> bool:
         """Say whether it runs statements that its text does not show: DO, CALL, EXECUTE."""
-        return self.what in _HIDING
+        return self.what in HIDING
 
     @property
     def may_meet_rows(self) -> bool:
         """Say whether it is DDL that a row can stand in the way of."""
-        return self.kind is Kind.DDL and self.what not in _WITHOUT_ROWS
+        return self.kind is Kind.DDL and self.what not in WITHOUT_ROWS
 
     @property
     def of_the_server(self) -> bool:
         """Say whether it makes or changes something that is in no database: CREATE DATABASE."""
-        return self.what in _NEVER_IN_TRANSACTION or _moves_database(self.node)
+        return self.what in NEVER_IN_TRANSACTION or moves_database(self.node)
 
     @property
     def may_commit(self) -> bool:
@@ -164,17 +141,17 @@ class Statement:
 
     def nodes(self) -> Iterator[Any]:
         """Yield every node of its tree."""
-        yield from _walk(self.node)
+        yield from walk(self.node)
 
     @property
     def reads_user_tables(self) -> bool:
         """Say whether it names a relation outside the system catalogs."""
-        return _reads_user_tables(self.node)
+        return reads_user_tables(self.node)
 
     @property
     def commits(self) -> bool:
         """Say whether it would end our transaction by committing it."""
-        return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in _COMMITS
+        return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in COMMITS
 
     @property
     def rolls_back(self) -> bool:
@@ -187,7 +164,14 @@ class Statement:
     @property
     def begins(self) -> bool:
         """Say whether it would begin a transaction."""
-        return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in _BEGINS
+        return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in BEGINS
+
+    @property
+    def sets_transaction(self) -> bool:
+        """Say whether it is SET TRANSACTION, which nothing may have preceded."""
+        return self.what == "variable_set_stmt" and (
+            self.node.variable_set_stmt.name.startswith("TRANSACTION")
+        )
 
     @property
     def sets_locally(self) -> str:
@@ -200,7 +184,7 @@ class Statement:
     @property
     def what(self) -> str:
         """The node's name in the parser, for example ``alter_table_stmt``."""
-        return _name(self.node) if self.node is not None else ""
+        return name_of(self.node) if self.node is not None else ""
 
 
 @lru_cache(maxsize=512)
@@ -253,97 +237,13 @@ def _statement(
     placeholders: bool,  # noqa: FBT001
 ) -> Statement:
     sql = source[start : None if length is None else start + length].decode().strip()
-    outside = _outside_transaction(node)
+    outside = outside_transaction(node)
     return Statement(
         sql,
-        _kind(node),
+        kind_of(node),
         node,
         parameters=count_positional(sql, active=placeholders),
-        plain_sql=without_concurrently(sql) if outside and _is_concurrent(node) else None,
+        plain_sql=without_concurrently(sql) if outside and is_concurrent(node) else None,
         outside_transaction=outside,
         placeholders=placeholders,
     )
-
-
-def _name(node: Any) -> str:
-    return node.WhichOneof("node") or ""
-
-
-def _kind(node: Any) -> Kind:
-    name = _name(node)
-    if name == "transaction_stmt":
-        return Kind.SAVEPOINT if node.transaction_stmt.kind in _SAVEPOINTS else Kind.TRANSACTION
-    if name == "discard_stmt":
-        return Kind.TRANSACTION
-    if name in _QUIET:
-        return Kind.QUIET
-    if name in _DML:
-        return Kind.DML
-    if name in _HIDING or name == "explain_stmt":
-        return Kind.OPAQUE  # EXPLAIN ANALYZE runs what it explains
-    if name == "select_stmt":
-        return _kind_of_select(node)
-    return Kind.DDL
-
-
-def _kind_of_select(node: Any) -> Kind:
-    if node.select_stmt.HasField("into_clause"):
-        return Kind.DDL
-    names = {_name(each) for each in _walk(node)}
-    if names & _DML:
-        return Kind.DML  # WITH x AS (UPDATE … RETURNING …) SELECT …
-    return Kind.OPAQUE if "func_call" in names else Kind.SELECT
-
-
-def _walk(node: Any) -> Iterator[Any]:
-    """Yield every ``Node`` below ``node``, itself included."""
-    if isinstance(node, pg.Node):
-        yield node
-    for descriptor, value in node.ListFields():
-        if descriptor.message_type is None:
-            continue
-        for child in value if descriptor.is_repeated else (value,):
-            yield from _walk(child)
-
-
-def _reads_user_tables(node: Any) -> bool:
-    return any(
-        _name(each) == "range_var"
-        and each.range_var.schemaname not in {"pg_catalog", "information_schema"}
-        and not each.range_var.relname.startswith("pg_")
-        for each in _walk(node)
-    )
-
-
-def _is_concurrent(node: Any) -> bool:
-    name = _name(node)
-    if name == "index_stmt":
-        return bool(node.index_stmt.concurrent)
-    if name == "drop_stmt":
-        return bool(node.drop_stmt.concurrent)
-    if name == "reindex_stmt" and node.reindex_stmt.kind not in _WHOLE_DATABASE:
-        return any(p.def_elem.defname == "concurrently" for p in node.reindex_stmt.params)
-    if name == "alter_table_stmt":
-        # "def" is a keyword of Python's, so the field needs getattr.
-        return any(
-            getattr(command.alter_table_cmd, "def").partition_cmd.concurrent
-            for command in node.alter_table_stmt.cmds
-        )
-    return False
-
-
-def _outside_transaction(node: Any) -> bool:
-    name = _name(node)
-    if name == "vacuum_stmt":
-        return bool(node.vacuum_stmt.is_vacuumcmd)
-    if name == "reindex_stmt" and node.reindex_stmt.kind in _WHOLE_DATABASE:
-        return True
-    if name == "cluster_stmt":
-        return not node.cluster_stmt.HasField("relation")
-    return name in _NEVER_IN_TRANSACTION or _is_concurrent(node) or _moves_database(node)
-
-
-def _moves_database(node: Any) -> bool:
-    """Say whether it is ALTER DATABASE … SET TABLESPACE."""
-    options = node.alter_database_stmt.options if node is not None else ()
-    return any(each.def_elem.defname == "tablespace" for each in options)

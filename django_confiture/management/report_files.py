@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 from django.core.management.base import CommandError
 
 from django_confiture.dry_run.results import Report
+from django_confiture.management.exit_codes import USAGE
 from django_confiture.reports import FORMATS, render
-
-USAGE = 2
 
 
 class ReportFile(NamedTuple):

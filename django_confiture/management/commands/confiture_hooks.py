@@ -24,9 +24,8 @@ from django_confiture.exceptions import MigrationError
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
 from django_confiture.hooks.registry import registry
 from django_confiture.hooks.run import migration_version
+from django_confiture.management.exit_codes import USAGE
 from django_confiture.operations import AROUND
-
-USAGE = 2
 
 # Where a hook of the phase runs: RunHooks stand among the operations, between the two.
 _AROUND_FRONT = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)

@@ -12,9 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_confiture import conf
 from django_confiture.exceptions import StatsError
+from django_confiture.management.exit_codes import USAGE
 from django_confiture.production import collect
-
-USAGE = 2
 
 
 class Command(BaseCommand):

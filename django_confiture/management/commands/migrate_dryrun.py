@@ -9,7 +9,6 @@ import threading
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,7 +19,7 @@ from django.core.management.base import (
     SystemCheckError,
     no_translations,
 )
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import signals
@@ -40,11 +39,10 @@ from django_confiture.exceptions import (
     HookLookupError,
     StatsError,
 )
-from django_confiture.management import budget, report_files
+from django_confiture.management import arguments, budget, report_files
+from django_confiture.management.exit_codes import USAGE, exit_code
 from django_confiture.management.progress import Progress
 from django_confiture.production import ProductionStats, collect, load
-
-FAILED, USAGE, EXCEEDED, YIELDED = 1, 2, 3, 4
 
 
 class Command(BaseCommand):
@@ -60,74 +58,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the arguments of ``migrate`` that choose the plan, and those of the report."""
-        parser.add_argument("app_label", nargs="?", help="App label of the migrations to rehearse.")
-        parser.add_argument(
-            "migration_name",
-            nargs="?",
-            help='Rehearse up to this migration, or back to it; "zero" unapplies all.',
-        )
-        parser.add_argument(
-            "--database",
-            default=DEFAULT_DB_ALIAS,
-            choices=tuple(connections),
-            help='The database to rehearse on; "default" by default.',
-        )
-        parser.add_argument(
-            "--since",
-            metavar="REVISION",
-            help="Report on what the branch adds to this revision of git, such as origin/main.",
-        )
-        parser.add_argument(
-            "--no-watchdog",
-            action="store_false",
-            dest="watchdog",
-            help="Run without the second connection that ends the dry run when others wait for it.",
-        )
-        parser.add_argument(
-            "--allow-dead-space",
-            action="store_true",
-            help="Go on where the plan leaves more dead space than MAX_DEAD_SPACE.",
-        )
-        parser.add_argument(
-            "--show-values",
-            action="store_true",
-            help="Print what rows and parameters contain, where an error tells it.",
-        )
-        parser.add_argument(
-            "--clone",
-            action="store_true",
-            help="Run on a throw-away copy of the database: everything is exact, commits included.",
-        )
-        parser.add_argument(
-            "--clone-of",
-            choices=tuple(connections),
-            metavar="ALIAS",
-            help="The same, on a copy of the database behind this alias, such as staging.",
-        )
-        parser.add_argument(
-            "--reverse",
-            action="store_true",
-            help="Then undo the plan, too, and compare the schema with the one before.",
-        )
-        parser.add_argument(
-            "--samples",
-            action="store_true",
-            help="Run long statements on samples of their tables first, for narrower forecasts.",
-        )
-        production = parser.add_mutually_exclusive_group()
-        production.add_argument(
-            "--stats",
-            type=Path,
-            metavar="FILE",
-            help="Forecast for the production whose sizes confiture_stats wrote into this file.",
-        )
-        production.add_argument(
-            "--stats-from",
-            choices=tuple(connections),
-            metavar="ALIAS",
-            help="Forecast for the production behind this alias, reading its sizes now.",
-        )
-        parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
+        arguments.add_arguments(parser)
         report_files.add_arguments(parser)
         budget.add_arguments(parser)
 
@@ -168,7 +99,7 @@ class Command(BaseCommand):
         )
         if self._interrupted is not None:
             sys.exit(128 + self._interrupted)
-        if code := _exit_code(report):
+        if code := exit_code(report):
             sys.exit(code)
 
     def _rehearse(self, options: dict[str, Any]) -> Report:
@@ -307,16 +238,6 @@ def _production_stats(options: dict[str, Any]) -> ProductionStats | None:
     if options["stats_from"] is not None:
         return collect(connections[options["stats_from"]])
     return None
-
-
-def _exit_code(report: Report) -> int:
-    if report.outcome == "yielded":
-        return YIELDED
-    if report.outcome != "failed":
-        if report.reverse is not None and report.reverse.outcome != "same":
-            return FAILED
-        return EXCEEDED if report.outcome == "exceeded" else 0
-    return USAGE if report.verdict == "stopped" else FAILED
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,0 +1,80 @@
+"""The arguments of ``migrate_dryrun`` that say what is rehearsed, and where."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Take those of ``migrate`` that choose the plan, and our own."""
+    parser.add_argument("app_label", nargs="?", help="App label of the migrations to rehearse.")
+    parser.add_argument(
+        "migration_name",
+        nargs="?",
+        help='Rehearse up to this migration, or back to it; "zero" unapplies all.',
+    )
+    parser.add_argument(
+        "--database",
+        default=DEFAULT_DB_ALIAS,
+        choices=tuple(connections),
+        help='The database to rehearse on; "default" by default.',
+    )
+    parser.add_argument(
+        "--since",
+        metavar="REVISION",
+        help="Report on what the branch adds to this revision of git, such as origin/main.",
+    )
+    parser.add_argument(
+        "--no-watchdog",
+        action="store_false",
+        dest="watchdog",
+        help="Run without the second connection that ends the dry run when others wait for it.",
+    )
+    parser.add_argument(
+        "--allow-dead-space",
+        action="store_true",
+        help="Go on where the plan leaves more dead space than MAX_DEAD_SPACE.",
+    )
+    parser.add_argument(
+        "--show-values",
+        action="store_true",
+        help="Print what rows and parameters contain, where an error tells it.",
+    )
+    parser.add_argument(
+        "--clone",
+        action="store_true",
+        help="Run on a throw-away copy of the database: everything is exact, commits included.",
+    )
+    parser.add_argument(
+        "--clone-of",
+        choices=tuple(connections),
+        metavar="ALIAS",
+        help="The same, on a copy of the database behind this alias, such as staging.",
+    )
+    parser.add_argument(
+        "--reverse",
+        action="store_true",
+        help="Then undo the plan, too, and compare the schema with the one before.",
+    )
+    parser.add_argument(
+        "--samples",
+        action="store_true",
+        help="Run long statements on samples of their tables first, for narrower forecasts.",
+    )
+    production = parser.add_mutually_exclusive_group()
+    production.add_argument(
+        "--stats",
+        type=Path,
+        metavar="FILE",
+        help="Forecast for the production whose sizes confiture_stats wrote into this file.",
+    )
+    production.add_argument(
+        "--stats-from",
+        choices=tuple(connections),
+        metavar="ALIAS",
+        help="Forecast for the production behind this alias, reading its sizes now.",
+    )
+    parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")

@@ -67,6 +67,20 @@ def test_the_report_is_that_of_the_rollback(name: str, atomic: bool) -> None:
     assert copied.coverage == rolled_back.coverage
 
 
+@pytest.mark.parametrize("atomic", [True, False], ids=["atomic", "not atomic"])
+def test_many_texts_that_differ_in_constants_alone(atomic: bool) -> None:
+    def body() -> None:
+        with connection.cursor() as cursor:
+            for i in range(2, 41):
+                cursor.execute(f"UPDATE dry_row SET number = {i} WHERE id = {i}")
+
+    found = only(on_a_copy(migration(python(body), atomic=atomic))).operations[0].statements
+
+    assert [each.executions for each in found] == [*[1] * 20, 19]
+    assert [each.rows_affected for each in found] == [*[1] * 20, 19]
+    assert [sum(write.updated for write in each.writes) for each in found] == [*[1] * 20, 19]
+
+
 def test_what_the_report_says_of_the_copy(source: str) -> None:
     report: Report = on_a_copy(migration(PLAIN["update"]))
 

@@ -184,7 +184,7 @@ class CommittedRecorder(Recorder):
         finally:
             self._own = False
         self.settle()
-        entry = self.section.by_text.get(statement.sql) or self.section.entries[-1]
+        entry = self.section.latest_of(statement)
         started = self.clock.now()
         try:
             self._transactions.commit()
@@ -226,12 +226,12 @@ class CommittedRecorder(Recorder):
             if self._transactions.idle:
                 self._note(statement, before, seen)
                 self._note_invalid(statement, invalid)
-        add_rows(self.section.by_text.get(statement.sql) or self.section.entries[-1], cursor)
+        add_rows(self.section.latest_of(statement), cursor)
 
     def _note(self, statement: Statement, before: Probe, seen: Seen) -> None:
         after = everything(self.catalog, self._session, flushed=self._transactions.flushes)
         after = with_locks(after, before, seen.ever, self.catalog)
-        entry = self.section.by_text.get(statement.sql) or self.section.entries[-1]
+        entry = self.section.latest_of(statement)
         entry.effects.append(effects(self.catalog, before, after, statement))
         seen.tell(self.timeline, self.catalog.relations, entry.shown)
         if statement.hides_code:

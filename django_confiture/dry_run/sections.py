@@ -39,6 +39,8 @@ class Entry:
     """How often it ran in which transaction, by the transaction's number."""
 
 
+_POOLED = (Kind.DML, Kind.SELECT)
+
 MOST_TEXTS = 20
 """So many texts that differ in constants alone are measured, and reported, each for itself."""
 
@@ -73,9 +75,16 @@ class Section:
                 self.by_text[statement.sql] = entry
         return entry
 
+    def latest_of(self, statement: Statement) -> Entry:
+        """Return the entry that the statement's last run was noted in."""
+        if (known := self.by_text.get(statement.sql)) is not None:
+            return known
+        pool = self.by_text.get(without_constants(statement.sql, HIDDEN))
+        return pool if pool is not None and statement.kind in _POOLED else self.entries[-1]
+
     def _pool_of(self, statement: Statement) -> Entry | None:
         """Return the one entry of texts that differ in constants alone, once there are many."""
-        if statement.kind not in (Kind.DML, Kind.SELECT):
+        if statement.kind not in _POOLED:
             return None
         shape = without_constants(statement.sql, HIDDEN)
         if shape == statement.sql:

@@ -295,7 +295,7 @@ IN_THE_COMMIT = (
 
 def sessions(plain: psycopg.Connection[Any]) -> list[tuple[str, str]]:
     return plain.execute(
-        "SELECT state, query FROM pg_stat_activity"
+        "SELECT state, coalesce(wait_event, '') || ' ' || query FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     ).fetchall()
 
@@ -344,7 +344,11 @@ def test_after_a_kill_the_session_is_gone_soon(project: Project, code: str) -> N
 def test_an_interrupt_ends_it_with_a_report(
     project: Project, code: str, number: signal.Signals
 ) -> None:
-    markers = {IN_A_STATEMENT: "pg_sleep", IN_PYTHON: "pg_locks", IN_THE_COMMIT: "SET CONSTRAINTS"}
+    markers = {
+        IN_A_STATEMENT: "pg_sleep",
+        IN_PYTHON: "pg_locks",
+        IN_THE_COMMIT: "PgSleep SAVEPOINT",
+    }
     process = start_and_wait(project, code, markers[code])
     if code == IN_PYTHON:
         time.sleep(0.3)
@@ -355,5 +359,6 @@ def test_an_interrupt_ends_it_with_a_report(
     out, _err = ended(process, 128 + number)
     assert time.monotonic() - started < 20
     assert "cases.0001_case" in out
+    assert "would fail" not in out
     with observer(project.dbname) as plain:
         wait_for(lambda: sessions(plain) == [], 5)

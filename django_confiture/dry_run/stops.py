@@ -26,7 +26,8 @@ def is_no_fault(kind: type[BaseException]) -> bool:
 
 def is_named_no_fault(name: str) -> bool:
     """Say the same of a class that a report names."""
-    if name in (psycopg.OperationalError.__name__, DryRunStopped.__name__):
+    stops = (psycopg.OperationalError, DryRunStopped, KeyboardInterrupt)
+    if name in {each.__name__ for each in stops}:
         return True
     kind = getattr(errors, name, None)
     return isinstance(kind, type) and is_no_fault(kind)

@@ -137,7 +137,7 @@ class RehearsedTransactions:
                 "_commit": self._commit,
                 "_rollback": self._rollback,
                 "close": self._close,
-                **counting(self._wrapper, self.observer.callbacks_dropped),
+                **counting(self._wrapper, self._dropped),
             },
         )
 
@@ -281,6 +281,9 @@ class RehearsedTransactions:
     def _close(self) -> None:
         """Stay connected: a migration that closes its connection would end our transaction."""
         self.close_asked = True
+
+    def _dropped(self, count: int) -> None:
+        self.observer.callbacks_dropped(count)
 
     def check_constraints(self) -> None:
         """Check what COMMIT would check; see ``hooks.run.check_deferred_constraints``."""

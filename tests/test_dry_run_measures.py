@@ -373,6 +373,7 @@ def test_what_a_table_has_to_bear() -> None:
         rows_scanned=2000,
         rows_written=10,
         blocked=found.blocked,
+        changed_in=1,
     )
 
 

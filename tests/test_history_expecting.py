@@ -69,7 +69,7 @@ def test_it_takes_longer(
     caplog.clear()
     cases.migrate()
 
-    overdue = [each for each in caplog.records if each.message == "migration_overdue"]
+    overdue = [each for each in caplog.records if each.message.startswith("migration_overdue")]
     (event,) = overdue
     facts = extra(event)
     assert event.levelname == "WARNING"
@@ -90,7 +90,7 @@ def test_one_that_ends_in_time_is_not_overdue_afterwards(
     time.sleep(0.5)
 
     assert len(events(caplog, "migration_forecast")) == 2
-    assert not events(caplog, "migration_overdue")
+    assert not [each for each in caplog.records if "overdue" in each.message]
 
 
 def test_a_dry_run_is_not_held_against_a_forecast(

@@ -401,8 +401,8 @@ def test_what_is_no_result_is_an_error_that_says_the_fix(
         run(django_conn, Forgot())
     assert str(caught.value) == (
         "Hook Forgot failed in phase AFTER_DDL: execute() returned "
-        f"{type(result).__name__}, not a HookResult; end it with "
-        "\"return HookResult(phase=..., hook_name='Forgot')\"."
+        f"{type(result).__name__}, not a HookResult; let it return "
+        "HookResult(phase=..., hook_name=...) at its end."
     )
     assert names() == []
 

@@ -125,7 +125,7 @@ def test_who_made_it_give_way_is_said_at_once(cases: Cases) -> None:
 
     assert re.search(
         r"0002_slow\.\.\.\n  Giving way to session \d+ \(.+?\), whose UPDATE on cases_row had "
-        r"waited \d+ ms\.\n not_run\n",
+        r"waited \d+ ms\.\n not run\n",
         stream.getvalue(),
     )
 

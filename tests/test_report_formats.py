@@ -90,7 +90,16 @@ def test_the_verdict_comes_first() -> None:
         ({"reads_blocked_ms": 90.0}, "blocks writes on `shop_order` for about 2 s, reads for "),
         (
             {"rewritten": False, "rows_scanned": 0},
-            "is safe: it blocks reads and writes on `shop_order` for about 2 s, whatever the",
+            "blocks reads and writes on `shop_order` for about 2 s\n",
+        ),
+        (
+            {
+                "rewritten": False,
+                "rows_scanned": 0,
+                "reads_blocked_ms": 9.0,
+                "writes_blocked_ms": 9.0,
+            },
+            "is safe: it blocks reads and writes on `shop_order` for ",
         ),
         (
             {"reads_blocked_ms": 0.0, "writes_blocked_ms": 0.0, "rows_written": 600},

@@ -161,12 +161,17 @@ def test_verdicts(table: dict[str, Any], verdict: str) -> None:
 
 def test_the_verdict_of_what_does_not_grow() -> None:
     short = replace(LOCKED, rewritten=False, rows_scanned=0, rows_written=0)
-    add = replace(MIGRATION, tables=(short,), operations=())
+    short = replace(short, reads_blocked_ms=9.0, writes_blocked_ms=9.0)
+    add = replace(MIGRATION, tables=(short,), operations=(), findings=())
+    long = replace(add, tables=(replace(short, reads_blocked_ms=1e3, writes_blocked_ms=1e3),))
 
-    assert "ok shop.0002_total blocks reads and writes on shop_order for 1.6 s, whatever" in flat(
+    assert "ok shop.0002_total blocks reads and writes on shop_order for 9 ms, whatever" in flat(
         text(add)
     )
     assert "ok shop.0002_total blocks nobody; took 1.6 s" in flat(text(replace(add, tables=())))
+    assert "LOCKS shop.0002_total blocks reads and writes on shop_order for 1.0 s; took" in flat(
+        text(long)
+    )
 
 
 def test_a_failure() -> None:

@@ -39,7 +39,7 @@ _COUNTERS = """
 SELECT relid, seq_scan, seq_tup_read, n_tup_ins, n_tup_upd, n_tup_del,
        pg_catalog.pg_stat_get_xact_tuples_fetched(relid)
 FROM pg_catalog.pg_stat_xact_user_tables
-WHERE seq_scan + COALESCE(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del > 0
+WHERE seq_scan + seq_tup_read + COALESCE(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del > 0
 """
 
 _INDEX_COUNTERS = """

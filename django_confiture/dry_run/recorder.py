@@ -7,7 +7,7 @@ text a few times, each SELECT once, and the rest once when its section ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -147,9 +147,11 @@ class Recorder(TransactionObserver):
             # What was written is no work of a SELECT, which is asked last for that reason.
             changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
             entry = (changing or unprobed)[-1]
+            known = entry.changes
             entry.effects.append(self.section.attributed(rest))
             entry.unprobed = False
             self._note_locks(rest, entry.shown, self.clock.now())
+            self._note_rows(entry.changes - known, self.clock.now())
 
     def results(self, section: Section) -> tuple[StatementResult, ...]:
         """Return the statements of a section, savepoints left out."""
@@ -237,6 +239,7 @@ class Recorder(TransactionObserver):
             self._note_locks(measured, entry.shown, started)
         elif care.guarded:
             self._session.query(release)
+        self._note_rows(entry.changes, started)
         if care.guarded and care.alone:
             self._prober.wrote = False  # its COMMIT was measured with it
             self._transactions.statement_ended()
@@ -318,9 +321,10 @@ class Recorder(TransactionObserver):
     def _note_locks(self, measured: Effects, sql: str, started: float) -> None:
         for oid, mode, _inherited in measured.locks:
             self.timeline.take(oid, mode, started, sql)
-        for oid, wrote in measured.writes:
-            if wrote.updated or wrote.deleted:
-                self.timeline.change_rows(oid, started)
+
+    def _note_rows(self, oids: Iterable[int], started: float) -> None:
+        for oid in oids:
+            self.timeline.change_rows(oid, started)
 
     def _failed(self, statement: Statement, error: psycopg.Error, care: Care) -> bool:
         """Note an error; return True where the dry run has to go on without the statement."""

@@ -238,7 +238,13 @@ def _table(
         rows_written=written,
         blocked=tuple(times.blocked),
         row_locks=tuple(times.row_locks),
+        changed_in=times.changed_in,
     )
+
+
+_SWALLOWED = (
+    " (caught by the migration, but it had aborted the transaction: what was sent after it failed)"
+)
 
 
 def failure(
@@ -249,14 +255,15 @@ def failure(
     if isinstance(error, DatabaseError) and error.__cause__ is not None:
         cause = error.__cause__
     refused = [each for each in statements if each.error is cause]
-    if isinstance(cause, psycopg.errors.InFailedSqlTransaction):
+    swallowed = isinstance(cause, psycopg.errors.InFailedSqlTransaction)
+    if swallowed:
         refused = [each for each in statements if type(each.error) is not type(cause)][-1:]
         cause = refused[0].error if refused else cause
     operation = record.failed_in.operation.describe() if record and record.failed_in else None
     at_commit = operation is None and record is not None and isinstance(error, DatabaseError)
     return Failure(
         type(cause).__name__,
-        _message(cause, record),
+        _message(cause, record) + (_SWALLOWED if swallowed and refused else ""),
         operation,
         refused[0].sql if refused else "COMMIT" if at_commit else None,
         refused[0].violations if refused else None,

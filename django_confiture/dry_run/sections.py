@@ -38,6 +38,11 @@ class Entry:
     runs: Counter[int] = field(default_factory=Counter)
     """How often it ran in which transaction, by the transaction's number."""
 
+    @property
+    def changes(self) -> set[int]:
+        """The tables whose rows it has updated or deleted, by its runs so far."""
+        return {o for e in self.effects for o, wrote in e.writes if wrote.updated or wrote.deleted}
+
 
 _POOLED = (Kind.DML, Kind.SELECT)
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.clock import Clock
 
 
+_MOST = 100
+"""So many stretches are kept at least; a migration may have a transaction for each row."""
+
+
 class Since(NamedTuple):
     """From when on reads, writes and rows are blocked; None where they are not."""
 
@@ -36,6 +40,9 @@ class TableTime:
     blocked_by: str = ""
     blocked: list[Blocked] = field(default_factory=list)
     row_locks: list[Blocked] = field(default_factory=list)
+    """The longest of them."""
+    changed_in: int = 0
+    """In how many transactions rows were updated or deleted."""
     since: Since = _NOTHING
 
     def take(self, mode: LockMode, at: float, sql: str) -> None:
@@ -52,6 +59,7 @@ class TableTime:
         """Note that rows were updated or deleted: whoever writes the same ones waits."""
         if self.since.rows is None:
             self.since = self.since._replace(rows=at)
+            self.changed_in += 1
 
     def release(self, at: float, began: float, kept: Since = _NOTHING) -> None:
         """Add up what was blocked until now, and go on with what is ``kept``.
@@ -63,6 +71,9 @@ class TableTime:
         reads, writes, rows = self.since
         if rows is not None:
             _add(self.row_locks, "rows", rows - began, (at if writes is None else writes) - began)
+            if len(self.row_locks) >= 2 * _MOST:
+                longest = sorted(self.row_locks, key=lambda each: each.start_ms - each.end_ms)
+                self.row_locks = sorted(longest[:_MOST], key=lambda each: each.start_ms)
         if writes is not None:
             self.writes_blocked_ms += (at - writes) * 1000
             _add(self.blocked, "writes", writes - began, (at if reads is None else reads) - began)

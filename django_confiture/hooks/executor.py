@@ -82,7 +82,7 @@ class HookExecutor:
                 _statement_timeout(conn, policy.timeout),
             ):
                 result = hook.execute(conn, context)
-                _check_result(result, call.name)
+                _check_result(result)
                 _check_transaction(conn, context)
         except Exception as error:
             call.failed(error)
@@ -190,11 +190,11 @@ def _instance(hook: Hook | type[Hook]) -> Hook:
     return hook() if isinstance(hook, type) else hook
 
 
-def _check_result(result: object, name: str) -> None:
+def _check_result(result: object) -> None:
     if not isinstance(result, HookResult):
         raise TypeError(
             f"execute() returned {type(result).__name__}, not a HookResult; "
-            f'end it with "return HookResult(phase=..., hook_name={name!r})".'
+            "let it return HookResult(phase=..., hook_name=...) at its end."
         )
 
 

@@ -175,10 +175,10 @@ class Progress(Observer):
     def migration_finished(self, result: MigrationResult) -> None:
         """End its line."""
         if self._live is not None and self._current is not None:
-            self.say(f"  Rehearsing {self._current.label}... {result.outcome}")
+            self.say(f"  Rehearsing {self._current.label}... {_said(result)}")
         elif self._on:
             with self._lock:
-                self._print(f" {result.outcome}")
+                self._print(f" {_said(result)}")
                 self._line_open = False
         self._current = None
 
@@ -199,6 +199,10 @@ class Progress(Observer):
     def _hook_finished(self, **_: object) -> None:
         if (current := self._current) is not None:
             current.hook = None
+
+
+def _said(result: MigrationResult) -> str:
+    return result.outcome.replace("_", " ")
 
 
 def _blocked(waiters: Sequence[Waiter]) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from django_confiture.dry_run.results import Finding, MigrationResult, Report, Waiter
+from django_confiture.dry_run.results import (
+    Finding,
+    MigrationResult,
+    Report,
+    TableResult,
+    Waiter,
+)
 from django_confiture.dry_run.units import count, duration, listed
 from django_confiture.reports.problems import own
 from django_confiture.reports.wording import visible
@@ -61,9 +67,23 @@ def severities(migrations: Iterable[MigrationResult]) -> str:
     return listed([count(found.count(name), name) for name in names if name in found])
 
 
+LONG_MS = 1000.0
+"""A table that is blocked for so long is no matter of course, whatever its size."""
+
+
+def blocks_long(migration: MigrationResult) -> bool:
+    """Say whether it blocks a table for longer than anybody takes for granted."""
+    return any(table.writes_blocked_ms >= LONG_MS for table in migration.tables)
+
+
 def has_danger(migrations: Iterable[MigrationResult]) -> bool:
     """Say whether a finding that counts is a danger."""
     return "danger" in _severities(migrations)
+
+
+def has_warning(migration: MigrationResult) -> bool:
+    """Say whether a finding that counts is more than a notice."""
+    return not {"danger", "warning"}.isdisjoint(_severities([migration]))
 
 
 def _severities(migrations: Iterable[MigrationResult]) -> Iterator[str]:
@@ -93,3 +113,11 @@ def over_budget(report: Report) -> list[str]:
 def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings that nobody has accepted."""
     return tuple(each for each in findings if each.silenced is None)
+
+
+def keeps_locked(table: TableResult, name: str) -> str:
+    """Return what a migration writes to a table, and for whom that matters."""
+    rows = count(table.rows_written, "row")
+    if table.changed_in > 1:
+        return f"writes {rows} of {name} in {table.changed_in:,} transactions"
+    return f"writes {rows} of {name} and keeps them locked"

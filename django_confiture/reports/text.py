@@ -12,7 +12,15 @@ from rich.table import Table
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.units import count, duration, size
 from django_confiture.reports import text_findings, text_forecast, text_schema, text_statements
-from django_confiture.reports.headline import has_danger, over_budget, severities, waited
+from django_confiture.reports.headline import (
+    blocks_long,
+    has_danger,
+    has_warning,
+    keeps_locked,
+    over_budget,
+    severities,
+    waited,
+)
 from django_confiture.reports.text_markup import escape
 from django_confiture.reports.wording import first_line
 
@@ -120,21 +128,24 @@ def _judge(migration: MigrationResult) -> tuple[str, str]:
         error = migration.error
         message = first_line(error.message) if error is not None else ""
         return "[bold red]FAIL [/]", f"[red]would fail: {escape(message)}[/]"
+    long = blocks_long(migration)
     parts = [
-        _blocks(table) + ("" if migration.grows else ", whatever its size")
+        _blocks(table) + ("" if migration.grows or long else ", whatever its size")
         for table in migration.tables
         if table.writes_blocked_ms
     ]
     parts += [
-        f"writes {table.rows_written:,} rows of {escape(table.relation)} and keeps them locked"
+        escape(keeps_locked(table, table.relation))
         for table in migration.tables
         if table.rows_written and not table.reads_blocked_ms
     ]
     verdict = "; ".join([*(parts or ["blocks nobody"]), f"took {duration(migration.duration_ms)}"])
-    if migration.grows and any(table.writes_blocked_ms for table in migration.tables):
+    if (migration.grows or long) and any(table.writes_blocked_ms for table in migration.tables):
         return "[yellow]LOCKS[/]", verdict
     if any(table.rows_written for table in migration.tables):
         return "[yellow]ROWS [/]", verdict
+    if has_warning(migration):
+        return "[yellow]RISK [/]", f"{verdict}; {severities([migration])}"
     return "[green] ok  [/]", verdict
 
 

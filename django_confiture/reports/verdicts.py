@@ -13,6 +13,8 @@ from django_confiture.reports.wording import first_line
 
 Mark = Literal["fails", "stopped", "skipped", "harm", "safe"]
 
+_SAFE = "is safe: it blocks nobody"
+
 _TABLES = 4
 """Tables of one migration that its verdict names."""
 
@@ -39,18 +41,28 @@ def verdict(migration: MigrationResult, words: Words) -> tuple[Mark, str]:
     blocks = _listed([_blocks(each, words) for each in tables if each.writes_blocked_ms])
     writes = _listed(
         [
-            f"writes {count(each.rows_written, 'row')} of {words.code(each.relation)} "
-            "and keeps them locked"
+            headline.keeps_locked(each, words.code(each.relation))
             for each in tables
             if each.rows_written and not each.reads_blocked_ms
         ]
     )
     does = "; ".join(filter(None, [blocks, writes]))
-    if blocks and migration.grows:
+    if blocks and (migration.grows or headline.blocks_long(migration)):
         return "harm", does
-    if blocks:
-        return _mark(migration), f"is safe: it {does}, whatever the table's size"
-    return _mark(migration, writes), writes or "is safe: it blocks nobody"
+    mark = _mark(migration, writes)
+    if mark == "safe":
+        return mark, f"is safe: it {does}, whatever the table's size" if does else _SAFE
+    return mark, does if writes else f"{does or 'blocks nobody'}{_but(migration, words)}"
+
+
+def _but(migration: MigrationResult, words: Words) -> str:
+    """Return what else has to be known: the worst finding."""
+    severities = ("danger", "warning")
+    found = [f for f in headline.counted(migration.findings) if f.severity in severities]
+    if not found:
+        return ""
+    worst = min(found, key=lambda each: severities.index(each.severity))
+    return f"; {words.text(first_line(worst.message))}"
 
 
 def worth(migration: MigrationResult) -> int:
@@ -58,7 +70,9 @@ def worth(migration: MigrationResult) -> int:
     if migration.error is not None:
         return 3
     severities = {each.severity for each in headline.counted(migration.findings)}
-    harm = migration.grows and any(table.writes_blocked_ms for table in migration.tables)
+    harm = (migration.grows or headline.blocks_long(migration)) and any(
+        table.writes_blocked_ms for table in migration.tables
+    )
     return 2 if harm or "danger" in severities else 1 if severities else 0
 
 

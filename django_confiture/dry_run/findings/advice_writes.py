@@ -23,7 +23,7 @@ def split(subject: Subject, work: int | None, lock: int | None, table: str, *, w
         what = "write the rows in batches" if writes else "do the work"
         return code.comment(
             f"First change {table} and commit; then {what} in a later migration;",
-            "hooks that do it run AFTER_COMMIT or in a migration of their own.",
+            "a hook that does it is better in a migration of its own, too.",
         )
     operations = subject.migration.operations
     before = [code.comment(f"{each.describe()}") for each in operations[:work]]

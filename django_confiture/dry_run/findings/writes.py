@@ -10,7 +10,8 @@ from django_confiture.dry_run.findings import advice_writes
 from django_confiture.dry_run.findings.bulk import LONG_MS, MANY_ROWS, is_many, rows_read
 from django_confiture.dry_run.findings.draft import evidence, finding, quoted
 from django_confiture.dry_run.findings.subject import Held, Step, Subject
-from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.results import Finding, OperationResult, TableResult
 from django_confiture.dry_run.statements import Kind
 from django_confiture.dry_run.units import count, duration, listed
 
@@ -26,9 +27,9 @@ class _Table:
 
 def find(subject: Subject, damage: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the bulk writes and the work under locks; ``damage`` is what the DDL does."""
-    locked = [*_under_lock(subject), *_long_python(subject)]
+    locked = [*_under_lock(subject), *_long_work(subject)]
     yield from _grouped(subject, locked, damage)
-    under_lock = {work.step.operation for work in locked if work.writes}
+    under_lock = {work.operation for work in locked if work.writes}
     for table, written in _bulk(subject):
         step = max(written.steps, key=lambda step: step.result.rows_written)
         if not {each.operation for each in written.steps} & under_lock:
@@ -78,7 +79,7 @@ def _backfill(subject: Subject, table: str, written: _Table, step: Step) -> Find
 class _Work:
     """Work that ran while tables were locked by something before it."""
 
-    step: Step
+    operation: int | None
     tables: tuple[str, ...]
     since: Held
     writes: bool
@@ -94,15 +95,15 @@ def _under_lock(subject: Subject) -> Iterator[_Work]:
         if step.statement.kind is Kind.DDL:
             if rows_read(step) > MANY_ROWS and since.step.operation != step.operation:
                 what = f"{quoted(step.result.sql)} reads {count(rows_read(step), 'row')}"
-                yield _Work(step, tuple(held), since, writes=False, what=what)
+                yield _Work(step.operation, tuple(held), since, writes=False, what=what)
             continue
         rows = step.result.rows_written
         if rows > MANY_ROWS or _most(subject, step):
             what = f"{quoted(step.result.sql)} writes {count(rows, 'row')}"
-            yield _Work(step, tuple(held), since, writes=True, what=what)
+            yield _Work(step.operation, tuple(held), since, writes=True, what=what)
         elif (read := rows_read(step)) > MANY_ROWS:
             what = f"{quoted(step.result.sql)} reads {count(read, 'row')}"
-            yield _Work(step, tuple(held), since, writes=False, what=what)
+            yield _Work(step.operation, tuple(held), since, writes=False, what=what)
 
 
 def _held(subject: Subject, step: Step) -> dict[str, Held]:
@@ -123,18 +124,35 @@ def _most(subject: Subject, step: Step) -> bool:
     )
 
 
-def _long_python(subject: Subject) -> Iterator[_Work]:
-    """Yield operations that hold locks of others for long, whatever they do meanwhile."""
+def _long_work(subject: Subject) -> Iterator[_Work]:
+    """Yield operations that run code for long while tables are blocked, whatever it does."""
     for operation in subject.result.operations:
-        steps = [step for step in subject.steps if step.operation == operation.index]
-        if operation.duration_ms < LONG_MS or not operation.name.startswith("Run") or not steps:
+        if not operation.name.startswith("Run"):
             continue
-        first = min(steps, key=lambda step: step.order)
-        held = {t: lock for t, lock in _held(subject, first).items() if lock.step is not first}
+        steps = [step for step in subject.steps if step.operation == operation.index]
+        ddl = (s.result.duration_ms for s in steps if s.statement.kind is Kind.DDL)
+        needed = LONG_MS + sum(ddl)
+        held = {
+            table.relation: since
+            for table in subject.result.tables
+            if _overlap(table, operation) >= needed
+            and (since := _taken(subject, table)) is not None
+        }
         if held:
             since = max(held.values(), key=lambda lock: lock.mode)
             what = f"{operation.description} takes {duration(operation.duration_ms)}"
-            yield _Work(first, tuple(held), since, writes=False, what=what)
+            yield _Work(operation.index, tuple(held), since, writes=False, what=what)
+
+
+def _overlap(table: TableResult, operation: OperationResult) -> float:
+    """Return for how many ms of an operation a table was blocked."""
+    start, end = operation.started_ms, operation.started_ms + operation.duration_ms
+    return sum(max(0.0, min(end, b.end_ms) - max(start, b.start_ms)) for b in table.blocked)
+
+
+def _taken(subject: Subject, table: TableResult) -> Held | None:
+    by = (step for step in subject.steps if step.result.sql == table.blocked_by)
+    return next((Held(LockMode[table.strongest_lock], step) for step in by), None)
 
 
 def _grouped(
@@ -144,7 +162,7 @@ def _grouped(
     harmed = {each.relation for each in damage if each.severity == "danger"}
     by_operation: dict[int | None, list[_Work]] = defaultdict(list)
     for work in locked:
-        by_operation[work.step.operation].append(work)
+        by_operation[work.operation].append(work)
     for operation, works in by_operation.items():
         writing = [work for work in works if work.writes]
         tables = list(dict.fromkeys(table for work in works for table in work.tables))
@@ -159,7 +177,6 @@ def _while_locked(
 ) -> Finding:
     writes = works[0].writes
     since = works[0].since
-    waits = "reads and writes of" if since.mode.blocks_reads else "writes to"
     verb = "Rows are written" if writes else "There is work"
     table = tables[0]
     reads_ms, writes_ms = subject.blocked_ms(table)
@@ -167,7 +184,7 @@ def _while_locked(
         "backfill-while-locked" if writes else "work-while-locked",
         operation,
         table,
-        f"{verb} while {waits} {listed(tuple(tables))} are blocked",
+        f"{verb} while {_waits(subject, tables)} are blocked",
         advice_writes.split(subject, operation, since.step.operation, table, writes=writes),
         [
             f"{since.mode.name} is held since {quoted(since.step.result.sql)}",
@@ -176,3 +193,10 @@ def _while_locked(
             f"writes to {table} blocked for {duration(writes_ms)} here",
         ],
     )
+
+
+def _waits(subject: Subject, tables: Sequence[str]) -> str:
+    both = [table for table in tables if subject.blocked_ms(table)[0]]
+    writes = [table for table in tables if table not in both]
+    parts = (("reads and writes of", both), ("writes to", writes))
+    return " and ".join(f"{what} {listed(tuple(names))}" for what, names in parts if names)

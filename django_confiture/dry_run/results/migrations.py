@@ -45,7 +45,9 @@ class TableResult:
     blocked: tuple[Blocked, ...] = ()
     """When, in order."""
     row_locks: tuple[Blocked, ...] = ()
-    """When rows were locked that it has updated or deleted, and the table was not."""
+    """When rows were locked that it has updated or deleted, and the table was not; the longest."""
+    changed_in: int = 0
+    """In how many transactions it updated or deleted rows."""
     production: Production | None = None
     """None where no production sizes were given, or they don't know the table."""
 

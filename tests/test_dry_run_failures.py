@@ -76,7 +76,8 @@ def test_of_masked_errors_the_first_counts() -> None:
     error = failed(python(code)).error
 
     assert error is not None
-    assert (error.type, error.message) == ("DivisionByZero", "division by zero")
+    assert error.type == "DivisionByZero"
+    assert error.message.startswith("division by zero (caught by the migration, but it had ")
     assert error.statement == "SELECT 1 / 0"
 
 

@@ -783,8 +783,7 @@ ROLLED_BACK: list[tuple[RunHook, type[Exception], list[str]]] = [
         [
             (
                 "Hook ReturnsNothing failed in phase AFTER_DDL: execute() returned NoneType, not a "
-                'HookResult; end it with "return HookResult(phase=..., '
-                "hook_name='ReturnsNothing')\"."
+                "HookResult; let it return HookResult(phase=..., hook_name=...) at its end."
             ),
             "Migration cases.0001_initial, forward",
         ],

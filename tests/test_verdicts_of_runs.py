@@ -127,6 +127,18 @@ def test_batches_are_not_kept_locked(scratch: None) -> None:
     assert "writes 1,000 rows of dry_row in 10 transactions" in render(report, "text")
 
 
+def test_savepoints_are_no_transactions(scratch: None) -> None:
+    def body() -> None:
+        with connection.cursor() as cursor:
+            for _ in range(5):
+                with suppress(ZeroDivisionError), transaction.atomic():
+                    cursor.execute("UPDATE dry_row SET number = 1")
+                    raise ZeroDivisionError
+            cursor.execute("UPDATE dry_row SET number = 2")
+
+    assert table(passed(python(body)), "dry_row").changed_in == 1
+
+
 def test_many_transactions_keep_the_longest_stretches(scratch: None) -> None:
     def rows() -> None:
         with connection.cursor() as cursor:

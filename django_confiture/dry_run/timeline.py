@@ -59,7 +59,6 @@ class TableTime:
         """Note that rows were updated or deleted: whoever writes the same ones waits."""
         if self.since.rows is None:
             self.since = self.since._replace(rows=at)
-            self.changed_in += 1
 
     def release(self, at: float, began: float, kept: Since = _NOTHING) -> None:
         """Add up what was blocked until now, and go on with what is ``kept``.
@@ -114,6 +113,8 @@ class LockTimeline:
 
     def release(self) -> None:
         """The transaction ended, or would have: its locks are free."""
+        for table in self.tables.values():
+            table.changed_in += table.since.rows is not None
         self.keep({})
 
     def since(self) -> Mapping[int, Since]:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from django_confiture.finding_ids import SEVERITIES
 from django_confiture.hooks.run import walk
-from django_confiture.severities import SEVERITIES
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from django_confiture.dry_run.findings.draft import POLICY
-from django_confiture.severities import SEVERITIES
+from django_confiture.finding_ids import SEVERITIES
 from tests.corpus import CASES
 
 PAGE = (Path(__file__).parent.parent / "docs" / "findings.md").read_text()

@@ -24,7 +24,7 @@ from django_confiture.dry_run.results import (
     Waiter,
     Write,
 )
-from django_confiture.dry_run.units import duration, size
+from django_confiture.formatting import duration, size
 from django_confiture.reports import FORMATS, render
 
 REWRITE = StatementResult(

@@ -32,8 +32,8 @@ from django_confiture.dry_run.clone_leftovers import (
     lock_key,
     new_name,
 )
-from django_confiture.dry_run.units import size
 from django_confiture.exceptions import DryRunRefused
+from django_confiture.formatting import size
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -8,8 +8,8 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.clone_aliases import APPLICATION_NAME
-from django_confiture.dry_run.units import size
 from django_confiture.exceptions import DryRunRefused
+from django_confiture.formatting import size
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from django_confiture.dry_run.explained import written
 from django_confiture.dry_run.leftovers import dead_bytes
 from django_confiture.dry_run.statements import Kind, Statement
-from django_confiture.dry_run.units import size
 from django_confiture.exceptions import DryRunStopped
+from django_confiture.formatting import size
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog, Probe

@@ -20,7 +20,7 @@ from django_confiture.dry_run.results import (
     StatementResult,
     TableResult,
 )
-from django_confiture.dry_run.units import duration, size
+from django_confiture.formatting import duration, size
 
 FailOn = Literal["failure", "danger", "warning"]
 

@@ -17,7 +17,7 @@ from django_confiture.dry_run.lock_table import Lookup, is_opaque, statement_loc
 from django_confiture.dry_run.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
 from django_confiture.dry_run.statements import parse
-from django_confiture.dry_run.units import count
+from django_confiture.formatting import count
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.dead_space import RowWidths

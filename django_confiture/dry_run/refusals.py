@@ -12,8 +12,8 @@ from psycopg.pq import TransactionStatus
 from django_confiture import conf
 from django_confiture.dry_run.beside import refuse_shared_sessions
 from django_confiture.dry_run.session import Session
-from django_confiture.dry_run.units import size
 from django_confiture.exceptions import DryRunRefused, HookLookupError
+from django_confiture.formatting import size
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

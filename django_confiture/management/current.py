@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.units import duration
+from django_confiture.formatting import duration
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.watchdog import IndexBuild

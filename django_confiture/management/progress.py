@@ -14,7 +14,7 @@ from rich.text import Text
 
 from django_confiture import signals
 from django_confiture.dry_run.observer import Observer
-from django_confiture.dry_run.units import count, duration
+from django_confiture.formatting import count, duration
 from django_confiture.management.current import Current, Pace, RunningHook
 from django_confiture.reports import text_preflight
 from django_confiture.reports.headline import waited

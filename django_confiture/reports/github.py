@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from django_confiture.dry_run.results import Report
-from django_confiture.dry_run.units import count
+from django_confiture.formatting import count
 from django_confiture.reports.headline import headline
 from django_confiture.reports.problems import Level, Problem, problems
 from django_confiture.reports.wording import clipped

@@ -12,7 +12,7 @@ from django_confiture.dry_run.results import (
     TableResult,
     Waiter,
 )
-from django_confiture.dry_run.units import count, duration, listed
+from django_confiture.formatting import count, duration, listed
 from django_confiture.reports.problems import own
 from django_confiture.reports.wording import visible
 

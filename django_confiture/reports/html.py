@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 
 import django_confiture
 from django_confiture.dry_run.results import MigrationResult, Report
-from django_confiture.dry_run.units import count, duration, size
+from django_confiture.formatting import count, duration, size
 from django_confiture.reports import headline, text_forecast, text_preflight, text_schema
 from django_confiture.reports.html_details import (
     REHEARSED,

@@ -18,7 +18,7 @@ from django_confiture.dry_run.results import (
     TableLock,
     TableResult,
 )
-from django_confiture.dry_run.units import count, duration, listed, size
+from django_confiture.formatting import count, duration, listed, size
 from django_confiture.reports import headline, text_forecast, text_schema
 from django_confiture.reports.html_text import BADGES, WORDS, effect, in_element
 from django_confiture.reports.verdicts import Mark, verdict, worth

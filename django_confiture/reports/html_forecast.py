@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django_confiture.dry_run.results import MigrationEstimate, MigrationResult
-from django_confiture.dry_run.units import duration
+from django_confiture.formatting import duration
 from django_confiture.reports import text_forecast
 from django_confiture.reports.html_scale import Tick
 from django_confiture.reports.html_text import percent

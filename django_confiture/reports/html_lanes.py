@@ -11,7 +11,7 @@ from django_confiture.dry_run.results import (
     StatementResult,
     TableResult,
 )
-from django_confiture.dry_run.units import count, duration, size
+from django_confiture.formatting import count, duration, size
 from django_confiture.reports.html_scale import Column, Shape
 from django_confiture.reports.text_forecast import between
 from django_confiture.reports.wording import clipped

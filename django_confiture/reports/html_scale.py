@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from django_confiture.dry_run.results import MigrationResult
-from django_confiture.dry_run.units import duration
+from django_confiture.formatting import duration
 from django_confiture.reports.html_text import percent
 
 NARROW, LABELLED, TIMED = 3.5, 3.0, 9.0

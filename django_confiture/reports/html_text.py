@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.results import Report, TableLock
-from django_confiture.dry_run.units import duration
+from django_confiture.formatting import duration
 from django_confiture.reports.verdicts import Mark, Words
 from django_confiture.reports.wording import visible_lines
 

@@ -9,7 +9,7 @@ from django_confiture.dry_run.results import (
     MigrationResult,
     OperationResult,
 )
-from django_confiture.dry_run.units import count, duration, size
+from django_confiture.formatting import count, duration, size
 from django_confiture.reports.html_lanes import (
     Lane,
     Row,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from django_confiture.dry_run.results import MigrationResult, Report
-from django_confiture.dry_run.units import count, listed
+from django_confiture.formatting import count, listed
 from django_confiture.reports import headline
 from django_confiture.reports.markdown_details import details
 from django_confiture.reports.markdown_text import code, text

@@ -11,7 +11,7 @@ from django_confiture.dry_run.results import (
     OperationResult,
     StatementResult,
 )
-from django_confiture.dry_run.units import count, listed
+from django_confiture.formatting import count, listed
 from django_confiture.reports import headline
 from django_confiture.reports.markdown_text import block, code, in_html, text
 from django_confiture.reports.wording import about, about_size, clipped, first_line, steady

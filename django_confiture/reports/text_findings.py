@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from django_confiture.dry_run.results import Finding, MigrationResult
-from django_confiture.dry_run.units import count, listed
+from django_confiture.formatting import count, listed
 
 Escape = Callable[[str], str]
 

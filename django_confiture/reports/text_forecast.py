@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.units import duration, size
+from django_confiture.formatting import duration, size
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.units import count, duration, listed, size
+from django_confiture.formatting import count, duration, listed, size
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import OtherSession, PlannedTable, Preflight

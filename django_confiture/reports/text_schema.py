@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from django_confiture.dry_run.results import SchemaChange
-from django_confiture.dry_run.units import count, listed
+from django_confiture.formatting import count, listed
 
 SIGNS = {"added": "+", "removed": "-", "renamed": "~", "changed": "~"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.units import size
+from django_confiture.formatting import size
 from django_confiture.reports.text_markup import escape
 
 if TYPE_CHECKING:

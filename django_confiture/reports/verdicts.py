@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from django_confiture.dry_run.results import MigrationResult, Range, TableResult
-from django_confiture.dry_run.units import count
+from django_confiture.formatting import count
 from django_confiture.reports import headline
 from django_confiture.reports.wording import first_line
 

@@ -12,7 +12,7 @@ from django_confiture.dry_run.findings import advice_policy, syntax
 from django_confiture.dry_run.findings.draft import evidence, finding
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
-from django_confiture.dry_run.units import listed
+from django_confiture.formatting import listed
 
 _RELATIONS = {pg.OBJECT_TABLE, pg.OBJECT_VIEW, pg.OBJECT_MATVIEW, pg.OBJECT_FOREIGN_TABLE}
 

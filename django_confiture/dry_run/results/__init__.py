@@ -55,7 +55,7 @@ from django_confiture.dry_run.results.statements import (
     TableLock,
     Write,
 )
-from django_confiture.severities import Severity
+from django_confiture.finding_ids import Severity
 
 __all__ = [
     "Blocked",

@@ -11,7 +11,7 @@ from django_confiture.dry_run.results.statements import (
     OperationResult,
     StatementResult,
 )
-from django_confiture.severities import Severity
+from django_confiture.finding_ids import Severity
 
 MigrationOutcome = Literal["passed", "failed", "not_run"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import router
 
-from django_confiture.dry_run.units import duration
+from django_confiture.formatting import duration
 from django_confiture.history.comparing import Comparison, accuracies
 from django_confiture.history.forecasts import observed_runs
 from django_confiture.history.models import Forecast, MigrationExecution

@@ -8,7 +8,7 @@ from typing import Any
 
 from django_confiture.dry_run.restoring import restored
 from django_confiture.dry_run.results import Finding, MigrationResult
-from django_confiture.dry_run.units import duration
+from django_confiture.formatting import duration
 from django_confiture.history.models import DryRun
 from django_confiture.reports import render
 

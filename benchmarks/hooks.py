@@ -133,7 +133,7 @@ def measured(times: Times) -> Iterator[None]:
     """Time what runs around Django's own ``apply``, that itself, and parts of the former."""
     from django_confiture.hooks.executor import HookExecutor
 
-    migration_run: Any = import_module("django_confiture.migration_run")
+    migration_run: Any = import_module("django_confiture.migrate.run")
     run = migration_run.MigrationRun
     around = run.around
     hook = HookExecutor.execute_phase

@@ -7,7 +7,7 @@ from django.core import checks
 from django.db.models.signals import pre_migrate
 
 from django_confiture.checks import check_confiture
-from django_confiture.weaving import weave_plan
+from django_confiture.migrate.weave import weave_plan
 
 
 class ConfitureConfig(AppConfig):

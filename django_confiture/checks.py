@@ -34,11 +34,12 @@ from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import OperationCategory
 
-from django_confiture import conf, phases
+from django_confiture import conf
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.base import Hook, HookPhase
 from django_confiture.hooks.registry import registry
 from django_confiture.hooks.run import walk
+from django_confiture.migrate import phases
 from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:

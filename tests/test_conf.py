@@ -14,7 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.dispatch import Signal
 from pytest_django import Settings
 
-from django_confiture import HookResult, checks, conf, phases, signals
+from django_confiture import HookResult, checks, conf, signals
+from django_confiture.migrate import phases
 from django_confiture.pytest_plugin import hook_runs, run_hook
 from django_confiture.testing import CapturedHooks
 

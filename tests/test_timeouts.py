@@ -16,8 +16,8 @@ from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult, conf
 from django_confiture.dry_run.server import server_settings
+from django_confiture.migrate.timeouts import MigrateSettings, is_lock_timeout
 from django_confiture.testing import run_hook
-from django_confiture.timeouts import MigrateSettings, is_lock_timeout
 from tests import recording
 from tests.cases.migrations_on_disk import Cases, query, table_exists
 from tests.logs import events
@@ -425,7 +425,7 @@ def test_while_it_waits_nothing_is_held(
         )
         other.rollback()
 
-    monkeypatch.setattr("django_confiture.migration_run.time.sleep", sleep)
+    monkeypatch.setattr("django_confiture.migrate.run.time.sleep", sleep)
     cases.add("0001_waits", *books(), migrations.RunSQL(LOCKED))
     settings.CONFITURE = {"MIGRATE": RETRY}
     hold(other)
@@ -442,7 +442,7 @@ def test_ctrl_c_while_it_waits(
     def sleep(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("django_confiture.migration_run.time.sleep", sleep)
+    monkeypatch.setattr("django_confiture.migrate.run.time.sleep", sleep)
     cases.add("0001_waits", recording.operation(), migrations.RunSQL(LOCKED))
     settings.CONFITURE = {"PHASES": recording.in_every_phase(), "MIGRATE": RETRY}
     hold(other)

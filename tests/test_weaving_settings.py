@@ -23,7 +23,7 @@ from django_confiture import (
     HookResult,
     RunHook,
 )
-from django_confiture.weaving import weave
+from django_confiture.migrate.weave import weave
 from tests import recording
 from tests.cases.migrations_on_disk import Cases, query, table_exists
 

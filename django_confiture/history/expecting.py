@@ -15,7 +15,7 @@ from django_confiture import conf, signals
 from django_confiture.history import forecasts
 from django_confiture.history.models import Forecast
 from django_confiture.history.warning import logger, quietly
-from django_confiture.phases import creating_test_database
+from django_confiture.migrate.phases import creating_test_database
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration

@@ -13,7 +13,7 @@ from django_confiture.history.forecasts import table_exists
 from django_confiture.history.models import DryRun, MigrationExecution
 from django_confiture.history.runs import Run
 from django_confiture.history.warning import logger, quietly, warn
-from django_confiture.phases import creating_test_database
+from django_confiture.migrate.phases import creating_test_database
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration

@@ -19,12 +19,13 @@ from django.db.migrations import exceptions
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
-from django_confiture import conf, phases
+from django_confiture import conf
 from django_confiture.exceptions import MigrationError
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
 from django_confiture.hooks.registry import registry
 from django_confiture.hooks.run import migration_version
 from django_confiture.management.exit_codes import USAGE
+from django_confiture.migrate import phases
 from django_confiture.operations import AROUND
 
 # Where a hook of the phase runs: RunHooks stand among the operations, between the two.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from django_confiture import phases, signals, timeouts
+from django_confiture import signals
 from django_confiture.exceptions import HookError
 from django_confiture.hooks.base import Direction, Hook, HookPhase
 from django_confiture.hooks.executor import HookExecutor
@@ -22,6 +22,7 @@ from django_confiture.hooks.run import (
     flush_deferred_sql,
     new_context,
 )
+from django_confiture.migrate import phases, timeouts
 from django_confiture.operations import AROUND
 
 if TYPE_CHECKING:

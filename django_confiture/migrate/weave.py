@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from django.db import connections
 
-from django_confiture import conf, phases, timeouts
+from django_confiture import conf
 from django_confiture.hooks.base import Direction
 from django_confiture.hooks.run import runs_hooks
-from django_confiture.migration_run import MigrationRun
+from django_confiture.migrate import phases, timeouts
+from django_confiture.migrate.run import MigrationRun
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor

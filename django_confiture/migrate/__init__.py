@@ -1,0 +1,1 @@
+"""A real ``migrate``: hooks woven around its migrations, and its timeouts."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django_confiture.exceptions import StatsError
-from django_confiture.production.model import VERSION, IndexStats, ProductionStats, TableStats
+from django_confiture.production.stats import VERSION, IndexStats, ProductionStats, TableStats
 
 _TOO_LARGE = 2**63
 """PostgreSQL counts up to there."""

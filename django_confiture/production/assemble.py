@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from django_confiture.production.model import IndexStats, TableStats
+from django_confiture.production.stats import IndexStats, TableStats
 
 _KINDS = {"r": "table", "p": "partitioned", "m": "materialized view"}
 

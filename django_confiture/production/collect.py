@@ -15,8 +15,8 @@ from psycopg.rows import tuple_row
 
 from django_confiture.exceptions import StatsError
 from django_confiture.production import queries
-from django_confiture.production.assembling import Look, assemble
-from django_confiture.production.model import ProductionStats, Setting
+from django_confiture.production.assemble import Look, assemble
+from django_confiture.production.stats import ProductionStats, Setting
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -11,8 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db.migrations import RunSQL
 from django.test.utils import override_settings
 
-from django_confiture.dry_run.gates import Budget, judged, unknown_tables
 from django_confiture.dry_run.results import Exceeded, MigrationResult, Report
+from django_confiture.dry_run.results.budget import Budget, judged, unknown_tables
 from django_confiture.reports import FORMATS, render
 from tests.cases.migrations_on_disk import Cases
 from tests.dry_run_support import runs

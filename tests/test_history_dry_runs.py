@@ -19,7 +19,7 @@ from django.db import connection, migrations
 from psycopg.conninfo import make_conninfo
 from pytest_django import Settings
 
-from django_confiture.dry_run.restoring import restored
+from django_confiture.dry_run.results.from_json import restored
 from django_confiture.reports import FORMATS, render
 from tests import dumps, report_cases
 from tests.cases.migrations_on_disk import Cases, query

@@ -18,7 +18,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.models.signals import pre_migrate
 
-from django_confiture.dry_run.source import locate, shown
+from django_confiture.dry_run.results.source_location import locate, shown
 from tests.cases.migrations_on_disk import Cases
 from tests.dry_run_support import migration
 from tests.test_migrate_dryrun import connected, in_json

@@ -22,7 +22,7 @@ from django_confiture.dry_run.results import (
     SequenceMove,
     Waiter,
 )
-from django_confiture.dry_run.source import locate
+from django_confiture.dry_run.results.source_location import locate
 from django_confiture.hooks.run import migration_version
 
 if TYPE_CHECKING:

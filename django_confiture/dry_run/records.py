@@ -24,8 +24,8 @@ from django_confiture.dry_run.results import (
     OperationResult,
     TableResult,
 )
+from django_confiture.dry_run.results.source_location import Source, locate
 from django_confiture.dry_run.sections import Entry, Section, StatementFailure
-from django_confiture.dry_run.source import Source, locate
 from django_confiture.dry_run.statements import Statement
 from django_confiture.dry_run.timeline import TableTime
 from django_confiture.dry_run.values import message, origin_of

@@ -32,7 +32,6 @@ from django_confiture.dry_run.estimates import (
 from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, sequences_moved
 from django_confiture.dry_run.lock_table import Lookup, statement_locks
-from django_confiture.dry_run.observer import Observer
 from django_confiture.dry_run.outcome import Outcome, no_lock
 from django_confiture.dry_run.own_timeouts import is_our_timeout
 from django_confiture.dry_run.planned import Planned
@@ -49,11 +48,12 @@ from django_confiture.dry_run.results import (
     ProductionDatabase,
     SequenceMove,
 )
+from django_confiture.dry_run.results.error_classes import is_no_fault
+from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.schema import SchemaWatch
 from django_confiture.dry_run.sending import Sending, Substitutes
 from django_confiture.dry_run.server import database, server_settings
 from django_confiture.dry_run.statements import Statement
-from django_confiture.dry_run.stops import is_no_fault
 from django_confiture.dry_run.transactions import RehearsedTransactions
 from django_confiture.dry_run.watchdog import Watchdog
 from django_confiture.hooks.base import Direction, HookContext

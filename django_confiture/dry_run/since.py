@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.source import source_path
+from django_confiture.dry_run.results.source_location import source_path
 from django_confiture.exceptions import DryRunRefused
 
 if TYPE_CHECKING:

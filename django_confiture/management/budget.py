@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django_confiture import conf
-from django_confiture.dry_run.gates import Budget, unknown_tables
+from django_confiture.dry_run.results.budget import Budget, unknown_tables
 from django_confiture.exceptions import DryRunRefused
 
 _KEYS = ("FAIL_ON", "MAX_BLOCKING", "MAX_WAL", "MAX_DURATION")

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from django_confiture import signals
-from django_confiture.dry_run.observer import Observer
+from django_confiture.dry_run.results.observer import Observer
 from django_confiture.formatting import count, duration
 from django_confiture.management.current import Current, Pace, RunningHook
 from django_confiture.reports import text_preflight

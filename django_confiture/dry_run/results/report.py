@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from django_confiture.dry_run.results.error_classes import is_named_no_fault
 from django_confiture.dry_run.results.forecasts import ProductionDatabase
 from django_confiture.dry_run.results.migrations import Failure, MigrationResult, ReverseResult
 from django_confiture.dry_run.results.preflight import Preflight
-from django_confiture.dry_run.stops import is_named_no_fault
 
 RunOutcome = Literal["passed", "failed", "exceeded", "yielded"]
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from django_confiture.dry_run.restoring import restored
 from django_confiture.dry_run.results import Finding, MigrationResult
+from django_confiture.dry_run.results.from_json import restored
 from django_confiture.formatting import duration
 from django_confiture.history.models import DryRun
 from django_confiture.reports import render

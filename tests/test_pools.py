@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from django.db import connection
 
-from django_confiture.dry_run import beside
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.settings import second_connection
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
 from tests.dry_run_support import executes, migration, plain_connection, python, rehearse, runs
 from tests.pool_support import behind_pgbouncer, pooled
@@ -52,7 +52,7 @@ def test_sessions_of_its_own_are_fine(pool: Pools) -> None:
     with pool("session"):
         connection.ensure_connection()
         session = Session(connection.connection)
-        assert beside.backend_pid(session) != connection.connection.info.backend_pid
+        assert second_connection.backend_pid(session) != connection.connection.info.backend_pid
         report = rehearse(migration(runs("UPDATE dry_row SET number = 1")))
 
     assert report.outcome == "passed"
@@ -77,7 +77,7 @@ def test_the_watchdog_finds_its_session_behind_a_pool(pool: Pools, busy: object)
 
 
 def test_no_second_connection_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "PATIENCE", 1)
+    monkeypatch.setattr(second_connection, "PATIENCE", 1)
     with pooled("session", answers=1):
         assert refusal() == (
             "The connection to 'default' goes through a pool, and a second one, to see whether its "
@@ -86,7 +86,7 @@ def test_no_second_connection_no_answer(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_watchdog_is_refused_where_nobody_answers_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "PATIENCE", 1)
+    monkeypatch.setattr(second_connection, "PATIENCE", 1)
     with pooled("session", answers=2), pytest.raises(DryRunRefused) as refused:
         rehearse(migration(runs("SELECT 1")))
 
@@ -100,7 +100,7 @@ def test_an_open_transaction_has_its_session() -> None:
     with pooled("transaction"):
         connection.ensure_connection()
         connection.connection.execute("BEGIN")
-        beside.refuse_shared_sessions(connection, Session(connection.connection))
+        second_connection.refuse_shared_sessions(connection, Session(connection.connection))
         connection.connection.execute("ROLLBACK")
 
 
@@ -111,7 +111,7 @@ def test_an_error_of_the_server_is_told() -> None:
         connection.settings_dict = {**before, "USER": "dry_none"}
         try:
             with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
-                beside.connect_beside(connection, "test")
+                second_connection.connect_beside(connection, "test")
         finally:
             connection.settings_dict = before
             other.execute("DROP ROLE dry_none")

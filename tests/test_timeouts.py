@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, connections, migrations, models
 from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult, conf
-from django_confiture.dry_run.server import server_settings
+from django_confiture.dry_run.server.settings import server_settings
 from django_confiture.migrate.timeouts import MigrateSettings, is_lock_timeout
 from django_confiture.testing import run_hook
 from tests import recording

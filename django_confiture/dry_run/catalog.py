@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django_confiture.dry_run.session import Row, Session
+    from django_confiture.dry_run.server.side_channel import Row, Session
 
 _RELATIONS = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigint,

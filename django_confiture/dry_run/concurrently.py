@@ -15,7 +15,7 @@ from django_confiture.dry_run.statement_texts import quoted
 if TYPE_CHECKING:
     import psycopg
 
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.statements import Statement
 
 _SEEN = """

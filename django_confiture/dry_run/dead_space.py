@@ -18,7 +18,7 @@ from django_confiture.formatting import size
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog, Probe
     from django_confiture.dry_run.measure import Effects
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
 
 _UNKNOWN_WIDTH = 200
 """Bytes of a row, with its indexes, in a table that was never analysed."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.statements import Statement
 
 NO_COMMIT = (

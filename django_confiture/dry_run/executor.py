@@ -25,7 +25,7 @@ from django_confiture.dry_run.results import (
     MigrationResult,
     Report,
 )
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunError, DryRunRefused, DryRunYielded
 from django_confiture.production import ProductionStats
 

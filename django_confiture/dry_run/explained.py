@@ -14,7 +14,7 @@ from django_confiture.dry_run.statement_texts import with_numbers
 from django_confiture.dry_run.statements import Statement
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
 
 _SAVEPOINT = "confiture_explain"
 _PREPARED = "SELECT FROM pg_catalog.pg_prepared_statements WHERE name = $1"

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from django_confiture.dry_run.own_threads import OwnThreads
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.side_channel import Session
 
 IDENTITY = (
     "SELECT pg_catalog.pg_postmaster_start_time()::text || ' ' || oid FROM pg_catalog.pg_database"

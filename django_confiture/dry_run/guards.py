@@ -26,7 +26,7 @@ from django_confiture.dry_run.foreign import IDENTITY, ForeignConnections
 from django_confiture.dry_run.own_threads import OwnThreads
 from django_confiture.dry_run.sections import Section
 from django_confiture.dry_run.sending import Substitutes
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.statements import Kind, Statement
 from django_confiture.dry_run.transactions import RehearsedTransactions, TransactionObserver
 

@@ -8,7 +8,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Catalog
 from django_confiture.dry_run.results import SequenceMove
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.side_channel import Session
 
 Positions = dict[str, int | None]
 

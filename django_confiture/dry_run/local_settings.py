@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.statements import Statement
 
 

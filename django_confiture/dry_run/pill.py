@@ -14,7 +14,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture.exceptions import DryRunRefused
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
 
 PILL = "confiture_no_commit"
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from django_confiture.dry_run import lock_count, surroundings
-from django_confiture.dry_run.beside import backend_pid
 from django_confiture.dry_run.explained import Written, written
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.lock_table import Lookup, is_opaque, statement_locks
 from django_confiture.dry_run.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
+from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.statements import parse
 from django_confiture.formatting import count
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.dead_space import RowWidths
     from django_confiture.dry_run.planned import Planned
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
 
 _SAVEPOINT = "confiture_preflight"
 _PATIENCE = "100ms"

@@ -15,7 +15,7 @@ from django_confiture.dry_run.statements import Kind
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog, Observed
     from django_confiture.dry_run.clock import Clock
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.statements import Statement
 
 _FRESH_S = 0.005

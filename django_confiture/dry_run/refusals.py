@@ -10,8 +10,8 @@ from psycopg.errors import OutOfMemory
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
-from django_confiture.dry_run.beside import refuse_shared_sessions
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.second_connection import refuse_shared_sessions
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, HookLookupError
 from django_confiture.formatting import size
 

@@ -52,7 +52,7 @@ from django_confiture.dry_run.results.error_classes import is_no_fault
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.schema import SchemaWatch
 from django_confiture.dry_run.sending import Sending, Substitutes
-from django_confiture.dry_run.server import database, server_settings
+from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.statements import Statement
 from django_confiture.dry_run.transactions import RehearsedTransactions
 from django_confiture.dry_run.watchdog import Watchdog

@@ -24,7 +24,7 @@ from django_confiture.dry_run.schema_objects import (
     STATE,
     VERSIONS,
 )
-from django_confiture.dry_run.session import Row, Session
+from django_confiture.dry_run.server.side_channel import Row, Session
 
 _READ = "confiture_schema"
 _STATE, _VERSIONS = "confiture_schema_state", "confiture_schema_versions"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_confiture.dry_run.session import Row, Session
+from django_confiture.dry_run.server.side_channel import Row, Session
 
 _ADVISORY = """
 SELECT DISTINCT classid, objid, objsubid, mode FROM pg_catalog.pg_locks

@@ -11,7 +11,7 @@ from django_confiture.dry_run.results import LockCapacity, OtherSession
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.preflight import Table
-    from django_confiture.dry_run.session import Row, Session
+    from django_confiture.dry_run.server.side_channel import Row, Session
 
 # $1: OIDs, $2: processes of our own. A prepared transaction has no process, but its locks.
 _AT_WORK = """

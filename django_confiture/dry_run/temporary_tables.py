@@ -9,7 +9,7 @@ from postgast import pg_query_pb2 as pg
 from django_confiture.dry_run.statement_texts import quoted
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.statements import Statement
 
 _COMMANDS = {

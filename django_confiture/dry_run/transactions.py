@@ -23,7 +23,7 @@ from django_confiture.dry_run.callbacks import counting
 from django_confiture.dry_run.enum_values import EnumValues
 from django_confiture.dry_run.local_settings import LocalSettings
 from django_confiture.dry_run.pill import check_poisoned, poison
-from django_confiture.dry_run.session import Session, text_of
+from django_confiture.dry_run.server.side_channel import Session, text_of
 from django_confiture.dry_run.session_state import SessionState
 from django_confiture.dry_run.statements import Kind, Statement, parse
 from django_confiture.dry_run.taken_over import TakenOver

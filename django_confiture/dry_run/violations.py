@@ -15,7 +15,7 @@ from postgast import PgQueryError
 from psycopg import errors
 
 from django_confiture.dry_run.results import Violations
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.statement_texts import expression_text
 from django_confiture.dry_run.statements import Statement
 from django_confiture.dry_run.values import are_shown

@@ -27,7 +27,7 @@ from django_confiture.dry_run.results import (
 if TYPE_CHECKING:
     from django_confiture.dry_run.estimates.sizes import Sizes
     from django_confiture.dry_run.findings.subject import Step
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.history.comparing import Factor
 
 _MATTERS = 0.1

@@ -21,7 +21,7 @@ from django_confiture.dry_run.statements import Statement, parse
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog, Relation
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
 
 FRACTIONS = (0.1, 0.4)
 """Far enough apart that noise does not decide the slope, and cheaper than the whole."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django_confiture.dry_run.catalog import Catalog
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.production import ProductionStats, TableStats
 
 SMALL = 10_000

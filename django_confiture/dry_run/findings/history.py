@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.records import MigrationRecord
     from django_confiture.dry_run.results import Finding, MigrationResult
     from django_confiture.dry_run.sections import Section
-    from django_confiture.dry_run.session import Row, Session
+    from django_confiture.dry_run.server.side_channel import Row, Session
 
 _Key = tuple[str, str, str]
 """A foreign key: its table, its name, its columns."""

@@ -10,7 +10,7 @@ from django_confiture.dry_run.results import Database
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from django_confiture.dry_run.session import Session
+    from django_confiture.dry_run.server.side_channel import Session
 
 APPLICATION_NAME = "django-confiture dry run"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.session import Session
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
 
 if TYPE_CHECKING:

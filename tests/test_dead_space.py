@@ -21,7 +21,7 @@ from pytest_django import Settings
 from django_confiture import DryRunExecutor, Hook, HookContext, HookResult, RunHook
 from django_confiture.dry_run.explained import Written, written
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.statements import parse
+from django_confiture.dry_run.sql.parser import parse
 from django_confiture.exceptions import DryRunStopped
 from tests.cases.migrations_on_disk import Cases, query
 from tests.dry_run_support import migration, plain_connection, python, runs

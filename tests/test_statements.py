@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_confiture.dry_run.statements import Kind, Statement, parse
+from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 
 
 def only(sql: str, *, placeholders: bool = False) -> Statement:

@@ -27,7 +27,7 @@ from django.db.models.signals import post_migrate
 from psycopg import sql
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
-from django_confiture.dry_run import values
+from django_confiture.dry_run.sql import redaction
 from django_confiture.exceptions import HookError
 from tests.cases.migrations_on_disk import Cases
 from tests.dry_run_support import python, runs
@@ -427,13 +427,13 @@ def test_what_the_migration_raises_itself_is_told_in_its_words(people: Cases) ->
     ],
 )
 def test_messages(error: Exception, expected: str) -> None:
-    assert values.message(error) == expected
+    assert redaction.message(error) == expected
 
 
 def test_messages_where_no_row_is_at_hand() -> None:
     error = ValueError("Related model 'cases.x' cannot be resolved")
 
-    assert values.message(error, of_code=False) == str(error)
+    assert redaction.message(error, of_code=False) == str(error)
 
 
 def test_a_text_that_stands_in_code_is_shown_as_it_stands(people: Cases) -> None:

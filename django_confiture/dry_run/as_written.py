@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from django_confiture.dry_run.sending import Patches
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.capture import Measures

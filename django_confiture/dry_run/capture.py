@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.beyond import why_not_sent
 from django_confiture.dry_run.sections import Section
 from django_confiture.dry_run.sending import Sending
 from django_confiture.dry_run.server.side_channel import Session, text_of
-from django_confiture.dry_run.statements import Kind, Statement, parse
+from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.unsafe_functions import why_not_sent
 
 
 class Measures(Protocol):

@@ -12,11 +12,11 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Counters, Probe
-from django_confiture.dry_run.concurrently import commits_by_partition
 from django_confiture.dry_run.measure import effects
 from django_confiture.dry_run.recorder import Care, Recorder
 from django_confiture.dry_run.sections import StatementFailure, add_rows
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.concurrently import commits_by_partition
+from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.violations import explain
 from django_confiture.dry_run.watched import (
     LockWatch,

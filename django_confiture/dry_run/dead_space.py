@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.explained import written
 from django_confiture.dry_run.leftovers import dead_bytes
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.exceptions import DryRunStopped
 from django_confiture.formatting import size
 

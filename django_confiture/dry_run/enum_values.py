@@ -13,7 +13,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.statements import Statement
+from django_confiture.dry_run.sql.parser import Statement
 
 NO_COMMIT = (
     "An enum value can be used after the COMMIT that follows its ADD VALUE, which a dry run has "

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from django_confiture.dry_run.statement_texts import with_numbers
-from django_confiture.dry_run.statements import Statement
+from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.rewrite import with_numbers
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session

@@ -27,7 +27,7 @@ from django_confiture.dry_run.own_threads import OwnThreads
 from django_confiture.dry_run.sections import Section
 from django_confiture.dry_run.sending import Substitutes
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.transactions import RehearsedTransactions, TransactionObserver
 
 _STATEMENT = "confiture_statement"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.sql.parser import Statement
 
 
 class LocalSettings:

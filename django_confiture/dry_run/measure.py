@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from django_confiture.dry_run.catalog import Catalog, Counters, Observed, Probe, Relation
 from django_confiture.dry_run.index_reads import read_through_indexes
 from django_confiture.dry_run.results import Scan, TableLock, Write
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement
 
 _HEAPS = {"r", "m", "p", "t"}
 

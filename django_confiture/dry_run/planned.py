@@ -23,7 +23,7 @@ from django.db.models import NOT_PROVIDED, ForeignKey
 
 from django_confiture.dry_run import lock_count
 from django_confiture.dry_run.model_tables import Key, ModelTables, copy_of, is_managed
-from django_confiture.dry_run.statements import Statement, parse
+from django_confiture.dry_run.sql.parser import Statement, parse
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.run import walk as every
 from django_confiture.migrate import phases

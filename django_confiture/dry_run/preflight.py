@@ -16,7 +16,7 @@ from django_confiture.dry_run.lock_table import Lookup, is_opaque, statement_loc
 from django_confiture.dry_run.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
 from django_confiture.dry_run.server.second_connection import backend_pid
-from django_confiture.dry_run.statements import parse
+from django_confiture.dry_run.sql.parser import parse
 from django_confiture.formatting import count
 
 if TYPE_CHECKING:

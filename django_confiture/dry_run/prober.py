@@ -10,13 +10,13 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.catalog import Probe
 from django_confiture.dry_run.measure import Effects, effects, merge
-from django_confiture.dry_run.statements import Kind
+from django_confiture.dry_run.sql.parser import Kind
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog, Observed
     from django_confiture.dry_run.clock import Clock
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.sql.parser import Statement
 
 _FRESH_S = 0.005
 """A reading so young is also that before the next statement: a round trip takes a tenth of it."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.beyond import why_not_rehearsed
 from django_confiture.dry_run.catalog import Catalog
 from django_confiture.dry_run.clock import Clock
 from django_confiture.dry_run.dead_space import DeadSpaceLimit
@@ -33,7 +32,8 @@ from django_confiture.dry_run.sections import (
     add_rows,
     statement_result,
 )
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.unsafe_functions import why_not_rehearsed
 from django_confiture.dry_run.timeline import LockTimeline
 from django_confiture.dry_run.transactions import RehearsedTransactions, TransactionObserver
 from django_confiture.dry_run.violations import explain

@@ -14,7 +14,6 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.measure import Effects
-from django_confiture.dry_run.own_timeouts import OUR_TIMEOUT, is_our_timeout
 from django_confiture.dry_run.recorder import Recorder
 from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import (
@@ -26,9 +25,10 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.results.source_location import Source, locate
 from django_confiture.dry_run.sections import Entry, Section, StatementFailure
-from django_confiture.dry_run.statements import Statement
+from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.redaction import message, origin_of
+from django_confiture.dry_run.sql.timeouts import OUR_TIMEOUT, is_our_timeout
 from django_confiture.dry_run.timeline import TableTime
-from django_confiture.dry_run.values import message, origin_of
 from django_confiture.hooks.base import Direction, HookContext, HookResult
 from django_confiture.hooks.run import migration_version
 

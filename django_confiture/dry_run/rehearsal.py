@@ -17,7 +17,6 @@ from django.db.utils import DatabaseError
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf, signals, silencing
-from django_confiture.dry_run import values
 from django_confiture.dry_run.capture import Capture
 from django_confiture.dry_run.committed import CommittedTransactions
 from django_confiture.dry_run.dead_space import RowWidths
@@ -33,7 +32,6 @@ from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, sequences_moved
 from django_confiture.dry_run.lock_table import Lookup, statement_locks
 from django_confiture.dry_run.outcome import Outcome, no_lock
-from django_confiture.dry_run.own_timeouts import is_our_timeout
 from django_confiture.dry_run.planned import Planned
 from django_confiture.dry_run.preflight import look_ahead
 from django_confiture.dry_run.recorder import Recorder
@@ -53,7 +51,9 @@ from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.schema import SchemaWatch
 from django_confiture.dry_run.sending import Sending, Substitutes
 from django_confiture.dry_run.server.settings import database, server_settings
-from django_confiture.dry_run.statements import Statement
+from django_confiture.dry_run.sql import redaction
+from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.timeouts import is_our_timeout
 from django_confiture.dry_run.transactions import RehearsedTransactions
 from django_confiture.dry_run.watchdog import Watchdog
 from django_confiture.hooks.base import Direction, HookContext
@@ -174,7 +174,7 @@ class Rehearsal(Outcome):
         self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
         signals.hook_finished.connect(self._hook_finished)
         try:
-            with values.shown(show=self._show_values), capture.installed(), others.held():
+            with redaction.shown(show=self._show_values), capture.installed(), others.held():
                 yield
         finally:
             signals.hook_finished.disconnect(self._hook_finished)

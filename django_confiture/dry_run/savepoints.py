@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Observed
     from django_confiture.dry_run.prober import Prober
-    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.sql.parser import Statement
     from django_confiture.dry_run.timeline import LockTimeline, Since
 
 

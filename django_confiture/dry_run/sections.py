@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.measure import Effects, total_scans, total_writes
 from django_confiture.dry_run.results import Sampled, StatementResult
-from django_confiture.dry_run.statement_texts import without_constants
-from django_confiture.dry_run.statements import Kind, Statement
-from django_confiture.dry_run.values import HIDDEN, Origin, shown_sql
+from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.redaction import HIDDEN, Origin, shown_sql
+from django_confiture.dry_run.sql.rewrite import without_constants
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
-from django_confiture.dry_run.concurrently import refuse
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.concurrently import refuse
+from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

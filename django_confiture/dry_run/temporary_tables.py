@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.statement_texts import quoted
+from django_confiture.dry_run.sql.rewrite import quoted
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.sql.parser import Statement
 
 _COMMANDS = {
     pg.ONCOMMIT_DROP: "DROP TABLE IF EXISTS pg_temp.{} CASCADE",

@@ -25,7 +25,7 @@ from django_confiture.dry_run.local_settings import LocalSettings
 from django_confiture.dry_run.pill import check_poisoned, poison
 from django_confiture.dry_run.server.side_channel import Session, text_of
 from django_confiture.dry_run.session_state import SessionState
-from django_confiture.dry_run.statements import Kind, Statement, parse
+from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.taken_over import TakenOver
 from django_confiture.dry_run.temporary_tables import TemporaryTables
 from django_confiture.exceptions import DryRunRefused, DryRunStopped

@@ -16,9 +16,9 @@ from psycopg import errors
 
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.statement_texts import expression_text
-from django_confiture.dry_run.statements import Statement
-from django_confiture.dry_run.values import are_shown
+from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.redaction import are_shown
+from django_confiture.dry_run.sql.rewrite import expression_text
 
 _TIMEOUT = "5s"
 _SAVEPOINT = "confiture_violations"

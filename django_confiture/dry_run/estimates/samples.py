@@ -17,7 +17,7 @@ from postgast import pg_query_pb2 as pg
 
 from django_confiture.dry_run.lock_table import Lookup
 from django_confiture.dry_run.results import Sampled
-from django_confiture.dry_run.statements import Statement, parse
+from django_confiture.dry_run.sql.parser import Statement, parse
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog, Relation

@@ -10,7 +10,7 @@ from postgast import pg_query_pb2 as pg
 
 from django_confiture.dry_run.findings import syntax
 from django_confiture.dry_run.findings.subject import Step
-from django_confiture.dry_run.statements import Kind
+from django_confiture.dry_run.sql.parser import Kind
 
 METADATA = "metadata"
 SCAN = "scan"

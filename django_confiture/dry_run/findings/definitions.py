@@ -16,7 +16,7 @@ from django_confiture.dry_run.findings.bulk import most_rows
 from django_confiture.dry_run.findings.draft import finding, measured
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
-from django_confiture.dry_run.statements import Kind
+from django_confiture.dry_run.sql.parser import Kind
 
 Rule = Callable[[Subject, Step], Iterator[Finding]]
 

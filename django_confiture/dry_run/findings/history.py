@@ -14,8 +14,8 @@ from django_confiture import conf
 from django_confiture.dry_run.findings import find, syntax
 from django_confiture.dry_run.findings.policy import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
-from django_confiture.dry_run.own_timeouts import sets_timeout
-from django_confiture.dry_run.statements import Kind
+from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.timeouts import sets_timeout
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.catalog import Catalog

@@ -15,7 +15,7 @@ from django_confiture.dry_run.catalog import Relation
 from django_confiture.dry_run.findings import syntax
 from django_confiture.dry_run.lock_modes import LockMode
 from django_confiture.dry_run.results import MigrationResult, StatementResult
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement
 
 
 @dataclass(frozen=True)

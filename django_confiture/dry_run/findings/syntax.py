@@ -9,7 +9,7 @@ from typing import Any
 import postgast
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.statement_texts import quoted
+from django_confiture.dry_run.sql.rewrite import quoted
 
 
 def names(range_var: Any) -> list[str]:

@@ -21,8 +21,8 @@ from django.db import DatabaseError
 from django.db.migrations import RunPython, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.statement_texts import without_constants
-from django_confiture.dry_run.statements import Kind, Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.rewrite import without_constants
 from django_confiture.exceptions import HookError
 from django_confiture.operations import RunHook
 

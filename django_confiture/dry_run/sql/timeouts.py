@@ -12,7 +12,7 @@ from psycopg.errors import QueryCanceled
 from django_confiture import conf
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.sql.parser import Statement
 
 OUR_TIMEOUT = "that of the dry run (STATEMENT_TIMEOUT)"
 

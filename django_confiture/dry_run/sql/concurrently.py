@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from postgast import pg_query_pb2 as pg
 from psycopg import errors
 
-from django_confiture.dry_run.statement_texts import quoted
+from django_confiture.dry_run.sql.rewrite import quoted
 
 if TYPE_CHECKING:
     import psycopg
 
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.sql.parser import Statement
 
 _SEEN = """
 SELECT c.relkind, c.oid < 12000, COALESCE(i.indisexclusion, false),

@@ -15,7 +15,7 @@ import postgast
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.statement_kinds import (
+from django_confiture.dry_run.sql.kinds import (
     BEGINS,
     COMMITS,
     HIDING,
@@ -30,7 +30,7 @@ from django_confiture.dry_run.statement_kinds import (
     reads_user_tables,
     walk,
 )
-from django_confiture.dry_run.statement_texts import (
+from django_confiture.dry_run.sql.rewrite import (
     count_positional,
     expression_text,
     quoted,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.errors import ActiveSqlTransaction, InvalidTransactionTermination
 
-from django_confiture.dry_run.statements import Kind
+from django_confiture.dry_run.sql.parser import Kind
 
 if TYPE_CHECKING:
     import psycopg
 
-    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.sql.parser import Statement
 
 _FUNCTION = re.compile(
     r"dblink\w*|lo_export|pg_file_(write|rename|unlink|sync)|pg_(terminate|cancel)_backend"

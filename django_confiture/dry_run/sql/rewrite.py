@@ -10,7 +10,7 @@ import postgast
 from postgast import pg_query_pb2 as pg
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.statements import Statement
+    from django_confiture.dry_run.sql.parser import Statement
 
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
 

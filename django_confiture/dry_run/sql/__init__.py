@@ -1,0 +1,1 @@
+"""SQL texts: parsed, classified, rewritten, redacted."""

@@ -68,7 +68,7 @@ def rehearsed() -> Locks:
     from django.db import connections
 
     from django_confiture.dry_run.driver import drive_migrate
-    from django_confiture.dry_run.lock_modes import LockMode
+    from django_confiture.dry_run.locks.modes import LockMode
     from django_confiture.dry_run.rehearsal import Rehearsal
 
     rehearsal = Rehearsal(connections["default"])
@@ -86,7 +86,7 @@ def migrated(connection: Any) -> tuple[Locks, set[str]]:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor as Editor
     from django.db.migrations.executor import MigrationExecutor
 
-    from django_confiture.dry_run.lock_modes import LockMode
+    from django_confiture.dry_run.locks.modes import LockMode
 
     def ask(query: str) -> list[Any]:
         with connection.cursor() as cursor:
@@ -124,7 +124,7 @@ def migrated(connection: Any) -> tuple[Locks, set[str]]:
 
 def told(dry: Locks, real: Locks, without_transaction: set[str]) -> int:
     """Print the differences and their numbers; return the exit code."""
-    from django_confiture.dry_run.lock_modes import LockMode
+    from django_confiture.dry_run.locks.modes import LockMode
 
     counts = {"equal": 0, "missed": 0, "too many": 0}
     for label in sorted(dry.keys() | real.keys()):

@@ -16,7 +16,7 @@ import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker as Blocker
 
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from tests.dry_run_support import migration, plain_connection, rehearse, runs
 
 BIG, CHILD, PARENT = 2_000, 500, 100

@@ -13,7 +13,7 @@ from django.db.migrations import AddField, AlterField, CreateModel
 from psycopg import ServerCursor
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import (
     MigrationResult,
     Scan,

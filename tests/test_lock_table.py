@@ -17,8 +17,8 @@ import psycopg
 import pytest
 from django.db import connection as django_connection
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table import Lock, Lookup, is_opaque, statement_locks
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules import Lock, Lookup, is_opaque, statement_locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from django_confiture.dry_run.driver import RehearsalExecutor
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.refusals import SETTINGS_ERRORS
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (

@@ -11,8 +11,8 @@ import psycopg
 
 from django_confiture.dry_run import lock_count, surroundings
 from django_confiture.dry_run.explained import Written, written
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table import Lookup, is_opaque, statement_locks
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules import Lookup, is_opaque, statement_locks
 from django_confiture.dry_run.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
 from django_confiture.dry_run.server.second_connection import backend_pid

@@ -20,7 +20,7 @@ from django_confiture.dry_run.catalog import Catalog
 from django_confiture.dry_run.clock import Clock
 from django_confiture.dry_run.dead_space import DeadSpaceLimit
 from django_confiture.dry_run.findings.history import History
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measure import Effects
 from django_confiture.dry_run.prober import Prober
 from django_confiture.dry_run.results import Sampled, StatementResult

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measure import Effects
 from django_confiture.dry_run.recorder import Recorder
 from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks

@@ -30,7 +30,7 @@ from django_confiture.dry_run.estimates import (
 )
 from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, sequences_moved
-from django_confiture.dry_run.lock_table import Lookup, statement_locks
+from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.outcome import Outcome, no_lock
 from django_confiture.dry_run.planned import Planned
 from django_confiture.dry_run.preflight import look_ahead

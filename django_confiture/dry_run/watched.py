@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from django_confiture.dry_run.catalog import Catalog, Counters, Observed, Probe
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.timeline import LockTimeline, TableTime
 

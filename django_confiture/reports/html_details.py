@@ -8,7 +8,7 @@ from inspect import cleandoc
 
 from django.utils.safestring import SafeString
 
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import (
     Finding,
     HookOutcome,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from django.utils.html import escape
 from django.utils.safestring import SafeString
 
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Report, TableLock
 from django_confiture.formatting import duration
 from django_confiture.reports.verdicts import Mark, Words

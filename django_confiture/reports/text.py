@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.formatting import count, duration, size
 from django_confiture.reports import text_findings, text_forecast, text_schema, text_statements
 from django_confiture.reports.headline import (

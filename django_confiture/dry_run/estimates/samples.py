@@ -15,7 +15,7 @@ import postgast
 import psycopg
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.lock_table import Lookup
+from django_confiture.dry_run.locks.rules import Lookup
 from django_confiture.dry_run.results import Sampled
 from django_confiture.dry_run.sql.parser import Statement, parse
 

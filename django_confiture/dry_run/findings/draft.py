@@ -7,7 +7,7 @@ from typing import Literal
 
 from django_confiture.dry_run.findings.code import with_imports
 from django_confiture.dry_run.findings.subject import Step, Subject
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding
 from django_confiture.finding_ids import SEVERITIES
 from django_confiture.formatting import duration, listed, size

@@ -13,7 +13,7 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.catalog import Relation
 from django_confiture.dry_run.findings import syntax
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import MigrationResult, StatementResult
 from django_confiture.dry_run.sql.parser import Kind, Statement
 

@@ -10,7 +10,7 @@ from django_confiture.dry_run.findings import advice_writes
 from django_confiture.dry_run.findings.bulk import LONG_MS, MANY_ROWS, is_many, rows_read
 from django_confiture.dry_run.findings.draft import evidence, finding, quoted
 from django_confiture.dry_run.findings.subject import Held, Step, Subject
-from django_confiture.dry_run.lock_modes import LockMode
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding, OperationResult, TableResult
 from django_confiture.dry_run.sql.parser import Kind
 from django_confiture.formatting import count, duration, listed

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as pb
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table._base import Lock, find, locks, name_of, strings
-from django_confiture.dry_run.lock_table._lookup import Lookup, Relation, quoted
+from django_confiture.dry_run.locks.catalog import Lookup, Relation, quoted
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules.base import Lock, find, locks, name_of, strings
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _AX = LockMode.AccessExclusiveLock

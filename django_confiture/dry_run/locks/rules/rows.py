@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 
 from postgast import pg_query_pb2 as pb
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table._base import Lock, Statement
-from django_confiture.dry_run.lock_table._lookup import ForeignKey, Lookup
+from django_confiture.dry_run.locks.catalog import ForeignKey, Lookup
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules.base import Lock, Statement
 
 #: ``confdeltype`` and ``confupdtype``: CASCADE, SET NULL, SET DEFAULT.
 _WRITING_ACTIONS = "cnd"

@@ -6,8 +6,8 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pb
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table._lookup import Lookup, Relation, quoted
+from django_confiture.dry_run.locks.catalog import Lookup, Relation, quoted
+from django_confiture.dry_run.locks.modes import LockMode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

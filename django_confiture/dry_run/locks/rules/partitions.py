@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Set
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table._base import Lock, locks
-from django_confiture.dry_run.lock_table._lookup import Lookup, Relation
+from django_confiture.dry_run.locks.catalog import Lookup, Relation
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules.base import Lock, locks
 
 _SRX = LockMode.ShareRowExclusiveLock
 _AX = LockMode.AccessExclusiveLock

@@ -10,10 +10,10 @@ out what only the rows can tell (an INSERT's partition, sequences of defaults, t
 
 from postgast import pg_query_pb2 as pb
 
-from django_confiture.dry_run.lock_table._base import Lock, strongest
-from django_confiture.dry_run.lock_table._dispatch import apply
-from django_confiture.dry_run.lock_table._lookup import Lookup, Query
-from django_confiture.dry_run.lock_table._opaque import is_opaque
+from django_confiture.dry_run.locks.catalog import Lookup, Query
+from django_confiture.dry_run.locks.rules.base import Lock, strongest
+from django_confiture.dry_run.locks.rules.dispatch import apply
+from django_confiture.dry_run.locks.rules.opaque import is_opaque
 
 __all__ = ["Lock", "Lookup", "Query", "is_opaque", "statement_locks"]
 

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as pb
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table._alter import (
+from django_confiture.dry_run.locks.catalog import Lookup, quoted
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules.alter import (
     column_references,
     references,
 )
-from django_confiture.dry_run.lock_table._base import Lock, find, locks, name_of, strings
-from django_confiture.dry_run.lock_table._lookup import Lookup, quoted
-from django_confiture.dry_run.lock_table._partitions import neighbours
-from django_confiture.dry_run.lock_table._queries import named, planned
+from django_confiture.dry_run.locks.rules.base import Lock, find, locks, name_of, strings
+from django_confiture.dry_run.locks.rules.partitions import neighbours
+from django_confiture.dry_run.locks.rules.queries import named, planned
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _AX = LockMode.AccessExclusiveLock

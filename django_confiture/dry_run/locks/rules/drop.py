@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from postgast import pg_query_pb2 as pb
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table._base import (
+from django_confiture.dry_run.locks.catalog import Lookup, Root, quoted
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules.base import (
     Lock,
     locks,
     name_of,
@@ -13,7 +14,6 @@ from django_confiture.dry_run.lock_table._base import (
     strings,
     type_text,
 )
-from django_confiture.dry_run.lock_table._lookup import Lookup, Root, quoted
 
 _AX = LockMode.AccessExclusiveLock
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
 
-from django_confiture.dry_run.lock_table import _catalog_sql
+from django_confiture.dry_run.locks import catalog_sql
 
 #: Runs SQL with ``$1``-style parameters on the connection that migrates, and gives the rows as
 #: text (as ``PQexecParams`` does). It must not be recorded as a statement of the migration.
@@ -101,7 +101,7 @@ class Lookup:
     def server_version(self) -> int:
         """The server's version as PostgreSQL counts, such as 180006."""
         if self._server_version is None:
-            (version,) = self._oids(_catalog_sql.SERVER_VERSION)
+            (version,) = self._oids(catalog_sql.SERVER_VERSION)
             self._server_version = version
         return self._server_version
 
@@ -112,7 +112,7 @@ class Lookup:
         )  # to_regclass('') is an error, which would abort the migration
         if not wanted:
             return {}
-        rows = self._query(_catalog_sql.RELATIONS, [_json(wanted)])
+        rows = self._query(catalog_sql.RELATIONS, [_json(wanted)])
         return {
             str(name): Relation(_int(oid), str(kind), _int(table), children == "t", triggers == "t")
             for name, oid, kind, table, children, triggers in rows
@@ -124,7 +124,7 @@ class Lookup:
 
     def descendants(self, oids: Collection[int]) -> set[int]:
         """Return partitions and inheritance children of all levels."""
-        return set(self._oids(_catalog_sql.DESCENDANTS, _array(oids))) if oids else set()
+        return set(self._oids(catalog_sql.DESCENDANTS, _array(oids))) if oids else set()
 
     def family(self, oids: Collection[int]) -> set[int]:
         """Return the tables together with their descendants."""
@@ -136,11 +136,11 @@ class Lookup:
 
     def lockable(self, oids: Collection[int]) -> list[int]:
         """Return those that are no indexes or composite types."""
-        return self._oids(_catalog_sql.LOCKABLE, _array(oids))
+        return self._oids(catalog_sql.LOCKABLE, _array(oids))
 
     def default_partitions(self, oids: Collection[int]) -> list[int]:
         """Return the default partitions of partitioned tables."""
-        return self._oids(_catalog_sql.DEFAULT_PARTITIONS, _array(oids))
+        return self._oids(catalog_sql.DEFAULT_PARTITIONS, _array(oids))
 
     def reads(
         self, relations: Iterable[Relation], *, refresh: bool = False
@@ -157,7 +157,7 @@ class Lookup:
             if relation.kind == "v" or relation.has_children or refresh:
                 asked.add(relation.oid)
         if asked:
-            rows = self._query(_catalog_sql.READS, [_array(asked), int(refresh)])
+            rows = self._query(catalog_sql.READS, [_array(asked), int(refresh)])
             for root, oid, kind, child in rows:
                 if root != oid:
                     found[_int(root)].append(Read(_int(oid), str(kind), child == "t"))
@@ -176,13 +176,13 @@ class Lookup:
                 referenced_columns=frozenset(json.loads(referenced_columns or "[]")),
             )
             for table, referenced, deferred, on_update, on_delete, columns, referenced_columns in (
-                self._query(_catalog_sql.FOREIGN_KEYS, [_array(oids)])
+                self._query(catalog_sql.FOREIGN_KEYS, [_array(oids)])
             )
         ]
 
     def constraints(self, oids: Collection[int], name: str) -> list[Constraint]:
         """Return the constraints of that name on the tables."""
-        rows = self._query(_catalog_sql.CONSTRAINTS, [_array(oids), name])
+        rows = self._query(catalog_sql.CONSTRAINTS, [_array(oids), name])
         return [
             Constraint(
                 oid=_int(oid),
@@ -197,40 +197,39 @@ class Lookup:
 
     def owned_sequences(self, oids: Collection[int], column: str | None = None) -> list[int]:
         """Return the sequences of serial and identity columns, or of the one column."""
-        return self._oids(_catalog_sql.OWNED_SEQUENCES, _array(oids), column)
+        return self._oids(catalog_sql.OWNED_SEQUENCES, _array(oids), column)
 
     def columns(self, oids: Collection[int], name: str) -> list[Root]:
         """Return the column of that name of each table that has it."""
-        rows = self._query(_catalog_sql.COLUMNS, [_array(oids), name])
+        rows = self._query(catalog_sql.COLUMNS, [_array(oids), name])
         return [("pg_class", _int(table), _int(number)) for table, number in rows]
 
     def on_table(self, catalog: str, table: int, name: str) -> list[Root]:
         """Return the trigger, rule or policy of that name (`catalog` says which) on the table."""
-        oids = self._oids(_catalog_sql.ON_TABLE[catalog], _array([table]), name)
+        oids = self._oids(catalog_sql.ON_TABLE[catalog], _array([table]), name)
         return [(catalog, oid, 0) for oid in oids]
 
     def named(self, catalog: str, names: Iterable[str]) -> list[Root]:
         """Return types (quoted names), schemas or extensions (plain names)."""
-        oids = self._oids(_catalog_sql.NAMED[catalog], _json(names))
+        oids = self._oids(catalog_sql.NAMED[catalog], _json(names))
         return [(catalog, oid, 0) for oid in oids]
 
     def routines(self, schema: str | None, name: str, args: Sequence[str] | None) -> list[Root]:
         """Return functions and aggregates; `args` are quoted type names, None for any."""
         wanted = None if args is None else _json(args)
         return [
-            ("pg_proc", oid, 0) for oid in self._oids(_catalog_sql.ROUTINES, schema, name, wanted)
+            ("pg_proc", oid, 0) for oid in self._oids(catalog_sql.ROUTINES, schema, name, wanted)
         ]
 
     def statistics(self, schema: str | None, name: str) -> list[Root]:
         """Return the extended statistics object of that name."""
         return [
-            ("pg_statistic_ext", oid, 0)
-            for oid in self._oids(_catalog_sql.STATISTICS, schema, name)
+            ("pg_statistic_ext", oid, 0) for oid in self._oids(catalog_sql.STATISTICS, schema, name)
         ]
 
     def owned_by(self, roles: Iterable[str | None]) -> list[Root]:
         """Return what the roles own in this database; None stands for the current user."""
-        rows = self._query(_catalog_sql.OWNED, [_json(roles)])
+        rows = self._query(catalog_sql.OWNED, [_json(roles)])
         return [(str(catalog), _int(oid), 0) for catalog, oid in rows]
 
     def dropped(self, roots: Iterable[Root]) -> tuple[set[int], set[int]]:
@@ -240,7 +239,7 @@ class Lookup:
         ``RESTRICT`` would refuse is included: that statement fails.
         """
         arrays = ["{" + ",".join(map(str, values)) + "}" for values in zip(*roots, strict=True)]
-        rows = self._query(_catalog_sql.DROPPED, arrays) if arrays else []
+        rows = self._query(catalog_sql.DROPPED, arrays) if arrays else []
         return (
             {_int(oid) for oid, statistics in rows if statistics == "0"},
             {_int(oid) for oid, statistics in rows if statistics == "1"},
@@ -251,28 +250,28 @@ class Lookup:
         return [
             table
             for _, domain, _ in self.named("pg_type", [name])
-            for table in self._oids(_catalog_sql.TABLES_OF_DOMAIN, domain)
+            for table in self._oids(catalog_sql.TABLES_OF_DOMAIN, domain)
         ]
 
     def typed_tables(self, composite_type: int) -> list[int]:
         """Return the tables made ``OF`` the type, by the OID of the type's relation."""
-        return self._oids(_catalog_sql.TYPED_TABLES, composite_type)
+        return self._oids(catalog_sql.TYPED_TABLES, composite_type)
 
     def published(self, publication: str) -> list[int]:
         """Return the tables that a publication names."""
-        return self._oids(_catalog_sql.PUBLISHED, publication)
+        return self._oids(catalog_sql.PUBLISHED, publication)
 
     def maintained(self, which: str) -> list[int]:
         """Return the tables of a ``VACUUM`` and the like that names none.
 
         `which`: ``all``, ``clustered``, or ``schema`` and a space and its name.
         """
-        return self._oids(_catalog_sql.ALL_TABLES, which)
+        return self._oids(catalog_sql.ALL_TABLES, which)
 
     def has_user_function(self, names: Iterable[str]) -> bool:
         """Tell whether one of the names is a function that a user wrote in SQL or PL/pgSQL."""
         wanted = sorted(set(names))
-        return bool(wanted and self._query(_catalog_sql.USER_FUNCTIONS, [_json(wanted)]))
+        return bool(wanted and self._query(catalog_sql.USER_FUNCTIONS, [_json(wanted)]))
 
     def _oids(self, sql: str, *params: str | int | None) -> list[int]:
         return [_int(row[0]) for row in self._query(sql, params)]

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from postgast import pg_query_pb2 as pb
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table._base import Lock, find, locks
-from django_confiture.dry_run.lock_table._lookup import Constraint, Lookup, Relation
-from django_confiture.dry_run.lock_table._partitions import attached, detached
+from django_confiture.dry_run.locks.catalog import Constraint, Lookup, Relation
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules.base import Lock, find, locks
+from django_confiture.dry_run.locks.rules.partitions import attached, detached
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _SRX = LockMode.ShareRowExclusiveLock

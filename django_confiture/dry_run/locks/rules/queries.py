@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from postgast import pg_query_pb2 as pb
 from postgast import unwrap_node
 
-from django_confiture.dry_run.lock_modes import LockMode
-from django_confiture.dry_run.lock_table._base import Lock, Statement, locks, name_of
-from django_confiture.dry_run.lock_table._lookup import Lookup, Read, Relation
-from django_confiture.dry_run.lock_table._rows import Write, foreign_key_locks, writes_of
+from django_confiture.dry_run.locks.catalog import Lookup, Read, Relation
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules.base import Lock, Statement, locks, name_of
+from django_confiture.dry_run.locks.rules.rows import Write, foreign_key_locks, writes_of
 
 _WRITERS = (pb.InsertStmt, pb.UpdateStmt, pb.DeleteStmt, pb.MergeStmt)
 

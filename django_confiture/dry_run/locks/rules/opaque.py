@@ -3,8 +3,8 @@
 from postgast import pg_query_pb2 as pb
 from postgast import walk
 
-from django_confiture.dry_run.lock_table._base import split_name
-from django_confiture.dry_run.lock_table._lookup import Lookup
+from django_confiture.dry_run.locks.catalog import Lookup
+from django_confiture.dry_run.locks.rules.base import split_name
 
 #: Code that the statement holds, calls or loads. ALTER TABLE ALL IN TABLESPACE names no table.
 _OPAQUE = frozenset(

@@ -1,0 +1,1 @@
+"""Lock modes, and the locks that a statement takes by PostgreSQL's rules."""

@@ -19,7 +19,7 @@ from django.db.migrations.operations.base import Operation
 from pytest_django import Settings
 
 from django_confiture import DryRunExecutor, Hook, HookContext, HookResult, RunHook
-from django_confiture.dry_run.explained import Written, written
+from django_confiture.dry_run.measuring.planned_writes import Written, written
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import parse
 from django_confiture.exceptions import DryRunStopped

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run import watchdog
-from django_confiture.dry_run.catalog import Catalog
+from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.server.side_channel import Session
 from tests.cases.migrations_on_disk import query
 from tests.dry_run_support import (

@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.catalog import Counters, Probe
-from django_confiture.dry_run.measure import effects
-from django_confiture.dry_run.recorder import Care, Recorder
-from django_confiture.dry_run.sections import StatementFailure, add_rows
-from django_confiture.dry_run.sql.concurrently import commits_by_partition
-from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.violations import explain
-from django_confiture.dry_run.watched import (
+from django_confiture.dry_run.measuring.effects import effects
+from django_confiture.dry_run.measuring.lock_sampler import (
     LockWatch,
     Seen,
     everything,
@@ -26,6 +20,12 @@ from django_confiture.dry_run.watched import (
     pending,
     with_locks,
 )
+from django_confiture.dry_run.measuring.relations import Counters, Probe
+from django_confiture.dry_run.recorder import Care, Recorder
+from django_confiture.dry_run.sections import StatementFailure, add_rows
+from django_confiture.dry_run.sql.concurrently import commits_by_partition
+from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.violations import explain
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

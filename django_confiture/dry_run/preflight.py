@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from django_confiture.dry_run import lock_count, surroundings
-from django_confiture.dry_run.explained import Written, written
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, is_opaque, statement_locks
+from django_confiture.dry_run.measuring.planned_writes import Written, written
 from django_confiture.dry_run.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
 from django_confiture.dry_run.server.second_connection import backend_pid
@@ -20,7 +20,7 @@ from django_confiture.dry_run.sql.parser import parse
 from django_confiture.formatting import count
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.dead_space import RowWidths
+    from django_confiture.dry_run.measuring.dead_space import RowWidths
     from django_confiture.dry_run.planned import Planned
     from django_confiture.dry_run.server.side_channel import Session
 

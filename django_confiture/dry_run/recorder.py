@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.catalog import Catalog
-from django_confiture.dry_run.clock import Clock
-from django_confiture.dry_run.dead_space import DeadSpaceLimit
 from django_confiture.dry_run.findings.history import History
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.measure import Effects
-from django_confiture.dry_run.prober import Prober
+from django_confiture.dry_run.measuring.dead_space import DeadSpaceLimit
+from django_confiture.dry_run.measuring.effects import Effects
+from django_confiture.dry_run.measuring.lock_timeline import LockTimeline
+from django_confiture.dry_run.measuring.prober import Prober
+from django_confiture.dry_run.measuring.relations import Catalog
+from django_confiture.dry_run.measuring.stopwatch import Clock
 from django_confiture.dry_run.results import Sampled, StatementResult
 from django_confiture.dry_run.savepoints import Savepoints
 from django_confiture.dry_run.sections import (
@@ -34,7 +35,6 @@ from django_confiture.dry_run.sections import (
 )
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.unsafe_functions import why_not_rehearsed
-from django_confiture.dry_run.timeline import LockTimeline
 from django_confiture.dry_run.transactions import RehearsedTransactions, TransactionObserver
 from django_confiture.dry_run.violations import explain
 

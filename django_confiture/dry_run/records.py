@@ -13,7 +13,8 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.measure import Effects
+from django_confiture.dry_run.measuring.effects import Effects
+from django_confiture.dry_run.measuring.lock_timeline import TableTime
 from django_confiture.dry_run.recorder import Recorder
 from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import (
@@ -28,7 +29,6 @@ from django_confiture.dry_run.sections import Entry, Section, StatementFailure
 from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.dry_run.sql.redaction import message, origin_of
 from django_confiture.dry_run.sql.timeouts import OUR_TIMEOUT, is_our_timeout
-from django_confiture.dry_run.timeline import TableTime
 from django_confiture.hooks.base import Direction, HookContext, HookResult
 from django_confiture.hooks.run import migration_version
 

@@ -19,7 +19,6 @@ from psycopg.pq import TransactionStatus
 from django_confiture import conf, signals, silencing
 from django_confiture.dry_run.capture import Capture
 from django_confiture.dry_run.committed import CommittedTransactions
-from django_confiture.dry_run.dead_space import RowWidths
 from django_confiture.dry_run.enum_values import NO_COMMIT, is_committed_by_then
 from django_confiture.dry_run.estimates import (
     Forecaster,
@@ -29,8 +28,14 @@ from django_confiture.dry_run.estimates import (
     whole_ms,
 )
 from django_confiture.dry_run.guards import OtherConnections
-from django_confiture.dry_run.leftovers import dead_bytes, sequence_positions, sequences_moved
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
+from django_confiture.dry_run.measuring.dead_space import RowWidths
+from django_confiture.dry_run.measuring.nontransactional import (
+    dead_bytes,
+    sequence_positions,
+    sequences_moved,
+)
+from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
 from django_confiture.dry_run.outcome import Outcome, no_lock
 from django_confiture.dry_run.planned import Planned
 from django_confiture.dry_run.preflight import look_ahead
@@ -48,7 +53,6 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.results.error_classes import is_no_fault
 from django_confiture.dry_run.results.observer import Observer
-from django_confiture.dry_run.schema import SchemaWatch
 from django_confiture.dry_run.sending import Sending, Substitutes
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql import redaction

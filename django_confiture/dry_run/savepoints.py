@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.catalog import Observed
-    from django_confiture.dry_run.prober import Prober
+    from django_confiture.dry_run.measuring.lock_timeline import LockTimeline, Since
+    from django_confiture.dry_run.measuring.prober import Prober
+    from django_confiture.dry_run.measuring.relations import Observed
     from django_confiture.dry_run.sql.parser import Statement
-    from django_confiture.dry_run.timeline import LockTimeline, Since
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from django_confiture.dry_run.measure import Effects, total_scans, total_writes
+from django_confiture.dry_run.measuring.effects import Effects, total_scans, total_writes
 from django_confiture.dry_run.results import Sampled, StatementResult
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.redaction import HIDDEN, Origin, shown_sql
 from django_confiture.dry_run.sql.rewrite import without_constants
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.catalog import Catalog
+    from django_confiture.dry_run.measuring.relations import Catalog
     from django_confiture.dry_run.results import Violations
 
 

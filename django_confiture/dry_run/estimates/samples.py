@@ -20,7 +20,7 @@ from django_confiture.dry_run.results import Sampled
 from django_confiture.dry_run.sql.parser import Statement, parse
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.catalog import Catalog, Relation
+    from django_confiture.dry_run.measuring.relations import Catalog, Relation
     from django_confiture.dry_run.server.side_channel import Session
 
 FRACTIONS = (0.1, 0.4)

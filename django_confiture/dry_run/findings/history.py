@@ -18,7 +18,7 @@ from django_confiture.dry_run.sql.parser import Kind
 from django_confiture.dry_run.sql.timeouts import sets_timeout
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.catalog import Catalog
+    from django_confiture.dry_run.measuring.relations import Catalog
     from django_confiture.dry_run.recorder import Recorder
     from django_confiture.dry_run.records import MigrationRecord
     from django_confiture.dry_run.results import Finding, MigrationResult

@@ -11,9 +11,9 @@ from typing import Any
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.catalog import Relation
 from django_confiture.dry_run.findings import syntax
 from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.measuring.relations import Relation
 from django_confiture.dry_run.results import MigrationResult, StatementResult
 from django_confiture.dry_run.sql.parser import Kind, Statement
 

@@ -11,8 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from django_confiture.dry_run.catalog import Catalog, Counters, Observed, Probe, Relation
-from django_confiture.dry_run.index_reads import read_through_indexes
+from django_confiture.dry_run.measuring.index_scans import read_through_indexes
+from django_confiture.dry_run.measuring.relations import (
+    Catalog,
+    Counters,
+    Observed,
+    Probe,
+    Relation,
+)
 from django_confiture.dry_run.results import Scan, TableLock, Write
 from django_confiture.dry_run.sql.parser import Kind, Statement
 

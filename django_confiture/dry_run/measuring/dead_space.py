@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.explained import written
-from django_confiture.dry_run.leftovers import dead_bytes
+from django_confiture.dry_run.measuring.nontransactional import dead_bytes
+from django_confiture.dry_run.measuring.planned_writes import written
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.exceptions import DryRunStopped
 from django_confiture.formatting import size
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.catalog import Catalog, Probe
-    from django_confiture.dry_run.measure import Effects
+    from django_confiture.dry_run.measuring.effects import Effects
+    from django_confiture.dry_run.measuring.relations import Catalog, Probe
     from django_confiture.dry_run.server.side_channel import Session
 
 _UNKNOWN_WIDTH = 200

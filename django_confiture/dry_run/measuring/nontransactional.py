@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.catalog import Catalog
+from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.results import SequenceMove
 from django_confiture.dry_run.server.side_channel import Session
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.catalog import Probe
-from django_confiture.dry_run.measure import Effects, effects, merge
+from django_confiture.dry_run.measuring.effects import Effects, effects, merge
+from django_confiture.dry_run.measuring.relations import Probe
 from django_confiture.dry_run.sql.parser import Kind
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.catalog import Catalog, Observed
-    from django_confiture.dry_run.clock import Clock
+    from django_confiture.dry_run.measuring.relations import Catalog, Observed
+    from django_confiture.dry_run.measuring.stopwatch import Clock
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parser import Statement
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from django_confiture.dry_run.catalog import Catalog, Counters, Observed, Probe
 from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.measuring.lock_timeline import LockTimeline, TableTime
+from django_confiture.dry_run.measuring.relations import Catalog, Counters, Observed, Probe
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.timeline import LockTimeline, TableTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

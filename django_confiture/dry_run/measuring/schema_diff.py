@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.results import MigrationResult, SchemaChange
-from django_confiture.dry_run.schema_objects import (
+from django_confiture.dry_run.measuring.schema_queries import (
     ALL,
     CHOSEN,
     OTHERS,
@@ -24,6 +23,7 @@ from django_confiture.dry_run.schema_objects import (
     STATE,
     VERSIONS,
 )
+from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Row, Session
 
 _READ = "confiture_schema"

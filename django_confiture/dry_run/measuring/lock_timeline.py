@@ -11,8 +11,8 @@ from django_confiture.dry_run.results import Blocked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django_confiture.dry_run.catalog import Catalog
-    from django_confiture.dry_run.clock import Clock
+    from django_confiture.dry_run.measuring.relations import Catalog
+    from django_confiture.dry_run.measuring.stopwatch import Clock
 
 
 _MOST = 100

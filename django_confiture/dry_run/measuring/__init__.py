@@ -1,0 +1,1 @@
+"""What the server says about a statement: probes, effects, locks over time, schema."""

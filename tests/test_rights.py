@@ -13,7 +13,7 @@ from django.db import connection, models
 from django.db.migrations import AddField, CreateModel, RunPython
 from psycopg import sql
 
-from django_confiture.dry_run.enum_values import NO_COMMIT
+from django_confiture.dry_run.transactions.at_commit.enum_values import NO_COMMIT
 from tests.cases.migrations_on_disk import Cases
 from tests.dry_run_support import parameters, runs
 from tests.test_migrate_dryrun import ID, Ran, dry_run, in_json

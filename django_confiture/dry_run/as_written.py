@@ -13,7 +13,7 @@ from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.capture import Measures
-    from django_confiture.dry_run.committed import CommittedTransactions
+    from django_confiture.dry_run.transactions.real import CommittedTransactions
 
 
 class AsWritten:

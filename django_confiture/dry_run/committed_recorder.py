@@ -30,8 +30,8 @@ from django_confiture.dry_run.violations import explain
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from django_confiture.dry_run.committed import CommittedTransactions
     from django_confiture.dry_run.results import Violations
+    from django_confiture.dry_run.transactions.real import CommittedTransactions
 
 _Way = Callable[[Statement, Any], AbstractContextManager[None]]
 

@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.as_written import AsWritten
-from django_confiture.dry_run.committed import CommittedTransactions
 from django_confiture.dry_run.committed_recorder import CommittedRecorder
 from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch
@@ -17,6 +16,7 @@ from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Copy, Report
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
+from django_confiture.dry_run.transactions.real import CommittedTransactions
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -35,7 +35,10 @@ from django_confiture.dry_run.sections import (
 )
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.unsafe_functions import why_not_rehearsed
-from django_confiture.dry_run.transactions import RehearsedTransactions, TransactionObserver
+from django_confiture.dry_run.transactions.rehearsed import (
+    RehearsedTransactions,
+    TransactionObserver,
+)
 from django_confiture.dry_run.violations import explain
 
 if TYPE_CHECKING:

@@ -18,8 +18,6 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture import conf, signals, silencing
 from django_confiture.dry_run.capture import Capture
-from django_confiture.dry_run.committed import CommittedTransactions
-from django_confiture.dry_run.enum_values import NO_COMMIT, is_committed_by_then
 from django_confiture.dry_run.estimates import (
     Forecaster,
     Sampler,
@@ -58,7 +56,12 @@ from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql import redaction
 from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.dry_run.sql.timeouts import is_our_timeout
-from django_confiture.dry_run.transactions import RehearsedTransactions
+from django_confiture.dry_run.transactions.at_commit.enum_values import (
+    NO_COMMIT,
+    is_committed_by_then,
+)
+from django_confiture.dry_run.transactions.real import CommittedTransactions
+from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 from django_confiture.dry_run.watchdog import Watchdog
 from django_confiture.hooks.base import Direction, HookContext
 from django_confiture.production import ProductionStats

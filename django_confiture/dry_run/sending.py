@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from django_confiture.dry_run.capture import Measures
-    from django_confiture.dry_run.transactions import RehearsedTransactions
+    from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 _ENDS_TRANSACTION = (
     "{} was rehearsed with savepoints, as it would end the dry run's transaction. "

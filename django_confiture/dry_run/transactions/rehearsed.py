@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.callbacks import counting
-from django_confiture.dry_run.enum_values import EnumValues
-from django_confiture.dry_run.local_settings import LocalSettings
-from django_confiture.dry_run.pill import check_poisoned, poison
 from django_confiture.dry_run.server.side_channel import Session, text_of
-from django_confiture.dry_run.session_state import SessionState
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
-from django_confiture.dry_run.taken_over import TakenOver
-from django_confiture.dry_run.temporary_tables import TemporaryTables
+from django_confiture.dry_run.transactions.at_commit.enum_values import EnumValues
+from django_confiture.dry_run.transactions.at_commit.local_settings import LocalSettings
+from django_confiture.dry_run.transactions.at_commit.temporary_tables import TemporaryTables
+from django_confiture.dry_run.transactions.commit_guard import check_poisoned, poison
+from django_confiture.dry_run.transactions.connection_state import TakenOver
+from django_confiture.dry_run.transactions.on_commit import counting
+from django_confiture.dry_run.transactions.session_state import SessionState
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 
 if TYPE_CHECKING:

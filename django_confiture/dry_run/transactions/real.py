@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.callbacks import uncalled
 from django_confiture.dry_run.server.side_channel import Session, text_of
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 
 if TYPE_CHECKING:

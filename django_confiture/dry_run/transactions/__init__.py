@@ -1,0 +1,1 @@
+"""Transactions of the migrations: rehearsed with savepoints, or real ones on a clone."""

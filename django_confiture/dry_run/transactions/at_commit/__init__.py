@@ -1,0 +1,1 @@
+"""What a COMMIT does besides committing."""

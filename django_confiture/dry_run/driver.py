@@ -19,8 +19,8 @@ from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
-from django_confiture.dry_run.model_tables import copy_of
-from django_confiture.dry_run.planned import Planned, read_plan
+from django_confiture.dry_run.plan.model_tables import copy_of
+from django_confiture.dry_run.plan.reader import Planned, read_plan
 from django_confiture.hooks.run import AROUND_DEFERRED, flush_deferred_sql
 
 if TYPE_CHECKING:

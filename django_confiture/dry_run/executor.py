@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 
 from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.refusals import SETTINGS_ERRORS
+from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (
     DryRunResult,

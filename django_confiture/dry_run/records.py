@@ -15,8 +15,8 @@ from django.db.migrations.operations.base import Operation
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.measuring.lock_timeline import TableTime
+from django_confiture.dry_run.plan.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.recorder import Recorder
-from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import (
     Failure,
     HookOutcome,

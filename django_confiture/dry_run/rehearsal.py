@@ -35,15 +35,15 @@ from django_confiture.dry_run.measuring.nontransactional import (
 )
 from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
 from django_confiture.dry_run.outcome import Outcome, no_lock
-from django_confiture.dry_run.planned import Planned
-from django_confiture.dry_run.preflight import look_ahead
+from django_confiture.dry_run.plan.preflight import look_ahead
+from django_confiture.dry_run.plan.reader import Planned
+from django_confiture.dry_run.plan.refusals import max_dead_bytes, refuse_unusable
 from django_confiture.dry_run.recorder import Recorder
 from django_confiture.dry_run.records import (
     MigrationRecord,
     OperationRecord,
     migration_result,
 )
-from django_confiture.dry_run.refusals import max_dead_bytes, refuse_unusable
 from django_confiture.dry_run.results import (
     MigrationResult,
     ProductionDatabase,

@@ -15,7 +15,7 @@ from time import monotonic
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_confiture.dry_run.refusals import OUT_OF_LOCKS, is_out_of_locks
+from django_confiture.dry_run.plan.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import Blocker, Waiter
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.second_connection import backend_pid, connect_beside

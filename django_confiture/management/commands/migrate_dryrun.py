@@ -27,12 +27,12 @@ from django_confiture.dry_run.clone import cloned
 from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
 from django_confiture.dry_run.driver import drive_migrate
 from django_confiture.dry_run.estimates import last_dry_run
-from django_confiture.dry_run.refusals import SETTINGS_ERRORS, refuse_open_transaction
+from django_confiture.dry_run.plan.git_base import Since
+from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS, refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.results.budget import judged
 from django_confiture.dry_run.reverse import Reversal
-from django_confiture.dry_run.since import Since
 from django_confiture.exceptions import (
     DryRunRefused,
     DryRunStopped,

@@ -21,8 +21,8 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import get_references
 from django.db.models import NOT_PROVIDED, ForeignKey
 
-from django_confiture.dry_run import lock_count
-from django_confiture.dry_run.model_tables import Key, ModelTables, copy_of, is_managed
+from django_confiture.dry_run.plan import lock_estimate
+from django_confiture.dry_run.plan.model_tables import Key, ModelTables, copy_of, is_managed
 from django_confiture.dry_run.sql.parser import Statement, parse
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.run import walk as every
@@ -141,7 +141,7 @@ class PlanWalk:
             text, params = (each, None) if isinstance(each, str) else each
             statements = parse(str(text), placeholders=params is not None)
             self.planned.statements += statements
-            self.planned.new_locks += sum(map(lock_count.of_statement, statements))
+            self.planned.new_locks += sum(map(lock_estimate.of_statement, statements))
 
     # Operations on models.
 
@@ -157,7 +157,7 @@ class PlanWalk:
         for name in (*before.tables, *after.tables):
             self.planned.tables.setdefault(name)
         start, end = (after, before) if backwards else (before, after)
-        self.planned.new_locks += lock_count.of_operation(operation, start.model, end.model)
+        self.planned.new_locks += lock_estimate.of_operation(operation, start.model, end.model)
         if start.model is None and not self.planned.statements and not self.planned.unknown:
             self.planned.creates = self.planned.creates or self._migration
         if isinstance(operation, ops.AlterField):

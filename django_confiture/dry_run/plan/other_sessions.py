@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django_confiture.dry_run.results import LockCapacity, OtherSession
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.preflight import Table
+    from django_confiture.dry_run.plan.preflight import Table
     from django_confiture.dry_run.server.side_channel import Row, Session
 
 # $1: OIDs, $2: processes of our own. A prepared transaction has no process, but its locks.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from django_confiture.dry_run import lock_count, surroundings
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, is_opaque, statement_locks
 from django_confiture.dry_run.measuring.planned_writes import Written, written
-from django_confiture.dry_run.refusals import refuse_planned
+from django_confiture.dry_run.plan import lock_estimate, other_sessions
+from django_confiture.dry_run.plan.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.sql.parser import parse
@@ -21,7 +21,7 @@ from django_confiture.formatting import count
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.dead_space import RowWidths
-    from django_confiture.dry_run.planned import Planned
+    from django_confiture.dry_run.plan.reader import Planned
     from django_confiture.dry_run.server.side_channel import Session
 
 _SAVEPOINT = "confiture_preflight"
@@ -98,10 +98,10 @@ def look_ahead(
         )
         touched = _touched(planned, session)
         tables = _tables(touched.oids | {each.table for each in touched.writes}, session)
-        others = surroundings.look(session, tables, [backend_pid(session), *own_pids])
+        others = other_sessions.look(session, tables, [backend_pid(session), *own_pids])
         existing = sum(table.locks for table in tables)
-        needed = lock_count.AROUND + planned.new_locks + existing
-        locks = surroundings.lock_capacity(session, needed)
+        needed = lock_estimate.AROUND + planned.new_locks + existing
+        locks = other_sessions.lock_capacity(session, needed)
     found = Preflight(
         tables=tuple(
             PlannedTable(t.relation, t.rows, t.total, others.on_table[t.oid])

@@ -14,7 +14,7 @@ from django.db.migrations import Migration
 from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
 
-from django_confiture.dry_run.clone import Clone, cloned
+from django_confiture.dry_run.clone.database import Clone, cloned
 from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
 from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.results import MigrationResult, Report

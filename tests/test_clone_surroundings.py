@@ -16,10 +16,10 @@ from psycopg import sql
 from pytest_django import Settings
 
 from django_confiture import Hook, HookPhase, HookResult
-from django_confiture.dry_run.clone import _uninterrupted
-from django_confiture.dry_run.clone_aliases import pointed
-from django_confiture.dry_run.clone_checks import Source, check_space
-from django_confiture.dry_run.clone_leftovers import connection_limit, lock_key, new_name
+from django_confiture.dry_run.clone.aliases import pointed
+from django_confiture.dry_run.clone.checks import Source, check_space
+from django_confiture.dry_run.clone.database import _uninterrupted
+from django_confiture.dry_run.clone.leftovers import connection_limit, lock_key, new_name
 from django_confiture.dry_run.results import Report
 from django_confiture.exceptions import DryRunRefused
 from tests.clone_support import (

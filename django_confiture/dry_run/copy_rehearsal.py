@@ -21,7 +21,7 @@ from django_confiture.dry_run.transactions.real import CommittedTransactions
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from django_confiture.dry_run.clone import Clone
+    from django_confiture.dry_run.clone.database import Clone
     from django_confiture.dry_run.plan.reader import Planned
 
 _LOCK_TIMEOUT = "10s"

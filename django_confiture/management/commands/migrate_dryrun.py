@@ -23,7 +23,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import signals
-from django_confiture.dry_run.clone import cloned
+from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
 from django_confiture.dry_run.driver import drive_migrate
 from django_confiture.dry_run.estimates import last_dry_run

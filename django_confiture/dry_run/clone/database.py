@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import errors, sql
 
-from django_confiture.dry_run.clone_aliases import (
+from django_confiture.dry_run.clone.aliases import (
     APPLICATION_NAME,
     aliases_of,
     close,
     parameters,
     pointed,
 )
-from django_confiture.dry_run.clone_checks import (
+from django_confiture.dry_run.clone.checks import (
     Source,
     check_rights,
     check_space,
     check_unused,
 )
-from django_confiture.dry_run.clone_leftovers import (
+from django_confiture.dry_run.clone.leftovers import (
     connection_limit,
     drop_leftovers,
     lock_key,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from django_confiture.dry_run.clone_aliases import APPLICATION_NAME
+from django_confiture.dry_run.clone.aliases import APPLICATION_NAME
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.formatting import size
 

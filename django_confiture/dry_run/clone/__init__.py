@@ -1,0 +1,1 @@
+"""The throw-away copy of a database that ``--clone`` runs on."""

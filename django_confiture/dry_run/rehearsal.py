@@ -17,7 +17,6 @@ from django.db.utils import DatabaseError
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf, signals, silencing
-from django_confiture.dry_run.capture import Capture
 from django_confiture.dry_run.estimates import (
     Forecaster,
     Sampler,
@@ -26,6 +25,8 @@ from django_confiture.dry_run.estimates import (
     whole_ms,
 )
 from django_confiture.dry_run.guards import OtherConnections
+from django_confiture.dry_run.interception.cursors import Capture
+from django_confiture.dry_run.interception.substitution import Sending, Substitutes
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.measuring.dead_space import RowWidths
 from django_confiture.dry_run.measuring.nontransactional import (
@@ -51,7 +52,6 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.results.error_classes import is_no_fault
 from django_confiture.dry_run.results.observer import Observer
-from django_confiture.dry_run.sending import Sending, Substitutes
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql import redaction
 from django_confiture.dry_run.sql.parser import Statement

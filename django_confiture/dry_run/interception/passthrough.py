@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from django_confiture.dry_run.sending import Patches
+from django_confiture.dry_run.interception.substitution import Patches
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.capture import Measures
+    from django_confiture.dry_run.interception.cursors import Measures
     from django_confiture.dry_run.transactions.real import CommittedTransactions
 
 

@@ -15,7 +15,7 @@ from django_confiture.dry_run.sql.parser import Kind, Statement
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from django_confiture.dry_run.capture import Measures
+    from django_confiture.dry_run.interception.cursors import Measures
     from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 _ENDS_TRANSACTION = (

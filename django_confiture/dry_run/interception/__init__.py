@@ -1,0 +1,1 @@
+"""Where statements are caught, and what is sent in their place."""

@@ -17,7 +17,7 @@ from django.db.migrations.operations.base import Operation
 from psycopg import sql
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
-from django_confiture.dry_run import watchdog
+from django_confiture.dry_run.isolation import watchdog
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.server.side_channel import Session
 from tests.cases.migrations_on_disk import query

@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.committed_recorder import CommittedRecorder
-from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.interception.passthrough import AsWritten
+from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Copy, Report

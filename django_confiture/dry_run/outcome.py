@@ -28,9 +28,9 @@ from django_confiture.hooks.run import migration_version
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
 
-    from django_confiture.dry_run.guards import OtherConnections
+    from django_confiture.dry_run.isolation.other_aliases import OtherConnections
+    from django_confiture.dry_run.isolation.watchdog import Watchdog
     from django_confiture.dry_run.recorder import Recorder
-    from django_confiture.dry_run.watchdog import Watchdog
 
     Plan = list[tuple[Migration, bool]]
 

@@ -24,9 +24,10 @@ from django_confiture.dry_run.estimates import (
     observed_factors,
     whole_ms,
 )
-from django_confiture.dry_run.guards import OtherConnections
 from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.substitution import Sending, Substitutes
+from django_confiture.dry_run.isolation.other_aliases import OtherConnections
+from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.measuring.dead_space import RowWidths
 from django_confiture.dry_run.measuring.nontransactional import (
@@ -62,7 +63,6 @@ from django_confiture.dry_run.transactions.at_commit.enum_values import (
 )
 from django_confiture.dry_run.transactions.real import CommittedTransactions
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
-from django_confiture.dry_run.watchdog import Watchdog
 from django_confiture.hooks.base import Direction, HookContext
 from django_confiture.production import ProductionStats
 

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
-from django_confiture.dry_run.own_threads import OwnThreads
+from django_confiture.dry_run.isolation.threads import OwnThreads
 from django_confiture.dry_run.server.side_channel import Session
 
 IDENTITY = (

@@ -20,10 +20,10 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.foreign import IDENTITY, ForeignConnections
 from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.substitution import Substitutes
-from django_confiture.dry_run.own_threads import OwnThreads
+from django_confiture.dry_run.isolation.threads import OwnThreads
+from django_confiture.dry_run.isolation.unmanaged_connections import IDENTITY, ForeignConnections
 from django_confiture.dry_run.sections import Section
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement

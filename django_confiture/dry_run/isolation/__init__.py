@@ -1,0 +1,1 @@
+"""Everything besides the connection under test: aliases, connections, threads, other sessions."""

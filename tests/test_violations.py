@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, migrations
 from postgast import PgQueryError
 
-from django_confiture.dry_run import violations
+from django_confiture.dry_run.recording import offending_rows
 from django_confiture.dry_run.results import Failure, Violations
 from tests.dry_run_support import migration, rehearse
 
@@ -42,7 +42,7 @@ def test_an_error_of_the_search_does_not_hide_the_first(
     def finder(*_args: object) -> None:
         raise error
 
-    monkeypatch.setitem(violations._FINDERS, psycopg.errors.CheckViolation, finder)
+    monkeypatch.setitem(offending_rows._FINDERS, psycopg.errors.CheckViolation, finder)
 
     failure = failure_of('ALTER TABLE "Rows of" ADD CHECK (id > 10)')
 
@@ -50,9 +50,9 @@ def test_an_error_of_the_search_does_not_hide_the_first(
 
 
 def violations_of(statement: str) -> Violations:
-    violations = failure_of(statement).violations
-    assert violations is not None
-    return violations
+    offending_rows = failure_of(statement).violations
+    assert offending_rows is not None
+    return offending_rows
 
 
 @pytest.mark.parametrize(
@@ -71,25 +71,25 @@ def violations_of(statement: str) -> Violations:
     ],
 )
 def test_counts_the_rows_and_names_the_first(statement: str, count: int, first: str) -> None:
-    violations = violations_of(statement)
+    offending_rows = violations_of(statement)
 
-    assert violations.count == count
-    assert violations.keys[0] == first
-    assert len(violations.keys) == min(count, 5)
-    assert violations.relation == "Rows of"
+    assert offending_rows.count == count
+    assert offending_rows.keys[0] == first
+    assert len(offending_rows.keys) == min(count, 5)
+    assert offending_rows.relation == "Rows of"
 
 
 @pytest.mark.parametrize(
     "constraint", ["CHECK (number > 100)", "FOREIGN KEY (id) REFERENCES parent"]
 )
 def test_counts_for_a_constraint_that_is_validated_later(constraint: str) -> None:
-    violations = violations_of(
+    offending_rows = violations_of(
         f'ALTER TABLE "Rows of" ADD CONSTRAINT late {constraint} NOT VALID;'
         'ALTER TABLE "Rows of" VALIDATE CONSTRAINT late'
     )
 
-    assert violations.constraint == "late"
-    assert violations.count in (90, 100)
+    assert offending_rows.constraint == "late"
+    assert offending_rows.count in (90, 100)
 
 
 def test_counts_what_only_the_commit_finds() -> None:

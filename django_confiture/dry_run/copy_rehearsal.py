@@ -8,10 +8,10 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from django_confiture.dry_run.committed_recorder import CommittedRecorder
 from django_confiture.dry_run.interception.passthrough import AsWritten
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch
+from django_confiture.dry_run.recording.clone_recorder import CommittedRecorder
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Copy, Report
 from django_confiture.dry_run.server.second_connection import backend_pid

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
     from django.db.migrations.operations.base import Operation
 
-    from django_confiture.dry_run.records import OperationRecord
+    from django_confiture.dry_run.recording.records import OperationRecord
     from django_confiture.dry_run.rehearsal import Rehearsal
 
 _RECORDED = "_confiture_recorded"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from psycopg.errors import LockNotAvailable
 
-from django_confiture.dry_run.records import failure
+from django_confiture.dry_run.recording.records import failure
 from django_confiture.dry_run.results import (
     Database,
     Failure,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from django_confiture.dry_run.isolation.other_aliases import OtherConnections
     from django_confiture.dry_run.isolation.watchdog import Watchdog
-    from django_confiture.dry_run.recorder import Recorder
+    from django_confiture.dry_run.recording.recorder import Recorder
 
     Plan = list[tuple[Migration, bool]]
 

@@ -40,8 +40,8 @@ from django_confiture.dry_run.outcome import Outcome, no_lock
 from django_confiture.dry_run.plan.preflight import look_ahead
 from django_confiture.dry_run.plan.reader import Planned
 from django_confiture.dry_run.plan.refusals import max_dead_bytes, refuse_unusable
-from django_confiture.dry_run.recorder import Recorder
-from django_confiture.dry_run.records import (
+from django_confiture.dry_run.recording.recorder import Recorder
+from django_confiture.dry_run.recording.records import (
     MigrationRecord,
     OperationRecord,
     migration_result,

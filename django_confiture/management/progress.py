@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
 
     from django_confiture.dry_run.isolation.watchdog import IndexBuild
-    from django_confiture.dry_run.records import MigrationRecord, OperationRecord
+    from django_confiture.dry_run.recording.records import MigrationRecord, OperationRecord
     from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
     from django_confiture.history.forecasts import LastDryRun
 

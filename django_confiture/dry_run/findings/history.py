@@ -19,10 +19,10 @@ from django_confiture.dry_run.sql.timeouts import sets_timeout
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog
-    from django_confiture.dry_run.recorder import Recorder
-    from django_confiture.dry_run.records import MigrationRecord
+    from django_confiture.dry_run.recording.recorder import Recorder
+    from django_confiture.dry_run.recording.records import MigrationRecord
+    from django_confiture.dry_run.recording.statement_log import Section
     from django_confiture.dry_run.results import Finding, MigrationResult
-    from django_confiture.dry_run.sections import Section
     from django_confiture.dry_run.server.side_channel import Row, Session
 
 _Key = tuple[str, str, str]

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.substitution import Sending
-from django_confiture.dry_run.sections import Section
+from django_confiture.dry_run.recording.statement_log import Section
 from django_confiture.dry_run.server.side_channel import Session, text_of
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.sql.unsafe_functions import why_not_sent

@@ -24,7 +24,7 @@ from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.threads import OwnThreads
 from django_confiture.dry_run.isolation.unmanaged_connections import IDENTITY, ForeignConnections
-from django_confiture.dry_run.sections import Section
+from django_confiture.dry_run.recording.statement_log import Section
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.transactions.on_commit import uncalled

@@ -21,11 +21,11 @@ from django_confiture.dry_run.measuring.lock_sampler import (
     with_locks,
 )
 from django_confiture.dry_run.measuring.relations import Counters, Probe
-from django_confiture.dry_run.recorder import Care, Recorder
-from django_confiture.dry_run.sections import StatementFailure, add_rows
+from django_confiture.dry_run.recording.offending_rows import explain
+from django_confiture.dry_run.recording.recorder import Care, Recorder
+from django_confiture.dry_run.recording.statement_log import StatementFailure, add_rows
 from django_confiture.dry_run.sql.concurrently import commits_by_partition
 from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.violations import explain
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

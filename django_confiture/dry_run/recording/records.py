@@ -16,7 +16,8 @@ from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.measuring.lock_timeline import TableTime
 from django_confiture.dry_run.plan.refusals import OUT_OF_LOCKS, is_out_of_locks
-from django_confiture.dry_run.recorder import Recorder
+from django_confiture.dry_run.recording.recorder import Recorder
+from django_confiture.dry_run.recording.statement_log import Entry, Section, StatementFailure
 from django_confiture.dry_run.results import (
     Failure,
     HookOutcome,
@@ -25,7 +26,6 @@ from django_confiture.dry_run.results import (
     TableResult,
 )
 from django_confiture.dry_run.results.source_location import Source, locate
-from django_confiture.dry_run.sections import Entry, Section, StatementFailure
 from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.dry_run.sql.redaction import message, origin_of
 from django_confiture.dry_run.sql.timeouts import OUR_TIMEOUT, is_our_timeout

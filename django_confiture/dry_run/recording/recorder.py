@@ -24,22 +24,22 @@ from django_confiture.dry_run.measuring.lock_timeline import LockTimeline
 from django_confiture.dry_run.measuring.prober import Prober
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.measuring.stopwatch import Clock
-from django_confiture.dry_run.results import Sampled, StatementResult
-from django_confiture.dry_run.savepoints import Savepoints
-from django_confiture.dry_run.sections import (
+from django_confiture.dry_run.recording.offending_rows import explain
+from django_confiture.dry_run.recording.savepoints import Savepoints
+from django_confiture.dry_run.recording.statement_log import (
     Entry,
     Section,
     StatementFailure,
     add_rows,
     statement_result,
 )
+from django_confiture.dry_run.results import Sampled, StatementResult
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.unsafe_functions import why_not_rehearsed
 from django_confiture.dry_run.transactions.rehearsed import (
     RehearsedTransactions,
     TransactionObserver,
 )
-from django_confiture.dry_run.violations import explain
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -12,8 +12,8 @@ from django.db.migrations import Migration
 from django.test import override_settings
 
 from django_confiture.dry_run.driver import drive_migrate
-from django_confiture.dry_run.findings import code
-from django_confiture.dry_run.findings.wrapping import wrapped
+from django_confiture.dry_run.findings.advice import migration_code
+from django_confiture.dry_run.findings.advice.wrapping import wrapped
 from django_confiture.dry_run.rehearsal import Rehearsal
 from tests.corpus import CASES
 from tests.corpus.case import sql
@@ -164,14 +164,14 @@ def test_a_dry_run_without_findings_says_nothing(corpus: None, capsys: Any) -> N
 
 
 def test_batches_name_the_model_of_a_table() -> None:
-    text = code.batches("shop_order", "update(note=1)")
+    text = migration_code.batches("shop_order", "update(note=1)")
     assert 'apps.get_model("shop", "Order")' in text
     ast.parse(text)
-    assert code.batches("nobody", "delete()").startswith("# Write nobody in batches")
+    assert migration_code.batches("nobody", "delete()").startswith("# Write nobody in batches")
 
 
 def test_sql_is_split_at_blanks_and_long_names_at_underscores() -> None:
-    text = code.run_sql("ALTER TABLE t DROP CONSTRAINT " + "a_long_part_" * 6)
+    text = migration_code.run_sql("ALTER TABLE t DROP CONSTRAINT " + "a_long_part_" * 6)
     joined = ast.parse(text.replace("migrations.RunSQL", "f").rstrip(",")).body[0]
     assert isinstance(joined, ast.Expr)
     assert isinstance(joined.value, ast.Call)
@@ -189,5 +189,5 @@ def test_long_calls_are_wrapped_and_strings_left_alone() -> None:
 
 def test_fields_are_copied() -> None:
     field = models.CharField(max_length=5)
-    assert code.changed(field, null=True).null
+    assert migration_code.changed(field, null=True).null
     assert not field.null

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from django_confiture.dry_run.findings.draft import POLICY
+from django_confiture.dry_run.findings.finding import POLICY
 from django_confiture.finding_ids import SEVERITIES
 from tests.corpus import CASES
 

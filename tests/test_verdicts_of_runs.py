@@ -17,7 +17,7 @@ from tests.cases.migrations_on_disk import Cases
 from tests.dry_run_support import migration, passed, python, rehearse, runs, table
 
 ADD = "ALTER TABLE dry_row ADD added integer"
-LONG = "django_confiture.dry_run.findings.writes.LONG_MS"
+LONG = "django_confiture.dry_run.findings.rules.writes.LONG_MS"
 
 
 def ids(result: Any) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.findings import syntax
+from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.subject import Step
 from django_confiture.dry_run.sql.parser import Kind
 
@@ -117,9 +117,9 @@ def indexes_named(step: Step) -> Iterable[str]:
 
 def _added(step: Step) -> Iterable[Any]:
     if step.statement.what == "alter_table_stmt":
-        for clause in syntax.clauses(step.node):
+        for clause in parse_tree.clauses(step.node):
             if clause.subtype == pg.AT_AddConstraint:
-                yield syntax.definition(clause, "constraint")
+                yield parse_tree.definition(clause, "constraint")
 
 
 def _excludes(step: Step) -> bool:
@@ -131,7 +131,7 @@ def _is_foreign_key(step: Step) -> bool:
     return any(each.contype == pg.CONSTR_FOREIGN for each in _added(step)) or (
         step.statement.what == "alter_table_stmt"
         and len(step.result.scans) > 1
-        and any(c.subtype == pg.AT_ValidateConstraint for c in syntax.clauses(step.node))
+        and any(c.subtype == pg.AT_ValidateConstraint for c in parse_tree.clauses(step.node))
     )
 
 
@@ -142,7 +142,7 @@ def _target(step: Step) -> str | None:
         return None
     if step.statement.what == "create_stmt":
         return None
-    return syntax.written(node.relation) or None
+    return parse_tree.written(node.relation) or None
 
 
 def _new(step: Step, target: str | None) -> str | None:

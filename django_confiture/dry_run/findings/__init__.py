@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from django_confiture.dry_run.findings import definitions, failures, policy, tables, writes
+from django_confiture.dry_run.findings.rules import (
+    failures,
+    running_code,
+    statement,
+    whole_migration,
+    writes,
+)
 from django_confiture.dry_run.findings.subject import Subject
 from django_confiture.dry_run.results import Finding
 from django_confiture.silencing import reasons_of_migration, reasons_of_operation
@@ -19,12 +25,12 @@ _RANK = {"danger": 0, "warning": 1, "notice": 2}
 
 def find(subject: Subject) -> tuple[Finding, ...]:
     """Return the findings of one migration, the worst of each operation first."""
-    damage = [each for step in subject.steps for each in definitions.of_statement(subject, step)]
+    damage = [each for step in subject.steps for each in statement.of_statement(subject, step)]
     found = [
         *damage,
         *writes.find(subject, damage),
-        *tables.across_statements(subject),
-        *policy.find(subject),
+        *whole_migration.across_statements(subject),
+        *running_code.find(subject),
         *failures.find(subject),
     ]
     ordered = sorted(_merged(found), key=_place)

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.findings import syntax
+from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.relations import Relation
 from django_confiture.dry_run.results import MigrationResult, StatementResult
@@ -82,7 +82,7 @@ class Step:
     def existing(self, range_var: Any) -> str | None:
         """Return the relation that ``range_var`` names, None if it is of the dry run itself."""
         touched = (*self.locks, *self.scanned)
-        for name in syntax.names(range_var):
+        for name in parse_tree.names(range_var):
             original = self.names.get(name, name)
             if original in self.kinds and original in touched:
                 return original

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.findings.history import History
+from django_confiture.dry_run.findings.plan_history import History
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.dead_space import DeadSpaceLimit
 from django_confiture.dry_run.measuring.effects import Effects

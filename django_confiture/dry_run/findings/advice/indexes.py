@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db.migrations import AddField, AddIndex, RemoveIndex
 
-from django_confiture.dry_run.findings import advice_tables, code, syntax
+from django_confiture.dry_run.findings import parse_tree
+from django_confiture.dry_run.findings.advice import migration_code, tables
 from django_confiture.dry_run.findings.subject import Step, Subject
 
 
@@ -16,16 +17,18 @@ def build(subject: Subject, step: Step) -> str:
     operation = step.django
     if isinstance(operation, AddIndex) and not step.is_partitioned(step.node.relation):
         better = AddIndexConcurrently(operation.model_name, operation.index)
-        return code.migration(code.operation(better), atomic=False)
+        return migration_code.migration(migration_code.operation(better), atomic=False)
     indexes = concurrently(subject, step)
     if isinstance(operation, AddField):
-        column = code.changed(operation.field, db_index=False)
+        column = migration_code.changed(operation.field, db_index=False)
         plain = AddField(operation.model_name, operation.name, column, operation.preserve_default)
-        return code.migrations(
-            code.migration(code.in_state(operation, code.operation(plain))),
-            code.migration(*indexes, atomic=False, comment="The next migration"),
+        return migration_code.migrations(
+            migration_code.migration(
+                migration_code.in_state(operation, migration_code.operation(plain))
+            ),
+            migration_code.migration(*indexes, atomic=False, comment="The next migration"),
         )
-    return code.migration(code.in_state(operation, *indexes), atomic=False)
+    return migration_code.migration(migration_code.in_state(operation, *indexes), atomic=False)
 
 
 def concurrently(subject: Subject, step: Step) -> list[str]:
@@ -42,34 +45,36 @@ def _concurrently(step: Step) -> Iterator[str]:
     if step.is_partitioned(step.node.relation):
         yield from _by_partition(step)
         return
-    build, name = syntax.sql(step.node, concurrent=True), step.node.idxname
-    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {syntax.identifier(name)}"
-    yield code.run_sql(build, drop) if name else code.without_reverse(build)
+    build, name = parse_tree.sql(step.node, concurrent=True), step.node.idxname
+    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {parse_tree.identifier(name)}"
+    yield migration_code.run_sql(build, drop) if name else migration_code.without_reverse(build)
 
 
 def _by_partition(step: Step) -> Iterator[str]:
     """Yield what PostgreSQL has in place of CONCURRENTLY where a table is partitioned."""
-    node = syntax.copied(step.node)
+    node = parse_tree.copied(step.node)
     node.idxname = node.idxname or f"{node.relation.relname}_idx"
     node.relation.inh = False
-    whole = syntax.identifier(node.idxname)
-    yield code.run_sql(syntax.sql(node), f"DROP INDEX IF EXISTS {whole}")
+    whole = parse_tree.identifier(node.idxname)
+    yield migration_code.run_sql(parse_tree.sql(node), f"DROP INDEX IF EXISTS {whole}")
     parts = [name for name in step.locks if name != step.existing(step.node.relation)]
     if any(step.kinds[name] == "p" for name in parts):
-        yield code.comment("The same for each partition that is partitioned itself, and then:")
+        yield migration_code.comment(
+            "The same for each partition that is partitioned itself, and then:"
+        )
     for name in (each for each in parts if step.kinds[each] == "r"):
-        part = syntax.copied(step.node)
+        part = parse_tree.copied(step.node)
         part.relation.schemaname, _, part.relation.relname = name.rpartition(".")
         part.idxname = f"{part.relation.relname}_{node.idxname}"[:63]
-        yield code.without_reverse(syntax.sql(part, concurrent=True))
-        yield code.without_reverse(
-            f"ALTER INDEX {whole} ATTACH PARTITION {syntax.identifier(part.idxname)}"
+        yield migration_code.without_reverse(parse_tree.sql(part, concurrent=True))
+        yield migration_code.without_reverse(
+            f"ALTER INDEX {whole} ATTACH PARTITION {parse_tree.identifier(part.idxname)}"
         )
 
 
 def hidden(step: Step) -> str:
     """Return what to do about an index that code hides."""
-    return code.comment(
+    return migration_code.comment(
         f"Take the CREATE INDEX out of the {step.statement.command}, into a migration with",
         "atomic = False: migrations.RunSQL('CREATE INDEX CONCURRENTLY ...')",
         "or AddIndexConcurrently(...).",
@@ -81,16 +86,16 @@ def reindex(step: Step) -> str:
     words = step.result.sql.split()
     position = next((i for i, word in enumerate(words) if word.upper() in ("INDEX", "TABLE")), 0)
     concurrent = " ".join([*words[: position + 1], "CONCURRENTLY", *words[position + 1 :]])
-    return code.migration(code.without_reverse(concurrent), atomic=False)
+    return migration_code.migration(migration_code.without_reverse(concurrent), atomic=False)
 
 
 def drop(step: Step) -> str:
     """Return how to drop an index without waiting in front of everybody."""
     operation = step.django
     if "p" in [step.kinds[name] for name in step.locks]:
-        return advice_tables.alone()  # of partitions PostgreSQL drops none CONCURRENTLY
+        return tables.alone()  # of partitions PostgreSQL drops none CONCURRENTLY
     if isinstance(operation, RemoveIndex):
         better = RemoveIndexConcurrently(operation.model_name, operation.name)
-        return code.migration(code.operation(better), atomic=False)
-    concurrent = code.without_reverse(syntax.sql(step.node, concurrent=True))
-    return code.migration(code.in_state(operation, concurrent), atomic=False)
+        return migration_code.migration(migration_code.operation(better), atomic=False)
+    concurrent = migration_code.without_reverse(parse_tree.sql(step.node, concurrent=True))
+    return migration_code.migration(migration_code.in_state(operation, concurrent), atomic=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.migrations import AlterModelTable, RemoveField, RenameField, RenameModel
 
-from django_confiture.dry_run.findings import code
+from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.subject import Step
 
 
@@ -12,15 +12,17 @@ def drop_column(step: Step, table: str, column: str) -> str:
     """Return how to drop a column that no running code selects."""
     operation = step.django
     if not isinstance(operation, RemoveField):
-        return code.comment("Drop it in the release after the one whose code no longer names it.")
+        return migration_code.comment(
+            "Drop it in the release after the one whose code no longer names it."
+        )
     optional = f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL"
-    return code.migrations(
-        code.migration(
-            code.in_state(operation, code.without_reverse(optional)),
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.in_state(operation, migration_code.without_reverse(optional)),
             comment="This release: the code forgets it, and inserts may leave it out",
         ),
-        code.migration(
-            code.run_sql(f"ALTER TABLE {table} DROP COLUMN {column}"),
+        migration_code.migration(
+            migration_code.run_sql(f"ALTER TABLE {table} DROP COLUMN {column}"),
             comment="The next release: nobody uses it any more",
         ),
     )
@@ -30,26 +32,31 @@ def rename_column(step: Step, column: str, new: str) -> str:
     """Return how to rename a field without renaming its column."""
     operation = step.django
     if not isinstance(operation, RenameField):
-        return code.comment(
+        return migration_code.comment(
             f"Keep the column {column}, or add {new}, write both, fill it in batches, and",
             f"drop {column} in the next release.",
         )
     keeping = f'# and in the model: {operation.new_name} = ...Field(..., db_column="{column}")'
-    return code.migrations(
-        code.comment("Rename it for the models alone; the column keeps its name."),
-        code.migration(code.in_state(operation)) + "\n" + keeping,
+    return migration_code.migrations(
+        migration_code.comment("Rename it for the models alone; the column keeps its name."),
+        migration_code.migration(migration_code.in_state(operation)) + "\n" + keeping,
     )
 
 
 def drop_table(step: Step) -> str:
     """Return how to drop a table that no running code reads."""
     operation = step.django
-    if operation is None or not code.changes_models(operation):
-        return code.comment("Drop it in the release after the one whose code no longer names it.")
-    return code.migrations(
-        code.migration(code.in_state(operation), comment="This release: the code forgets it"),
-        code.migration(
-            code.run_sql(step.result.sql), comment="The next release: nobody uses it any more"
+    if operation is None or not migration_code.changes_models(operation):
+        return migration_code.comment(
+            "Drop it in the release after the one whose code no longer names it."
+        )
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.in_state(operation), comment="This release: the code forgets it"
+        ),
+        migration_code.migration(
+            migration_code.run_sql(step.result.sql),
+            comment="The next release: nobody uses it any more",
         ),
     )
 
@@ -58,11 +65,11 @@ def rename_table(step: Step, table: str, new: str) -> str:
     """Return how to rename a model without renaming its table."""
     operation = step.django
     if isinstance(operation, RenameModel | AlterModelTable):
-        return code.comment(
+        return migration_code.comment(
             f'Keep the table\'s name: class Meta: db_table = "{table}". Then the models change',
             "and the database does not.",
         )
-    return code.comment(
+    return migration_code.comment(
         "Leave a view under the old name until no running code uses it:",
         f"CREATE VIEW {table} AS SELECT * FROM {new}",
     )
@@ -70,15 +77,17 @@ def rename_table(step: Step, table: str, new: str) -> str:
 
 def schema() -> str:
     """Return how to move to another schema."""
-    return code.comment("Have both schemas in the search_path until all code uses the new one.")
+    return migration_code.comment(
+        "Have both schemas in the search_path until all code uses the new one."
+    )
 
 
 def enum_value(step: Step) -> str:
     """Return how to replace a label."""
     name = ".".join(part.string.sval for part in step.node.type_name)
-    return code.migrations(
-        code.migration(
-            code.without_reverse(f"ALTER TYPE {name} ADD VALUE '{step.node.new_val}'"),
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.without_reverse(f"ALTER TYPE {name} ADD VALUE '{step.node.new_val}'"),
             atomic=False,
             comment="Add the new value; have the code accept both; then change the rows in batches",
         ),
@@ -87,7 +96,7 @@ def enum_value(step: Step) -> str:
 
 def referenced() -> str:
     """Return how to drop a foreign key on its own."""
-    return code.comment(
+    return migration_code.comment(
         "Drop the foreign key in a migration of its own first, so that nothing else runs",
         "under that lock, and give it a lock_timeout:",
         'CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}',
@@ -97,14 +106,14 @@ def referenced() -> str:
 def json(step: Step) -> str:
     """Return the better type."""
     del step
-    return code.comment("Use jsonb, which models.JSONField() makes.")
+    return migration_code.comment("Use jsonb, which models.JSONField() makes.")
 
 
 def foreign_key_index(table: str, columns: str) -> str:
     """Return the index for a foreign key."""
     name = f"{table}_{columns.replace(', ', '_')}_idx"[:63]
-    return code.migration(
-        code.run_sql(
+    return migration_code.migration(
+        migration_code.run_sql(
             f"CREATE INDEX CONCURRENTLY {name} ON {table} ({columns})",
             f"DROP INDEX CONCURRENTLY IF EXISTS {name}",
         ),

@@ -15,7 +15,7 @@ from django.contrib.postgres import operations as postgres_operations
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.writer import MigrationWriter, OperationWriter
 
-from django_confiture.dry_run.findings.wrapping import wrapped
+from django_confiture.dry_run.findings.advice.wrapping import wrapped
 
 _4 = "    "
 _WIDTH = 48

@@ -7,7 +7,8 @@ from typing import Any
 from django.db.migrations import AddField
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.findings import code, syntax
+from django_confiture.dry_run.findings import parse_tree
+from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.subject import Step
 
 
@@ -16,14 +17,14 @@ def default(step: Step, column: Any) -> str:
     operation = step.django
     if isinstance(operation, AddField):
         label = f"{operation.field.__class__.__name__}(..., db_default=...)"
-        return code.comment(
+        return migration_code.comment(
             f'migrations.AddField("{operation.model_name}", "{operation.name}", models.{label})',
             "A constant default costs nothing, whatever the table's size.",
         )
-    table = syntax.written(step.node.relation)
-    name, kind = column.colname, syntax.type_name(column)
-    return code.migration(
-        code.run_sql(
+    table = parse_tree.written(step.node.relation)
+    name, kind = column.colname, parse_tree.type_name(column)
+    return migration_code.migration(
+        migration_code.run_sql(
             f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT ... NOT NULL",
             f"ALTER TABLE {table} DROP COLUMN {name}",
         )
@@ -32,16 +33,16 @@ def default(step: Step, column: Any) -> str:
 
 def atomic(operation: Operation) -> str:
     """Return the migration that is no transaction."""
-    return code.migration(code.operation(operation), atomic=False)
+    return migration_code.migration(migration_code.operation(operation), atomic=False)
 
 
 def enum(step: Step) -> str:
     """Return how to add a label before it is used."""
-    return code.migrations(
-        code.migration(
-            code.without_reverse(step.result.sql),
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.without_reverse(step.result.sql),
             atomic=False,
             comment="A migration that only adds the value",
         ),
-        code.comment("What uses the value comes in the next migration."),
+        migration_code.comment("What uses the value comes in the next migration."),
     )

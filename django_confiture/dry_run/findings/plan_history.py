@@ -11,8 +11,8 @@ from postgast import pg_query_pb2 as pg
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
-from django_confiture.dry_run.findings import find, syntax
-from django_confiture.dry_run.findings.policy import unindexed
+from django_confiture.dry_run.findings import find, parse_tree
+from django_confiture.dry_run.findings.rules.running_code import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
 from django_confiture.dry_run.sql.parser import Kind
 from django_confiture.dry_run.sql.timeouts import sets_timeout
@@ -155,8 +155,8 @@ class History:
                 if (table, step.node.subname) in self._columns:
                     self._columns.add((table or "", step.node.newname))
                 continue
-            for clause in syntax.clauses(step.node):
-                column = syntax.definition(clause, "column_def")
+            for clause in parse_tree.clauses(step.node):
+                column = parse_tree.definition(clause, "column_def")
                 if table is not None and clause.subtype == pg.AT_AddColumn:
                     self._columns.add((table, column.colname))
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.findings import advice_policy, syntax
-from django_confiture.dry_run.findings.draft import evidence, finding
+from django_confiture.dry_run.findings import parse_tree
+from django_confiture.dry_run.findings.advice import running_code
+from django_confiture.dry_run.findings.finding import evidence, finding
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
 from django_confiture.formatting import listed
@@ -34,7 +35,7 @@ def find(subject: Subject) -> Iterator[Finding]:
             table,
             f"No index supports the foreign key on {columns}: each DELETE of a referenced row "
             f"reads all of {table}",
-            advice_policy.foreign_key_index(table, columns),
+            running_code.foreign_key_index(table, columns),
             [unindexed(constraint, columns)],
         )
 
@@ -62,7 +63,7 @@ def _named(step: Step) -> Iterator[str]:
     if step.statement.what in ("alter_table_stmt", "rename_stmt"):
         yield from filter(None, [step.existing(step.node.relation)])
     elif step.statement.what == "drop_stmt" and step.node.remove_type in _RELATIONS:
-        yield from filter(None, map(step.existing, syntax.dropped(step.node)))
+        yield from filter(None, map(step.existing, parse_tree.dropped(step.node)))
 
 
 def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Finding]:
@@ -80,7 +81,7 @@ def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Findi
                 step.operation,
                 table,
                 message,
-                advice_policy.referenced(),
+                running_code.referenced(),
                 evidence(subject, step, table),
             )
 
@@ -88,10 +89,10 @@ def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Findi
 def _drops_from(step: Step) -> list[str] | None:
     """Return the tables that a statement names, None where it drops no foreign key."""
     if step.statement.what == "drop_stmt" and step.node.remove_type == pg.OBJECT_TABLE:
-        return [name for each in syntax.dropped(step.node) for name in _known(step, each)]
+        return [name for each in parse_tree.dropped(step.node) for name in _known(step, each)]
     if step.statement.what == "alter_table_stmt" and any(
         clause.subtype in (pg.AT_DropColumn, pg.AT_DropConstraint)
-        for clause in syntax.clauses(step.node)
+        for clause in parse_tree.clauses(step.node)
     ):
         return _known(step, step.node.relation)
     return None
@@ -99,17 +100,17 @@ def _drops_from(step: Step) -> list[str] | None:
 
 def _known(step: Step, range_var: Any) -> list[str]:
     name = step.existing(range_var)
-    return [name or syntax.written(range_var)]
+    return [name or parse_tree.written(range_var)]
 
 
 def _alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
-    for clause in syntax.clauses(step.node):
+    for clause in parse_tree.clauses(step.node):
         if clause.subtype == pg.AT_DropColumn and table is not None:
             yield from _column(subject, step, table, clause.name, "column-dropped")
-        column = syntax.definition(clause, "column_def")
-        if column is not None and syntax.type_name(column) == "json":
-            yield _json(step, syntax.written(step.node.relation), column.colname or clause.name)
+        column = parse_tree.definition(clause, "column_def")
+        if column is not None and parse_tree.type_name(column) == "json":
+            yield _json(step, parse_tree.written(step.node.relation), column.colname or clause.name)
 
 
 def _column(
@@ -119,23 +120,23 @@ def _column(
         return
     if name == "column-dropped":
         message = f"Code that still runs selects {column} of {table} until it is replaced"
-        advice = advice_policy.drop_column(step, table, column)
+        advice = running_code.drop_column(step, table, column)
     else:
         message = f"Code that still runs knows {column} of {table} under its old name"
-        advice = advice_policy.rename_column(step, column, new)
+        advice = running_code.rename_column(step, column, new)
     yield finding(name, step.operation, table, message, advice)
 
 
 def _create_table(_subject: Subject, step: Step) -> Iterator[Finding]:
     for each in step.node.table_elts:
         column = each.column_def
-        if each.WhichOneof("node") == "column_def" and syntax.type_name(column) == "json":
-            yield _json(step, syntax.written(step.node.relation), column.colname)
+        if each.WhichOneof("node") == "column_def" and parse_tree.type_name(column) == "json":
+            yield _json(step, parse_tree.written(step.node.relation), column.colname)
 
 
 def _json(step: Step, table: str, column: str) -> Finding:
     message = f"{column} is json, which has no equality: SELECT DISTINCT of {table} fails"
-    return finding("json-column", step.operation, table, message, advice_policy.json(step))
+    return finding("json-column", step.operation, table, message, running_code.json(step))
 
 
 def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
@@ -144,11 +145,11 @@ def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
         yield _schema(step, next(each.string.sval for each in step.node.objects), "dropped")
     if kind not in _RELATIONS:
         return
-    for each in syntax.dropped(step.node):
+    for each in parse_tree.dropped(step.node):
         table = step.existing(each)
         if table is not None and not _made_again(subject, step, each):
             message = f"Code that still runs reads {table} until it is replaced"
-            advice = advice_policy.drop_table(step)
+            advice = running_code.drop_table(step)
             yield finding("table-dropped", step.operation, table, message, advice)
 
 
@@ -198,19 +199,19 @@ def _moved(_subject: Subject, step: Step) -> Iterator[Finding]:
 
 def _table_renamed(step: Step, table: str, new: str) -> Finding:
     message = f"Code that still runs knows {table} under its old name"
-    advice = advice_policy.rename_table(step, table, new)
+    advice = running_code.rename_table(step, table, new)
     return finding("table-renamed", step.operation, table, message, advice)
 
 
 def _schema(step: Step, name: str, how: str) -> Finding:
     message = f"The schema {name} is {how}: code that still runs looks for its tables there"
-    return finding("schema-changed", step.operation, None, message, advice_policy.schema())
+    return finding("schema-changed", step.operation, None, message, running_code.schema())
 
 
 def _enum(_subject: Subject, step: Step) -> Iterator[Finding]:
     if step.node.old_val:
         message = f"Code that still runs reads and writes {step.node.old_val}, which is renamed"
-        advice = advice_policy.enum_value(step)
+        advice = running_code.enum_value(step)
         yield finding("enum-value-renamed", step.operation, None, message, advice)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from django_confiture.dry_run.findings import advice_tables
-from django_confiture.dry_run.findings.draft import finding, quoted
+from django_confiture.dry_run.findings.advice import tables
+from django_confiture.dry_run.findings.finding import finding, quoted
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
 
@@ -30,7 +30,7 @@ def _repeated_rewrites(subject: Subject) -> Iterator[Finding]:
                 steps[-1].operation,
                 table,
                 f"{table} is written anew {len(steps)} times in one migration",
-                advice_tables.one_alter(steps),
+                tables.one_alter(steps),
                 [quoted(step.result.sql) for step in steps],
             )
 
@@ -44,7 +44,7 @@ def _no_lock_timeout(subject: Subject) -> Iterator[Finding]:
                     step.operation,
                     table,
                     "Nothing limits the wait for a lock, during which all others wait behind it",
-                    advice_tables.lock_timeout(),
+                    tables.lock_timeout(),
                     [
                         f"{mode.name} on {table} is waited for without a limit",
                         "said once: it holds for the migrations after this one, too",

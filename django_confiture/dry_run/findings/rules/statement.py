@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.findings import advice_indexes, advice_tables, syntax
-from django_confiture.dry_run.findings.alter import of_alter_table
-from django_confiture.dry_run.findings.bulk import most_rows
-from django_confiture.dry_run.findings.draft import finding, measured
+from django_confiture.dry_run.findings import parse_tree
+from django_confiture.dry_run.findings.advice import indexes, tables
+from django_confiture.dry_run.findings.finding import finding, measured
+from django_confiture.dry_run.findings.rules.alter_table import of_alter_table
 from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.thresholds import most_rows
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.sql.parser import Kind
 
@@ -41,17 +42,17 @@ def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iter
     sql = step.statement.command
     for table in step.result.rewrites:
         message = f"{sql} writes {table} anew while nobody can read or write it"
-        yield measured("table-rewrite", subject, step, table, message, advice_tables.rewrite(step))
+        yield measured("table-rewrite", subject, step, table, message, tables.rewrite(step))
     for table in step.scanned:
         if table in step.result.rewrites or not _locked(step, table):
             continue
         if step.result.indexes_built:
             message = f"{sql} builds an index of {table} while writes are blocked"
-            advice = advice_indexes.hidden(step)
+            advice = indexes.hidden(step)
             yield measured("index-build-blocks-writes", subject, step, table, message, advice)
         elif not most_rows(subject, step, table):
             message = f"{sql} reads all of {table} while writes are blocked"
-            advice = advice_tables.hidden_scan()
+            advice = tables.hidden_scan()
             yield measured("scan-blocks-writes", subject, step, table, message, advice)
 
 
@@ -74,16 +75,16 @@ def _index(subject: Subject, step: Step) -> Iterator[Finding]:
     mode = step.effective(table)
     what = "reads and writes of" if mode is not None and mode.blocks_reads else "writes to"
     message = f"Building {name} blocks {what} {table}"
-    advice = advice_indexes.build(subject, step)
+    advice = indexes.build(subject, step)
     yield measured("index-build-blocks-writes", subject, step, table, message, advice)
 
 
 def _reindex(subject: Subject, step: Step) -> Iterator[Finding]:
-    if syntax.is_concurrent(step.node):
+    if parse_tree.is_concurrent(step.node):
         return
     for table in step.scanned:
         message = f"REINDEX blocks writes to {table}, and reads that use the index"
-        advice = advice_indexes.reindex(step)
+        advice = indexes.reindex(step)
         yield measured("reindex-blocks-writes", subject, step, table, message, advice)
 
 
@@ -91,21 +92,21 @@ def _refresh(subject: Subject, step: Step) -> Iterator[Finding]:
     view = step.existing(step.node.relation)
     if view is not None and not step.node.concurrent and not step.node.skip_data:
         message = f"REFRESH MATERIALIZED VIEW blocks reads of {view} while it runs"
-        advice = advice_tables.refresh(view)
+        advice = tables.refresh(view)
         yield measured("refresh-blocks-reads", subject, step, view, message, advice)
 
 
 def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
     if not any(each.def_elem.defname == "full" for each in step.node.options):
         return
-    names = [syntax.written(each.vacuum_relation.relation) for each in step.node.rels]
+    names = [parse_tree.written(each.vacuum_relation.relation) for each in step.node.rels]
     for name in names or ["every table"]:
         yield finding(
             "table-rewrite",
             step.operation,
             name,
             f"VACUUM FULL writes {name} anew while nobody can read or write it",
-            advice_tables.rewrite(step),
+            tables.rewrite(step),
             ["VACUUM can't run in a transaction, so it was not rehearsed"],
         )
 
@@ -115,7 +116,7 @@ def _domain(subject: Subject, step: Step) -> Iterator[Finding]:
         if step.blocks_writes(table):
             name = ".".join(part.string.sval for part in step.node.type_name)
             message = f"The new constraint of the domain {name} reads all of {table}"
-            advice = advice_tables.domain(step)
+            advice = tables.domain(step)
             yield measured("domain-constraint-scan", subject, step, table, message, advice)
 
 
@@ -123,7 +124,7 @@ def _create_trigger(subject: Subject, step: Step) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
     if table is not None:
         message = f"CREATE TRIGGER blocks writes to {table} until the commit"
-        advice = advice_tables.alone()
+        advice = tables.alone()
         yield measured("trigger-blocks-writes", subject, step, table, message, advice)
 
 
@@ -131,7 +132,7 @@ def _truncated(subject: Subject, step: Step) -> Iterator[Finding]:
     for table in sorted(step.truncated):
         if subject.relations[table].size:
             message = f"TRUNCATE removes every row of {table}, and blocks it until the commit"
-            advice = advice_tables.truncate(table)
+            advice = tables.truncate(table)
             yield measured("truncate-loses-rows", subject, step, table, message, advice)
 
 
@@ -141,13 +142,13 @@ def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
         for table, mode in step.locks.items():
             if mode.blocks_reads:
                 message = f"DROP INDEX blocks reads and writes of {table}"
-                advice = advice_indexes.drop(step)
+                advice = indexes.drop(step)
                 yield measured("index-drop-blocks-reads", subject, step, table, message, advice)
     if kind == pg.OBJECT_TRIGGER:
         for table, mode in step.locks.items():
             if mode.blocks_reads:
                 message = f"DROP TRIGGER blocks reads and writes of {table} until the commit"
-                advice = advice_tables.alone()
+                advice = tables.alone()
                 yield measured("trigger-blocks-writes", subject, step, table, message, advice)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from django.contrib.postgres.operations import NotInTransactionMixin
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.findings import advice_failures, syntax
-from django_confiture.dry_run.findings.draft import finding
+from django_confiture.dry_run.findings import parse_tree
+from django_confiture.dry_run.findings.advice import failures
+from django_confiture.dry_run.findings.finding import finding
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Failure, Finding
 
@@ -30,18 +31,18 @@ def find(subject: Subject) -> Iterator[Finding]:
 def _column_without_default(step: Step, error: Failure) -> Iterator[Finding]:
     if step.statement.what != "alter_table_stmt":
         return
-    for clause in syntax.clauses(step.node):
-        column = syntax.definition(clause, "column_def")
+    for clause in parse_tree.clauses(step.node):
+        column = parse_tree.definition(clause, "column_def")
         if clause.subtype != pg.AT_AddColumn or column is None:
             continue
-        given = syntax.constraints(column)
+        given = parse_tree.constraints(column)
         if pg.CONSTR_NOTNULL in given and pg.CONSTR_DEFAULT not in given:
             yield finding(
                 "not-null-without-default",
                 step.operation,
-                syntax.written(step.node.relation),
+                parse_tree.written(step.node.relation),
                 f"{column.colname} has no value for the rows that are there already",
-                advice_failures.default(step, column),
+                failures.default(step, column),
                 [f"{error.type}: {error.message}"],
             )
 
@@ -59,7 +60,7 @@ def _concurrently(subject: Subject, last: Step | None, error: Failure) -> Iterat
             index,
             None,
             "CONCURRENTLY can't run in the transaction of the migration",
-            advice_failures.atomic(failed),
+            failures.atomic(failed),
             [f"{error.type}: {error.message}"],
         )
 
@@ -73,6 +74,6 @@ def _enum_value(subject: Subject, last: Step | None, error: Failure) -> Iterator
         last.operation,
         None,
         f"{added[0].node.new_val} can't be used in the transaction that adds it",
-        advice_failures.enum(added[0]),
+        failures.enum(added[0]),
         [f"{error.type}: {error.message}"],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from django_confiture.dry_run.findings.code import with_imports
+from django_confiture.dry_run.findings.advice.migration_code import with_imports
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding

@@ -8,10 +8,11 @@ from django.contrib.postgres.operations import AddConstraintNotValid, ValidateCo
 from django.db.migrations import AddConstraint, AlterField, RemoveConstraint
 from django.db.models import NOT_PROVIDED, CheckConstraint, Q
 
-from django_confiture.dry_run.findings import code, syntax
+from django_confiture.dry_run.findings import parse_tree
+from django_confiture.dry_run.findings.advice import migration_code
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.findings.alter import Alter
+    from django_confiture.dry_run.findings.rules.alter_table import Alter
 
 _NEXT = "The next migration"
 
@@ -21,9 +22,11 @@ def check(alter: Alter, constraint: Any) -> str:
     operation = alter.step.django
     if isinstance(operation, AddConstraint) and isinstance(operation.constraint, CheckConstraint):
         model, added = operation.model_name, operation.constraint
-        return code.migrations(
-            code.migration(code.operation(AddConstraintNotValid(model, added))),
-            code.migration(code.operation(ValidateConstraint(model, added.name)), comment=_NEXT),
+        return migration_code.migrations(
+            migration_code.migration(migration_code.operation(AddConstraintNotValid(model, added))),
+            migration_code.migration(
+                migration_code.operation(ValidateConstraint(model, added.name)), comment=_NEXT
+            ),
         )
     return _in_two_steps(alter, constraint, constraint.conname or f"{_bare(alter)}_check")
 
@@ -36,7 +39,7 @@ def foreign_key(alter: Alter, constraint: Any) -> str:
 
 def fill_later() -> str:
     """Say how a new table gets its rows without holding up the one that it refers to."""
-    return code.comment(
+    return migration_code.comment(
         "Create the table in one migration, with its foreign key, and fill it in the next,",
         "in batches: then each row is checked by itself, and nobody is blocked.",
     )
@@ -44,52 +47,56 @@ def fill_later() -> str:
 
 def _in_two_steps(alter: Alter, constraint: Any, name: str) -> str:
     relation = alter.step.node.relation
-    table = syntax.written(relation)
-    add = syntax.alter(relation, syntax.add_constraint(syntax.not_valid(constraint, name)))
-    return code.migrations(
-        code.migration(
-            code.in_state(
+    table = parse_tree.written(relation)
+    add = parse_tree.alter(
+        relation, parse_tree.add_constraint(parse_tree.not_valid(constraint, name))
+    )
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.in_state(
                 alter.step.django,
-                code.run_sql(add, f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
+                migration_code.run_sql(add, f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
             )
         ),
-        code.migration(_validation(table, name), comment=_NEXT),
+        migration_code.migration(_validation(table, name), comment=_NEXT),
     )
 
 
 def _validation(table: str, name: str) -> str:
-    return code.without_reverse(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+    return migration_code.without_reverse(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 
 
 def validate(alter: Alter) -> str:
     """Return the validation in a migration of its own."""
     operation = alter.step.django
     if isinstance(operation, ValidateConstraint):
-        again = code.operation(operation)
+        again = migration_code.operation(operation)
     else:
-        again = _validation(syntax.written(alter.step.node.relation), alter.clause.name)
-    return code.migration(again, comment="In a migration of its own, so that no lock is held")
+        again = _validation(parse_tree.written(alter.step.node.relation), alter.clause.name)
+    return migration_code.migration(
+        again, comment="In a migration of its own, so that no lock is held"
+    )
 
 
 def unique(alter: Alter, constraint: Any) -> str:
     """Return a unique constraint from an index that is built without blocking anybody."""
     if alter.step.is_partitioned(alter.step.node.relation):
         return _by_partition()
-    table = syntax.written(alter.step.node.relation)
+    table = parse_tree.written(alter.step.node.relation)
     name = constraint.conname or f"{_bare(alter)}_key"
     columns = ", ".join(key.string.sval for key in constraint.keys)
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns})"
     use = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}"
     if constraint.deferrable:
         use += " DEFERRABLE" + (" INITIALLY DEFERRED" if constraint.initdeferred else "")
-    return code.migrations(
-        code.migration(
-            code.run_sql(build, f"DROP INDEX CONCURRENTLY IF EXISTS {name}"), atomic=False
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.run_sql(build, f"DROP INDEX CONCURRENTLY IF EXISTS {name}"), atomic=False
         ),
-        code.migration(
-            code.in_state(
+        migration_code.migration(
+            migration_code.in_state(
                 alter.step.django,
-                code.run_sql(use, f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
+                migration_code.run_sql(use, f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
             ),
             comment=_NEXT,
         ),
@@ -100,21 +107,23 @@ def primary_key(alter: Alter) -> str:
     """Return a primary key from an index that is built without blocking anybody."""
     if alter.step.is_partitioned(alter.step.node.relation):
         return _by_partition()
-    table = syntax.written(alter.step.node.relation)
-    constraint = syntax.definition(alter.clause, "constraint")
+    table = parse_tree.written(alter.step.node.relation)
+    constraint = parse_tree.definition(alter.clause, "constraint")
     columns = ", ".join(key.string.sval for key in constraint.keys)
     name = f"{_bare(alter)}_pkey"
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns or '...'})"
     use = f"ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY USING INDEX {name}"
-    return code.migrations(
-        code.comment("The columns have to be NOT NULL before; see not-null-scan."),
-        code.migration(code.without_reverse(build), atomic=False),
-        code.migration(code.in_state(alter.step.django, code.run_sql(use)), comment=_NEXT),
+    return migration_code.migrations(
+        migration_code.comment("The columns have to be NOT NULL before; see not-null-scan."),
+        migration_code.migration(migration_code.without_reverse(build), atomic=False),
+        migration_code.migration(
+            migration_code.in_state(alter.step.django, migration_code.run_sql(use)), comment=_NEXT
+        ),
     )
 
 
 def _by_partition() -> str:
-    return code.comment(
+    return migration_code.comment(
         "A partitioned table's index can't be built CONCURRENTLY. Add the constraint with",
         "ALTER TABLE ONLY, which takes no time; for each partition build a unique index",
         "CONCURRENTLY, ADD CONSTRAINT ... USING INDEX, and ALTER INDEX ... ATTACH PARTITION.",
@@ -123,7 +132,7 @@ def _by_partition() -> str:
 
 def exclusion(alter: Alter) -> str:
     """Say that there is no way around it."""
-    return code.comment(
+    return migration_code.comment(
         "PostgreSQL can neither add an exclusion constraint NOT VALID nor build its index",
         f"CONCURRENTLY. Create it with a new table that takes the place of {alter.table},",
         "or plan a maintenance window.",
@@ -138,40 +147,48 @@ def not_null(alter: Alter, column: str) -> str:
     model, field = operation.model_name, operation.name
     name = f"{model}_{field}_not_null"[:63]
     constraint = CheckConstraint(condition=Q(**{f"{field}__isnull": False}), name=name)
-    proven = code.changed(operation.field, default=NOT_PROVIDED)
+    proven = migration_code.changed(operation.field, default=NOT_PROVIDED)
     steps = [
-        code.migration(code.operation(AddConstraintNotValid(model, constraint))),
-        code.migration(code.operation(ValidateConstraint(model, name)), comment=_NEXT),
-        code.migration(
-            code.operation(AlterField(model, field, proven)),
-            code.operation(RemoveConstraint(model, name)),
+        migration_code.migration(
+            migration_code.operation(AddConstraintNotValid(model, constraint))
+        ),
+        migration_code.migration(
+            migration_code.operation(ValidateConstraint(model, name)), comment=_NEXT
+        ),
+        migration_code.migration(
+            migration_code.operation(AlterField(model, field, proven)),
+            migration_code.operation(RemoveConstraint(model, name)),
             comment="And the one after it: the CHECK proves it, nothing is read",
         ),
     ]
     if operation.field.has_default():
         value = repr(operation.field.get_default())
-        filled = code.batches(alter.table, f"filter({field}=None).update({field}={value})")
+        filled = migration_code.batches(
+            alter.table, f"filter({field}=None).update({field}={value})"
+        )
         steps[1:1] = [
             filled,
-            code.fills(alter.table, "The next migration; each batch commits by itself"),
+            migration_code.fills(alter.table, "The next migration; each batch commits by itself"),
         ]
-    return code.migrations(*steps)
+    return migration_code.migrations(*steps)
 
 
 def _not_null_in_sql(alter: Alter, column: str) -> str:
-    table = syntax.written(alter.step.node.relation)
+    table = parse_tree.written(alter.step.node.relation)
     name = f"{_bare(alter)}_{column}_not_null"[:63]
-    return code.migrations(
-        code.migration(
-            code.run_sql(
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.run_sql(
                 f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({column} IS NOT NULL) NOT VALID",
                 f"ALTER TABLE {table} DROP CONSTRAINT {name}",
             )
         ),
-        code.migration(_validation(table, name), comment=_NEXT),
-        code.migration(
-            code.without_reverse(f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL"),
-            code.without_reverse(f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
+        migration_code.migration(_validation(table, name), comment=_NEXT),
+        migration_code.migration(
+            migration_code.without_reverse(
+                f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL"
+            ),
+            migration_code.without_reverse(f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
             comment="And the one after it: the CHECK proves it, nothing is read",
         ),
     )

@@ -8,10 +8,11 @@ from django.db.migrations import AddField, AlterField, RenameField
 from django.db.models import NOT_PROVIDED
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.findings import advice_indexes, code, syntax
+from django_confiture.dry_run.findings import parse_tree
+from django_confiture.dry_run.findings.advice import indexes, migration_code
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.findings.alter import Alter
+    from django_confiture.dry_run.findings.rules.alter_table import Alter
 
 _NEXT = "The next migration"
 
@@ -28,29 +29,32 @@ def with_foreign_key(alter: Alter, column: Any) -> str:
 
 def _constraint_apart(alter: Alter, column: Any, kind: int, suffix: str) -> str:
     relation = alter.step.node.relation
-    table = syntax.written(relation)
+    table = parse_tree.written(relation)
     constraint = _of_table(column, kind)
     name = constraint.conname or f"{relation.relname}_{column.colname}_{suffix}"
-    apart = syntax.add_constraint(syntax.not_valid(constraint, name))
-    indexes = advice_indexes.concurrently(alter.subject, alter.step)
+    apart = parse_tree.add_constraint(parse_tree.not_valid(constraint, name))
+    indexes = indexes.concurrently(alter.subject, alter.step)
     steps = [
-        code.migration(
-            code.in_state(
+        migration_code.migration(
+            migration_code.in_state(
                 alter.step.django,
-                code.run_sql(
-                    syntax.alter(relation, _without(alter.clause, {kind, *_ATTRIBUTES})),
+                migration_code.run_sql(
+                    parse_tree.alter(relation, _without(alter.clause, {kind, *_ATTRIBUTES})),
                     f"ALTER TABLE {table} DROP COLUMN {column.colname}",
                 ),
-                code.without_reverse(syntax.alter(relation, apart)),
+                migration_code.without_reverse(parse_tree.alter(relation, apart)),
             )
         ),
-        code.migration(
-            code.without_reverse(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}"), comment=_NEXT
+        migration_code.migration(
+            migration_code.without_reverse(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}"),
+            comment=_NEXT,
         ),
     ]
     if indexes:
-        steps.append(code.migration(*indexes, atomic=False, comment="And the one after it"))
-    return code.migrations(*steps)
+        steps.append(
+            migration_code.migration(*indexes, atomic=False, comment="And the one after it")
+        )
+    return migration_code.migrations(*steps)
 
 
 _ATTRIBUTES = {
@@ -64,7 +68,7 @@ _ATTRIBUTES = {
 
 def _of_table(column: Any, kind: int) -> Any:
     """Return a column's constraint as one of its table."""
-    given = syntax.constraints(column)
+    given = parse_tree.constraints(column)
     constraint = pg.Constraint()
     constraint.CopyFrom(given[kind])
     if kind == pg.CONSTR_FOREIGN:
@@ -91,15 +95,19 @@ def unique(alter: Alter, column: Any) -> str:
     name = column.colname
     operation = alter.step.django
     if not isinstance(operation, AddField):
-        plain = code.run_sql(
-            syntax.alter(relation, _without(alter.clause, {pg.CONSTR_UNIQUE})),
-            f"ALTER TABLE {syntax.written(relation)} DROP COLUMN {name}",
+        plain = migration_code.run_sql(
+            parse_tree.alter(relation, _without(alter.clause, {pg.CONSTR_UNIQUE})),
+            f"ALTER TABLE {parse_tree.written(relation)} DROP COLUMN {name}",
         )
-        return code.migrations(code.migration(plain), *_unique_index(alter, name, None))
-    field = code.changed(operation.field, _unique=False)
+        return migration_code.migrations(
+            migration_code.migration(plain), *_unique_index(alter, name, None)
+        )
+    field = migration_code.changed(operation.field, _unique=False)
     final = AlterField(operation.model_name, operation.name, operation.field)
-    return code.migrations(
-        code.migration(code.operation(AddField(operation.model_name, operation.name, field))),
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.operation(AddField(operation.model_name, operation.name, field))
+        ),
         *_unique_index(alter, name, final),
     )
 
@@ -107,16 +115,20 @@ def unique(alter: Alter, column: Any) -> str:
 def _unique_index(alter: Alter, column: str, final: AlterField | None) -> list[str]:
     """Return the migrations that make a column unique without blocking anybody."""
     relation = alter.step.node.relation
-    table = syntax.written(relation)
+    table = parse_tree.written(relation)
     key = f"{relation.relname}_{column}_key"
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {key} ON {table} ({column})"
-    use = code.run_sql(
+    use = migration_code.run_sql(
         f"ALTER TABLE {table} ADD CONSTRAINT {key} UNIQUE USING INDEX {key}",
         f"ALTER TABLE {table} DROP CONSTRAINT {key}",
     )
     return [
-        code.migration(code.without_reverse(build), atomic=False, comment=_NEXT),
-        code.migration(code.in_state(final, use), comment="And the one after it"),
+        migration_code.migration(
+            migration_code.without_reverse(build), atomic=False, comment=_NEXT
+        ),
+        migration_code.migration(
+            migration_code.in_state(final, use), comment="And the one after it"
+        ),
     ]
 
 
@@ -126,81 +138,87 @@ def volatile_default(alter: Alter, column: Any) -> str:
     if not isinstance(operation, AddField):
         return _volatile_in_sql(alter, column)
     model, name = operation.model_name, operation.name
-    defaulted = code.changed(operation.field, null=True, _unique=False)
-    empty = code.changed(defaulted, db_default=NOT_PROVIDED, default=NOT_PROVIDED)
-    default = code.value(operation.field.db_default) if operation.field.has_db_default() else "..."
+    defaulted = migration_code.changed(operation.field, null=True, _unique=False)
+    empty = migration_code.changed(defaulted, db_default=NOT_PROVIDED, default=NOT_PROVIDED)
+    default = (
+        migration_code.value(operation.field.db_default)
+        if operation.field.has_db_default()
+        else "..."
+    )
     steps = [
-        code.migration(
-            code.operation(AddField(model, name, empty)),
-            code.operation(AlterField(model, name, defaulted)),
+        migration_code.migration(
+            migration_code.operation(AddField(model, name, empty)),
+            migration_code.operation(AlterField(model, name, defaulted)),
             comment="New rows get the default, the others stay NULL: nothing is written",
         ),
-        code.batches(alter.table, f"filter({name}=None).update({name}={default})"),
-        code.fills(alter.table, "The next migration; each batch commits by itself"),
+        migration_code.batches(alter.table, f"filter({name}=None).update({name}={default})"),
+        migration_code.fills(alter.table, "The next migration; each batch commits by itself"),
     ]
     if operation.field.unique:
         steps += _unique_index(
-            alter, name, AlterField(model, name, code.changed(operation.field, null=True))
+            alter, name, AlterField(model, name, migration_code.changed(operation.field, null=True))
         )
     if not operation.field.null:
-        steps.append(code.comment("Then NOT NULL, proven by a validated CHECK: see not-null-scan."))
-    return code.migrations(*steps)
+        steps.append(
+            migration_code.comment("Then NOT NULL, proven by a validated CHECK: see not-null-scan.")
+        )
+    return migration_code.migrations(*steps)
 
 
 def _volatile_in_sql(alter: Alter, column: Any) -> str:
     relation = alter.step.node.relation
-    table, name = syntax.written(relation), column.colname
+    table, name = parse_tree.written(relation), column.colname
     kinds = {pg.CONSTR_DEFAULT, pg.CONSTR_NOTNULL, pg.CONSTR_UNIQUE}
     default = pg.AlterTableCmd(subtype=pg.AT_ColumnDefault, name=name, behavior=pg.DROP_RESTRICT)
-    expression = syntax.constraints(column)[pg.CONSTR_DEFAULT].raw_expr
+    expression = parse_tree.constraints(column)[pg.CONSTR_DEFAULT].raw_expr
     getattr(default, "def").CopyFrom(expression)
-    return code.migrations(
-        code.migration(
-            code.run_sql(
-                syntax.alter(relation, _without(alter.clause, kinds)),
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.run_sql(
+                parse_tree.alter(relation, _without(alter.clause, kinds)),
                 f"ALTER TABLE {table} DROP COLUMN {name}",
             ),
-            code.without_reverse(syntax.alter(relation, default)),
+            migration_code.without_reverse(parse_tree.alter(relation, default)),
             comment="New rows get the default, the others stay NULL: nothing is written",
         ),
-        code.batches(alter.table, f"update({name}=...)"),
-        code.fills(alter.table, "The next migration; each batch commits by itself"),
+        migration_code.batches(alter.table, f"update({name}=...)"),
+        migration_code.fills(alter.table, "The next migration; each batch commits by itself"),
     )
 
 
 def generated(alter: Alter, column: Any) -> str:
     """Return what can be had without writing the table anew."""
     name = column.colname
-    return code.migrations(
-        code.comment(
+    return migration_code.migrations(
+        migration_code.comment(
             "PostgreSQL 18 computes it when it is read, which costs nothing now:",
             f"{name} = models.GeneratedField(..., db_persist=False)",
             "Before 18: a nullable column that the code fills, and the old rows in batches:",
         ),
-        code.batches(alter.table, f"update({name}=...)"),
-        code.fills(alter.table),
+        migration_code.batches(alter.table, f"update({name}=...)"),
+        migration_code.fills(alter.table),
     )
 
 
 def identity(alter: Alter, column: Any) -> str:
     """Return a sequence, a nullable column with a default, and the old rows in batches."""
     relation = alter.step.node.relation
-    table, name = syntax.written(relation), column.colname
+    table, name = parse_tree.written(relation), column.colname
     sequence = f"{relation.relname}_{name}_seq"
-    return code.migrations(
-        code.migration(
-            code.run_sql(f"CREATE SEQUENCE {sequence}", f"DROP SEQUENCE {sequence}"),
-            code.run_sql(
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.run_sql(f"CREATE SEQUENCE {sequence}", f"DROP SEQUENCE {sequence}"),
+            migration_code.run_sql(
                 f"ALTER TABLE {table} ADD COLUMN {name} bigint",
                 f"ALTER TABLE {table} DROP COLUMN {name}",
             ),
-            code.without_reverse(
+            migration_code.without_reverse(
                 f"ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT nextval('{sequence}')"
             ),
-            code.without_reverse(f"ALTER SEQUENCE {sequence} OWNED BY {table}.{name}"),
+            migration_code.without_reverse(f"ALTER SEQUENCE {sequence} OWNED BY {table}.{name}"),
         ),
-        code.batches(alter.table, f"filter({name}=None).update({name}=...)"),
-        code.fills(alter.table),
+        migration_code.batches(alter.table, f"filter({name}=None).update({name}=...)"),
+        migration_code.fills(alter.table),
     )
 
 
@@ -209,29 +227,35 @@ def new_type(alter: Alter) -> str:
     operation = alter.step.django
     column, table = alter.clause.name, alter.table
     filling = [
-        code.batches(table, f'update({column}_new=F("{column}"))'),
-        code.fills(table, "The next migration; each batch commits by itself"),
+        migration_code.batches(table, f'update({column}_new=F("{column}"))'),
+        migration_code.fills(table, "The next migration; each batch commits by itself"),
     ]
     if not isinstance(operation, AlterField) or operation.field.primary_key:
-        new = syntax.type_name(syntax.definition(alter.clause, "column_def"))
-        add = code.run_sql(
+        new = parse_tree.type_name(parse_tree.definition(alter.clause, "column_def"))
+        add = migration_code.run_sql(
             f"ALTER TABLE {table} ADD COLUMN {column}_new {new}",
             f"ALTER TABLE {table} DROP COLUMN {column}_new",
         )
         swap = [
-            code.without_reverse(f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_old"),
-            code.without_reverse(f"ALTER TABLE {table} RENAME COLUMN {column}_new TO {column}"),
+            migration_code.without_reverse(
+                f"ALTER TABLE {table} RENAME COLUMN {column} TO {column}_old"
+            ),
+            migration_code.without_reverse(
+                f"ALTER TABLE {table} RENAME COLUMN {column}_new TO {column}"
+            ),
         ]
     else:
         model, name = operation.model_name, operation.name
-        wanted = code.changed(operation.field, null=True, _unique=False, db_index=False)
-        add = code.operation(AddField(model, f"{name}_new", wanted))
+        wanted = migration_code.changed(operation.field, null=True, _unique=False, db_index=False)
+        add = migration_code.operation(AddField(model, f"{name}_new", wanted))
         swap = [
-            code.operation(RenameField(model, name, f"{name}_old")),
-            code.operation(RenameField(model, f"{name}_new", name)),
+            migration_code.operation(RenameField(model, name, f"{name}_old")),
+            migration_code.operation(RenameField(model, f"{name}_new", name)),
         ]
-    return code.migrations(
-        code.migration(add, comment="The new column; the code then writes both"),
+    return migration_code.migrations(
+        migration_code.migration(add, comment="The new column; the code then writes both"),
         *filling,
-        code.migration(*swap, comment="Once both agree; indexes and NOT NULL come before"),
+        migration_code.migration(
+            *swap, comment="Once both agree; indexes and NOT NULL come before"
+        ),
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django_confiture.dry_run.findings import code, syntax
+from django_confiture.dry_run.findings import parse_tree
+from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.subject import Step
 
 
 def rewrite(step: Step) -> str:
     """Return what to do about a rewrite that has no online form."""
-    return code.comment(
+    return migration_code.comment(
         f"{step.statement.command} has no form that lets others work meanwhile. Use pg_repack,",
         "or fill a new table in batches and swap the names, or plan a maintenance window",
         "and give it a lock_timeout.",
@@ -20,7 +21,7 @@ def rewrite(step: Step) -> str:
 
 def hidden_scan() -> str:
     """Return what to do about a scan under a lock that code hides."""
-    return code.comment(
+    return migration_code.comment(
         "Write the statement as an operation of its own, so that its online form can be",
         "used: constraints NOT VALID first, VALIDATE CONSTRAINT in a later migration.",
     )
@@ -28,23 +29,25 @@ def hidden_scan() -> str:
 
 def attach(step: Step, clause: Any) -> str:
     """Return how to attach a partition without the scan."""
-    part = syntax.written(syntax.definition(clause, "partition_cmd").name)
+    part = parse_tree.written(parse_tree.definition(clause, "partition_cmd").name)
     name = f"{part.rpartition('.')[2]}_bound"
-    return code.migrations(
-        code.comment("A CHECK that says what the bound says spares PostgreSQL the reading."),
-        code.migration(
-            code.run_sql(
+    return migration_code.migrations(
+        migration_code.comment(
+            "A CHECK that says what the bound says spares PostgreSQL the reading."
+        ),
+        migration_code.migration(
+            migration_code.run_sql(
                 f"ALTER TABLE {part} ADD CONSTRAINT {name} CHECK (...) NOT VALID",
                 f"ALTER TABLE {part} DROP CONSTRAINT {name}",
             )
         ),
-        code.migration(
-            code.without_reverse(f"ALTER TABLE {part} VALIDATE CONSTRAINT {name}"),
+        migration_code.migration(
+            migration_code.without_reverse(f"ALTER TABLE {part} VALIDATE CONSTRAINT {name}"),
             comment="The next migration",
         ),
-        code.migration(
-            code.without_reverse(step.result.sql),
-            code.without_reverse(f"ALTER TABLE {part} DROP CONSTRAINT {name}"),
+        migration_code.migration(
+            migration_code.without_reverse(step.result.sql),
+            migration_code.without_reverse(f"ALTER TABLE {part} DROP CONSTRAINT {name}"),
             comment="And the one after it",
         ),
     )
@@ -52,18 +55,23 @@ def attach(step: Step, clause: Any) -> str:
 
 def detach(step: Step) -> str:
     """Return how to detach a partition while others work."""
-    return code.migrations(
-        code.comment("CONCURRENTLY is refused where there is a default partition."),
-        code.migration(code.without_reverse(f"{step.result.sql} CONCURRENTLY"), atomic=False),
+    return migration_code.migrations(
+        migration_code.comment("CONCURRENTLY is refused where there is a default partition."),
+        migration_code.migration(
+            migration_code.without_reverse(f"{step.result.sql} CONCURRENTLY"), atomic=False
+        ),
     )
 
 
 def refresh(view: str) -> str:
     """Return how to refresh a materialized view that stays readable."""
-    return code.migrations(
-        code.comment("CONCURRENTLY needs a unique index on the view, on columns without WHERE."),
-        code.migration(
-            code.without_reverse(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {view}"), atomic=False
+    return migration_code.migrations(
+        migration_code.comment(
+            "CONCURRENTLY needs a unique index on the view, on columns without WHERE."
+        ),
+        migration_code.migration(
+            migration_code.without_reverse(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {view}"),
+            atomic=False,
         ),
     )
 
@@ -73,14 +81,14 @@ def domain(step: Step) -> str:
     name = ".".join(part.string.sval for part in step.node.type_name)
     constraint = getattr(step.node, "def").constraint
     label = constraint.conname or step.node.name or f"{name}_check"
-    return code.migrations(
-        code.migration(
-            code.run_sql(
+    return migration_code.migrations(
+        migration_code.migration(
+            migration_code.run_sql(
                 f"{step.result.sql.rstrip('; ')} NOT VALID",
                 f"ALTER DOMAIN {name} DROP CONSTRAINT {label}",
             )
         ),
-        code.comment(
+        migration_code.comment(
             "VALIDATE CONSTRAINT of a domain blocks writes as well: give it a quiet hour,",
             "or put the CHECK on the tables, where validating it blocks nobody.",
         ),
@@ -89,7 +97,7 @@ def domain(step: Step) -> str:
 
 def alone() -> str:
     """Return how to take a short lock safely."""
-    return code.comment(
+    return migration_code.comment(
         "It takes no time by itself. Give it a migration of its own, so that nothing else",
         "runs under its lock, and a lock_timeout:",
         'CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}',
@@ -98,26 +106,38 @@ def alone() -> str:
 
 def truncate(table: str) -> str:
     """Return how to empty a table without the lock."""
-    return code.migrations(
-        code.comment("Delete in batches, if code that still runs must not find it locked."),
-        code.batches(table, "delete()"),
-        code.fills(table),
+    return migration_code.migrations(
+        migration_code.comment(
+            "Delete in batches, if code that still runs must not find it locked."
+        ),
+        migration_code.batches(table, "delete()"),
+        migration_code.fills(table),
     )
 
 
 def one_alter(steps: Sequence[Step]) -> str:
     """Return the ALTER TABLE that does all in one pass, if they are of one kind."""
     nodes = [step.node for step in steps if step.statement.what == "alter_table_stmt"]
-    if len(nodes) < len(steps) or len({syntax.written(node.relation) for node in nodes}) > 1:
-        return code.comment("Do it in one statement: each of them writes the whole table again.")
-    together = syntax.alter(nodes[0].relation, *(c for node in nodes for c in syntax.clauses(node)))
-    models = [code.operation(s.django) for s in steps if s.django and code.changes_models(s.django)]
-    sql = code.without_reverse(together)
+    if len(nodes) < len(steps) or len({parse_tree.written(node.relation) for node in nodes}) > 1:
+        return migration_code.comment(
+            "Do it in one statement: each of them writes the whole table again."
+        )
+    together = parse_tree.alter(
+        nodes[0].relation, *(c for node in nodes for c in parse_tree.clauses(node))
+    )
+    models = [
+        migration_code.operation(s.django)
+        for s in steps
+        if s.django and migration_code.changes_models(s.django)
+    ]
+    sql = migration_code.without_reverse(together)
     if not models:
-        return code.migration(sql)
-    return code.migrations(
-        code.comment("One pass over the table in place of several; state_operations as before."),
-        code.migration(sql),
+        return migration_code.migration(sql)
+    return migration_code.migrations(
+        migration_code.comment(
+            "One pass over the table in place of several; state_operations as before."
+        ),
+        migration_code.migration(sql),
     )
 
 

@@ -1,0 +1,1 @@
+"""What to do instead, as code that can be pasted."""

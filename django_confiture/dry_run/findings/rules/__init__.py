@@ -1,0 +1,1 @@
+"""The rules: which statements and migrations hurt, and how."""

@@ -196,7 +196,7 @@ class Target:
         self._times = times
 
     def scale(self, relation: str, counted: int | None = None) -> Any:
-        from django_confiture.dry_run.estimates.sizes import SMALL, Scale
+        from django_confiture.dry_run.estimates.row_counts import SMALL, Scale
 
         here = max(counted or SMALL, SMALL)
         return Scale(relation, here, round(here * self._times))
@@ -207,9 +207,9 @@ class Target:
 
 def forecast_ms(dry: dict[str, Any], times: float, z: float) -> tuple[float, float, float]:
     """Return what the model makes of a dry run: low, expected, high."""
-    from django_confiture.dry_run.estimates.items import Item
-    from django_confiture.dry_run.estimates.model import forecast
-    from django_confiture.dry_run.estimates.work import Work
+    from django_confiture.dry_run.estimates.growth import forecast
+    from django_confiture.dry_run.estimates.statement_work import Work
+    from django_confiture.dry_run.estimates.time_parts import Item
     from django_confiture.dry_run.results import Sampled
 
     low = expected = high = 0.0

@@ -10,11 +10,11 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.estimates import calibration
 from django_confiture.dry_run.estimates.basis import basis_of, basis_of_migration
-from django_confiture.dry_run.estimates.items import Item, items_of
-from django_confiture.dry_run.estimates.model import Part, forecast
-from django_confiture.dry_run.estimates.tables import production_of
-from django_confiture.dry_run.estimates.volume import volumes
-from django_confiture.dry_run.estimates.work import Work, indexes_named
+from django_confiture.dry_run.estimates.bytes_written import volumes
+from django_confiture.dry_run.estimates.growth import Part, forecast
+from django_confiture.dry_run.estimates.statement_work import Work, indexes_named
+from django_confiture.dry_run.estimates.table_impact import production_of
+from django_confiture.dry_run.estimates.time_parts import Item, items_of
 from django_confiture.dry_run.results import (
     Estimate,
     MigrationEstimate,
@@ -25,7 +25,7 @@ from django_confiture.dry_run.results import (
 )
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.estimates.sizes import Sizes
+    from django_confiture.dry_run.estimates.row_counts import Sizes
     from django_confiture.dry_run.findings.subject import Step
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.history.comparing import Factor

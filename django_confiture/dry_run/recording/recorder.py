@@ -44,7 +44,7 @@ from django_confiture.dry_run.transactions.rehearsed import (
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from django_confiture.dry_run.estimates.samples import Sampler
+    from django_confiture.dry_run.estimates.sampling import Sampler
 
 _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 """After so many runs of one text in an operation, the rest is measured at its end."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from django_confiture.dry_run.estimates import calibration
-from django_confiture.dry_run.estimates.model import Part
-from django_confiture.dry_run.estimates.sizes import Sizes
+from django_confiture.dry_run.estimates.growth import Part
+from django_confiture.dry_run.estimates.row_counts import Sizes
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Blocked, Production, Range, TableResult
 from django_confiture.formatting import duration

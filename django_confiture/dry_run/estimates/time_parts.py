@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from django_confiture.dry_run.estimates.work import (
+from django_confiture.dry_run.estimates.statement_work import (
     INSERT,
     METADATA,
     PYTHON,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.estimates import calibration
 from django_confiture.dry_run.estimates.calibration import Growth
-from django_confiture.dry_run.estimates.items import Item
-from django_confiture.dry_run.estimates.sizes import SMALL, Scale, Sizes
-from django_confiture.dry_run.estimates.work import METADATA
+from django_confiture.dry_run.estimates.row_counts import SMALL, Scale, Sizes
+from django_confiture.dry_run.estimates.statement_work import METADATA
+from django_confiture.dry_run.estimates.time_parts import Item
 from django_confiture.dry_run.results import Range
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django_confiture.dry_run.estimates.model import Part
-from django_confiture.dry_run.estimates.sizes import Sizes
+from django_confiture.dry_run.estimates.growth import Part
+from django_confiture.dry_run.estimates.row_counts import Sizes
 
 _ROW_HEADER = 28
 """Bytes of a row's header and line pointer, where its width is not known."""

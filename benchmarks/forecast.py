@@ -156,7 +156,7 @@ def really(bench: Server, n: int, case: str) -> float:
 
 def dry(bench: Server, n: int, case: str, *, samples: bool = False) -> Any:
     """Dry-run a case; return its items."""
-    from django_confiture.dry_run.driver import RehearsalExecutor
+    from django_confiture.dry_run.migration_executor import RehearsalExecutor
     from django_confiture.dry_run.rehearsal import Rehearsal
 
     with bench.copy(n) as wrapper:

@@ -67,8 +67,8 @@ def bring_to(share: float) -> tuple[int, int]:
 def rehearsed() -> Locks:
     from django.db import connections
 
-    from django_confiture.dry_run.driver import drive_migrate
     from django_confiture.dry_run.locks.modes import LockMode
+    from django_confiture.dry_run.migration_executor import drive_migrate
     from django_confiture.dry_run.rehearsal import Rehearsal
 
     rehearsal = Rehearsal(connections["default"])

@@ -34,8 +34,8 @@ def dry_run(*, recorded: bool) -> float:
     """Return the seconds that one dry run takes."""
     from django.db import connections
 
-    from django_confiture.dry_run.driver import drive_migrate
     from django_confiture.dry_run.interception.cursors import Capture
+    from django_confiture.dry_run.migration_executor import drive_migrate
     from django_confiture.dry_run.rehearsal import Rehearsal
 
     installed = Capture.installed

@@ -15,8 +15,8 @@ from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
 
 from django_confiture.dry_run.clone.database import Clone, cloned
-from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
-from django_confiture.dry_run.driver import RehearsalExecutor
+from django_confiture.dry_run.clone_rehearsal import CopyRehearsal
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import MigrationResult, Report
 from tests.dry_run_support import TABLES, fingerprint, parameters
 from tests.dry_run_support import rehearse as rehearse_in_a_transaction

@@ -24,7 +24,7 @@ from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
 
 from django_confiture import DryRunExecutor, MigrationError, signals
-from django_confiture.dry_run.driver import RehearsalExecutor
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (
     MigrationResult,

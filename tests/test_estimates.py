@@ -14,8 +14,8 @@ from django.db import connections
 from django.db.migrations import Migration
 
 from django_confiture import DryRunExecutor
-from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.estimates import calibration
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, Production, StatementResult
 from django_confiture.production import ProductionStats, TableStats, collect

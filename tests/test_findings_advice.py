@@ -11,9 +11,9 @@ from django.db import connections, models
 from django.db.migrations import Migration
 from django.test import override_settings
 
-from django_confiture.dry_run.driver import drive_migrate
 from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.advice.wrapping import wrapped
+from django_confiture.dry_run.migration_executor import drive_migrate
 from django_confiture.dry_run.rehearsal import Rehearsal
 from tests.corpus import CASES
 from tests.corpus.case import sql

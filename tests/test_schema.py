@@ -22,7 +22,7 @@ from django.db.migrations import (
     RunPython,
 )
 
-from django_confiture.dry_run.driver import RehearsalExecutor
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.reports import render

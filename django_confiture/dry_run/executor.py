@@ -15,8 +15,8 @@ from psycopg.adapt import AdaptersMap
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from django_confiture.dry_run.driver import RehearsalExecutor
 from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (

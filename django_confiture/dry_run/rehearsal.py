@@ -36,7 +36,6 @@ from django_confiture.dry_run.measuring.nontransactional import (
     sequences_moved,
 )
 from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
-from django_confiture.dry_run.outcome import Outcome, no_lock
 from django_confiture.dry_run.plan.preflight import look_ahead
 from django_confiture.dry_run.plan.reader import Planned
 from django_confiture.dry_run.plan.refusals import max_dead_bytes, refuse_unusable
@@ -46,6 +45,7 @@ from django_confiture.dry_run.recording.records import (
     OperationRecord,
     migration_result,
 )
+from django_confiture.dry_run.report_builder import Outcome, no_lock
 from django_confiture.dry_run.results import (
     MigrationResult,
     ProductionDatabase,

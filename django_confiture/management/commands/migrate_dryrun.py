@@ -24,9 +24,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import signals
 from django_confiture.dry_run.clone.database import cloned
-from django_confiture.dry_run.copy_rehearsal import CopyRehearsal
-from django_confiture.dry_run.driver import drive_migrate
+from django_confiture.dry_run.clone_rehearsal import CopyRehearsal
 from django_confiture.dry_run.estimates import last_dry_run
+from django_confiture.dry_run.migration_executor import drive_migrate
 from django_confiture.dry_run.plan.git_base import Since
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS, refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal

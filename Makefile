@@ -76,8 +76,8 @@ format: $(VENV)/.dev ## Format the code, and fix what ruff can fix
 	$(RUN) ruff format
 
 schema: $(VENV)/.dev ## Write the JSON Schema of the JSON report anew
-	$(no_server) $(RUN) django_confiture.reports.schema > report.schema.json
-	mv report.schema.json django_confiture/reports/report.schema.json
+	$(no_server) $(RUN) django_confiture.reports.json.schema > report.schema.json
+	mv report.schema.json django_confiture/reports/json/report.schema.json
 
 clean: ## Remove what the other targets made
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \

@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from django_confiture.reports import schema
+from django_confiture.reports.json import schema
 
 PUBLISHED = Path(schema.__file__).with_name("report.schema.json")
 

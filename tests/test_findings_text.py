@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from django_confiture.dry_run.results import Database, Finding, MigrationResult, Report
-from django_confiture.reports import text
+from django_confiture.reports.text import render
 
 DANGER = Finding(
     "index-build-blocks-writes",
@@ -26,7 +26,7 @@ POLICY = Finding(
 def rendered(*findings: Finding, verbosity: int = 2) -> str:
     migration = MigrationResult("shop", "0001_a", "0001", "forward", "passed", findings=findings)
     database = Database("default", "shop", "18.6", 1024)
-    return text.render(Report(database, "passed", 1.0, (migration,)), verbosity=verbosity)
+    return render.render(Report(database, "passed", 1.0, (migration,)), verbosity=verbosity)
 
 
 def block(output: str) -> str:

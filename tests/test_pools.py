@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from django_confiture.dry_run.server.settings import second_connection
+from django_confiture.dry_run.server import second_connection
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
 from tests.dry_run_support import executes, migration, plain_connection, python, rehearse, runs

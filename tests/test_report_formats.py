@@ -25,8 +25,8 @@ from django_confiture.dry_run.results import (
     Waiter,
 )
 from django_confiture.reports import FORMATS, render
-from django_confiture.reports.markdown import LIMIT, MARKER
-from django_confiture.reports.wording import about, about_size, steady
+from django_confiture.reports.markdown.render import LIMIT, MARKER
+from django_confiture.reports.phrases.wording import about, about_size, steady
 from tests.report_cases import (
     FAILED,
     HOSTILE,

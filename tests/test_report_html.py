@@ -37,7 +37,7 @@ from django_confiture.dry_run.results import (
     Write,
 )
 from django_confiture.reports import render
-from django_confiture.reports.html_timeline import MIGRATIONS, TABLES, timeline
+from django_confiture.reports.html.timeline import MIGRATIONS, TABLES, timeline
 from tests.report_cases import (
     FAILED,
     HOSTILE,
@@ -57,7 +57,7 @@ from tests.report_cases import (
 
 BLOCKED = replace(LOCKED, blocked=(Blocked(50.0, 1650.0, "reads"),))
 DRAWN = replace(MIGRATION, tables=(BLOCKED,))
-TEMPLATES = Path(django_confiture.__file__).parent / "reports" / "templates"
+TEMPLATES = Path(django_confiture.__file__).parent / "reports" / "html" / "templates"
 VOID = {"meta", "br", "link"}
 SHAPES = {"rect", "line", "circle", "use"}
 
@@ -584,5 +584,5 @@ def test_the_wheel_has_the_templates(tmp_path: Path) -> None:
     with zipfile.ZipFile(built) as wheel:
         names = set(wheel.namelist())
     assert {
-        f"django_confiture/reports/templates/{each.name}" for each in TEMPLATES.iterdir()
+        f"django_confiture/reports/html/templates/{each.name}" for each in TEMPLATES.iterdir()
     } <= names

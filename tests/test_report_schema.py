@@ -12,7 +12,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from django_confiture.dry_run.results import Report
-from django_confiture.reports import render, schema
+from django_confiture.reports import render
+from django_confiture.reports.json import schema
 from tests.published_schema import PUBLISHED, errors
 from tests.report_cases import FAILED, HOSTILE, MIGRATION, SAFE, forecast, hostile, report_of
 
@@ -26,9 +27,9 @@ def test_the_schema_is_one() -> None:
 
 
 def test_it_is_in_the_package_and_can_be_printed() -> None:
-    inside = resources.files("django_confiture.reports") / "report.schema.json"
+    inside = resources.files("django_confiture.reports.json") / "report.schema.json"
     printed = subprocess.run(
-        [sys.executable, "-m", "django_confiture.reports.schema"],
+        [sys.executable, "-m", "django_confiture.reports.json.schema"],
         capture_output=True,
         text=True,
         check=True,

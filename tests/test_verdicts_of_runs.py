@@ -87,7 +87,7 @@ def test_a_non_atomic_migration_has_no_lock_any_more(short: None) -> None:
 
 
 def test_what_blocks_for_long_is_not_ok(scratch: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_confiture.reports.headline.LONG_MS", 200.0)
+    monkeypatch.setattr("django_confiture.reports.phrases.headline.LONG_MS", 200.0)
     report = rehearse(migration(runs(ADD), python(sleeps)))
 
     text, markdown = (render(report, form) for form in ("text", "markdown"))

@@ -14,7 +14,7 @@ from django_confiture.history.forecasts import forecasts_in
 from django_confiture.history.models import DryRun
 from django_confiture.history.runs import os_user, short
 from django_confiture.reports import render
-from django_confiture.reports.headline import headline
+from django_confiture.reports.phrases.headline import headline
 
 
 def rows_of(report: Report, *, shows_values: bool) -> tuple[DryRun, list[MigrationForecast]]:

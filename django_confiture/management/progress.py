@@ -16,9 +16,9 @@ from django_confiture import signals
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.formatting import count, duration
 from django_confiture.management.current import Current, Pace, RunningHook
-from django_confiture.reports import text_preflight
-from django_confiture.reports.headline import waited
-from django_confiture.reports.wording import visible
+from django_confiture.reports.phrases import preflight as preflight_phrases
+from django_confiture.reports.phrases.headline import waited
+from django_confiture.reports.phrases.wording import visible
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
@@ -134,7 +134,7 @@ class Progress(Observer):
 
     def preflighted(self, preflight: Preflight) -> None:
         """Print what is about to be touched."""
-        for line in text_preflight.lines(preflight):
+        for line in preflight_phrases.lines(preflight):
             self.say(line)
 
     def migration_started(self, record: MigrationRecord, number: int, total: int) -> None:

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from django_confiture.dry_run.results import Report
-from django_confiture.reports import github, gitlab, html, json, markdown, sarif, text
-from django_confiture.reports.problems import own
+from django_confiture.reports.ci import github, gitlab, sarif
+from django_confiture.reports.html.render import render as render_html
+from django_confiture.reports.json.render import render as render_json
+from django_confiture.reports.markdown.render import render as render_markdown
+from django_confiture.reports.phrases.problems import own
+from django_confiture.reports.text.render import render as render_text
 
 FORMATS: dict[str, Callable[..., str]] = {
-    "text": lambda report, **options: text.render(_folded(report), **options),
-    "json": json.render,
-    "html": html.render,
-    "markdown": markdown.render,
+    "text": lambda report, **options: render_text(_folded(report), **options),
+    "json": render_json,
+    "html": render_html,
+    "markdown": render_markdown,
     "github": github.render,
     "gitlab": gitlab.render,
     "sarif": sarif.render,

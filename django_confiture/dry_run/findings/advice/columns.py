@@ -33,7 +33,7 @@ def _constraint_apart(alter: Alter, column: Any, kind: int, suffix: str) -> str:
     constraint = _of_table(column, kind)
     name = constraint.conname or f"{relation.relname}_{column.colname}_{suffix}"
     apart = parse_tree.add_constraint(parse_tree.not_valid(constraint, name))
-    indexes = indexes.concurrently(alter.subject, alter.step)
+    built = indexes.concurrently(alter.subject, alter.step)
     steps = [
         migration_code.migration(
             migration_code.in_state(
@@ -50,10 +50,8 @@ def _constraint_apart(alter: Alter, column: Any, kind: int, suffix: str) -> str:
             comment=_NEXT,
         ),
     ]
-    if indexes:
-        steps.append(
-            migration_code.migration(*indexes, atomic=False, comment="And the one after it")
-        )
+    if built:
+        steps.append(migration_code.migration(*built, atomic=False, comment="And the one after it"))
     return migration_code.migrations(*steps)
 
 

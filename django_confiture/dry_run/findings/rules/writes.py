@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from django_confiture.dry_run.findings.advice import writes
+from django_confiture.dry_run.findings.advice import writes as advice
 from django_confiture.dry_run.findings.finding import evidence, finding, quoted
 from django_confiture.dry_run.findings.subject import Held, Step, Subject
 from django_confiture.dry_run.findings.thresholds import LONG_MS, MANY_ROWS, is_many, rows_read
@@ -67,7 +67,7 @@ def _backfill(subject: Subject, table: str, written: _Table, step: Step) -> Find
         step.operation,
         table,
         f"One transaction writes {count(rows, 'row')} of {table} and keeps them locked",
-        writes.backfill(table, step),
+        advice.backfill(table, step),
         [
             f"{rows:,} rows{of} written, all locked until the commit",
             *(line for line in evidence(subject, step, table) if "WAL" in line or "reads" in line),
@@ -185,7 +185,7 @@ def _while_locked(
         operation,
         table,
         f"{verb} while {_waits(subject, tables)} are blocked",
-        writes.split(subject, operation, since.step.operation, table, writes=writes),
+        advice.split(subject, operation, since.step.operation, table, writes=writes),
         [
             f"{since.mode.name} is held since {quoted(since.step.result.sql)}",
             *dict.fromkeys(work.what for work in works),

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from django_confiture.dry_run.results import Report
 from django_confiture.formatting import count
-from django_confiture.reports.headline import headline
-from django_confiture.reports.problems import Level, Problem, problems
-from django_confiture.reports.wording import clipped
+from django_confiture.reports.phrases.headline import headline
+from django_confiture.reports.phrases.problems import Level, Problem, problems
+from django_confiture.reports.phrases.wording import clipped
 
 _COMMANDS: dict[Level, str] = {
     "failure": "error",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from django_confiture.formatting import size
-from django_confiture.reports.text_markup import escape
+from django_confiture.reports.text.markup import escape
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import Scan, StatementResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from django_confiture.reports.wording import clipped, visible, visible_lines
+from django_confiture.reports.phrases.wording import clipped, visible, visible_lines
 
 _SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~@&!$]|(?<!\w)_|_(?!\w))")
 _REFERENCE = re.compile(r"((?:@|#|!|GH-)(?=\w)|:(?=//)|\bwww(?=\.))", re.IGNORECASE)

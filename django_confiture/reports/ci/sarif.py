@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import django_confiture
 from django_confiture.dry_run.results import Report
-from django_confiture.reports.gitlab import fingerprint
-from django_confiture.reports.headline import headline
-from django_confiture.reports.problems import Level, Problem, problems
+from django_confiture.reports.ci.gitlab import fingerprint
+from django_confiture.reports.phrases.headline import headline
+from django_confiture.reports.phrases.problems import Level, Problem, problems
 
 _LEVELS: dict[Level, str] = {
     "failure": "error",

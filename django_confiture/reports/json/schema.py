@@ -1,7 +1,7 @@
 """The JSON Schema of the JSON report, made from the dataclasses of ``dry_run.results``.
 
-``python -m django_confiture.reports.schema`` prints it; ``report.schema.json`` beside this module
-is that text, as it is published.
+``python -m django_confiture.reports.json.schema`` prints it; ``report.schema.json`` beside this
+module is that text, as it is published.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from django_confiture.dry_run import results
-from django_confiture.reports.json import SCHEMA_VERSION
+from django_confiture.reports.json.render import SCHEMA_VERSION
 
 _SIMPLE: dict[object, str] = {
     str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null",

@@ -12,9 +12,9 @@ from django_confiture.dry_run.results import (
     TableResult,
 )
 from django_confiture.formatting import count, duration, size
-from django_confiture.reports.html_scale import Column, Shape
-from django_confiture.reports.text_forecast import between
-from django_confiture.reports.wording import clipped
+from django_confiture.reports.html.scale import Column, Shape
+from django_confiture.reports.phrases.forecast import between
+from django_confiture.reports.phrases.wording import clipped
 
 _WHAT = {"reads": "reads and writes", "writes": "writes", "rows": "writes of some rows"}
 

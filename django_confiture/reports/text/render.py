@@ -11,8 +11,8 @@ from rich.table import Table
 
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.formatting import count, duration, size
-from django_confiture.reports import text_findings, text_forecast, text_schema, text_statements
-from django_confiture.reports.headline import (
+from django_confiture.reports.phrases import forecast, schema
+from django_confiture.reports.phrases.headline import (
     blocks_long,
     has_danger,
     has_warning,
@@ -21,8 +21,10 @@ from django_confiture.reports.headline import (
     severities,
     waited,
 )
-from django_confiture.reports.text_markup import escape
-from django_confiture.reports.wording import first_line
+from django_confiture.reports.phrases.wording import first_line
+from django_confiture.reports.text import findings as finding_rows
+from django_confiture.reports.text import statements
+from django_confiture.reports.text.markup import escape
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -151,7 +153,7 @@ def _judge(migration: MigrationResult) -> tuple[str, str]:
 
 def _blocks(table: TableResult) -> str:
     name = escape(table.relation)
-    reads, writes = text_forecast.blocked(table)
+    reads, writes = forecast.blocked(table)
     if not table.reads_blocked_ms:
         return f"blocks writes on {name} for {writes}"
     if table.reads_blocked_ms > 0.95 * table.writes_blocked_ms:
@@ -168,7 +170,7 @@ def _detail(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
         yield from _operation(operation, verbosity, tables)
     for hook in migration.hooks:
         yield _row("hook", 8, _hook(hook), indent=2)
-    for name, text in text_forecast.rows(migration, full=verbosity >= 2):
+    for name, text in forecast.rows(migration, full=verbosity >= 2):
         yield _row(f"[bold]{name}[/]" if name else "", 8, escape(text), indent=2)
     if verbosity >= 2:
         yield from _schema(migration.schema_changes)
@@ -182,7 +184,7 @@ def _detail(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
     elif migration.error is not None:
         where = migration.error.operation or "its commit"
         yield _row("[yellow]stopped[/]", 8, f"in: {escape(where)}", indent=2)
-    for row in text_findings.rows(migration.findings, escape, full=verbosity >= 2):
+    for row in finding_rows.rows(migration.findings, escape, full=verbosity >= 2):
         yield _row(row.label, row.width, row.text, indent=row.indent)
 
 
@@ -199,9 +201,9 @@ def _operation(operation: OperationResult, verbosity: int, tables: set[str]) -> 
     if verbosity >= 2:
         for statement in operation.statements:
             took = f"[cyan]{duration(statement.duration_ms)}[/]"
-            yield _row(took, 8, text_statements.sql(statement), indent=5)
+            yield _row(took, 8, statements.sql(statement), indent=5)
             if verbosity >= 3:
-                for name, value in text_statements.facts(statement):
+                for name, value in statements.facts(statement):
                     yield _row(f"[dim]{name}[/]", 8, value, indent=14)
 
 
@@ -213,9 +215,7 @@ def _facts(operation: OperationResult, tables: set[str]) -> Iterator[tuple[str, 
     if rows := sum(statement.rows_written for statement in operation.statements):
         yield "rows", f"{rows:,} written"
     scans = [
-        text_statements.scanned(scan)
-        for statement in operation.statements
-        for scan in statement.scans
+        statements.scanned(scan) for statement in operation.statements for scan in statement.scans
     ]
     if scans:
         yield "reads", ", ".join(dict.fromkeys(scans))
@@ -275,7 +275,7 @@ def _failure(error: Failure) -> Iterator[Line]:
 
 
 def _schema(changes: Sequence[SchemaChange]) -> Iterator[Line]:
-    for sign, line in text_schema.lines(changes):
+    for sign, line in schema.lines(changes):
         yield _row(f"[cyan]{sign}[/]", 1, escape(line), indent=2)
 
 
@@ -312,9 +312,9 @@ def _closing(report: Report, verbosity: int) -> Iterator[str]:
     yield (
         f"{count(coverage.exact, 'operation')} rehearsed exactly, "
         f"{coverage.substituted} in another form, {coverage.not_rehearsed} not at all. "
-        f"{text_forecast.whose_times(report)}"
+        f"{forecast.whose_times(report)}"
     )
-    if findings := text_findings.summary(report.migrations):
+    if findings := finding_rows.summary(report.migrations):
         yield findings + (
             "" if verbosity >= 2 else " -v 2 shows what proves them, and better code."
         )

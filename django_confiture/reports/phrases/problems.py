@@ -14,7 +14,7 @@ from django_confiture.dry_run.results import (
     Report,
     Severity,
 )
-from django_confiture.reports.wording import first_line, visible, visible_lines
+from django_confiture.reports.phrases.wording import first_line, visible, visible_lines
 
 Level = Literal["failure", "exceeded"] | Severity
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.formatting import count, listed
-from django_confiture.reports import headline
-from django_confiture.reports.markdown_details import details
-from django_confiture.reports.markdown_text import code, text
-from django_confiture.reports.problems import own
-from django_confiture.reports.verdicts import Mark, Words, verdict, worth
-from django_confiture.reports.wording import about, about_size, first_line, steady
+from django_confiture.reports.markdown.details import details
+from django_confiture.reports.markdown.escaping import code, text
+from django_confiture.reports.phrases import headline
+from django_confiture.reports.phrases.problems import own
+from django_confiture.reports.phrases.verdicts import Mark, Words, verdict, worth
+from django_confiture.reports.phrases.wording import about, about_size, first_line, steady
 
 MARKER = "<!-- django-confiture migrate_dryrun -->"
 """The first line, by which a job finds the comment that it wrote before."""

@@ -10,7 +10,7 @@ from django_confiture.dry_run.results import (
     OperationResult,
 )
 from django_confiture.formatting import count, duration, size
-from django_confiture.reports.html_lanes import (
+from django_confiture.reports.html.lanes import (
     Lane,
     Row,
     lanes_of,
@@ -18,7 +18,7 @@ from django_confiture.reports.html_lanes import (
     statements_of,
     stretches_of,
 )
-from django_confiture.reports.html_scale import (
+from django_confiture.reports.html.scale import (
     LABELLED,
     TIMED,
     Column,
@@ -27,8 +27,8 @@ from django_confiture.reports.html_scale import (
     columns,
     ticks,
 )
-from django_confiture.reports.html_text import percent
-from django_confiture.reports.wording import clipped
+from django_confiture.reports.html.text import percent
+from django_confiture.reports.phrases.wording import clipped
 
 MIGRATIONS, TABLES, OPERATIONS, ROWS = 40, 25, 12, 300
 """The most that is drawn; operations of one migration; rows of the table."""

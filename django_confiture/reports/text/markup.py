@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich import markup
 
-from django_confiture.reports.wording import visible
+from django_confiture.reports.phrases.wording import visible
 
 
 def escape(text: str) -> str:

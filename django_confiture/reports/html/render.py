@@ -18,19 +18,21 @@ from django.utils.safestring import SafeString
 import django_confiture
 from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.formatting import count, duration, size
-from django_confiture.reports import headline, text_forecast, text_preflight, text_schema
-from django_confiture.reports.html_details import (
+from django_confiture.reports.html.details import (
     REHEARSED,
     Details,
     details,
     kept_open,
     rows_at_fault,
 )
-from django_confiture.reports.html_forecast import forecast
-from django_confiture.reports.html_text import harmless
-from django_confiture.reports.html_timeline import timeline
-from django_confiture.reports.problems import own
-from django_confiture.reports.wording import first_line
+from django_confiture.reports.html.forecast import forecast
+from django_confiture.reports.html.text import harmless
+from django_confiture.reports.html.timeline import timeline
+from django_confiture.reports.phrases import forecast as forecast_phrases
+from django_confiture.reports.phrases import headline, schema
+from django_confiture.reports.phrases import preflight as preflight_phrases
+from django_confiture.reports.phrases.problems import own
+from django_confiture.reports.phrases.wording import first_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LIMIT = 4_950_000
@@ -125,7 +127,7 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "blocks": SafeString(_BLOCKS),
         "timeline": timeline(migrations),
         "forecast": forecast(migrations),
-        "whose_times": text_forecast.whose_times(report),
+        "whose_times": forecast_phrases.whose_times(report),
         **_limits(report, migrations),
     }
 
@@ -186,7 +188,7 @@ def _limits(report: Report, migrations: Sequence[MigrationResult]) -> dict[str, 
         "dead": size(report.dead_bytes) if report.dead_bytes else "",
         "reversed": _REVERSED[reverse.outcome] if reverse is not None else None,
         "undone": _details(reverse.migrations, set(), "r") if reverse is not None else [],
-        "differences": list(text_schema.lines(reverse.differences)) if reverse else [],
+        "differences": list(schema.lines(reverse.differences)) if reverse else [],
         "reverse_message": first_line(reverse.error.message) if reverse and reverse.error else "",
         "reverse_rows": _reverse_rows(report),
         "preflight": _preflight(report) if preflight is not None else None,
@@ -224,11 +226,11 @@ def _reverse_rows(report: Report) -> str:
 def _preflight(report: Report) -> dict[str, object]:
     preflight = report.preflight
     assert preflight is not None
-    said = [("touches", each) for each in text_preflight.unknown(preflight)]
-    said += [("at work", each) for each in text_preflight.others(preflight)]
+    said = [("touches", each) for each in preflight_phrases.unknown(preflight)]
+    said += [("at work", each) for each in preflight_phrases.others(preflight)]
     if preflight.dead_space:
-        said += [("leaves", each) for each in text_preflight.dead_space(preflight)]
-    said += [("limits", each) for each in text_preflight.limits(preflight)]
+        said += [("leaves", each) for each in preflight_phrases.dead_space(preflight)]
+    said += [("limits", each) for each in preflight_phrases.limits(preflight)]
     locks = preflight.locks
     room = f"{locks.taken:,} of {locks.capacity:,} were taken"
     said.append(("locks", f"needs about {locks.needed:,}; {room}"))

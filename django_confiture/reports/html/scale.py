@@ -12,7 +12,7 @@ from itertools import chain
 
 from django_confiture.dry_run.results import MigrationResult
 from django_confiture.formatting import duration
-from django_confiture.reports.html_text import percent
+from django_confiture.reports.html.text import percent
 
 NARROW, LABELLED, TIMED = 3.5, 3.0, 9.0
 """In percent: the least width of a migration, and from which one it has a number and a time."""

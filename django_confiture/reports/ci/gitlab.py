@@ -7,7 +7,7 @@ from collections import Counter
 from hashlib import sha256
 
 from django_confiture.dry_run.results import Report
-from django_confiture.reports.problems import Level, Problem, problems
+from django_confiture.reports.phrases.problems import Level, Problem, problems
 
 _SEVERITIES: dict[Level, str] = {
     "failure": "blocker",

@@ -19,10 +19,10 @@ from django_confiture.dry_run.results import (
     TableResult,
 )
 from django_confiture.formatting import count, duration, listed, size
-from django_confiture.reports import headline, text_forecast, text_schema
-from django_confiture.reports.html_text import BADGES, WORDS, effect, in_element
-from django_confiture.reports.verdicts import Mark, verdict, worth
-from django_confiture.reports.wording import clipped, first_line
+from django_confiture.reports.html.text import BADGES, WORDS, effect, in_element
+from django_confiture.reports.phrases import forecast, headline, schema
+from django_confiture.reports.phrases.verdicts import Mark, verdict, worth
+from django_confiture.reports.phrases.wording import clipped, first_line
 
 REHEARSED = {"substituted": "In another form", "not_rehearsed": "Not rehearsed", "exact": "Note"}
 
@@ -144,7 +144,7 @@ def details(migration: MigrationResult, *, target: str, opened: bool) -> Details
         around=tuple(_statement(each, migration) for each in migration.statements[:20]),
         hooks=tuple(_hook(each) for each in migration.hooks),
         tables=tuple(_table(each) for each in migration.tables),
-        changes=tuple(text_schema.lines(migration.schema_changes)),
+        changes=tuple(schema.lines(migration.schema_changes)),
         message=first_line(migration.error.message) if migration.error is not None else "",
         rows=rows_at_fault(migration),
     )
@@ -246,9 +246,9 @@ def _facts(statement: StatementResult, migration: MigrationResult) -> Iterator[s
             f"grows with its rows to the power of {statement.sampled.exponent:.2f}, by samples of "
             f"{low:,} and {high:,}"
         )
-    estimate = statement.estimate if text_forecast.made(migration) is not None else None
+    estimate = statement.estimate if forecast.made(migration) is not None else None
     if estimate is not None and estimate.high_ms >= 1:
-        between = text_forecast.between(estimate)
+        between = forecast.between(estimate)
         yield f"in production about {duration(estimate.expected_ms)} ({between})"
 
 
@@ -275,7 +275,7 @@ def _table(table: TableResult) -> Table:
         rows.append(f"{count(table.rows_scanned, 'row')} read")
     if table.rows_written:
         rows.append(f"{count(table.rows_written, 'row')} written")
-    reads, writes = text_forecast.blocked(table) if table.production is not None else ("", "")
+    reads, writes = forecast.blocked(table) if table.production is not None else ("", "")
     same = "reads and writes" if reads else "writes"
     said = f"{same} {writes}" if reads in ("", writes) else f"writes {writes}, reads {reads}"
     return Table(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from django_confiture.dry_run.results import MigrationEstimate, MigrationResult
 from django_confiture.formatting import duration
-from django_confiture.reports import text_forecast
-from django_confiture.reports.html_scale import Tick
-from django_confiture.reports.html_text import percent
+from django_confiture.reports.html.scale import Tick
+from django_confiture.reports.html.text import percent
+from django_confiture.reports.phrases import forecast as forecast_phrases
 
 MIGRATIONS = 40
 """The most that are drawn."""
@@ -65,7 +65,7 @@ def forecast(migrations: Sequence[MigrationResult]) -> Forecast | None:
     found = [
         (f"m{number}", each, estimate)
         for number, each in enumerate(migrations)
-        if (estimate := text_forecast.made(each)) is not None
+        if (estimate := forecast_phrases.made(each)) is not None
     ]
     if not found:
         return None
@@ -101,10 +101,10 @@ def _drawn(
         percent(scale.at(estimate.expected_ms)),
         percent(scale.at(migration.duration_ms)),
         f"about {duration(estimate.expected_ms)}",
-        text_forecast.between(estimate),
-        text_forecast.held(estimate),
+        forecast_phrases.between(estimate),
+        forecast_phrases.held(estimate),
         duration(migration.duration_ms),
-        tuple(text_forecast.volumes(estimate)),
+        tuple(forecast_phrases.volumes(estimate)),
         tuple(
             impact
             for table in migration.tables

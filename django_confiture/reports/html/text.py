@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Report, TableLock
 from django_confiture.formatting import duration
-from django_confiture.reports.verdicts import Mark, Words
-from django_confiture.reports.wording import visible_lines
+from django_confiture.reports.phrases.verdicts import Mark, Words
+from django_confiture.reports.phrases.wording import visible_lines
 
 _T = TypeVar("_T")
 

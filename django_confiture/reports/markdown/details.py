@@ -12,9 +12,9 @@ from django_confiture.dry_run.results import (
     StatementResult,
 )
 from django_confiture.formatting import count, listed
-from django_confiture.reports import headline
-from django_confiture.reports.markdown_text import block, code, in_html, text
-from django_confiture.reports.wording import about, about_size, clipped, first_line, steady
+from django_confiture.reports.markdown.escaping import block, code, in_html, text
+from django_confiture.reports.phrases import headline
+from django_confiture.reports.phrases.wording import about, about_size, clipped, first_line, steady
 
 _OPERATIONS = 20
 _STATEMENTS = 10

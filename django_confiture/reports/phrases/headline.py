@@ -13,8 +13,8 @@ from django_confiture.dry_run.results import (
     Waiter,
 )
 from django_confiture.formatting import count, duration, listed
-from django_confiture.reports.problems import own
-from django_confiture.reports.wording import visible
+from django_confiture.reports.phrases.problems import own
+from django_confiture.reports.phrases.wording import visible
 
 _OUTCOMES = {
     "passed": "all would apply",

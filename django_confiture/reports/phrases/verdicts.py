@@ -8,8 +8,8 @@ from typing import Literal
 
 from django_confiture.dry_run.results import MigrationResult, Range, TableResult
 from django_confiture.formatting import count
-from django_confiture.reports import headline
-from django_confiture.reports.wording import first_line
+from django_confiture.reports.phrases import headline
+from django_confiture.reports.phrases.wording import first_line
 
 Mark = Literal["fails", "stopped", "skipped", "harm", "safe"]
 

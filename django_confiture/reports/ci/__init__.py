@@ -1,0 +1,1 @@
+"""The report as annotations of CI systems."""

@@ -1,0 +1,1 @@
+"""The report for programs, and its JSON Schema."""

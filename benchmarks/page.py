@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     from django_confiture.reports import render
-    from tests.report_cases import vast
+    from tests.support.report_cases import vast
 
     report = vast(options.migrations, options.statements)
     started = perf_counter()

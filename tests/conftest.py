@@ -9,8 +9,8 @@ import pytest
 from pytest_django import Settings
 
 from tests.cases.migrations_on_disk import Cases, make_cases
-from tests.dry_run_support import both_databases, scratch, scratch_tables, untouched
-from tests.history_support import history
+from tests.support.dry_run import both_databases, scratch, scratch_tables, untouched
+from tests.support.history import history
 
 __all__ = ["both_databases", "cases", "history", "scratch", "scratch_tables", "untouched"]
 

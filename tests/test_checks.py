@@ -32,7 +32,7 @@ from django_confiture.testing import isolated_registry
 from shop.hooks import BackfillCustomerLifetimeValue
 from tests.cases.migrations_on_disk import Cases
 
-RECORD = "tests.recording.Record"
+RECORD = "tests.support.recording.Record"
 
 
 class NeedsHours(Hook):

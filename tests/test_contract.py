@@ -43,7 +43,7 @@ from django_confiture import (
 from django_confiture.hooks.registry import registry
 from django_confiture.testing import isolated_registry
 from tests.cases.migrations_on_disk import Cases, query, table_exists
-from tests.logs import extra
+from tests.support.logs import extra
 
 ROOT = Path(__file__).parents[1]
 

@@ -36,7 +36,7 @@ from django_confiture import (
 )
 from django_confiture.operations import RunHook
 from tests.cases.migrations_on_disk import Cases, query, table_exists
-from tests.logs import events
+from tests.support.logs import events
 
 HERE = __name__
 LOGGER = "django_confiture.hooks"

@@ -17,8 +17,8 @@ from pytest_django import Settings
 
 from django_confiture import HookContext, HookError, HookResult, RunHook, signals
 from django_confiture.dry_run.results import Report
-from tests import recording
 from tests.cases.migrations_on_disk import Cases
+from tests.support import recording
 
 Sent = list[tuple[str, dict[str, Any]]]
 

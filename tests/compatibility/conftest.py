@@ -13,7 +13,7 @@ from django.db import connections
 from psycopg import sql
 
 from tests.compatibility.environments import PROJECT, Project, python_with
-from tests.dry_run_support import parameters
+from tests.support.dry_run import parameters
 
 collect_ignore = ["project"]
 

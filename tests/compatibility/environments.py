@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from tests.dry_run_support import fingerprint
+from tests.support.dry_run import fingerprint
 
 ROOT = Path(__file__).parents[2]
 PROJECT = Path(__file__).parent / "project"

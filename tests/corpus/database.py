@@ -13,7 +13,7 @@ from django.test import override_settings
 from django_confiture.dry_run.results import Report
 from tests.cases.migrations_on_disk import query
 from tests.corpus.case import Case
-from tests.dry_run_support import migration, rehearse
+from tests.support.dry_run import migration, rehearse
 
 MIGRATIONS = {"cases": "tests.corpus.migrations_base"}
 

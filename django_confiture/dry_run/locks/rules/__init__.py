@@ -3,9 +3,10 @@
 ``pg_locks`` shows a new lock only once: in a dry run, an earlier migration of the same transaction
 mostly holds it already. So what the recorder measures is joined with what these rules say.
 
-The rules are measured, on PostgreSQL 15 and 18: ``tests/test_lock_table.py`` runs each statement
-and compares. They are meant to miss nothing from SHARE UPDATE EXCLUSIVE upwards; below, they leave
-out what only the rows can tell (an INSERT's partition, sequences of defaults, tables in rules).
+The rules are measured, on PostgreSQL 15 and 18: ``tests/dry_run/locks/test_rules.py`` runs each
+statement and compares. They are meant to miss nothing from SHARE UPDATE EXCLUSIVE upwards; below,
+they leave out what only the rows can tell (an INSERT's partition, sequences of defaults, tables in
+rules).
 """
 
 from postgast import pg_query_pb2 as pb

@@ -1,0 +1,45 @@
+"""Every case of the corpus: nothing missed, nothing invented, and advice that is Python."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+
+from django_confiture.dry_run.results import Finding
+from tests.corpus import CASES
+from tests.corpus.case import Case
+from tests.corpus.database import corpus, dry_run
+from tests.support.dry_run import table
+
+__all__ = ["corpus"]
+
+
+def found(findings: tuple[Finding, ...]) -> set[tuple[str, str | None]]:
+    return {(each.id, each.relation) for each in findings}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_finds_what_is_expected_and_nothing_else(corpus: None, case: Case) -> None:
+    report = dry_run(case)
+    for step, result in zip(case.plan, report.migrations, strict=True):
+        assert found(result.findings) == step.expected
+        for each in result.findings:
+            ast.parse(each.advice)  # placeholders are "...", so it is Python as it stands
+            assert each.message
+            assert each.evidence or each.basis == "policy"
+    last = report.migrations[-1]
+    assert (last.error.type if last.error else "") == case.fails
+    assert {name: table(last, name).strongest_lock for name in case.locks} == case.locks
+
+
+def test_corpus_is_large_and_names_each_case_once() -> None:
+    names = [case.name for case in CASES]
+    assert len(names) == len(set(names)) >= 60
+
+
+def test_base_is_loaded(corpus: None) -> None:
+    loader = MigrationLoader(connections["default"])
+    assert ("cases", "0001_base") in loader.applied_migrations

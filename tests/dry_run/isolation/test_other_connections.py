@@ -1,0 +1,162 @@
+"""Aliases, other databases, and connections past Django's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection, connections, transaction
+
+from django_confiture import (
+    DryRunExecutor,
+    Hook,
+    HookContext,
+    HookPhase,
+    HookResult,
+    RunHook,
+)
+from tests.support.dry_run import (
+    migration,
+    parameters,
+    python,
+    why_it_failed,
+)
+
+
+@pytest.fixture
+def mirror(untouched: None) -> Iterator[str]:
+    """An alias of the same database under another name."""
+    connections.databases["mirror"] = {**connections.databases["default"]}
+    try:
+        yield "mirror"
+    finally:
+        connections["mirror"].close()
+        del connections["mirror"], connections.databases["mirror"]
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected before", "connects in it"])
+@pytest.mark.parametrize("atomic", [True, False], ids=["atomic", "non-atomic"])
+def test_an_alias_of_the_same_database_sees_what_is_rehearsed(
+    mirror: str, connected: bool, atomic: bool
+) -> None:
+    if connected:
+        connections[mirror].ensure_connection()
+
+    def body() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE dry_row ADD added int")
+        with transaction.atomic(mirror), connections[mirror].cursor() as cursor:
+            cursor.execute("UPDATE dry_row SET added = 1")
+
+    assert why_it_failed(python(body), atomic=atomic) is None
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected before", "connects in it"])
+def test_sqlite_is_rolled_back(untouched: None, tmp_path: Path, connected: bool) -> None:
+    settings = {**connections.databases["default"], "OPTIONS": {}}
+    settings |= {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "lite.db")}
+    connections.databases["lite"] = settings
+    try:
+        with connections["lite"].cursor() as cursor:
+            cursor.execute("CREATE TABLE leak (id integer)")
+        if not connected:
+            connections["lite"].close()
+
+        def body() -> None:
+            with connections["lite"].cursor() as cursor:
+                cursor.execute("INSERT INTO leak VALUES (1)")
+            with transaction.atomic("lite"), connections["lite"].cursor() as cursor:
+                cursor.execute("INSERT INTO leak VALUES (1)")
+
+        assert why_it_failed(python(body)) is None
+        with connections["lite"].cursor() as cursor:
+            assert cursor.execute("SELECT count(*) FROM leak").fetchone() == (0,)
+    finally:
+        connections["lite"].close()
+        del connections["lite"], connections.databases["lite"]
+
+
+def test_a_connection_of_its_own_gives_up_on_a_lock_that_we_hold(untouched: None) -> None:
+    """PostgreSQL sees no deadlock: the one waits for a lock, the other in Python."""
+
+    def body() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE dry_row ADD added int")
+        with psycopg.connect(**parameters(), autocommit=True) as own:
+            own.execute("SELECT count(*) FROM dry_row")
+
+    error = why_it_failed(python(body))
+
+    assert error is not None
+    assert "lock timeout" in str(error.__cause__)
+
+
+def test_a_connection_of_its_own_may_read(untouched: None) -> None:
+    def body() -> None:
+        with psycopg.connect(**parameters()) as own:
+            assert own.execute("SELECT count(*) FROM dry_row").fetchone() == (1000,)
+
+    result = DryRunExecutor().run(connection, migration(python(body)))
+
+    assert any("1 connection(s) were opened past Django's" in each for each in result.warnings)
+
+
+def test_no_callback_is_called_and_each_is_counted(untouched: None) -> None:
+    called = []
+
+    def body() -> None:
+        transaction.on_commit(lambda: called.append(1))
+
+    for atomic in (True, False):
+        result = DryRunExecutor().run(connection, migration(python(body), atomic=atomic))
+        assert any("1 on_commit callback(s) were not called" in each for each in result.warnings)
+    assert called == []
+
+
+def test_callbacks_of_hooks_are_counted(untouched: None) -> None:
+    result = DryRunExecutor().run(connection, migration(RunHook(Notifies), RunHook(Notifies)))
+
+    assert any("2 on_commit callback(s) were not called" in each for each in result.warnings)
+
+
+class Notifies(Hook):
+    """Wants to tell when it is over."""
+
+    phase = HookPhase.AFTER_DDL
+
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        context.on_commit(lambda: None)
+        return HookResult(phase=self.phase.name, hook_name="Notifies")
+
+
+def test_an_alias_that_a_test_case_has_had_locked_is_held_all_the_same(untouched: None) -> None:
+    """Django's TestCase puts a bound method on the connections that it allows again."""
+    other: Any = connections["other"]
+    other.close()
+    left = vars(other).get("connect")  # by a test case before this one
+    other.connect = bound = other.connect
+
+    def body() -> None:
+        with connections["other"].cursor() as cursor:
+            cursor.execute("UPDATE dry_row SET name = 'LEAK'")
+
+    try:
+        assert why_it_failed(python(body)) is None
+        assert vars(other)["connect"] is bound
+    finally:
+        del other.connect
+        if left is not None:
+            other.connect = left
+
+
+def test_a_connection_of_its_own_that_lives_on_may_write_again(scratch: None) -> None:
+    kept: list[psycopg.Connection[Any]] = []
+
+    assert why_it_failed(python(lambda: kept.append(psycopg.connect(**parameters())))) is None
+
+    with kept[0] as own:
+        own.execute("UPDATE dry_row SET number = 1")
+        assert own.execute("SHOW lock_timeout").fetchone() == ("0",)

@@ -1,0 +1,183 @@
+"""A process that makes a dry run may have other threads: what they do is theirs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection, connections, transaction
+
+from django_confiture import DryRunExecutor
+from django_confiture.exceptions import DryRunRefused
+from tests.support.dry_run import migration, parameters, plain_connection, python, rehearse
+
+pytestmark = pytest.mark.usefixtures("scratch")
+
+UPDATE = "UPDATE dry_row SET name = %s WHERE id = 5"
+
+
+@contextmanager
+def thread_of_others(work: Callable[[], None]) -> Iterator[threading.Event]:
+    """Start a thread that works when it is told; at the end wait for it."""
+    go, errors = threading.Event(), []
+
+    def run() -> None:
+        go.wait(20)
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield go
+    finally:
+        go.set()
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def go_and_wait(go: threading.Event, done: threading.Event) -> Callable[[], None]:
+    def body() -> None:
+        go.set()
+        assert done.wait(20)
+
+    return body
+
+
+def name_of_5() -> Any:
+    with plain_connection() as conn:
+        return conn.execute("SELECT name FROM dry_row WHERE id = 5").fetchone()
+
+
+@pytest.mark.parametrize("alias", ["default", "other"])
+def test_another_thread_commits_through_django(alias: str) -> None:
+    done = threading.Event()
+
+    def work() -> None:
+        with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+            cursor.execute(UPDATE, ["kept"])
+        done.set()
+
+    with thread_of_others(work) as go:
+        rehearse(migration(python(go_and_wait(go, done))))
+
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT name FROM dry_row WHERE id = 5")
+        assert cursor.fetchone() == ("kept",)
+
+
+def test_another_thread_commits_through_connections_of_its_own() -> None:
+    done = threading.Event()
+    with psycopg.connect(**parameters()) as before:  # an idle one, such as a pool's
+
+        def work() -> None:
+            before.execute(UPDATE, ["kept"])
+            before.commit()
+            with psycopg.connect(**parameters()) as new:
+                new.execute("UPDATE dry_row SET number = 77 WHERE id = 5")
+            child = threading.Thread(target=work_of_child)
+            child.start()
+            child.join()
+            done.set()
+
+        def work_of_child() -> None:
+            with psycopg.connect(**parameters()) as new:
+                new.execute("UPDATE dry_row SET number = number + 1 WHERE id = 5")
+
+        with thread_of_others(work) as go:
+            result = rehearse(migration(python(go_and_wait(go, done))))
+
+    assert not result.warnings
+    with plain_connection() as conn:
+        row = conn.execute("SELECT name, number FROM dry_row WHERE id = 5").fetchone()
+    assert row == ("kept", 78)
+
+
+def test_a_thread_that_a_migration_starts_is_held() -> None:
+    def work() -> None:
+        with connections["other"].cursor() as cursor:
+            cursor.execute(UPDATE, ["leak"])
+        connections.close_all()
+
+    def body() -> None:
+        child = threading.Thread(target=work)
+        child.start()
+        child.join()
+
+    rehearse(migration(python(body)))
+
+    with connections["other"].cursor() as cursor:
+        cursor.execute("SELECT name FROM dry_row WHERE id = 5")
+        assert cursor.fetchone() != ("leak",)
+
+
+def test_a_connection_from_before_is_held_as_soon_as_a_migration_uses_it() -> None:
+    with psycopg.connect(**parameters()) as before:
+
+        def body() -> None:
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                before.execute(UPDATE, ["leak"])
+            before.rollback()
+
+        result = rehearse(migration(python(body)))
+        before.execute(UPDATE, ["later"])
+        before.commit()
+
+    assert any("1 connection(s)" in each for each in result.warnings)
+    assert name_of_5() == ("later",)
+
+
+def test_a_connection_that_another_thread_is_using_is_waited_for_by_nobody() -> None:
+    """Its statement runs for longer than the dry run; then it may write again."""
+    opened: list[psycopg.Connection[Any]] = []
+
+    def busy() -> None:
+        with psycopg.connect(**parameters()) as own:
+            opened.append(own)
+            own.execute("SELECT pg_sleep(4)")
+            own.rollback()
+            time.sleep(0.5)
+            own.execute(UPDATE, ["written"])
+
+    threads: list[threading.Thread] = []
+
+    def body() -> None:
+        threads.append(threading.Thread(target=busy))
+        threads[0].start()
+        time.sleep(0.3)
+
+    assert rehearse(migration(python(body))).outcome == "passed"
+    with plain_connection() as conn:
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
+        assert conn.execute(f"{sleeping} AND state = 'active'").fetchone() == (1,)
+    threads[0].join()
+    assert name_of_5() == ("written",)
+
+
+def test_a_second_dry_run_in_the_process_is_refused() -> None:
+    refused: list[BaseException] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            DryRunExecutor().run("other", migration(python(lambda: None)))
+        except DryRunRefused as error:
+            refused.append(error)
+        done.set()
+
+    with thread_of_others(work) as go:
+        assert rehearse(migration(python(go_and_wait(go, done)))).outcome == "passed"
+    assert [str(each) for each in refused] == [
+        "Another dry run is on in this process; wait for its end, or use another process."
+    ]
+    DryRunExecutor().run(connection, migration(python(lambda: None)))

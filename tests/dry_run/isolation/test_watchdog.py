@@ -1,0 +1,251 @@
+"""The dry run gives way: to sessions that wait for it, and to those that it waits for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, connection, transaction
+from pytest_django import Settings
+
+from django_confiture import DryRunExecutor
+from django_confiture.dry_run.results import Report, Waiter
+from django_confiture.exceptions import DryRunRefused, DryRunYielded
+from tests.support.dry_run import (
+    executes,
+    migration,
+    parameters,
+    plain_connection,
+    python,
+    rehearse,
+    runs,
+)
+
+pytestmark = pytest.mark.usefixtures("untouched")
+
+LOCK = runs("LOCK TABLE dry_row IN ACCESS EXCLUSIVE MODE")
+HELD_FOR_S = 5.0  # what the migrations below would take if nobody made them give way
+
+
+class Victim:
+    """Another client, whose UPDATE waits for the dry run."""
+
+    stall_s = 0.0
+
+    def run(self, other: psycopg.Connection[Any]) -> None:
+        other.execute("SET application_name = 'victim'")
+        wait_until_locked(other)
+        started = time.monotonic()
+        other.execute("UPDATE dry_row SET number = number WHERE id = 1")
+        self.stall_s = time.monotonic() - started
+
+
+def wait_until_locked(other: psycopg.Connection[Any], table: str = "dry_row") -> None:
+    until = time.monotonic() + HELD_FOR_S
+    while time.monotonic() < until:
+        held = other.execute(
+            "SELECT FROM pg_locks WHERE relation = %s::regclass AND granted"
+            " AND mode = 'AccessExclusiveLock'",
+            [table],
+        )
+        if held.rowcount:
+            # It plays another process: the dry run lets the connections of its own only read.
+            other.execute("SET default_transaction_read_only = off")
+            return
+        time.sleep(0.01)
+
+
+@contextmanager
+def victim() -> Iterator[Victim]:
+    found = Victim()
+    # Opened here: one that the dry run sees being opened is not a stranger's.
+    with plain_connection() as other:
+        thread = threading.Thread(target=found.run, args=[other])
+        thread.start()
+        try:
+            yield found
+        finally:
+            thread.join()
+
+
+def many_short_statements() -> None:
+    until = time.monotonic() + HELD_FOR_S
+    with connection.cursor() as cursor:
+        while time.monotonic() < until:
+            cursor.execute("SELECT count(*) FROM dry_parent")
+
+
+def swallows_everything() -> None:
+    until = time.monotonic() + HELD_FOR_S
+    while time.monotonic() < until:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(0.05)")
+        except Exception:  # noqa: BLE001
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        pytest.param(executes(f"SELECT pg_sleep({HELD_FOR_S})"), id="a long statement"),
+        pytest.param(python(lambda: time.sleep(HELD_FOR_S / 2)), id="Python"),
+        pytest.param(python(many_short_statements), id="short statements"),
+        pytest.param(python(swallows_everything), id="a migration that swallows errors"),
+    ],
+)
+def test_gives_way_to_who_waits(busy: object) -> None:
+    with victim() as other:
+        report = rehearse(migration(LOCK, busy))  # type: ignore[arg-type]
+
+    assert report.outcome == "yielded"
+    assert other.stall_s < HELD_FOR_S / 4
+    (waiter,) = report.yielded_to
+    assert (waiter.application, waiter.relation) == ("victim", "dry_row")
+    assert waiter.statement_kind == "UPDATE"
+    assert waiter.waited_ms >= 200
+
+
+def test_what_was_measured_until_then_is_reported() -> None:
+    with victim():
+        report = rehearse(
+            migration(runs("UPDATE dry_parent SET name = name"), name="0001_before"),
+            migration(LOCK, executes(f"SELECT pg_sleep({HELD_FOR_S})"), name="0002_blocking"),
+            migration(runs("SELECT 1"), name="0003_after"),
+        )
+
+    assert [each.outcome for each in report.migrations] == ["passed", "not_run", "not_run"]
+    assert report.migrations[0].rows_affected == 10
+    assert report.migrations[1].operations[0].statements[0].locks
+
+
+def test_nobody_waits_nobody_yields() -> None:
+    report = rehearse(migration(LOCK, executes("SELECT pg_sleep(0.4)")))
+
+    assert report.outcome == "passed"
+    assert report.yielded_to == ()
+
+
+def test_a_short_wait_is_within_the_budget(settings: Settings) -> None:
+    settings.CONFITURE = {**settings.CONFITURE, "DRY_RUN": {"YIELD_AFTER": "4s"}}
+    with victim() as other:
+        report = rehearse(migration(LOCK, executes("SELECT pg_sleep(0.5)")))
+
+    assert report.outcome == "passed"
+    assert other.stall_s > 0.1
+
+
+def test_gives_up_where_others_hold_the_lock(settings: Settings) -> None:
+    settings.CONFITURE = {**settings.CONFITURE, "DRY_RUN": {"LOCK_TIMEOUT": "300ms"}}
+    with plain_connection() as other, other.transaction():
+        other.execute("SET application_name = 'long reader'")
+        other.execute("SELECT FROM dry_row")
+        report = rehearse(migration(LOCK))
+
+    assert report.outcome == "yielded"
+    assert report.migrations[0].outcome == "not_run"
+    assert any(
+        "Waited in vain for a lock of session" in warning and "long reader" in warning
+        for warning in report.warnings
+    )
+
+
+def test_connections_of_its_own_are_no_victims() -> None:
+    def waits_for_itself() -> None:
+        def write() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("UPDATE dry_row SET number = number")
+
+        failures: list[str] = []
+
+        def run() -> None:
+            try:
+                write()
+            except Exception as error:  # noqa: BLE001
+                failures.append(str(error))
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        assert "lock timeout" in failures[0]
+
+    report: Report = rehearse(migration(LOCK, python(waits_for_itself)))
+
+    assert report.outcome == "passed", report.migrations[0].error
+
+
+def test_the_executor_raises_who_waited() -> None:
+    with victim(), pytest.raises(DryRunYielded, match="1 other session") as raised:
+        DryRunExecutor().run(connection, migration(LOCK, python(lambda: time.sleep(2))))
+
+    (waiter,) = raised.value.waiters
+    assert isinstance(waiter, Waiter)
+    assert waiter.application == "victim"
+
+
+def test_refuses_to_run_blind() -> None:
+    with plain_connection() as other:
+        other.execute("DROP ROLE IF EXISTS dry_alone")
+        other.execute("CREATE ROLE dry_alone LOGIN CONNECTION LIMIT 1")
+    before = connection.settings_dict["USER"]
+    connection.close()
+    connection.settings_dict["USER"] = "dry_alone"
+    try:
+        with pytest.raises(DryRunRefused, match=r"watchdog.* got no connection .*--no-watchdog"):
+            rehearse(migration(runs("SELECT 1")))
+    finally:
+        connection.close()
+        connection.settings_dict["USER"] = before
+        with plain_connection() as other:
+            other.execute("DROP ROLE dry_alone")
+
+
+def test_leaves_no_connection_and_no_thread() -> None:
+    rehearse(migration(runs("SELECT 1")))
+
+    with plain_connection() as other:
+        names = other.execute(
+            "SELECT application_name FROM pg_stat_activity WHERE datname = %s",
+            [parameters()["dbname"]],
+        ).fetchall()
+    assert ("django-confiture watchdog",) not in names
+    assert not [t for t in threading.enumerate() if t.name == "confiture-watchdog"]
+
+
+def test_a_migration_that_swallows_the_cancel_and_keeps_its_locks_is_terminated() -> None:
+    """The first who waits gives up at once, so that nobody waits when the statement is over."""
+
+    def body() -> None:
+        with connection.cursor() as cursor, suppress(DatabaseError), transaction.atomic():
+            cursor.execute("SELECT pg_sleep(5)")
+        time.sleep(HELD_FOR_S)
+
+    stalls: list[float] = []
+
+    def clients() -> None:
+        for name in ("impatient", "patient"):
+            with plain_connection() as other:
+                other.execute(f"SET application_name = '{name}'")
+                wait_until_locked(other)
+                if name == "impatient":
+                    other.execute("SET lock_timeout = '230ms'")
+                started = time.monotonic()
+                with suppress(psycopg.errors.LockNotAvailable):
+                    other.execute("UPDATE dry_row SET number = number WHERE id = 1")
+                stalls.append(time.monotonic() - started)
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=clients)
+    thread.start()
+    report = rehearse(migration(LOCK, python(body)))
+    thread.join()
+
+    assert report.outcome == "yielded"
+    assert max(stalls) < 1.5

@@ -1,0 +1,119 @@
+"""When existing rows stand in the way, the report says how many and which."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from django.db import connection, migrations
+from postgast import PgQueryError
+
+from django_confiture.dry_run.recording import offending_rows
+from django_confiture.dry_run.results import Failure, Violations
+from tests.support.dry_run import migration, rehearse
+
+pytestmark = pytest.mark.django_db
+
+ROWS = """
+CREATE TABLE "Rows of" (
+  id serial PRIMARY KEY, number int, word text, code text NOT NULL, span int4range
+);
+INSERT INTO "Rows of" (number, word, code, span)
+SELECT CASE WHEN g % 10 = 0 THEN NULL ELSE g END, 'x' || (g % 50),
+       CASE WHEN g = 7 THEN 'abc' ELSE g::text END, int4range(g, g + 2)
+FROM generate_series(1, 1000) g;
+CREATE TABLE parent (id int PRIMARY KEY);
+INSERT INTO parent SELECT generate_series(1, 900);
+"""
+
+
+def failure_of(statement: str) -> Failure:
+    with connection.cursor() as cursor:
+        cursor.execute(ROWS)
+    report = rehearse(migration(migrations.RunSQL(statement)))
+    error = report.migrations[0].error
+    assert error is not None
+    return error
+
+
+@pytest.mark.parametrize("error", [PgQueryError("x"), ValueError("x")])
+def test_an_error_of_the_search_does_not_hide_the_first(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def finder(*_args: object) -> None:
+        raise error
+
+    monkeypatch.setitem(offending_rows._FINDERS, psycopg.errors.CheckViolation, finder)
+
+    failure = failure_of('ALTER TABLE "Rows of" ADD CHECK (id > 10)')
+
+    assert (failure.type, failure.violations) == ("CheckViolation", None)
+
+
+def violations_of(statement: str) -> Violations:
+    offending_rows = failure_of(statement).violations
+    assert offending_rows is not None
+    return offending_rows
+
+
+@pytest.mark.parametrize(
+    ("statement", "count", "first"),
+    [
+        ('ALTER TABLE "Rows of" ALTER number SET NOT NULL', 100, "id=10"),
+        ('ALTER TABLE "Rows of" ADD COLUMN extra int NOT NULL', 1000, "id=1"),
+        ("ALTER TABLE \"Rows of\" ADD CHECK (number > 100 AND word LIKE 'x%')", 90, "id=1"),
+        ('ALTER TABLE "Rows of" ADD COLUMN extra int DEFAULT 1 CHECK (extra > 2)', 1000, "id=1"),
+        ('CREATE UNIQUE INDEX u ON "Rows of" (lower(word)) WHERE number > 500', 450, "id=501"),
+        ('ALTER TABLE "Rows of" ADD CONSTRAINT u UNIQUE (word)', 1000, "id=1"),
+        ('ALTER TABLE "Rows of" ADD FOREIGN KEY (id) REFERENCES parent', 100, "id=901"),
+        ('ALTER TABLE "Rows of" ALTER code TYPE int USING code::int', 1, "id=7"),
+        ('ALTER TABLE "Rows of" ALTER word TYPE varchar(2)', 800, "id=10"),
+        ('ALTER TABLE "Rows of" ADD EXCLUDE USING gist (span WITH &&)', 1000, "id=1"),
+    ],
+)
+def test_counts_the_rows_and_names_the_first(statement: str, count: int, first: str) -> None:
+    offending_rows = violations_of(statement)
+
+    assert offending_rows.count == count
+    assert offending_rows.keys[0] == first
+    assert len(offending_rows.keys) == min(count, 5)
+    assert offending_rows.relation == "Rows of"
+
+
+@pytest.mark.parametrize(
+    "constraint", ["CHECK (number > 100)", "FOREIGN KEY (id) REFERENCES parent"]
+)
+def test_counts_for_a_constraint_that_is_validated_later(constraint: str) -> None:
+    offending_rows = violations_of(
+        f'ALTER TABLE "Rows of" ADD CONSTRAINT late {constraint} NOT VALID;'
+        'ALTER TABLE "Rows of" VALIDATE CONSTRAINT late'
+    )
+
+    assert offending_rows.constraint == "late"
+    assert offending_rows.count in (90, 100)
+
+
+def test_counts_what_only_the_commit_finds() -> None:
+    error = failure_of(
+        'ALTER TABLE "Rows of" ADD FOREIGN KEY (number) REFERENCES parent'
+        " DEFERRABLE INITIALLY DEFERRED NOT VALID;"
+        "INSERT INTO \"Rows of\" (number, code) VALUES (5000, ''), (6000, '')"
+    )
+
+    assert error.statement == "COMMIT"
+    assert error.operation is None
+    assert error.violations is not None
+    assert error.violations.count == 92  # 90 were there before, unvalidated
+
+
+def test_keys_that_are_no_numbers_are_not_shown() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE people (email text PRIMARY KEY, age int)")
+        cursor.execute("INSERT INTO people VALUES ('someone@example.com', NULL)")
+    report = rehearse(migration(migrations.RunSQL("ALTER TABLE people ALTER age SET NOT NULL")))
+    error = report.migrations[0].error
+    assert error is not None
+    assert error.violations == Violations("people", None, 1, ())
+
+
+def test_an_error_that_no_row_caused_has_no_violations() -> None:
+    assert failure_of("ALTER TABLE nowhere ADD COLUMN x int").violations is None

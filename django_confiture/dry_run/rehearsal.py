@@ -24,8 +24,10 @@ from django_confiture.dry_run.estimates import (
     observed_factors,
     whole_ms,
 )
+from django_confiture.dry_run.findings.plan_history import History
 from django_confiture.dry_run.interception.cursors import Capture
-from django_confiture.dry_run.interception.substitution import Sending, Substitutes
+from django_confiture.dry_run.interception.protocols import SendPolicy
+from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
@@ -144,12 +146,14 @@ class Rehearsal(Outcome):
 
     def _prepare(self, lock_timeout: str) -> None:
         """Get ready to judge what will be measured."""
+        self._history = History(self._transactions.session, self.recorder.catalog)
         sizes = Sizes(self._transactions.session, self.recorder.catalog, self._stats)
         self.forecaster = Forecaster(self._transactions.session, sizes, self._factors)
         if self._samples:
-            self.recorder.sampler = Sampler(self._transactions.session, self.recorder.catalog)
+            sampler = Sampler(self._transactions.session, self.recorder.catalog)
+            self.recorder.sample = sampler.sample
         if lock_timeout != "0":
-            self.recorder.history.has_lock_timeout()
+            self._history.has_lock_timeout()
 
     def _own_pids(self) -> Collection[int]:
         return self._others.pids() if self._others is not None else ()
@@ -173,7 +177,7 @@ class Rehearsal(Outcome):
         return sequences_moved(self._database.name, self._sequences, after)
 
     @contextmanager
-    def _capturing(self, sending: Sending, others: OtherConnections) -> Iterator[None]:
+    def _capturing(self, sending: SendPolicy, others: OtherConnections) -> Iterator[None]:
         """Record this connection, hold the others, and tell the hooks that it is a dry run."""
         sample = self._sample if self._samples else None
         capture = Capture(self._wrapper.connection, self.recorder, sending, sample)
@@ -255,7 +259,12 @@ class Rehearsal(Outcome):
 
     def _begin(self, record: MigrationRecord) -> None:
         logger.info("dry_run_start", extra=record.facts())
-        self._observer.migration_started(record, len(self._results) + 1, len(self._plan))
+        self._observer.migration_started(
+            str(record.migration),
+            backwards=record.direction == "backward",
+            number=len(self._results) + 1,
+            total=len(self._plan),
+        )
         self.recorder.failures = []
         self.recorder.callbacks = 0
         self.recorder.commit_ms = 0.0
@@ -275,8 +284,8 @@ class Rehearsal(Outcome):
             with suppress(psycopg.Error):  # whose connection nobody has found lost until here
                 self._transactions.session.query("CLOSE ALL")  # as COMMIT would
         result = migration_result(record, self.recorder, duration_ms, error)
-        steps = self.recorder.history.steps(record, self.recorder)
-        result = replace(result, findings=self.recorder.history.findings(record, steps, result))
+        steps = self._history.steps(record, self.recorder)
+        result = replace(result, findings=self._history.findings(record, steps, result))
         if error is not None and self._was_stopped(error, record):
             result = replace(result, outcome="not_run")
         result = self.forecaster.estimated(result, steps)
@@ -308,7 +317,7 @@ class Rehearsal(Outcome):
         assert self._record is not None
         record = OperationRecord(index, operation)
         self._record.operations.append(record)
-        self._observer.operation_started(record)
+        self._observer.operation_started(index, operation.describe())
         with self._record.within(record, self.recorder):
             yield record
             self.recorder.dead_space.check()

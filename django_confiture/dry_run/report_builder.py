@@ -28,6 +28,7 @@ from django_confiture.hooks.run import migration_version
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
 
+    from django_confiture.dry_run.findings.plan_history import History
     from django_confiture.dry_run.isolation.other_aliases import OtherConnections
     from django_confiture.dry_run.isolation.watchdog import Watchdog
     from django_confiture.dry_run.recording.recorder import Recorder
@@ -41,6 +42,7 @@ class Outcome:
     mode: Literal["transaction", "clone"] = "transaction"
     recorder: Recorder
     _database: Database
+    _history: History
 
     def __init__(self) -> None:
         self._watchdog: Watchdog | None = None
@@ -116,7 +118,7 @@ class Outcome:
             for source in (locate(migration),)
             if (migration.app_label, migration.name) not in done
         )
-        return (*self.recorder.history.settled(self._results), *not_run)
+        return (*self._history.settled(self._results), *not_run)
 
     def report(self) -> Report:
         """Return what was found."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django_confiture.formatting import duration
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.isolation.watchdog import IndexBuild
+    from django_confiture.dry_run.results.observer import IndexBuild
 
 _EARLY_MS = 1000.0
 """Before that the time spent says little about the time to come."""

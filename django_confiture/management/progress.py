@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
     from django.db.migrations.migration import Migration
 
-    from django_confiture.dry_run.isolation.watchdog import IndexBuild
-    from django_confiture.dry_run.recording.records import MigrationRecord, OperationRecord
     from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
+    from django_confiture.dry_run.results.observer import IndexBuild
     from django_confiture.history.forecasts import LastDryRun
 
 QUIET_S = 30.0
@@ -137,10 +136,9 @@ class Progress(Observer):
         for line in preflight_phrases.lines(preflight):
             self.say(line)
 
-    def migration_started(self, record: MigrationRecord, number: int, total: int) -> None:
+    def migration_started(self, label: str, *, backwards: bool, number: int, total: int) -> None:
         """Begin its line."""
-        backwards = " (backwards)" if record.direction == "backward" else ""
-        label = f"{record.migration}{backwards}"
+        label = f"{label} (backwards)" if backwards else label
         expected_ms = self.last.durations_ms.get(label) if self.last is not None else None
         self._current = Current(label, f"{number}/{total}", Pace(expected_ms=expected_ms))
         if self._on and self._live is None:
@@ -148,10 +146,10 @@ class Progress(Observer):
                 self._print(f"  Rehearsing {label}...", ending="")
                 self._line_open = True
 
-    def operation_started(self, record: OperationRecord) -> None:
+    def operation_started(self, index: int, description: str) -> None:
         """Note it."""
         if (current := self._current) is not None:
-            current.begin(f"{record.index + 1}. {visible(record.operation.describe())}")
+            current.begin(f"{index + 1}. {visible(description)}")
 
     def sampled(self, expected_ms: float | None) -> None:
         """Note how long the statement will take."""

@@ -9,32 +9,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, Protocol
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.interception.substitution import Sending
-from django_confiture.dry_run.recording.statement_log import Section
+from django_confiture.dry_run.interception.protocols import SendPolicy, StatementSink
 from django_confiture.dry_run.server.side_channel import Session, text_of
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.sql.unsafe_functions import why_not_sent
-
-
-class Measures(Protocol):
-    """What is told of each statement: the recorder, or what stands in for it."""
-
-    section: Section
-
-    @property
-    def autocommit(self) -> bool:
-        """Whether the real run would send a statement outside a transaction."""
-
-    def measured(
-        self, statement: Statement, cursor: Any, *, skipped: bool = False, plain: bool = False
-    ) -> AbstractContextManager[None]:
-        """Measure what runs inside."""
 
 
 class Capture:
@@ -43,8 +27,8 @@ class Capture:
     def __init__(
         self,
         raw: psycopg.Connection[Any],
-        recorder: Measures,
-        sending: Sending,
+        recorder: StatementSink,
+        sending: SendPolicy,
         sample: Callable[[Statement, str], None] | None = None,
     ) -> None:
         """Take as ``sample`` who wants to see each statement as it is sent, before it is."""
@@ -211,14 +195,14 @@ class Capture:
 
     def _sendable(self, statement: Statement, *, alone: bool) -> str | None:
         if why := why_not_sent(statement):
-            self._recorder.section.not_rehearsed.append(why)
+            self._recorder.note_not_rehearsed(why)
             return None
         return self._sending.text(statement, alone=alone)
 
     def _first(self, query: Any, *, placeholders: bool) -> Statement:
         statements = self._parsed(query, placeholders=placeholders)
         for why in filter(None, map(why_not_sent, statements)):
-            self._recorder.section.not_rehearsed.append(why)
+            self._recorder.note_not_rehearsed(why)
             raise psycopg.NotSupportedError(why)
         return statements[0] if statements else Statement("", Kind.QUIET)
 

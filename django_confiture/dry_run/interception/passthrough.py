@@ -8,25 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from django_confiture.dry_run.interception.substitution import Patches
+from django_confiture.dry_run.interception.protocols import Patches, StatementSink
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.interception.cursors import Measures
     from django_confiture.dry_run.transactions.real import CommittedTransactions
 
 
 class AsWritten:
     """Exchanges nothing."""
 
-    def __init__(self, recorder: Measures, transactions: CommittedTransactions) -> None:
+    def __init__(self, recorder: StatementSink, transactions: CommittedTransactions) -> None:
         self._recorder = recorder
         self._transactions = transactions
 
     def text(self, statement: Statement, *, alone: bool) -> str | None:
         """Return the text itself; None for what no copy can hold."""
         if alone and statement.of_the_server and not self._transactions.in_transaction:
-            self._recorder.section.not_rehearsed.append(
+            self._recorder.note_not_rehearsed(
                 f"{statement.command} would change the server, not the copy."
             )
             return None

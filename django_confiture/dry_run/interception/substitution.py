@@ -5,47 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from django_confiture.dry_run.interception.protocols import Patches, StatementSink
 from django_confiture.dry_run.sql.concurrently import refuse
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from django_confiture.dry_run.interception.cursors import Measures
     from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 _ENDS_TRANSACTION = (
     "{} was rehearsed with savepoints, as it would end the dry run's transaction. "
     "For real it takes effect there, and the migration is no longer atomic."
 )
-
-Patches = list[tuple[Any, str, Callable[[str, Any], Any]]]
-
-
-class Sending(Protocol):
-    """Decides what is sent for each statement, and how."""
-
-    def text(self, statement: Statement, *, alone: bool) -> str | None:
-        """Return the text to send for ``statement``, None where nothing can be sent."""
-
-    def before(self, statement: Statement) -> None:
-        """Do what has to happen before ``statement`` is sent, or in place of it."""
-
-    def exchange(self, statement: Statement) -> None:
-        """Note that the plain form of ``statement`` is sent, or raise its own error."""
-
-    def script(self, cursor: Any, statements: Sequence[Statement]) -> AbstractContextManager[None]:
-        """Hold while the statements of one text are sent one by one."""
-
-    def check(self) -> None:
-        """Raise where nothing may be sent any more."""
-
-    def patches(self) -> Patches:
-        """Return what of the driver's ends transactions, each with its wrapper."""
 
 
 class Substitutes:
@@ -54,7 +28,7 @@ class Substitutes:
     def __init__(
         self,
         raw: psycopg.Connection[Any],
-        recorder: Measures,
+        recorder: StatementSink,
         transactions: RehearsedTransactions,
     ) -> None:
         self._raw = raw
@@ -65,12 +39,12 @@ class Substitutes:
         """Return the plain form of what needs to be outside of a transaction, if there is one."""
         if statement.kind is Kind.TRANSACTION:
             if statement.commits or statement.rolls_back:
-                self._recorder.section.substituted.append(
+                self._recorder.note_substituted(
                     _ENDS_TRANSACTION.format(f"{statement.command} in SQL")
                 )
             return None
         if statement.sets_transaction:
-            self._recorder.section.not_rehearsed.append(
+            self._recorder.note_not_rehearsed(
                 "SET TRANSACTION needs a transaction that has not begun to work; this one has."
             )
             return None
@@ -82,9 +56,7 @@ class Substitutes:
             return statement.sql
         if statement.plain_sql is not None:
             return statement.plain_sql
-        self._recorder.section.not_rehearsed.append(
-            f"{statement.command} can't run inside a transaction."
-        )
+        self._recorder.note_not_rehearsed(f"{statement.command} can't run inside a transaction.")
         return None
 
     def before(self, statement: Statement) -> None:
@@ -96,15 +68,13 @@ class Substitutes:
     def exchange(self, statement: Statement) -> None:
         """Refuse what PostgreSQL does in the plain form only; say that this is sent."""
         refuse(statement, self._transactions.session)
-        self._recorder.section.substituted.append(
+        self._recorder.note_substituted(
             "CONCURRENTLY can't run inside a transaction, so its plain form was measured."
         )
 
     def _control(self, statement: Statement) -> None:
         if self._transactions.session.in_pipeline:
-            self._recorder.section.not_rehearsed.append(
-                f"{statement.command} in a pipeline was left out."
-            )
+            self._recorder.note_not_rehearsed(f"{statement.command} in a pipeline was left out.")
         elif statement.begins:
             self._transactions.begin_inner()
         elif statement.commits or statement.rolls_back:
@@ -137,9 +107,7 @@ class Substitutes:
             if conn is not self._raw:
                 original(conn)
                 return
-            self._recorder.section.substituted.append(
-                _ENDS_TRANSACTION.format(f"{name}() of the driver")
-            )
+            self._recorder.note_substituted(_ENDS_TRANSACTION.format(f"{name}() of the driver"))
             self._transactions.end_inner(commit=name == "commit")
 
         return wrapper

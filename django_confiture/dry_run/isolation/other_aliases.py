@@ -24,7 +24,6 @@ from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.threads import OwnThreads
 from django_confiture.dry_run.isolation.unmanaged_connections import IDENTITY, ForeignConnections
-from django_confiture.dry_run.recording.statement_log import Section
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.transactions.on_commit import uncalled
@@ -160,11 +159,16 @@ class _Unrecorded:
     def __init__(self, transactions: RehearsedTransactions) -> None:
         self._transactions = transactions
         self._session = transactions.session
-        self.section = Section()
 
     @property
     def autocommit(self) -> bool:
         return not self._transactions.in_transaction
+
+    def note_substituted(self, text: str) -> None:
+        """Of what is not in the report it says nothing."""
+
+    def note_not_rehearsed(self, text: str) -> None:
+        """Nor here."""
 
     @contextmanager
     def measured(

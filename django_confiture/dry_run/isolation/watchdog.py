@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
@@ -17,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture.dry_run.plan.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import Blocker, Waiter
-from django_confiture.dry_run.results.observer import Observer
+from django_confiture.dry_run.results.observer import IndexBuild, Observer
 from django_confiture.dry_run.server.second_connection import backend_pid, connect_beside
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
@@ -63,17 +62,6 @@ FROM pg_catalog.pg_stat_progress_create_index WHERE pid = %s
 
 _GLANCE_S = 0.5
 """Seconds between two looks at how far an index is."""
-
-
-@dataclass(frozen=True)
-class IndexBuild:
-    """How far an index is that is being built."""
-
-    phase: str
-    """PostgreSQL's word, such as ``building index: scanning table``."""
-    done: int
-    total: int
-    """Blocks or tuples, by the phase; 0 where it is not known."""
 
 
 class Watchdog:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.findings.plan_history import History
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.dead_space import DeadSpaceLimit
 from django_confiture.dry_run.measuring.effects import Effects
@@ -43,8 +42,6 @@ from django_confiture.dry_run.transactions.rehearsed import (
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from django_confiture.dry_run.estimates.sampling import Sampler
 
 _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 """After so many runs of one text in an operation, the rest is measured at its end."""
@@ -85,14 +82,13 @@ class Recorder(TransactionObserver):
         self._check = check
         self.clock = Clock()
         self.catalog = Catalog(self._session)
-        self.sampler: Sampler | None = None
+        self.sample: Callable[[Statement, str], Sampled | None] | None = None
         self._sampled: Sampled | None = None
         self.dead_space = DeadSpaceLimit(self._session, self.catalog)
         self._prober = Prober(self._session, self.catalog, self.clock)
         self.section = Section()
         self.timeline = LockTimeline(self.catalog, self.clock)
         self._savepoints = Savepoints(self._prober, self.timeline)
-        self.history = History(self._session, self.catalog)
         self._orders = count(1)
         self._transaction = 0
         self.failures: list[StatementFailure] = []
@@ -121,6 +117,14 @@ class Recorder(TransactionObserver):
     def savepoint(self, statement: Statement) -> None:
         """Follow what a savepoint keeps and frees, whoever has sent it."""
         self._savepoints.sent(statement)
+
+    def note_substituted(self, text: str) -> None:
+        """Note why what runs now is rehearsed in another form."""
+        self.section.substituted.append(text)
+
+    def note_not_rehearsed(self, text: str) -> None:
+        """Note why something of what runs now is not rehearsed."""
+        self.section.not_rehearsed.append(text)
 
     # Sections.
 
@@ -171,14 +175,14 @@ class Recorder(TransactionObserver):
 
     def try_samples(self, statement: Statement, text: str) -> Sampled | None:
         """Run a statement on samples of its tables first, where that was asked for."""
-        if self.sampler is None or not self._prober.possible:
+        if self.sample is None or not self._prober.possible:
             return None
         known = self.section.by_text.get(statement.sql)
         if known is not None and known.executions:
             return None
         self.settle()
         with self.clock.stopped():
-            self._sampled = self.sampler.sample(statement, text)
+            self._sampled = self.sample(statement, text)
             self._prober.recount()
         return self._sampled
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,9 +10,18 @@ if TYPE_CHECKING:
 
     from django.db.migrations.migration import Migration
 
-    from django_confiture.dry_run.isolation.watchdog import IndexBuild
-    from django_confiture.dry_run.recording.records import MigrationRecord, OperationRecord
     from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
+
+
+@dataclass(frozen=True)
+class IndexBuild:
+    """How far an index is that is being built."""
+
+    phase: str
+    """PostgreSQL's word, such as ``building index: scanning table``."""
+    done: int
+    total: int
+    """Blocks or tuples, by the phase; 0 where it is not known."""
 
 
 class Observer:
@@ -23,11 +33,11 @@ class Observer:
     def preflighted(self, preflight: Preflight) -> None:
         """Take what the plan is about to touch."""
 
-    def migration_started(self, record: MigrationRecord, number: int, total: int) -> None:
-        """Take the migration that begins, and which one of how many it is."""
+    def migration_started(self, label: str, *, backwards: bool, number: int, total: int) -> None:
+        """Take the migration that begins, ``app_label.name``, and which of how many it is."""
 
-    def operation_started(self, record: OperationRecord) -> None:
-        """Take the operation of that migration that begins."""
+    def operation_started(self, index: int, description: str) -> None:
+        """Take the operation of that migration that begins, as it describes itself."""
 
     def sampled(self, expected_ms: float | None) -> None:
         """Take how long the statement that begins will take, by samples; None where unknown."""

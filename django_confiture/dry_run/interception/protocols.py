@@ -1,0 +1,53 @@
+"""What catches statements, and what it needs of those who measure and of those who exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from django_confiture.dry_run.sql.parser import Statement
+
+Patches = list[tuple[Any, str, Callable[[str, Any], Any]]]
+"""Owner, name of the method, and what wraps it."""
+
+
+class StatementSink(Protocol):
+    """Is told of each statement: the recorder, or what stands in for it."""
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether the real run would send a statement outside a transaction."""
+
+    def measured(
+        self, statement: Statement, cursor: Any, *, skipped: bool = False, plain: bool = False
+    ) -> AbstractContextManager[None]:
+        """Measure what runs inside."""
+
+    def note_substituted(self, text: str) -> None:
+        """Note why what runs now is rehearsed in another form."""
+
+    def note_not_rehearsed(self, text: str) -> None:
+        """Note why something of what runs now is not rehearsed."""
+
+
+class SendPolicy(Protocol):
+    """Decides what is sent for each statement, and how."""
+
+    def text(self, statement: Statement, *, alone: bool) -> str | None:
+        """Return the text to send for ``statement``, None where nothing can be sent."""
+
+    def before(self, statement: Statement) -> None:
+        """Do what has to happen before ``statement`` is sent, or in place of it."""
+
+    def exchange(self, statement: Statement) -> None:
+        """Note that the plain form of ``statement`` is sent, or raise its own error."""
+
+    def script(self, cursor: Any, statements: Sequence[Statement]) -> AbstractContextManager[None]:
+        """Hold while the statements of one text are sent one by one."""
+
+    def check(self) -> None:
+        """Raise where nothing may be sent any more."""
+
+    def patches(self) -> Patches:
+        """Return what of the driver's ends transactions, each with its wrapper."""

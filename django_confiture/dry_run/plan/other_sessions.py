@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from django_confiture.dry_run.results import LockCapacity, OtherSession
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.plan.preflight import Table
     from django_confiture.dry_run.server.side_channel import Row, Session
 
 # $1: OIDs, $2: processes of our own. A prepared transaction has no process, but its locks.
@@ -73,9 +72,11 @@ class Others:
     hidden: int
 
 
-def look(session: Session, tables: Sequence[Table], own_pids: Collection[int]) -> Others:
-    """Return who is at work on the tables, and who has been for longest in this database."""
-    roots = {oid: table.oid for table in tables for oid in table.members}
+def look(session: Session, roots: Mapping[int, int], own_pids: Collection[int]) -> Others:
+    """Return who is at work on tables, and who has been for longest in this database.
+
+    ``roots`` holds each table, and each partition or child of one, with the table that it is of.
+    """
     own = _array(own_pids)
     at_work = session.query(_AT_WORK, [_array(roots), own])
     who: dict[str, OtherSession] = {}

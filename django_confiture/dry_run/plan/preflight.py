@@ -98,7 +98,8 @@ def look_ahead(
         )
         touched = _touched(planned, session)
         tables = _tables(touched.oids | {each.table for each in touched.writes}, session)
-        others = other_sessions.look(session, tables, [backend_pid(session), *own_pids])
+        roots = {oid: table.oid for table in tables for oid in table.members}
+        others = other_sessions.look(session, roots, [backend_pid(session), *own_pids])
         existing = sum(table.locks for table in tables)
         needed = lock_estimate.AROUND + planned.new_locks + existing
         locks = other_sessions.lock_capacity(session, needed)

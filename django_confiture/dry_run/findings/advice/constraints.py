@@ -12,7 +12,7 @@ from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import migration_code
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.findings.rules.alter_table import Alter
+    from django_confiture.dry_run.findings.alter_clause import Alter
 
 _NEXT = "The next migration"
 

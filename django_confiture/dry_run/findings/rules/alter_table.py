@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from postgast import pg_query_pb2 as pg
 
 from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import columns, constraints, tables
+from django_confiture.dry_run.findings.alter_clause import Alter
 from django_confiture.dry_run.findings.finding import measured
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.findings.thresholds import is_large
 from django_confiture.dry_run.results import Finding
 
 _SERIALS = {"serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"}
-
-
-@dataclass(frozen=True)
-class Alter:
-    """One subcommand on a table that existed before the dry run."""
-
-    subject: Subject
-    step: Step
-    table: str
-    clause: Any
-
-    @property
-    def scans(self) -> bool:
-        """Say whether the statement read the whole table, and did not write it anew."""
-        return self.step.scans(self.table) and not self.rewrites
-
-    @property
-    def rewrites(self) -> bool:
-        """Say whether the statement wrote the table anew."""
-        return self.step.rewrites(self.table)
-
-    @property
-    def builds(self) -> bool:
-        """Say whether the statement built an index."""
-        return bool(self.step.result.indexes_built)
-
-    def says(self, name: str, message: str, advice: str, table: str = "") -> Finding:
-        """Return a finding about the table."""
-        return measured(name, self.subject, self.step, table or self.table, message, advice)
 
 
 def of_alter_table(subject: Subject, step: Step) -> Iterator[Finding]:

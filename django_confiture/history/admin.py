@@ -11,7 +11,7 @@ from django.http import Http404, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 
-from django_confiture.history import chain
+from django_confiture.history import hash_chain
 from django_confiture.history.models import (
     DryRun,
     Forecast,
@@ -19,7 +19,7 @@ from django_confiture.history.models import (
     MigrationExecution,
     StatementExecution,
 )
-from django_confiture.history.read_only import LedgerAdmin, ReadOnly, link, moment, ms
+from django_confiture.history.read_only_admin import LedgerAdmin, ReadOnly, link, moment, ms
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -44,7 +44,7 @@ class _Hooks(ReadOnly, _Inline):
 class MigrationExecutionAdmin(LedgerAdmin):
     """What ran."""
 
-    ledger = chain.EXECUTIONS
+    ledger = hash_chain.EXECUTIONS
     list_display = (
         "number",
         "app_label",
@@ -69,7 +69,7 @@ class MigrationExecutionAdmin(LedgerAdmin):
 class HookExecutionAdmin(LedgerAdmin):
     """The audit trail of hooks."""
 
-    ledger = chain.EXECUTIONS
+    ledger = hash_chain.EXECUTIONS
     list_display = (
         "began",
         "hook",
@@ -131,7 +131,7 @@ class HookExecutionAdmin(LedgerAdmin):
 class DryRunAdmin(LedgerAdmin):
     """Dry runs with their reports."""
 
-    ledger = chain.DRY_RUNS
+    ledger = hash_chain.DRY_RUNS
     list_display = (
         "number",
         "headline",
@@ -178,19 +178,19 @@ class DryRunAdmin(LedgerAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Show what the report says."""
-        from django_confiture.history.pages import dry_run  # which needs the reports
+        from django_confiture.history.pages import dry_run_report  # which needs the reports
 
-        context["shown"] = dry_run.context_of(context["original"])
+        context["shown"] = dry_run_report.context_of(context["original"])
         return super().render_change_form(request, context, *args, **kwargs)
 
     def report_view(self, request: HttpRequest, number: int, suffix: str) -> HttpResponse:
         """Return the report as it was kept, or rendered anew from that."""
-        from django_confiture.history.pages import dry_run
+        from django_confiture.history.pages import dry_run_report
 
         row = DryRun.objects.using(router.db_for_read(DryRun)).filter(number=number).first()
         if not self.has_view_permission(request, row):
             raise PermissionDenied
-        found = dry_run.rendered(row, suffix) if row is not None else None
+        found = dry_run_report.rendered(row, suffix) if row is not None else None
         if found is None:
             raise Http404(f"there is no report {number}.{suffix}")
         content, content_type = found
@@ -209,7 +209,7 @@ class DryRunAdmin(LedgerAdmin):
 class ForecastAdmin(LedgerAdmin):
     """What dry runs forecast, and what came of it."""
 
-    ledger = chain.DRY_RUNS
+    ledger = hash_chain.DRY_RUNS
     list_display = ("made", "migration", "expected", "between", "database")
     list_filter = ("database", "direction", "app_label")
     search_fields = ("app_label", "name")
@@ -267,7 +267,7 @@ class ForecastAdmin(LedgerAdmin):
 
     def accuracy_view(self, request: HttpRequest) -> HttpResponse:
         """Draw forecasts against what came of them."""
-        from django_confiture.history.pages import accuracy
+        from django_confiture.history.pages import accuracy_chart
 
         if not self._may_compare(request):
             raise PermissionDenied
@@ -275,7 +275,7 @@ class ForecastAdmin(LedgerAdmin):
             **self.admin_site.each_context(request),
             "title": "Forecasts against reality",
             "opts": self.opts,
-            **accuracy.context_of(request.GET.get("database")),
+            **accuracy_chart.context_of(request.GET.get("database")),
         }
         return TemplateResponse(request, "admin/confiture_history/accuracy.html", context)
 

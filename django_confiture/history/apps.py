@@ -15,7 +15,7 @@ class HistoryConfig(AppConfig):
 
     def ready(self) -> None:
         """Listen to the signals of migrations and dry runs."""
-        from django_confiture.history import expecting, recording  # need the models
+        from django_confiture.history import forecast_log, receivers  # need the models
 
-        recording.connect()
-        expecting.connect()
+        receivers.connect()
+        forecast_log.connect()

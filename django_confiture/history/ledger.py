@@ -10,8 +10,8 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import Model
 
-from django_confiture.history import chain
-from django_confiture.history.comparing import (
+from django_confiture.history import hash_chain
+from django_confiture.history.accuracy import (
     MigrationForecast,
 )
 from django_confiture.history.models import (
@@ -38,7 +38,11 @@ def append(
 ) -> tuple[int, str]:
     """Add one execution at the end of the chain; return its number and hash."""
     return _append(
-        chain.EXECUTIONS, execution, {"statements": statements, "hooks": hooks}, "execution", using
+        hash_chain.EXECUTIONS,
+        execution,
+        {"statements": statements, "hooks": hooks},
+        "execution",
+        using,
     )
 
 
@@ -58,7 +62,7 @@ def append_dry_run(
         )
         for each in forecasts
     ]
-    return _append(chain.DRY_RUNS, dry_run, {"forecasts": rows}, "dry_run", using)
+    return _append(hash_chain.DRY_RUNS, dry_run, {"forecasts": rows}, "dry_run", using)
 
 
 def prune(before: datetime, *, using: str) -> tuple[int, int]:
@@ -68,13 +72,13 @@ def prune(before: datetime, *, using: str) -> tuple[int, int]:
     """
     with _writing(using):
         return (
-            _prune(chain.EXECUTIONS, "started_at", before, using),
-            _prune(chain.DRY_RUNS, "made_at", before, using),
+            _prune(hash_chain.EXECUTIONS, "started_at", before, using),
+            _prune(hash_chain.DRY_RUNS, "made_at", before, using),
         )
 
 
 def _append(
-    ledger: chain.Ledger,
+    ledger: hash_chain.Ledger,
     row: MigrationExecution | DryRun,
     parts: Mapping[str, Sequence[Model]],
     owner: str,
@@ -84,7 +88,7 @@ def _append(
         head = _head(ledger, using)
         row.number = head.last_number + 1
         row.previous_hash = head.last_hash
-        chain.sign(ledger, row, parts)
+        hash_chain.sign(ledger, row, parts)
         row.save(using=using, force_insert=True)
         for each in parts.values():
             for part in each:
@@ -92,12 +96,12 @@ def _append(
             if each:
                 type(each[0])._default_manager.using(using).bulk_create(each, batch_size=500)
         head.last_number, head.last_hash = row.number, row.hash
-        chain.sign_head(head)
+        hash_chain.sign_head(head)
         head.save(using=using)
     return row.number, row.hash
 
 
-def _prune(ledger: chain.Ledger, moment: str, before: datetime, using: str) -> int:
+def _prune(ledger: hash_chain.Ledger, moment: str, before: datetime, using: str) -> int:
     heads = LedgerHead.objects.using(using).select_for_update()
     head = heads.filter(ledger=ledger.name).first()
     rows: Any = ledger.model._default_manager.using(using)
@@ -109,12 +113,12 @@ def _prune(ledger: chain.Ledger, moment: str, before: datetime, using: str) -> i
     count: int = old.count()
     head.pruned_number, head.pruned_hash = last.number, last.hash
     old.only("pk").delete()
-    chain.sign_head(head)
+    hash_chain.sign_head(head)
     head.save(using=using)
     return count
 
 
-def _head(ledger: chain.Ledger, using: str) -> LedgerHead:
+def _head(ledger: hash_chain.Ledger, using: str) -> LedgerHead:
     """Return the head, locked.
 
     Where it was deleted, the chain goes on with a break that everybody will see.

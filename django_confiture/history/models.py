@@ -1,4 +1,4 @@
-"""The ledger. Rows are added and never changed; see :mod:`django_confiture.history.chain`."""
+"""The ledger. Rows are added and never changed; see :mod:`django_confiture.history.hash_chain`."""
 
 from __future__ import annotations
 

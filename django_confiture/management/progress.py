@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
     from django_confiture.dry_run.results.observer import IndexBuild
-    from django_confiture.history.forecasts import LastDryRun
+    from django_confiture.history.stored_forecasts import LastDryRun
 
 QUIET_S = 30.0
 """How long a log stays silent: some build servers end a job that says nothing."""

@@ -18,7 +18,7 @@ from tests.cases.migrations_on_disk import Cases
 from tests.support.history import installed
 
 if TYPE_CHECKING:
-    from django_confiture.history.comparing import Comparison
+    from django_confiture.history.accuracy import Comparison
 
 SQL = "INSERT INTO cases_row SELECT generate_series(1, {})"
 
@@ -50,7 +50,7 @@ def _migration(name: str, expected: float, *statements: dict[str, Any]) -> dict[
 
 
 def _comparison(kind: str, actual: float, expected: float) -> Comparison:
-    from django_confiture.history.comparing import Comparison
+    from django_confiture.history.accuracy import Comparison
 
     return Comparison(kind, "x", actual, **_range(expected))
 
@@ -69,10 +69,10 @@ def ran(history: None, cases: Cases) -> Cases:
 
 def _store(name: str, expected: float, *statements: dict[str, Any], age: int = 1) -> None:
     """Store a forecast as if it had been made before the migration ran."""
-    from django_confiture.history.chain import hash_of
-    from django_confiture.history.forecasts import forecasts_in
+    from django_confiture.history.hash_chain import hash_of
     from django_confiture.history.ledger import append_dry_run
     from django_confiture.history.models import DryRun
+    from django_confiture.history.stored_forecasts import forecasts_in
 
     made_at = timezone.now() - timedelta(hours=age)
     row = DryRun(made_at=made_at, database="default", duration_ms=1.0, report_hash=hash_of(""))
@@ -80,7 +80,7 @@ def _store(name: str, expected: float, *statements: dict[str, Any], age: int = 1
 
 
 def test_each_run_is_compared_with_the_last_forecast_before_it(ran: Cases) -> None:
-    from django_confiture.history.forecasts import observed
+    from django_confiture.history.stored_forecasts import observed
 
     _store("0002_fill", 1000, age=3)
     _store("0002_fill", 80, _statement(SQL.format(99), 10), age=2)
@@ -97,7 +97,7 @@ def test_each_run_is_compared_with_the_last_forecast_before_it(ran: Cases) -> No
 
 
 def test_what_says_nothing(ran: Cases) -> None:
-    from django_confiture.history.forecasts import observed
+    from django_confiture.history.stored_forecasts import observed
 
     executions = apps.get_model("confiture_history", "MigrationExecution").objects
     _store("0002_fill", 0)
@@ -109,7 +109,7 @@ def test_what_says_nothing(ran: Cases) -> None:
 
 
 def test_noise(ran: Cases) -> None:
-    from django_confiture.history.forecasts import observed
+    from django_confiture.history.stored_forecasts import observed
 
     apps.get_model("confiture_history", "StatementExecution").objects.update(duration_ms=0.5)
     _store("0002_fill", 100, _statement(SQL.format(2), 0.2, "constant"))
@@ -120,7 +120,7 @@ def test_noise(ran: Cases) -> None:
 
 def test_a_text_that_is_there_twice() -> None:
     with installed():
-        from django_confiture.history.comparing import MigrationForecast
+        from django_confiture.history.accuracy import MigrationForecast
 
         migration = _migration("x", 9, _statement("SELECT 1", 2), _statement("SELECT  2;", 3))
         migration["statements"] = [_statement("SELECT b", 1), {"sql": "SELECT c", "estimate": None}]
@@ -136,7 +136,7 @@ def test_a_text_that_is_there_twice() -> None:
 
 def test_accuracy() -> None:
     with installed():
-        from django_confiture.history.comparing import accuracies
+        from django_confiture.history.accuracy import accuracies
 
         actual = (50, 90, 100, 120, 400)
         found = accuracies(
@@ -153,7 +153,7 @@ def test_accuracy() -> None:
 
 
 def test_factors(ran: Cases) -> None:
-    from django_confiture.history.forecasts import factors
+    from django_confiture.history.stored_forecasts import factors
 
     for number in (2, 3):
         _store(f"000{number}_fill", 100, _statement(SQL.format(number), 20))
@@ -324,7 +324,7 @@ def test_a_forecast_that_cannot_be_stored(
 
 def test_a_factor_is_that_of_the_model_alone(ran: Cases) -> None:
     """Else a forecast that an earlier factor has put right would take the factor away again."""
-    from django_confiture.history.forecasts import factors
+    from django_confiture.history.stored_forecasts import factors
 
     for number in (2, 3, 4):
         corrected = _statement(SQL.format(number), 40)  # it ran for 40 ms
@@ -335,7 +335,7 @@ def test_a_factor_is_that_of_the_model_alone(ran: Cases) -> None:
 
 def test_the_next_forecast_knows_the_factor(ran: Cases) -> None:
     from django_confiture.dry_run.estimates import observed_factors
-    from django_confiture.history.comparing import Factor
+    from django_confiture.history.accuracy import Factor
 
     for number in (2, 3, 4):
         _store(f"000{number}_fill", 100, _statement(SQL.format(number), 10, kind="insert"))

@@ -228,7 +228,7 @@ def test_a_report_that_was_not_kept(ledger: Cases) -> None:
 def test_what_is_wrong_with_the_ledger_is_said(
     ledger: Cases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django_confiture.history import read_only
+    from django_confiture.history import read_only_admin
 
     client = root()
     for name in LISTS:
@@ -239,7 +239,7 @@ def test_what_is_wrong_with_the_ledger_is_said(
         assert "The ledger is not as it was written: row 2 was changed." in shown
         assert "problems in all" not in shown
     assert "not as it was written" not in content(client, page("dryrun"))
-    monkeypatch.setattr(read_only, "MOST_PROBLEMS", 1)
+    monkeypatch.setattr(read_only_admin, "MOST_PROBLEMS", 1)
     shown = content(client, page("migrationexecution"))
     assert "row 2 was changed" not in shown
     assert "2 problems in all; see manage.py confiture_history_verify." in shown
@@ -318,9 +318,9 @@ def test_the_chart_of_another_database(ledger: Cases) -> None:
 
 
 def test_the_newest_are_drawn(ledger: Cases, monkeypatch: pytest.MonkeyPatch) -> None:
-    from django_confiture.history.pages import accuracy
+    from django_confiture.history.pages import accuracy_chart
 
-    monkeypatch.setattr(accuracy, "MOST", 1)
+    monkeypatch.setattr(accuracy_chart, "MOST", 1)
     shown = content(reader("forecast", "migrationexecution"), ACCURACY)
     assert "Shown are the newest 1;" in shown
     assert ">cases.0002_hook</a>" in shown
@@ -331,8 +331,8 @@ def test_the_scale() -> None:
     from tests.support.history import installed
 
     with installed():
-        from django_confiture.history.comparing import Comparison
-        from django_confiture.history.pages.accuracy import Scale
+        from django_confiture.history.accuracy import Comparison
+        from django_confiture.history.pages.accuracy_chart import Scale
 
         def scale(low: float, high: float) -> Scale:
             return Scale.of([Comparison("migration", "x", low, low, low, high, 80)])

@@ -53,7 +53,7 @@ def ledger(history: None, cases: Cases) -> Cases:
 def _spread() -> None:
     """Make durations of several orders of magnitude of it, signed anew."""
     from django_confiture.history import ledger
-    from django_confiture.history.comparing import MigrationForecast
+    from django_confiture.history.accuracy import MigrationForecast
     from django_confiture.history.models import DryRun, MigrationExecution
 
     now = timezone.now()

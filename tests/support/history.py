@@ -40,14 +40,14 @@ _TABLES = (
 def installed() -> Iterator[None]:
     """Install the app, without its tables."""
     with override_settings(**_SETTINGS):
-        from django_confiture.history import expecting, recording, warning
+        from django_confiture.history import forecast_log, receivers, recording_errors
 
         try:
             yield
         finally:
-            recording.disconnect()
-            expecting.disconnect()
-            warning.forget()
+            receivers.disconnect()
+            forecast_log.disconnect()
+            recording_errors.forget()
 
 
 @pytest.fixture
@@ -68,8 +68,8 @@ def history(transactional_db: None) -> Iterator[None]:
 
 def remove() -> None:
     """Take the tables away; what Django noted of the models goes with the flush."""
-    from django_confiture.history import recording
+    from django_confiture.history import receivers
 
-    recording.disconnect()
+    receivers.disconnect()
     with override_settings(CONFITURE={"ENABLED": False}):
         call_command("migrate", "confiture_history", "zero", verbosity=0)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.estimates.row_counts import Sizes
     from django_confiture.dry_run.findings.subject import Step
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.history.comparing import Factor
+    from django_confiture.history.accuracy import Factor
 
 _MATTERS = 0.1
 """A part that takes less of the whole than this says nothing about the confidence in it."""

@@ -20,7 +20,7 @@ from django_confiture.dry_run.estimates.time_parts import Item
 from django_confiture.dry_run.results import Range
 
 if TYPE_CHECKING:
-    from django_confiture.history.comparing import Factor
+    from django_confiture.history.accuracy import Factor
 
 FIXED_MS = 0.5
 """What a statement takes whatever the table's size: parsing, locks, catalogs."""

@@ -9,8 +9,8 @@ from django.apps import apps
 from django.db import DatabaseError, router, transaction
 
 if TYPE_CHECKING:
-    from django_confiture.history.comparing import Factor
-    from django_confiture.history.forecasts import LastDryRun
+    from django_confiture.history.accuracy import Factor
+    from django_confiture.history.stored_forecasts import LastDryRun
 
 _LEDGER = "django_confiture.history"
 
@@ -30,10 +30,10 @@ def last_dry_run(alias: str) -> LastDryRun | None:
 def _answer(question: Callable[[Any], Answer]) -> Answer | None:
     if not apps.is_installed(_LEDGER):
         return None
-    from django_confiture.history import forecasts, models
+    from django_confiture.history import models, stored_forecasts
 
     try:
         with transaction.atomic(using=router.db_for_read(models.MigrationExecution)):
-            return question(forecasts)
+            return question(stored_forecasts)
     except DatabaseError:
         return None

@@ -13,8 +13,8 @@ HEAD = {"last_number": 0, "last_hash": "", "pruned_number": 0, "pruned_hash": ""
 def begin(apps, schema_editor):
     """Make the heads with the tables, so that a head that is not there was deleted.
 
-    They are signed as chain.py did it when this was written: a migration that gives heads another
-    field has to sign them anew.
+    They are signed as hash_chain.py signed them when this was written: a migration that adds a
+    field to the heads has to sign them again.
     """
     heads = apps.get_model("confiture_history", "LedgerHead").objects
     for ledger in ("executions", "dry runs"):

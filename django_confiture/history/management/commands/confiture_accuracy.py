@@ -12,10 +12,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
-from django_confiture.history import chain
-from django_confiture.history.comparing import Accuracy, Comparison, MigrationForecast, accuracies
-from django_confiture.history.forecasts import forecasts_in, observed
+from django_confiture.history import hash_chain
+from django_confiture.history.accuracy import Accuracy, Comparison, MigrationForecast, accuracies
 from django_confiture.history.models import MigrationExecution
+from django_confiture.history.stored_forecasts import forecasts_in, observed
 
 USAGE = 2
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         file = None if given is None else Path(given)
         forecasts = None if file is None else _read(file)
         comparisons = observed(alias, forecasts)
-        problems = chain.verify(router.db_for_read(MigrationExecution))
+        problems = hash_chain.verify(router.db_for_read(MigrationExecution))
         for problem in problems:
             self.stderr.write(f"The ledger is not as it was written: {problem.message}.")
         if options["format"] == "json":

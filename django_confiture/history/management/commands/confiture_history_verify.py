@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import router
 
-from django_confiture.history import chain
+from django_confiture.history import hash_chain
 from django_confiture.history.models import MigrationExecution
 
 
@@ -24,12 +24,12 @@ class Command(BaseCommand):
     def handle(self, *_args: object, **_options: Any) -> None:
         """Verify, then print."""
         using = router.db_for_read(MigrationExecution)
-        problems = chain.verify(using)
+        problems = hash_chain.verify(using)
         for problem in problems:
             self.stdout.write(f"The ledger is not as it was written: {problem.message}.")
         if problems:
             sys.exit(1)
-        for ledger in chain.LEDGERS:
+        for ledger in hash_chain.LEDGERS:
             rows: Any = ledger.model._default_manager.using(using)
             last = rows.order_by("number").last()
             found = f"the last is {last.number}, hash {last.hash}" if last else "there are none"

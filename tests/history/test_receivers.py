@@ -147,9 +147,9 @@ def test_a_failure_is_recorded_after_the_rollback(
 def test_many_texts_are_kept_as_one(
     history: None, cases: Cases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django_confiture.history import runs
+    from django_confiture.history import run_recorder
 
-    monkeypatch.setattr(runs, "MOST_TEXTS", 3)
+    monkeypatch.setattr(run_recorder, "MOST_TEXTS", 3)
 
     def select(apps: Any, editor: Any) -> None:
         with editor.connection.cursor() as cursor:
@@ -374,12 +374,12 @@ def test_inside_a_transaction(history: None, cases: Cases) -> None:
 def test_a_cursor_that_misbehaves(
     history: None, cases: Cases, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django_confiture.history import runs
+    from django_confiture.history import run_recorder
 
     def fail(*args: object) -> None:
         raise RuntimeError("of ours")
 
-    monkeypatch.setattr(runs.Run, "_operation", fail)
+    monkeypatch.setattr(run_recorder.Run, "_operation", fail)
     cases.add("0001_table", migrations.RunSQL(CREATE))
     cases.migrate()
     assert cases.applied() == {"0001_table"}
@@ -404,12 +404,12 @@ def test_nothing_of_django_is_patched(history: None, cases: Cases) -> None:
 
 def test_an_os_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with installed():
-        from django_confiture.history import runs
+        from django_confiture.history import run_recorder
 
         def nobody() -> str:
             raise KeyError("uid not found")
 
         monkeypatch.setattr("getpass.getuser", nobody)
-        runs.os_user.cache_clear()
-        assert runs.os_user() == ""
-        runs.os_user.cache_clear()
+        run_recorder.os_user.cache_clear()
+        assert run_recorder.os_user() == ""
+        run_recorder.os_user.cache_clear()

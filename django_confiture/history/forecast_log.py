@@ -12,9 +12,9 @@ from django.db import connections, router, transaction
 from django.db.models.signals import pre_migrate
 
 from django_confiture import conf, signals
-from django_confiture.history import forecasts
+from django_confiture.history import stored_forecasts
 from django_confiture.history.models import Forecast
-from django_confiture.history.warning import logger, quietly
+from django_confiture.history.recording_errors import logger, quietly
 from django_confiture.migrate.phases import creating_test_database
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _NEWS_MS = 1000.0
 """That a migration took longer than a forecast of less is nothing that somebody waits for."""
 
-_expected: dict[str, dict[forecasts.Key, Forecast]] = {}
+_expected: dict[str, dict[stored_forecasts.Key, Forecast]] = {}
 """By alias; read before the first migration, as nothing may be read in its transaction."""
 
 _timers: dict[str, Timer] = {}
@@ -56,8 +56,8 @@ def _planned(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: ob
     with quietly("the forecasts of a plan"):
         alias = router.db_for_read(Forecast)
         with transaction.atomic(using=alias):
-            if forecasts.table_exists(Forecast, alias):
-                _expected[using] = forecasts.last_forecasts(using)
+            if stored_forecasts.table_exists(Forecast, alias):
+                _expected[using] = stored_forecasts.last_forecasts(using)
 
 
 def _started(
@@ -71,7 +71,7 @@ def _started(
         facts: dict[str, Any] = {
             "migration": migration.name,
             "app_label": migration.app_label,
-            **{name: round(forecast.estimate[name]) for name in forecasts.RANGE},
+            **{name: round(forecast.estimate[name]) for name in stored_forecasts.RANGE},
             "forecast_at": forecast.made_at.isoformat(),
         }
         logger.info("migration_forecast", extra=facts)

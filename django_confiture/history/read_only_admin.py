@@ -11,7 +11,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.timezone import is_aware, localtime
 
-from django_confiture.history import chain
+from django_confiture.history import hash_chain
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,7 +46,7 @@ class ReadOnly:
 class LedgerAdmin(ReadOnly, _Admin):
     """Rows of a ledger, with what is wrong with it above the list."""
 
-    ledger: chain.Ledger
+    ledger: hash_chain.Ledger
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -54,7 +54,7 @@ class LedgerAdmin(ReadOnly, _Admin):
         """Show the list, and say where the chain of hashes is broken."""
         if self.has_view_permission(request):
             using = router.db_for_read(self.ledger.model)
-            problems = chain.verify(using, self.ledger, reports=False)
+            problems = hash_chain.verify(using, self.ledger, reports=False)
             for problem in problems[:MOST_PROBLEMS]:
                 _say(request, problem.message)
             if len(problems) > MOST_PROBLEMS:
@@ -69,7 +69,7 @@ class LedgerAdmin(ReadOnly, _Admin):
     ) -> Any:
         """Return a row; say so where it, or what belongs to it, is not as it was written."""
         found = super().get_object(request, object_id, from_field)
-        if isinstance(found, self.ledger.model) and not chain.is_intact(self.ledger, found):
+        if isinstance(found, self.ledger.model) and not hash_chain.is_intact(self.ledger, found):
             _say(request, f"{self.ledger.row} {found.number} was changed")
         return found
 

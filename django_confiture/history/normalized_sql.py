@@ -30,7 +30,7 @@ _LISTS = re.compile(r"(\?|%s|%\(\w+\)s)(?:\s*,\s*(?:\?|%s|%\(\w+\)s))+")
 _ROWS = re.compile(r"(\((?:\?|%s|%\(\w+\)s)\))(?:\s*,\s*\((?:\?|%s|%\(\w+\)s)\))+")
 
 
-def normalise(sql: str) -> str:
+def normalize(sql: str) -> str:
     """Return one line with ``?`` for each literal, and lists of values as one of them."""
     text = _TOKENS.sub(_plain, sql).strip().rstrip("; ")
     text = _ROWS.sub(r"\1", _LISTS.sub(r"\1", re.sub(r" {2,}", " ", text)))

@@ -5,7 +5,7 @@ import pytest
 from tests.support import history
 
 with history.installed():
-    from django_confiture.history.normalising import LONGEST, normalise
+    from django_confiture.history.normalized_sql import LONGEST, normalize
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ with history.installed():
         ("", ""),
     ],
 )
-def test_normalise(sql: str, expected: str) -> None:
-    assert normalise(sql) == expected
-    assert normalise(expected) == expected
+def test_normalize(sql: str, expected: str) -> None:
+    assert normalize(sql) == expected
+    assert normalize(expected) == expected
 
 
 def test_a_long_text_is_cut() -> None:
-    cut = normalise("SELECT " + "a, " * 5000)
+    cut = normalize("SELECT " + "a, " * 5000)
     assert len(cut) == LONGEST
     assert cut.endswith("…")

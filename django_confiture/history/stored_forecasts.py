@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connections, router
 from django.db.models import Model
 
-from django_confiture.history.comparing import (
+from django_confiture.history.accuracy import (
     MIGRATION,
     Comparison,
     Factor,

@@ -16,7 +16,7 @@ from tests.cases.migrations_on_disk import Cases
 from tests.support.history import installed
 from tests.support.logs import events, extra
 
-NEWS = "django_confiture.history.expecting._NEWS_MS"
+NEWS = "django_confiture.history.forecast_log._NEWS_MS"
 
 
 @pytest.fixture(autouse=True)

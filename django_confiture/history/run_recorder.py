@@ -21,8 +21,8 @@ from django_confiture.history.models import (
     MigrationExecution,
     StatementExecution,
 )
-from django_confiture.history.normalising import normalise
-from django_confiture.history.warning import warn
+from django_confiture.history.normalized_sql import normalize
+from django_confiture.history.recording_errors import warn
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -150,7 +150,7 @@ class Run:
             statement.rows = (statement.rows or 0) + rows
 
     def _statement(self, sql: Any, cursor: Any) -> _Statement:
-        key = (self._operation(), _normalised(_text(sql, cursor)))
+        key = (self._operation(), _normalized(_text(sql, cursor)))
         if key not in self._statements and len(self._statements) >= MOST_TEXTS:
             key = (None, OTHERS)
         statement = self._statements.setdefault(key, _Statement())
@@ -179,11 +179,11 @@ def os_user() -> str:
         return ""
 
 
-def _normalised(text: str) -> str:
+def _normalized(text: str) -> str:
     if (found := _known.get(text)) is None:
         if len(_known) >= MOST_TEXTS:
             _known.clear()
-        found = _known[text] = normalise(text)
+        found = _known[text] = normalize(text)
     return found
 
 

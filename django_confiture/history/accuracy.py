@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
-from django_confiture.history.normalising import normalise
+from django_confiture.history.normalized_sql import normalize
 
 if TYPE_CHECKING:
     from django_confiture.history.models import MigrationExecution
@@ -185,7 +185,7 @@ def _by_text(statements: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return each text once, with the sum of its ranges, as a run's statements are compared."""
     found: dict[str, dict[str, Any]] = {}
     for statement in statements:
-        estimate, text = statement["estimate"], normalise(statement["sql"])
+        estimate, text = statement["estimate"], normalize(statement["sql"])
         known = found.setdefault(
             text,
             {

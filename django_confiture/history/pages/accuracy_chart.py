@@ -10,9 +10,9 @@ from typing import Any
 from django.db import router
 
 from django_confiture.formatting import duration
-from django_confiture.history.comparing import Comparison, accuracies
-from django_confiture.history.forecasts import observed_runs
+from django_confiture.history.accuracy import Comparison, accuracies
 from django_confiture.history.models import Forecast, MigrationExecution
+from django_confiture.history.stored_forecasts import observed_runs
 
 MOST = 40
 """So many runs are drawn, the newest."""

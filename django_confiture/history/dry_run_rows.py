@@ -8,11 +8,11 @@ import socket
 from django.utils import timezone
 
 from django_confiture.dry_run.results import Report
-from django_confiture.history.chain import hash_of
-from django_confiture.history.comparing import MigrationForecast
-from django_confiture.history.forecasts import forecasts_in
+from django_confiture.history.accuracy import MigrationForecast
+from django_confiture.history.hash_chain import hash_of
 from django_confiture.history.models import DryRun
-from django_confiture.history.runs import os_user, short
+from django_confiture.history.run_recorder import os_user, short
+from django_confiture.history.stored_forecasts import forecasts_in
 from django_confiture.reports import render
 from django_confiture.reports.phrases.headline import headline
 

@@ -9,10 +9,10 @@ from django.db import connections, router
 
 from django_confiture import conf, signals
 from django_confiture.history import ledger
-from django_confiture.history.forecasts import table_exists
 from django_confiture.history.models import DryRun, MigrationExecution
-from django_confiture.history.runs import Run
-from django_confiture.history.warning import logger, quietly, warn
+from django_confiture.history.recording_errors import logger, quietly, warn
+from django_confiture.history.run_recorder import Run
+from django_confiture.history.stored_forecasts import table_exists
 from django_confiture.migrate.phases import creating_test_database
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def _dry_run_finished(*, report: Any, shows_values: bool, **_: object) -> None:
     with quietly("a dry run"):
         alias = router.db_for_write(DryRun)
         if table_exists(DryRun, alias):
-            from django_confiture.history import dry_runs  # which needs the reports
+            from django_confiture.history import dry_run_rows  # which needs the reports
 
-            row, forecasts = dry_runs.rows_of(report, shows_values=shows_values)
+            row, forecasts = dry_run_rows.rows_of(report, shows_values=shows_values)
             number, digest = ledger.append_dry_run(row, forecasts, using=alias)
             logger.info("dry_run_recorded", extra={"number": number, "hash": digest})
 

@@ -16,7 +16,9 @@ signal                 arguments
                        ``"skipped"``), ``duration_ms``, ``result``, ``error``, ``reason`` (why it
                        was skipped), ``context``
 ``dry_run_finished``   ``using``, ``report`` (:class:`django_confiture.dry_run.results.Report`),
-                       ``shows_values`` (whether the report has values of rows in it)
+                       ``report_json`` (the same as ``--format json`` prints it), ``headline``
+                       (its first line of text), ``verdict``, ``shows_values`` (whether the
+                       report has values of rows in it)
 =====================  =======================================================================
 """
 

@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from django_confiture import HookContext, HookError, HookResult, RunHook, signals
 from django_confiture.dry_run.results import Report
+from django_confiture.reports import render
 from tests.cases.migrations_on_disk import Cases
 from tests.support import recording
 
@@ -177,6 +178,9 @@ def test_a_dry_run_sends_that_it_has_finished(cases: Cases) -> None:
     assert facts["sender"] is apps.get_app_config("django_confiture")
     assert facts["using"] == "default"
     assert isinstance(facts["report"], Report)
+    assert facts["report_json"] == render(facts["report"], "json")
+    assert facts["headline"] == "Dry run of 1 migration: all would apply"
+    assert (facts["verdict"], facts["shows_values"]) == ("passed", False)
 
 
 def test_an_app_that_is_not_installed_has_no_sender() -> None:

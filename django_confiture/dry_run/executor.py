@@ -27,6 +27,7 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunError, DryRunRefused, DryRunYielded
+from django_confiture.history.past_runs import past_errors
 from django_confiture.production import ProductionStats
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ class DryRunExecutor:
         """
         with _django_connection(conn) as wrapper:
             _connect(wrapper)
-            rehearsal = Rehearsal(wrapper, stats=self._stats)
+            rehearsal = Rehearsal(
+                wrapper, stats=self._stats, past_errors=past_errors(wrapper.alias)
+            )
             try:
                 with rehearsal.open():
                     _apply(rehearsal, wrapper, migration)

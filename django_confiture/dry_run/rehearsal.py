@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from time import perf_counter
@@ -19,9 +19,9 @@ from psycopg.pq import TransactionStatus
 from django_confiture import conf, signals, silencing
 from django_confiture.dry_run.estimates import (
     Forecaster,
+    PastErrors,
     Sampler,
     Sizes,
-    observed_factors,
     whole_ms,
 )
 from django_confiture.dry_run.findings.plan_history import History
@@ -83,6 +83,7 @@ class Rehearsal(Outcome):
         show_values: bool = False,
         stats: ProductionStats | None = None,
         samples: bool = False,
+        past_errors: Mapping[str, PastErrors] | None = None,
         observer: Observer | None = None,
     ) -> None:
         super().__init__()
@@ -90,7 +91,7 @@ class Rehearsal(Outcome):
         self._watched = watched
         self._stats = stats
         self._samples = samples
-        self._factors = observed_factors(wrapper.alias)
+        self._past_errors = past_errors
         if stats is not None:
             self.production = ProductionDatabase(
                 stats.database, stats.server_version, stats.collected_at.isoformat()
@@ -148,7 +149,7 @@ class Rehearsal(Outcome):
         """Get ready to judge what will be measured."""
         self._history = History(self._transactions.session, self.recorder.catalog)
         sizes = Sizes(self._transactions.session, self.recorder.catalog, self._stats)
-        self.forecaster = Forecaster(self._transactions.session, sizes, self._factors)
+        self.forecaster = Forecaster(self._transactions.session, sizes, self._past_errors)
         if self._samples:
             sampler = Sampler(self._transactions.session, self.recorder.catalog)
             self.recorder.sample = sampler.sample

@@ -1,4 +1,4 @@
-"""A dry run's report → its row. It needs the reports, so no real migrate may import it."""
+"""The row of a dry run, made from what the signal ``dry_run_finished`` sends."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import socket
 
 from django.utils import timezone
 
-from django_confiture.dry_run.results import Report
 from django_confiture.history.accuracy import MigrationForecast
 from django_confiture.history.hash_chain import hash_of
 from django_confiture.history.models import DryRun
 from django_confiture.history.run_recorder import os_user, short
 from django_confiture.history.stored_forecasts import forecasts_in
-from django_confiture.reports import render
-from django_confiture.reports.phrases.headline import headline
 
 
-def rows_of(report: Report, *, shows_values: bool) -> tuple[DryRun, list[MigrationForecast]]:
-    """Return what is to be added to the ledger, without its place there.
+def rows_of(
+    report_json: str, *, headline: str, verdict: str, shows_values: bool
+) -> tuple[DryRun, list[MigrationForecast]]:
+    """Return the row and its forecasts, without their place in the ledger.
 
-    A report that has values of rows in it was made to be read once, and is not kept.
+    A report with values of rows in it is meant to be read once, and is not kept.
     """
-    text = render(report, "json")
-    kept = "" if shows_values else text
+    document = json.loads(report_json)
+    database, migrations = document["database"], document["migrations"]
+    kept = "" if shows_values else report_json
     row = DryRun(
         made_at=timezone.now(),
-        database=short(report.database.alias),
-        database_name=short(report.database.name),
-        server_version=short(report.database.server_version),
-        mode=report.mode,
-        verdict=report.verdict,
-        headline=short(headline(report), 1000),
-        migrations="\n".join(each.label for each in report.migrations),
-        duration_ms=round(report.duration_ms, 3),
+        database=short(database["alias"]),
+        database_name=short(database["name"]),
+        server_version=short(database["server_version"]),
+        mode=document["mode"],
+        verdict=verdict,
+        headline=short(headline, 1000),
+        migrations="\n".join(f"{each['app_label']}.{each['name']}" for each in migrations),
+        duration_ms=document["duration_ms"],
         os_user=os_user(),
         host=short(socket.gethostname()),
         report=kept,
         report_hash=hash_of(kept),
     )
-    return row, forecasts_in(json.loads(text)["migrations"])
+    return row, forecasts_in(migrations)

@@ -9,6 +9,7 @@ from django.db import connections, router
 
 from django_confiture import conf, signals
 from django_confiture.history import ledger
+from django_confiture.history.dry_run_rows import rows_of
 from django_confiture.history.models import DryRun, MigrationExecution
 from django_confiture.history.recording_errors import logger, quietly, warn
 from django_confiture.history.run_recorder import Run
@@ -98,15 +99,17 @@ def _close(using: str) -> Run | None:
     return run
 
 
-def _dry_run_finished(*, report: Any, shows_values: bool, **_: object) -> None:
+def _dry_run_finished(
+    *, report_json: str, headline: str, verdict: str, shows_values: bool, **_: object
+) -> None:
     if not conf.get("ENABLED"):
         return
     with quietly("a dry run"):
         alias = router.db_for_write(DryRun)
         if table_exists(DryRun, alias):
-            from django_confiture.history import dry_run_rows  # which needs the reports
-
-            row, forecasts = dry_run_rows.rows_of(report, shows_values=shows_values)
+            row, forecasts = rows_of(
+                report_json, headline=headline, verdict=verdict, shows_values=shows_values
+            )
             number, digest = ledger.append_dry_run(row, forecasts, using=alias)
             logger.info("dry_run_recorded", extra={"number": number, "hash": digest})
 

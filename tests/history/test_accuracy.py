@@ -334,12 +334,12 @@ def test_a_factor_is_that_of_the_model_alone(ran: Cases) -> None:
 
 
 def test_the_next_forecast_knows_the_factor(ran: Cases) -> None:
-    from django_confiture.dry_run.estimates import observed_factors
     from django_confiture.history.accuracy import Factor
+    from django_confiture.history.past_runs import past_errors
 
     for number in (2, 3, 4):
         _store(f"000{number}_fill", 100, _statement(SQL.format(number), 10, kind="insert"))
-    assert observed_factors("default") == {"insert": Factor(4.0, 4.0, 4.0, 3)}
+    assert past_errors("default") == {"insert": Factor(4.0, 4.0, 4.0, 3)}
     ran.add("0005_fill", migrations.RunSQL("INSERT INTO cases_row SELECT id FROM cases_row"))
     out = StringIO()
     call_command("migrate_dryrun", "cases", format="json", verbosity=0, stdout=out)
@@ -353,8 +353,8 @@ def test_the_next_forecast_knows_the_factor(ran: Cases) -> None:
 
 
 def test_without_tables_there_are_no_factors(transactional_db: None) -> None:
-    from django_confiture.dry_run.estimates import observed_factors
+    from django_confiture.history.past_runs import past_errors
 
     with installed():
-        assert observed_factors("default") == {}
-    assert observed_factors("default") == {}
+        assert past_errors("default") == {}
+    assert past_errors("default") == {}

@@ -25,10 +25,10 @@ from django_confiture.dry_run.results import (
 )
 
 if TYPE_CHECKING:
+    from django_confiture.dry_run.estimates.past_errors import PastErrors
     from django_confiture.dry_run.estimates.row_counts import Sizes
     from django_confiture.dry_run.findings.subject import Step
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.history.accuracy import Factor
 
 _MATTERS = 0.1
 """A part that takes less of the whole than this says nothing about the confidence in it."""
@@ -52,11 +52,11 @@ class Forecaster:
     """Remembers from one migration to the next what filled the tables that the plan makes."""
 
     def __init__(
-        self, session: Session, sizes: Sizes, factors: Mapping[str, Factor] | None = None
+        self, session: Session, sizes: Sizes, past_errors: Mapping[str, PastErrors] | None = None
     ) -> None:
-        """Take ``factors`` by kind of work, where the ledger has observed any."""
+        """Take the errors of earlier forecasts by kind of work, where any are known."""
         self._session = session
-        self._factors = factors
+        self._past_errors = past_errors
         self._sizes = sizes
         self._origins: dict[str, Work] = {}
         self.items: list[Item] = []
@@ -66,7 +66,7 @@ class Forecaster:
         if result.outcome != "passed":
             return result
         self.items = items_of(result, steps, self._index_kinds(steps), self._origins)
-        parts = [forecast(item, self._sizes, self._factors) for item in self.items]
+        parts = [forecast(item, self._sizes, self._past_errors) for item in self.items]
         by_statement = {
             (part.item.operation, part.item.step.result.sql, part.item.step.result.started_ms): part
             for part in parts

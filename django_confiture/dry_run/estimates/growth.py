@@ -20,7 +20,7 @@ from django_confiture.dry_run.estimates.time_parts import Item
 from django_confiture.dry_run.results import Range
 
 if TYPE_CHECKING:
-    from django_confiture.history.accuracy import Factor
+    from django_confiture.dry_run.estimates.past_errors import PastErrors
 
 FIXED_MS = 0.5
 """What a statement takes whatever the table's size: parsing, locks, catalogs."""
@@ -65,10 +65,10 @@ def _growth(item: Item) -> Growth:
     return Growth(exponent, sum(weights) ** -0.5, prior.noise)
 
 
-def forecast(item: Item, sizes: Sizes, factors: Mapping[str, Factor] | None = None) -> Part:
-    """Return the forecast of one item; ``factors`` say what was observed of each kind."""
+def forecast(item: Item, sizes: Sizes, past_errors: Mapping[str, PastErrors] | None = None) -> Part:
+    """Return the forecast of one item; ``past_errors`` are those of each kind of work."""
     part = _forecast(item, sizes)
-    observed = (factors or {}).get(item.work.kind)
+    observed = (past_errors or {}).get(item.work.kind)
     if observed is None or not part.scales:
         return part
     # A tenth was below, a tenth above: 1.28 standard errors to either side.

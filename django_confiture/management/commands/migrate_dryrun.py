@@ -25,7 +25,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_confiture import signals
 from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import CopyRehearsal
-from django_confiture.dry_run.estimates import last_dry_run
 from django_confiture.dry_run.migration_executor import drive_migrate
 from django_confiture.dry_run.plan.git_base import Since
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS, refuse_open_transaction
@@ -39,10 +38,13 @@ from django_confiture.exceptions import (
     HookLookupError,
     StatsError,
 )
+from django_confiture.history.past_runs import last_dry_run, past_errors
 from django_confiture.management import arguments, budget, report_files
 from django_confiture.management.exit_codes import USAGE, exit_code
 from django_confiture.management.progress import Progress
 from django_confiture.production import ProductionStats, collect, load
+from django_confiture.reports import render
+from django_confiture.reports.phrases.headline import headline
 
 
 class Command(BaseCommand):
@@ -91,12 +93,7 @@ class Command(BaseCommand):
             report = self._since.marked(report)
         report = judged(report, self._budget)
         self._print(report, options)
-        signals.dry_run_finished.send_robust(
-            sender=signals.sender_for("django_confiture"),
-            using=report.database.alias,
-            report=report,
-            shows_values=options["show_values"],
-        )
+        _send_finished(report, shows_values=options["show_values"])
         if self._interrupted is not None:
             sys.exit(128 + self._interrupted)
         if code := exit_code(report):
@@ -120,6 +117,7 @@ class Command(BaseCommand):
             self._progress.last = last_dry_run(alias)
         told: dict[str, Any] = {
             "stats": _production_stats(options),
+            "past_errors": past_errors(alias),
             "show_values": options["show_values"],
             "observer": self._progress,
         }
@@ -230,6 +228,21 @@ def _without_tracebacks() -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+def _send_finished(report: Report, *, shows_values: bool) -> None:
+    """Send the report, and what it looks like rendered: receivers import no reports."""
+    sender = signals.sender_for("django_confiture")
+    if signals.dry_run_finished.has_listeners(sender):  # else there is no need to render it
+        signals.dry_run_finished.send_robust(
+            sender,
+            using=report.database.alias,
+            report=report,
+            report_json=render(report, "json"),
+            headline=headline(report),
+            verdict=report.verdict,
+            shows_values=shows_values,
+        )
 
 
 def _production_stats(options: dict[str, Any]) -> ProductionStats | None:

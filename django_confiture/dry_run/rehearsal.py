@@ -255,7 +255,7 @@ class Rehearsal(Outcome):
 
     def _check(self) -> None:
         self._transactions.check_intact()
-        self._transactions.check_poisoned()
+        self._transactions.check_commit_guard()
         self.recorder.dead_space.check()
 
     def _begin(self, record: MigrationRecord) -> None:
@@ -283,7 +283,7 @@ class Rehearsal(Outcome):
         duration_ms = (self.recorder.clock.now() - started) * 1000
         if self._transactions.session.status == TransactionStatus.INTRANS:
             with suppress(psycopg.Error):  # whose connection nobody has found lost until here
-                self._transactions.session.query("CLOSE ALL")  # as COMMIT would
+                self._transactions.close_cursors()
         result = migration_result(record, self.recorder, duration_ms, error)
         steps = self._history.steps(record, self.recorder)
         result = replace(result, findings=self._history.findings(record, steps, result))

@@ -53,7 +53,7 @@ def fails() -> None:
         (python(deletes_and_calls_back), None),
         (python(writes_to_the_other_alias), None),
         (python(fails), "told to fail"),
-        (runs("DROP TABLE confiture_no_commit_b"), "dropped the temporary tables"),
+        (runs("CLOSE ALL"), "closed the cursor"),
     ],
 )
 def test_in_a_test_case_the_transaction_stays_as_it_was(

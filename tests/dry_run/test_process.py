@@ -233,23 +233,6 @@ def role(empty_database: str) -> Iterator[str]:
         plain.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
-def test_a_role_that_may_not_create_temporary_tables(project: Project, role: str) -> None:
-    database = sql.Identifier(project.dbname)
-    project.connect_as(USER=role, PASSWORD="x")
-    with observer(project.dbname) as plain:
-        plain.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC").format(database))
-        try:
-            out, err = project.run(code=2)
-        finally:
-            plain.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO PUBLIC").format(database))
-
-    assert out == ""
-    assert err == (
-        "CommandError: The role lacks the TEMPORARY right on this database, which the guard "
-        "against commits needs; GRANT TEMPORARY ON DATABASE ... TO the role that migrates.\n"
-    )
-
-
 def test_a_role_that_may_not_create_tables(project: Project, role: str) -> None:
     project.connect_as(USER=role, PASSWORD="x")
 

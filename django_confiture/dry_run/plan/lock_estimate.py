@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.sql.parser import Statement
 
 AROUND = 60
-"""The catalogs, the guard against commits, ``django_migrations``."""
+"""The catalogs and ``django_migrations``."""
 
 BETWEEN = 6
 """A table for a many-to-many field: itself, its sequence, and four indexes."""

@@ -1,14 +1,15 @@
-"""What makes COMMIT impossible: two temporary tables that PostgreSQL refuses to commit.
+"""What makes COMMIT impossible: a cursor WITH HOLD whose query fails.
 
-ON COMMIT DELETE ROWS empties a table that another one, which keeps its rows, references: the
-server reports an error at every COMMIT, in whatever way it arrives.
+At COMMIT, in whatever way it arrives, PostgreSQL runs the query of such a cursor to its end to keep
+the rows; the error aborts the transaction. Unlike a table, a cursor is seen by no introspection, no
+event trigger and no loop over the catalogs, needs no right, and leaves no dead rows in a catalog.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from django_confiture.exceptions import DryRunRefused
@@ -16,32 +17,38 @@ from django_confiture.exceptions import DryRunRefused
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
 
-PILL = "confiture_no_commit"
+COMMIT_GUARD = "confiture_no_commit"
+
+# The process is not a constant, or the query would fail when the cursor is declared.
+_DECLARE = f"""
+DECLARE {COMMIT_GUARD} NO SCROLL CURSOR WITH HOLD FOR
+SELECT pg_catalog.format('a dry run is never committed (session %s)',
+  pg_catalog.pg_backend_pid())::pg_catalog.int4
+"""
 
 
-def poison(session: Session) -> None:
-    """Make COMMIT impossible."""
-    try:
-        session.query(
-            f"CREATE TEMPORARY TABLE {PILL}_a (id integer PRIMARY KEY) ON COMMIT DELETE ROWS"
-        )
-        session.query(
-            f"CREATE TEMPORARY TABLE {PILL}_b (a integer REFERENCES {PILL}_a)"
-            " ON COMMIT PRESERVE ROWS"
-        )
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise DryRunRefused(
-            "The role lacks the TEMPORARY right on this database, which the guard against "
-            "commits needs; GRANT TEMPORARY ON DATABASE ... TO the role that migrates."
-        ) from error
+def guard_against_commits(session: Session) -> None:
+    """Make COMMIT impossible until the transaction, or the savepoint around it, is rolled back."""
+    session.query(_DECLARE)
 
 
-def check_poisoned(session: Session) -> None:
-    """Refuse to go on when the guard against commits was dropped."""
+def check_commit_guard(session: Session) -> None:
+    """Refuse to go on when the guard against commits was closed."""
     if session.status != TransactionStatus.INTRANS:
         return
-    if session.value(f"SELECT to_regclass('pg_temp.{PILL}_b') IS NOT NULL") != "t":
+    if not session.query(
+        "SELECT FROM pg_catalog.pg_cursors WHERE name = $1 AND is_holdable", [COMMIT_GUARD]
+    ):
         raise DryRunRefused(
-            "A migration dropped the temporary tables that guard against commits, "
-            "so the dry run stopped."
+            f"A migration closed the cursor {COMMIT_GUARD}, which guards against commits, "
+            "so the dry run stopped; leave CLOSE ALL out, which a COMMIT makes needless."
         )
+
+
+def close_cursors(session: Session) -> None:
+    """Close the cursors that a migration has left open, as its COMMIT would."""
+    left = session.query(
+        "SELECT name FROM pg_catalog.pg_cursors WHERE name NOT IN ('', $1)", [COMMIT_GUARD]
+    )
+    for (name,) in left:
+        session.query(f"CLOSE {sql.Identifier(name or '').as_string()}")

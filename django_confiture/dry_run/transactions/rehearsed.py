@@ -24,7 +24,11 @@ from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.at_commit.enum_values import EnumValues
 from django_confiture.dry_run.transactions.at_commit.local_settings import LocalSettings
 from django_confiture.dry_run.transactions.at_commit.temporary_tables import TemporaryTables
-from django_confiture.dry_run.transactions.commit_guard import check_poisoned, poison
+from django_confiture.dry_run.transactions.commit_guard import (
+    check_commit_guard,
+    close_cursors,
+    guard_against_commits,
+)
 from django_confiture.dry_run.transactions.connection_state import TakenOver
 from django_confiture.dry_run.transactions.on_commit import counting
 from django_confiture.dry_run.transactions.session_state import SessionState
@@ -106,7 +110,7 @@ class RehearsedTransactions:
         self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
         self._take_over()
         try:
-            poison(self.session)
+            guard_against_commits(self.session)
             self.assert_settings()
         except BaseException:
             self.end()
@@ -177,9 +181,13 @@ class RehearsedTransactions:
         if self.session.status == TransactionStatus.IDLE:
             self.check_intact()
 
-    def check_poisoned(self) -> None:
-        """Refuse to go on when the guard against commits was dropped."""
-        check_poisoned(self.session)
+    def check_commit_guard(self) -> None:
+        """Refuse to go on when the guard against commits was closed."""
+        check_commit_guard(self.session)
+
+    def close_cursors(self) -> None:
+        """Close what a migration has left open, as its COMMIT would."""
+        close_cursors(self.session)
 
     @property
     def in_transaction(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from django_confiture.dry_run.transactions.commit_guard import COMMIT_GUARD
 from tests.support.dry_run import (
     LEAK,
     check,
@@ -13,10 +14,9 @@ from tests.support.dry_run import (
     why_it_failed,
 )
 
-PILL = "confiture_no_commit"
 NOT_INSIDE = "cannot run inside a transaction block"
 TERMINATION = "invalid transaction termination"
-GUARD_DROPPED = "dropped the temporary tables that guard against commits"
+GUARD_CLOSED = f"closed the cursor {COMMIT_GUARD}, which guards against commits"
 
 SCRIPTS = {
     "nothing unusual": (LEAK, None, None),
@@ -34,11 +34,11 @@ SCRIPTS = {
     "discard all": (f"{LEAK}; DISCARD ALL", None, None),
     "discard temp": (f"DISCARD TEMP; {LEAK}; COMMIT", None, None),
     "unreadable": (f"{LEAK}; frobnicate; COMMIT", "syntax error", "syntax error"),
-    "drops the guard": (f"DROP TABLE {PILL}_b; {LEAK}; COMMIT", GUARD_DROPPED, GUARD_DROPPED),
-    "drops the guard in a block": (
-        f"DO $$ BEGIN DROP TABLE {PILL}_b; DROP TABLE {PILL}_a; {LEAK}; COMMIT; END $$",
+    "closes the guard": (f"CLOSE {COMMIT_GUARD}; {LEAK}; COMMIT", GUARD_CLOSED, GUARD_CLOSED),
+    "commits in a block behind it": (
+        f"CLOSE ALL; DO $$ BEGIN {LEAK}; COMMIT; END $$",
         TERMINATION,
-        None,
+        TERMINATION,
     ),
     "truncate": ("TRUNCATE dry_row, dry_child", None, None),
     "drop": ("DROP TABLE dry_parent CASCADE", None, None),

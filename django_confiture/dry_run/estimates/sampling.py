@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import postgast
 import psycopg
-from postgast import pg_query_pb2 as pg
 
 from django_confiture.dry_run.locks.rules import Lookup
 from django_confiture.dry_run.results import Sampled
-from django_confiture.dry_run.sql.parser import Statement, parse
+from django_confiture.dry_run.sql.building import in_schema
+from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parser import Statement
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog, Relation
@@ -83,13 +83,9 @@ class Sampler:
 
     def _large_tables(self, statement: Statement) -> Mapping[str, Relation]:
         """Return the tables worth sampling by the name as written; none with a schema."""
-        names = {
-            each.relname: each.schemaname
-            for _path, each in postgast.walk(statement.node)
-            if isinstance(each, pg.RangeVar)
-        }
+        names = {each.relname: each.schemaname for each in statement.relations}
         found = Lookup(self._session.query).relations(
-            '"' + name.replace('"', '""') + '"' for name, schema in names.items() if not schema
+            quote_identifier(name) for name, schema in names.items() if not schema
         )
         large = {}
         for quoted, relation in found.items():
@@ -131,8 +127,4 @@ class Sampler:
 
     def _index_definitions(self, oid: int) -> Iterator[str]:
         for (definition,) in self._session.query(_INDEXES, [oid]):
-            (parsed,) = parse(definition or "", placeholders=False)
-            tree = postgast.parse(parsed.sql)
-            node: Any = tree.stmts[0].stmt.index_stmt
-            node.relation.schemaname = _SCHEMA
-            yield str(postgast.deparse(tree))
+            yield in_schema(definition or "", _SCHEMA)

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from postgast import pg_query_pb2 as pg
-
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.subject import Step
+from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
+from django_confiture.dry_run.sql.nodes import added_constraint, subcommands, written_name
 from django_confiture.dry_run.sql.parser import Kind
 
 METADATA = "metadata"
@@ -111,27 +110,27 @@ def indexes_named(step: Step) -> Iterable[str]:
     if step.statement.what == "index_stmt":
         yield step.node.idxname
     for constraint in _added(step):
-        if constraint.contype in (pg.CONSTR_UNIQUE, pg.CONSTR_PRIMARY):
+        if constraint.contype in (ConstrType.UNIQUE, ConstrType.PRIMARY):
             yield constraint.conname
 
 
 def _added(step: Step) -> Iterable[Any]:
     if step.statement.what == "alter_table_stmt":
-        for clause in parse_tree.clauses(step.node):
-            if clause.subtype == pg.AT_AddConstraint:
-                yield parse_tree.definition(clause, "constraint")
+        for clause in subcommands(step.node):
+            if clause.subtype == AlterTableType.AddConstraint:
+                yield added_constraint(clause)
 
 
 def _excludes(step: Step) -> bool:
-    return any(each.contype == pg.CONSTR_EXCLUSION for each in _added(step))
+    return any(each.contype == ConstrType.EXCLUSION for each in _added(step))
 
 
 def _is_foreign_key(step: Step) -> bool:
     """Say whether it checks a foreign key: both sides are read then."""
-    return any(each.contype == pg.CONSTR_FOREIGN for each in _added(step)) or (
+    return any(each.contype == ConstrType.FOREIGN for each in _added(step)) or (
         step.statement.what == "alter_table_stmt"
         and len(step.result.scans) > 1
-        and any(c.subtype == pg.AT_ValidateConstraint for c in parse_tree.clauses(step.node))
+        and any(c.subtype == AlterTableType.ValidateConstraint for c in subcommands(step.node))
     )
 
 
@@ -142,7 +141,7 @@ def _target(step: Step) -> str | None:
         return None
     if step.statement.what == "create_stmt":
         return None
-    return parse_tree.written(node.relation) or None
+    return written_name(node.relation) or None
 
 
 def _new(step: Step, target: str | None) -> str | None:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from postgast import pg_query_pb2 as pg
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
-from django_confiture.dry_run.findings import find, parse_tree
+from django_confiture.dry_run.findings import find
 from django_confiture.dry_run.findings.rules.running_code import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
+from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
+from django_confiture.dry_run.sql.nodes import definition, subcommands
 from django_confiture.dry_run.sql.parser import Kind
 from django_confiture.dry_run.sql.timeouts import sets_timeout
 
@@ -141,7 +142,7 @@ class History:
                 self._note_rename(step)
 
     def _note_rename(self, step: Step) -> None:
-        if step.statement.what == "rename_stmt" and step.node.rename_type == pg.OBJECT_TABLE:
+        if step.statement.what == "rename_stmt" and step.node.rename_type == ObjectType.TABLE:
             old = step.existing(step.node.relation)
             if old is not None:
                 self._renamed[step.node.newname] = old
@@ -155,10 +156,9 @@ class History:
                 if (table, step.node.subname) in self._columns:
                     self._columns.add((table or "", step.node.newname))
                 continue
-            for clause in parse_tree.clauses(step.node):
-                column = parse_tree.definition(clause, "column_def")
-                if table is not None and clause.subtype == pg.AT_AddColumn:
-                    self._columns.add((table, column.colname))
+            for each in subcommands(step.node):
+                if table is not None and each.subtype == AlterTableType.AddColumn:
+                    self._columns.add((table, definition(each).column_def.colname))
 
     def _new_foreign_keys(self, steps: Iterable[Step], *, forward: bool) -> Iterator[_Key]:
         changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED}

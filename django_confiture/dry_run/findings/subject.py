@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.relations import Relation
 from django_confiture.dry_run.results import MigrationResult, StatementResult
+from django_confiture.dry_run.sql.nodes import Node, names_shown
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 
@@ -48,7 +47,7 @@ class Step:
     """Table → the strongest lock that blocks writes, held when this began."""
 
     @property
-    def node(self) -> Any:
+    def node(self) -> Node:
         """The statement's own node, such as an ``IndexStmt``; None if nobody could parse it."""
         node = self.statement.node
         return None if node is None else getattr(node, node.WhichOneof("node"))
@@ -79,10 +78,10 @@ class Step:
         """Say whether its text does not show what it does."""
         return self.statement.kind in (Kind.OPAQUE, Kind.UNPARSED)
 
-    def existing(self, range_var: Any) -> str | None:
+    def existing(self, range_var: Node) -> str | None:
         """Return the relation that ``range_var`` names, None if it is of the dry run itself."""
         touched = (*self.locks, *self.scanned)
-        for name in parse_tree.names(range_var):
+        for name in names_shown(range_var):
             original = self.names.get(name, name)
             if original in self.kinds and original in touched:
                 return original
@@ -90,7 +89,7 @@ class Step:
         ending = {n for n in touched if n in self.kinds and n.endswith(f".{range_var.relname}")}
         return ending.pop() if len(ending) == 1 and not range_var.schemaname else None
 
-    def is_partitioned(self, range_var: Any) -> bool:
+    def is_partitioned(self, range_var: Node) -> bool:
         """Say whether ``range_var`` names a partitioned table."""
         return self.kinds.get(self.existing(range_var) or "") == "p"
 

@@ -13,7 +13,7 @@ Query: TypeAlias = Callable[[str, Sequence[str | int | None]], list[tuple[str | 
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Relation:
+class NamedRelation:
     """A relation that a statement names."""
 
     oid: int
@@ -78,14 +78,6 @@ class Constraint:
 Root: TypeAlias = tuple[str, int, int]
 
 
-def quoted(*parts: str) -> str:
-    """Return the name as SQL text for ``to_regclass``, without its empty parts.
-
-    The parser has already folded the case, so every part is quoted.
-    """
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts if part)
-
-
 class Lookup:
     """The catalog as the statement will see it; nothing is kept between two calls but the version.
 
@@ -105,7 +97,7 @@ class Lookup:
             self._server_version = version
         return self._server_version
 
-    def relations(self, names: Iterable[str]) -> dict[str, Relation]:
+    def relations(self, names: Iterable[str]) -> dict[str, NamedRelation]:
         """Resolve quoted names; those that are not there, or system catalogs, are left out."""
         wanted = sorted(
             {*names} - {""}
@@ -114,11 +106,13 @@ class Lookup:
             return {}
         rows = self._query(catalog_sql.RELATIONS, [_json(wanted)])
         return {
-            str(name): Relation(_int(oid), str(kind), _int(table), children == "t", triggers == "t")
+            str(name): NamedRelation(
+                _int(oid), str(kind), _int(table), children == "t", triggers == "t"
+            )
             for name, oid, kind, table, children, triggers in rows
         }
 
-    def relation(self, name: str) -> Relation | None:
+    def relation(self, name: str) -> NamedRelation | None:
         """Resolve one quoted name."""
         return self.relations([name]).get(name)
 
@@ -130,7 +124,7 @@ class Lookup:
         """Return the tables together with their descendants."""
         return {*oids, *self.descendants(oids)}
 
-    def family_of(self, relation: Relation) -> set[int]:
+    def family_of(self, relation: NamedRelation) -> set[int]:
         """Return the relation with its descendants; no query if there cannot be any."""
         return self.family([relation.oid]) if relation.has_children else {relation.oid}
 
@@ -143,7 +137,7 @@ class Lookup:
         return self._oids(catalog_sql.DEFAULT_PARTITIONS, _array(oids))
 
     def reads(
-        self, relations: Iterable[Relation], *, refresh: bool = False
+        self, relations: Iterable[NamedRelation], *, refresh: bool = False
     ) -> dict[int, list[Read]]:
         """Return for each relation what reading it locks besides itself.
 

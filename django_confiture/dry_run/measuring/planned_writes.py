@@ -42,7 +42,7 @@ def written(statement: Statement, session: Session) -> list[Written]:
     """
     if statement.what not in _WRITING:
         return []
-    sql, parameters = with_numbers(statement)
+    sql, parameters = with_numbers(statement.sql) if statement.placeholders else (statement.sql, 0)
     try:
         with session.undone(_SAVEPOINT):
             return list(_found(_explain(sql, parameters, session), session))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.locks.rules import Lookup, is_opaque, statement_locks
+from django_confiture.dry_run.locks.rules import Lookup, statement_locks
+from django_confiture.dry_run.locks.user_code import runs_user_code
 from django_confiture.dry_run.measuring.planned_writes import Written, written
 from django_confiture.dry_run.plan import lock_estimate, other_sessions
 from django_confiture.dry_run.plan.refusals import refuse_planned
@@ -134,7 +135,7 @@ def _touched(planned: Planned, session: Session) -> _Touched:
             text = f"UPDATE {fill.table} SET {fill.column} = NULL WHERE {fill.column} IS NULL"
             statements += parse(text, placeholders=False)
     for statement in statements:
-        if statement.node is None or is_opaque(statement.node, lookup):
+        if statement.node is None or runs_user_code(statement.node, lookup):
             planned.unknown["SQL that runs code"] += 1
         if statement.node is not None:
             locked = statement_locks(statement.node, lookup)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from postgast import PgQueryError
 from psycopg import errors
 
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.building import expression_sql
+from django_confiture.dry_run.sql.enums import ConstrType
+from django_confiture.dry_run.sql.parser import Statement, SyntaxUnknown
 from django_confiture.dry_run.sql.redaction import are_shown
-from django_confiture.dry_run.sql.rewrite import expression_text
 
 _TIMEOUT = "5s"
 _SAVEPOINT = "confiture_violations"
@@ -51,7 +51,7 @@ def explain(
         session.query("SELECT set_config('statement_timeout', $1, true)", [_TIMEOUT])
         rows = find(error, statement, session)
         return None if rows is None else _counted(rows, error, session)
-    except (psycopg.Error, PgQueryError, ValueError):
+    except (psycopg.Error, SyntaxUnknown, ValueError):
         return None  # too many rows to count in time, or a form that these queries don't know
     finally:
         session.query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
@@ -125,9 +125,9 @@ def _check(error: psycopg.Error, statement: Statement | None, session: Session) 
     )
     if known:
         return _Rows(table, f"NOT ({known[0][0]})")
-    for constraint in _constraints(statement, "CONSTR_CHECK"):
+    for constraint in _constraints(statement, ConstrType.CHECK):
         if constraint.conname in ("", name):
-            return _Rows(table, f"NOT ({expression_text(constraint.raw_expr)})")
+            return _Rows(table, f"NOT ({expression_sql(constraint.raw_expr)})")
     if statement is not None and statement.adds_column:
         return _Rows(table, "true")  # each row would get the same default
     return None
@@ -153,7 +153,7 @@ def _foreign_key(
     if known:
         far, matches, given = known[0]
         return _Rows(table, f"{given} AND NOT EXISTS (SELECT FROM {far} p WHERE {matches})")
-    for constraint in _constraints(statement, "CONSTR_FOREIGN"):
+    for constraint in _constraints(statement, ConstrType.FOREIGN):
         if constraint.conname in ("", name):
             return _dangling(table, constraint, session)
     return None
@@ -207,12 +207,12 @@ def _unique_keys(
         keys = [
             _quoted([e.index_elem.name], session)[0]
             if e.index_elem.name
-            else f"({expression_text(e.index_elem.expr)})"
+            else f"({expression_sql(e.index_elem.expr)})"
             for e in index.index_params
         ]
-        where = expression_text(index.where_clause) if index.HasField("where_clause") else ""
+        where = expression_sql(index.where_clause) if index.HasField("where_clause") else ""
         return keys, where, not index.nulls_not_distinct
-    for constraint in _constraints(statement, "CONSTR_UNIQUE", "CONSTR_PRIMARY"):
+    for constraint in _constraints(statement, ConstrType.UNIQUE, ConstrType.PRIMARY):
         if constraint.conname in ("", error.diag.constraint_name):
             names = [each.string.sval for each in constraint.keys]
             return _quoted(names, session), "", not constraint.nulls_not_distinct
@@ -221,7 +221,7 @@ def _unique_keys(
 
 def _exclusion(error: psycopg.Error, statement: Statement | None, session: Session) -> _Rows | None:
     table = _table(error, session)
-    for constraint in _constraints(statement, "CONSTR_EXCLUSION"):
+    for constraint in _constraints(statement, ConstrType.EXCLUSION):
         pairs = []
         for each in constraint.exclusions:
             element, operators = each.list.items
@@ -259,7 +259,7 @@ def _cast(_error: psycopg.Error, statement: Statement | None, session: Session) 
     return None
 
 
-def _constraints(statement: Statement | None, *kinds: str) -> Sequence[Any]:
+def _constraints(statement: Statement | None, *kinds: ConstrType) -> Sequence[Any]:
     return [] if statement is None else statement.added_constraints(*kinds)
 
 

@@ -5,12 +5,13 @@ CONCURRENTLY is refused where the plain form is not, and partitions are worked o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from postgast import pg_query_pb2 as pg
 from psycopg import errors
 
-from django_confiture.dry_run.sql.rewrite import quoted
+from django_confiture.dry_run.sql.enums import DropBehavior
+from django_confiture.dry_run.sql.identifiers import qualified_name
+from django_confiture.dry_run.sql.nodes import Node, strings
 
 if TYPE_CHECKING:
     import psycopg
@@ -31,7 +32,7 @@ WHERE c.oid = pg_catalog.to_regclass($1)
 _OF_PARTITIONS = ("p", "I")
 
 
-class _Relation(NamedTuple):
+class _Target(NamedTuple):
     name: str
     kind: str
     of_the_system: bool
@@ -56,21 +57,21 @@ def commits_by_partition(statement: Statement, session: Session) -> bool:
     """Say whether a statement commits after each partition, which a transaction can't hold."""
     if statement.what not in ("reindex_stmt", "cluster_stmt"):
         return False
-    relation = _relation(getattr(statement.node, statement.what).relation, session)
-    return relation is not None and relation.kind in _OF_PARTITIONS
+    target = _target(getattr(statement.node, statement.what).relation, session)
+    return target is not None and target.kind in _OF_PARTITIONS
 
 
 def _refusal(statement: Statement, session: Session) -> psycopg.Error | None:
     if statement.what == "index_stmt":
-        return _index(_relation(statement.node.index_stmt.relation, session))
+        return _index(_target(statement.node.index_stmt.relation, session))
     if statement.what == "drop_stmt":
         return _drop(statement.node.drop_stmt, session)
     if statement.what == "reindex_stmt":
-        return _reindex(_relation(statement.node.reindex_stmt.relation, session))
-    return _detach(_relation(statement.node.alter_table_stmt.relation, session))
+        return _reindex(_target(statement.node.reindex_stmt.relation, session))
+    return _detach(_target(statement.node.alter_table_stmt.relation, session))
 
 
-def _index(table: _Relation | None) -> psycopg.Error | None:
+def _index(table: _Target | None) -> psycopg.Error | None:
     if table is None or table.kind != "p":
         return None
     return errors.FeatureNotSupported(
@@ -78,33 +79,33 @@ def _index(table: _Relation | None) -> psycopg.Error | None:
     )
 
 
-def _drop(node: Any, session: Session) -> psycopg.Error | None:
+def _drop(node: Node, session: Session) -> psycopg.Error | None:
     refused = errors.FeatureNotSupported
     if len(node.objects) != 1:
         return refused("DROP INDEX CONCURRENTLY does not support dropping multiple objects")
-    if node.behavior == pg.DROP_CASCADE:
+    if node.behavior == DropBehavior.CASCADE:
         return refused("DROP INDEX CONCURRENTLY does not support CASCADE")
-    index = _named([part.string.sval for part in node.objects[0].list.items[-2:]], session)
+    index = _named(strings(node.objects[0].list.items)[-2:], session)
     if index is None or index.kind != "I" or index.temporary:
         return None
     return refused(f'cannot drop partitioned index "{index.name}" concurrently')
 
 
-def _reindex(relation: _Relation | None) -> psycopg.Error | None:
-    if relation is None:
+def _reindex(target: _Target | None) -> psycopg.Error | None:
+    if target is None:
         return None
-    if relation.of_the_system:
+    if target.of_the_system:
         return errors.FeatureNotSupported("cannot reindex system catalogs concurrently")
-    if relation.of_an_exclusion and not relation.temporary:
+    if target.of_an_exclusion and not target.temporary:
         return errors.FeatureNotSupported(
             "concurrent index creation for exclusion constraints is not supported"
         )
-    if relation.kind in _OF_PARTITIONS:  # each partition is for itself; so it is in the plain form
+    if target.kind in _OF_PARTITIONS:  # each partition is for itself; so it is in the plain form
         return errors.ActiveSqlTransaction("REINDEX cannot run inside a transaction block")
     return None
 
 
-def _detach(table: _Relation | None) -> psycopg.Error | None:
+def _detach(table: _Target | None) -> psycopg.Error | None:
     if table is None or not table.has_default:
         return None
     return errors.ObjectNotInPrerequisiteState(
@@ -112,18 +113,15 @@ def _detach(table: _Relation | None) -> psycopg.Error | None:
     )
 
 
-def _relation(range_var: Any, session: Session) -> _Relation | None:
+def _target(range_var: Node, session: Session) -> _Target | None:
     return _named([part for part in (range_var.schemaname, range_var.relname) if part], session)
 
 
-def _named(parts: list[str], session: Session) -> _Relation | None:
+def _named(parts: list[str], session: Session) -> _Target | None:
     if not parts:
         return None  # of the whole database
-    rows = session.query(_SEEN, [".".join(map(quoted, parts))])
+    rows = session.query(_SEEN, [qualified_name(*parts)])
     return next(
-        (
-            _Relation(parts[-1], kind or "", *(each == "t" for each in flags))
-            for kind, *flags in rows
-        ),
+        (_Target(parts[-1], kind or "", *(each == "t" for each in flags)) for kind, *flags in rows),
         None,
     )

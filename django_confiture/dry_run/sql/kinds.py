@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import Enum, auto
-from typing import Any
 
 from postgast import pg_query_pb2 as pg
 
+from django_confiture.dry_run.sql.enums import ReindexObjectType
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    definition,
+    node_field,
+    subcommands,
+    tags_in,
+)
+
 _DML = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "copy_stmt"}
+_WRITERS = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 _QUIET = {
     "variable_set_stmt", "variable_show_stmt", "constraints_set_stmt", "fetch_stmt",
     "close_portal_stmt", "declare_cursor_stmt", "listen_stmt", "unlisten_stmt", "notify_stmt",
@@ -26,9 +34,9 @@ _SAVEPOINTS = {pg.TRANS_STMT_SAVEPOINT, pg.TRANS_STMT_RELEASE, pg.TRANS_STMT_ROL
 BEGINS = {pg.TRANS_STMT_BEGIN, pg.TRANS_STMT_START}
 COMMITS = {pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE}
 _WHOLE_DATABASE = {
-    pg.REINDEX_OBJECT_SCHEMA,
-    pg.REINDEX_OBJECT_SYSTEM,
-    pg.REINDEX_OBJECT_DATABASE,
+    ReindexObjectType.SCHEMA,
+    ReindexObjectType.SYSTEM,
+    ReindexObjectType.DATABASE,
 }
 
 
@@ -39,7 +47,11 @@ class Kind(Enum):
     DML = auto()
     SELECT = auto()
     OPAQUE = auto()
-    """Runs code that the text does not show: DO, CALL, a function in a SELECT."""
+    """Runs code that the text does not show: DO, CALL, a function in a SELECT.
+
+    The text alone does not tell a function of PostgreSQL's own from one that a user wrote; the
+    catalog does (:mod:`django_confiture.dry_run.locks.user_code`).
+    """
     QUIET = auto()
     """SET, SHOW, FETCH and the like: neither locks nor rows of its own."""
     SAVEPOINT = auto()
@@ -48,14 +60,9 @@ class Kind(Enum):
     UNPARSED = auto()
 
 
-def name_of(node: Any) -> str:
-    """The node's name in the parser."""
-    return node.WhichOneof("node") or ""
-
-
-def kind_of(node: Any) -> Kind:
+def kind_of(node: Node) -> Kind:
     """Return what has to be done about a statement."""
-    name = name_of(node)
+    name = node_field(node)
     if name == "transaction_stmt":
         return Kind.SAVEPOINT if node.transaction_stmt.kind in _SAVEPOINTS else Kind.TRANSACTION
     if name == "discard_stmt":
@@ -71,39 +78,18 @@ def kind_of(node: Any) -> Kind:
     return Kind.DDL
 
 
-def _kind_of_select(node: Any) -> Kind:
+def _kind_of_select(node: Node) -> Kind:
     if node.select_stmt.HasField("into_clause"):
         return Kind.DDL
-    names = {name_of(each) for each in walk(node)}
-    if names & _DML:
+    tags = tags_in(node)
+    if tags & _WRITERS:
         return Kind.DML  # WITH x AS (UPDATE … RETURNING …) SELECT …
-    return Kind.OPAQUE if "func_call" in names else Kind.SELECT
+    return Kind.OPAQUE if "FuncCall" in tags else Kind.SELECT
 
 
-def walk(node: Any) -> Iterator[Any]:
-    """Yield every ``Node`` below ``node``, itself included."""
-    if isinstance(node, pg.Node):
-        yield node
-    for descriptor, value in node.ListFields():
-        if descriptor.message_type is None:
-            continue
-        for child in value if descriptor.is_repeated else (value,):
-            yield from walk(child)
-
-
-def reads_user_tables(node: Any) -> bool:
-    """Say whether it names a table that is none of PostgreSQL's own."""
-    return any(
-        name_of(each) == "range_var"
-        and each.range_var.schemaname not in {"pg_catalog", "information_schema"}
-        and not each.range_var.relname.startswith("pg_")
-        for each in walk(node)
-    )
-
-
-def is_concurrent(node: Any) -> bool:
-    """Say whether it has the keyword CONCURRENTLY."""
-    name = name_of(node)
+def is_concurrent(node: Node) -> bool:
+    """Return whether it has the keyword CONCURRENTLY."""
+    name = node_field(node)
     if name == "index_stmt":
         return bool(node.index_stmt.concurrent)
     if name == "drop_stmt":
@@ -111,17 +97,14 @@ def is_concurrent(node: Any) -> bool:
     if name == "reindex_stmt" and node.reindex_stmt.kind not in _WHOLE_DATABASE:
         return any(p.def_elem.defname == "concurrently" for p in node.reindex_stmt.params)
     if name == "alter_table_stmt":
-        # "def" is a keyword of Python's, so the field needs getattr.
-        return any(
-            getattr(command.alter_table_cmd, "def").partition_cmd.concurrent
-            for command in node.alter_table_stmt.cmds
-        )
+        commands = subcommands(node.alter_table_stmt)
+        return any(definition(command).partition_cmd.concurrent for command in commands)
     return False
 
 
-def outside_transaction(node: Any) -> bool:
-    """Say whether PostgreSQL refuses it inside a transaction."""
-    name = name_of(node)
+def outside_transaction(node: Node) -> bool:
+    """Return whether PostgreSQL refuses it inside a transaction."""
+    name = node_field(node)
     if name == "vacuum_stmt":
         return bool(node.vacuum_stmt.is_vacuumcmd)
     if name == "reindex_stmt" and node.reindex_stmt.kind in _WHOLE_DATABASE:
@@ -131,7 +114,7 @@ def outside_transaction(node: Any) -> bool:
     return name in NEVER_IN_TRANSACTION or is_concurrent(node) or moves_database(node)
 
 
-def moves_database(node: Any) -> bool:
-    """Say whether it is ALTER DATABASE … SET TABLESPACE."""
+def moves_database(node: Node) -> bool:
+    """Return whether it is ALTER DATABASE … SET TABLESPACE."""
     options = node.alter_database_stmt.options if node is not None else ()
     return any(each.def_elem.defname == "tablespace" for each in options)

@@ -1,4 +1,4 @@
-"""SQL as PostgreSQL's own parser reads it: the one module that knows which parser that is.
+"""SQL as PostgreSQL's own parser reads it: a text becomes statements, and each says what it is.
 
 ``postgast`` is libpg_query 18, so it reads what PostgreSQL 14 to 18 read. Offsets are bytes of
 the UTF-8 text, as the parser counts.
@@ -6,15 +6,15 @@ the UTF-8 text, as the parser counts.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 import postgast
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from postgast import pg_query_pb2 as pg
 
+from django_confiture.dry_run.sql.building import expression_sql, type_sql
+from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
 from django_confiture.dry_run.sql.kinds import (
     BEGINS,
     COMMITS,
@@ -25,29 +25,34 @@ from django_confiture.dry_run.sql.kinds import (
     is_concurrent,
     kind_of,
     moves_database,
-    name_of,
     outside_transaction,
-    reads_user_tables,
-    walk,
 )
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    added_constraint,
+    column_def,
+    function_calls_in,
+    functions_called_in,
+    is_user_relation,
+    node_field,
+    quoted_relation,
+    range_vars_in,
+    subcommands,
+)
+from django_confiture.dry_run.sql.plpgsql import code_block
 from django_confiture.dry_run.sql.rewrite import (
     count_positional,
-    expression_text,
-    quoted,
     readable,
-    type_text,
     without_concurrently,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["Kind", "Statement", "parse"]
+__all__ = ["Kind", "Statement", "SyntaxUnknown", "parse"]
 
 # Some places of the grammar take a literal only: COMMENT ... IS '', RESTART WITH 0.
 _STAND_INS = ("$1", "''", "0")
 
-_COMMITTING = re.compile(r"\b(COMMIT|ROLLBACK|CALL)\b", re.IGNORECASE)
+SyntaxUnknown = postgast.PgQueryError
+"""Raised where a text made of nodes, such as an expression, can't be written or read."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Statement:
 
     sql: str
     kind: Kind
-    node: Any = None
+    node: Node = None
     """The parser's node; None where it could not read the statement."""
     parameters: int = 0
     """How many positional placeholders stand in it."""
@@ -87,7 +92,10 @@ class Statement:
         """Say whether it runs code that may commit by itself, as far as the text tells."""
         if self.what == "call_stmt":
             return True
-        return self.what == "do_stmt" and bool(_COMMITTING.search(self.sql))
+        if self.what != "do_stmt":
+            return False
+        block = code_block(self.sql)
+        return block is None or block.may_commit
 
     @property
     def command(self) -> str:
@@ -98,55 +106,54 @@ class Statement:
     @property
     def relation(self) -> str:
         """The relation of an ALTER TABLE, quoted."""
-        table = self.node.alter_table_stmt.relation
-        return ".".join(quoted(part) for part in (table.schemaname, table.relname) if part)
+        return quoted_relation(self.node.alter_table_stmt.relation)
 
     @property
     def adds_column(self) -> bool:
         """Say whether it is an ALTER TABLE that adds a column."""
-        return any(command.subtype == pg.AT_AddColumn for command in self._commands)
+        return any(each.subtype == AlterTableType.AddColumn for each in self._subcommands)
 
     @property
     def type_changes(self) -> list[tuple[str, str, str]]:
         """The columns whose type an ALTER TABLE changes: (name, new type, USING expression)."""
         found = []
-        for command in self._commands:
-            if command.subtype == pg.AT_AlterColumnType:
-                definition = getattr(command, "def").column_def
-                using = definition.raw_default
-                found.append(
-                    (
-                        command.name,
-                        type_text(definition.type_name),
-                        expression_text(using) if definition.HasField("raw_default") else "",
-                    )
-                )
+        for each in self._subcommands:
+            column = column_def(each)
+            if each.subtype == AlterTableType.AlterColumnType and column is not None:
+                using = expression_sql(column.raw_default) if column.HasField("raw_default") else ""
+                found.append((each.name, type_sql(column.type_name), using))
         return found
 
-    def added_constraints(self, *kinds: str) -> list[Any]:
-        """The table constraints of the given kinds (``CONSTR_CHECK``) that it adds."""
-        wanted = {getattr(pg, kind) for kind in kinds}
-        added = [
-            getattr(command, "def").constraint
-            for command in self._commands
-            if command.subtype == pg.AT_AddConstraint
-        ]
-        return [constraint for constraint in added if constraint.contype in wanted]
+    def added_constraints(self, *kinds: ConstrType) -> list[Node]:
+        """The table constraints of the given kinds that it adds."""
+        added = [added_constraint(each) for each in self._subcommands]
+        return [each for each in added if each is not None and each.contype in kinds]
 
     @property
-    def _commands(self) -> list[Any]:
+    def _subcommands(self) -> list[Node]:
         if self.what != "alter_table_stmt":
             return []
-        return [command.alter_table_cmd for command in self.node.alter_table_stmt.cmds]
+        return list(subcommands(self.node.alter_table_stmt))
 
-    def nodes(self) -> Iterator[Any]:
-        """Yield every node of its tree."""
-        yield from walk(self.node)
+    @property
+    def function_calls(self) -> list[Node]:
+        """The calls of functions in it."""
+        return [] if self.node is None else list(function_calls_in(self.node))
+
+    @property
+    def functions_called(self) -> set[str]:
+        """The names of the functions that it calls, without their schemas."""
+        return set() if self.node is None else functions_called_in(self.node)
+
+    @property
+    def relations(self) -> list[Node]:
+        """The range variables in it: every place where it names a relation."""
+        return [] if self.node is None else list(range_vars_in(self.node))
 
     @property
     def reads_user_tables(self) -> bool:
         """Say whether it names a relation outside the system catalogs."""
-        return reads_user_tables(self.node)
+        return any(map(is_user_relation, self.relations))
 
     @property
     def commits(self) -> bool:
@@ -184,7 +191,7 @@ class Statement:
     @property
     def what(self) -> str:
         """The node's name in the parser, for example ``alter_table_stmt``."""
-        return name_of(self.node) if self.node is not None else ""
+        return node_field(self.node) if self.node is not None else ""
 
 
 @lru_cache(maxsize=512)
@@ -233,7 +240,7 @@ def _statement(
     source: bytes,
     start: int,
     length: int | None,
-    node: Any,
+    node: Node,
     placeholders: bool,  # noqa: FBT001
 ) -> Statement:
     sql = source[start : None if length is None else start + length].decode().strip()

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 import postgast
 from postgast import pg_query_pb2 as pg
-
-if TYPE_CHECKING:
-    from django_confiture.dry_run.sql.parser import Statement
 
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
 
@@ -34,10 +30,8 @@ def count_positional(sql: str, *, active: bool) -> int:
     return sum(1 for m in _PLACEHOLDER.finditer(sql) if m[0] != "%%" and not m["name"])
 
 
-def with_numbers(statement: Statement) -> tuple[str, int]:
+def with_numbers(sql: str) -> tuple[str, int]:
     """Return the text with ``$1`` for ``%s``, and how many parameters that makes."""
-    if not statement.placeholders:
-        return statement.sql, 0
     names: dict[str, int] = {}
 
     def replaced(match: re.Match[str]) -> str:
@@ -46,7 +40,7 @@ def with_numbers(statement: Statement) -> tuple[str, int]:
         name = match["name"] or f" {len(names)}"  # each positional one is another
         return f"${names.setdefault(name, len(names) + 1)}"
 
-    return _PLACEHOLDER.sub(replaced, statement.sql), len(names)
+    return _PLACEHOLDER.sub(replaced, sql), len(names)
 
 
 @lru_cache(maxsize=512)
@@ -86,23 +80,3 @@ def without_concurrently(sql: str) -> str:
         return text
     # One of the options in parentheses: with it goes a comma, or the parentheses.
     return re.sub(r"\(\s*\)|(?<=\()\s*,|,(?=\s*[,)])", "", text, count=1)
-
-
-def expression_text(expression: Any) -> str:
-    """Return an expression of the tree as SQL."""
-    parsed = postgast.parse("SELECT 1")
-    parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.CopyFrom(expression)
-    return str(postgast.deparse(parsed)).removeprefix("SELECT ")
-
-
-def type_text(type_name: Any) -> str:
-    """Return a type of the tree as SQL."""
-    parsed = postgast.parse("SELECT NULL::int")
-    cast = parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.type_cast
-    cast.type_name.CopyFrom(type_name)
-    return str(postgast.deparse(parsed)).removeprefix("SELECT NULL::")
-
-
-def quoted(name: str) -> str:
-    """Return an identifier in double quotes."""
-    return '"' + name.replace('"', '""') + '"'

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 from postgast import pg_query_pb2 as pg
 from psycopg.errors import QueryCanceled
 
 from django_confiture import conf
-
-if TYPE_CHECKING:
-    from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.nodes import Node, constant_text, strings
+from django_confiture.dry_run.sql.parser import Statement, parse
+from django_confiture.dry_run.sql.plpgsql import code_block
 
 OUR_TIMEOUT = "that of the dry run (STATEMENT_TIMEOUT)"
 
@@ -40,31 +39,29 @@ def sets_timeout(statement: Statement, name: str) -> bool:
     """
     if name not in statement.sql.lower():
         return False
+    if statement.what == "do_stmt" and (block := code_block(statement.sql)) is not None:
+        inside = (each for text in (*block.sql, *block.literals) for each in _parsed(text))
+        return any(sets_timeout(each, name) for each in inside)
     if statement.node is None or statement.hides_code:
         found = re.compile(_IN_CODE.format(name, _OFF.pattern), re.IGNORECASE)
         return found.search(statement.sql) is not None
     if statement.what == "variable_set_stmt":
         given = statement.node.variable_set_stmt
-        values = [_text(each.a_const) for each in given.args]
+        values = [constant_text(each) for each in given.args]
         return given.kind == pg.VAR_SET_VALUE and given.name == name and _limits(values)
-    calls = (each.func_call for each in statement.nodes() if each.WhichOneof("node") == "func_call")
-    return any(_configures(call, name) for call in calls)
+    return any(_configures(call, name) for call in statement.function_calls)
 
 
-def _configures(call: Any, name: str) -> bool:
-    if call.funcname[-1].string.sval != "set_config" or len(call.args) < 2:
+def _parsed(text: str) -> tuple[Statement, ...]:
+    return parse(text, placeholders=False)
+
+
+def _configures(call: Node, name: str) -> bool:
+    if strings(call.funcname)[-1] != "set_config" or len(call.args) < 2:
         return False
-    setting, value = (_text(each.a_const) for each in call.args[:2])
+    setting, value = (constant_text(each) for each in call.args[:2])
     return setting == name and _limits([value])
 
 
 def _limits(values: list[str]) -> bool:
     return any(not _OFF.fullmatch(value.strip()) for value in values)
-
-
-def _text(constant: Any) -> str:
-    """Return a constant as it is written, ``""`` for a parameter or an expression."""
-    kind = constant.WhichOneof("val")
-    if kind == "sval":
-        return str(constant.sval.sval)
-    return str(constant.fval.fval if kind == "fval" else constant.ival.ival) if kind else ""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg.errors import ActiveSqlTransaction, InvalidTransactionTermination
 
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.nodes import Node, strings
+from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.plpgsql import code_block
 
 if TYPE_CHECKING:
     import psycopg
-
-    from django_confiture.dry_run.sql.parser import Statement
 
 _FUNCTION = re.compile(
     r"dblink\w*|lo_export|pg_file_(write|rename|unlink|sync)|pg_(terminate|cancel)_backend"
@@ -46,18 +46,28 @@ def why_not_sent(statement: Statement) -> str:
 
 
 def _called(statement: Statement) -> list[str]:
+    """Return the functions of that sort that it calls, or that strings in its code name."""
+    if statement.what == "do_stmt" and (block := code_block(statement.sql)) is not None:
+        inside = (each for text in block.sql for each in parse(text, placeholders=False))
+        return [
+            *(name for each in inside for name in _called(each)),
+            *(name for text in block.literals for name in _suspects(text)),
+        ]
     if statement.node is None or statement.what == "do_stmt":  # code that no tree shows
-        return [match[1].lower() for match in _SUSPECT.finditer(statement.sql) if match[1]]
-    calls = (each.func_call for each in statement.nodes() if each.WhichOneof("node") == "func_call")
-    names = (_name(call) for call in calls if not _is_transactional(call))
+        return _suspects(statement.sql)
+    names = (_name(call) for call in statement.function_calls if not _is_transactional(call))
     return [name for name in names if _FUNCTION.fullmatch(name)]
 
 
-def _name(call: Any) -> str:
-    return str(call.funcname[-1].string.sval)
+def _suspects(text: str) -> list[str]:
+    return [match[1].lower() for match in _SUSPECT.finditer(text) if match[1]]
 
 
-def _is_transactional(call: Any) -> bool:
+def _name(call: Node) -> str:
+    return strings(call.funcname)[-1]
+
+
+def _is_transactional(call: Node) -> bool:
     """Say whether it is a message that nobody decodes once it is rolled back."""
     first = [argument.a_const.boolval.boolval for argument in call.args[:1]]
     return _name(call) == "pg_logical_emit_message" and first == [True]

@@ -12,13 +12,15 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import postgast
 import psycopg
 import pytest
 from django.db import connection as django_connection
 
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.locks.rules import Lock, Lookup, is_opaque, statement_locks
+from django_confiture.dry_run.locks.rules import Lock, Lookup, statement_locks
+from django_confiture.dry_run.locks.user_code import runs_user_code
+from django_confiture.dry_run.sql.nodes import Node
+from django_confiture.dry_run.sql.parser import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -963,7 +965,7 @@ OUTSIDE = [
     ),
 ]
 
-OPAQUE = [
+RUNNING_CODE = [
     "do 'begin end'",
     "call nope()",
     "execute nope",
@@ -1043,10 +1045,15 @@ def server_query(conn: psycopg.Connection[Any]) -> Callable[..., list[tuple[str 
     return query
 
 
+def node_of(sql: str) -> Node:
+    """Return the one statement's node."""
+    (statement,) = parse(sql, placeholders=False)
+    return statement.node
+
+
 def predict(sql: str, lookup: Lookup) -> dict[int, LockMode]:
     """Return what the lock table says of the one statement."""
-    (statement,) = postgast.parse(sql).stmts
-    return {lock.oid: lock.mode for lock in statement_locks(statement.stmt, lookup)}
+    return {lock.oid: lock.mode for lock in statement_locks(node_of(sql), lookup)}
 
 
 @pytest.fixture(scope="module")
@@ -1304,14 +1311,14 @@ def test_without_a_name_all_tables(
     assert predicted.isdisjoint({"v_parent", "free_seq", "parent_pkey"})
 
 
-@pytest.mark.parametrize("statement", OPAQUE)
-def test_opaque(statement: str, lookup: Lookup) -> None:
-    assert is_opaque(postgast.parse(statement).stmts[0].stmt, lookup)
+@pytest.mark.parametrize("statement", RUNNING_CODE)
+def test_runs_code_of_users(statement: str, lookup: Lookup) -> None:
+    assert runs_user_code(node_of(statement), lookup)
 
 
 @pytest.mark.parametrize("statement", READABLE)
-def test_not_opaque(statement: str, lookup: Lookup) -> None:
-    assert not is_opaque(postgast.parse(statement).stmts[0].stmt, lookup)
+def test_runs_no_code_of_users(statement: str, lookup: Lookup) -> None:
+    assert not runs_user_code(node_of(statement), lookup)
 
 
 @pytest.mark.parametrize(

@@ -2,47 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from django.db.migrations import AddField, AlterField, RenameField
 from django.db.models import NOT_PROVIDED
-from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import indexes, migration_code
-
-if TYPE_CHECKING:
-    from django_confiture.dry_run.findings.alter_clause import Alter
+from django_confiture.dry_run.findings.alteration import Alteration
+from django_confiture.dry_run.sql.building import (
+    add_constraint,
+    alter_table_sql,
+    foreign_key_of,
+    not_valid,
+    set_default,
+    without_constraints,
+)
+from django_confiture.dry_run.sql.enums import ConstrType
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    column_def,
+    constraints_of_column,
+    type_name,
+    written_name,
+)
 
 _NEXT = "The next migration"
 
 
-def with_check(alter: Alter, column: Any) -> str:
+def with_check(alter: Alteration, column: Node) -> str:
     """Return the column without its CHECK, and the CHECK in two steps."""
-    return _constraint_apart(alter, column, pg.CONSTR_CHECK, "check")
+    return _constraint_apart(alter, column, ConstrType.CHECK, "check")
 
 
-def with_foreign_key(alter: Alter, column: Any) -> str:
+def with_foreign_key(alter: Alteration, column: Node) -> str:
     """Return the column without its foreign key, and the foreign key in two steps."""
-    return _constraint_apart(alter, column, pg.CONSTR_FOREIGN, "fkey")
+    return _constraint_apart(alter, column, ConstrType.FOREIGN, "fkey")
 
 
-def _constraint_apart(alter: Alter, column: Any, kind: int, suffix: str) -> str:
+def _constraint_apart(alter: Alteration, column: Node, kind: int, suffix: str) -> str:
     relation = alter.step.node.relation
-    table = parse_tree.written(relation)
+    table = written_name(relation)
     constraint = _of_table(column, kind)
     name = constraint.conname or f"{relation.relname}_{column.colname}_{suffix}"
-    apart = parse_tree.add_constraint(parse_tree.not_valid(constraint, name))
+    apart = add_constraint(not_valid(constraint, name))
+    plain = without_constraints(alter.subcommand, _ATTRIBUTES | {kind})
     built = indexes.concurrently(alter.subject, alter.step)
     steps = [
         migration_code.migration(
             migration_code.in_state(
                 alter.step.django,
                 migration_code.run_sql(
-                    parse_tree.alter(relation, _without(alter.clause, {kind, *_ATTRIBUTES})),
+                    alter_table_sql(relation, plain),
                     f"ALTER TABLE {table} DROP COLUMN {column.colname}",
                 ),
-                migration_code.without_reverse(parse_tree.alter(relation, apart)),
+                migration_code.without_reverse(alter_table_sql(relation, apart)),
             )
         ),
         migration_code.migration(
@@ -56,46 +67,36 @@ def _constraint_apart(alter: Alter, column: Any, kind: int, suffix: str) -> str:
 
 
 _ATTRIBUTES = {
-    pg.CONSTR_ATTR_DEFERRABLE,
-    pg.CONSTR_ATTR_NOT_DEFERRABLE,
-    pg.CONSTR_ATTR_DEFERRED,
-    pg.CONSTR_ATTR_IMMEDIATE,
+    ConstrType.ATTR_DEFERRABLE,
+    ConstrType.ATTR_NOT_DEFERRABLE,
+    ConstrType.ATTR_DEFERRED,
+    ConstrType.ATTR_IMMEDIATE,
 }
 """In a column's definition these follow their constraint as if they were some themselves."""
 
 
-def _of_table(column: Any, kind: int) -> Any:
+def _of_table(column: Node, kind: int) -> Node:
     """Return a column's constraint as one of its table."""
-    given = parse_tree.constraints(column)
-    constraint = pg.Constraint()
-    constraint.CopyFrom(given[kind])
-    if kind == pg.CONSTR_FOREIGN:
-        constraint.fk_attrs.add().string.sval = column.colname
-        constraint.deferrable = pg.CONSTR_ATTR_DEFERRABLE in given
-        constraint.initdeferred = pg.CONSTR_ATTR_DEFERRED in given
-    return constraint
+    given = constraints_of_column(column)
+    if kind != ConstrType.FOREIGN:
+        return given[kind]
+    return foreign_key_of(
+        column.colname,
+        given[kind],
+        deferrable=ConstrType.ATTR_DEFERRABLE in given,
+        deferred=ConstrType.ATTR_DEFERRED in given,
+    )
 
 
-def _without(clause: Any, kinds: set[int]) -> Any:
-    """Return ADD COLUMN without the constraints of some kinds."""
-    copied = pg.AlterTableCmd()
-    copied.CopyFrom(clause)
-    column = getattr(copied, "def").column_def
-    kept = [each for each in column.constraints if each.constraint.contype not in kinds]
-    del column.constraints[:]
-    column.constraints.extend(kept)
-    return copied
-
-
-def unique(alter: Alter, column: Any) -> str:
+def unique(alter: Alteration, column: Node) -> str:
     """Return the column first, then its index, then the constraint."""
     relation = alter.step.node.relation
     name = column.colname
     operation = alter.step.django
     if not isinstance(operation, AddField):
         plain = migration_code.run_sql(
-            parse_tree.alter(relation, _without(alter.clause, {pg.CONSTR_UNIQUE})),
-            f"ALTER TABLE {parse_tree.written(relation)} DROP COLUMN {name}",
+            alter_table_sql(relation, without_constraints(alter.subcommand, {ConstrType.UNIQUE})),
+            f"ALTER TABLE {written_name(relation)} DROP COLUMN {name}",
         )
         return migration_code.migrations(
             migration_code.migration(plain), *_unique_index(alter, name, None)
@@ -110,10 +111,10 @@ def unique(alter: Alter, column: Any) -> str:
     )
 
 
-def _unique_index(alter: Alter, column: str, final: AlterField | None) -> list[str]:
+def _unique_index(alter: Alteration, column: str, final: AlterField | None) -> list[str]:
     """Return the migrations that make a column unique without blocking anybody."""
     relation = alter.step.node.relation
-    table = parse_tree.written(relation)
+    table = written_name(relation)
     key = f"{relation.relname}_{column}_key"
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {key} ON {table} ({column})"
     use = migration_code.run_sql(
@@ -130,7 +131,7 @@ def _unique_index(alter: Alter, column: str, final: AlterField | None) -> list[s
     ]
 
 
-def volatile_default(alter: Alter, column: Any) -> str:
+def volatile_default(alter: Alteration, column: Node) -> str:
     """Return the column first, its default second, its rows last."""
     operation = alter.step.django
     if not isinstance(operation, AddField):
@@ -163,20 +164,18 @@ def volatile_default(alter: Alter, column: Any) -> str:
     return migration_code.migrations(*steps)
 
 
-def _volatile_in_sql(alter: Alter, column: Any) -> str:
+def _volatile_in_sql(alter: Alteration, column: Node) -> str:
     relation = alter.step.node.relation
-    table, name = parse_tree.written(relation), column.colname
-    kinds = {pg.CONSTR_DEFAULT, pg.CONSTR_NOTNULL, pg.CONSTR_UNIQUE}
-    default = pg.AlterTableCmd(subtype=pg.AT_ColumnDefault, name=name, behavior=pg.DROP_RESTRICT)
-    expression = parse_tree.constraints(column)[pg.CONSTR_DEFAULT].raw_expr
-    getattr(default, "def").CopyFrom(expression)
+    table, name = written_name(relation), column.colname
+    kinds = {ConstrType.DEFAULT, ConstrType.NOTNULL, ConstrType.UNIQUE}
+    default = set_default(name, constraints_of_column(column)[ConstrType.DEFAULT].raw_expr)
     return migration_code.migrations(
         migration_code.migration(
             migration_code.run_sql(
-                parse_tree.alter(relation, _without(alter.clause, kinds)),
+                alter_table_sql(relation, without_constraints(alter.subcommand, kinds)),
                 f"ALTER TABLE {table} DROP COLUMN {name}",
             ),
-            migration_code.without_reverse(parse_tree.alter(relation, default)),
+            migration_code.without_reverse(alter_table_sql(relation, default)),
             comment="New rows get the default, the others stay NULL: nothing is written",
         ),
         migration_code.batches(alter.table, f"update({name}=...)"),
@@ -184,7 +183,7 @@ def _volatile_in_sql(alter: Alter, column: Any) -> str:
     )
 
 
-def generated(alter: Alter, column: Any) -> str:
+def generated(alter: Alteration, column: Node) -> str:
     """Return what can be had without writing the table anew."""
     name = column.colname
     return migration_code.migrations(
@@ -198,10 +197,10 @@ def generated(alter: Alter, column: Any) -> str:
     )
 
 
-def identity(alter: Alter, column: Any) -> str:
+def identity(alter: Alteration, column: Node) -> str:
     """Return a sequence, a nullable column with a default, and the old rows in batches."""
     relation = alter.step.node.relation
-    table, name = parse_tree.written(relation), column.colname
+    table, name = written_name(relation), column.colname
     sequence = f"{relation.relname}_{name}_seq"
     return migration_code.migrations(
         migration_code.migration(
@@ -220,16 +219,16 @@ def identity(alter: Alter, column: Any) -> str:
     )
 
 
-def new_type(alter: Alter) -> str:
+def new_type(alter: Alteration) -> str:
     """Return a new column beside the old one: written by both, filled, swapped."""
     operation = alter.step.django
-    column, table = alter.clause.name, alter.table
+    column, table = alter.subcommand.name, alter.table
     filling = [
         migration_code.batches(table, f'update({column}_new=F("{column}"))'),
         migration_code.fills(table, "The next migration; each batch commits by itself"),
     ]
     if not isinstance(operation, AlterField) or operation.field.primary_key:
-        new = parse_tree.type_name(parse_tree.definition(alter.clause, "column_def"))
+        new = type_name(column_def(alter.subcommand))
         add = migration_code.run_sql(
             f"ALTER TABLE {table} ADD COLUMN {column}_new {new}",
             f"ALTER TABLE {table} DROP COLUMN {column}_new",

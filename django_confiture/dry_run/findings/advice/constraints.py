@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
 from django.db.migrations import AddConstraint, AlterField, RemoveConstraint
 from django.db.models import NOT_PROVIDED, CheckConstraint, Q
 
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import migration_code
-
-if TYPE_CHECKING:
-    from django_confiture.dry_run.findings.alter_clause import Alter
+from django_confiture.dry_run.findings.alteration import Alteration
+from django_confiture.dry_run.sql.building import add_constraint, alter_table_sql, not_valid
+from django_confiture.dry_run.sql.nodes import Node, definition, written_name
 
 _NEXT = "The next migration"
 
 
-def check(alter: Alter, constraint: Any) -> str:
+def check(alter: Alteration, constraint: Node) -> str:
     """Return CHECK in two steps."""
     operation = alter.step.django
     if isinstance(operation, AddConstraint) and isinstance(operation.constraint, CheckConstraint):
@@ -31,7 +28,7 @@ def check(alter: Alter, constraint: Any) -> str:
     return _in_two_steps(alter, constraint, constraint.conname or f"{_bare(alter)}_check")
 
 
-def foreign_key(alter: Alter, constraint: Any) -> str:
+def foreign_key(alter: Alteration, constraint: Node) -> str:
     """Return a foreign key in two steps."""
     name = constraint.conname or f"{_bare(alter)}_fkey"
     return _in_two_steps(alter, constraint, name)
@@ -45,12 +42,10 @@ def fill_later() -> str:
     )
 
 
-def _in_two_steps(alter: Alter, constraint: Any, name: str) -> str:
+def _in_two_steps(alter: Alteration, constraint: Node, name: str) -> str:
     relation = alter.step.node.relation
-    table = parse_tree.written(relation)
-    add = parse_tree.alter(
-        relation, parse_tree.add_constraint(parse_tree.not_valid(constraint, name))
-    )
+    table = written_name(relation)
+    add = alter_table_sql(relation, add_constraint(not_valid(constraint, name)))
     return migration_code.migrations(
         migration_code.migration(
             migration_code.in_state(
@@ -66,23 +61,23 @@ def _validation(table: str, name: str) -> str:
     return migration_code.without_reverse(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
 
 
-def validate(alter: Alter) -> str:
+def validate(alter: Alteration) -> str:
     """Return the validation in a migration of its own."""
     operation = alter.step.django
     if isinstance(operation, ValidateConstraint):
         again = migration_code.operation(operation)
     else:
-        again = _validation(parse_tree.written(alter.step.node.relation), alter.clause.name)
+        again = _validation(written_name(alter.step.node.relation), alter.subcommand.name)
     return migration_code.migration(
         again, comment="In a migration of its own, so that no lock is held"
     )
 
 
-def unique(alter: Alter, constraint: Any) -> str:
+def unique(alter: Alteration, constraint: Node) -> str:
     """Return a unique constraint from an index that is built without blocking anybody."""
     if alter.step.is_partitioned(alter.step.node.relation):
         return _by_partition()
-    table = parse_tree.written(alter.step.node.relation)
+    table = written_name(alter.step.node.relation)
     name = constraint.conname or f"{_bare(alter)}_key"
     columns = ", ".join(key.string.sval for key in constraint.keys)
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns})"
@@ -103,12 +98,12 @@ def unique(alter: Alter, constraint: Any) -> str:
     )
 
 
-def primary_key(alter: Alter) -> str:
+def primary_key(alter: Alteration) -> str:
     """Return a primary key from an index that is built without blocking anybody."""
     if alter.step.is_partitioned(alter.step.node.relation):
         return _by_partition()
-    table = parse_tree.written(alter.step.node.relation)
-    constraint = parse_tree.definition(alter.clause, "constraint")
+    table = written_name(alter.step.node.relation)
+    constraint = definition(alter.subcommand).constraint
     columns = ", ".join(key.string.sval for key in constraint.keys)
     name = f"{_bare(alter)}_pkey"
     build = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns or '...'})"
@@ -130,7 +125,7 @@ def _by_partition() -> str:
     )
 
 
-def exclusion(alter: Alter) -> str:
+def exclusion(alter: Alteration) -> str:
     """Say that there is no way around it."""
     return migration_code.comment(
         "PostgreSQL can neither add an exclusion constraint NOT VALID nor build its index",
@@ -139,7 +134,7 @@ def exclusion(alter: Alter) -> str:
     )
 
 
-def not_null(alter: Alter, column: str) -> str:
+def not_null(alter: Alteration, column: str) -> str:
     """Return NOT NULL that is proven by a CHECK, so that the table need not be read."""
     operation = alter.step.django
     if not isinstance(operation, AlterField):
@@ -173,8 +168,8 @@ def not_null(alter: Alter, column: str) -> str:
     return migration_code.migrations(*steps)
 
 
-def _not_null_in_sql(alter: Alter, column: str) -> str:
-    table = parse_tree.written(alter.step.node.relation)
+def _not_null_in_sql(alter: Alteration, column: str) -> str:
+    table = written_name(alter.step.node.relation)
     name = f"{_bare(alter)}_{column}_not_null"[:63]
     return migration_code.migrations(
         migration_code.migration(
@@ -194,5 +189,5 @@ def _not_null_in_sql(alter: Alter, column: str) -> str:
     )
 
 
-def _bare(alter: Alter) -> str:
+def _bare(alter: Alteration) -> str:
     return str(alter.step.node.relation.relname)

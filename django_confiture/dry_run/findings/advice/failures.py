@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.migrations import AddField
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.subject import Step
+from django_confiture.dry_run.sql.nodes import Node, type_name, written_name
 
 
-def default(step: Step, column: Any) -> str:
+def default(step: Step, column: Node) -> str:
     """Return how to add a column that rows already need a value for."""
     operation = step.django
     if isinstance(operation, AddField):
@@ -21,8 +19,8 @@ def default(step: Step, column: Any) -> str:
             f'migrations.AddField("{operation.model_name}", "{operation.name}", models.{label})',
             "A constant default costs nothing, whatever the table's size.",
         )
-    table = parse_tree.written(step.node.relation)
-    name, kind = column.colname, parse_tree.type_name(column)
+    table = written_name(step.node.relation)
+    name, kind = column.colname, type_name(column)
     return migration_code.migration(
         migration_code.run_sql(
             f"ALTER TABLE {table} ADD COLUMN {name} {kind} DEFAULT ... NOT NULL",

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db.migrations import AddField, AddIndex, RemoveIndex
 
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import migration_code, tables
 from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.sql.building import changed, copied, statement_sql
+from django_confiture.dry_run.sql.identifiers import identifier
 
 
 def build(subject: Subject, step: Step) -> str:
@@ -45,30 +46,30 @@ def _concurrently(step: Step) -> Iterator[str]:
     if step.is_partitioned(step.node.relation):
         yield from _by_partition(step)
         return
-    build, name = parse_tree.sql(step.node, concurrent=True), step.node.idxname
-    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {parse_tree.identifier(name)}"
+    build, name = statement_sql(changed(step.node, concurrent=True)), step.node.idxname
+    drop = f"DROP INDEX CONCURRENTLY IF EXISTS {identifier(name)}"
     yield migration_code.run_sql(build, drop) if name else migration_code.without_reverse(build)
 
 
 def _by_partition(step: Step) -> Iterator[str]:
     """Yield what PostgreSQL has in place of CONCURRENTLY where a table is partitioned."""
-    node = parse_tree.copied(step.node)
+    node = copied(step.node)
     node.idxname = node.idxname or f"{node.relation.relname}_idx"
     node.relation.inh = False
-    whole = parse_tree.identifier(node.idxname)
-    yield migration_code.run_sql(parse_tree.sql(node), f"DROP INDEX IF EXISTS {whole}")
+    whole = identifier(node.idxname)
+    yield migration_code.run_sql(statement_sql(node), f"DROP INDEX IF EXISTS {whole}")
     parts = [name for name in step.locks if name != step.existing(step.node.relation)]
     if any(step.kinds[name] == "p" for name in parts):
         yield migration_code.comment(
             "The same for each partition that is partitioned itself, and then:"
         )
     for name in (each for each in parts if step.kinds[each] == "r"):
-        part = parse_tree.copied(step.node)
+        part = copied(step.node)
         part.relation.schemaname, _, part.relation.relname = name.rpartition(".")
         part.idxname = f"{part.relation.relname}_{node.idxname}"[:63]
-        yield migration_code.without_reverse(parse_tree.sql(part, concurrent=True))
+        yield migration_code.without_reverse(statement_sql(changed(part, concurrent=True)))
         yield migration_code.without_reverse(
-            f"ALTER INDEX {whole} ATTACH PARTITION {parse_tree.identifier(part.idxname)}"
+            f"ALTER INDEX {whole} ATTACH PARTITION {identifier(part.idxname)}"
         )
 
 
@@ -97,5 +98,5 @@ def drop(step: Step) -> str:
     if isinstance(operation, RemoveIndex):
         better = RemoveIndexConcurrently(operation.model_name, operation.name)
         return migration_code.migration(migration_code.operation(better), atomic=False)
-    concurrent = migration_code.without_reverse(parse_tree.sql(step.node, concurrent=True))
+    concurrent = migration_code.without_reverse(statement_sql(changed(step.node, concurrent=True)))
     return migration_code.migration(migration_code.in_state(operation, concurrent), atomic=False)

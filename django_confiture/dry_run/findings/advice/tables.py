@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.subject import Step
+from django_confiture.dry_run.sql.building import alter_table_sql
+from django_confiture.dry_run.sql.nodes import Node, definition, subcommands, written_name
 
 
 def rewrite(step: Step) -> str:
@@ -27,9 +27,9 @@ def hidden_scan() -> str:
     )
 
 
-def attach(step: Step, clause: Any) -> str:
+def attach(step: Step, clause: Node) -> str:
     """Return how to attach a partition without the scan."""
-    part = parse_tree.written(parse_tree.definition(clause, "partition_cmd").name)
+    part = written_name(definition(clause).partition_cmd.name)
     name = f"{part.rpartition('.')[2]}_bound"
     return migration_code.migrations(
         migration_code.comment(
@@ -79,7 +79,7 @@ def refresh(view: str) -> str:
 def domain(step: Step) -> str:
     """Return how to add a constraint to a domain that only new values have to obey."""
     name = ".".join(part.string.sval for part in step.node.type_name)
-    constraint = getattr(step.node, "def").constraint
+    constraint = definition(step.node).constraint
     label = constraint.conname or step.node.name or f"{name}_check"
     return migration_code.migrations(
         migration_code.migration(
@@ -118,13 +118,11 @@ def truncate(table: str) -> str:
 def one_alter(steps: Sequence[Step]) -> str:
     """Return the ALTER TABLE that does all in one pass, if they are of one kind."""
     nodes = [step.node for step in steps if step.statement.what == "alter_table_stmt"]
-    if len(nodes) < len(steps) or len({parse_tree.written(node.relation) for node in nodes}) > 1:
+    if len(nodes) < len(steps) or len({written_name(node.relation) for node in nodes}) > 1:
         return migration_code.comment(
             "Do it in one statement: each of them writes the whole table again."
         )
-    together = parse_tree.alter(
-        nodes[0].relation, *(c for node in nodes for c in parse_tree.clauses(node))
-    )
+    together = alter_table_sql(nodes[0].relation, *(c for node in nodes for c in subcommands(node)))
     models = [
         migration_code.operation(s.django)
         for s in steps

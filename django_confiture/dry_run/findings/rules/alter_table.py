@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
-from postgast import pg_query_pb2 as pg
-
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import columns, constraints, tables
-from django_confiture.dry_run.findings.alter_clause import Alter
+from django_confiture.dry_run.findings.alteration import Alteration
 from django_confiture.dry_run.findings.finding import measured
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.findings.thresholds import is_large
 from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.sql.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    added_constraint,
+    constraints_of_column,
+    definition,
+    functions_called_in,
+    subcommands,
+    type_name,
+    written_name,
+)
 
 _SERIALS = {"serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"}
 
@@ -24,67 +31,73 @@ def of_alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
     if table is None:
         yield from _foreign_key_of_new_table(subject, step)
         return
-    for clause in parse_tree.clauses(step.node):
+    for clause in subcommands(step.node):
         rule = _RULES.get(clause.subtype)
         if rule is not None:
-            yield from rule(Alter(subject, step, table, clause))
+            yield from rule(Alteration(subject, step, table, clause))
 
 
-def _add_column(alter: Alter) -> Iterator[Finding]:
-    column = parse_tree.definition(alter.clause, "column_def")
-    given = parse_tree.constraints(column)
+def _add_column(alter: Alteration) -> Iterator[Finding]:
+    column = definition(alter.subcommand).column_def
+    given = constraints_of_column(column)
     name = column.colname
     if alter.rewrites:
         yield from _rewriting_column(alter, column, given)
-    elif alter.scans and pg.CONSTR_CHECK in given:
+    elif alter.scans and ConstrType.CHECK in given:
         message = f"Adding {name} with its CHECK reads all of {alter.table} while it is locked"
-        yield alter.says("check-constraint-scan", message, columns.with_check(alter, column))
-    if pg.CONSTR_FOREIGN in given and pg.CONSTR_DEFAULT in given and alter.step.scans(alter.table):
+        yield _found(alter, "check-constraint-scan", message, columns.with_check(alter, column))
+    if (
+        ConstrType.FOREIGN in given
+        and ConstrType.DEFAULT in given
+        and alter.step.scans(alter.table)
+    ):
         message = f"Adding {name} with a default checks its foreign key for every row"
         advice = columns.with_foreign_key(alter, column)
-        yield alter.says("foreign-key-scan", message, advice)
-    if alter.builds and pg.CONSTR_UNIQUE in given and not alter.rewrites:
+        yield _found(alter, "foreign-key-scan", message, advice)
+    if alter.builds and ConstrType.UNIQUE in given and not alter.rewrites:
         message = f"Adding {name} as unique builds its index while {alter.table} is locked"
         advice = columns.unique(alter, column)
-        yield alter.says("unique-constraint-builds-index", message, advice)
+        yield _found(alter, "unique-constraint-builds-index", message, advice)
 
 
-def _rewriting_column(alter: Alter, column: Any, given: Mapping[int, Any]) -> Iterator[Finding]:
+def _rewriting_column(
+    alter: Alteration, column: Node, given: Mapping[int, Node]
+) -> Iterator[Finding]:
     name, table = column.colname, alter.table
-    if pg.CONSTR_GENERATED in given:
+    if ConstrType.GENERATED in given:
         message = f"The stored generated column {name} makes PostgreSQL write {table} anew"
         advice = columns.generated(alter, column)
-        yield alter.says("generated-column-rewrite", message, advice)
-    elif pg.CONSTR_IDENTITY in given or parse_tree.type_name(column) in _SERIALS:
+        yield _found(alter, "generated-column-rewrite", message, advice)
+    elif ConstrType.IDENTITY in given or type_name(column) in _SERIALS:
         message = f"Numbering the rows in {name} makes PostgreSQL write {table} anew"
         advice = columns.identity(alter, column)
-        yield alter.says("identity-column-rewrite", message, advice)
-    elif pg.CONSTR_DEFAULT in given and parse_tree.calls_function(given[pg.CONSTR_DEFAULT]):
+        yield _found(alter, "identity-column-rewrite", message, advice)
+    elif ConstrType.DEFAULT in given and functions_called_in(given[ConstrType.DEFAULT]):
         message = f"The default of {name} differs by row, so PostgreSQL writes {table} anew"
         advice = columns.volatile_default(alter, column)
-        yield alter.says("volatile-default-rewrite", message, advice)
+        yield _found(alter, "volatile-default-rewrite", message, advice)
 
 
-def _add_constraint(alter: Alter) -> Iterator[Finding]:
-    constraint = parse_tree.definition(alter.clause, "constraint")
+def _add_constraint(alter: Alteration) -> Iterator[Finding]:
+    constraint = definition(alter.subcommand).constraint
     rule = _CONSTRAINTS.get(constraint.contype)
     if rule is not None and not constraint.skip_validation:
         yield from rule(alter, constraint)
 
 
-def _check(alter: Alter, constraint: Any) -> Iterator[Finding]:
+def _check(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     if alter.scans:
         message = f"Checking {_named(constraint)} reads all of {alter.table} while it is locked"
         advice = constraints.check(alter, constraint)
-        yield alter.says("check-constraint-scan", message, advice)
+        yield _found(alter, "check-constraint-scan", message, advice)
 
 
-def _foreign_key(alter: Alter, constraint: Any) -> Iterator[Finding]:
-    parent = parse_tree.written(constraint.pktable)
+def _foreign_key(alter: Alteration, constraint: Node) -> Iterator[Finding]:
+    parent = written_name(constraint.pktable)
     message = (
         f"Checking {_named(constraint)} for every row blocks writes to {alter.table} and {parent}"
     )
-    yield alter.says("foreign-key-scan", message, constraints.foreign_key(alter, constraint))
+    yield _found(alter, "foreign-key-scan", message, constraints.foreign_key(alter, constraint))
 
 
 def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]:
@@ -94,7 +107,7 @@ def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]
     has put into the new table that tell.
     """
     rows = subject.rows_put_into(step.node.relation.relname, step)
-    if not any(_adds_foreign_key(clause) for clause in parse_tree.clauses(step.node)):
+    if not any(_adds_foreign_key(clause) for clause in subcommands(step.node)):
         return
     for parent in step.locks:
         read = parent in step.scanned and is_large(step.scanned[parent])
@@ -104,131 +117,127 @@ def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]
             yield measured("foreign-key-scan", subject, step, parent, message, advice)
 
 
-def _adds_foreign_key(clause: Any) -> bool:
-    constraint = parse_tree.definition(clause, "constraint")
+def _adds_foreign_key(clause: Node) -> bool:
+    constraint = added_constraint(clause)
     return (
         constraint is not None
-        and constraint.contype == pg.CONSTR_FOREIGN
+        and constraint.contype == ConstrType.FOREIGN
         and not constraint.skip_validation
     )
 
 
-def _unique(alter: Alter, constraint: Any) -> Iterator[Finding]:
+def _unique(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     if alter.builds and not constraint.indexname:
         message = f"The index of {_named(constraint)} is built while {alter.table} is locked"
         advice = constraints.unique(alter, constraint)
-        yield alter.says("unique-constraint-builds-index", message, advice)
+        yield _found(alter, "unique-constraint-builds-index", message, advice)
 
 
-def _primary_key(alter: Alter, constraint: Any) -> Iterator[Finding]:
+def _primary_key(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     if (alter.builds and not constraint.indexname) or alter.scans:
         message = f"The new primary key reads all of {alter.table} while it is locked"
-        yield alter.says("primary-key-scan", message, constraints.primary_key(alter))
+        yield _found(alter, "primary-key-scan", message, constraints.primary_key(alter))
 
 
-def _exclusion(alter: Alter, constraint: Any) -> Iterator[Finding]:
+def _exclusion(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     if alter.builds:
         message = (
             f"The index of {_named(constraint)} is built row by row while {alter.table} is locked"
         )
-        yield alter.says("exclusion-constraint-builds-index", message, constraints.exclusion(alter))
+        yield _found(
+            alter, "exclusion-constraint-builds-index", message, constraints.exclusion(alter)
+        )
 
 
-def _not_null_constraint(alter: Alter, constraint: Any) -> Iterator[Finding]:
+def _not_null_constraint(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     if alter.scans:
         columns = ", ".join(key.string.sval for key in constraint.keys)
         yield _not_null_finding(alter, columns)
 
 
-def _set_not_null(alter: Alter) -> Iterator[Finding]:
+def _set_not_null(alter: Alteration) -> Iterator[Finding]:
     if alter.scans:
-        yield _not_null_finding(alter, alter.clause.name)
+        yield _not_null_finding(alter, alter.subcommand.name)
 
 
-def _not_null_finding(alter: Alter, column: str) -> Finding:
+def _not_null_finding(alter: Alteration, column: str) -> Finding:
     message = f"Looking for NULLs in {column} reads all of {alter.table} while it is locked"
-    return alter.says("not-null-scan", message, constraints.not_null(alter, column))
+    return _found(alter, "not-null-scan", message, constraints.not_null(alter, column))
 
 
-def _type(alter: Alter) -> Iterator[Finding]:
-    name, table = alter.clause.name, alter.table
+def _type(alter: Alteration) -> Iterator[Finding]:
+    name, table = alter.subcommand.name, alter.table
     advice = columns.new_type(alter)
     if alter.rewrites:
         message = f"The new type of {name} makes PostgreSQL write {table} anew"
-        yield alter.says("type-change-rewrite", message, advice)
+        yield _found(alter, "type-change-rewrite", message, advice)
     elif alter.scans or alter.builds:
         message = f"The new type of {name} rebuilds indexes or checks constraints of {table} again"
-        yield alter.says("type-change-rebuilds-indexes", message, advice)
+        yield _found(alter, "type-change-rebuilds-indexes", message, advice)
     for other in alter.step.scanned:
         if other != table and other not in alter.step.of(table, alter.step.scanned):
             message = f"The new type of {name} checks the foreign keys of {other} again"
-            yield alter.says("foreign-key-scan", message, advice, other)
+            yield _found(alter, "foreign-key-scan", message, advice, other)
 
 
-def _validate(alter: Alter) -> Iterator[Finding]:
-    if not alter.scans and alter.clause.name not in alter.step.result.constraints:
+def _validate(alter: Alteration) -> Iterator[Finding]:
+    if not alter.scans and alter.subcommand.name not in alter.step.result.constraints:
         return
     mode = alter.step.effective(alter.table)
     if mode is not None and mode.blocks_writes:
         message = (
-            f"{alter.clause.name} is validated while {alter.table} is still locked from before"
+            f"{alter.subcommand.name} is validated while {alter.table} is still locked from before"
         )
         advice = constraints.validate(alter)
-        yield alter.says("validate-while-locked", message, advice)
+        yield _found(alter, "validate-while-locked", message, advice)
 
 
-def _attach(alter: Alter) -> Iterator[Finding]:
+def _attach(alter: Alteration) -> Iterator[Finding]:
     for table in alter.step.scanned:
         if alter.step.blocks_writes(table):
             message = f"Attaching the partition reads all of {table} while it is locked"
-            advice = tables.attach(alter.step, alter.clause)
-            yield alter.says("partition-attach-scan", message, advice, table)
+            advice = tables.attach(alter.step, alter.subcommand)
+            yield _found(alter, "partition-attach-scan", message, advice, table)
 
 
-def _detach(alter: Alter) -> Iterator[Finding]:
-    if not parse_tree.definition(alter.clause, "partition_cmd").concurrent:
+def _detach(alter: Alteration) -> Iterator[Finding]:
+    if not definition(alter.subcommand).partition_cmd.concurrent:
         message = f"Detaching a partition blocks reads and writes of {alter.table}"
         advice = tables.detach(alter.step)
-        yield alter.says("partition-detach-blocks-reads", message, advice)
+        yield _found(alter, "partition-detach-blocks-reads", message, advice)
 
 
-def _trigger(alter: Alter) -> Iterator[Finding]:
+def _trigger(alter: Alteration) -> Iterator[Finding]:
     message = f"Enabling or disabling triggers blocks writes to {alter.table} until the commit"
-    yield alter.says("trigger-blocks-writes", message, tables.alone())
+    yield _found(alter, "trigger-blocks-writes", message, tables.alone())
 
 
-def _named(constraint: Any) -> str:
+def _found(
+    alter: Alteration, finding_id: str, message: str, advice: str, table: str = ""
+) -> Finding:
+    return measured(finding_id, alter.subject, alter.step, table or alter.table, message, advice)
+
+
+def _named(constraint: Node) -> str:
     return constraint.conname or "the constraint"
 
 
-_CONSTRAINTS: Mapping[int, Callable[[Alter, Any], Iterator[Finding]]] = {
-    pg.CONSTR_CHECK: _check,
-    pg.CONSTR_FOREIGN: _foreign_key,
-    pg.CONSTR_UNIQUE: _unique,
-    pg.CONSTR_PRIMARY: _primary_key,
-    pg.CONSTR_EXCLUSION: _exclusion,
-    pg.CONSTR_NOTNULL: _not_null_constraint,
+_CONSTRAINTS: Mapping[int, Callable[[Alteration, Node], Iterator[Finding]]] = {
+    ConstrType.CHECK: _check,
+    ConstrType.FOREIGN: _foreign_key,
+    ConstrType.UNIQUE: _unique,
+    ConstrType.PRIMARY: _primary_key,
+    ConstrType.EXCLUSION: _exclusion,
+    ConstrType.NOTNULL: _not_null_constraint,
 }
 
-_RULES: Mapping[int, Callable[[Alter], Iterator[Finding]]] = {
-    pg.AT_AddColumn: _add_column,
-    pg.AT_AddConstraint: _add_constraint,
-    pg.AT_SetNotNull: _set_not_null,
-    pg.AT_AlterColumnType: _type,
-    pg.AT_ValidateConstraint: _validate,
-    pg.AT_AttachPartition: _attach,
-    pg.AT_DetachPartition: _detach,
-    **dict.fromkeys(
-        (
-            pg.AT_EnableTrig,
-            pg.AT_EnableAlwaysTrig,
-            pg.AT_EnableReplicaTrig,
-            pg.AT_DisableTrig,
-            pg.AT_EnableTrigAll,
-            pg.AT_DisableTrigAll,
-            pg.AT_EnableTrigUser,
-            pg.AT_DisableTrigUser,
-        ),
-        _trigger,
-    ),
+_RULES: Mapping[int, Callable[[Alteration], Iterator[Finding]]] = {
+    AlterTableType.AddColumn: _add_column,
+    AlterTableType.AddConstraint: _add_constraint,
+    AlterTableType.SetNotNull: _set_not_null,
+    AlterTableType.AlterColumnType: _type,
+    AlterTableType.ValidateConstraint: _validate,
+    AlterTableType.AttachPartition: _attach,
+    AlterTableType.DetachPartition: _detach,
+    **dict.fromkeys(TRIGGER_SWITCHES, _trigger),
 }

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.contrib.postgres.operations import NotInTransactionMixin
-from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import failures
 from django_confiture.dry_run.findings.finding import finding
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Failure, Finding
+from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
+from django_confiture.dry_run.sql.nodes import (
+    column_def,
+    constraints_of_column,
+    subcommands,
+    written_name,
+)
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -31,16 +36,16 @@ def find(subject: Subject) -> Iterator[Finding]:
 def _column_without_default(step: Step, error: Failure) -> Iterator[Finding]:
     if step.statement.what != "alter_table_stmt":
         return
-    for clause in parse_tree.clauses(step.node):
-        column = parse_tree.definition(clause, "column_def")
-        if clause.subtype != pg.AT_AddColumn or column is None:
+    for clause in subcommands(step.node):
+        column = column_def(clause)
+        if clause.subtype != AlterTableType.AddColumn or column is None:
             continue
-        given = parse_tree.constraints(column)
-        if pg.CONSTR_NOTNULL in given and pg.CONSTR_DEFAULT not in given:
+        given = constraints_of_column(column)
+        if ConstrType.NOTNULL in given and ConstrType.DEFAULT not in given:
             yield finding(
                 "not-null-without-default",
                 step.operation,
-                parse_tree.written(step.node.relation),
+                written_name(step.node.relation),
                 f"{column.colname} has no value for the rows that are there already",
                 failures.default(step, column),
                 [f"{error.type}: {error.message}"],

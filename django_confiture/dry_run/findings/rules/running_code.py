@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
-from postgast import pg_query_pb2 as pg
-
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import running_code
 from django_confiture.dry_run.findings.finding import evidence, finding
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    column_def,
+    dropped_relations,
+    subcommands,
+    type_name,
+    written_name,
+)
 from django_confiture.formatting import listed
 
-_RELATIONS = {pg.OBJECT_TABLE, pg.OBJECT_VIEW, pg.OBJECT_MATVIEW, pg.OBJECT_FOREIGN_TABLE}
+_RELATIONS = {ObjectType.TABLE, ObjectType.VIEW, ObjectType.MATVIEW, ObjectType.FOREIGN_TABLE}
 
 Rule = Callable[[Subject, Step], Iterator[Finding]]
 
@@ -63,7 +68,7 @@ def _named(step: Step) -> Iterator[str]:
     if step.statement.what in ("alter_table_stmt", "rename_stmt"):
         yield from filter(None, [step.existing(step.node.relation)])
     elif step.statement.what == "drop_stmt" and step.node.remove_type in _RELATIONS:
-        yield from filter(None, map(step.existing, parse_tree.dropped(step.node)))
+        yield from filter(None, map(step.existing, dropped_relations(step.node)))
 
 
 def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Finding]:
@@ -88,29 +93,29 @@ def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Findi
 
 def _drops_from(step: Step) -> list[str] | None:
     """Return the tables that a statement names, None where it drops no foreign key."""
-    if step.statement.what == "drop_stmt" and step.node.remove_type == pg.OBJECT_TABLE:
-        return [name for each in parse_tree.dropped(step.node) for name in _known(step, each)]
+    if step.statement.what == "drop_stmt" and step.node.remove_type == ObjectType.TABLE:
+        return [name for each in dropped_relations(step.node) for name in _known(step, each)]
     if step.statement.what == "alter_table_stmt" and any(
-        clause.subtype in (pg.AT_DropColumn, pg.AT_DropConstraint)
-        for clause in parse_tree.clauses(step.node)
+        clause.subtype in (AlterTableType.DropColumn, AlterTableType.DropConstraint)
+        for clause in subcommands(step.node)
     ):
         return _known(step, step.node.relation)
     return None
 
 
-def _known(step: Step, range_var: Any) -> list[str]:
+def _known(step: Step, range_var: Node) -> list[str]:
     name = step.existing(range_var)
-    return [name or parse_tree.written(range_var)]
+    return [name or written_name(range_var)]
 
 
 def _alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
-    for clause in parse_tree.clauses(step.node):
-        if clause.subtype == pg.AT_DropColumn and table is not None:
+    for clause in subcommands(step.node):
+        if clause.subtype == AlterTableType.DropColumn and table is not None:
             yield from _column(subject, step, table, clause.name, "column-dropped")
-        column = parse_tree.definition(clause, "column_def")
-        if column is not None and parse_tree.type_name(column) == "json":
-            yield _json(step, parse_tree.written(step.node.relation), column.colname or clause.name)
+        column = column_def(clause)
+        if column is not None and type_name(column) == "json":
+            yield _json(step, written_name(step.node.relation), column.colname or clause.name)
 
 
 def _column(
@@ -130,8 +135,8 @@ def _column(
 def _create_table(_subject: Subject, step: Step) -> Iterator[Finding]:
     for each in step.node.table_elts:
         column = each.column_def
-        if each.WhichOneof("node") == "column_def" and parse_tree.type_name(column) == "json":
-            yield _json(step, parse_tree.written(step.node.relation), column.colname)
+        if each.WhichOneof("node") == "column_def" and type_name(column) == "json":
+            yield _json(step, written_name(step.node.relation), column.colname)
 
 
 def _json(step: Step, table: str, column: str) -> Finding:
@@ -141,11 +146,11 @@ def _json(step: Step, table: str, column: str) -> Finding:
 
 def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
     kind = step.node.remove_type
-    if kind == pg.OBJECT_SCHEMA:
+    if kind == ObjectType.SCHEMA:
         yield _schema(step, next(each.string.sval for each in step.node.objects), "dropped")
     if kind not in _RELATIONS:
         return
-    for each in parse_tree.dropped(step.node):
+    for each in dropped_relations(step.node):
         table = step.existing(each)
         if table is not None and not _made_again(subject, step, each):
             message = f"Code that still runs reads {table} until it is replaced"
@@ -153,7 +158,7 @@ def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
             yield finding("table-dropped", step.operation, table, message, advice)
 
 
-def _made_again(subject: Subject, step: Step, dropped: Any) -> bool:
+def _made_again(subject: Subject, step: Step, dropped: Node) -> bool:
     """Say whether a later statement of the same transaction makes a relation of that name."""
     later = (each for each in subject.steps if each.order > step.order and step.runs == each.runs)
     return any(_makes(each) == dropped.relname for each in later)
@@ -177,13 +182,13 @@ def _makes(step: Step) -> str:
 
 def _rename(subject: Subject, step: Step) -> Iterator[Finding]:
     kind = step.node.rename_type
-    if kind == pg.OBJECT_SCHEMA:
+    if kind == ObjectType.SCHEMA:
         yield _schema(step, step.node.subname, "renamed")
         return
     table = step.existing(step.node.relation)
     if table is None:
         return
-    if kind == pg.OBJECT_COLUMN:
+    if kind == ObjectType.COLUMN:
         yield from _column(
             subject, step, table, step.node.subname, "column-renamed", step.node.newname
         )

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from postgast import pg_query_pb2 as pg
-
-from django_confiture.dry_run.findings import parse_tree
 from django_confiture.dry_run.findings.advice import indexes, tables
 from django_confiture.dry_run.findings.finding import finding, measured
 from django_confiture.dry_run.findings.rules.alter_table import of_alter_table
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.findings.thresholds import most_rows
 from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.sql.enums import ObjectType
+from django_confiture.dry_run.sql.nodes import option_is_on, written_name
 from django_confiture.dry_run.sql.parser import Kind
 
 Rule = Callable[[Subject, Step], Iterator[Finding]]
@@ -80,7 +79,7 @@ def _index(subject: Subject, step: Step) -> Iterator[Finding]:
 
 
 def _reindex(subject: Subject, step: Step) -> Iterator[Finding]:
-    if parse_tree.is_concurrent(step.node):
+    if option_is_on(step.node.params, "concurrently"):
         return
     for table in step.scanned:
         message = f"REINDEX blocks writes to {table}, and reads that use the index"
@@ -99,7 +98,7 @@ def _refresh(subject: Subject, step: Step) -> Iterator[Finding]:
 def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
     if not any(each.def_elem.defname == "full" for each in step.node.options):
         return
-    names = [parse_tree.written(each.vacuum_relation.relation) for each in step.node.rels]
+    names = [written_name(each.vacuum_relation.relation) for each in step.node.rels]
     for name in names or ["every table"]:
         yield finding(
             "table-rewrite",
@@ -138,13 +137,13 @@ def _truncated(subject: Subject, step: Step) -> Iterator[Finding]:
 
 def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
     kind = step.node.remove_type
-    if kind == pg.OBJECT_INDEX and not step.node.concurrent:
+    if kind == ObjectType.INDEX and not step.node.concurrent:
         for table, mode in step.locks.items():
             if mode.blocks_reads:
                 message = f"DROP INDEX blocks reads and writes of {table}"
                 advice = indexes.drop(step)
                 yield measured("index-drop-blocks-reads", subject, step, table, message, advice)
-    if kind == pg.OBJECT_TRIGGER:
+    if kind == ObjectType.TRIGGER:
         for table, mode in step.locks.items():
             if mode.blocks_reads:
                 message = f"DROP TRIGGER blocks reads and writes of {table} until the commit"

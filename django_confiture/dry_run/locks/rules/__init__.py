@@ -9,20 +9,18 @@ they leave out what only the rows can tell (an INSERT's partition, sequences of 
 rules).
 """
 
-from postgast import pg_query_pb2 as pb
-
 from django_confiture.dry_run.locks.catalog import Lookup, Query
 from django_confiture.dry_run.locks.rules.base import Lock, strongest
 from django_confiture.dry_run.locks.rules.dispatch import apply
-from django_confiture.dry_run.locks.rules.opaque import is_opaque
+from django_confiture.dry_run.sql.nodes import Node
 
-__all__ = ["Lock", "Lookup", "Query", "is_opaque", "statement_locks"]
+__all__ = ["Lock", "Lookup", "Query", "statement_locks"]
 
 
-def statement_locks(node: pb.Node, lookup: Lookup) -> frozenset[Lock]:
+def statement_locks(node: Node, lookup: Lookup) -> frozenset[Lock]:
     """Return the strongest lock on each relation that exists before the statement is run.
 
-    `node` is one of ``postgast.parse(sql).stmts[i].stmt``. Call it before the statement: the
+    `node` is that of a parsed statement. Call it before the statement: the
     relations are looked up by name, and a dropped one cannot be found any more. Indexes and system
     catalogs are left out. CONCURRENTLY counts as what it really takes, whatever a dry run runs in
     its place. A statement that only sets or shows something takes nothing.

@@ -3,41 +3,28 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
-from postgast import pg_query_pb2 as pb
-
-from django_confiture.dry_run.locks.catalog import Constraint, Lookup, Relation
+from django_confiture.dry_run.locks.catalog import Constraint, Lookup, NamedRelation
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.locks.rules.base import Lock, find, locks
+from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
 from django_confiture.dry_run.locks.rules.partitions import attached, detached
+from django_confiture.dry_run.sql.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
+from django_confiture.dry_run.sql.nodes import Node, definition
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _SRX = LockMode.ShareRowExclusiveLock
 _AX = LockMode.AccessExclusiveLock
 
-_TRIGGER_SWITCHES = frozenset(
-    {
-        pb.AT_EnableTrig,
-        pb.AT_EnableAlwaysTrig,
-        pb.AT_EnableReplicaTrig,
-        pb.AT_DisableTrig,
-        pb.AT_EnableTrigAll,
-        pb.AT_DisableTrigAll,
-        pb.AT_EnableTrigUser,
-        pb.AT_DisableTrigUser,
-    }
-)
-
 #: Subcommands that need less than ACCESS EXCLUSIVE. Those with a rule of their own are in `_mode`.
 _MODES: Mapping[int, LockMode] = {
-    pb.AT_SetStatistics: _SUE,
-    pb.AT_SetOptions: _SUE,
-    pb.AT_ResetOptions: _SUE,
-    pb.AT_ClusterOn: _SUE,
-    pb.AT_DropCluster: _SUE,
-    pb.AT_ValidateConstraint: _SUE,
-    pb.AT_AttachPartition: _SUE,
-    pb.AT_DetachPartitionFinalize: _SUE,
-    **dict.fromkeys(_TRIGGER_SWITCHES, _SRX),
+    AlterTableType.SetStatistics: _SUE,
+    AlterTableType.SetOptions: _SUE,
+    AlterTableType.ResetOptions: _SUE,
+    AlterTableType.ClusterOn: _SUE,
+    AlterTableType.DropCluster: _SUE,
+    AlterTableType.ValidateConstraint: _SUE,
+    AlterTableType.AttachPartition: _SUE,
+    AlterTableType.DetachPartitionFinalize: _SUE,
+    **dict.fromkeys(TRIGGER_SWITCHES, _SRX),
 }
 
 #: Storage parameters of tables that need ACCESS EXCLUSIVE; SHARE UPDATE EXCLUSIVE does for the
@@ -49,23 +36,32 @@ _HEAVY_OPTIONS = frozenset(
 #: Subcommands that go to partitions and inheritance children too, unless ONLY is given.
 _RECURSING = frozenset(
     {
-        pb.AT_AddColumn,
-        pb.AT_ColumnDefault,
-        pb.AT_DropNotNull,
-        pb.AT_SetNotNull,
-        pb.AT_SetExpression,
-        pb.AT_DropExpression,
-        pb.AT_SetStatistics,
-        pb.AT_SetStorage,
-        pb.AT_AlterColumnType,
+        AlterTableType.AddColumn,
+        AlterTableType.ColumnDefault,
+        AlterTableType.DropNotNull,
+        AlterTableType.SetNotNull,
+        AlterTableType.SetExpression,
+        AlterTableType.DropExpression,
+        AlterTableType.SetStatistics,
+        AlterTableType.SetStorage,
+        AlterTableType.AlterColumnType,
     }
 )
 
 #: The same for partitions only.
-_RECURSING_TO_PARTITIONS = _TRIGGER_SWITCHES | {pb.AT_AlterConstraint}
-_IDENTITY = frozenset({pb.AT_AddIdentity, pb.AT_SetIdentity, pb.AT_DropIdentity})
+_RECURSING_TO_PARTITIONS = TRIGGER_SWITCHES | {AlterTableType.AlterConstraint}
+_IDENTITY = frozenset(
+    {AlterTableType.AddIdentity, AlterTableType.SetIdentity, AlterTableType.DropIdentity}
+)
+_REL_OPTIONS = frozenset(
+    {
+        AlterTableType.SetRelOptions,
+        AlterTableType.ResetRelOptions,
+        AlterTableType.ReplaceRelOptions,
+    }
+)
 #: Constraints that only build an index on a partition; a primary key also sets NOT NULL.
-_INDEX_ONLY = frozenset({pb.CONSTR_UNIQUE, pb.CONSTR_EXCLUSION})
+_INDEX_ONLY = frozenset({ConstrType.UNIQUE, ConstrType.EXCLUSION})
 _VERSION_17 = 170000
 _VERSION_18 = 180000
 
@@ -74,7 +70,7 @@ _VERSION_18 = 180000
 class _Target:
     """The altered table and what the statement as a whole takes on it."""
 
-    relation: Relation
+    relation: NamedRelation
     mode: LockMode
     family: frozenset[int]
     """The table, and what is below it unless ONLY was given."""
@@ -84,13 +80,13 @@ class _Target:
         return self.relation.oid
 
 
-def alter_table(statement: pb.AlterTableStmt, lookup: Lookup) -> Iterator[Lock]:
+def alter_table(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """ALTER TABLE, VIEW, MATERIALIZED VIEW, SEQUENCE, INDEX, and TYPE of a composite type.
 
     The table is locked once, in the strongest mode that one of the subcommands needs, and its
     children in the same mode if one of the subcommands goes to them.
     """
-    relation = find(statement.relation, lookup)
+    relation = resolve(statement.relation, lookup)
     if relation is None or relation.is_index:
         return
     commands = [node.alter_table_cmd for node in statement.cmds]
@@ -109,28 +105,28 @@ def alter_table(statement: pb.AlterTableStmt, lookup: Lookup) -> Iterator[Lock]:
             yield from effect(target, command, lookup)
 
 
-def _mode(command: pb.AlterTableCmd) -> LockMode:
+def _mode(command: Node) -> LockMode:
     """Return what one subcommand needs on the altered table itself."""
-    definition = getattr(command, "def")
+    change = definition(command)
     match command.subtype:
-        case pb.AT_AddConstraint if definition.constraint.contype == pb.CONSTR_FOREIGN:
+        case AlterTableType.AddConstraint if change.constraint.contype == ConstrType.FOREIGN:
             return _SRX
-        case pb.AT_DetachPartition if definition.partition_cmd.concurrent:
+        case AlterTableType.DetachPartition if change.partition_cmd.concurrent:
             return _SUE
-        case pb.AT_SetRelOptions | pb.AT_ResetRelOptions | pb.AT_ReplaceRelOptions:
-            options = {item.def_elem.defname for item in definition.list.items}
+        case subtype if subtype in _REL_OPTIONS:
+            options = {item.def_elem.defname for item in change.list.items}
             return _SUE if options.isdisjoint(_HEAVY_OPTIONS) else _AX
         case subtype:
             return _MODES.get(subtype, _AX)
 
 
-def _recurses(command: pb.AlterTableCmd, relation: Relation, lookup: Lookup) -> bool:
+def _recurses(command: Node, relation: NamedRelation, lookup: Lookup) -> bool:
     """Tell whether one subcommand goes to partitions or children for sure.
 
     What is dropped or validated there depends on what there is: see the rules below.
     """
-    if command.subtype == pb.AT_AddColumn and command.missing_ok:
-        name = getattr(command, "def").column_def.colname
+    if command.subtype == AlterTableType.AddColumn and command.missing_ok:
+        name = definition(command).column_def.colname
         return not lookup.columns([relation.oid], name)
     if command.subtype in _RECURSING:
         return True
@@ -138,55 +134,55 @@ def _recurses(command: pb.AlterTableCmd, relation: Relation, lookup: Lookup) -> 
         return relation.is_partitioned
     if command.subtype in _IDENTITY:
         return relation.is_partitioned and lookup.server_version >= _VERSION_17
-    if command.subtype == pb.AT_AddConstraint:
-        return _constraint_recurses(getattr(command, "def").constraint, relation, lookup)
+    if command.subtype == AlterTableType.AddConstraint:
+        return _constraint_recurses(definition(command).constraint, relation, lookup)
     return False
 
 
-def _constraint_recurses(constraint: pb.Constraint, relation: Relation, lookup: Lookup) -> bool:
+def _constraint_recurses(constraint: Node, relation: NamedRelation, lookup: Lookup) -> bool:
     # 18 locks the children before it looks at what kind of constraint it is.
     if lookup.server_version >= _VERSION_18:
         return True
     if relation.is_partitioned:
         return constraint.contype not in _INDEX_ONLY
-    return constraint.contype == pb.CONSTR_CHECK and not constraint.is_no_inherit
+    return constraint.contype == ConstrType.CHECK and not constraint.is_no_inherit
 
 
-def references(constraint: pb.Constraint, lookup: Lookup) -> Iterator[Lock]:
+def references(constraint: Node, lookup: Lookup) -> Iterator[Lock]:
     """Yield the locks on the table that a new foreign key refers to, and on its partitions."""
-    relation = find(constraint.pktable, lookup)
+    relation = resolve(constraint.pktable, lookup)
     if relation is not None:
         oids = lookup.family_of(relation) if relation.is_partitioned else {relation.oid}
         yield from locks(oids, _SRX)
 
 
-def column_references(column: pb.ColumnDef, lookup: Lookup) -> Iterator[Lock]:
+def column_references(column: Node, lookup: Lookup) -> Iterator[Lock]:
     """Yield the locks of the REFERENCES in a column's definition."""
     for constraint in (node.constraint for node in column.constraints):
-        if constraint.contype == pb.CONSTR_FOREIGN:
+        if constraint.contype == ConstrType.FOREIGN:
             yield from references(constraint, lookup)
 
 
-def _add_column(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
-    column = getattr(command, "def").column_def
+def _add_column(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
+    column = definition(command).column_def
     if not (command.missing_ok and lookup.columns([target.oid], column.colname)):
         yield from column_references(column, lookup)
 
 
-def _add_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
-    constraint = getattr(command, "def").constraint
+def _add_constraint(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
+    constraint = definition(command).constraint
     if constraint.contype in _INDEX_ONLY and target.relation.is_partitioned:
         yield from locks(target.family, LockMode.ShareLock)
-    if constraint.contype == pb.CONSTR_FOREIGN:
+    if constraint.contype == ConstrType.FOREIGN:
         yield from references(constraint, lookup)
 
 
-def _drop_column(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _drop_column(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
     """Drop it from the children too, with what depends on it."""
     yield from locks(lookup.dropped(lookup.columns(target.family, command.name))[0], _AX)
 
 
-def _alter_type(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _alter_type(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
     """A foreign key is dropped and made anew, which takes both of its sides."""
     for key in lookup.foreign_keys(target.family):
         if (key.table in target.family and command.name in key.columns) or (
@@ -195,23 +191,21 @@ def _alter_type(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> I
             yield from locks((key.table, key.referenced), _AX)
 
 
-def _named_constraints(
-    target: _Target, command: pb.AlterTableCmd, lookup: Lookup
-) -> list[Constraint]:
+def _named_constraints(target: _Target, command: Node, lookup: Lookup) -> list[Constraint]:
     """Return the constraint on the table itself and its copies on the children."""
     found = lookup.constraints(target.family, command.name)
     own = [constraint for constraint in found if constraint.table == target.oid]
     return found if any(constraint.inheritable for constraint in own) else own
 
 
-def _drop_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _drop_constraint(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
     """Drop it from the children too, with what depends on it."""
     constraints = _named_constraints(target, command, lookup)
     roots = [("pg_constraint", constraint.oid, 0) for constraint in constraints]
     yield from locks(lookup.dropped(roots)[0], _AX)
 
 
-def _validate(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _validate(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
     """Only a constraint that is not valid yet goes to children or looks at a referenced table."""
     for constraint in _named_constraints(target, command, lookup):
         if constraint.table == target.oid and not constraint.validated:
@@ -221,9 +215,9 @@ def _validate(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Ite
                 yield from locks(target.family, target.mode)
 
 
-def _alter_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _alter_constraint(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
     """[NOT] ENFORCED makes or drops the triggers on the referenced table (18)."""
-    change = getattr(command, "def").atalter_constraint
+    change = definition(command).atalter_constraint
     if change.alter_enforceability:
         found = lookup.constraints(target.family, change.conname)
         yield from locks({item.referenced for item in found if item.kind == "f"}, _AX)
@@ -231,61 +225,61 @@ def _alter_constraint(target: _Target, command: pb.AlterTableCmd, lookup: Lookup
         yield from locks(target.family, target.mode)
 
 
-def _with_sequences(target: _Target, _: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _with_sequences(target: _Target, _: Node, lookup: Lookup) -> Iterator[Lock]:
     yield from locks(lookup.owned_sequences([target.oid]), _AX)
 
 
-def _set_identity(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _set_identity(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
     yield from locks(lookup.owned_sequences([target.oid], command.name), _SRX)
 
 
-def _drop_identity(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
+def _drop_identity(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
     yield from locks(lookup.owned_sequences([target.oid], command.name), _AX)
 
 
-def _add_inherit(_: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
-    parent = find(getattr(command, "def").range_var, lookup)
+def _add_inherit(_: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
+    parent = resolve(definition(command).range_var, lookup)
     if parent is not None:
         yield Lock(parent.oid, _SUE)
 
 
-def _drop_inherit(_: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
-    parent = find(getattr(command, "def").range_var, lookup)
+def _drop_inherit(_: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
+    parent = resolve(definition(command).range_var, lookup)
     if parent is not None:
         yield Lock(parent.oid, LockMode.AccessShareLock)
 
 
-def _attach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
-    partition = find(getattr(command, "def").partition_cmd.name, lookup)
+def _attach(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
+    partition = resolve(definition(command).partition_cmd.name, lookup)
     if partition is not None:
         yield from attached(target.oid, partition, lookup)
 
 
-def _detach(target: _Target, command: pb.AlterTableCmd, lookup: Lookup) -> Iterator[Lock]:
-    partition = find(getattr(command, "def").partition_cmd.name, lookup)
+def _detach(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
+    partition = resolve(definition(command).partition_cmd.name, lookup)
     if partition is not None:
         yield from detached(target.oid, partition, lookup)
 
 
-_Effect = Callable[[_Target, pb.AlterTableCmd, Lookup], Iterator[Lock]]
+_Effect = Callable[[_Target, Node, Lookup], Iterator[Lock]]
 
 #: What a subcommand locks besides the table itself.
 _EFFECTS: Mapping[int, _Effect] = {
-    pb.AT_AddColumn: _add_column,
-    pb.AT_AddConstraint: _add_constraint,
-    pb.AT_DropColumn: _drop_column,
-    pb.AT_DropConstraint: _drop_constraint,
-    pb.AT_AlterColumnType: _alter_type,
-    pb.AT_ValidateConstraint: _validate,
-    pb.AT_AlterConstraint: _alter_constraint,
-    pb.AT_ChangeOwner: _with_sequences,
-    pb.AT_SetLogged: _with_sequences,
-    pb.AT_SetUnLogged: _with_sequences,
-    pb.AT_SetIdentity: _set_identity,
-    pb.AT_DropIdentity: _drop_identity,
-    pb.AT_AddInherit: _add_inherit,
-    pb.AT_DropInherit: _drop_inherit,
-    pb.AT_AttachPartition: _attach,
-    pb.AT_DetachPartition: _detach,
-    pb.AT_DetachPartitionFinalize: _detach,
+    AlterTableType.AddColumn: _add_column,
+    AlterTableType.AddConstraint: _add_constraint,
+    AlterTableType.DropColumn: _drop_column,
+    AlterTableType.DropConstraint: _drop_constraint,
+    AlterTableType.AlterColumnType: _alter_type,
+    AlterTableType.ValidateConstraint: _validate,
+    AlterTableType.AlterConstraint: _alter_constraint,
+    AlterTableType.ChangeOwner: _with_sequences,
+    AlterTableType.SetLogged: _with_sequences,
+    AlterTableType.SetUnLogged: _with_sequences,
+    AlterTableType.SetIdentity: _set_identity,
+    AlterTableType.DropIdentity: _drop_identity,
+    AlterTableType.AddInherit: _add_inherit,
+    AlterTableType.DropInherit: _drop_inherit,
+    AlterTableType.AttachPartition: _attach,
+    AlterTableType.DetachPartition: _detach,
+    AlterTableType.DetachPartitionFinalize: _detach,
 }

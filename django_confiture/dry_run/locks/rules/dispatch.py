@@ -2,30 +2,29 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from postgast import pg_query_pb2 as pb
-
 from django_confiture.dry_run.locks.catalog import Lookup
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import alter, create, define, drop, maintain, queries
-from django_confiture.dry_run.locks.rules.base import Lock, Statement, find, option_is_on
+from django_confiture.dry_run.locks.rules.base import Lock, resolve
+from django_confiture.dry_run.sql.nodes import Node, option_is_on
 
-Rule = Callable[[Statement, Lookup], Iterator[Lock]]
+Rule = Callable[[Node, Lookup], Iterator[Lock]]
 
 
-def apply(node: pb.Node, lookup: Lookup) -> Iterator[Lock]:
+def apply(node: Node, lookup: Lookup) -> Iterator[Lock]:
     """Yield what the rule for this kind of statement says; a relation can come more than once."""
     kind = node.WhichOneof("node")
     if kind in RULES:
         yield from RULES[kind](getattr(node, kind), lookup)
 
 
-def _create_schema(statement: pb.CreateSchemaStmt, lookup: Lookup) -> Iterator[Lock]:
+def _create_schema(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """CREATE SCHEMA with tables and views inside."""
     for element in statement.schema_elts:
         yield from apply(element, lookup)
 
 
-def _explain(statement: pb.ExplainStmt, lookup: Lookup) -> Iterator[Lock]:
+def _explain(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """EXPLAIN plans; EXPLAIN ANALYZE runs."""
     if option_is_on(statement.options, "analyze"):
         yield from apply(statement.query, lookup)
@@ -33,18 +32,18 @@ def _explain(statement: pb.ExplainStmt, lookup: Lookup) -> Iterator[Lock]:
         yield from queries.planned(statement.query, lookup)
 
 
-def _copy(statement: pb.CopyStmt, lookup: Lookup) -> Iterator[Lock]:
+def _copy(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """COPY of a table or a query."""
     if not statement.HasField("relation"):
         yield from queries.query(statement.query, lookup)
         return
-    table = find(statement.relation, lookup)
+    table = resolve(statement.relation, lookup)
     if table is not None:
         writes = statement.is_from
         yield Lock(table.oid, LockMode.RowExclusiveLock if writes else LockMode.AccessShareLock)
 
 
-def _inner_query(statement: Statement, lookup: Lookup) -> Iterator[Lock]:
+def _inner_query(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """DECLARE, PREPARE: the query inside is planned or parsed."""
     yield from queries.planned(statement.query, lookup)
 

@@ -2,27 +2,27 @@
 
 from collections.abc import Iterator
 
-from postgast import pg_query_pb2 as pb
-
 from django_confiture.dry_run.locks.catalog import Lookup
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.locks.rules.base import Lock, find, locks, name_of, option_is_on
+from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
+from django_confiture.dry_run.sql.enums import ReindexObjectType
+from django_confiture.dry_run.sql.nodes import Node, option_is_on, quoted_relation
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _AX = LockMode.AccessExclusiveLock
 _VERSION_18 = 180000
 
 
-def vacuum(statement: pb.VacuumStmt, lookup: Lookup) -> Iterator[Lock]:
+def vacuum(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """VACUUM [FULL], ANALYZE; without a table's name, all tables."""
     mode = _AX if option_is_on(statement.options, "full") else _SUE
     if not statement.rels:
         yield from locks(lookup.maintained("all"), mode)
         return
     variables = [node.vacuum_relation.relation for node in statement.rels]
-    relations = lookup.relations(map(name_of, variables))
+    relations = lookup.relations(map(quoted_relation, variables))
     for variable in variables:
-        relation = relations.get(name_of(variable))
+        relation = relations.get(quoted_relation(variable))
         if relation is None:
             continue
         yield Lock(relation.oid, mode)
@@ -34,38 +34,38 @@ def vacuum(statement: pb.VacuumStmt, lookup: Lookup) -> Iterator[Lock]:
             yield from locks(below, mode if whole else LockMode.AccessShareLock)
 
 
-def cluster(statement: pb.ClusterStmt, lookup: Lookup) -> Iterator[Lock]:
+def cluster(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """CLUSTER; without a table's name, all tables that have been clustered before."""
     if not statement.HasField("relation"):
         yield from locks(lookup.maintained("clustered"), _AX)
         return
-    relation = find(statement.relation, lookup)
+    relation = resolve(statement.relation, lookup)
     if relation is not None:
         yield from locks(
             lookup.family_of(relation) if relation.is_partitioned else [relation.oid], _AX
         )
 
 
-def reindex(statement: pb.ReindexStmt, lookup: Lookup) -> Iterator[Lock]:
+def reindex(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """REINDEX [CONCURRENTLY] of an index, table, schema or database."""
     concurrently = option_is_on(statement.params, "concurrently")
     mode = _SUE if concurrently else LockMode.ShareLock
     match statement.kind:
-        case pb.REINDEX_OBJECT_INDEX | pb.REINDEX_OBJECT_TABLE:
-            relation = find(statement.relation, lookup)
+        case ReindexObjectType.INDEX | ReindexObjectType.TABLE:
+            relation = resolve(statement.relation, lookup)
             if relation is not None:
                 recurses = relation.kind in "pI"
                 table = relation.table
                 yield from locks(lookup.family([table]) if recurses else [table], mode)
-        case pb.REINDEX_OBJECT_SCHEMA:
+        case ReindexObjectType.SCHEMA:
             yield from locks(lookup.maintained(f"schema {statement.name}"), mode)
-        case pb.REINDEX_OBJECT_DATABASE:
+        case ReindexObjectType.DATABASE:
             yield from locks(lookup.maintained("all"), mode)
 
 
-def refresh(statement: pb.RefreshMatViewStmt, lookup: Lookup) -> Iterator[Lock]:
+def refresh(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """REFRESH MATERIALIZED VIEW [CONCURRENTLY]."""
-    view = find(statement.relation, lookup)
+    view = resolve(statement.relation, lookup)
     if view is None:
         return
     yield Lock(view.oid, LockMode.ExclusiveLock if statement.concurrent else _AX)
@@ -74,14 +74,14 @@ def refresh(statement: pb.RefreshMatViewStmt, lookup: Lookup) -> Iterator[Lock]:
         yield from locks((read.oid for read in below), LockMode.AccessShareLock)
 
 
-def lock(statement: pb.LockStmt, lookup: Lookup) -> Iterator[Lock]:
+def lock(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """LOCK TABLE: children, and what a view reads (no materialized view), get the same mode."""
     mode = LockMode(statement.mode)
     variables = [node.range_var for node in statement.relations]
-    relations = lookup.relations(map(name_of, variables))
+    relations = lookup.relations(map(quoted_relation, variables))
     reads = lookup.reads(relations.values())
     for variable in variables:
-        relation = relations.get(name_of(variable))
+        relation = relations.get(quoted_relation(variable))
         if relation is not None:
             yield Lock(relation.oid, mode)
             if variable.inh or relation.kind == "v":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Set
 
-from django_confiture.dry_run.locks.catalog import Lookup, Relation
+from django_confiture.dry_run.locks.catalog import Lookup, NamedRelation
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules.base import Lock, locks
 
@@ -28,13 +28,13 @@ def _other_sides(tables: Set[int], lookup: Lookup) -> tuple[set[int], set[int]]:
     return referring - lookup.descendants(referring), referenced
 
 
-def attached(parent: int, partition: Relation, lookup: Lookup) -> Iterator[Lock]:
+def attached(parent: int, partition: NamedRelation, lookup: Lookup) -> Iterator[Lock]:
     """Yield what ATTACH PARTITION locks besides the parent."""
     yield from locks(lookup.family_of(partition), _AX)
     yield from neighbours(parent, lookup)
 
 
-def detached(parent: int, partition: Relation, lookup: Lookup) -> Iterator[Lock]:
+def detached(parent: int, partition: NamedRelation, lookup: Lookup) -> Iterator[Lock]:
     """Yield what DETACH PARTITION locks besides the parent.
 
     Foreign keys of the partition are made anew; those to it are dropped.

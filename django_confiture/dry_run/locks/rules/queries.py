@@ -3,15 +3,20 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
-from postgast import pg_query_pb2 as pb
-from postgast import unwrap_node
-
-from django_confiture.dry_run.locks.catalog import Lookup, Read, Relation
+from django_confiture.dry_run.locks.catalog import Lookup, NamedRelation, Read
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.locks.rules.base import Lock, Statement, locks, name_of
+from django_confiture.dry_run.locks.rules.base import Lock, locks
 from django_confiture.dry_run.locks.rules.rows import Write, foreign_key_locks, writes_of
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    children,
+    has_field,
+    node_tag,
+    quoted_relation,
+    unwrapped,
+)
 
-_WRITERS = (pb.InsertStmt, pb.UpdateStmt, pb.DeleteStmt, pb.MergeStmt)
+_WRITERS = {"InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,42 +53,43 @@ class Collector:
         self.uses: list[Use] = []
         self.writes: list[tuple[str, Write]] = []
 
-    def collect(self, message: Statement, scope: _Scope = _Scope()) -> "Collector":
+    def collect(self, message: Node, scope: _Scope = _Scope()) -> "Collector":
         """Visit the message and all below it."""
-        message = unwrap_node(message)
-        if isinstance(message, pb.RangeVar):
+        message = unwrapped(message)
+        tag = node_tag(message)
+        if tag == "RangeVar":
             self._range_var(message, scope)
             return self
-        if isinstance(message, pb.IntoClause):  # a table that is yet to be made
+        if tag == "IntoClause":  # a table that is yet to be made
             return self
-        if isinstance(message, pb.RangeSubselect):
+        if tag == "RangeSubselect":
             locked = scope.locks_rows_of(message.alias.aliasname)
             scope = dataclasses.replace(scope, locked=frozenset(), all_locked=locked)
         scope = self._with_ctes(message, scope)
-        if isinstance(message, pb.SelectStmt):
+        if tag == "SelectStmt":
             self._select(message, scope)
         else:
-            writer = isinstance(message, _WRITERS)
+            writer = tag in _WRITERS
             if writer:
                 self._target(message)
             self._children(message, scope, {"with_clause", "relation" if writer else ""})
         return self
 
-    def _range_var(self, node: pb.RangeVar, scope: _Scope) -> None:
+    def _range_var(self, node: Node, scope: _Scope) -> None:
         if node.schemaname or node.relname not in scope.ctes:
             locked = scope.locks_rows_of(node.alias.aliasname or node.relname)
             mode = LockMode.RowShareLock if locked else LockMode.AccessShareLock
-            self.uses.append(Use(name_of(node), mode, node.inh))
+            self.uses.append(Use(quoted_relation(node), mode, node.inh))
 
-    def _with_ctes(self, message: Statement, scope: _Scope) -> _Scope:
+    def _with_ctes(self, message: Node, scope: _Scope) -> _Scope:
         """Visit the statement's ``WITH`` list and return the scope with its names.
 
         Without ``RECURSIVE`` a name is known only after its own query: ``WITH t AS (SELECT * FROM
         t)`` reads the table `t`.
         """
-        if "with_clause" not in message.DESCRIPTOR.fields_by_name:
+        if not has_field(message, "with_clause"):
             return scope
-        clause: pb.WithClause = message.with_clause
+        clause: Node = message.with_clause
         entries = [node.common_table_expr for node in clause.ctes]
         ctes = scope.ctes
         if clause.recursive:
@@ -93,7 +99,7 @@ class Collector:
             ctes |= {entry.ctename}
         return dataclasses.replace(scope, ctes=ctes)
 
-    def _select(self, node: pb.SelectStmt, scope: _Scope) -> None:
+    def _select(self, node: Node, scope: _Scope) -> None:
         clauses = [item.locking_clause for item in node.locking_clause]
         in_from = dataclasses.replace(
             scope,
@@ -111,24 +117,21 @@ class Collector:
             if node.HasField(side):
                 self.collect(getattr(node, side), scope)
 
-    def _target(self, node: Statement) -> None:
+    def _target(self, node: Node) -> None:
         """Note the relation that an INSERT, UPDATE, DELETE or MERGE writes to."""
-        relation: pb.RangeVar = node.relation
+        relation: Node = node.relation
         # Which partition an INSERT goes to is known to its rows alone.
-        children = relation.inh and not isinstance(node, pb.InsertStmt)
-        self.uses.append(Use(name_of(relation), LockMode.RowExclusiveLock, children))
-        self.writes.extend((name_of(relation), write) for write in writes_of(node))
+        below = relation.inh and node_tag(node) != "InsertStmt"
+        self.uses.append(Use(quoted_relation(relation), LockMode.RowExclusiveLock, below))
+        self.writes.extend((quoted_relation(relation), write) for write in writes_of(node))
 
-    def _children(self, message: Statement, scope: _Scope, skip: set[str]) -> None:
-        for field, value in message.ListFields():
-            if field.message_type is None or field.name in skip:
-                continue
-            # A repeated field is a container; a message has no iterator.
-            for child in value if isinstance(value, Iterable) else [value]:
+    def _children(self, message: Node, scope: _Scope, skip: set[str]) -> None:
+        for field, child in children(message):
+            if field not in skip:
                 self.collect(child, scope)
 
 
-def query(statement: Statement, lookup: Lookup) -> Iterator[Lock]:
+def query(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """SELECT, INSERT, UPDATE, DELETE, MERGE: the named relations, what is below, foreign keys."""
     found = Collector().collect(statement)
     relations = lookup.relations(use.name for use in found.uses)
@@ -138,20 +141,22 @@ def query(statement: Statement, lookup: Lookup) -> Iterator[Lock]:
             yield from foreign_key_locks(relations[name].oid, write, lookup)
 
 
-def planned(statement: Statement, lookup: Lookup) -> Iterator[Lock]:
+def planned(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """Yield what planning the query locks, without what its rows cause."""
     uses = Collector().collect(statement).uses
     yield from _uses(uses, lookup.relations(use.name for use in uses), lookup)
 
 
-def named(message: Statement, lookup: Lookup) -> Iterator[Lock]:
+def named(message: Node, lookup: Lookup) -> Iterator[Lock]:
     """Yield what parsing the query locks: the named relations alone, as for a view's definition."""
     uses = Collector().collect(message).uses
     relations = lookup.relations(use.name for use in uses)
     yield from (Lock(relations[use.name].oid, use.mode) for use in uses if use.name in relations)
 
 
-def _uses(uses: Iterable[Use], relations: Mapping[str, Relation], lookup: Lookup) -> Iterator[Lock]:
+def _uses(
+    uses: Iterable[Use], relations: Mapping[str, NamedRelation], lookup: Lookup
+) -> Iterator[Lock]:
     reads = lookup.reads(relations.values())
     for use in uses:
         relation = relations.get(use.name)
@@ -162,7 +167,7 @@ def _uses(uses: Iterable[Use], relations: Mapping[str, Relation], lookup: Lookup
                 yield from locks((read.oid for read in below), _mode_below(use, relation, below))
 
 
-def _mode_below(use: Use, relation: Relation, below: Iterable[Read]) -> LockMode:
+def _mode_below(use: Use, relation: NamedRelation, below: Iterable[Read]) -> LockMode:
     """Return the mode below a relation; a view over several tables can only be read."""
     if relation.kind == "v" and use.mode is LockMode.RowExclusiveLock:
         several = sum(not read.is_child for read in below) > 1

@@ -1,16 +1,22 @@
 """What writing rows locks through foreign keys."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-
-from postgast import pg_query_pb2 as pb
+from collections.abc import Iterable, Iterator, Mapping
 
 from django_confiture.dry_run.locks.catalog import ForeignKey, Lookup
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.locks.rules.base import Lock, Statement
+from django_confiture.dry_run.locks.rules.base import Lock
+from django_confiture.dry_run.sql.enums import CmdType
+from django_confiture.dry_run.sql.nodes import Node, node_tag
 
 #: ``confdeltype`` and ``confupdtype``: CASCADE, SET NULL, SET DEFAULT.
 _WRITING_ACTIONS = "cnd"
+
+_MERGE_ACTIONS: Mapping[int, str] = {
+    CmdType.INSERT: "insert",
+    CmdType.UPDATE: "update",
+    CmdType.DELETE: "delete",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,22 +33,23 @@ class Write:
         return self.columns is None or not self.columns.isdisjoint(columns)
 
 
-def writes_of(node: Statement) -> Iterator[Write]:
+def writes_of(node: Node) -> Iterator[Write]:
     """Yield what an INSERT, UPDATE, DELETE or MERGE does to its target."""
-    if isinstance(node, pb.InsertStmt):
-        yield Write("insert", _columns(node.cols) if node.cols else None)
-    elif isinstance(node, pb.UpdateStmt):
-        yield Write("update", _columns(node.target_list))
-    elif isinstance(node, pb.DeleteStmt):
-        yield Write("delete")
-    else:
-        kinds = {pb.CMD_INSERT: "insert", pb.CMD_UPDATE: "update", pb.CMD_DELETE: "delete"}
-        for clause in (item.merge_when_clause for item in node.merge_when_clauses):
-            if clause.command_type in kinds:
-                yield Write(kinds[clause.command_type], _columns(clause.target_list) or None)
+    match node_tag(node):
+        case "InsertStmt":
+            yield Write("insert", _columns(node.cols) if node.cols else None)
+        case "UpdateStmt":
+            yield Write("update", _columns(node.target_list))
+        case "DeleteStmt":
+            yield Write("delete")
+        case "MergeStmt":
+            for clause in (item.merge_when_clause for item in node.merge_when_clauses):
+                if clause.command_type in _MERGE_ACTIONS:
+                    columns = _columns(clause.target_list) or None
+                    yield Write(_MERGE_ACTIONS[clause.command_type], columns)
 
 
-def _columns(targets: Iterable[pb.Node]) -> frozenset[str]:
+def _columns(targets: Iterable[Node]) -> frozenset[str]:
     return frozenset(target.res_target.name for target in targets)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from postgast import pg_query_pb2 as pg
-
-from django_confiture.dry_run.sql.rewrite import quoted
+from django_confiture.dry_run.sql.enums import OnCommitAction
+from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.nodes import Node
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parser import Statement
 
-_COMMANDS = {
-    pg.ONCOMMIT_DROP: "DROP TABLE IF EXISTS pg_temp.{} CASCADE",
-    pg.ONCOMMIT_DELETE_ROWS: "TRUNCATE pg_temp.{}",
+_COMMANDS: Mapping[int, str] = {
+    OnCommitAction.DROP: "DROP TABLE IF EXISTS pg_temp.{} CASCADE",
+    OnCommitAction.DELETE_ROWS: "TRUNCATE pg_temp.{}",
 }
 
 
@@ -29,13 +30,13 @@ class TemporaryTables:
     def before(self, statement: Statement) -> None:
         """Note the table that a statement is about to make."""
         if statement.what == "create_stmt":
-            made: Any = statement.node.create_stmt
+            made: Node = statement.node.create_stmt
             self._note(made.relation, made.oncommit)
         elif statement.what == "create_table_as_stmt":
-            into: Any = statement.node.create_table_as_stmt.into
+            into: Node = statement.node.create_table_as_stmt.into
             self._note(into.rel, into.on_commit)
 
-    def _note(self, table: Any, on_commit: int) -> None:
+    def _note(self, table: Node, on_commit: int) -> None:
         if on_commit in _COMMANDS:
             self._made[table.relname] = on_commit
 
@@ -45,6 +46,6 @@ class TemporaryTables:
         if not kept:
             return
         for table, on_commit in made.items():
-            self._session.attempt(_COMMANDS[on_commit].format(quoted(table)))
-            if on_commit == pg.ONCOMMIT_DELETE_ROWS:
+            self._session.attempt(_COMMANDS[on_commit].format(quote_identifier(table)))
+            if on_commit == OnCommitAction.DELETE_ROWS:
                 self._made[table] = on_commit  # at each COMMIT

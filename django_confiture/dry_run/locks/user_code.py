@@ -1,13 +1,12 @@
-"""Which statements can lock more than their text says."""
+"""Which statements run code of users, and so can lock and write more than their text says."""
 
-from postgast import pg_query_pb2 as pb
-from postgast import walk
+from __future__ import annotations
 
 from django_confiture.dry_run.locks.catalog import Lookup
-from django_confiture.dry_run.locks.rules.base import split_name
+from django_confiture.dry_run.sql.nodes import Node, functions_called_in, node_field, tags_in
 
 #: Code that the statement holds, calls or loads. ALTER TABLE ALL IN TABLESPACE names no table.
-_OPAQUE = frozenset(
+_CODE = frozenset(
     {
         "do_stmt",
         "call_stmt",
@@ -31,8 +30,19 @@ _STORING = frozenset(
     }
 )
 
+#: Functions of PostgreSQL's own that run a query which is given to them as text.
+_RUNNING_TEXT = frozenset(
+    {
+        "query_to_xml",
+        "query_to_xmlschema",
+        "query_to_xml_and_xmlschema",
+        "ts_rewrite",
+        "ts_stat",
+    }
+)
 
-def is_opaque(node: pb.Node, lookup: Lookup) -> bool:
+
+def runs_user_code(node: Node, lookup: Lookup) -> bool:
     """Tell whether the statement runs code that its text does not show.
 
     That is DO, CALL, EXECUTE, and an expression with a function that is written in SQL or a
@@ -40,17 +50,11 @@ def is_opaque(node: pb.Node, lookup: Lookup) -> bool:
     already is not looked for; neither is a built-in function that runs a query handed to it as
     text, such as ``query_to_xml``.
     """
-    kind = node.WhichOneof("node")
-    if kind in _OPAQUE:
+    kind = node_field(node)
+    if kind in _CODE:
         return True
-    if kind is None or kind in _STORING:
+    if not kind or kind in _STORING:
         return False
-    names: set[str] = set()
-    for _, message in walk(node):
-        if isinstance(message, pb.ExecuteStmt):  # EXPLAIN ANALYZE EXECUTE, CREATE TABLE AS EXECUTE
-            return True
-        if isinstance(message, pb.FuncCall):
-            schema, name = split_name(message.funcname)
-            if schema != "pg_catalog":
-                names.add(name)
-    return lookup.has_user_function(names)
+    if "ExecuteStmt" in tags_in(node):  # EXPLAIN ANALYZE EXECUTE, CREATE TABLE AS EXECUTE
+        return True
+    return lookup.has_user_function(functions_called_in(node))

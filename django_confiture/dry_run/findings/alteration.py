@@ -1,39 +1,33 @@
-"""One subcommand of an ALTER TABLE, as the rules and the advice see it."""
+"""One subcommand of an ALTER TABLE, with what was measured of its statement."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from django_confiture.dry_run.findings.finding import measured
 from django_confiture.dry_run.findings.subject import Step, Subject
-from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.sql.nodes import Node
 
 
 @dataclass(frozen=True)
-class Alter:
+class Alteration:
     """One subcommand on a table that existed before the dry run."""
 
     subject: Subject
     step: Step
     table: str
-    clause: Any
+    subcommand: Node
 
     @property
     def scans(self) -> bool:
-        """Say whether the statement read the whole table, and did not write it anew."""
+        """Say whether the statement read the whole table, and did not rewrite it."""
         return self.step.scans(self.table) and not self.rewrites
 
     @property
     def rewrites(self) -> bool:
-        """Say whether the statement wrote the table anew."""
+        """Say whether the statement rewrote the table."""
         return self.step.rewrites(self.table)
 
     @property
     def builds(self) -> bool:
         """Say whether the statement built an index."""
         return bool(self.step.result.indexes_built)
-
-    def says(self, name: str, message: str, advice: str, table: str = "") -> Finding:
-        """Return a finding about the table."""
-        return measured(name, self.subject, self.step, table or self.table, message, advice)

@@ -1,0 +1,112 @@
+"""SQL made from nodes of the parse tree: statements changed or put together, then deparsed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import postgast
+from postgast import pg_query_pb2 as pg
+
+from django_confiture.dry_run.sql.enums import AlterTableType, DropBehavior, ObjectType
+from django_confiture.dry_run.sql.nodes import Node, definition
+
+
+def copied(node: Node) -> Node:
+    """Return a copy of a node, to change."""
+    copy = type(node)()
+    copy.CopyFrom(node)
+    return copy
+
+
+def changed(node: Node, **fields: object) -> Node:
+    """Return a copy of a node with some of its fields changed."""
+    copy = copied(node)
+    for name, value in fields.items():
+        setattr(copy, name, value)
+    return copy
+
+
+def statement_sql(statement: Node) -> str:
+    """Return the SQL of a statement's own node."""
+    node = pg.Node()
+    field = next(
+        each.name
+        for each in pg.Node.DESCRIPTOR.fields
+        if each.message_type.name == type(statement).__name__
+    )
+    getattr(node, field).CopyFrom(statement)
+    return str(postgast.deparse(pg.ParseResult(stmts=[pg.RawStmt(stmt=node)])))
+
+
+def expression_sql(expression: Node) -> str:
+    """Return the SQL of an expression."""
+    parsed = postgast.parse("SELECT 1")
+    parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.CopyFrom(expression)
+    return str(postgast.deparse(parsed)).removeprefix("SELECT ")
+
+
+def type_sql(type_name: Node) -> str:
+    """Return the SQL of a type."""
+    parsed = postgast.parse("SELECT NULL::int")
+    cast_node = parsed.stmts[0].stmt.select_stmt.target_list[0].res_target.val.type_cast
+    cast_node.type_name.CopyFrom(type_name)
+    return str(postgast.deparse(parsed)).removeprefix("SELECT NULL::")
+
+
+def in_schema(create_index: str, schema: str) -> str:
+    """Return a CREATE INDEX on the table of the same name in another schema."""
+    tree = postgast.parse(create_index)
+    tree.stmts[0].stmt.index_stmt.relation.schemaname = schema
+    return str(postgast.deparse(tree))
+
+
+# ALTER TABLE.
+
+
+def alter_table_sql(relation: Node, *subcommands: Node) -> str:
+    """Return the SQL of an ALTER TABLE with these subcommands."""
+    node = pg.AlterTableStmt(objtype=int(ObjectType.TABLE))
+    node.relation.CopyFrom(relation)
+    for each in subcommands:
+        node.cmds.add().alter_table_cmd.CopyFrom(each)
+    return statement_sql(node)
+
+
+def add_constraint(constraint: Node) -> Node:
+    """Return the subcommand ADD CONSTRAINT."""
+    subcommand = _subcommand(AlterTableType.AddConstraint)
+    definition(subcommand).constraint.CopyFrom(constraint)
+    return subcommand
+
+
+def set_default(column: str, expression: Node) -> Node:
+    """Return the subcommand ALTER COLUMN … SET DEFAULT."""
+    subcommand = _subcommand(AlterTableType.ColumnDefault, column)
+    definition(subcommand).CopyFrom(expression)
+    return subcommand
+
+
+def _subcommand(subtype: AlterTableType, name: str = "") -> Node:
+    return pg.AlterTableCmd(subtype=int(subtype), name=name, behavior=int(DropBehavior.RESTRICT))
+
+
+def not_valid(constraint: Node, name: str) -> Node:
+    """Return a constraint under a name and NOT VALID: only new rows have to obey it."""
+    return changed(constraint, conname=name, skip_validation=True, initially_valid=False)
+
+
+def without_constraints(add_column: Node, kinds: Collection[int]) -> Node:
+    """Return the subcommand ADD COLUMN without the column's constraints of some kinds."""
+    copy = copied(add_column)
+    column = definition(copy).column_def
+    kept = [each for each in column.constraints if each.constraint.contype not in kinds]
+    del column.constraints[:]
+    column.constraints.extend(kept)
+    return copy
+
+
+def foreign_key_of(column: str, constraint: Node, *, deferrable: bool, deferred: bool) -> Node:
+    """Return the REFERENCES of a column's definition as a constraint of its table."""
+    copy = changed(constraint, deferrable=deferrable, initdeferred=deferred)
+    copy.fk_attrs.add().string.sval = column
+    return copy

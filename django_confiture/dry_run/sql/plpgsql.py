@@ -1,0 +1,72 @@
+"""What the code of a DO block runs, as PL/pgSQL's own parser reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import postgast
+from postgast import pg_query_pb2 as pg
+
+_MAY_COMMIT = {"PLpgSQL_stmt_commit", "PLpgSQL_stmt_rollback", "PLpgSQL_stmt_call"}
+_STATEMENT = 0
+"""``parseMode`` of a whole SQL statement; all others are expressions and assignments."""
+
+
+@dataclass(frozen=True)
+class CodeBlock:
+    """The SQL in a block."""
+
+    may_commit: bool
+    """Whether it holds COMMIT, ROLLBACK, CALL or another DO."""
+    sql: tuple[str, ...]
+    """Its statements, and its expressions as ``SELECT``."""
+    literals: tuple[str, ...]
+    """The strings in them: what is given to EXECUTE, among others."""
+
+
+@lru_cache(maxsize=128)
+def code_block(do_statement: str) -> CodeBlock | None:
+    """Return what a DO block runs; None where it is not PL/pgSQL, or can't be read."""
+    try:
+        functions = postgast.parse_plpgsql(do_statement)
+    except (postgast.PgQueryError, ValueError):
+        return None
+    if not any("action" in each.get("PLpgSQL_function", {}) for each in functions):
+        return None  # another language
+    items = list(_items(functions))
+    sql = tuple(_as_statement(value) for key, value in items if key == "PLpgSQL_expr")
+    return CodeBlock(
+        may_commit=any(key in _MAY_COMMIT for key, _value in items),
+        sql=sql,
+        literals=tuple(literal for text in sql for literal in _literals(text)),
+    )
+
+
+def _items(tree: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key of the parser's JSON with its value."""
+    for each in tree if isinstance(tree, list) else [tree]:
+        if isinstance(each, dict):
+            for key, value in each.items():
+                yield key, value
+                yield from _items(value)
+
+
+def _as_statement(expression: dict[str, Any]) -> str:
+    query = str(expression["query"])
+    if expression.get("parseMode", _STATEMENT) == _STATEMENT:
+        return query
+    _variable, assigned, value = query.partition(":=")
+    return f"SELECT {value if assigned else query}"
+
+
+def _literals(sql: str) -> Iterator[str]:
+    try:
+        tree = postgast.parse(sql)
+    except postgast.PgQueryError:
+        return
+    for constant in postgast.find_nodes(tree, pg.A_Const):
+        if constant.WhichOneof("val") == "sval":
+            yield str(constant.sval.sval)

@@ -13,6 +13,8 @@ E007     an entry of ``PHASES`` whose hook cannot be found or used
 E008     an unknown database alias
 E009     a ``RunHook`` in a migration file whose hook cannot be found or used
 E010     a hook's own ``check()`` raised an error
+E011     an unknown option of a shipped hook
+E012     a wrong value of an option of a shipped hook
 W001     a pattern that matches no migration
 W002     a ``RunHook`` of BEFORE_VALIDATION or BEFORE_DDL that stands after schema operations
 W003     a database that is not PostgreSQL

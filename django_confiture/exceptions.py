@@ -5,6 +5,7 @@
     Exception
     └── MigrationError             base of all of them
         ├── HookError              a hook raised, or returned no HookResult
+        ├── HookVeto               a shipped hook refuses the migration
         ├── HookLookupError        a name, path or class that leads to no hook that can run
         ├── DryRunError            the rehearsed migration would fail
         ├── DryRunYielded          other sessions waited for the dry run, so it ended
@@ -38,6 +39,10 @@ class HookError(MigrationError):
 
 class HookLookupError(MigrationError):
     """A name, path or class leads to no hook that could run; the message says who asked."""
+
+
+class HookVeto(MigrationError):  # noqa: N818 - a refusal, not a failure of the hook
+    """A shipped hook refuses the migration; the text says what it found, and what to do."""
 
 
 class DryRunError(MigrationError):

@@ -28,6 +28,8 @@ from django_confiture import (
     checks,
     register_hook,
 )
+from django_confiture.hooks.builtin import options
+from django_confiture.hooks.shipped import SHIPPED
 from django_confiture.testing import isolated_registry
 from shop.hooks import BackfillCustomerLifetimeValue
 from tests.cases.migrations_on_disk import Cases
@@ -324,10 +326,11 @@ def test_e006_unknown_phase(settings: Settings) -> None:
 
 def test_e007_hook_of_a_phase_not_found(settings: Settings) -> None:
     given = {"HOOKS": {"record": RECORD}, "PHASES": {"CLEANUP": ["recrod"]}, "ENTRY_POINTS": False}
+    registered = ", ".join(sorted({*SHIPPED, "backfill_customer_lifetime_value", "record"}))
     assert one(settings, given) == error(
         "E007",
         'CONFITURE["PHASES"]["CLEANUP"][0]: no hook is registered as \'recrod\'.',
-        "Did you mean 'record'? Registered: backfill_customer_lifetime_value, record. "
+        f"Did you mean 'record'? Registered: {registered}. "
         'Add it to CONFITURE["HOOKS"], or give a dotted path or a class.',
     )
 
@@ -374,6 +377,27 @@ def test_e010_a_check_that_breaks(settings: Settings) -> None:
         f"{where}: Breaks.check() raised RuntimeError: no network",
         "Return a list of django.core.checks messages; an empty one where all is well.",
         where,
+    )
+
+
+def test_e011_unknown_option_of_a_shipped_hook(settings: Settings) -> None:
+    where = 'CONFITURE["PHASES"]["BEFORE_DDL"][0]'
+    entry = {"HOOK": "capture_counts", "OPTIONS": {"tables": ["shop_order"], "key": True}}
+    assert one(settings, {"PHASES": {"BEFORE_DDL": [entry]}}) == error(
+        "E011",
+        "capture_counts has the unknown option 'key'.",
+        "Known are: tables, queries, keep_keys.",
+        where,
+    )
+
+
+def test_e012_wrong_option_of_a_shipped_hook(settings: Settings, on_disk: Cases) -> None:
+    on_disk.add("0001_counts", RunHook("capture_counts", options={"tables": 3}))
+    assert one(settings, {}) == error(
+        "E012",
+        'capture_counts: OPTIONS["tables"] is 3.',
+        "Write a list of tables, or a dictionary.",
+        "cases.0001_counts",
     )
 
 
@@ -532,7 +556,7 @@ def test_an_error_stops_migrate_with_one_readable_message(
 
 
 def test_every_check_is_listed_and_tested() -> None:
-    source = Path(checks.__file__).read_text()
+    source = "".join(Path(str(each.__file__)).read_text() for each in (checks, options))
     assert checks.__doc__ is not None
     listed = set(re.findall(r"^([EW]\d{3}) ", checks.__doc__, re.MULTILINE))
     used = set(re.findall(r'(?:confiture\.|")([EW]\d{3})"', source))

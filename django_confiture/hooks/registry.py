@@ -1,4 +1,7 @@
-"""Where hooks come from: entry points, then settings, then ``register_hook``; a later one wins."""
+"""Where hooks come from: entry points, then settings, then ``register_hook``; a later one wins.
+
+The shipped hooks come before all of these.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from django.utils.module_loading import import_string
 from django_confiture import conf
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.base import Hook, HookPolicy
+from django_confiture.hooks.shipped import SHIPPED
 
 logger = logging.getLogger("django_confiture.hooks")
 
@@ -138,15 +142,30 @@ def _say_which_wins(name: str, winner: _Source, loser: _Source) -> None:
 
 
 class _GlobalRegistry(HookRegistry):
-    """The registry that the project uses: with the hooks of ``settings.CONFITURE["HOOKS"]``."""
+    """The registry that the project uses.
+
+    It also has the shipped hooks, over which all others win, and those of
+    ``settings.CONFITURE["HOOKS"]``.
+    """
 
     def _layers(self) -> Iterator[Mapping[str, _Source]]:
+        yield {
+            name: _Source(SHIPPED_SOURCE, partial(_shipped, name, path))
+            for name, path in SHIPPED.items()
+        }
         yield self._offered_by_packages()
         yield {
             name: _Source('CONFITURE["HOOKS"]', partial(_from_settings, name, entry))
             for name, entry in conf.get("HOOKS").items()
         }
         yield self._registered
+
+
+SHIPPED_SOURCE = "django_confiture itself"
+
+
+def _shipped(name: str, path: str) -> Registration:
+    return Registration(import_hook(path, name), SHIPPED_SOURCE)
 
 
 def _from_settings(name: str, entry: object) -> Registration:

@@ -1,5 +1,7 @@
 """Settings of the shop: what migrations need, and nothing else."""
 
+from typing import Any
+
 import local_postgres
 
 INSTALLED_APPS = [
@@ -14,7 +16,7 @@ SECRET_KEY = "of a shop with nothing to hide"  # noqa: S105 - the ledger is sign
 DATABASES = {"default": local_postgres.database("confiture_shop")}
 USE_TZ = True
 
-CONFITURE = {
+CONFITURE: dict[str, Any] = {
     "HOOKS": {
         "backfill_customer_lifetime_value": "shop.hooks.BackfillCustomerLifetimeValue",
     },

@@ -39,6 +39,7 @@ if configured is not None:
     settings.configure(CONFITURE=configured)
 from django_confiture import Hook, HookRegistry, get_hook, register_hook
 from django_confiture.hooks.registry import registry
+from django_confiture.hooks.shipped import SHIPPED
 
 class Registered(Hook):
     def execute(self, conn, context): ...
@@ -47,7 +48,7 @@ for name in sys.argv[2:]:
     register_hook(name, Registered)
 packages = {"confiture_example_hooks", "confiture_broken_hooks"}
 early = sorted(packages & set(sys.modules))
-found = {name: str(get_hook(name)) for name in registry.list_hooks()}
+found = {name: str(get_hook(name)) for name in registry.list_hooks() if name not in SHIPPED}
 json.dump({"early": early, "found": found, "fresh": HookRegistry().list_hooks(),
            "logged": logged}, sys.stdout)
 """

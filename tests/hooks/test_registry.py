@@ -23,8 +23,10 @@ from django_confiture import (
     get_hook,
     register_hook,
 )
+from django_confiture.hooks import builtin
 from django_confiture.hooks import registry as module
 from django_confiture.hooks.registry import build_hook, registry
+from django_confiture.hooks.shipped import SHIPPED
 from django_confiture.testing import isolated_registry
 from tests.support.logs import events
 
@@ -71,6 +73,11 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     registry.__dict__.pop("_entry_points", None)
 
 
+def listed() -> list[str]:
+    """Return the names of the project's registry, without those that the package brings."""
+    return [name for name in registry.list_hooks() if name not in SHIPPED]
+
+
 def entry(name: str, value: str) -> EntryPoint:
     return EntryPoint(name, value, "confiture.hooks")
 
@@ -112,7 +119,7 @@ def test_a_fresh_registry_knows_entry_points_but_not_the_projects_settings(
     settings.CONFITURE = {"HOOKS": {"configured": f"{HERE}.Second"}}
     register_hook("registered", Second)
     assert HookRegistry().list_hooks() == ["packaged"]
-    assert registry.list_hooks() == ["configured", "packaged", "registered"]
+    assert listed() == ["configured", "packaged", "registered"]
 
 
 def test_what_was_unregistered_stays_away_wherever_it_came_from_until_registered_again(
@@ -122,7 +129,7 @@ def test_what_was_unregistered_stays_away_wherever_it_came_from_until_registered
     settings.CONFITURE = {"HOOKS": {"configured": f"{HERE}.Second"}}
     registry.unregister("packaged")
     registry.unregister("configured")
-    assert registry.list_hooks() == []
+    assert listed() == []
     assert registry.get("configured") is None
     register_hook("packaged", Second)
     assert registry.get("packaged") is Second
@@ -266,9 +273,9 @@ def test_each_entry_that_fails_is_one_warning_and_the_others_load(
 
 def test_entry_points_can_be_switched_off(packages: list[EntryPoint], settings: Settings) -> None:
     packages.append(entry("packaged", f"{HERE}:First"))
-    assert registry.list_hooks() == ["backfill_customer_lifetime_value", "packaged"]
+    assert listed() == ["backfill_customer_lifetime_value", "packaged"]
     settings.CONFITURE = {"ENTRY_POINTS": False}
-    assert registry.list_hooks() == []
+    assert listed() == []
     assert HookRegistry().list_hooks() == []
 
 
@@ -296,7 +303,7 @@ def test_a_setting_that_leads_to_no_hook_says_which(
         get_hook("wrong")
     assert str(caught.value).startswith("CONFITURE[\"HOOKS\"]['wrong']")
     assert message in str(caught.value)
-    assert registry.list_hooks() == ["wrong"]
+    assert listed() == ["wrong"]
 
 
 def test_a_module_that_fails_while_it_is_imported_is_named_with_its_error(
@@ -336,6 +343,9 @@ def test_a_registered_name_with_a_dot_is_no_path() -> None:
     assert type(build_hook("shop.backfill", where="here")) is Second
 
 
+REGISTERED = ", ".join(sorted({*SHIPPED, "backfill", "other"}))
+
+
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
@@ -343,14 +353,14 @@ def test_a_registered_name_with_a_dot_is_no_path() -> None:
             "backfil",
             (
                 "here: no hook is registered as 'backfil'. Did you mean 'backfill'? "
-                "Registered: backfill, other. "
+                f"Registered: {REGISTERED}. "
                 'Add it to CONFITURE["HOOKS"], or give a dotted path or a class.'
             ),
         ),
         (
             "unlike",
             (
-                "here: no hook is registered as 'unlike'. Registered: backfill, other. "
+                f"here: no hook is registered as 'unlike'. Registered: {REGISTERED}. "
                 'Add it to CONFITURE["HOOKS"], or give a dotted path or a class.'
             ),
         ),
@@ -397,5 +407,47 @@ def test_without_any_hook_the_error_says_that_none_is_registered(
     packages: list[EntryPoint], settings: Settings
 ) -> None:
     settings.CONFITURE = {}
+    for name in SHIPPED:
+        registry.unregister(name)
     with pytest.raises(HookLookupError, match="Registered: none"):
         build_hook("backfill", where="here")
+
+
+# Shipped hooks
+
+
+def test_the_shipped_hooks_are_in_the_projects_registry_alone(
+    packages: list[EntryPoint], settings: Settings
+) -> None:
+    settings.CONFITURE = {}
+    assert registry.list_hooks() == sorted(SHIPPED)
+    assert HookRegistry().list_hooks() == []
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_a_shipped_hook_is_found_under_its_name(name: str) -> None:
+    found = registry.registration(name)
+    assert found is not None
+    assert found.source == "django_confiture itself"
+    assert getattr(found.hook_class, "registered_name", None) == name
+    assert getattr(builtin, found.hook_class.__name__) is found.hook_class
+    assert found.hook_class.__name__ in builtin.__all__
+
+
+def test_the_room_of_shipped_hooks_has_no_others() -> None:
+    assert len(builtin.__all__) == len(SHIPPED)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = builtin.Nothing
+
+
+def test_every_other_place_wins_over_a_shipped_hook(
+    packages: list[EntryPoint], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "django_confiture.hooks")
+    packages.append(entry("capture_counts", f"{HERE}:First"))
+    assert get_hook("capture_counts") is First
+    ((message, _),) = events(caplog)
+    assert message == (
+        f"hook 'capture_counts' from entry point {HERE}:First overrides the one from "
+        "django_confiture itself"
+    )

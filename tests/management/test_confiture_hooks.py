@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from pytest_django import Settings
 
 from django_confiture import HookPhase, RunHook, register_hook, signals
+from django_confiture.hooks.shipped import SHIPPED
 from django_confiture.testing import isolated_registry
 from tests.cases.migrations_on_disk import Cases
 from tests.support import recording
@@ -45,7 +46,9 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _registry(settings: Settings) -> Iterator[None]:
     settings.CONFITURE = SETTINGS
-    with isolated_registry():
+    with isolated_registry() as registry:
+        for name in SHIPPED:
+            registry.unregister(name)
         yield
 
 
@@ -132,7 +135,14 @@ def test_nothing_registered_and_no_hooks(cases: Cases, settings: Settings) -> No
 def test_json(cases: Cases) -> None:
     make(cases)
     report = run_json("cases")
-    assert list(report) == ["schema_version", "database", "hooks_off", "registered", "plan"]
+    assert list(report) == [
+        "schema_version",
+        "database",
+        "hooks_off",
+        "registered",
+        "shipped",
+        "plan",
+    ]
     assert (report["schema_version"], report["database"], report["hooks_off"]) == (1, "default", "")
     broken, record = report["registered"]
     assert record == {
@@ -159,6 +169,21 @@ def test_json(cases: Cases) -> None:
         "skipped": None,
     }
     assert len(second["hooks"]) == 3
+
+
+def test_shipped_hooks_are_listed_by_name_but_for_those_that_the_project_replaces(
+    cases: Cases, settings: Settings
+) -> None:
+    with isolated_registry() as registry:
+        registry._removed.clear()
+        settings.CONFITURE = {"ENTRY_POINTS": False, "HOOKS": {"capture_counts": RECORD}}
+        report = run_json("cases")
+        out = run("cases")
+    assert [each["name"] for each in report["registered"]] == ["capture_counts"]
+    assert report["shipped"] == sorted({*SHIPPED} - {"capture_counts"})
+    _, _, shipped = out.partition("Shipped hooks:\n")
+    listed = shipped.partition("Plan on")[0]
+    assert [each.strip() for each in listed.split(",")] == report["shipped"]
 
 
 def test_no_value_of_an_option_is_printed(cases: Cases, settings: Settings) -> None:

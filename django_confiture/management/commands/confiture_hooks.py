@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import StringIO
+from textwrap import fill
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ from django.db.migrations.migration import Migration
 from django_confiture import conf
 from django_confiture.exceptions import MigrationError
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
-from django_confiture.hooks.registry import registry
+from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
 from django_confiture.hooks.run import migration_version
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate import phases
@@ -31,6 +32,8 @@ from django_confiture.operations import AROUND
 # Where a hook of the phase runs: RunHooks stand among the operations, between the two.
 _AROUND_FRONT = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
 _AROUND_END = (HookPhase.AFTER_DDL, HookPhase.AFTER_VALIDATION, *AROUND)
+
+_INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
 Plan = Sequence[tuple[Migration, bool]]
 
@@ -71,7 +74,7 @@ class Command(BaseCommand):
                 "schema_version": 1,
                 "database": alias,
                 "hooks_off": _hooks_off(alias),
-                "registered": [_registered(name) for name in registry.list_hooks()],
+                **_by_origin([_registered(name) for name in registry.list_hooks()]),
                 "plan": [_planned(*step, alias) for step in _plan(alias, target)],
             }
         except _EXPECTED as error:
@@ -93,6 +96,9 @@ class Command(BaseCommand):
             for each in report["registered"]
         ]
         self._table(rows, "  No hook is registered.", indent="  ")
+        if report["shipped"]:
+            self.stdout.write(self.style.MIGRATE_HEADING("Shipped hooks:"))
+            self.stdout.write(fill(", ".join(report["shipped"]), 88, **_INDENTED))
         self.stdout.write(self.style.MIGRATE_HEADING(f"Plan on {report['database']!r}:"))
         if report["hooks_off"]:
             self.stdout.write(self.style.WARNING(f"  No hook will run: {report['hooks_off']}."))
@@ -134,6 +140,14 @@ _EXPECTED = (
     exceptions.InconsistentMigrationHistory,
     exceptions.NodeNotFoundError,
 )
+
+
+def _by_origin(hooks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the project's hooks with all about them, the shipped ones by name."""
+    return {
+        "registered": [each for each in hooks if each["source"] != SHIPPED_SOURCE],
+        "shipped": [each["name"] for each in hooks if each["source"] == SHIPPED_SOURCE],
+    }
 
 
 def _hooks_off(alias: str) -> str:

@@ -135,7 +135,11 @@ def _values(
 ) -> Iterator[CheckMessage]:
     for key, default in defaults.items():
         name, value = f'{where}["{key}"]', given[key]
-        if not isinstance(default, int):
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                fix = "write True or False"
+                yield _error("E003", conf.SettingError(f"{name} is {value!r}", fix))
+        elif not isinstance(default, int):
             parse = conf.PARSERS.get(key, conf.parse_duration)
             try:
                 parse(value, name=name)

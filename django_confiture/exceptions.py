@@ -7,6 +7,7 @@
         ├── HookError              a hook raised, or returned no HookResult
         ├── HookVeto               a shipped hook refuses the migration
         ├── HookLookupError        a name, path or class that leads to no hook that can run
+        ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
         ├── DryRunError            the rehearsed migration would fail
         ├── DryRunYielded          other sessions waited for the dry run, so it ended
         ├── DryRunRefused          the dry run did not start, or could not go on safely
@@ -17,6 +18,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from django.core.management.base import CommandError
 
 
 class MigrationError(Exception):
@@ -43,6 +46,10 @@ class HookLookupError(MigrationError):
 
 class HookVeto(MigrationError):  # noqa: N818 - a refusal, not a failure of the hook
     """A shipped hook refuses the migration; the text says what it found, and what to do."""
+
+
+class MigrateRefused(MigrationError, CommandError):  # noqa: N818 - a refusal, not a failure
+    """A real ``migrate`` can't start with these settings; one line says why, and the way out."""
 
 
 class DryRunError(MigrationError):

@@ -22,7 +22,11 @@ from django_confiture.hooks.run import (
     flush_deferred_sql,
     new_context,
 )
-from django_confiture.migrate import phases, timeouts
+from django_confiture.migrate import phases
+from django_confiture.migrate.attempts import Attempts, retried_sqlstate
+from django_confiture.migrate.patient_statements import PatientStatements
+from django_confiture.migrate.plan_session import PlanSession
+from django_confiture.migrate.timeouts import MigrationTimeouts
 from django_confiture.operations import AROUND
 
 if TYPE_CHECKING:
@@ -44,13 +48,27 @@ class MigrationRun:
         migration: Migration,
         schema_editor: BaseDatabaseSchemaEditor,
         direction: Direction,
+        session: PlanSession,
     ) -> None:
         self._migration = migration
         self._editor = schema_editor
         self._connection = schema_editor.connection
         self._direction = direction
-        self._settings = timeouts.migrate_settings(self._connection)
-        self._timeouts = timeouts.SessionTimeouts(self._connection, self._settings)
+        self._session = session
+        self._settings = session.settings
+        self._facts: dict[str, object] = {
+            "migration": migration.name,
+            "app_label": migration.app_label,
+        }
+        self._attempts = Attempts(self._connection, self._settings, self._facts)
+        timeouts = self._settings.timeouts
+        shared = bool(timeouts) and session.session_is_shared
+        self._timeouts = MigrationTimeouts(self._connection, timeouts, session_is_shared=shared)
+        self._patience = PatientStatements(
+            self._connection,
+            lifts_lock_timeout="lock_timeout" in timeouts,
+            session_is_shared=shared,
+        )
         self._hooks: dict[HookPhase, list[Hook]] = {}
         self._started = perf_counter()
         self._committed = False
@@ -66,28 +84,23 @@ class MigrationRun:
     def _in_transaction(self, step: Step, state: ProjectState) -> ProjectState:
         """Run an atomic migration, again after a lock timeout as often as the settings say."""
         self._open(state)
-        retries = self._settings.lock_retries
         deferred = list(self._editor.deferred_sql)
-        attempt = 0
         while True:
-            attempt += 1
             try:
                 return self._attempt(step, state)
-            except Exception as error:
-                if not retries or not self._may_retry(error, attempts_left=retries + 1 - attempt):
-                    raise
-                self._start_over(attempt, error)
+            except Exception as error:  # noqa: BLE001 - raised again unless it is worth a retry
+                self._start_over(self._attempts.delay_after(error), error)
             self._editor.deferred_sql = list(deferred)
             state = self._pristine.clone()
 
     def _without_transaction(self, step: Step, state: ProjectState) -> ProjectState:
-        """Run a non-atomic migration: nobody but us sees it fail, and nothing is retried."""
+        """Run a non-atomic migration: no one but us sees it fail, and nothing is retried."""
         try:
             self._open(state)
-            with self._timeouts.held():
+            with self._timeouts.held(), self._connection.execute_wrapper(self._patience):
                 after = self._phases(step, state)
         except BaseException as error:
-            if self._settings.lock_retries and timeouts.is_lock_timeout(error):
+            if self._settings.lock_retries and retried_sqlstate(error):
                 error.add_note("Not retried: parts of a non-atomic migration may be committed.")
             self._ended(error)
             raise
@@ -108,38 +121,18 @@ class MigrationRun:
 
     def _attempt(self, step: Step, state: ProjectState) -> ProjectState:
         self._timeouts.set()
-        if self._settings.lock_retries:
-            timeouts.mark_attempt(self._connection)
+        self._attempts.begin()
         if not self._context.dry_run:
             transaction.on_commit(self._note_commit, using=self._connection.alias)
-        return self._phases(step, state)
+        if self._settings.lock_timeout is None:
+            return self._phases(step, state)
+        with self._connection.execute_wrapper(self._patience):
+            return self._phases(step, state)
 
-    def _may_retry(self, error: Exception, *, attempts_left: int) -> bool:
-        if not timeouts.is_lock_timeout(error):
-            return False
-        if not attempts_left:
-            error.add_note(f"Tried {self._settings.lock_retries + 1} times.")
-            return False
-        if not timeouts.nothing_committed(self._connection):
-            error.add_note("Not retried: the migration has ended its transaction by itself.")
-            return False
-        return True
-
-    def _start_over(self, attempt: int, error: Exception) -> None:
+    def _start_over(self, delay: float, error: Exception) -> None:
         """Roll back, wait without holding anything, begin again."""
-        delay = self._settings.delay(attempt)
-        logger.warning(
-            "lock_timeout_retry",
-            extra={
-                "migration": self._migration.name,
-                "app_label": self._migration.app_label,
-                "attempt": attempt,
-                "delay_ms": round(delay * 1000),
-                "error": " ".join(str(error).split()),
-            },
-        )
         self._editor.atomic.restart(error, lambda: time.sleep(delay))
-        self._send(signals.migration_retried, attempt=attempt, error=error)
+        self._send(signals.migration_retried, attempt=self._attempts.number, error=error)
         self._new_context()
         self._collect_hooks()
 

@@ -15,7 +15,7 @@ from django.db import connections
 from django_confiture import conf
 from django_confiture.hooks.base import Direction
 from django_confiture.hooks.run import runs_hooks
-from django_confiture.migrate import phases, timeouts
+from django_confiture.migrate import phases, plan_session
 from django_confiture.migrate.run import MigrationRun
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def weave_plan(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: 
         if entries:
             runs_hooks(connection)  # says so, once
         return
-    timeouts.migrate_settings(connection)
+    plan_session.open_session(connection).check(new)
     for entry in entries:
         entry.build()
     for migration in new:
@@ -67,6 +67,8 @@ def _woven(migration: Migration, step: Step, direction: Direction) -> Step:
     ) -> ProjectState:
         if collect_sql:
             return step(project_state, schema_editor, collect_sql)
-        return MigrationRun(migration, schema_editor, direction).around(step, project_state)
+        session = plan_session.current_session(schema_editor.connection)
+        run = MigrationRun(migration, schema_editor, direction, session)
+        return run.around(step, project_state)
 
     return run

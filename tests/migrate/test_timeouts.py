@@ -16,7 +16,8 @@ from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult, conf
 from django_confiture.dry_run.server.settings import server_settings
-from django_confiture.migrate.timeouts import MigrateSettings, is_lock_timeout
+from django_confiture.migrate.attempts import retried_sqlstate
+from django_confiture.migrate.settings import MigrateSettings
 from django_confiture.testing import run_hook
 from tests.cases.migrations_on_disk import Cases, query, table_exists
 from tests.support import recording
@@ -175,7 +176,7 @@ def test_a_timeout_is_the_same_everywhere(
     settings.CONFITURE = {"DRY_RUN": {"LOCK_TIMEOUT": timeout, "STATEMENT_TIMEOUT": timeout}}
 
     parsed = conf.parse_duration(timeout, name="")
-    assert MigrateSettings(lock_timeout=parsed).session == {"lock_timeout": expected}
+    assert MigrateSettings(lock_timeout=parsed).timeouts == {"lock_timeout": expected}
     assert server_settings()["lock_timeout"] == expected
     assert server_settings()["statement_timeout"] == expected
     if limit > timedelta(milliseconds=1):  # a hook takes no other
@@ -514,11 +515,13 @@ def test_the_wait_doubles_up_to_a_minute_with_jitter() -> None:
         assert len(set(delays)) > 1
 
 
-def test_only_a_lock_timeout_counts() -> None:
+def test_only_a_lock_timeout_and_a_deadlock_count() -> None:
     timeout = psycopg.errors.LockNotAvailable()
     hook_error = HookError("Hook", "AFTER_DDL", timeout)
     hook_error.__cause__ = timeout
-    assert is_lock_timeout(timeout)
-    assert is_lock_timeout(hook_error)
-    assert not is_lock_timeout(psycopg.errors.QueryCanceled())
-    assert not is_lock_timeout(ValueError("canceling statement due to lock timeout"))
+    assert retried_sqlstate(timeout) == "55P03"
+    assert retried_sqlstate(hook_error) == "55P03"
+    assert retried_sqlstate(psycopg.errors.DeadlockDetected()) == "40P01"
+    assert retried_sqlstate(psycopg.errors.QueryCanceled()) is None
+    assert retried_sqlstate(psycopg.errors.SerializationFailure()) is None
+    assert retried_sqlstate(ValueError("canceling statement due to lock timeout")) is None

@@ -1,0 +1,140 @@
+"""Statements that may wait for long without anyone waiting behind them, and what they leave.
+
+``CREATE INDEX CONCURRENTLY`` and its like wait for older transactions, ``VALIDATE CONSTRAINT``
+for other schema changes; reads and writes go on meanwhile. A ``lock_timeout`` there protects no
+one, and leaves an INVALID index behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from psycopg import Error
+from psycopg.pq import TransactionStatus
+
+from django_confiture.migrate.invalid_indexes import invalid_indexes_named_in
+
+if TYPE_CHECKING:
+    import psycopg
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_SPACE = re.compile(r"\s+|--[^\n]*")
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_NAME = r'(?:[\w$]+|"(?:[^"]|"")+")'
+_CONCURRENTLY = re.compile(
+    r"(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX"
+    r"|REINDEX\s+(?:\([^)]*\)\s*)?(?:INDEX|TABLE|SCHEMA|DATABASE))\s+CONCURRENTLY\b"
+    r"|REINDEX\s*\([^)]*\bCONCURRENTLY\b",
+    re.IGNORECASE,
+)
+_VALIDATE = re.compile(
+    rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{_NAME}(?:\.{_NAME})?\s*\*?\s+"
+    rf"VALIDATE\s+CONSTRAINT\s+{_NAME}\s*;?\s*",
+    re.IGNORECASE,
+)
+
+_HOLDS_STRONG_LOCK = (
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks"
+    " WHERE pid = pg_catalog.pg_backend_pid() AND granted AND locktype = 'relation'"
+    " AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))"
+)
+
+
+class PatientStatements:
+    """A wrapper around Django's ``cursor.execute`` that lifts ``lock_timeout`` where it harms."""
+
+    def __init__(
+        self, connection: BaseDatabaseWrapper, *, lifts_lock_timeout: bool, session_is_shared: bool
+    ) -> None:
+        self._connection = connection
+        self._lifts = lifts_lock_timeout
+        self._local = session_is_shared
+
+    def __call__(
+        self,
+        execute: Callable[..., Any],
+        sql: Any,
+        params: Any,
+        many: bool,  # noqa: FBT001 - Django's signature
+        context: dict[str, Any],
+    ) -> Any:
+        """Send one statement."""
+        text = without_leading_comments(sql) if isinstance(sql, str) else ""
+        concurrently = _CONCURRENTLY.match(text) is not None
+        if not concurrently and _VALIDATE.fullmatch(text) is None:
+            return execute(sql, params, many, context)
+        try:
+            with self._without_lock_timeout():
+                return execute(sql, params, many, context)
+        except Exception as error:
+            if concurrently:
+                self._note_invalid_indexes(text, error)
+            raise
+
+    @contextmanager
+    def _without_lock_timeout(self) -> Iterator[None]:
+        raw: psycopg.Connection[Any] = self._connection.connection
+        if not self._lifts or (raw.autocommit and self._local) or self._blocks_others(raw):
+            yield
+            return
+        row = raw.execute("SELECT pg_catalog.current_setting('lock_timeout')").fetchone()
+        assert row is not None
+        self._set_lock_timeout(raw, "0")
+        try:
+            yield
+        finally:
+            if not raw.closed and raw.info.transaction_status != TransactionStatus.INERROR:
+                self._set_lock_timeout(raw, row[0])
+
+    def _blocks_others(self, raw: psycopg.Connection[Any]) -> bool:
+        """Return whether those who need what we have locked already would wait with us."""
+        if raw.autocommit:
+            return False
+        row = raw.execute(_HOLDS_STRONG_LOCK).fetchone()
+        return bool(row and row[0])
+
+    def _set_lock_timeout(self, raw: psycopg.Connection[Any], value: str) -> None:
+        raw.execute("SELECT pg_catalog.set_config('lock_timeout', %s, %s)", [value, self._local])
+
+    def _note_invalid_indexes(self, text: str, error: Exception) -> None:
+        try:
+            left = invalid_indexes_named_in(text, self._connection.connection)
+        except Error:  # the connection is gone, or the transaction is broken
+            return
+        for index in left:
+            error.add_note(
+                f'The INVALID index "{index.name}" on "{index.table}" was left behind: it slows '
+                f"writes down and serves no query. Run DROP INDEX CONCURRENTLY {index.quoted}; "
+                'and migrate again, or set CONFITURE["MIGRATE"]["RESUME"] = True (with '
+                "django_confiture.history), and the next migrate does both."
+            )
+
+
+def without_leading_comments(sql: str) -> str:
+    """Return a statement from its first word on."""
+    start, end = -1, 0
+    while start != end:
+        start = end
+        if space := _SPACE.match(sql, start):
+            end = space.end()
+        elif sql.startswith("/*", start):
+            end = _end_of_comment(sql, start)
+    return sql[start:]
+
+
+def _end_of_comment(sql: str, start: int) -> int:
+    """Return where a comment ends; PostgreSQL's may hold others."""
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(sql, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(sql)
+
+
+def is_concurrent(sql: str) -> bool:
+    """Return whether a statement works CONCURRENTLY, so that it can't run in a transaction."""
+    return _CONCURRENTLY.match(without_leading_comments(sql)) is not None

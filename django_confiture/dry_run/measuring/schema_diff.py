@@ -21,6 +21,7 @@ from django_confiture.dry_run.measuring.schema_queries import (
     OTHERS,
     RELATIONS,
     STATE,
+    TEMPORARY_RELATIONS,
     VERSIONS,
 )
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
@@ -172,6 +173,15 @@ class SchemaWatch:
             self._session.query(
                 "ROLLBACK" if alone else f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}"
             )
+
+
+def read_relations(
+    session: Session, oids: Iterable[int], *, temporary: bool = False
+) -> Mapping[int, tuple[SchemaObject, ...]]:
+    """Return what relations are and own, by OID; ``temporary`` reads temporary tables instead."""
+    sql = TEMPORARY_RELATIONS if temporary else RELATIONS
+    rows = session.query(sql, [f"{{{','.join(map(str, oids))}}}"])
+    return {oid: objects for (_kind, oid), objects in _by_owner([(True, rows)]).items()}
 
 
 def _by_owner(rows: Iterable[tuple[bool, list[Row]]]) -> Schema:

@@ -24,6 +24,8 @@ def _not_of_an_extension(catalog: str, oid: str) -> str:
 CHOSEN, ALL = "= ANY ($1)", f">= {FIRST_OID}"
 """Read the owners in ``$1``, an array of OIDs; put the second for the first to read them all."""
 
+_PERMANENT = f"{_MINE} AND c.relpersistence <> 't'"
+
 RELATIONS = f"""
 WITH r AS MATERIALIZED (
   SELECT c.oid, c.ctid, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
@@ -31,7 +33,7 @@ WITH r AS MATERIALIZED (
     CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
          ELSE concat(n.nspname, '.', c.relname) END AS shown
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.oid {CHOSEN} AND {_MINE} AND c.relpersistence <> 't'
+  WHERE c.oid {CHOSEN} AND {_PERMANENT}
     AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'c')
     AND {_not_of_an_extension("pg_class", "c.oid")}
 )
@@ -132,6 +134,9 @@ SELECT 'type', r.oid::text, r.oid, NULL, NULL, r.shown, concat('(', (SELECT stri
 FROM r WHERE r.relkind = 'c'
 """
 """What the relations in ``$1`` are and own."""
+
+TEMPORARY_RELATIONS = RELATIONS.replace(_PERMANENT, "c.relpersistence = 't'")
+"""The same of temporary tables."""
 
 OTHERS = f"""
 SELECT CASE t.typtype WHEN 'd' THEN 'domain' ELSE 'type' END, t.oid::text, t.oid, NULL, NULL,

@@ -1,0 +1,102 @@
+"""Compare what is there now with what the models of a project state would make."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django_confiture.dry_run.measuring.schema_diff import SchemaObject, read_relations
+from django_confiture.dry_run.results.drift import Difference
+from django_confiture.dry_run.schema_check.comparison import table_differences
+from django_confiture.dry_run.schema_check.scratch_tables import (
+    ScratchTables,
+    compared_models,
+    scratch_tables,
+    table_oid,
+)
+
+if TYPE_CHECKING:
+    from django.apps.registry import Apps
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models import Model
+
+    from django_confiture.dry_run.server.side_channel import Session
+
+TableObjects = Mapping[str, Sequence[SchemaObject]]
+"""Table name, as models have it → its objects; no entry where there is no such table."""
+
+
+@dataclass(frozen=True)
+class SchemaCheck:
+    """What a comparison found."""
+
+    differences: tuple[Difference, ...]
+    not_compared: Mapping[str, str]
+    """Table name → why it was not compared."""
+
+
+def check_schema(
+    session: Session,
+    wrapper: BaseDatabaseWrapper,
+    apps: Apps,
+    *,
+    tables: Collection[str] | None = None,
+    there: TableObjects | None = None,
+) -> SchemaCheck:
+    """Compare the models' tables with those of the database; needs an open transaction.
+
+    ``tables`` chooses some of them, None all. ``there`` is what the tables had at another time,
+    None what they have now. Temporary tables are made for the models and dropped; the real ones
+    are only looked up in the catalogs.
+    """
+    models = list(_chosen(compared_models(apps, wrapper), tables))
+    names = [model._meta.db_table for model in models]
+    found = read_tables(session, wrapper, names) if there is None else there
+    with scratch_tables(session, wrapper, models) as wanted:
+        objects = read_relations(session, wanted.made.values(), temporary=True)
+        differences = tuple(_differences(names, found, wanted, objects))
+    return SchemaCheck(differences, dict(wanted.not_made))
+
+
+def read_tables(
+    session: Session, wrapper: BaseDatabaseWrapper, tables: Iterable[str]
+) -> TableObjects:
+    """Return the objects of the tables that exist."""
+    oids = {table: table_oid(session, wrapper, table) for table in tables}
+    objects = read_relations(session, [oid for oid in oids.values() if oid is not None])
+    return {
+        table: objects[oid] for table, oid in oids.items() if oid is not None and oid in objects
+    }
+
+
+def _chosen(models: Iterable[type[Model]], tables: Collection[str] | None) -> Iterator[type[Model]]:
+    """Yield the models of ``tables``, and the owner of a many-to-many table, which makes it."""
+    models = list(models)
+    wanted = {m._meta.db_table for m in models} if tables is None else set(tables)
+    wanted |= {
+        m._meta.auto_created._meta.db_table  # type: ignore[attr-defined]
+        for m in models
+        if m._meta.auto_created and m._meta.db_table in wanted
+    }
+    for model in models:
+        owner = model._meta.auto_created
+        if model._meta.db_table in wanted or (owner and owner._meta.db_table in wanted):  # type: ignore[attr-defined]
+            yield model
+
+
+def _differences(
+    names: Iterable[str],
+    found: TableObjects,
+    wanted: ScratchTables,
+    objects: Mapping[int, Sequence[SchemaObject]],
+) -> Iterator[Difference]:
+    for table in names:
+        if table not in wanted.made:
+            continue
+        if table not in found:
+            yield Difference("table", table, table, None, "a table")
+            continue
+        yield from table_differences(
+            table, found[table], objects.get(wanted.made[table], ()), wanted.named[table]
+        )

@@ -1,0 +1,132 @@
+"""``manage.py confiture_drift``: whether the schema is the one that the applied migrations say."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+from psycopg.pq import TransactionStatus
+
+from django_confiture import conf
+from django_confiture.dry_run.results.drift import Difference
+from django_confiture.dry_run.schema_check.check import SchemaCheck, check_schema
+from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.formatting import count
+from django_confiture.management.exit_codes import FAILED, USAGE
+
+
+class Command(BaseCommand):
+    """Compare the schema of a database with the models of its applied migrations."""
+
+    help = (
+        "Compares the tables of a database with those that the models would make, as the applied "
+        "migrations describe them: columns, indexes and constraints. It makes the models' tables "
+        "as temporary ones in a transaction that is rolled back, and locks no table of yours. "
+        "Exit codes: 0 equal, 1 different, 2 could not start."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the database and the format."""
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            choices=tuple(connections),
+            help='The database to look at; "default" by default.',
+        )
+        parser.add_argument("--format", choices=("text", "json"), default="text")
+
+    def handle(self, *_args: object, **options: Any) -> None:
+        """Compare, print, and exit with 1 where they differ."""
+        wrapper = connections[options["database"]]
+        check = _checked(wrapper)
+        if options["format"] == "json":
+            self.stdout.write(_as_json(wrapper, check))
+        else:
+            for line in _as_text(wrapper.alias, check):
+                self.stdout.write(line)
+        if check.differences:
+            raise SystemExit(FAILED)
+
+
+def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
+    if wrapper.vendor != "postgresql":
+        raise CommandError(
+            f"{wrapper.alias!r} is {wrapper.display_name}; confiture_drift needs PostgreSQL. "
+            "Choose another alias with --database.",
+            returncode=USAGE,
+        )
+    try:
+        wrapper.ensure_connection()
+        apps = MigrationLoader(wrapper).project_state(_applied(wrapper)).apps
+        session = Session(wrapper.connection)
+        with _rolled_back(session):
+            return check_schema(session, wrapper, apps)
+    except (Error, psycopg.Error) as error:
+        raise CommandError(
+            f"Cannot read the schema of {wrapper.alias!r}: {str(error).strip()}", returncode=USAGE
+        ) from error
+
+
+@contextmanager
+def _rolled_back(session: Session) -> Iterator[None]:
+    """Undo what happens inside, in a transaction or behind a savepoint of the one that is open."""
+    timeout = conf.parse_duration(
+        conf.get("DRY_RUN")["LOCK_TIMEOUT"], name='CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"]'
+    )
+    alone = session.status == TransactionStatus.IDLE
+    session.query("BEGIN" if alone else "SAVEPOINT confiture_drift")
+    try:
+        if timeout is not None:
+            session.query(
+                "SELECT set_config('lock_timeout', $1, true)", [conf.milliseconds(timeout)]
+            )
+        yield
+    finally:
+        session.query("ROLLBACK" if alone else "ROLLBACK TO SAVEPOINT confiture_drift")
+
+
+def _applied(wrapper: BaseDatabaseWrapper) -> list[tuple[str, str]]:
+    loader = MigrationLoader(wrapper)
+    return [key for key in loader.applied_migrations if key in loader.graph.nodes]
+
+
+def _as_json(wrapper: BaseDatabaseWrapper, check: SchemaCheck) -> str:
+    document: dict[str, object] = {
+        "database": wrapper.alias,
+        "differences": [_as_document(each) for each in check.differences],
+    }
+    if check.not_compared:
+        document["not_compared"] = dict(check.not_compared)
+    return json.dumps(document, indent=2)
+
+
+def _as_document(difference: Difference) -> dict[str, object]:
+    return {
+        "object": difference.object,
+        "table": difference.table,
+        "name": difference.name,
+        "database": difference.database,
+        "models": difference.models,
+    }
+
+
+def _as_text(alias: str, check: SchemaCheck) -> list[str]:
+    lines = [
+        f"{count(len(check.differences), 'difference')} between {alias!r} and the models of its "
+        "applied migrations."
+        if check.differences
+        else f"{alias!r} is as the models of its applied migrations say."
+    ]
+    lines += [f"  {each.sentence}" for each in check.differences]
+    lines += [
+        f"  Not compared: {table}, as {reason}." for table, reason in check.not_compared.items()
+    ]
+    return lines

@@ -1,0 +1,343 @@
+"""``confiture_drift``: what it finds, and what it must leave alone."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField, DateTimeRangeField, RangeOperators
+from django.contrib.postgres.indexes import GinIndex
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.migrations import operations as ops
+from django.db.models import (
+    CASCADE,
+    BigAutoField,
+    BooleanField,
+    CharField,
+    CheckConstraint,
+    DateTimeField,
+    DecimalField,
+    Field,
+    ForeignKey,
+    GeneratedField,
+    Index,
+    IntegerField,
+    ManyToManyField,
+    OneToOneField,
+    PositiveIntegerField,
+    Q,
+    TextField,
+    UniqueConstraint,
+    UUIDField,
+)
+from django.db.models.functions import Lower, Now, Upper
+from pytest_django import Settings
+
+from tests.cases.migrations_on_disk import Cases, query
+from tests.support.dry_run import plain_connection
+
+LONG = "a_name_of_so_many_letters_that_postgresql_has_to_cut_it_short_at_63"
+GROUP = ("cases.Group", "cases_group")
+
+
+class OfNoType(IntegerField):  # type: ignore[type-arg]
+    """A field whose type an extension would have to bring."""
+
+    def db_type(self, connection: Any) -> str:
+        return "no_such_type"
+
+
+def _key() -> tuple[str, Field[Any, Any]]:
+    return "id", BigAutoField(primary_key=True)
+
+
+def rich_models() -> list[ops.base.Operation]:
+    """Return operations that make use of everything that a model can say of its table."""
+    return [
+        ops.CreateModel(
+            "Group",
+            [_key(), ("code", CharField(max_length=10, unique=True)),
+             ("parent", ForeignKey("cases.Group", CASCADE, null=True))],
+        ),
+        ops.CreateModel("Text", [("key", CharField(max_length=20, primary_key=True))]),
+        ops.CreateModel(
+            "Order",
+            [
+                _key(),
+                ("name", CharField(max_length=20, db_index=True)),
+                ("note", TextField(db_comment="free text", default="")),
+                ("quantity", PositiveIntegerField(default=1)),
+                ("total", DecimalField(max_digits=10, decimal_places=2, db_default=0)),
+                ("made", DateTimeRangeField(null=True)),
+                ("tags", ArrayField(TextField(), default=list)),
+                ("public", UUIDField(unique=True, null=True, db_column="Public Id")),
+                ("shout", GeneratedField(
+                    expression=Upper("name"), output_field=CharField(max_length=20),
+                    db_persist=True)),
+                ("seen", BooleanField(db_default=False)),
+                ("group", ForeignKey("cases.Group", CASCADE)),
+                ("text", ForeignKey("cases.Text", CASCADE, null=True)),
+                ("free", ForeignKey("cases.Group", CASCADE, null=True, db_constraint=False,
+                                    related_name="+")),
+                ("groups", ManyToManyField("cases.Group", related_name="+")),
+                (LONG, IntegerField(null=True, db_index=True)),
+            ],
+            options={
+                "db_table_comment": "what people buy",
+                "unique_together": {("name", "group")},
+                "indexes": [
+                    Index(fields=["quantity", "-total"], name="order_quantity"),
+                    Index(Lower("note"), name="order_note", condition=Q(quantity__gt=3)),
+                    Index(fields=["name"], include=["quantity"], name="order_covering"),
+                    GinIndex(fields=["tags"], name="order_tags"),
+                ],
+                "constraints": [
+                    CheckConstraint(condition=Q(total__gte=0), name="order_total"),
+                    UniqueConstraint(fields=["note"], nulls_distinct=False, name="order_unique"),
+                    UniqueConstraint(Lower("name"), name="order_lower"),
+                    ExclusionConstraint(
+                        name="order_made", expressions=[("made", RangeOperators.OVERLAPS)]),
+                ],
+            },
+        ),
+        ops.CreateModel("Child", [
+            ("order_ptr", OneToOneField("cases.Order", CASCADE, parent_link=True,
+                                        primary_key=True)),
+            ("extra", DateTimeField(db_default=Now())),
+        ], bases=("cases.order",)),
+        ops.CreateModel("Seen", [_key()], options={"managed": False, "db_table": "cases_none"}),
+    ]  # fmt: skip
+
+
+def drift(*args: str) -> tuple[int, str]:
+    """Run the command; return its exit code and what it printed."""
+    out = StringIO()
+    try:
+        call_command("confiture_drift", *args, stdout=out)
+    except SystemExit as error:
+        return int(error.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+def differences() -> list[dict[str, Any]]:
+    code, out = drift("--format", "json")
+    document = json.loads(out)
+    assert document["database"] == "default"
+    assert code == bool(document["differences"])
+    found: list[dict[str, Any]] = document["differences"]
+    return found
+
+
+@pytest.fixture
+def rich(cases: Cases) -> Cases:
+    cases.add("0001_rich", *rich_models())
+    cases.migrate()
+    return cases
+
+
+def test_what_django_makes_is_as_the_models_say(rich: Cases) -> None:
+    assert differences() == []
+    assert drift() == (0, "'default' is as the models of its applied migrations say.\n")
+
+
+PLANTED = {
+    "column missing": (
+        "ALTER TABLE cases_order DROP COLUMN made",
+        {("column", "made"), ("constraint", "order_made")},
+    ),
+    "column added": ("ALTER TABLE cases_order ADD extra int NOT NULL", {("column", "extra")}),
+    "type": ("ALTER TABLE cases_order ALTER quantity TYPE bigint", {("column", "quantity")}),
+    "length": ("ALTER TABLE cases_group ALTER code TYPE varchar(30)", {("column", "code")}),
+    "null": ("ALTER TABLE cases_order ALTER name DROP NOT NULL", {("column", "name")}),
+    "not null": ("ALTER TABLE cases_order ALTER text_id SET NOT NULL", {("column", "text_id")}),
+    "default gone": ("ALTER TABLE cases_order ALTER total DROP DEFAULT", {("column", "total")}),
+    "default added": ("ALTER TABLE cases_order ALTER note SET DEFAULT 'x'", {("column", "note")}),
+    "default changed": ("ALTER TABLE cases_order ALTER total SET DEFAULT 1", {("column", "total")}),
+    "identity gone": ("ALTER TABLE cases_group ALTER id DROP IDENTITY", {("column", "id")}),
+    "collation": ('ALTER TABLE cases_order ALTER note TYPE text COLLATE "C"', {("column", "note")}),
+    "comment": ("COMMENT ON COLUMN cases_order.note IS 'other'", {("column", "note")}),
+    "table comment": ("COMMENT ON TABLE cases_order IS NULL", {("table", "cases_order")}),
+    "index missing": ("DROP INDEX order_quantity", {("index", "order_quantity")}),
+    "index added": ("CREATE INDEX by_hand ON cases_order (total)", {("index", "by_hand")}),
+    "index renamed": ("ALTER INDEX order_tags RENAME TO tags", {("index", "order_tags")}),
+    "index invalid": (
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'order_note'::regclass",
+        {("index", "order_note")},
+    ),
+    "index predicate": (
+        "DROP INDEX order_note; CREATE INDEX order_note ON cases_order (lower(note))",
+        {("index", "order_note")},
+    ),
+    "include": (
+        "DROP INDEX order_covering; CREATE INDEX order_covering ON cases_order (name)",
+        {("index", "order_covering")},
+    ),
+    "check missing": (
+        "ALTER TABLE cases_order DROP CONSTRAINT order_total", {("constraint", "order_total")}
+    ),
+    "check changed": (
+        ("ALTER TABLE cases_order DROP CONSTRAINT order_total,"
+        " ADD CONSTRAINT order_total CHECK (total >= -1)"),
+        {("constraint", "order_total")},
+    ),
+    "check not valid": (
+        ("ALTER TABLE cases_order DROP CONSTRAINT order_total;"
+        " ALTER TABLE cases_order ADD CONSTRAINT order_total CHECK (total >= 0) NOT VALID"),
+        {("constraint", "order_total")},
+    ),
+    "nulls distinct": (
+        ("ALTER TABLE cases_order DROP CONSTRAINT order_unique, "
+        " ADD CONSTRAINT order_unique UNIQUE (note)"),
+        {("constraint", "order_unique")},
+    ),
+    "unique added": (
+        "ALTER TABLE cases_order ADD CONSTRAINT one UNIQUE (total)", {("constraint", "one")}
+    ),
+    "primary key": (
+        "ALTER TABLE cases_child DROP CONSTRAINT cases_child_pkey",
+        {("constraint", "cases_child_pkey")},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_each_planted_difference_is_found_alone(rich: Cases, name: str) -> None:
+    sql, wanted = PLANTED[name]
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+    found = differences()
+    assert {(each["object"], each["name"]) for each in found} == wanted
+    for each in found:
+        assert set(each) == {"object", "table", "name", "database", "models"}
+        assert each["database"] != each["models"]
+
+
+def _foreign_key(table: str) -> str:
+    [(name,)] = query(
+        "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'"
+        " AND confrelid = 'cases_group'::regclass",
+        table,
+    )
+    return str(name)
+
+
+@pytest.mark.parametrize(
+    ("again", "part"),
+    [
+        ("", None),
+        ("FOREIGN KEY (group_id) REFERENCES cases_group (id)", "FOREIGN KEY (group_id)"),
+        (
+            (
+                "FOREIGN KEY (group_id) REFERENCES cases_group (id) ON DELETE CASCADE"
+                " DEFERRABLE INITIALLY DEFERRED"
+            ),
+            "ON DELETE CASCADE",
+        ),
+        (
+            (
+                "FOREIGN KEY (group_id) REFERENCES cases_group (id)"
+                " DEFERRABLE INITIALLY DEFERRED NOT VALID"
+            ),
+            "NOT VALID",
+        ),
+    ],
+)
+def test_foreign_keys(rich: Cases, again: str, part: str | None) -> None:
+    name = _foreign_key("cases_order")
+    add = f", ADD CONSTRAINT {name} {again}" if again else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE cases_order DROP CONSTRAINT {name}{add}")
+    (found,) = differences()
+    assert found["object"] == "constraint"
+    assert found["models"] == (
+        "FOREIGN KEY (group_id) REFERENCES cases_group(id) DEFERRABLE INITIALLY DEFERRED"
+    )
+    assert part is None if found["database"] is None else part in found["database"]
+
+
+def test_a_table_that_is_missing(rich: Cases) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE cases_child")
+    assert differences() == [
+        {"object": "table", "table": "cases_child", "name": "cases_child", "database": None,
+         "models": "a table"}
+    ]  # fmt: skip
+    assert drift() == (
+        1,
+        (
+            "1 difference between 'default' and the models of its applied migrations.\n"
+            "  table cases_child is missing; the models have a table\n"
+        ),
+    )
+
+
+def test_generated_names_and_serial_columns_of_older_times_are_no_difference(rich: Cases) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE SEQUENCE cases_old OWNED BY cases_group.id;"
+            "ALTER TABLE cases_group ALTER id DROP IDENTITY;"
+            "ALTER TABLE cases_group ALTER id SET DEFAULT nextval('cases_old');"
+            f"ALTER TABLE cases_order RENAME CONSTRAINT {_foreign_key('cases_order')} TO fk_old;"
+            "ALTER TABLE cases_order RENAME CONSTRAINT cases_order_quantity_check TO old_check;"
+            "ALTER TABLE cases_group RENAME CONSTRAINT cases_group_code_key TO old_unique;"
+        )
+    assert differences() == []
+
+
+def test_renames_leave_no_difference(rich: Cases) -> None:
+    rich.add(
+        "0002_rename",
+        ops.RenameField("order", "text", "prose"),
+        ops.RenameModel("Group", "Team"),
+        ops.AlterField("team", "code", CharField(max_length=40, db_index=True)),
+        ops.AlterField("order", "total", IntegerField(null=True)),
+    )
+    rich.migrate()
+    assert differences() == []
+
+
+def test_only_what_is_applied_counts(rich: Cases) -> None:
+    rich.add("0002_more", ops.AddField("group", "size", IntegerField(default=0)))
+    assert differences() == []
+
+
+def test_it_leaves_nothing_and_waits_for_no_table(rich: Cases) -> None:
+    before = query("SELECT count(*) FROM pg_class")
+    with plain_connection() as locker, locker.transaction():
+        locker.execute("LOCK TABLE cases_order, cases_group IN EXCLUSIVE MODE")
+        assert differences() == []
+    assert query("SELECT count(*) FROM pg_class") == before
+
+
+def test_a_table_that_is_locked_exclusively_ends_it_in_one_line(
+    rich: Cases, settings: Settings
+) -> None:
+    settings.CONFITURE = {"DRY_RUN": {"LOCK_TIMEOUT": "50ms"}}
+    with plain_connection() as locker, locker.transaction():
+        locker.execute("LOCK TABLE cases_order")
+        with pytest.raises(CommandError) as caught:
+            drift()
+    assert caught.value.returncode == 2
+    assert str(caught.value) == (
+        "Cannot read the schema of 'default': canceling statement due to lock timeout"
+    )
+
+
+def test_an_alias_that_does_not_exist() -> None:
+    with pytest.raises(CommandError, match="invalid choice: 'nowhere'"):
+        call_command("confiture_drift", "--database", "nowhere")
+
+
+def test_an_expression_of_the_model_that_fails_is_not_compared(cases: Cases) -> None:
+    broken = ops.CreateModel("Broken", [_key(), ("x", OfNoType())])
+    cases.add("0001_broken", ops.SeparateDatabaseAndState(
+        [ops.RunSQL("CREATE TABLE cases_broken (id bigint)", "DROP TABLE cases_broken")], [broken],
+    ))  # fmt: skip
+    cases.migrate()
+    code, out = drift()
+    assert code == 0
+    assert 'Not compared: cases_broken, as type "no_such_type" does not exist' in out

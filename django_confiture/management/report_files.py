@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 from django_confiture.dry_run.results import Report
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.reports import FORMATS, render
+from django_confiture.reports.phrases.headline import headline
 
 
 class ReportFile(NamedTuple):
@@ -86,8 +87,7 @@ def printed(report: Report, options: Mapping[str, Any], stdout: Any, *, color: b
     """Return what goes to standard output, in letters that it knows."""
     nothing = not report.migrations and report.error is None
     if nothing and options["format"] == "text":
-        since = f" since {report.since}" if report.since is not None else ""
-        return f"No migrations{since} to rehearse.\n"
+        return f"{headline(report)}.\n"
     rendered = render(
         report,
         options["format"],

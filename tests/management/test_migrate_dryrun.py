@@ -130,7 +130,7 @@ def test_backwards_where_there_is_no_way_back(cases: Cases) -> None:
 
 
 def test_no_pending_migrations(cases: Cases) -> None:
-    assert dry_run() == Ran(0, "No migrations to rehearse.\n", "")
+    assert dry_run() == Ran(0, "No migration is pending: nothing to rehearse.\n", "")
     assert in_json()["migrations"] == []
 
 

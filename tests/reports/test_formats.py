@@ -78,7 +78,7 @@ def test_the_verdict_comes_first() -> None:
         MARKER,
         "## Dry run of 2 migrations: all would apply",
         "",
-        "- ✅ `shop.0001_note` is safe: it blocks nobody",
+        "- ✅ `shop.0001_note` is safe: it blocks no one",
         "- ⚠️ `shop.0002_total` blocks reads and writes on `shop_order` for about 2 s",
     ]
 
@@ -170,7 +170,7 @@ def test_what_was_not_rehearsed() -> None:
     found = markdown(replace(MIGRATION, operations=(vacuum,)))
 
     assert "<br>Not rehearsed: VACUUM can't be rolled back." in found
-    assert "0 operations ran as they will, 0 in another form, 1 not at all." in found
+    assert "0 operations rehearsed exactly, 0 in another form, 1 not at all." in found
 
 
 def test_the_rest_of_the_run() -> None:
@@ -200,7 +200,7 @@ def test_the_rest_of_the_run() -> None:
         "**Over the budget:** --max-blocking 500 ms: shop.0002_total blocks writes on shop_order",
         "**Fails outside the migrations:** receiver failed",
         "`shop.0002_total` (backwards) blocks",
-        "<br>Hook `backfill` completed",
+        "<br>Hook `backfill` (AFTER_DDL): 1,200 rows in under 10 ms",
         "And 5 more operations.",
         "- Note: 2 on_commit callback(s) were not called.",
         "Rehearsed first, since they are pending too but not new: `shop.0001_note`.",
@@ -216,9 +216,9 @@ def test_the_rest_of_the_run() -> None:
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        ("same", "undone, and the schema is as it was before."),
-        ("different", "undone, but the schema is not as it was before: added table `left_over`"),
-        ("irreversible", "can't be undone: no way back"),
+        ("same", "Undone, and the schema is as it was before."),
+        ("different", "Undone, but the schema is not as it was before: added table `left_over`"),
+        ("irreversible", "It can't be undone: no way back"),
     ],
 )
 def test_the_reverse(outcome: Any, said: str) -> None:
@@ -503,7 +503,7 @@ def test_figures_in_sentences() -> None:
 
 def test_much_of_everything_is_counted() -> None:
     statements = (replace(OPERATION.statements[0], executions=3, note="not as written"),) * 12
-    names = tuple(f"index_{n}" for n in range(8))
+    names = tuple(f"index_{n}" for n in range(14))
     built = replace(OPERATION.statements[0], indexes_built=names)
     operation = replace(OPERATION, statements=(built, *statements))
     finding = replace(REWRITTEN, basis="policy")
@@ -516,7 +516,7 @@ def test_much_of_everything_is_counted() -> None:
     for part in (
         "-- and 3 more statements",
         "-- 3 times  -- not as written",
-        "`index_4` and 4 more",
+        "`index_9` and 5 more",
         "And 5 more findings.",
         "line 10, by policy, not measured)",
         "- and 5 more over the budget.",

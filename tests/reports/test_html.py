@@ -122,7 +122,7 @@ def test_the_verdict_comes_first() -> None:
         "What this can't tell, and what it left",
     ]
     for said in (
-        "✓ Safe shop.0001_note is safe: it blocks nobody",
+        "✓ Safe shop.0001_note is safe: it blocks no one",
         "! Caution shop.0002_total blocks reads and writes on shop_order for about 1.6 s",
         "✗ Fails shop.0003_unique would fail: could not create unique index",
         '"shop_order_number_key" (12 rows of shop_order , such as id=42, id=43 )',
@@ -381,11 +381,11 @@ def test_details_of_a_migration() -> None:
         "Instead: class Migration(migrations.Migration): atomic = False",
         "by policy, not measured",
         "accepted type-change-rewrite on shop_order : the table has 40 rows",
-        "shop_order AccessExclusiveLock 1.6 s 1.6 s written anew, 400,000 rows read",
+        "shop_order AccessExclusiveLock 1.6 s 1.6 s rewritten, 400,000 rows read",
         "Alter field total on order 1.5 s, line 10",
         "hook notify (CLEANUP) skipped: not in a dry run",
         "ALTER TABLE shop_order ALTER total TYPE bigint",
-        "reads shop_order: 200,000 rows in 2 passes · writes shop_order anew · builds shop_order_p",
+        "reads shop_order: 200,000 rows in 2 passes · rewrites shop_order · builds shop_order_p",
         "4 kB of WAL · AccessExclusiveLock on shop_order, blocks reads and writes · grows with its",
         "its rows to the power of 1.04, by samples of 20,000 and 80,000",
         "not as written",

@@ -98,11 +98,11 @@ LOCKS shop.0002_total
 shop.0002_total  1.6 s
   1.  Raw SQL operation
      time     1.5 s
-     rows     600 written
+     writes   600 rows
      reads    shop_order: 200,000 rows in 2 passes
      rewrites shop_order
      builds   shop_order_pkey
-     locks    shop_order: AccessExclusiveLock, blocks reads and writes
+     takes    AccessExclusiveLock on shop_order, blocks reads and writes
 
 1 operation rehearsed exactly, 0 in another form, 0 not at all. Times are those
 of this database, not of production.
@@ -117,20 +117,19 @@ def test_verbosity_3_adds_what_each_statement_did() -> None:
 
     first = lines.index("1.5 s    ALTER TABLE shop_order ALTER total TYPE bigint")
     assert lines[first + 1 : first + 6] == [
-        "locks    shop_order: AccessExclusiveLock",
         "reads    shop_order: 200,000 rows in 2 passes",
         "rewrites shop_order",
         "builds   shop_order_pkey",
-        "WAL      4 kB",
+        "writes   4 kB of WAL",
+        "takes    AccessExclusiveLock on shop_order, blocks reads and",
     ]
     second = lines.index("10 ms    UPDATE shop_order SET total = %s (3 times)")
-    assert lines[second + 1 : second + 5] == [
-        "locks    shop_order: RowExclusiveLock, held already",
-        "writes   shop_order: 600 updated",
-        "rows     600",
-        "WAL      100 bytes",
+    assert lines[second + 1 : second + 4] == [
+        "writes   600 rows",
+        "takes    RowExclusiveLock on shop_order, held since before",
+        "rows     shop_order: 600 updated",
     ]
-    assert "held already" not in text(MIGRATION, verbosity=2)
+    assert "held since before" not in text(MIGRATION, verbosity=2)
 
 
 def test_statements_are_shown_with_verbosity_2() -> None:
@@ -165,10 +164,13 @@ def test_the_verdict_of_what_does_not_grow() -> None:
     add = replace(MIGRATION, tables=(short,), operations=(), findings=())
     long = replace(add, tables=(replace(short, reads_blocked_ms=1e3, writes_blocked_ms=1e3),))
 
-    assert "ok shop.0002_total blocks reads and writes on shop_order for 9 ms, whatever" in flat(
-        text(add)
+    assert (
+        "ok shop.0002_total is safe: it blocks reads and writes on shop_order for 9 ms, whatever"
+        in flat(text(add))
     )
-    assert "ok shop.0002_total blocks nobody; took 1.6 s" in flat(text(replace(add, tables=())))
+    assert "ok shop.0002_total is safe: it blocks no one; took 1.6 s" in flat(
+        text(replace(add, tables=()))
+    )
     assert "LOCKS shop.0002_total blocks reads and writes on shop_order for 1.0 s; took" in flat(
         text(long)
     )
@@ -193,7 +195,7 @@ def test_a_failure() -> None:
     assert verdict in found
     assert "UniqueViolation" in found
     assert "INSERT INTO t VALUES (%s)" in found
-    assert "-- shop.0003_next not run" in found
+    assert "-- shop.0003_next was not run" in found
 
 
 def test_what_else_is_told() -> None:

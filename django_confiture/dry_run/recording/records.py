@@ -25,6 +25,7 @@ from django_confiture.dry_run.results import (
     OperationResult,
     TableResult,
 )
+from django_confiture.dry_run.results.error_classes import is_no_fault
 from django_confiture.dry_run.results.source_location import Source, locate
 from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.dry_run.sql.redaction import message, origin_of
@@ -267,6 +268,7 @@ def failure(
         operation,
         refused[0].sql if refused else "COMMIT" if at_commit else None,
         refused[0].violations if refused else None,
+        blames_migration=not is_no_fault(type(cause)),
     )
 
 

@@ -20,6 +20,7 @@ from django_confiture.dry_run.results import (
     StatementResult,
     TableResult,
 )
+from django_confiture.dry_run.results.blocking import blocking_of
 from django_confiture.formatting import duration, size
 
 FailOn = Literal["failure", "danger", "warning"]
@@ -153,21 +154,17 @@ def _findings(migration: MigrationResult, budget: Budget) -> Iterator[Exceeded]:
 def _blocking(migration: MigrationResult, table: TableResult, budget: Budget) -> Iterator[Exceeded]:
     own = budget.tables_ms.get(table.relation)
     limit = budget.max_blocking_ms if own is None else own
-    found: Range | None = None
-    blocked = table.writes_blocked_ms
-    if table.production is not None:
-        found = table.production.writes_blocked
-        blocked = found.expected_ms if found is not None else 0.0
-    if limit is None or blocked <= limit:
+    blocking = blocking_of(table)
+    found = table.production.writes_blocked if table.production is not None else None
+    if limit is None or blocking.writes_ms <= limit:
         return
-    what = "reads and writes" if table.reads_blocked_ms else "writes"
     yield _over(
         Limit("max_blocking" if own is None else "tables", limit, duration(limit)),
         migration,
         _first(migration, table.blocked_by),
-        blocked,
-        f"blocks {what} on {table.relation} for {_figure(blocked, found)}",
-        forecast=table.production is not None,
+        blocking.writes_ms,
+        f"blocks {blocking.what} on {table.relation} for {_figure(blocking.writes_ms, found)}",
+        forecast=blocking.forecast,
         relation=table.relation,
     )
 

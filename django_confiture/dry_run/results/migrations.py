@@ -72,6 +72,8 @@ class Failure:
     operation: str | None
     statement: str | None
     violations: Violations | None = None
+    blames_migration: bool = True
+    """False where the server, or a limit of the dry run, ended it: the migration may be fine."""
 
 
 @dataclass(frozen=True)

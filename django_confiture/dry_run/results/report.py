@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from django_confiture.dry_run.results.error_classes import is_named_no_fault
 from django_confiture.dry_run.results.forecasts import ProductionDatabase
 from django_confiture.dry_run.results.migrations import Failure, MigrationResult, ReverseResult
 from django_confiture.dry_run.results.preflight import Preflight
@@ -127,10 +126,10 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """The outcome, or ``stopped`` where it was ended by what is no migration's fault."""
+        """The outcome, or ``stopped`` where something else than a migration ended it."""
         outcomes = {m.outcome for m in self.migrations if m.error is not None}
         stopped = outcomes == {"not_run"} or (
-            self.error is not None and is_named_no_fault(self.error.type)
+            self.error is not None and not self.error.blames_migration
         )
         return "stopped" if self.outcome == "failed" and stopped else self.outcome
 

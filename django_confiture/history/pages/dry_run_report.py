@@ -8,9 +8,11 @@ from typing import Any
 
 from django_confiture.dry_run.results import Finding, MigrationResult
 from django_confiture.dry_run.results.from_json import restored
-from django_confiture.formatting import duration
+from django_confiture.formatting import duration, size
 from django_confiture.history.models import DryRun
 from django_confiture.reports import render
+from django_confiture.reports.phrases.verdicts import blocks_table
+from django_confiture.reports.phrases.wording import Words
 
 _FORMS = {
     "json": ("json", "application/json"),
@@ -18,6 +20,8 @@ _FORMS = {
     "md": ("markdown", "text/markdown"),
 }
 """By the ending of its address: the format of the report, and its content type."""
+
+_WORDS = Words(str, str, duration, size)
 
 _UNREADABLE = (TypeError, ValueError, KeyError, AttributeError)
 """What a report raises that is none, or one of another release."""
@@ -89,15 +93,14 @@ def _line(migration: MigrationResult) -> _Line:
         migration.outcome.replace("_", " "),
         migration.error.message if migration.error is not None else "",
         duration(migration.duration_ms) if ran else "",
-        "; ".join(_blocks(migration)) or ("nobody" if ran else ""),
+        "; ".join(_blocks(migration)) or ("no one" if ran else ""),
         f"{duration(estimate.low_ms)} to {duration(estimate.high_ms)}" if estimate else "",
     )
 
 
 def _blocks(migration: MigrationResult) -> list[str]:
     return [
-        f"{'reads and writes' if table.reads_blocked_ms else 'writes'} on {table.relation}"
-        f" for {duration(table.writes_blocked_ms)}"
+        blocks_table(table, _WORDS).removeprefix("blocks ")
         for table in migration.tables
         if table.writes_blocked_ms
     ]

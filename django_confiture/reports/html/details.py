@@ -8,23 +8,31 @@ from inspect import cleandoc
 
 from django.utils.safestring import SafeString
 
-from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import (
     Finding,
-    HookOutcome,
     MigrationResult,
     OperationResult,
     StatementResult,
-    TableLock,
     TableResult,
 )
-from django_confiture.formatting import count, duration, listed, size
-from django_confiture.reports.html.text import BADGES, WORDS, effect, in_element
+from django_confiture.dry_run.results.blocking import blocking_of
+from django_confiture.formatting import count, duration
+from django_confiture.reports.html.text import (
+    BADGES,
+    PLAIN_WORDS,
+    VERDICT_WORDS,
+    Badge,
+    in_element,
+)
 from django_confiture.reports.phrases import forecast, headline, schema
-from django_confiture.reports.phrases.verdicts import Mark, verdict, worth
+from django_confiture.reports.phrases.facts import (
+    REHEARSED,
+    hook_line,
+    offending_rows,
+    statement_facts,
+)
+from django_confiture.reports.phrases.verdicts import verdict, worth
 from django_confiture.reports.phrases.wording import clipped, first_line
-
-REHEARSED = {"substituted": "In another form", "not_rehearsed": "Not rehearsed", "exact": "Note"}
 
 _STATEMENTS, _CHARACTERS = 500, 4_000
 """Statements of one migration that are shown, and letters of one."""
@@ -85,8 +93,7 @@ class Details:
 
     target: str
     migration: MigrationResult
-    mark: Mark
-    badge: tuple[str, str]
+    badge: Badge
     words: SafeString
     """Markup: names in it are escaped."""
     worth: int
@@ -123,15 +130,14 @@ class Details:
 
 def details(migration: MigrationResult, *, target: str, opened: bool) -> Details:
     """Return what the page has to say of a migration."""
-    mark, words = verdict(migration, WORDS)
+    found = verdict(migration, VERDICT_WORDS)
     line = f", line {migration.line}" if migration.line else ""
     operations = tuple(_operations(migration))
     return Details(
         target=target,
         migration=migration,
-        mark=mark,
-        badge=BADGES[mark],
-        words=SafeString(words),
+        badge=BADGES[found.mark],
+        words=SafeString(found.text),
         worth=worth(migration),
         took=duration(migration.duration_ms),
         commit=duration(migration.commit_ms) if migration.commit_ms >= 1 else "",
@@ -142,7 +148,7 @@ def details(migration: MigrationResult, *, target: str, opened: bool) -> Details
         silenced=tuple(each for each in migration.findings if each.silenced is not None),
         operations=operations,
         around=tuple(_statement(each, migration) for each in migration.statements[:20]),
-        hooks=tuple(_hook(each) for each in migration.hooks),
+        hooks=tuple(hook_line(each, PLAIN_WORDS) for each in migration.hooks),
         tables=tuple(_table(each) for each in migration.tables),
         changes=tuple(schema.lines(migration.schema_changes)),
         message=first_line(migration.error.message) if migration.error is not None else "",
@@ -151,12 +157,9 @@ def details(migration: MigrationResult, *, target: str, opened: bool) -> Details
 
 
 def rows_at_fault(migration: MigrationResult) -> str:
-    """Say which rows stand in the way."""
+    """Return which rows stand in the way, ``""`` where none do."""
     rows = migration.error.violations if migration.error is not None else None
-    if rows is None:
-        return ""
-    keys = f", such as {', '.join(rows.keys)}" if rows.keys else ""
-    return f"{count(rows.count, 'row')} of {rows.relation}{keys}"
+    return offending_rows(rows, PLAIN_WORDS) if rows is not None else ""
 
 
 def _findings(migration: MigrationResult) -> Iterator[Shown]:
@@ -200,92 +203,54 @@ def _operation(
         f"line {operation.line}" if operation.line else "",
         REHEARSED[operation.rehearsed] if operation.reason else "",
         operation.reason,
-        tuple(_hook(each) for each in operation.hooks),
+        tuple(hook_line(each, PLAIN_WORDS) for each in operation.hooks),
         tuple(_statement(each, migration) for each in chosen),
         len(operation.statements) - len(chosen),
     )
 
 
-def _hook(hook: HookOutcome) -> str:
-    name = f"{hook.hook} ({hook.phase})"
-    if hook.outcome == "completed":
-        return f"{name}: {count(hook.rows_affected, 'row')} in {duration(hook.duration_ms)}"
-    return f"{name} {hook.outcome}{': ' if hook.reason else ''}{hook.reason}"
-
-
 def _statement(statement: StatementResult, migration: MigrationResult) -> Statement:
+    tables = {table.relation for table in migration.tables}
+    known = forecast.made(migration) is not None
+    facts = statement_facts(statement, tables, PLAIN_WORDS, forecast=known)
+    times = [f"{statement.executions:,} times"] if statement.executions > 1 else []
     return Statement(
         in_element(clipped(cleandoc(statement.sql), _CHARACTERS)),
         duration(statement.duration_ms),
-        tuple(_facts(statement, migration)),
+        (*times, *(fact.sentence for fact in facts)),
         statement.note,
     )
-
-
-def _facts(statement: StatementResult, migration: MigrationResult) -> Iterator[str]:
-    if statement.executions > 1:
-        yield f"{statement.executions:,} times"
-    if statement.rows_written:
-        yield f"writes {count(statement.rows_written, 'row')}"
-    for scan in statement.scans:
-        rows = "every row" if scan.rows is None else count(scan.rows, "row")
-        passes = f" in {scan.passes} passes" if scan.passes > 1 else ""
-        yield f"reads {scan.relation}: {rows}{passes}"
-    if statement.rewrites:
-        yield f"writes {listed(statement.rewrites)} anew"
-    if statement.indexes_built:
-        yield f"builds {listed(statement.indexes_built)}"
-    if statement.constraints:
-        yield f"checks {listed(statement.constraints)}"
-    if (statement.wal_bytes or 0) >= 1024:
-        yield f"{size(statement.wal_bytes or 0)} of WAL"
-    yield from _locks(statement, {table.relation for table in migration.tables})
-    if statement.sampled is not None:
-        low, high = statement.sampled.rows
-        yield (
-            f"grows with its rows to the power of {statement.sampled.exponent:.2f}, by samples of "
-            f"{low:,} and {high:,}"
-        )
-    estimate = statement.estimate if forecast.made(migration) is not None else None
-    if estimate is not None and estimate.high_ms >= 1:
-        between = forecast.between(estimate)
-        yield f"in production about {duration(estimate.expected_ms)} ({between})"
-
-
-def _locks(statement: StatementResult, tables: set[str]) -> Iterator[str]:
-    strongest = {each.relation: each for each in sorted(statement.locks, key=_mode)}
-    for lock in strongest.values():
-        if lock.relation in tables and _mode(lock) >= LockMode.RowExclusiveLock:
-            does = f", {effect(lock)}" if effect(lock) else ""
-            held = ", held since before" if lock.inherited else ""
-            yield f"{lock.mode} on {lock.relation}{does}{held}"
-
-
-def _mode(lock: TableLock) -> LockMode:
-    return LockMode[lock.mode]
 
 
 def _table(table: TableResult) -> Table:
     rows = []
     if table.rewritten:
-        rows.append("written anew")
+        rows.append("rewritten")
     if table.rows_scanned is None:
         rows.append("every row read")
     elif table.rows_scanned:
         rows.append(f"{count(table.rows_scanned, 'row')} read")
     if table.rows_written:
         rows.append(f"{count(table.rows_written, 'row')} written")
-    reads, writes = forecast.blocked(table) if table.production is not None else ("", "")
-    same = "reads and writes" if reads else "writes"
-    said = f"{same} {writes}" if reads in ("", writes) else f"writes {writes}, reads {reads}"
     return Table(
         table.relation,
         table.strongest_lock,
         duration(table.reads_blocked_ms) if table.reads_blocked_ms else "no",
         duration(table.writes_blocked_ms) if table.writes_blocked_ms else "no",
         ", ".join(rows),
-        said.replace(" in production", "") if writes else "",
+        _blocked_in_production(table),
     )
+
+
+def _blocked_in_production(table: TableResult) -> str:
+    blocking = blocking_of(table)
+    if not blocking.forecast or not blocking.writes_ms:
+        return ""
+    said = PLAIN_WORDS.expected
+    first = f"{blocking.what} {said(blocking.writes_ms)}"
+    if blocking.together or not blocking.reads_ms:
+        return first
+    return f"{first}, reads {said(blocking.reads_ms)}"
 
 
 def kept_open(migrations: Sequence[MigrationResult], over: set[str]) -> set[int]:

@@ -16,10 +16,9 @@ from django.template import Context, Engine, Template
 from django.utils.safestring import SafeString
 
 import django_confiture
-from django_confiture.dry_run.results import MigrationResult, Report
-from django_confiture.formatting import count, duration, size
+from django_confiture.dry_run.results import MigrationResult, Report, ReverseResult
+from django_confiture.formatting import duration, size
 from django_confiture.reports.html.details import (
-    REHEARSED,
     Details,
     details,
     kept_open,
@@ -28,9 +27,10 @@ from django_confiture.reports.html.details import (
 from django_confiture.reports.html.forecast import forecast
 from django_confiture.reports.html.text import harmless
 from django_confiture.reports.html.timeline import timeline
+from django_confiture.reports.phrases import closing, headline, schema
 from django_confiture.reports.phrases import forecast as forecast_phrases
-from django_confiture.reports.phrases import headline, schema
 from django_confiture.reports.phrases import preflight as preflight_phrases
+from django_confiture.reports.phrases.facts import REHEARSED
 from django_confiture.reports.phrases.problems import own
 from django_confiture.reports.phrases.wording import first_line
 
@@ -106,7 +106,7 @@ def _hash(text: str) -> str:
 
 def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
     migrations = own(report)
-    calm = [each for each in shown if each.mark in _CALM]
+    calm = [each for each in shown if each.badge.css in _CALM]
     folded = calm if len(calm) > _LISTED else []
     return {
         "report": report,
@@ -116,12 +116,12 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "tone": _tone(report),
         "findings": headline.severities(report.migrations),
         "where": _where(report),
-        "ending": _ending(report),
-        "failing": [each for each in shown if each.mark in ("fails", "stopped")],
+        "ending": closing.ending(report),
+        "failing": [each for each in shown if each.badge.css in ("fails", "stopped")],
         "over": headline.over_budget(report),
         "yielded": [headline.waited(each) for each in report.yielded_to],
         "error": first_line(report.error.message) if report.error is not None else "",
-        "verdicts": [each for each in shown if not folded or each.mark not in _CALM],
+        "verdicts": [each for each in shown if not folded or each.badge.css not in _CALM],
         "folded": folded,
         "number": len(shown),
         "blocks": SafeString(_BLOCKS),
@@ -167,26 +167,17 @@ def _where(report: Report) -> str:
     )
 
 
-def _ending(report: Report) -> str:
-    if report.clone is None:
-        return "Everything was rolled back."
-    if report.rolled_back:
-        return "It ran on a copy, which was dropped."
-    return "It ran on a copy, which could not be dropped."
-
-
 # What limits what the report can say.
 
 
 def _limits(report: Report, migrations: Sequence[MigrationResult]) -> dict[str, object]:
-    coverage, reverse, preflight = report.coverage, report.reverse, report.preflight
+    reverse, preflight = report.reverse, report.preflight
     return {
-        "coverage": f"{count(coverage.exact, 'operation')} rehearsed exactly, "
-        f"{coverage.substituted} in another form, {coverage.not_rehearsed} not at all.",
+        "coverage": closing.coverage(report),
         "not_exact": list(_not_exact(migrations)),
         "first": [each.label for each in report.migrations if each not in migrations],
         "dead": size(report.dead_bytes) if report.dead_bytes else "",
-        "reversed": _REVERSED[reverse.outcome] if reverse is not None else None,
+        "reversed": _reversed(reverse) if reverse is not None else None,
         "undone": _details(reverse.migrations, set(), "r") if reverse is not None else [],
         "differences": list(schema.lines(reverse.differences)) if reverse else [],
         "reverse_message": first_line(reverse.error.message) if reverse and reverse.error else "",
@@ -208,12 +199,9 @@ def _not_exact(migrations: Sequence[MigrationResult]) -> Iterator[tuple[str, str
                 )
 
 
-_REVERSED = {
-    "same": ("good", "Undone, and the schema is as it was before."),
-    "different": ("bad", "Undone, but the schema is not as it was before."),
-    "irreversible": ("bad", "It can't be undone."),
-    "failed": ("bad", "Undoing it fails."),
-}
+def _reversed(reverse: ReverseResult) -> tuple[str, str]:
+    tone = "good" if reverse.outcome == "same" else "bad"
+    return tone, f"{closing.undone(reverse)}."
 
 
 def _reverse_rows(report: Report) -> str:

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString
 
-from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.results import Report, TableLock
-from django_confiture.formatting import duration
-from django_confiture.reports.phrases.verdicts import Mark, Words
-from django_confiture.reports.phrases.wording import visible_lines
+from django_confiture.dry_run.results import Report
+from django_confiture.formatting import duration, size
+from django_confiture.reports.phrases.verdicts import Mark
+from django_confiture.reports.phrases.wording import Words, visible_lines
 
 _T = TypeVar("_T")
 
-BADGES: dict[Mark, tuple[str, str]] = {
-    "fails": ("✗", "Fails"),
-    "stopped": ("■", "Stopped"),
-    "skipped": ("○", "Not run"),
-    "harm": ("!", "Caution"),
-    "safe": ("✓", "Safe"),
+
+@dataclass(frozen=True)
+class Badge:
+    """How the page marks a verdict: the CSS class, a sign and a word."""
+
+    css: str
+    sign: str
+    word: str
+
+
+_CAUTION = Badge("harm", "!", "Caution")
+BADGES: dict[Mark, Badge] = {
+    "fails": Badge("fails", "✗", "Fails"),
+    "stopped": Badge("stopped", "■", "Stopped"),
+    "skipped": Badge("skipped", "○", "Not run"),
+    "locks": _CAUTION,
+    "rows": _CAUTION,
+    "risk": _CAUTION,
+    "safe": Badge("safe", "✓", "Safe"),
 }
-"""A sign and a word for each verdict."""
 
 
 def harmless(report: Report) -> Report:
-    """Return the report with nothing in any of its texts that a page obeys, or can't show."""
+    """Return the report with its control characters made visible, in every text."""
     return _harmless(report)
 
 
@@ -49,24 +60,20 @@ def code(name: str) -> str:
 
 
 def in_element(text: str) -> SafeString:
-    """Return markup for between tags, where quotes are but quotes: statements are full of them."""
+    """Return markup for use between tags, where quotes need no escaping."""
     return SafeString(escape(text).replace("&quot;", '"').replace("&#x27;", "'"))
 
 
 def about(ms: float) -> str:
-    """Return a duration that no second run will have to the millisecond."""
+    """Return a duration as an approximate one: the next run takes a little more or less."""
     return "under 1 ms" if ms < 1 else f"about {duration(ms)}"
 
 
-WORDS = Words(code, escape, about)
+VERDICT_WORDS = Words(code, escape, about, size)
+"""Of verdicts: markup, and times that are stated as approximate."""
 
-
-def effect(lock: TableLock) -> str:
-    """Say what a lock keeps others from, as a sentence goes on."""
-    mode = LockMode[lock.mode]
-    if mode.blocks_reads:
-        return "blocks reads and writes"
-    return "blocks writes" if mode.blocks_writes else ""
+PLAIN_WORDS = Words(str, str, duration, size)
+"""Of facts, which the templates escape."""
 
 
 def percent(value: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import (
     Finding,
     MigrationResult,
@@ -12,14 +11,19 @@ from django_confiture.dry_run.results import (
     StatementResult,
 )
 from django_confiture.formatting import count, listed
-from django_confiture.reports.markdown.escaping import block, code, in_html, text
-from django_confiture.reports.phrases import headline
+from django_confiture.reports.markdown.escaping import WORDS, block, code, in_html, text
+from django_confiture.reports.phrases import forecast, headline
+from django_confiture.reports.phrases.facts import (
+    REHEARSED,
+    hook_line,
+    offending_rows,
+    operation_facts,
+)
 from django_confiture.reports.phrases.wording import about, about_size, clipped, first_line, steady
 
 _OPERATIONS = 20
 _STATEMENTS = 10
 _FINDINGS = 20
-_REHEARSED = {"substituted": "In another form", "not_rehearsed": "Not rehearsed", "exact": "Note"}
 
 
 def details(migration: MigrationResult) -> Iterator[str]:
@@ -59,7 +63,9 @@ def _failure(migration: MigrationResult) -> Iterator[str]:
     if error is None:
         return
     where = f" in {text(error.operation)}" if error.operation else ""
-    yield f"**{text(error.type)}**{where}: {text(first_line(error.message), 1000)}"
+    rows = error.violations
+    which = f" ({offending_rows(rows, WORDS)})" if rows is not None else ""
+    yield f"**{text(error.type)}**{where}: {text(first_line(error.message), 1000)}{which}"
     yield ""
     if error.statement:
         yield block(clipped(error.statement, 2000), "sql")
@@ -105,26 +111,13 @@ def _finding(finding: Finding, operations: Sequence[OperationResult]) -> Iterato
 
 
 def _forecast(migration: MigrationResult) -> Iterator[str]:
-    estimate = migration.estimate
-    if estimate is None or all(table.production is None for table in migration.tables):
+    estimate = forecast.made(migration)
+    if estimate is None:
         return
-    held = (
-        f"; such ranges held in {estimate.confidence_percent} of 100 cases"
-        if estimate.confidence_percent
-        else ""
-    )
-    yield (
-        f"**In production** {about(estimate.expected_ms)} "
-        f"({about(estimate.low_ms)} to {about(estimate.high_ms)}{held})."
-    )
+    between = f"{about(estimate.low_ms)} to {about(estimate.high_ms)}"
+    yield f"**In production** {about(estimate.expected_ms)} ({between}; {forecast.held(estimate)})."
     yield ""
-    volumes = (
-        (estimate.wal_bytes, "of WAL"),
-        (estimate.dead_bytes, "of dead rows"),
-        (estimate.disk_bytes, "of free disk needed"),
-    )
-    said = [f"{about_size(size)} {what}" for size, what in volumes if size and size >= 1024**2]
-    if said:
+    if said := forecast.volumes(estimate, about_size):
         yield f"- {listed(said)}"
     for table in sorted(migration.tables, key=lambda each: each.relation):
         for impact in table.production.impact if table.production is not None else ():
@@ -133,16 +126,16 @@ def _forecast(migration: MigrationResult) -> Iterator[str]:
 
 
 def _operation(operation: OperationResult, migration: MigrationResult) -> Iterator[str]:
-    facts = "; ".join(_facts(operation, {table.relation for table in migration.tables}))
+    tables = {table.relation for table in migration.tables}
+    facts = "; ".join(fact.sentence for fact in operation_facts(operation, tables, WORDS))
     yield (
         f"**{operation.index + 1}. {text(operation.description)}**, {about(operation.duration_ms)}"
         f"{': ' + facts if facts else ''}"
     )
     if operation.reason:
-        yield f"<br>{_REHEARSED[operation.rehearsed]}: {text(operation.reason)}"
+        yield f"<br>{REHEARSED[operation.rehearsed]}: {text(operation.reason)}"
     for hook in operation.hooks:
-        reason = f": {text(hook.reason)}" if hook.reason else ""
-        yield f"<br>Hook {code(hook.hook)} {text(hook.outcome)}{reason}"
+        yield f"<br>Hook {hook_line(hook, WORDS)}"
     yield ""
     if operation.statements:
         shown = [_statement(each) for each in operation.statements[:_STATEMENTS]]
@@ -156,30 +149,3 @@ def _statement(statement: StatementResult) -> str:
     times = f"  -- {statement.executions:,} times" if statement.executions > 1 else ""
     note = f"  -- {statement.note}" if statement.note else ""
     return clipped(" ".join(statement.sql.split()), 400) + times + note
-
-
-def _facts(operation: OperationResult, tables: set[str]) -> Iterator[str]:
-    statements = operation.statements
-    if rows := sum(statement.rows_written for statement in statements):
-        yield f"writes {count(rows, 'row')}"
-    scans = {scan.relation for statement in statements for scan in statement.scans}
-    if scans:
-        yield f"reads all of {_names(scans)}"
-    if rewrites := {name for statement in statements for name in statement.rewrites}:
-        yield f"writes {_names(rewrites)} anew"
-    if built := {name for statement in statements for name in statement.indexes_built}:
-        yield f"builds {_names(built)}"
-    modes: dict[str, LockMode] = {}
-    for statement in statements:
-        for lock in statement.locks:
-            mode = LockMode[lock.mode]
-            modes[lock.relation] = max(mode, modes.get(lock.relation, mode))
-    for relation, mode in sorted(modes.items())[:10]:
-        if relation in tables and mode >= LockMode.RowExclusiveLock:
-            yield f"{mode.name} on {code(relation)}"
-
-
-def _names(names: set[str]) -> str:
-    shown = [code(name) for name in sorted(names)[:5]]
-    more = len(names) - len(shown)
-    return listed([*shown, f"{more} more"] if more else shown)

@@ -1,11 +1,18 @@
-"""Foreign text in GitHub's and GitLab's Markdown: shown as it is, and nothing but shown."""
+"""Text from outside in GitHub's and GitLab's Markdown: shown as it is, never interpreted."""
 
 from __future__ import annotations
 
 import re
 from html import escape
 
-from django_confiture.reports.phrases.wording import clipped, visible, visible_lines
+from django_confiture.reports.phrases.wording import (
+    Words,
+    about,
+    about_size,
+    clipped,
+    visible,
+    visible_lines,
+)
 
 _SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~@&!$]|(?<!\w)_|_(?!\w))")
 _REFERENCE = re.compile(r"((?:@|#|!|GH-)(?=\w)|:(?=//)|\bwww(?=\.))", re.IGNORECASE)
@@ -39,6 +46,9 @@ def block(value: str, language: str) -> str:
 def in_html(value: str) -> str:
     """Return text for inside an HTML element, where Markdown rules do not hold."""
     return escape(clipped(" ".join(visible(value).split()), 300)).replace("@", f"@{_NOTHING}")
+
+
+WORDS = Words(code, text, about, about_size)
 
 
 def _longest_run(value: str) -> int:

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.formatting import count, listed
 from django_confiture.reports.markdown.details import details
-from django_confiture.reports.markdown.escaping import code, text
-from django_confiture.reports.phrases import headline
+from django_confiture.reports.markdown.escaping import WORDS, code, text
+from django_confiture.reports.phrases import closing, headline
 from django_confiture.reports.phrases.problems import own
-from django_confiture.reports.phrases.verdicts import Mark, Words, verdict, worth
-from django_confiture.reports.phrases.wording import about, about_size, first_line, steady
+from django_confiture.reports.phrases.verdicts import Mark, verdict, worth
+from django_confiture.reports.phrases.wording import about_size, first_line, steady
 
 MARKER = "<!-- django-confiture migrate_dryrun -->"
 """The first line, by which a job finds the comment that it wrote before."""
@@ -29,10 +29,11 @@ _MARKS: dict[Mark, str] = {
     "fails": "❌",
     "stopped": "⏹️",
     "skipped": "⏭️",
-    "harm": "⚠️",
+    "locks": "⚠️",
+    "rows": "⚠️",
+    "risk": "⚠️",
     "safe": "✅",
 }
-_WORDS = Words(code, text, about)
 
 
 def render(report: Report, **_options: object) -> str:
@@ -85,9 +86,9 @@ def _verdicts(migrations: Sequence[MigrationResult], room: int) -> list[str]:
 
 
 def _verdict(migration: MigrationResult) -> str:
-    mark, words = verdict(migration, _WORDS)
+    found = verdict(migration, WORDS)
     backwards = " (backwards)" if migration.direction == "backward" else ""
-    return f"- {_MARKS[mark]} {code(migration.label)}{backwards} {words}"
+    return f"- {_MARKS[found.mark]} {code(migration.label)}{backwards} {found.text}"
 
 
 # What is folded.
@@ -122,10 +123,7 @@ def _closing(report: Report) -> Iterator[str]:
         yield f"Rehearsed first, since they are pending too but not new: {', '.join(labels)}{more}."
     coverage = report.coverage
     if coverage.substituted or coverage.not_rehearsed:
-        yield (
-            f"{count(coverage.exact, 'operation')} ran as they will, "
-            f"{coverage.substituted} in another form, {coverage.not_rehearsed} not at all."
-        )
+        yield closing.coverage(report)
     if report.reverse is not None:
         yield from _reverse(report)
     for waiter in report.yielded_to:
@@ -142,16 +140,7 @@ def _closing(report: Report) -> Iterator[str]:
     if report.dead_bytes:
         yield f"Dead space left until VACUUM: {about_size(report.dead_bytes)}."
     yield ""
-    end = "Everything was rolled back." if report.mode == "transaction" else "It ran on a copy."
-    yield f"<sub>{_whose(report)} {end}</sub>"
-
-
-_REVERSED = {
-    "same": "undone, and the schema is as it was before.",
-    "different": "undone, but the schema is not as it was before: ",
-    "irreversible": "can't be undone: ",
-    "failed": "undoing fails: ",
-}
+    yield f"<sub>{_whose(report)} {closing.ending(report)}</sub>"
 
 
 def _reverse(report: Report) -> Iterator[str]:
@@ -161,7 +150,7 @@ def _reverse(report: Report) -> Iterator[str]:
     if reverse.outcome == "different":
         changes = [f"{e.kind} {e.object} {code(e.name)}" for e in reverse.differences[:10]]
         why = listed(changes)
-    yield f"**Reverse:** {_REVERSED[reverse.outcome]}{why}"
+    yield f"**Reverse:** {closing.undone(reverse)}{f': {why}' if why else '.'}"
 
 
 def _whose(report: Report) -> str:

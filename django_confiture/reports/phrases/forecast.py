@@ -1,8 +1,8 @@
-"""Forecasts in the terminal report."""
+"""Forecasts for production, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from django_confiture.formatting import duration, size
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         MigrationResult,
         Range,
         Report,
-        TableResult,
     )
 
 
@@ -41,16 +40,16 @@ def made(migration: MigrationResult) -> MigrationEstimate | None:
 
 
 def held(estimate: Estimate) -> str:
-    """Say how far such a range is to be trusted."""
+    """Return how often such ranges have held."""
     if not estimate.confidence_percent:
         return "no such forecast has been checked yet"
     return f"such ranges held in {estimate.confidence_percent} of 100 cases"
 
 
-def volumes(estimate: MigrationEstimate) -> list[str]:
-    """Return what is worth saying of bytes."""
+def volumes(estimate: MigrationEstimate, said: Callable[[int], str] = size) -> list[str]:
+    """Return the WAL, dead rows and disk that are large enough to matter."""
     return [
-        f"{size(count)} {what}"
+        f"{said(count)} {what}"
         for count, what in (
             (estimate.wal_bytes, "of WAL"),
             (estimate.dead_bytes, "of dead rows"),
@@ -65,20 +64,8 @@ def between(found: Range) -> str:
     return f"{duration(found.low_ms)} to {duration(found.high_ms)}"
 
 
-def blocked(table: TableResult) -> tuple[str, str]:
-    """Return for how long reads and writes of a table are blocked: in production, if known."""
-    production = table.production
-    if production is None:
-        return duration(table.reads_blocked_ms), duration(table.writes_blocked_ms)
-    reads, writes = production.reads_blocked, production.writes_blocked
-    return (
-        f"about {duration(reads.expected_ms)} in production" if reads else "",
-        f"about {duration(writes.expected_ms)} in production" if writes else "",
-    )
-
-
 def whose_times(report: Report) -> str:
-    """Say which database the times are of."""
+    """Return which database the times are of."""
     stats = report.production
     if stats is None:
         return "Times are those of this database, not of production."

@@ -33,7 +33,7 @@ _UNDONE = {
 
 
 def headline(report: Report) -> str:
-    """Return how many migrations there were, what came of them, and how many findings."""
+    """Return how many migrations there were, how they went, and how many findings."""
     found = severities(report.migrations)
     findings = f"; {found}" if found else ""
     return f"{subject(report)}: {outcome(report)}{findings}"
@@ -53,7 +53,7 @@ def _short(revision: str) -> str:
 
 
 def outcome(report: Report) -> str:
-    """Return what came of it."""
+    """Return how it went."""
     if not report.migrations and report.error is None:
         return "nothing to rehearse"
     undone = _UNDONE[report.reverse.outcome] if report.reverse is not None else ""
@@ -68,21 +68,21 @@ def severities(migrations: Iterable[MigrationResult]) -> str:
 
 
 LONG_MS = 1000.0
-"""A table that is blocked for so long is no matter of course, whatever its size."""
+"""A table that is blocked this long deserves a look, whatever its size."""
 
 
 def blocks_long(migration: MigrationResult) -> bool:
-    """Say whether it blocks a table for longer than anybody takes for granted."""
+    """Return whether it blocks a table for longer than people take for granted."""
     return any(table.writes_blocked_ms >= LONG_MS for table in migration.tables)
 
 
 def has_danger(migrations: Iterable[MigrationResult]) -> bool:
-    """Say whether a finding that counts is a danger."""
+    """Return whether a finding that counts is a danger."""
     return "danger" in _severities(migrations)
 
 
 def has_warning(migration: MigrationResult) -> bool:
-    """Say whether a finding that counts is more than a notice."""
+    """Return whether a finding that counts is more than a notice."""
     return not {"danger", "warning"}.isdisjoint(_severities([migration]))
 
 
@@ -103,7 +103,7 @@ def waited(waiter: Waiter) -> str:
 
 
 def over_budget(report: Report) -> list[str]:
-    """Return what is over the budget, the findings in one sentence."""
+    """Return what is over the budget, all findings in one sentence."""
     failing = [each for each in report.exceeded if each.budget == "fail_on"]
     ids = listed(sorted({str(each.figure) for each in failing}))
     findings = [f"--fail-on {failing[0].limit}: {ids}"] if failing else []
@@ -111,7 +111,7 @@ def over_budget(report: Report) -> list[str]:
 
 
 def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings that nobody has accepted."""
+    """Return the findings that are not silenced."""
     return tuple(each for each in findings if each.silenced is None)
 
 

@@ -14,7 +14,9 @@ from django_confiture.dry_run.results import (
     Report,
     Severity,
 )
-from django_confiture.reports.phrases.wording import first_line, visible, visible_lines
+from django_confiture.formatting import duration, size
+from django_confiture.reports.phrases.facts import offending_rows
+from django_confiture.reports.phrases.wording import Words, first_line, visible, visible_lines
 
 Level = Literal["failure", "exceeded"] | Severity
 
@@ -27,6 +29,8 @@ NOT_REHEARSED = "not-rehearsed"
 OVER_BUDGET = "over-budget"
 OUTSIDE = "fails-outside-migrations"
 YIELDED = "gave-way"
+
+_WORDS = Words(visible, visible, duration, size)
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,5 @@ def _failure(error: Failure) -> str:
     message = " ".join(visible(first_line(error.message)).split())
     rows = error.violations
     if rows is not None:
-        keys = f", such as {', '.join(rows.keys)}" if rows.keys else ""
-        message += f" ({rows.count:,} rows of {visible(rows.relation)}{visible(keys)})"
+        message += f" ({offending_rows(rows, _WORDS)})"
     return f"{visible(error.type)}: {message}"

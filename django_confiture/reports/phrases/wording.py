@@ -1,8 +1,10 @@
-"""Words and figures for reports that are compared from run to run, and that machines obey."""
+"""Text from outside made safe to print, and figures rounded so that two runs say the same."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 _STEPS = (1.0, 2.0, 5.0, 10.0)
 _MS = {"ms": 1.0, "s": 1e3, "min": 60e3}
@@ -10,8 +12,23 @@ _BYTES = {"kB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3, "TB": 1024.0**4}
 _FIGURE = re.compile(r"(?:about )?(?<![\w.,])(\d[\d,]*(?:\.\d+)?) (ms|s|min|kB|MB|GB|TB)\b|<1 ms")
 
 
+@dataclass(frozen=True)
+class Words:
+    """How a format writes names, text from outside, durations and sizes."""
+
+    code: Callable[[str], str]
+    text: Callable[[str], str]
+    duration: Callable[[float], str]
+    size: Callable[[int], str]
+
+    def expected(self, ms: float) -> str:
+        """Return a duration that is a forecast, not a measurement."""
+        text = self.duration(ms)
+        return text if text.startswith(("about", "under")) else f"about {text}"
+
+
 def visible(text: str) -> str:
-    """Return text with nothing in it that a terminal, a page or a log obeys, in one line."""
+    """Return text in one line, without characters that control a terminal, a page or a log."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -21,12 +38,12 @@ def visible_lines(text: str) -> str:
 
 
 def first_line(message: str) -> str:
-    """Return the first line of a message of PostgreSQL's: what follows may quote rows."""
+    """Return the first line of a PostgreSQL message: the lines after it may quote rows."""
     return message.strip().partition("\n")[0]
 
 
 def clipped(text: str, width: int) -> str:
-    """Return text that is no longer than ``width``."""
+    """Return text cut to ``width`` characters."""
     return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
 
 

@@ -5,34 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from django_confiture.formatting import size
-from django_confiture.reports.text.markup import escape
+from django_confiture.formatting import duration
+from django_confiture.reports.phrases.facts import statement_facts
+from django_confiture.reports.text.markup import WORDS, Line, escape, row
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.results import Scan, StatementResult
+    from collections.abc import Collection
+
+    from django_confiture.dry_run.results import StatementResult
 
 
-def sql(statement: StatementResult) -> str:
-    """Return its text in one line, with how often it ran, and why not as written."""
+def lines(
+    statement: StatementResult, tables: Collection[str], *, forecast: bool, full: bool
+) -> Iterator[Line]:
+    """Yield a statement in one line; ``full`` adds everything that was measured of it."""
+    note = f" ({escape(statement.note)})" if statement.note else ""
     times = f" ({statement.executions:,} times)" if statement.executions > 1 else ""
-    note = f" ({statement.note})" if statement.note else ""
-    return escape(" ".join(statement.sql.split())[:300]) + times + note
-
-
-def scanned(scan: Scan) -> str:
-    """Return what was read from end to end."""
-    rows = f"{scan.rows:,} rows" if scan.rows is not None else "every row"
-    passes = f" in {scan.passes} passes" if scan.passes > 1 else ""
-    return f"{escape(scan.relation)}: {rows}{passes}"
-
-
-def facts(statement: StatementResult) -> Iterator[tuple[str, str]]:
-    """Yield everything that was measured of it, label and text."""
-    for lock in statement.locks:
-        held = ", held already" if lock.inherited else ""
-        yield "locks", f"{escape(lock.relation)}: {lock.mode}{held}"
-    for scan in statement.scans:
-        yield "reads", scanned(scan)
+    sql = escape(" ".join(statement.sql.split())[:300])
+    yield row(f"[cyan]{duration(statement.duration_ms)}[/]", 8, f"{sql}{times}{note}", indent=5)
+    if not full:
+        return
+    for fact in statement_facts(statement, tables, WORDS, forecast=forecast):
+        yield row(f"[dim]{fact.label}[/]", 8, fact.text, indent=14)
     for write in statement.writes:
         counts = (
             (write.inserted, "inserted"),
@@ -40,15 +34,4 @@ def facts(statement: StatementResult) -> Iterator[tuple[str, str]]:
             (write.deleted, "deleted"),
         )
         done = ", ".join(f"{number:,} {what}" for number, what in counts if number)
-        yield "writes", f"{escape(write.relation)}: {done}"
-    for label, names in (
-        ("rewrites", statement.rewrites),
-        ("builds", statement.indexes_built),
-        ("checks", statement.constraints),
-    ):
-        if names:
-            yield label, escape(", ".join(names))
-    if statement.rows_affected is not None:
-        yield "rows", f"{statement.rows_affected:,}"
-    if statement.wal_bytes:
-        yield "WAL", size(statement.wal_bytes)
+        yield row("[dim]rows[/]", 8, f"{escape(write.relation)}: {done}", indent=14)

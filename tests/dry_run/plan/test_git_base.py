@@ -114,7 +114,7 @@ def test_a_branch_without_migrations(branch: Cases, git: Git) -> None:
 
     ran = dry_run("--since", "HEAD")
 
-    assert (ran.code, ran.out) == (0, "No migrations since HEAD to rehearse.\n")
+    assert (ran.code, ran.out) == (0, "No migration since HEAD: nothing to rehearse.\n")
     assert in_json("--since", "HEAD")["migrations"] == []
 
 
@@ -122,7 +122,7 @@ def test_the_reports_fold_what_ran_first(branch: Cases) -> None:
     text = " ".join(dry_run("--since", "main").out.split())
     markdown = dry_run("--since", "main", "--format", "markdown").out
 
-    assert text.startswith("Dry run of 2 migrations: all would apply")
+    assert text.startswith("Dry run of 2 migrations since main: all would apply")
     first = "Ran first, since they are pending but not new: cases.0001_old, cases.0002_old."
     assert first in text
     assert "## Dry run of 2 migrations since main: all would apply" in markdown

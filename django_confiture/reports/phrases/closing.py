@@ -1,0 +1,36 @@
+"""How a dry run ended, and what limits its report: one sentence each."""
+
+from __future__ import annotations
+
+from django_confiture.dry_run.results import Report, ReverseResult
+from django_confiture.formatting import count
+
+_REVERSED = {
+    "same": "Undone, and the schema is as it was before",
+    "different": "Undone, but the schema is not as it was before",
+    "irreversible": "It can't be undone",
+    "failed": "Undoing it fails",
+}
+
+
+def coverage(report: Report) -> str:
+    """Return how many operations were rehearsed as they are, in another form, or not at all."""
+    found = report.coverage
+    return (
+        f"{count(found.exact, 'operation')} rehearsed exactly, "
+        f"{found.substituted} in another form, {found.not_rehearsed} not at all."
+    )
+
+
+def ending(report: Report) -> str:
+    """Return what is left of the dry run in the database."""
+    if report.clone is None and report.mode == "transaction":
+        return "Everything was rolled back."
+    if report.rolled_back:
+        return "It ran on a copy, which was dropped."
+    return "It ran on a copy, which could not be dropped."
+
+
+def undone(reverse: ReverseResult) -> str:
+    """Return what came of undoing the plan, without a full stop."""
+    return _REVERSED[reverse.outcome]

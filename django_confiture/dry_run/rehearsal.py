@@ -31,6 +31,7 @@ from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
+from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.measuring.dead_space import RowWidths
 from django_confiture.dry_run.measuring.nontransactional import (
     dead_bytes,
@@ -181,7 +182,8 @@ class Rehearsal(Outcome):
     def _capturing(self, sending: SendPolicy, others: OtherConnections) -> Iterator[None]:
         """Record this connection, hold the others, and tell the hooks that it is a dry run."""
         sample = self._sample if self._samples else None
-        capture = Capture(self._wrapper.connection, self.recorder, sending, sample)
+        classify = SelectClassifier(self._transactions.session).classified
+        capture = Capture(self._wrapper.connection, self.recorder, sending, sample, classify)
         self._others = others
         self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
         signals.hook_finished.connect(self._hook_finished)

@@ -30,10 +30,15 @@ class Capture:
         recorder: StatementSink,
         sending: SendPolicy,
         sample: Callable[[Statement, str], None] | None = None,
+        classify: Callable[[Statement], Statement] = lambda statement: statement,
     ) -> None:
-        """Take as ``sample`` who wants to see each statement as it is sent, before it is."""
+        """Take as ``sample`` who wants to see each statement as it is sent, before it is.
+
+        ``classify`` gives a statement the kind that its text alone does not tell.
+        """
         self._raw = raw
         self._sample = sample
+        self._classify = classify
         self._recorder = recorder
         self._sending = sending
 
@@ -207,7 +212,8 @@ class Capture:
         return statements[0] if statements else Statement("", Kind.QUIET)
 
     def _parsed(self, query: Any, *, placeholders: bool) -> tuple[Statement, ...]:
-        return parse(text_of(query, self._raw), placeholders=placeholders)
+        parsed = parse(text_of(query, self._raw), placeholders=placeholders)
+        return tuple(map(self._classify, parsed))
 
     def _takes_one_statement(self, cursor: Any, params: Any) -> bool:
         if Session(self._raw).in_pipeline:

@@ -10,9 +10,10 @@ import enum
 class LockMode(enum.IntEnum):
     """A table-level lock mode; the names are those of ``pg_locks.mode``.
 
-    ``LockMode["ShareLock"]`` parses a name. A greater value is a stronger lock in the sense that it
-    stops more kinds of work, with one exception: ``ShareUpdateExclusiveLock`` and ``ShareLock`` do
-    not imply each other.
+    ``LockMode["ShareLock"]`` parses a name. A greater value is a stronger lock: it conflicts with
+    everything that a lesser one conflicts with. The exception is ``ShareLock``, which does not
+    conflict with itself, while ``RowExclusiveLock`` and ``ShareUpdateExclusiveLock`` do conflict
+    with it.
     """
 
     AccessShareLock = 1

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from psycopg.pq import TransactionStatus
+
 from django_confiture.dry_run.locks.catalog import Lookup
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.nodes import Node, functions_called_in, node_field, tags_in
+from django_confiture.dry_run.sql.parser import Kind, Statement
 
 #: Code that the statement holds, calls or loads. ALTER TABLE ALL IN TABLESPACE names no table.
 _CODE = frozenset(
@@ -42,13 +48,18 @@ _RUNNING_TEXT = frozenset(
 )
 
 
+_KEEPING = {Kind.SELECT, Kind.DML, Kind.QUIET}
+"""Statements that make no functions."""
+
+_USABLE = (TransactionStatus.INTRANS, TransactionStatus.IDLE)
+
+
 def runs_user_code(node: Node, lookup: Lookup) -> bool:
     """Tell whether the statement runs code that its text does not show.
 
     That is DO, CALL, EXECUTE, and an expression with a function that is written in SQL or a
-    procedural language. Such code in a trigger, an operator, a view, or a default that is there
-    already is not looked for; neither is a built-in function that runs a query handed to it as
-    text, such as ``query_to_xml``.
+    procedural language, or that runs a query given to it as text. Such code in a trigger, an
+    operator, a view, or a default that is there already is not looked for.
     """
     kind = node_field(node)
     if kind in _CODE:
@@ -57,4 +68,37 @@ def runs_user_code(node: Node, lookup: Lookup) -> bool:
         return False
     if "ExecuteStmt" in tags_in(node):  # EXPLAIN ANALYZE EXECUTE, CREATE TABLE AS EXECUTE
         return True
-    return lookup.has_user_function(functions_called_in(node))
+    functions = functions_called_in(node)
+    return not functions.isdisjoint(_RUNNING_TEXT) or lookup.has_user_function(functions)
+
+
+class SelectClassifier:
+    """Tells a SELECT that calls functions of PostgreSQL's own from one that runs code of users.
+
+    By its text, ``SELECT count(*)`` is as opaque as ``SELECT f()``. The catalog is asked once for
+    each text, and again after any statement that may have made a function.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lookup = Lookup(session.query)
+        self._reading: set[str] = set()
+        self._opaque: set[str] = set()
+
+    def classified(self, statement: Statement) -> Statement:
+        """Return the statement with the kind that it has by the catalog."""
+        is_select = statement.kind is Kind.OPAQUE and statement.what == "select_stmt"
+        if is_select and self._only_reads(statement):
+            return replace(statement, kind=Kind.SELECT)
+        if statement.kind not in _KEEPING:
+            self._reading.clear()
+        return statement
+
+    def _only_reads(self, statement: Statement) -> bool:
+        if statement.sql in self._reading or statement.sql in self._opaque:
+            return statement.sql in self._reading
+        if self._session.in_pipeline or self._session.status not in _USABLE:
+            return False
+        opaque = runs_user_code(statement.node, self._lookup)
+        (self._opaque if opaque else self._reading).add(statement.sql)
+        return not opaque

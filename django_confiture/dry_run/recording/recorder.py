@@ -297,7 +297,9 @@ class Recorder(TransactionObserver):
         later = isinstance(cursor, psycopg.ServerCursor) or statement.what == "fetch_stmt"
         if statement.kind in (Kind.QUIET, Kind.SAVEPOINT) and not later:
             return False
-        if statement.kind is Kind.SELECT and not statement.reads_user_tables:
+        if statement.kind is Kind.SELECT and not (
+            statement.reads_user_tables or statement.functions_called
+        ):
             return False
         often = entry.executions >= _PROBED_RUNS.get(statement.kind, math.inf)
         if later or often or self._session.in_pipeline:

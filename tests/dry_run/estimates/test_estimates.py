@@ -236,6 +236,42 @@ def test_a_loop_in_python_grows_with_what_it_reads(here: ProductionStats) -> Non
     assert result.estimate.expected_ms > found.estimate.expected_ms + 20 * between
 
 
+def test_what_an_aggregate_feeds_grows_with_the_rows_behind_it(here: ProductionStats) -> None:
+    """Sum up rows in SQL, go through the sums in Python, and insert them into a new table."""
+
+    def fill() -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT name, sum(number), count(*) FROM dry_row GROUP BY name")
+            totals = [(name, int(total)) for name, total, _count in cursor.fetchall()]
+            cursor.executemany("INSERT INTO dry_total VALUES (%s, %s)", totals)
+
+    table = migration(runs("CREATE TABLE dry_total (name text, total bigint)"))
+    _made, result = forecast(
+        times(here, "dry_row", 100), table, migration(python(fill), name="0002_fill")
+    )
+    select, insert = statement(result, "SELECT"), statement(result, "INSERT")
+    assert select.estimate is not None
+    assert insert.estimate is not None
+    assert select.estimate.kind == "select"
+    assert growth(insert) > 50
+    assert result.estimate is not None
+    between = result.operations[0].duration_ms - select.duration_ms - insert.duration_ms
+    of_both = select.estimate.expected_ms + insert.estimate.expected_ms
+    assert result.estimate.expected_ms > of_both + 20 * between
+
+
+def test_a_function_that_a_user_wrote_may_do_anything(here: ProductionStats) -> None:
+    function = (
+        "CREATE FUNCTION dry_f() RETURNS bigint LANGUAGE sql AS 'SELECT sum(id) FROM dry_row'"
+    )
+    (result,) = forecast(
+        here, migration(runs(function), runs("SELECT dry_f(), count(*) FROM dry_row"))
+    )
+    found = statement(result, "SELECT")
+    assert found.estimate is not None
+    assert found.estimate.kind == "code"
+
+
 # Productions that are not as one would like them.
 
 

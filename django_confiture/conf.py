@@ -37,6 +37,21 @@ DEFAULTS: dict[str, Any] = {
         "MAX_WAL": None,
         "MAX_DURATION": None,
     },
+    "BACKFILLS": {
+        "TARGET": "500ms",
+        "MIN": 100,
+        "MAX": 200_000,
+        "LOCK_TIMEOUT": "2s",
+        "STATEMENT_TIMEOUT": "20s",
+        "LEASE": "1min",
+        "SLICE": "1min",
+        "WORKERS": 2,
+        "ATTEMPTS": 10,
+        "MAX_ROW_ERRORS": 100,
+        "TASK_BACKEND": "default",
+        "QUEUE": "default",
+        "THROTTLES": ["django_confiture.backfills.throttles.ReplicationLag"],
+    },
 }
 
 FAIL_ON = ("failure", "danger", "warning")
@@ -155,10 +170,29 @@ def parse_tables(value: object, *, name: str) -> dict[str, timedelta]:
     return {key: limit for key, limit in limits.items() if limit is not None}
 
 
+def parse_name(value: object, *, name: str) -> str:
+    """Return a name that is not empty."""
+    if isinstance(value, str) and value:
+        return value
+    raise SettingError(f"{name} is {value!r}", 'write a name, such as "default"')
+
+
+def parse_entries(value: object, *, name: str) -> tuple[Any, ...]:
+    """Return dotted paths, or dictionaries that hold one; None is none."""
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise SettingError(f"{name} is {value!r}", "write a list")
+
+
 PARSERS: dict[str, Callable[..., Any]] = {
     "MAX_DEAD_SPACE": parse_size,
     "FAIL_ON": parse_fail_on,
     "TABLES": parse_tables,
     "MAX_WAL": parse_size,
+    "TASK_BACKEND": parse_name,
+    "QUEUE": parse_name,
+    "THROTTLES": parse_entries,
 }
 """How the values of these keys are read; the others that are no number are durations."""

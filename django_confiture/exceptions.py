@@ -12,6 +12,8 @@
         ├── DryRunYielded          other sessions waited for the dry run, so it ended
         ├── DryRunRefused          the dry run did not start, or could not go on safely
         │   └── DryRunStopped      it stopped in its midst, at a limit that was set for it
+        ├── BackfillError          a backfill can't go on, or has not been completed
+        │   └── BackfillLookupError  a path leads to no backfill that can run
         └── StatsError             statistics of production that cannot be collected or read
 """
 
@@ -87,3 +89,11 @@ class DryRunYielded(MigrationError):  # noqa: N818 - nothing is wrong with the m
 
 class StatsError(MigrationError):
     """Statistics of production that cannot be collected or read; one line says why."""
+
+
+class BackfillError(MigrationError):
+    """A backfill can't go on, or has not been completed; one line says why and what to do."""
+
+
+class BackfillLookupError(BackfillError):
+    """A dotted path leads to no backfill that can run."""

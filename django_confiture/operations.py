@@ -9,6 +9,7 @@ from django.db import router
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 from django_confiture import conf
+from django_confiture.backfills.operations import RequireBackfill, StartBackfill
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.base import Direction, Hook, HookPhase, HookPolicy
 from django_confiture.hooks.executor import HookExecutor
@@ -24,6 +25,8 @@ from django_confiture.hooks.run import (
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.state import ProjectState
+
+__all__ = ["RequireBackfill", "RunHook", "StartBackfill"]
 
 AFTER = (HookPhase.AFTER_DDL, HookPhase.AFTER_VALIDATION)
 AROUND = (HookPhase.CLEANUP, HookPhase.ON_ERROR)

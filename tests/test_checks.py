@@ -144,7 +144,10 @@ def test_e001_no_dictionary(settings: Settings) -> None:
         (
             {"XYZ": {}},
             "CONFITURE has the unknown key 'XYZ'.",
-            "Known are: HOOKS, PHASES, ENTRY_POINTS, ENABLED, TEST_DATABASES, MIGRATE, DRY_RUN.",
+            (
+                "Known are: HOOKS, PHASES, ENTRY_POINTS, ENABLED, TEST_DATABASES, MIGRATE, "
+                "DRY_RUN, BACKFILLS."
+            ),
         ),
         (
             {"MIGRATE": {"LOCK_TIMEOUTS": "1s"}},

@@ -139,7 +139,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert table("Settings") == expected
 
 
-@pytest.mark.parametrize("key", ["MIGRATE", "DRY_RUN"])
+@pytest.mark.parametrize("key", ["MIGRATE", "DRY_RUN", "BACKFILLS"])
 def test_every_nested_setting_is_documented_with_its_default(key: str) -> None:
     assert table(key) == {name: shown(value) for name, value in conf.DEFAULTS[key].items()}
 

@@ -1,0 +1,23 @@
+"""``ready()`` only registers."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks
+
+
+class BackfillsConfig(AppConfig):
+    """Runs backfills, and keeps what is known of them."""
+
+    name = "django_confiture.backfills"
+    label = "confiture_backfills"
+    verbose_name = "Backfills"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks, and the task with the framework that will run it."""
+        from django_confiture.backfills import queueing
+        from django_confiture.backfills.checks import check_backfills
+
+        checks.register(check_backfills, "confiture")
+        queueing.register_task()

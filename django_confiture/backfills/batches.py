@@ -1,0 +1,64 @@
+"""One batch: the rows of a window, done in one of three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+
+from django_confiture import conf
+from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
+from django_confiture.backfills.keys import key_fields
+from django_confiture.backfills.windows import Window
+from django_confiture.backfills.write_back import write_back
+
+if TYPE_CHECKING:
+    from django.apps.registry import Apps
+
+
+def do_window(backfill: Backfill, window: Window, *, using: str, apps: Apps) -> int:
+    """Do the rows of ``window`` that are still to be done; return how many they were."""
+    if backfill.way == "sql":
+        return _execute(backfill, window, using, apps)
+    rows = window.of(backfill.rows_to_do(using, apps))
+    if backfill.values is not None:
+        return rows.update(**backfill.values)
+    locked = rows.order_by("pk").select_for_update(of=("self",), no_key=True)
+    count = len(locked)
+    if count:
+        backfill.process(locked)
+    if backfill.fields:
+        write_back(locked, backfill.fields)
+    return count
+
+
+def set_timeouts(using: str, timeouts: Mapping[str, timedelta]) -> None:
+    """Set timeouts of PostgreSQL's for the rest of the transaction."""
+    calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in timeouts)
+    values = [text for name, value in timeouts.items() for text in (name, conf.milliseconds(value))]
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {calls}", values)
+
+
+def _execute(backfill: Backfill, window: Window, using: str, apps: Apps) -> int:
+    first = (
+        window.of(backfill.rows(using, apps)).order_by("pk").values_list("pk", flat=True).first()
+    )
+    if first is None:
+        return 0  # its rows were deleted meanwhile
+    if LOW_ABOVE.search(backfill.sql):
+        first -= 1  # an integer: the declaration was checked
+    columns = [str(field.column) for field in key_fields(backfill.model_in(apps))]
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            backfill.sql, {**_bound("low", first, columns), **_bound("high", window.last, columns)}
+        )
+        return max(0, int(cursor.rowcount))
+
+
+def _bound(name: str, key: Any, columns: list[str]) -> dict[str, Any]:
+    if not isinstance(key, tuple):
+        return {name: key}
+    return {f"{name}_{column}": value for column, value in zip(columns, key, strict=True)}

@@ -1,0 +1,128 @@
+"""What people do to a backfill: start, pause, resume, cancel, retry. All of it is audited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from django_confiture.backfills import events, mirror, queueing
+from django_confiture.backfills.declaration import load_backfill
+from django_confiture.backfills.models import (
+    BackfillRange,
+    BackfillRowError,
+    BackfillRun,
+    BackfillState,
+)
+from django_confiture.backfills.options import backfill_options
+from django_confiture.exceptions import BackfillError
+
+S = BackfillState
+
+
+@dataclass(frozen=True)
+class _Transition:
+    """What an action makes of which states."""
+
+    allowed: tuple[BackfillState, ...]
+    becomes: BackfillState
+    queues: bool = False
+    """Whether tasks are queued."""
+
+
+_TRANSITIONS: Mapping[str, _Transition] = {
+    "pause": _Transition((S.QUEUED, S.RUNNING), S.PAUSED),
+    "resume": _Transition((S.PAUSED,), S.QUEUED, queues=True),
+    "cancel": _Transition((S.QUEUED, S.RUNNING, S.PAUSED, S.FAILED), S.CANCELLED),
+    "retry": _Transition((S.FAILED, S.CANCELLED), S.QUEUED, queues=True),
+}
+
+ACTIONS = ("start", *_TRANSITIONS)
+
+
+def start(name: str, *, using: str, actor: str) -> str:
+    """Hand a backfill to the Tasks framework; return what came of it.
+
+    One that is queued or running gets its tasks again, which does no harm: more than are wanted
+    end by themselves. One that has ended begins from the beginning.
+    """
+    run = prepare(name, using=using, actor=actor)
+    return queueing.enqueue(run, using=using)
+
+
+def prepare(name: str, *, using: str, actor: str) -> BackfillRun:
+    """Make sure that a backfill is queued or running; return it."""
+    load_backfill(name)
+    with transaction.atomic(using=using):
+        runs = BackfillRun.objects.using(using)
+        run, made = runs.select_for_update().get_or_create(
+            name=name, defaults={"workers_wanted": backfill_options().workers}
+        )
+        if run.state == S.PAUSED:
+            raise BackfillError(f"{name} is paused; use resume.")
+        if made or run.state not in (S.QUEUED, S.RUNNING):
+            _begin_anew(run, using)
+            events.note(run, "start", using=using, actor=actor)
+    return run
+
+
+def act(action: str, name: str, *, using: str, actor: str) -> str:
+    """Pause, resume, cancel or retry a backfill; return what came of it."""
+    transition = _TRANSITIONS[action]
+    with transaction.atomic(using=using):
+        run = BackfillRun.objects.using(using).select_for_update().filter(name=name).first()
+        if run is None:
+            raise BackfillError(f"{name} was never started; use start.")
+        if run.state not in transition.allowed:
+            allowed = " or ".join(state.value for state in transition.allowed)
+            raise BackfillError(f"{name} is {run.state}; {action} is for one that is {allowed}.")
+        _change(run, transition, action, using)
+        events.note(run, action, using=using, actor=actor)
+    if action == "cancel":
+        mirror.remove(run, load_backfill(name), using=using)
+    return queueing.enqueue(run, using=using) if transition.queues else f"{name} is {run.state}."
+
+
+def perform(action: str, name: str, *, using: str, actor: str) -> str:
+    """Do any of :data:`ACTIONS`."""
+    if action == "start":
+        return start(name, using=using, actor=actor)
+    return act(action, name, using=using, actor=actor)
+
+
+def _change(run: BackfillRun, transition: _Transition, action: str, using: str) -> None:
+    run.state = transition.becomes
+    if action == "retry":
+        _reopen(run, using)
+        run.last_error, run.finished_at = "", None
+    run.save(using=using)
+
+
+def _reopen(run: BackfillRun, using: str) -> None:
+    """Give each row that was skipped a range of its own; what is done stays done."""
+    ranges = BackfillRange.objects.using(using)
+    last = ranges.filter(run_id=run.pk).order_by("position").last()
+    position = 0 if last is None else last.position + 1
+    errors = BackfillRowError.objects.using(using).filter(run_id=run.pk)
+    ranges.bulk_create(
+        BackfillRange(
+            run_id=run.pk,
+            position=number,
+            pass_number=0,
+            low=error.after,
+            high=error.key,
+            cursor=error.after,
+        )
+        for number, error in enumerate(errors.filter(skipped=True), start=position)
+    )
+    errors.delete()
+    run.pass_number = max(1, run.pass_number - 1)  # so that a last one follows
+
+
+def _begin_anew(run: BackfillRun, using: str) -> None:
+    BackfillRange.objects.using(using).filter(run_id=run.pk).delete()
+    BackfillRowError.objects.using(using).filter(run_id=run.pk).delete()
+    run.state, run.pass_number, run.total = S.QUEUED, 1, None
+    run.last_error, run.started_at, run.finished_at = "", None, None
+    run.save(using=using)

@@ -1,0 +1,54 @@
+"""What to do about an error of a batch."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from django.db import InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+_BUSY = frozenset({"55P03", "57014", "40P01", "40001"})
+"""Lock timeout, statement timeout, deadlock, serialization failure."""
+_HOPELESS = ("42", "0A", "25", "26", "53", "54", "58", "XX")
+"""Classes of SQLSTATE that no smaller batch gets round: SQL that is wrong, rights, a full disk."""
+
+
+class ErrorKind(Enum):
+    """Why a batch failed, as far as it decides what comes next."""
+
+    BUSY = "busy"
+    """Others are in the way: wait, and try fewer rows."""
+    LOST = "lost"
+    """The connection is gone: connect again."""
+    HOPELESS = "hopeless"
+    """No row is at fault: stop."""
+    ROW = "row"
+    """Some row is at fault: try fewer, until it is alone."""
+
+
+def kind_of(error: Exception, connection: BaseDatabaseWrapper) -> ErrorKind:
+    """Return which kind of error it is."""
+    raw = connection.connection
+    if isinstance(error, OperationalError | InterfaceError) and (raw is None or raw.closed):
+        return ErrorKind.LOST
+    state = sqlstate_of(error)
+    if state in _BUSY:
+        return ErrorKind.BUSY
+    if state.startswith(_HOPELESS) or isinstance(error, NotImplementedError):
+        return ErrorKind.HOPELESS
+    return ErrorKind.ROW
+
+
+def sqlstate_of(error: BaseException | None) -> str:
+    """Return the SQLSTATE of an error, or of what it was raised from; else ``""``."""
+    while error is not None:
+        if state := getattr(error, "sqlstate", None):
+            return str(state)
+        error = error.__cause__
+    return ""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's type and text in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

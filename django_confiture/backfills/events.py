@@ -1,0 +1,40 @@
+"""The audit trail of a backfill."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import socket
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from django_confiture.backfills.models import BackfillEvent, BackfillRun, BackfillState
+
+logger = logging.getLogger("django_confiture.backfills")
+
+
+def note(run: BackfillRun, action: str, *, using: str, actor: str, detail: str = "") -> None:
+    """Write who did what into the audit trail, and into the log."""
+    BackfillEvent.objects.using(using).create(
+        run_id=run.pk, action=action, actor=actor[:255], detail=detail
+    )
+    facts = {"backfill": run.name, "action": action, "actor": actor, "detail": detail}
+    logger.info("backfill_event", extra=facts)
+
+
+def fail(run: BackfillRun, why: str, *, using: str, actor: str) -> None:
+    """Make a running backfill a failed one."""
+    with transaction.atomic(using=using):
+        changed = BackfillRun.objects.using(using).filter(pk=run.pk, state=BackfillState.RUNNING)
+        if changed.update(state=BackfillState.FAILED, last_error=why, finished_at=Now()):
+            note(run, BackfillState.FAILED.value, using=using, actor=actor, detail=why)
+
+
+def os_actor() -> str:
+    """Return the user of the operating system and the host."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,90 @@
+"""Leases on ranges: who works on which, fenced by a generation number.
+
+All times are the server's. A worker whose lease ran out may still commit as long as nobody has
+taken its range; from then on its generation is too old, and its batch is rolled back.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from django_confiture.backfills.models import BackfillRange, BackfillRun
+from django_confiture.exceptions import BackfillError
+
+
+class LeaseLost(BackfillError):  # noqa: N818 - nothing is wrong with the backfill
+    """Another worker has taken the range over."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's hold on a range."""
+
+    using: str
+    range_id: int
+    generation: int
+    duration: timedelta
+    taken_over: bool
+    """Whether a worker that is gone had it before."""
+
+    def write(self, **changes: Any) -> None:
+        """Change the range and renew the lease; :class:`LeaseLost` where another worker has it."""
+        changes = {"leased_until": Now() + self.duration, **changes}
+        held = BackfillRange.objects.using(self.using).filter(
+            pk=self.range_id, generation=self.generation
+        )
+        if not held.update(**changes):
+            raise LeaseLost("Another worker has taken the range over.")
+
+    def release(self) -> None:
+        """Give the range back, where it is still held."""
+        BackfillRange.objects.using(self.using).filter(
+            pk=self.range_id, generation=self.generation
+        ).update(leased_until=None, worker="", throttled_by=[])
+
+
+def new_worker_name() -> str:
+    """Return a name that no other worker has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+
+
+def claim(run: BackfillRun, *, using: str, worker: str, duration: timedelta) -> Lease | None:
+    """Take a lease on a range that nobody works on; None where there is none."""
+    with transaction.atomic(using=using):
+        free = open_ranges(run, using).filter(Q(leased_until=None) | Q(leased_until__lt=Now()))
+        found = free.select_for_update(skip_locked=True, of=("self",)).order_by("position").first()
+        if found is None:
+            return None
+        generation = found.generation + 1
+        BackfillRange.objects.using(using).filter(pk=found.pk).update(
+            generation=generation,
+            worker=worker,
+            leased_until=Now() + duration,
+            throttled_by=[],
+        )
+    return Lease(using, found.pk, generation, duration, taken_over=bool(found.worker))
+
+
+def live_leases(run: BackfillRun, using: str) -> models.QuerySet[BackfillRange]:
+    """Return the ranges that a worker is at."""
+    return open_ranges(run, using).filter(leased_until__gte=Now())
+
+
+def open_ranges(run: BackfillRun, using: str) -> models.QuerySet[BackfillRange]:
+    """Return the ranges that are not done."""
+    return BackfillRange.objects.using(using).filter(run_id=run.pk, finished=False)
+
+
+def rows_done(run: BackfillRun, using: str) -> int:
+    """Return how many rows are done."""
+    ranges = BackfillRange.objects.using(using).filter(run_id=run.pk)
+    return ranges.aggregate(sum=models.Sum(F("done")))["sum"] or 0

@@ -1,0 +1,145 @@
+"""A trigger that fills rows which are inserted or changed while a backfill is under way.
+
+It sets what the backfill's ``values`` would: on INSERT where the row is still to be done; on
+UPDATE also where the row was done already and the statement itself leaves the result alone, since
+what it was computed from may have changed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import DatabaseError, connections, transaction
+from django.db.models import Value
+from django.db.models.sql.query import Query
+
+from django_confiture.backfills.batches import set_timeouts
+from django_confiture.backfills.error_kinds import ErrorKind, kind_of
+from django_confiture.backfills.models import BackfillRun
+from django_confiture.backfills.options import backfill_options
+from django_confiture.exceptions import BackfillError
+
+if TYPE_CHECKING:
+    from django_confiture.backfills.declaration import Backfill
+
+ATTEMPTS = 10
+
+
+def install(run: BackfillRun, backfill: Backfill, *, using: str) -> None:
+    """Make the trigger, where the backfill wants one and it is not there yet."""
+    if backfill.mirror and not _marked(run, using):
+        _with_retries(run, using, _create(run, backfill, using), mirrored=True)
+
+
+def remove(run: BackfillRun, backfill: Backfill, *, using: str) -> None:
+    """Drop the trigger, where there is one."""
+    if not _marked(run, using):
+        return
+    quote = connections[using].ops.quote_name
+    table = quote(backfill.model_in()._meta.db_table)
+    drop = [
+        f"DROP TRIGGER IF EXISTS {_name(run)} ON {table}",
+        f"DROP FUNCTION IF EXISTS {_name(run)}()",
+    ]
+    _with_retries(run, using, drop, mirrored=False)
+
+
+def _name(run: BackfillRun) -> str:
+    return f"confiture_backfill_{run.pk}"
+
+
+def _marked(run: BackfillRun, using: str) -> bool:
+    return BackfillRun.objects.using(using).filter(pk=run.pk, mirrored=True).exists()
+
+
+def _with_retries(run: BackfillRun, using: str, statements: list[str], *, mirrored: bool) -> None:
+    """Execute DDL without anybody queueing behind it for longer than the lock timeout."""
+    timeout = {"lock_timeout": backfill_options().lock_timeout}
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with transaction.atomic(using=using):
+                locked = BackfillRun.objects.using(using).select_for_update().get(pk=run.pk)
+                if locked.mirrored is mirrored:
+                    return
+                set_timeouts(using, timeout)
+                with connections[using].cursor() as cursor:
+                    for statement in statements:
+                        cursor.execute(statement)
+                BackfillRun.objects.using(using).filter(pk=run.pk).update(mirrored=mirrored)
+        except DatabaseError as error:
+            if attempt == ATTEMPTS or kind_of(error, connections[using]) is not ErrorKind.BUSY:
+                raise
+            time.sleep(0.5 * attempt)
+        else:
+            return
+
+
+def _create(run: BackfillRun, backfill: Backfill, using: str) -> list[str]:
+    model = backfill.model_in()
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    table, name = quote(model._meta.db_table), _name(run)
+    values = backfill.values or {}
+    fields: list[Any] = [model._meta.get_field(name) for name in values]
+    columns = [quote(field.column) for field in fields]
+    to_do = _condition(backfill, using)
+    emptied = " ".join(f"undone.{column} := NULL;" for column in columns)
+    kept = " AND ".join(f"NEW.{column} IS NOT DISTINCT FROM OLD.{column}" for column in columns)
+    targets = ", ".join(f"NEW.{column}" for column in columns)
+    function = f"""
+        CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql
+        SET search_path FROM CURRENT AS $confiture$
+        #variable_conflict use_column
+        DECLARE undone {table};
+        BEGIN
+          undone := NEW;
+          IF TG_OP = 'UPDATE' THEN
+            IF NOT ({kept}) THEN RETURN NEW; END IF;
+            {emptied}
+          END IF;
+          IF EXISTS (SELECT FROM (SELECT (NEW).*) AS {table} WHERE {to_do})
+            OR EXISTS (SELECT FROM (SELECT (undone).*) AS {table} WHERE {to_do})
+          THEN
+            SELECT {_expressions(backfill, using)} INTO {targets}
+              FROM (SELECT (NEW).*) AS {table};
+          END IF;
+          RETURN NEW;
+        END $confiture$"""
+    trigger = (
+        f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table}"
+        f" FOR EACH ROW EXECUTE FUNCTION {name}()"
+    )
+    return [function, f"DROP TRIGGER IF EXISTS {name} ON {table}", trigger]
+
+
+def _condition(backfill: Backfill, using: str) -> str:
+    """Return ``where`` as SQL over a row that is named like the table."""
+    query = backfill.rows_to_do(using).query
+    return _sql(query, query.where, using)
+
+
+def _expressions(backfill: Backfill, using: str) -> str:
+    """Return ``values`` as SQL over a row that is named like the table."""
+    query = backfill.rows(using).query
+    compiled = []
+    for name, value in (backfill.values or {}).items():
+        field: Any = query.get_meta().get_field(name)
+        given: Any = value if hasattr(value, "resolve_expression") else Value(value, field)
+        resolved = given.resolve_expression(query, allow_joins=False, for_save=True)
+        compiled.append(_sql(query, resolved, using))
+    return ", ".join(compiled)
+
+
+def _sql(query: Query, part: Any, using: str) -> str:
+    """Return a part of a query with its parameters in it: DDL takes none."""
+    text, params = query.get_compiler(using).compile(part)
+    if len(query.alias_map) > 1:
+        raise BackfillError(
+            f"mirror can't look at other tables, as {part} does; leave mirror out, and let the "
+            "new code fill new rows."
+        )
+    connection = connections[using]
+    connection.ensure_connection()
+    return psycopg.ClientCursor(connection.connection).mogrify(text, params)

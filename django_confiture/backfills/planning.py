@@ -1,0 +1,99 @@
+"""How many rows there are to do, and the ranges of keys that workers share out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from django.db import NotSupportedError, ProgrammingError, connections, models, transaction
+
+from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.error_kinds import sqlstate_of
+from django_confiture.backfills.keys import key_fields, key_to_json
+from django_confiture.backfills.models import BackfillRange, BackfillRun
+
+if TYPE_CHECKING:
+    from django.apps.registry import Apps
+
+RANGES_A_WORKER = 4
+"""So that a slow range does not make the other workers wait at the end."""
+ROWS_A_RANGE = 20_000
+"""At least; a smaller table is not split."""
+SAMPLED_ROWS = 30_000
+_NO_SAMPLES = {"0A000", "42809"}
+"""What PostgreSQL says of TABLESAMPLE on a view or a foreign table."""
+
+
+def estimated_rows(rows: models.QuerySet[Any]) -> int:
+    """Return how many rows the planner expects; nothing is read."""
+    plan = json.loads(rows.order_by().explain(format="json"))
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def last_key(rows: models.QuerySet[Any]) -> Any:
+    """Return the highest key; None of an empty table."""
+    return rows.order_by("pk").values_list("pk", flat=True).last()
+
+
+def plan_ranges(
+    run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps, wanted: int
+) -> None:
+    """Add the ranges of the first pass: together they span every key there is now."""
+    rows = backfill.rows(using, apps)
+    wanted = min(wanted, estimated_rows(rows) // ROWS_A_RANGE)
+    bounds = _quantiles(backfill.model_in(apps), using, wanted) if wanted > 1 else []
+    _add(run, using, [None, *bounds, last_key(rows)])
+
+
+def add_pass(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps) -> None:
+    """Add a range for what was inserted or changed meanwhile.
+
+    Without ``where`` only the keys behind those of the pass before can be told from what is done.
+    """
+    ranges = BackfillRange.objects.using(using).filter(run_id=run.pk)
+    last = ranges.order_by("position").last()
+    before = ranges.order_by("pass_number", "position").last()
+    low = before.high if before is not None and backfill.where is None else None
+    high = last_key(backfill.rows(using, apps))
+    BackfillRange.objects.using(using).create(
+        run_id=run.pk,
+        position=0 if last is None else last.position + 1,
+        pass_number=run.pass_number,
+        low=low,
+        high=None if high is None else key_to_json(high),
+        cursor=low,
+    )
+
+
+def _add(run: BackfillRun, using: str, bounds: Sequence[Any]) -> None:
+    keys = [None if bound is None else key_to_json(bound) for bound in bounds]
+    BackfillRange.objects.using(using).bulk_create(
+        BackfillRange(run_id=run.pk, position=position, low=low, high=high, cursor=low)
+        for position, (low, high) in enumerate(pairwise(keys))
+    )
+
+
+def _quantiles(model: type[models.Model], using: str, wanted: int) -> list[Any]:
+    """Return keys that part the table in about equal shares, by a sample of its pages."""
+    total = max(1, estimated_rows(model._base_manager.using(using).all()))
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(str(field.column)) for field in key_fields(model))
+    percent = min(100.0, 100.0 * SAMPLED_ROWS / total)
+    try:
+        with transaction.atomic(using=using), connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {columns} FROM {quote(model._meta.db_table)}"
+                f" TABLESAMPLE SYSTEM (%s) ORDER BY {columns}",
+                [percent],
+            )
+            sample = cursor.fetchall()
+    except (NotSupportedError, ProgrammingError) as error:
+        if sqlstate_of(error) not in _NO_SAMPLES:
+            raise
+        return []
+    keys = [row[0] if len(row) == 1 else row for row in sample]
+    picked = [keys[len(keys) * number // wanted] for number in range(1, wanted)] if keys else []
+    return [key for index, key in enumerate(picked) if key not in picked[:index]]

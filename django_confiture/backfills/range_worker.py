@@ -1,0 +1,271 @@
+"""One worker on one range: batch after batch, until it is done or has to stop."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass
+from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from django.db import Error, connections, transaction
+
+from django_confiture.backfills.batch_sizer import BatchSizer
+from django_confiture.backfills.batches import do_window, set_timeouts
+from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.error_kinds import ErrorKind, kind_of, one_line
+from django_confiture.backfills.keys import key_from_json, key_to_json, shown_key
+from django_confiture.backfills.leases import Lease
+from django_confiture.backfills.models import (
+    BackfillRange,
+    BackfillRowError,
+    BackfillRun,
+    BackfillState,
+)
+from django_confiture.backfills.options import BackfillOptions
+from django_confiture.backfills.throttles import Moment
+from django_confiture.backfills.throttling import Throttling
+from django_confiture.backfills.windows import Window, next_window
+from django_confiture.exceptions import BackfillError
+
+if TYPE_CHECKING:
+    from django.apps.registry import Apps
+
+logger = logging.getLogger("django_confiture.backfills")
+
+HELD_FOR = 0.2
+"""Seconds between two looks at what holds the backfill."""
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 30.0
+
+
+class RangeOutcome(Enum):
+    """How the work on a range ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    """The backfill was paused, cancelled, or has failed."""
+    TIME_UP = "time up"
+
+
+class RowFault(BackfillError):  # noqa: N818 - its message says what failed
+    """A row that can't be done stops the backfill, or no row would do."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker on a backfill needs to know."""
+
+    run: BackfillRun
+    backfill: Backfill
+    using: str
+    options: BackfillOptions
+    apps: Apps
+    throttling: Throttling
+
+
+class RangeWorker:
+    """Does one range under a lease."""
+
+    def __init__(self, job: Job, lease: Lease) -> None:
+        self._job = job
+        self._lease = lease
+        self._connection = connections[job.using]
+        model = job.backfill.model_in(job.apps)
+        row = BackfillRange.objects.using(job.using).get(pk=lease.range_id)
+        self._rows = job.backfill.rows(job.using, job.apps)
+        self._table = self._connection.ops.quote_name(model._meta.db_table)
+        self._cursor = None if row.cursor is None else key_from_json(model, row.cursor)
+        self._high = None if row.high is None else key_from_json(model, row.high)
+        self._done = row.done
+        self._sizer: BatchSizer = job.options.sizer(
+            size=row.batch_size, seconds_per_row=row.seconds_per_row
+        )
+        self._limit: int | None = None  # rows, while a fault is being isolated
+        self._window: Window | None = None
+        self._failures = 0
+        self._checked = False
+        self._last_batch = 0.0
+        self._ended = monotonic()
+        self._began, self._began_with = monotonic(), row.done
+
+    def work(self, *, until: float) -> RangeOutcome:
+        """Go on until the range is done, the backfill stops, or the clock says ``until``."""
+        while True:
+            if self._state() != BackfillState.RUNNING:
+                return RangeOutcome.STOPPED
+            if self._held():
+                time.sleep(HELD_FOR)
+            elif self._batch():
+                return RangeOutcome.FINISHED
+            if monotonic() >= until:
+                return RangeOutcome.TIME_UP
+
+    @property
+    def _size(self) -> int:
+        return self._sizer.size if self._limit is None else min(self._limit, self._sizer.size)
+
+    def _state(self) -> str:
+        try:
+            return (
+                BackfillRun.objects.using(self._job.using)
+                .values_list("state", flat=True)
+                .get(pk=self._job.run.pk)
+            )
+        except Error as error:
+            self._wait(error)
+            return BackfillState.RUNNING
+
+    def _held(self) -> bool:
+        since = monotonic() - self._ended
+        moment = Moment(self._job.using, self._table, self._last_batch, since)
+        try:
+            reasons = self._job.throttling.reasons(moment)
+            if reasons:
+                self._lease.write(throttled_by=list(reasons))
+        except Error as error:
+            self._wait(error)
+            return True
+        if reasons:
+            logger.debug("backfill_throttled", extra={"backfill": self._name, "reasons": reasons})
+        return bool(reasons)
+
+    def _batch(self) -> bool:
+        """Do the next batch; return whether the range is done."""
+        began, self._window = monotonic(), None
+        try:
+            with transaction.atomic(using=self._job.using):
+                count = self._do_batch(began)
+        except BackfillError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a backfill raises belongs to a row
+            self._failed(error)
+            return False
+        self._failures = 0
+        if count is None:
+            return True
+        self._after_batch(count, monotonic() - began)
+        return False
+
+    def _do_batch(self, began: float) -> int | None:
+        job, options = self._job, self._job.options
+        set_timeouts(
+            job.using,
+            {
+                "lock_timeout": options.lock_timeout,
+                "statement_timeout": options.statement_timeout,
+                # A worker that is frozen in its batch must not keep its locks.
+                "idle_in_transaction_session_timeout": options.lease,
+            },
+        )
+        window = next_window(self._rows, after=self._cursor, high=self._high, size=self._size)
+        if window is None:
+            self._lease.write(finished=True, leased_until=None, worker="", throttled_by=[])
+            return None
+        self._window = window
+        count = do_window(job.backfill, window, using=job.using, apps=job.apps)
+        if not self._checked and count:
+            self._check_done(window, count)
+        self._lease.write(
+            cursor=key_to_json(window.last),
+            done=self._done + count,
+            batch_size=self._sizer.size,
+            seconds_per_row=self._sizer.seconds_per_row,
+            rows_per_second=self._rate(count, began),
+            throttled_by=[],
+        )
+        return count
+
+    def _check_done(self, window: Window, count: int) -> None:
+        """Refuse what would never end: rows that still match ``where`` after they were done."""
+        self._checked, backfill = True, self._job.backfill
+        if backfill.where is None:
+            return
+        left = window.of(backfill.rows_to_do(self._job.using, self._job.apps))
+        if left[: count + 1].count() >= count:
+            raise RowFault(
+                f"The {count} rows of a batch still match `where` after they were done: write what "
+                "makes them stop to match, in a field that `where` looks at."
+            )
+
+    def _rate(self, count: int, now: float) -> float | None:
+        elapsed = max(monotonic() - self._began, now - self._began)
+        return (self._done + count - self._began_with) / elapsed if elapsed > 0 else None
+
+    def _after_batch(self, count: int, seconds: float) -> None:
+        window = self._window
+        assert window is not None
+        self._cursor = window.last
+        self._done += count
+        self._last_batch, self._ended = seconds, monotonic()
+        if self._limit is not None:
+            self._limit = None if self._limit * 2 >= self._sizer.size else self._limit * 2
+        elif window.full:
+            self._sizer = self._sizer.after_batch(rows=window.size, seconds=seconds)
+
+    # What goes wrong.
+
+    def _failed(self, error: Exception) -> None:
+        kind = kind_of(error, self._connection)
+        if kind is ErrorKind.HOPELESS:
+            raise RowFault(one_line(error)) from error
+        if kind is not ErrorKind.ROW:
+            self._sizer = self._sizer.after_timeout()
+        window = self._window
+        if window is not None and kind is not ErrorKind.LOST:
+            alone = window.size == 1
+            if alone and (kind is ErrorKind.ROW or self._failures >= self._job.options.attempts):
+                self._note_row(window, error)
+                return
+            self._limit = max(1, window.size // 2)
+        if window is None or kind is not ErrorKind.ROW:
+            self._wait(error)
+
+    def _wait(self, error: Exception) -> None:
+        """Wait before the next attempt, on a new connection where the old one is gone."""
+        if kind_of(error, self._connection) is ErrorKind.LOST:
+            if self._connection.in_atomic_block:
+                raise error  # the transaction around us is lost
+            self._connection.close()
+        self._failures += 1
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 1, 20))
+        logger.warning(
+            "backfill_retry",
+            extra={
+                "backfill": self._name,
+                "attempt": self._failures,
+                "delay_ms": round(delay * 1000),
+                "batch_size": self._size,
+                "error": one_line(error),
+            },
+        )
+        time.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
+
+    def _note_row(self, window: Window, error: Exception) -> None:
+        """Record the row at fault, in one transaction with the step past it, if there is one."""
+        run, using = self._job.run, self._job.using
+        key, goes_on = key_to_json(window.last), self._job.backfill.on_row_error == "continue"
+        after = None if window.after is None else key_to_json(window.after)
+        with transaction.atomic(using=using):
+            BackfillRowError.objects.using(using).create(
+                run_id=run.pk, key=key, after=after, skipped=goes_on, error=one_line(error)
+            )
+            self._lease.write(cursor=key if goes_on else after)
+            noted = BackfillRowError.objects.using(using).filter(run_id=run.pk).count()
+        self._cursor, self._failures = window.last, 0
+        logger.error(
+            "backfill_row_failed",
+            extra={"backfill": self._name, "key": key, "error": one_line(error)},
+        )
+        if not goes_on:
+            raise RowFault(f"Row {shown_key(key)} can't be done: {one_line(error)}")
+        if noted >= self._job.options.max_row_errors:
+            raise RowFault(
+                f"{noted} rows can't be done; the last, {shown_key(key)}: {one_line(error)}"
+            )
+
+    @property
+    def _name(self) -> str:
+        return self._job.run.name

@@ -1,0 +1,156 @@
+"""A worker on one backfill: takes ranges until none is left, then begins the next pass or ends.
+
+Each batch is one transaction::
+
+    BEGIN
+      lock_timeout, statement_timeout, idle_in_transaction_session_timeout
+      SELECT the key that ends the batch
+      UPDATE the rows
+      UPDATE the range: cursor, rows done, lease … WHERE generation = ours
+    COMMIT
+
+so that what was done and the note of it become true together, or not at all. The worker that a
+range was taken from finds no row to update in the last step, and its batch is rolled back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from django.apps import apps as live_apps
+from django.db import InterfaceError, OperationalError
+
+from django_confiture.backfills import events, mirror
+from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.leases import (
+    Lease,
+    LeaseLost,
+    claim,
+    live_leases,
+    new_worker_name,
+    open_ranges,
+)
+from django_confiture.backfills.models import BackfillRun, BackfillState
+from django_confiture.backfills.options import BackfillOptions
+from django_confiture.backfills.passes import begin_run, end_pass
+from django_confiture.backfills.planning import RANGES_A_WORKER
+from django_confiture.backfills.range_worker import Job, RangeOutcome, RangeWorker, RowFault
+from django_confiture.backfills.throttling import Throttling
+
+if TYPE_CHECKING:
+    from django.apps.registry import Apps
+
+logger = logging.getLogger("django_confiture.backfills")
+
+IDLE = 0.5
+"""Seconds between two looks for a range while other workers have them all."""
+
+
+class WorkOutcome(Enum):
+    """How a worker's turn ended."""
+
+    ENDED = "ended"
+    """The backfill is completed, failed, paused or cancelled."""
+    TIME_UP = "time up"
+    WAITS = "waits"
+    """Other workers have all the ranges; one of them may die."""
+    SURPLUS = "surplus"
+    """There are as many workers as are wanted."""
+    REPLACED = "replaced"
+    """Another worker took over what this one was doing."""
+
+
+@dataclass(frozen=True)
+class WorkResult:
+    """What came of a worker's turn."""
+
+    outcome: WorkOutcome
+    taken_over: int = 0
+    """How many ranges it took from workers that are gone."""
+
+
+class Runner:
+    """Works on one backfill in this process."""
+
+    def __init__(
+        self,
+        run: BackfillRun,
+        backfill: Backfill,
+        *,
+        using: str,
+        options: BackfillOptions,
+        throttling: Throttling | None = None,
+        apps: Apps = live_apps,
+    ) -> None:
+        self._job = Job(run, backfill, using, options, apps, throttling or Throttling())
+        self._worker = new_worker_name()
+        self._taken_over = 0
+
+    def complete(self) -> BackfillState:
+        """Work until the backfill has ended, together with whatever other workers there are."""
+        while True:
+            result = self.work(until=math.inf, workers=None)
+            if result.outcome is WorkOutcome.ENDED:
+                return self._state()
+            time.sleep(IDLE)
+
+    def work(self, *, until: float, workers: int | None) -> WorkResult:
+        """Work until the clock says ``until``, unless ``workers`` others are at it."""
+        job = self._job
+        mirror.install(job.run, job.backfill, using=job.using)
+        begin_run(
+            job.run,
+            job.backfill,
+            using=job.using,
+            apps=job.apps,
+            wanted=RANGES_A_WORKER * job.options.workers,
+        )
+        while self._state() == BackfillState.RUNNING:
+            if workers is not None and live_leases(job.run, job.using).count() >= workers:
+                return self._result(WorkOutcome.SURPLUS)
+            lease = claim(job.run, using=job.using, worker=self._worker, duration=job.options.lease)
+            if lease is None:
+                if open_ranges(job.run, job.using).exists():
+                    return self._result(WorkOutcome.WAITS)
+                self._end_pass()
+                continue
+            self._taken_over += lease.taken_over
+            try:
+                if self._on_range(lease, until) is RangeOutcome.TIME_UP:
+                    return self._result(WorkOutcome.TIME_UP)
+            except LeaseLost:
+                logger.warning("backfill_lease_lost", extra={"backfill": job.run.name})
+                return self._result(WorkOutcome.REPLACED)
+        return self._result(WorkOutcome.ENDED)
+
+    def _on_range(self, lease: Lease, until: float) -> RangeOutcome:
+        job = self._job
+        try:
+            return RangeWorker(job, lease).work(until=until)
+        except RowFault as fault:
+            events.fail(job.run, str(fault), using=job.using, actor=self._worker)
+            mirror.remove(job.run, job.backfill, using=job.using)
+            return RangeOutcome.STOPPED
+        finally:
+            with suppress(OperationalError, InterfaceError):  # then the lease runs out by itself
+                lease.release()
+
+    def _end_pass(self) -> None:
+        job = self._job
+        state = end_pass(job.run, job.backfill, using=job.using, apps=job.apps)
+        if state in (BackfillState.COMPLETED, BackfillState.FAILED):
+            mirror.remove(job.run, job.backfill, using=job.using)
+            events.note(job.run, state.value, using=job.using, actor=self._worker)
+
+    def _state(self) -> BackfillState:
+        runs = BackfillRun.objects.using(self._job.using)
+        return BackfillState(runs.values_list("state", flat=True).get(pk=self._job.run.pk))
+
+    def _result(self, outcome: WorkOutcome) -> WorkResult:
+        return WorkResult(outcome, self._taken_over)

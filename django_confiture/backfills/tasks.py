@@ -1,0 +1,79 @@
+"""The task: work for at most a minute, then queue the next one, so that no queue is held.
+
+As many chains of tasks go on as there are workers wanted. A chain ends where the backfill has
+ended, where there are enough others, or where another worker took its range over; that one starts
+a chain in its place.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+import django
+
+from django_confiture.backfills import events, queueing
+from django_confiture.backfills.declaration import load_backfill
+from django_confiture.backfills.models import BackfillRun, BackfillState
+from django_confiture.backfills.options import BackfillOptions, backfill_options
+from django_confiture.backfills.runner import Runner, WorkOutcome, WorkResult
+from django_confiture.backfills.throttling import throttling_of
+from django_confiture.exceptions import BackfillLookupError
+
+if TYPE_CHECKING or django.VERSION >= (6, 0):
+    from django.tasks import task
+else:
+    from django_tasks import task
+
+logger = logging.getLogger("django_confiture.backfills")
+
+NOT_DEPLOYED = timedelta(seconds=30)
+"""Until a worker that lacks the class hands the task on."""
+MOST_TRIES = 1000
+
+
+@task
+def work_on_backfill(name: str, using: str, tries: int = 0) -> str:
+    """Work on a backfill for a while; return how it ended."""
+    run = BackfillRun.objects.using(using).filter(name=name).first()
+    if run is None or run.state not in (BackfillState.QUEUED, BackfillState.RUNNING):
+        return "ended"
+    try:
+        backfill = load_backfill(name)
+    except BackfillLookupError as error:
+        return _leave_to_others(run, using, tries, error)
+    options = backfill_options()
+    runner = Runner(
+        run, backfill, using=using, options=options, throttling=throttling_of(backfill, options)
+    )
+    result = runner.work(
+        until=monotonic() + options.slice.total_seconds(), workers=run.workers_wanted
+    )
+    _queue_next(run, result, using, options)
+    return result.outcome.value
+
+
+def _queue_next(run: BackfillRun, result: WorkResult, using: str, options: BackfillOptions) -> None:
+    if result.outcome is WorkOutcome.TIME_UP:
+        queueing.enqueue_next(run.name, using=using)
+    elif result.outcome is WorkOutcome.WAITS:
+        if not queueing.can_wait():
+            sleep(min(options.lease, options.slice).total_seconds() / 2)
+        queueing.enqueue_next(run.name, using=using, delay=options.lease / 2)
+    if result.outcome is not WorkOutcome.ENDED:
+        for _ in range(result.taken_over):
+            queueing.enqueue_next(run.name, using=using)
+
+
+def _leave_to_others(run: BackfillRun, using: str, tries: int, error: BackfillLookupError) -> str:
+    """Hand the task on: a worker of the new release will know the class."""
+    logger.warning("backfill_not_deployed", extra={"backfill": run.name, "error": str(error)})
+    if tries >= MOST_TRIES:
+        events.fail(run, str(error), using=using, actor=events.os_actor())
+        return "failed"
+    if not queueing.can_wait():
+        sleep(1)
+    queueing.enqueue_next(run.name, using=using, delay=NOT_DEPLOYED, tries=tries + 1)
+    return "left to others"

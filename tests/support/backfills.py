@@ -1,0 +1,70 @@
+"""Backfills for the tests that need them: the app, its tables, and tables to fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test import override_settings
+
+from tests import backfill_settings
+
+SETTINGS = {
+    name: getattr(backfill_settings, name)
+    for name in (
+        "MIDDLEWARE",
+        "SESSION_ENGINE",
+        "MESSAGE_STORAGE",
+        "ROOT_URLCONF",
+        "TEMPLATES",
+        "STATIC_URL",
+    )
+}
+APPS = [app for app in backfill_settings.INSTALLED_APPS if app != "django_confiture.history"]
+PATH = "tests.backfills.shelf.backfills."
+
+
+@pytest.fixture
+def shelf(transactional_db: None) -> Iterator[None]:
+    """Give the shelf's tables, empty, as if the project had installed the app and migrated."""
+    with override_settings(INSTALLED_APPS=APPS, **SETTINGS):
+        from tests.backfills.shelf.models import Book, Copy, Loan
+
+        call_command("migrate", "confiture_backfills", verbosity=0)
+        with connection.schema_editor() as editor:
+            for model in (Book, Loan, Copy):
+                editor.create_model(model)
+        try:
+            yield
+        finally:
+            connection.close()
+            with connection.schema_editor() as editor:
+                for model in (Book, Loan, Copy):
+                    editor.delete_model(model)
+            call_command("migrate", "confiture_backfills", "zero", verbosity=0)
+
+
+def books(count: int) -> None:
+    """Insert books."""
+    execute(
+        "INSERT INTO shelf_book (title, times_filled)"
+        " SELECT 'Title ' || i, 0 FROM generate_series(1, %s) i",
+        count,
+    )
+    execute("ANALYZE shelf_book")
+
+
+def execute(sql: str, *params: Any) -> list[tuple[Any, ...]]:
+    """Execute a statement; return its rows, if it has any."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall() if cursor.description else []
+
+
+def counters(table: str = "shelf_book") -> dict[int, int]:
+    """Return how many rows were filled how many times."""
+    query = f"SELECT times_filled, count(*) FROM {table} GROUP BY 1"
+    return dict(execute(query))

@@ -113,7 +113,8 @@ def _create(editor: Any, model: type[Model]) -> list[str]:
 
 
 def _collected(editor: Any) -> list[str]:
-    statements, editor.collected_sql = list(editor.collected_sql), []
+    """Return the SQL written so far, once each: a state can list one index twice."""
+    statements, editor.collected_sql = list(dict.fromkeys(editor.collected_sql)), []
     return statements
 
 

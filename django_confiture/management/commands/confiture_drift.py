@@ -33,6 +33,8 @@ class Command(BaseCommand):
         "Exit codes: 0 equal, 1 different, 2 could not start."
     )
 
+    requires_system_checks = ()  # it reads the database alone
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the database and the format."""
         parser.add_argument(
@@ -46,7 +48,10 @@ class Command(BaseCommand):
     def handle(self, *_args: object, **options: Any) -> None:
         """Compare, print, and exit with 1 where they differ."""
         wrapper = connections[options["database"]]
-        check = _checked(wrapper)
+        try:
+            check = _checked(wrapper)
+        except conf.SettingError as error:
+            raise CommandError(str(error), returncode=USAGE) from error
         if options["format"] == "json":
             self.stdout.write(_as_json(wrapper, check))
         else:

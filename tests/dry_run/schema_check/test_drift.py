@@ -327,6 +327,14 @@ def test_a_table_that_is_locked_exclusively_ends_it_in_one_line(
     )
 
 
+@pytest.mark.django_db
+def test_a_wrong_lock_timeout_is_named(settings: Settings) -> None:
+    settings.CONFITURE = {"DRY_RUN": {"LOCK_TIMEOUT": "soon"}}
+    with pytest.raises(CommandError, match="LOCK_TIMEOUT.*'soon'") as caught:
+        drift()
+    assert caught.value.returncode == 2
+
+
 def test_an_alias_that_does_not_exist() -> None:
     with pytest.raises(CommandError, match="invalid choice: 'nowhere'"):
         call_command("confiture_drift", "--database", "nowhere")

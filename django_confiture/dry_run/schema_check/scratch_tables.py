@@ -92,8 +92,9 @@ def _make_all(
         error = _try(session, _create(editor, model))
         if error is not None:
             yield table, error
-    deferred, editor.deferred_sql = list(editor.deferred_sql), []
-    for statement in deferred:
+    # A state can list one index twice: after RenameIndex of unnamed fields that had one already.
+    deferred = {str(statement): statement for statement in editor.deferred_sql}
+    for statement in deferred.values():
         editor.execute(statement, None)
         error = _try(session, _collected(editor))
         if error is not None:
@@ -113,8 +114,8 @@ def _create(editor: Any, model: type[Model]) -> list[str]:
 
 
 def _collected(editor: Any) -> list[str]:
-    """Return the SQL written so far, once each: a state can list one index twice."""
-    statements, editor.collected_sql = list(dict.fromkeys(editor.collected_sql)), []
+    """Return the SQL written since the last call."""
+    statements, editor.collected_sql = list(editor.collected_sql), []
     return statements
 
 

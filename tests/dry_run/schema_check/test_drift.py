@@ -300,6 +300,17 @@ def test_renames_leave_no_difference(rich: Cases) -> None:
     assert differences() == []
 
 
+def test_an_index_that_the_state_lists_twice(rich: Cases) -> None:
+    twice = Index(fields=["code"], name="group_code")
+    rich.add(
+        "0002_twice",
+        ops.AddIndex("group", twice),
+        ops.SeparateDatabaseAndState([], [ops.AddIndex("group", twice)]),
+    )
+    rich.migrate()
+    assert drift()[1] == "'default' is as the models of its applied migrations say.\n"
+
+
 def test_only_what_is_applied_counts(rich: Cases) -> None:
     rich.add("0002_more", ops.AddField("group", "size", IntegerField(default=0)))
     assert differences() == []
@@ -330,7 +341,7 @@ def test_a_table_that_is_locked_exclusively_ends_it_in_one_line(
 @pytest.mark.django_db
 def test_a_wrong_lock_timeout_is_named(settings: Settings) -> None:
     settings.CONFITURE = {"DRY_RUN": {"LOCK_TIMEOUT": "soon"}}
-    with pytest.raises(CommandError, match="LOCK_TIMEOUT.*'soon'") as caught:
+    with pytest.raises(CommandError, match=r"LOCK_TIMEOUT.*'soon'") as caught:
         drift()
     assert caught.value.returncode == 2
 

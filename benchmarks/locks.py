@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,13 @@ def rehearsed() -> Locks:
     from django.db import connections
 
     from django_confiture.dry_run.locks.modes import LockMode
-    from django_confiture.dry_run.migration_executor import drive_migrate
+    from django_confiture.dry_run.migrate import migrate_with
+    from django_confiture.dry_run.migration_executor import RehearsalExecutor
     from django_confiture.dry_run.rehearsal import Rehearsal
 
     rehearsal = Rehearsal(connections["default"])
     with rehearsal.open():
-        drive_migrate(rehearsal, using="default")
+        migrate_with(partial(RehearsalExecutor, rehearsal), using="default")
     return {
         each.label: {table.relation: LockMode[table.strongest_lock] for table in each.tables}
         for each in rehearsal.report().migrations

@@ -6,6 +6,7 @@ import os
 import statistics
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -34,21 +35,22 @@ def dry_run(*, recorded: bool) -> float:
     """Return the seconds that one dry run takes."""
     from django.db import connections
 
-    from django_confiture.dry_run.interception.cursors import Capture
-    from django_confiture.dry_run.migration_executor import drive_migrate
+    from django_confiture.dry_run.interception.interceptor import Interceptor
+    from django_confiture.dry_run.migrate import migrate_with
+    from django_confiture.dry_run.migration_executor import RehearsalExecutor
     from django_confiture.dry_run.rehearsal import Rehearsal
 
-    installed = Capture.installed
+    installed = Interceptor.installed
     if not recorded:
-        Capture.installed = lambda _self: nullcontext()  # type: ignore[assignment, method-assign]
+        Interceptor.installed = lambda _self: nullcontext()  # type: ignore[assignment, method-assign]
     try:
         rehearsal = Rehearsal(connections["default"])
         started = perf_counter()
         with rehearsal.open():
-            drive_migrate(rehearsal, using="default")
+            migrate_with(partial(RehearsalExecutor, rehearsal), using="default")
         return perf_counter() - started
     finally:
-        Capture.installed = installed  # type: ignore[method-assign]
+        Interceptor.installed = installed  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from django_confiture.dry_run.measuring.lock_sampler import LockWatch
 from django_confiture.dry_run.recording.clone_recorder import CommittedRecorder
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Copy, Report
+from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.transactions.real import CommittedTransactions
@@ -42,6 +43,7 @@ class CopyRehearsal(Rehearsal):
     def open(self) -> Iterator[None]:
         """Record until the end; nothing is rolled back that the migrations don't roll back."""
         self._started = perf_counter()
+        check_names()
         settings = {**server_settings(), "lock_timeout": _LOCK_TIMEOUT}
         self._transactions = CommittedTransactions(self._wrapper, settings)
         session = self._transactions.session
@@ -54,7 +56,11 @@ class CopyRehearsal(Rehearsal):
             )
             self._prepare(lock_timeout)
             others = OtherConnections(
-                self._wrapper, self.recorder, server_settings(), committed=True
+                self._wrapper,
+                self.recorder,
+                self._interceptor,
+                server_settings(),
+                committed=True,
             )
             with self._capturing(AsWritten(self.recorder, self._transactions), others):
                 yield

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.core.management.sql import emit_pre_migrate_signal
-from django.db import Error, connections
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg.adapt import AdaptersMap
-from psycopg.pq import TransactionStatus
-from psycopg.rows import tuple_row
 
+from django_confiture.dry_run.borrowed_connection import django_connection
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS
@@ -25,7 +21,6 @@ from django_confiture.dry_run.results import (
     MigrationResult,
     Report,
 )
-from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunError, DryRunRefused, DryRunYielded
 from django_confiture.history.past_runs import past_errors
 from django_confiture.production import ProductionStats
@@ -59,7 +54,7 @@ class DryRunExecutor:
         Raises :class:`DryRunError` from the original error where the migration would fail, and
         :class:`DryRunRefused` where the dry run can't start.
         """
-        with _django_connection(conn) as wrapper:
+        with django_connection(conn) as wrapper:
             _connect(wrapper)
             rehearsal = Rehearsal(
                 wrapper, stats=self._stats, past_errors=past_errors(wrapper.alias)
@@ -118,82 +113,6 @@ def _state_before(executor: RehearsalExecutor, migration: Migration) -> ProjectS
 
 def _emit_pre_migrate(using: str, state: ProjectState, plan: list[tuple[Migration, bool]]) -> None:
     emit_pre_migrate_signal(verbosity=0, interactive=False, db=using, apps=state.apps, plan=plan)
-
-
-@contextmanager
-def _django_connection(conn: Any) -> Iterator[BaseDatabaseWrapper]:
-    """Yield Django's connection for ``conn``; a foreign psycopg connection is lent to Django."""
-    if isinstance(conn, str):
-        yield connections[conn]
-        return
-    alias = getattr(conn, "alias", None)
-    if alias is not None:
-        yield connections[alias]
-        return
-    for wrapper in connections.all(initialized_only=True):
-        if wrapper.connection is conn:
-            yield wrapper
-            return
-    with _lent(conn) as wrapper:
-        yield wrapper
-
-
-@contextmanager
-def _lent(conn: psycopg.Connection[Any]) -> Iterator[BaseDatabaseWrapper]:
-    """Put a connection of the caller's own under the alias of its database for a while."""
-    alias = _alias_of(conn)
-    original = connections[alias]
-    lent = connections.create_connection(alias)
-    lent.connection = conn
-    lent.autocommit = True
-    connections[alias] = lent
-    try:
-        with _as_django_sets_up(conn, lent):
-            yield lent
-    finally:
-        lent.connection = None
-        connections[alias] = original
-
-
-@contextmanager
-def _as_django_sets_up(conn: psycopg.Connection[Any], lent: Any) -> Iterator[None]:
-    """Give a connection the rows, types and time zone that Django counts on, for a while."""
-    params = lent.get_connection_params()
-    wanted = {
-        "row_factory": tuple_row,
-        "cursor_factory": params["cursor_factory"],
-        "prepare_threshold": params["prepare_threshold"],
-        "_adapters": AdaptersMap(params["context"]),
-    }
-    before = {name: getattr(conn, name) for name in wanted}
-    session = Session(conn)
-    if session.status == TransactionStatus.INERROR:
-        yield  # which is refused in a moment
-        return
-    time_zone = session.value("SHOW TimeZone")
-    try:
-        for name, value in wanted.items():
-            setattr(conn, name, value)
-        session.query("SELECT set_config('TimeZone', $1, false)", [lent.timezone_name])
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(conn, name, value)
-        with suppress(psycopg.Error):
-            session.query("SELECT set_config('TimeZone', $1, false)", [time_zone])
-
-
-def _alias_of(conn: psycopg.Connection[Any]) -> str:
-    names = {
-        w.alias: w.settings_dict["NAME"] for w in connections.all() if w.vendor == "postgresql"
-    }
-    for alias, name in names.items():
-        if name == conn.info.dbname:
-            return alias
-    raise DryRunRefused(
-        f"The connection is to the database {conn.info.dbname!r}, which no alias in "
-        "settings.DATABASES names; pass one of Django's connections or its alias."
-    )
 
 
 def _result(report: Report, result: MigrationResult) -> DryRunResult:

@@ -1,26 +1,19 @@
-"""Drive Django's own ``migrate`` with an executor that records.
-
-The plan rules, the messages and the signals are those of ``migrate`` since it is ``migrate``
-that runs; only its executor is exchanged, and only while a dry run is on.
-"""
+"""Django's executor, which records what it applies and unapplies."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from django.core.management import call_command
-from django.core.management.commands import migrate
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.plan.model_tables import copy_of
 from django_confiture.dry_run.plan.reader import Planned, read_plan
+from django_confiture.dry_run.server.driver import applied_state
 from django_confiture.hooks.run import AROUND_DEFERRED, flush_deferred_sql
 
 if TYPE_CHECKING:
@@ -32,39 +25,6 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.rehearsal import Rehearsal
 
 _RECORDED = "_confiture_recorded"
-
-
-def drive_migrate(
-    rehearsal: Rehearsal,
-    *,
-    using: str,
-    app_label: str | None = None,
-    migration_name: str | None = None,
-    verbosity: int = 1,
-) -> None:
-    """Run Django's ``migrate`` for the given target; raises what it raises."""
-    target = [each for each in (app_label, migration_name) if each is not None]
-    command = migrate.Command(stdout=StringIO(), stderr=StringIO(), no_color=True)
-    with _executor(partial(RehearsalExecutor, rehearsal)):
-        call_command(
-            command,
-            *target,
-            database=using,
-            interactive=False,
-            verbosity=max(0, verbosity - 1),
-            skip_checks=True,
-        )
-
-
-@contextmanager
-def _executor(replacement: Callable[..., MigrationExecutor]) -> Iterator[None]:
-    module: Any = migrate
-    original = module.MigrationExecutor
-    module.MigrationExecutor = replacement
-    try:
-        yield
-    finally:
-        module.MigrationExecutor = original
 
 
 class RehearsalExecutor(MigrationExecutor):
@@ -131,10 +91,7 @@ class RehearsalExecutor(MigrationExecutor):
 
     def project_state(self) -> ProjectState:
         """Return the state after all applied migrations."""
-        state: ProjectState = self._create_project_state(  # type: ignore[attr-defined]
-            with_applied_migrations=True
-        )
-        return state
+        return applied_state(self)
 
     def record(self, migration: Migration) -> None:
         """Shadow ``apply`` and ``unapply`` of this instance with recorded ones, until the end."""

@@ -26,6 +26,7 @@ from django_confiture.dry_run.estimates import (
 )
 from django_confiture.dry_run.findings.plan_history import History
 from django_confiture.dry_run.interception.cursors import Capture
+from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.protocols import SendPolicy
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
@@ -56,6 +57,7 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.results.error_classes import is_no_fault
 from django_confiture.dry_run.results.observer import Observer
+from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql import redaction
 from django_confiture.dry_run.sql.parser import Statement
@@ -100,6 +102,7 @@ class Rehearsal(Outcome):
         self._max_dead_bytes = None if allow_dead_space else max_dead_bytes()
         self._show_values = show_values
         self._observer = observer or Observer()
+        self._interceptor = Interceptor()
         self._record: MigrationRecord | None = None
         self._written: set[int] = set()
         self._instances: list[tuple[Migration, dict[str, Any]]] = []
@@ -110,6 +113,7 @@ class Rehearsal(Outcome):
     def open(self) -> Iterator[None]:
         """Begin, take Django's connection over and record; at the end roll back, always."""
         self._started = perf_counter()
+        check_names()
         self._wrapper.ensure_connection()
         transactions = RehearsedTransactions(self._wrapper, server_settings())
         self._transactions = transactions
@@ -141,8 +145,10 @@ class Rehearsal(Outcome):
             )
             self.recorder.dead_space.limit = self._max_dead_bytes
             self._prepare(lock_timeout)
-            sending = Substitutes(self._wrapper.connection, self.recorder, transactions)
-            others = OtherConnections(self._wrapper, self.recorder, server_settings())
+            sending = Substitutes(self.recorder, transactions)
+            others = OtherConnections(
+                self._wrapper, self.recorder, self._interceptor, server_settings()
+            )
             with self._capturing(sending, others):
                 yield
 
@@ -182,13 +188,15 @@ class Rehearsal(Outcome):
     def _capturing(self, sending: SendPolicy, others: OtherConnections) -> Iterator[None]:
         """Record this connection, hold the others, and tell the hooks that it is a dry run."""
         sample = self._sample if self._samples else None
-        classify = SelectClassifier(self._transactions.session).classified
-        capture = Capture(self._wrapper.connection, self.recorder, sending, sample, classify)
+        session = self._transactions.session
+        classify = SelectClassifier(session).classified
+        capture = Capture(session.raw, self.recorder, sending, sample, classify)
+        intercepting = self._interceptor.catching(session.raw, capture)
         self._others = others
         self._wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
         signals.hook_finished.connect(self._hook_finished)
         try:
-            with redaction.shown(show=self._show_values), capture.installed(), others.held():
+            with redaction.shown(show=self._show_values), intercepting, others.held():
                 yield
         finally:
             signals.hook_finished.disconnect(self._hook_finished)

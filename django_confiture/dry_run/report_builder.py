@@ -122,6 +122,7 @@ class Outcome:
 
     def report(self) -> Report:
         """Return what was found."""
+        elsewhere = self._others.sequences_moved if self._others is not None else ()
         return Report(
             database=self._database,
             outcome=self._outcome,
@@ -131,7 +132,7 @@ class Outcome:
             preflight=self.preflight,
             production=self.production,
             reverse=self.reverse,
-            sequences_moved=self._moved,
+            sequences_moved=(*self._moved, *elsewhere),
             dead_bytes=self._dead_bytes,
             yielded_to=self.waiters,
             warnings=self._warnings(),
@@ -147,9 +148,9 @@ class Outcome:
 
     def _warnings(self) -> tuple[str, ...]:
         warnings = [*self.notes]
-        if self._others is not None and self._others.foreign_count:
+        if self._others is not None and self._others.unmanaged_count:
             warnings.append(
-                f"{self._others.foreign_count} connection(s) were opened past Django's; they "
+                f"{self._others.unmanaged_count} connection(s) were opened past Django's; they "
                 "could not write, and what they did is not in this report."
             )
         if self._others is not None:

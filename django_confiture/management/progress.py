@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from django_confiture import signals
 from django_confiture.dry_run.results.observer import Observer
+from django_confiture.dry_run.server.driver import stream_behind
 from django_confiture.formatting import count, duration
 from django_confiture.management.current import Current, Pace, RunningHook
 from django_confiture.reports.phrases import preflight as preflight_phrases
@@ -70,8 +71,8 @@ class Progress(Observer):
 
     @contextmanager
     def _on_terminal(self) -> Iterator[None]:
-        plain: IO[str] = vars(self._stream)["_out"]  # the wrapper's own style is that of errors
-        console = Console(file=plain, highlight=False, emoji=False)
+        # The wrapper's own style is that of errors.
+        console = Console(file=stream_behind(self._stream), highlight=False, emoji=False)
         with Live(get_renderable=self._now, console=console, transient=True) as self._live:
             try:
                 yield

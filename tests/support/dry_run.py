@@ -10,10 +10,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.management.commands import migrate
 from django.core.management.sql import emit_pre_migrate_signal
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration, RunPython, RunSQL
 from django.db.migrations.executor import MigrationExecutor
@@ -33,6 +31,7 @@ from django_confiture.dry_run.results import (
     StatementResult,
     TableResult,
 )
+from django_confiture.dry_run.server.driver import CONNECTION_STATE, PATCHED
 from django_confiture.reports import render
 from tests.support.published_schema import errors
 
@@ -238,28 +237,17 @@ def connection_state(alias: str) -> dict[str, Any]:
             " 'default_transaction_read_only', 'transaction_read_only', 'search_path')"
         )
         settings = dict(cursor.fetchall())
-    names = ("autocommit", "in_atomic_block", "savepoint_ids", "needs_rollback", "run_on_commit")
     return {
         "status": status,
         "settings": settings,
         "shadows": sorted(name for name, value in vars(wrapper).items() if callable(value)),
-        **{name: getattr(wrapper, name) for name in names},
+        **{name: getattr(wrapper, name) for name in CONNECTION_STATE},
     }
 
 
 def process_state() -> dict[str, Any]:
     """Return what a dry run patches while it is on."""
-    patched = [
-        (repr(owner), name, vars(owner)[name])
-        for owner, name in (
-            *((psycopg.Cursor, name) for name in ("execute", "executemany", "stream", "copy")),
-            *((psycopg.Connection, name) for name in ("commit", "rollback", "connect")),
-            (psycopg.ServerCursor, "execute"),
-            (BaseDatabaseWrapper, "connect"),
-            (psycopg.BaseConnection, "_connect_gen"),
-            (migrate, "MigrationExecutor"),
-        )
-    ]
+    patched = {str(each): vars(each.resolved_owner()).get(each.name) for each in PATCHED}
     # A signal's id of a receiver is its object's id, so a new one of equal name is seen, too.
     receivers = {
         name: [key for key, *_rest in signal.receivers]

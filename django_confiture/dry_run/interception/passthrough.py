@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
-from django_confiture.dry_run.interception.protocols import Patches, StatementSink
+from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
@@ -50,6 +48,10 @@ class AsWritten:
     def check(self) -> None:
         """Every transaction is the migration's own."""
 
-    def patches(self) -> Patches:
+    def end(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002
+        """COMMIT and ROLLBACK come as commands."""
+        end()
+
+    def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:
         """Notice what the driver begins and ends by itself."""
-        return [(psycopg.BaseConnection, "_exec_command", self._transactions.exec_command)]
+        return self._transactions.driver_command(send, text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from django_confiture.dry_run.sql.parser import Statement
 
-Patches = list[tuple[Any, str, Callable[[str, Any], Any]]]
-"""Owner, name of the method, and what wraps it."""
+DriverGenerator = Generator[Any, Any, Any]
+"""What the driver waits with for the server's answer."""
 
 
 class StatementSink(Protocol):
@@ -49,5 +49,8 @@ class SendPolicy(Protocol):
     def check(self) -> None:
         """Raise where nothing may be sent any more."""
 
-    def patches(self) -> Patches:
-        """Return what of the driver's ends transactions, each with its wrapper."""
+    def end(self, method: str, end: Callable[[], None]) -> None:
+        """Do what ``commit()`` or ``rollback()`` of the driver, which is ``end``, stands for."""
+
+    def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:
+        """Send what the driver begins, commits, rolls back, and sets savepoints with."""

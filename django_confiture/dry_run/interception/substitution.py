@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
-from django_confiture.dry_run.interception.protocols import Patches, StatementSink
+from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
+from django_confiture.dry_run.server.driver import one_statement_only
 from django_confiture.dry_run.sql.concurrently import refuse
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
@@ -25,13 +23,7 @@ _ENDS_TRANSACTION = (
 class Substitutes:
     """Exchanges what can't be in a transaction that is rolled back."""
 
-    def __init__(
-        self,
-        raw: psycopg.Connection[Any],
-        recorder: StatementSink,
-        transactions: RehearsedTransactions,
-    ) -> None:
-        self._raw = raw
+    def __init__(self, recorder: StatementSink, transactions: RehearsedTransactions) -> None:
         self._recorder = recorder
         self._transactions = transactions
 
@@ -85,7 +77,7 @@ class Substitutes:
         """Rehearse the transaction that a script has; let no COMMIT hide in what is unreadable."""
         with ExitStack() as stack:
             if any(statement.kind is Kind.UNPARSED for statement in statements):
-                stack.enter_context(_one_statement_only(cursor))
+                stack.enter_context(one_statement_only(cursor))
             if len(statements) > 1 and self._recorder.autocommit:
                 stack.enter_context(self._transactions.implicit())
             yield
@@ -94,30 +86,11 @@ class Substitutes:
         """Refuse to send what would take effect."""
         self._transactions.check_not_ended()
 
-    def patches(self) -> Patches:
-        """Rehearse ``commit`` and ``rollback`` of the driver's connection, and its savepoints."""
-        return [
-            *((psycopg.Connection, name, self._ending) for name in ("commit", "rollback")),
-            (psycopg.BaseConnection, "_exec_command", self._transactions.exec_command),
-        ]
+    def end(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002
+        """Rehearse ``commit()`` and ``rollback()`` of the driver with savepoints."""
+        self._recorder.note_substituted(_ENDS_TRANSACTION.format(f"{method}() of the driver"))
+        self._transactions.end_inner(commit=method == "commit")
 
-    def _ending(self, name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def wrapper(conn: psycopg.Connection[Any]) -> None:
-            if conn is not self._raw:
-                original(conn)
-                return
-            self._recorder.note_substituted(_ENDS_TRANSACTION.format(f"{name}() of the driver"))
-            self._transactions.end_inner(commit=name == "commit")
-
-        return wrapper
-
-
-@contextmanager
-def _one_statement_only(cursor: Any) -> Iterator[None]:
-    """Send by the extended protocol, which takes one statement."""
-    cursor._execute_send = functools.partial(cursor._execute_send, force_extended=True)
-    try:
-        yield
-    finally:
-        del cursor._execute_send
+    def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:
+        """Follow the savepoints of the driver."""
+        return self._transactions.driver_command(send, text)

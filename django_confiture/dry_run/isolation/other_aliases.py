@@ -9,30 +9,40 @@ can't be rolled back, so it can't write.
 from __future__ import annotations
 
 import functools
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
-import psycopg
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.cursors import Capture
+from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
+from django_confiture.dry_run.isolation.other_vendors import rolled_back
 from django_confiture.dry_run.isolation.threads import OwnThreads
-from django_confiture.dry_run.isolation.unmanaged_connections import IDENTITY, ForeignConnections
+from django_confiture.dry_run.isolation.unmanaged_connections import UnmanagedConnections
+from django_confiture.dry_run.isolation.unrecorded import CallbacksOnly, Unrecorded
+from django_confiture.dry_run.measuring.nontransactional import (
+    Positions,
+    sequence_positions,
+    sequences_moved,
+)
+from django_confiture.dry_run.results import SequenceMove
+from django_confiture.dry_run.server.driver import (
+    DJANGO_CONNECT,
+    owning_thread,
+    psycopg_connection,
+)
+from django_confiture.dry_run.server.identity import database_identity
+from django_confiture.dry_run.server.patches import patched
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.dry_run.transactions.rehearsed import (
     RehearsedTransactions,
     TransactionObserver,
 )
-
-_STATEMENT = "confiture_statement"
 
 
 class OtherConnections:
@@ -42,6 +52,7 @@ class OtherConnections:
         self,
         main: BaseDatabaseWrapper,
         observer: TransactionObserver,
+        interceptor: Interceptor,
         settings: dict[str, str],
         *,
         committed: bool = False,
@@ -49,37 +60,43 @@ class OtherConnections:
         """Take ``committed`` where the main connection is to a copy, where all may be written."""
         self._main = main
         self._observer = observer
+        self._interceptor = interceptor
         self._settings = settings
         self._committed = committed
-        self._identity = Session(main.connection).value(IDENTITY)
+        self._identity = database_identity(Session(main.connection))
         self._held: dict[int, ExitStack] = {}
         self._held_wrappers: list[BaseDatabaseWrapper] = []
         # It would wait for our locks for ever, and PostgreSQL sees no deadlock.
         timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
         self._own = OwnThreads()
-        self._foreign = ForeignConnections(
+        self._unmanaged = UnmanagedConnections(
             self._own, timeouts, self._identity if committed else None
         )
+        self._sequences_moved: dict[tuple[str, str], SequenceMove] = {}
         self.refused_commits: list[str] = []
         """The aliases of other databases on which a migration tried to commit by itself."""
 
     @property
-    def foreign_count(self) -> int:
+    def unmanaged_count(self) -> int:
         """How many connections were opened past Django's."""
-        return self._foreign.count
+        return self._unmanaged.count
+
+    @property
+    def sequences_moved(self) -> tuple[SequenceMove, ...]:
+        """Which sequences of other databases moved; known once all are released."""
+        return tuple(self._sequences_moved.values())
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the open connections now, others when they are opened; at the end release all."""
-        django: Any = BaseDatabaseWrapper
-        connect = django.__dict__["connect"]
         with ExitStack() as stack:
             stack.enter_context(self._own.followed())
-            self._foreign.spare(self._main.connection)
-            stack.enter_context(self._foreign.read_only())
-            stack.callback(setattr, django, "connect", connect)
+            stack.enter_context(self._interceptor.installed())
+            self._unmanaged.spare(self._main.connection)
+            stack.enter_context(self._unmanaged.read_only())
+            connect = BaseDatabaseWrapper.connect
+            stack.enter_context(patched((DJANGO_CONNECT, self._connect)))
             stack.callback(self._release)
-            django.connect = self._connect(connect)
             for wrapper in connections.all(initialized_only=True):
                 own = vars(wrapper).get("connect")
                 if getattr(own, "__func__", None) is connect:  # which a TestCase leaves behind
@@ -91,12 +108,13 @@ class OtherConnections:
 
     def pids(self) -> list[int]:
         """Return the server processes of the other connections of this process."""
-        raws = [w.connection for w in self._held_wrappers if w.vendor == "postgresql"]
+        raws = [w.connection for w in tuple(self._held_wrappers) if w.vendor == "postgresql"]
         held = [raw.info.backend_pid for raw in raws if raw is not None and not raw.closed]
-        return held + self._foreign.pids()
+        return held + self._unmanaged.pids()
 
     def _release(self) -> None:
-        for stack in reversed(self._held.values()):
+        while self._held:  # a thread of the migration may still connect
+            _wrapper, stack = self._held.popitem()
             stack.close()
 
     def _connect(self, original: Callable[..., None]) -> Callable[..., None]:
@@ -107,7 +125,7 @@ class OtherConnections:
                 return
             if wrapper is self._main or id(wrapper) in self._held:
                 return  # its close() did nothing, so there is nothing to open again
-            with self._foreign.of_django():
+            with self._unmanaged.of_django():
                 original(wrapper)
             self._hold(wrapper)
 
@@ -117,85 +135,51 @@ class OtherConnections:
         if wrapper is self._main or id(wrapper) in self._held:
             return
         if wrapper.vendor == "postgresql":
-            self._foreign.spare(wrapper.connection)
+            self._unmanaged.spare(wrapper.connection)
         stack = self._held[id(wrapper)] = ExitStack()
         self._held_wrappers.append(wrapper)
         if wrapper.vendor != "postgresql":
-            stack.enter_context(_rolled_back(wrapper, self.refused_commits))
+            stack.enter_context(rolled_back(wrapper, self._commit_was_refused))
             return
-        same = Session(wrapper.connection).value(IDENTITY) == self._identity
+        same = database_identity(Session(wrapper.connection)) == self._identity
         if same and self._committed:
             stack.enter_context(uncalled(wrapper, self._observer.callbacks_dropped))
-            return
-        thread: int = self._main._thread_ident  # type: ignore[attr-defined]
-        shared = same and threading.get_ident() == thread
-        if shared:
+        elif same and threading.get_ident() == owning_thread(self._main):
             stack.enter_context(_shared(wrapper, self._main))
-        held = RehearsedTransactions(wrapper, self._settings, _OfAnother(self._observer))
-        held.begin(shared=shared)
-        if not shared:
-            stack.callback(_close_if_asked, wrapper, held)
+            held = RehearsedTransactions(wrapper, self._settings, CallbacksOnly(self._observer))
+            held.begin(shared=True)
+            stack.callback(held.end)
+        else:
+            self._rehearse(wrapper, stack, same_database=same)
+
+    def _rehearse(
+        self, wrapper: BaseDatabaseWrapper, stack: ExitStack, *, same_database: bool
+    ) -> None:
+        """Hold a connection in a transaction of its own, until ``stack`` is closed."""
+        held = RehearsedTransactions(wrapper, self._settings, CallbacksOnly(self._observer))
+        stack.callback(_close_if_asked, wrapper, held)
+        if not same_database:
+            before = sequence_positions(held.session)
+            stack.callback(self._note_sequences, held.session, before)
+        held.begin()
         stack.callback(held.end)
-        if not shared:
-            recorder = _Unrecorded(held)
-            sending = Substitutes(wrapper.connection, recorder, held)
-            capture = Capture(wrapper.connection, recorder, sending)
-            stack.enter_context(capture.installed())
+        sink = Unrecorded(held)
+        raw = psycopg_connection(wrapper.connection)
+        capture = Capture(raw, sink, Substitutes(sink, held))
+        stack.enter_context(self._interceptor.catching(raw, capture))
 
+    def _note_sequences(self, session: Session, before: Positions) -> None:
+        """See which sequences of another database moved; two of its connections see the same."""
+        if session.status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+            return  # the connection is lost
+        name = session.value("SELECT current_database()")
+        for move in sequences_moved(name, before, sequence_positions(session)):
+            key = (database_identity(session), move.sequence)
+            self._sequences_moved.setdefault(key, move)
 
-class _OfAnother(TransactionObserver):
-    """Observes another connection: its transactions free none of the locks that are measured."""
-
-    def __init__(self, observer: TransactionObserver) -> None:
-        self._observer = observer
-
-    def callbacks_dropped(self, count: int) -> None:
-        self._observer.callbacks_dropped(count)
-
-
-class _Unrecorded:
-    """Stands in for the recorder where the statements are no part of the report."""
-
-    def __init__(self, transactions: RehearsedTransactions) -> None:
-        self._transactions = transactions
-        self._session = transactions.session
-
-    @property
-    def autocommit(self) -> bool:
-        return not self._transactions.in_transaction
-
-    def note_substituted(self, text: str) -> None:
-        """Of what is not in the report it says nothing."""
-
-    def note_not_rehearsed(self, text: str) -> None:
-        """Nor here."""
-
-    @contextmanager
-    def measured(
-        self,
-        statement: Statement,
-        cursor: Any,  # noqa: ARG002
-        *,
-        skipped: bool = False,
-        plain: bool = False,  # noqa: ARG002
-    ) -> Iterator[None]:
-        """Let an error undo nothing but the statement, where it has a transaction of its own."""
-        quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
-        usable = self._session.status == TransactionStatus.INTRANS and not self._session.in_pipeline
-        if skipped or quiet or not usable or not self.autocommit:
-            yield
-            return
-        self._session.query(f"SAVEPOINT {_STATEMENT}")
-        try:
-            yield
-            self._transactions.check_constraints()
-        except psycopg.Error:
-            self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
-            raise
-        finally:
-            if self._session.status == TransactionStatus.INTRANS:
-                self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
-                self._transactions.statement_ended()
+    def _commit_was_refused(self, alias: str) -> None:
+        if alias not in self.refused_commits:
+            self.refused_commits.append(alias)
 
 
 @contextmanager
@@ -213,44 +197,3 @@ def _close_if_asked(wrapper: BaseDatabaseWrapper, held: RehearsedTransactions) -
     if held.close_asked and wrapper.connection is not None:
         wrapper.connection.close()
         wrapper.connection = None
-
-
-@contextmanager
-def _rolled_back(wrapper: BaseDatabaseWrapper, refused: list[str]) -> Iterator[None]:
-    """Hold a connection to another kind of database in a transaction that is rolled back."""
-    thread = threading.get_ident()
-    outer = transaction.Atomic(wrapper.alias, savepoint=True, durable=False)
-    outer._from_testcase = True  # type: ignore[attr-defined]
-    outer.__enter__()
-    with _uncommitted(wrapper, refused):
-        yield
-    if threading.get_ident() == thread:
-        wrapper.set_rollback(True)
-        outer.__exit__(None, None, None)
-    elif wrapper.connection is not None:  # Django would take that of this thread
-        wrapper.connection.rollback()
-        wrapper.connection.close()
-        wrapper.connection = None
-
-
-@contextmanager
-def _uncommitted(wrapper: BaseDatabaseWrapper, refused: list[str]) -> Iterator[None]:
-    """Let SQLite refuse to end the transaction, as ``executescript`` does before it begins."""
-    raw = wrapper.connection
-    if not isinstance(raw, sqlite3.Connection):
-        yield
-        return
-
-    def authorize(action: int, what: str | None, *_rest: object) -> int:
-        if action != sqlite3.SQLITE_TRANSACTION or what == "BEGIN":
-            return sqlite3.SQLITE_OK
-        if wrapper.alias not in refused:
-            refused.append(wrapper.alias)
-        return sqlite3.SQLITE_DENY
-
-    raw.set_authorizer(authorize)
-    try:
-        yield
-    finally:
-        if wrapper.connection is raw:
-            raw.set_authorizer(None)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from django_confiture.dry_run.server.driver import START_THREAD
+from django_confiture.dry_run.server.patches import patched
 from django_confiture.exceptions import DryRunRefused
 
 _ALONE = threading.Lock()
@@ -39,23 +40,17 @@ class OwnThreads:
         try:
             current = threading.current_thread()
             self._others.update(each for each in threading.enumerate() if each is not current)
-            yield from self._following()
+            with patched((START_THREAD, self._following)):
+                yield
         finally:
             self._others.clear()
             _ALONE.release()
 
-    def _following(self) -> Iterator[None]:
-        thread: Any = threading.Thread
-        original = thread.start
-
+    def _following(self, original: Callable[[threading.Thread], None]) -> Callable[..., None]:
         @functools.wraps(original)
         def start(child: threading.Thread) -> None:
             if not self.has_this:
                 self._others.add(child)
             original(child)
 
-        thread.start = start
-        try:
-            yield
-        finally:
-            thread.start = original
+        return start

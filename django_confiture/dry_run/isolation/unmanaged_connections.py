@@ -11,19 +11,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
 from django_confiture.dry_run.isolation.threads import OwnThreads
+from django_confiture.dry_run.server.driver import BEGIN, CONNECT, WAITING, psycopg_connection
+from django_confiture.dry_run.server.identity import database_identity
+from django_confiture.dry_run.server.patches import patched
 from django_confiture.dry_run.server.side_channel import Session
-
-IDENTITY = (
-    "SELECT pg_catalog.pg_postmaster_start_time()::text || ' ' || oid FROM pg_catalog.pg_database"
-    " WHERE datname = current_database()"
-)
 
 _READ_ONLY = "default_transaction_read_only"
 
@@ -36,7 +34,7 @@ _POLL_S = 0.05
 _Connection = psycopg.BaseConnection[Any]
 
 
-class ForeignConnections:
+class UnmanagedConnections:
     """Lets connections that Django does not know of read, while a dry run is on."""
 
     def __init__(self, own: OwnThreads, timeouts: dict[str, str], writable: str | None) -> None:
@@ -47,6 +45,8 @@ class ForeignConnections:
         self._held: weakref.WeakKeyDictionary[_Connection, tuple[str | None, ...]]
         self._held = weakref.WeakKeyDictionary()
         """With their settings as they were."""
+        self._lock = threading.Lock()
+        """Held while that is changed or gone through: the watchdog's thread asks who is held."""
         self._spared: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._django = threading.local()
         self.count = 0
@@ -54,7 +54,7 @@ class ForeignConnections:
 
     def spare(self, conn: _Connection) -> None:
         """Leave a connection alone, which is Django's."""
-        self._spared.add(conn)
+        self._spared.add(psycopg_connection(conn))
 
     @contextmanager
     def of_django(self) -> Iterator[None]:
@@ -67,26 +67,22 @@ class ForeignConnections:
 
     def pids(self) -> list[int]:
         """Return the server processes of those that are held."""
-        return [conn.info.backend_pid for conn in list(self._held) if not conn.closed]
+        with self._lock:
+            held = list(self._held)
+        return [conn.info.backend_pid for conn in held if not conn.closed]
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
         """Hold what is opened or used; at the end set it back."""
-        driver: Any = psycopg.BaseConnection
-        connect_gen = driver.__dict__["_connect_gen"]
-        with ExitStack() as stack:
-            stack.callback(self._release)
-            stack.callback(setattr, driver, "_connect_gen", connect_gen)
-            driver._connect_gen = classmethod(self._connected(connect_gen.__func__))
-            for owner, name, wrap in (
-                (driver, "_get_tx_start_command", self._beginning),
-                (psycopg.Connection, "wait", self._used),
-                (psycopg.AsyncConnection, "wait", self._used),
+        try:
+            with patched(
+                (CONNECT, self._connected),
+                (BEGIN, self._beginning),
+                *((wait, self._used) for wait in WAITING),
             ):
-                original = owner.__dict__[name]
-                stack.callback(setattr, owner, name, original)
-                setattr(owner, name, wrap(original))
-            yield
+                yield
+        finally:
+            self._release()
 
     def _hold(self, conn: Any) -> None:
         if conn in self._spared or conn in self._held or not self._own.has_this:
@@ -97,12 +93,14 @@ class ForeignConnections:
         if not _is_idle(conn):
             return
         session = Session(conn)
-        if self._writable and session.value(IDENTITY) == self._writable:
+        if self._writable and database_identity(session) == self._writable:
             self.spare(conn)
             return
         places = range(1, len(self._settings) + 1)
         shown = ", ".join(f"current_setting(${place})" for place in places)
-        self._held[conn] = session.query(f"SELECT {shown}", [*self._settings])[0]
+        before = session.query(f"SELECT {shown}", [*self._settings])[0]
+        with self._lock:
+            self._held[conn] = before
         _set(session, self._settings)
         self.count += 1
 

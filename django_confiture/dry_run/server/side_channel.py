@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import errors, generators, pq, sql, waiting
+from psycopg import errors, pq, sql
+
+from django_confiture.dry_run.server.driver import psycopg_connection, results_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,9 +24,10 @@ _FINE = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_
 class Session:
     """Runs statements out of band; rows come back as text, as the server sends them."""
 
-    def __init__(self, raw: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-        self.raw = raw
-        self._pgconn = raw.pgconn
+    def __init__(self, conn: psycopg.BaseConnection[Any]) -> None:
+        """Take psycopg's connection, or what a tracer or a pool has put around it."""
+        self.raw = psycopg_connection(conn)
+        self._pgconn = self.raw.pgconn
 
     def query(self, text: str, params: Sequence[str | int | None] = ()) -> list[Row]:
         """Run one statement with ``$1`` parameters; raises the driver's error."""
@@ -42,7 +45,7 @@ class Session:
             pgconn.send_query_params(text, values)
         else:
             pgconn.send_query(text)
-        results: list[pq.abc.PGresult] = self._wait(generators.execute(pgconn))
+        results = results_of(self.raw, pgconn)
         for result in results:
             if result.status not in _FINE:
                 error = errors.error_from_result(result)
@@ -50,11 +53,6 @@ class Session:
                     raise errors.OperationalError(str(error))
                 raise error
         return results[-1]
-
-    def _wait(self, generator: Any) -> Any:
-        if isinstance(self.raw, psycopg.Connection):
-            return self.raw.wait(generator)
-        return waiting.wait(generator, self._pgconn.socket)  # an asynchronous one, past its loop
 
     def value(self, text: str, params: Sequence[str | int | None] = ()) -> str:
         """Return the one value of a one-row query as text, ``""`` for NULL."""

@@ -5,22 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from django_confiture.dry_run.server.driver import CONNECTION_STATE
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-
-_FRESH: dict[str, Callable[[], object]] = {
-    "autocommit": lambda: True,
-    "in_atomic_block": lambda: False,
-    "savepoint_state": lambda: 0,
-    "savepoint_ids": list,
-    "atomic_blocks": list,
-    "commit_on_exit": lambda: True,
-    "needs_rollback": lambda: False,
-    "rollback_exc": lambda: None,
-    "closed_in_transaction": lambda: False,
-    "run_on_commit": list,
-    "run_commit_hooks_on_set_autocommit_on": lambda: False,
-}
 
 
 class TakenOver:
@@ -31,8 +19,8 @@ class TakenOver:
     ) -> None:
         self._wrapper = wrapper
         self._shadows = tuple(shadows)
-        self._saved = {name: getattr(wrapper, name) for name in _FRESH}
-        for name, fresh in _FRESH.items():
+        self._saved = {name: getattr(wrapper, name) for name in CONNECTION_STATE}
+        for name, fresh in CONNECTION_STATE.items():
             setattr(wrapper, name, fresh())
         for name, shadow in shadows.items():
             setattr(wrapper, name, shadow)

@@ -7,8 +7,7 @@ callbacks from being called; and to stop a commit that would reach beyond the co
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.server.side_channel import Session, text_of
+from django_confiture.dry_run.server.driver import begin_command, psycopg_connection
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
@@ -77,7 +77,7 @@ class CommittedTransactions:
     def __init__(self, wrapper: BaseDatabaseWrapper, settings: dict[str, str]) -> None:
         wrapper.ensure_connection()
         self._wrapper = wrapper
-        self._raw: psycopg.Connection[Any] = wrapper.connection
+        self._raw = psycopg_connection(wrapper.connection)
         self._settings = settings
         self.session = Session(self._raw)
         self.flushes = self._raw.info.server_version >= _FLUSHES
@@ -147,8 +147,7 @@ class CommittedTransactions:
 
     def begin(self) -> None:
         """Begin as the driver is about to, or for a statement that would be alone."""
-        command = b"BEGIN" if self._raw.autocommit else self._raw._get_tx_start_command()
-        self.session.query(command.decode())
+        self.session.query("BEGIN" if self._raw.autocommit else begin_command(self._raw))
         if self.observer is not None:
             self.observer.transaction_begun()
 
@@ -257,28 +256,23 @@ class CommittedTransactions:
         elif not open_before and not self.idle and self.observer is not None:
             self.observer.transaction_begun()
 
-    def exec_command(self, _name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap what the driver begins, commits and rolls back with."""
-
-        @functools.wraps(original)
-        def exec_command(conn: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
-            if conn is not self._raw:
-                return (yield from original(conn, command, *args, **kwargs))
-            text = text_of(command, conn).strip().upper()
-            before = self.session.status
-            commits = text == "COMMIT" and before == TransactionStatus.INTRANS
-            if text in ("COMMIT", "ROLLBACK"):
-                self.ending(commit=commits)
-            try:
-                result = yield from original(conn, command, *args, **kwargs)
-            except BaseException:
-                self._noticed(before, committed=False)
-                raise
-            self._noticed(before, committed=commits)
-            self._follow(text_of(command, conn))
-            return result
-
-        return exec_command
+    def driver_command(
+        self, send: Callable[[], Generator[Any, Any, Any]], text: str
+    ) -> Generator[Any, Any, Any]:
+        """Notice what the driver begins, commits and rolls back by itself."""
+        command = text.strip().upper()
+        before = self.session.status
+        commits = command == "COMMIT" and before == TransactionStatus.INTRANS
+        if command in ("COMMIT", "ROLLBACK"):
+            self.ending(commit=commits)
+        try:
+            result = yield from send()
+        except BaseException:
+            self._noticed(before, committed=False)
+            raise
+        self._noticed(before, committed=commits)
+        self._follow(text)
+        return result
 
     def _follow(self, text: str) -> None:
         for statement in parse(text, placeholders=False):

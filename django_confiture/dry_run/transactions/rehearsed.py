@@ -10,8 +10,7 @@ Django's changed.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.server.side_channel import Session, text_of
+from django_confiture.dry_run.server.driver import (
+    in_transaction_block,
+    psycopg_connection,
+    transaction_methods,
+)
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.at_commit.enum_values import EnumValues
 from django_confiture.dry_run.transactions.at_commit.local_settings import LocalSettings
@@ -78,7 +82,7 @@ class RehearsedTransactions:
     ) -> None:
         wrapper.ensure_connection()
         self._wrapper = wrapper
-        self._raw: psycopg.Connection[Any] = wrapper.connection
+        self._raw = psycopg_connection(wrapper.connection)
         self.observer = observer or TransactionObserver()
         self._settings = settings
         self.session = Session(self._raw)
@@ -137,9 +141,9 @@ class RehearsedTransactions:
         self._taken = TakenOver(
             self._wrapper,
             {
-                "_set_autocommit": self._set_autocommit,
-                "_commit": self._commit,
-                "_rollback": self._rollback,
+                **transaction_methods(
+                    self._autocommit_is_set, self._django_commits, self._django_rolls_back
+                ),
                 "close": self._close,
                 **counting(self._wrapper, self._dropped),
             },
@@ -192,7 +196,7 @@ class RehearsedTransactions:
     @property
     def in_transaction(self) -> bool:
         """Say whether the real run would be in a transaction, whoever has begun it."""
-        return self._inner_open or bool(self._raw._num_transactions)
+        return self._inner_open or in_transaction_block(self._raw)
 
     @contextmanager
     def implicit(self) -> Iterator[None]:
@@ -209,27 +213,22 @@ class RehearsedTransactions:
 
     # What the driver's own transaction() sends.
 
-    def exec_command(self, _name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap what the driver sends past its cursors."""
-
-        @functools.wraps(original)
-        def exec_command(conn: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
-            if conn is not self._raw:
-                return (yield from original(conn, command, *args, **kwargs))
-            statements = parse(text_of(command, conn), placeholders=False)
-            savepoints = [each for each in statements if each.kind is Kind.SAVEPOINT]
-            # For real it would be the BEGIN, COMMIT or ROLLBACK of a transaction.
-            outermost = savepoints and not self.in_transaction
-            if outermost and savepoints[0].command == "RELEASE":
-                self._commit_of_driver(savepoints[0])
-            result = yield from original(conn, command, *args, **kwargs)
-            for each in savepoints:
-                self.observer.savepoint(each)
-            if outermost:
-                self.statement_ended()
-            return result
-
-        return exec_command
+    def driver_command(
+        self, send: Callable[[], Generator[Any, Any, Any]], text: str
+    ) -> Generator[Any, Any, Any]:
+        """Send what the driver sends past its cursors."""
+        statements = parse(text, placeholders=False)
+        savepoints = [each for each in statements if each.kind is Kind.SAVEPOINT]
+        # For real it would be the BEGIN, COMMIT or ROLLBACK of a transaction.
+        outermost = savepoints and not self.in_transaction
+        if outermost and savepoints[0].command == "RELEASE":
+            self._commit_of_driver(savepoints[0])
+        result = yield from send()
+        for each in savepoints:
+            self.observer.savepoint(each)
+        if outermost:
+            self.statement_ended()
+        return result
 
     def _commit_of_driver(self, release: Statement) -> None:
         try:
@@ -242,23 +241,23 @@ class RehearsedTransactions:
 
     # What Django calls on its connection, from here on.
 
-    def _set_autocommit(self, autocommit: bool) -> None:  # noqa: FBT001 - Django's signature
+    def _autocommit_is_set(self, autocommit: bool) -> None:  # noqa: FBT001 - Django's signature
         with self._wrapper.wrap_database_errors:
             if autocommit:
                 self._close_inner(keep=self.session.status == TransactionStatus.INTRANS)
             else:
                 self._open_inner()
 
-    def _commit(self) -> None:
+    def _django_commits(self) -> None:
         if self.session.status == TransactionStatus.INERROR:
-            self._rollback()  # as the server does with a COMMIT of a failed transaction
+            self._django_rolls_back()  # as the server does with a COMMIT of a failed transaction
             return
         with self._wrapper.wrap_database_errors:
             started = perf_counter()
             self.check_constraints()
             self._end_inner(keep=True, checked_ms=(perf_counter() - started) * 1000)
 
-    def _rollback(self) -> None:
+    def _django_rolls_back(self) -> None:
         with self._wrapper.wrap_database_errors:
             self._end_inner(keep=False)
 

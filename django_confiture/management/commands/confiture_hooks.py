@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import StringIO
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations import exceptions
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
 from django_confiture import conf
+from django_confiture.dry_run.migrate import migrate_with
 from django_confiture.exceptions import MigrationError
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
 from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
@@ -177,29 +174,17 @@ def _registered(name: str) -> dict[str, Any]:
 
 def _plan(alias: str, target: Sequence[str]) -> Plan:
     """Return the plan that ``migrate`` would carry out, by its own rules."""
-    command = migrate.Command(stdout=StringIO(), stderr=StringIO(), no_color=True)
-    with _planning() as plans:
-        call_command(command, *target, database=alias, plan=True, skip_checks=True)
-    return plans[-1]
-
-
-@contextmanager
-def _planning() -> Iterator[list[Plan]]:
-    """Exchange the executor of ``migrate`` for one that remembers its plan."""
     plans: list[Plan] = []
 
     class PlanningExecutor(MigrationExecutor):
+        """Remembers the plan."""
+
         def migration_plan(self, *args: Any, **kwargs: Any) -> Any:
             plans.append(super().migration_plan(*args, **kwargs))
             return plans[-1]
 
-    module: Any = migrate
-    original = module.MigrationExecutor
-    module.MigrationExecutor = PlanningExecutor
-    try:
-        yield plans
-    finally:
-        module.MigrationExecutor = original
+    migrate_with(PlanningExecutor, using=alias, target=target, plan=True)
+    return plans[-1]
 
 
 def _planned(migration: Migration, backwards: bool, alias: str) -> dict[str, Any]:  # noqa: FBT001

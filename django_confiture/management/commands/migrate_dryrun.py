@@ -9,6 +9,7 @@ import threading
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -25,7 +26,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_confiture import signals
 from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import CopyRehearsal
-from django_confiture.dry_run.migration_executor import drive_migrate
+from django_confiture.dry_run.migrate import migrate_with
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.plan.git_base import Since
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS, refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
@@ -169,12 +171,11 @@ class Command(BaseCommand):
             rehearsal.notes += budget.check_tables(self._budget, options, known)
             rehearsal.choose = self._since.chosen if self._since is not None else None
             reversal = Reversal(rehearsal, wrapper) if options["reverse"] else None
-            drive_migrate(
-                rehearsal,
+            migrate_with(
+                partial(RehearsalExecutor, rehearsal),
                 using=wrapper.alias,
-                app_label=options["app_label"],
-                migration_name=options["migration_name"],
-                verbosity=self._verbosity,
+                target=(options["app_label"], options["migration_name"]),
+                verbosity=max(0, self._verbosity - 1),
             )
             if reversal is not None:
                 reversal.run()

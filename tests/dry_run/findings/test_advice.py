@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from django.test import override_settings
 
 from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.advice.wrapping import wrapped
-from django_confiture.dry_run.migration_executor import drive_migrate
+from django_confiture.dry_run.migrate import migrate_with
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.rehearsal import Rehearsal
 from tests.corpus import CASES
 from tests.corpus.case import sql
@@ -123,7 +125,8 @@ def test_what_is_advised_for_partitions(corpus: None, statement: str, says: str)
 def test_backwards_only_what_was_measured(corpus: None) -> None:
     rehearsal = Rehearsal(connections["default"])
     with rehearsal.open(), override_settings(MIGRATION_MODULES=MIGRATIONS):
-        drive_migrate(rehearsal, using="default", app_label="cases", migration_name="zero")
+        executor = partial(RehearsalExecutor, rehearsal)
+        migrate_with(executor, using="default", target=("cases", "zero"))
     (result,) = rehearsal.report().migrations
     assert result.direction == "backward"
     assert result.findings

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psycopg
@@ -18,10 +22,13 @@ from django_confiture import (
     HookResult,
     RunHook,
 )
+from django_confiture.dry_run.results import SequenceMove
 from tests.support.dry_run import (
     migration,
     parameters,
+    plain_connection,
     python,
+    rehearse,
     why_it_failed,
 )
 
@@ -160,3 +167,65 @@ def test_a_connection_of_its_own_that_lives_on_may_write_again(scratch: None) ->
     with kept[0] as own:
         own.execute("UPDATE dry_row SET number = 1")
         assert own.execute("SHOW lock_timeout").fetchone() == ("0",)
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected before", "connects in it"])
+@pytest.mark.parametrize("closes", [True, False], ids=["closes it", "leaves it open"])
+def test_a_sequence_of_another_database_that_moved_is_named(
+    untouched: None, connected: bool, closes: bool
+) -> None:
+    with plain_connection("other") as plain:
+        plain.execute("CREATE TABLE dry_numbered (id serial)")
+    connections["other"].close()
+    if connected:
+        connections["other"].ensure_connection()
+
+    def body() -> None:
+        with connections["other"].cursor() as cursor:
+            cursor.execute("INSERT INTO dry_numbered DEFAULT VALUES")
+        if closes:
+            connections["other"].close()
+
+    try:
+        report = rehearse(migration(python(body)))
+    finally:
+        with plain_connection("other") as plain:
+            plain.execute("DROP TABLE dry_numbered")
+
+    moved = SequenceMove(parameters("other")["dbname"], "dry_numbered_id_seq", None, 1)
+    assert report.sequences_moved[-1] == moved
+
+
+def test_the_watchdog_asks_who_is_held_while_another_is(untouched: None) -> None:
+    """Its thread is stopped where it goes through them, and the migration connects meanwhile."""
+    goes_through = threading.Event()
+    has_connected = threading.Event()
+    main = threading.main_thread()
+
+    def stop_within(frame: FrameType, event: str, _arg: object) -> Any:
+        if threading.current_thread() is main or "weakref" not in frame.f_code.co_filename:
+            return None
+        if frame.f_code.co_name == "keys" and event == "line" and frame.f_lineno > first_line:
+            goes_through.set()
+            has_connected.wait(0.5)
+        return stop_within
+
+    first_line = weakref.WeakKeyDictionary.keys.__code__.co_firstlineno + 2
+    opened: list[psycopg.Connection[Any]] = []
+
+    def body() -> None:
+        opened.extend(psycopg.connect(**parameters()) for _ in range(3))
+        assert goes_through.wait(10)
+        opened.append(psycopg.connect(**parameters()))
+        has_connected.set()
+        time.sleep(0.2)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    threading.settrace(stop_within)
+    try:
+        assert why_it_failed(python(body)) is None
+    finally:
+        threading.settrace(None)
+        for each in opened:
+            each.close()

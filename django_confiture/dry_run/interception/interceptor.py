@@ -1,0 +1,101 @@
+"""Leads what psycopg is told to do to what catches it, by connection.
+
+psycopg's methods are patched at class level, once for all connections: nothing less sees the ORM's
+``iterator()``, a raw ``conn.execute()``, and cursors that were opened before.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from django_confiture.dry_run.interception.cursors import Capture
+from django_confiture.dry_run.server.driver import (
+    ENDING,
+    SEND_COMMAND,
+    SENDING,
+    SERVER_CURSOR_CLOSE,
+)
+from django_confiture.dry_run.server.patches import Wrap, patched
+
+
+class Interceptor:
+    """Knows which connections are caught, and by what; the others' statements pass."""
+
+    def __init__(self) -> None:
+        self._captures: dict[psycopg.BaseConnection[Any], Capture] = {}
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Patch psycopg; whatever happens, it is put back."""
+        with patched(
+            *((method, self._sending(method.name)) for method in SENDING),
+            (SERVER_CURSOR_CLOSE, self._closing),
+            *((method, self._ending(method.name)) for method in ENDING),
+            (SEND_COMMAND, self._commanding),
+        ):
+            yield
+
+    @contextmanager
+    def catching(self, raw: psycopg.Connection[Any], capture: Capture) -> Iterator[None]:
+        """Lead what is sent on one connection to ``capture``."""
+        self._captures[raw] = capture
+        try:
+            yield
+        finally:
+            del self._captures[raw]
+
+    def _sending(self, method: str) -> Wrap:
+        def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(original)
+            def sending(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
+                capture = self._captures.get(cursor.connection)
+                if capture is None:
+                    return original(cursor, query, *args, **kwargs)
+                send = functools.partial(original, cursor)
+                return capture.sending(method, send, cursor, query, *args, **kwargs)
+
+            return sending
+
+        return wrap
+
+    def _closing(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def closing(cursor: psycopg.ServerCursor[Any]) -> None:
+            capture = self._captures.get(cursor.connection)
+            if capture is not None and capture.has_closed(cursor):
+                psycopg.Cursor.close(cursor)
+            else:
+                original(cursor)
+
+        return closing
+
+    def _ending(self, method: str) -> Wrap:
+        def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(original)
+            def ending(conn: psycopg.Connection[Any]) -> None:
+                end = functools.partial(original, conn)
+                capture = self._captures.get(conn)
+                if capture is None:
+                    end()
+                else:
+                    capture.ending(method, end)
+
+            return ending
+
+        return wrap
+
+    def _commanding(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def commanding(
+            conn: psycopg.BaseConnection[Any], command: Any, *args: Any, **kwargs: Any
+        ) -> Any:
+            send = functools.partial(original, conn, command, *args, **kwargs)
+            capture = self._captures.get(conn)
+            return send() if capture is None else capture.commanding(send, command)
+
+        return commanding

@@ -1,0 +1,60 @@
+"""Connections to databases that are not PostgreSQL, rolled back with Django's own means."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django_confiture.dry_run.server.driver import atomic_around_durable
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+@contextmanager
+def rolled_back(
+    wrapper: BaseDatabaseWrapper, refused_commit: Callable[[str], None]
+) -> Iterator[None]:
+    """Hold a connection in a transaction that is rolled back.
+
+    ``refused_commit`` is told the alias where a migration tried to end it.
+    """
+    thread = threading.get_ident()
+    outer = atomic_around_durable(wrapper.alias)
+    outer.__enter__()
+    with _uncommitted(wrapper, refused_commit):
+        yield
+    if threading.get_ident() == thread:
+        wrapper.set_rollback(True)
+        outer.__exit__(None, None, None)
+    elif wrapper.connection is not None:  # Django would take that of this thread
+        wrapper.connection.rollback()
+        wrapper.connection.close()
+        wrapper.connection = None
+
+
+@contextmanager
+def _uncommitted(
+    wrapper: BaseDatabaseWrapper, refused_commit: Callable[[str], None]
+) -> Iterator[None]:
+    """Let SQLite refuse to end the transaction, as ``executescript`` does before it begins."""
+    raw = wrapper.connection
+    if not isinstance(raw, sqlite3.Connection):
+        yield
+        return
+
+    def authorize(action: int, what: str | None, *_rest: object) -> int:
+        if action != sqlite3.SQLITE_TRANSACTION or what == "BEGIN":
+            return sqlite3.SQLITE_OK
+        refused_commit(wrapper.alias)
+        return sqlite3.SQLITE_DENY
+
+    raw.set_authorizer(authorize)
+    try:
+        yield
+    finally:
+        if wrapper.connection is raw:
+            raw.set_authorizer(None)

@@ -1,0 +1,77 @@
+"""Statements of other connections, which are rehearsed like the first one's but not reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.transactions.rehearsed import (
+    RehearsedTransactions,
+    TransactionObserver,
+)
+
+_STATEMENT = "confiture_statement"
+
+
+class CallbacksOnly(TransactionObserver):
+    """Passes on what callbacks another connection dropped.
+
+    Its transactions free none of the locks that are measured.
+    """
+
+    def __init__(self, observer: TransactionObserver) -> None:
+        self._observer = observer
+
+    def callbacks_dropped(self, count: int) -> None:
+        self._observer.callbacks_dropped(count)
+
+
+class Unrecorded:
+    """Stands in for the recorder where the statements are no part of the report."""
+
+    def __init__(self, transactions: RehearsedTransactions) -> None:
+        self._transactions = transactions
+        self._session = transactions.session
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether the real run would send a statement outside a transaction."""
+        return not self._transactions.in_transaction
+
+    def note_substituted(self, text: str) -> None:
+        """Drop it: the statement is not in the report."""
+
+    def note_not_rehearsed(self, text: str) -> None:
+        """Drop it: the statement is not in the report."""
+
+    @contextmanager
+    def measured(
+        self,
+        statement: Statement,
+        cursor: Any,  # noqa: ARG002
+        *,
+        skipped: bool = False,
+        plain: bool = False,  # noqa: ARG002
+    ) -> Iterator[None]:
+        """Let an error undo nothing but the statement, where it has a transaction of its own."""
+        quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
+        usable = self._session.status == TransactionStatus.INTRANS and not self._session.in_pipeline
+        if skipped or quiet or not usable or not self.autocommit:
+            yield
+            return
+        self._session.query(f"SAVEPOINT {_STATEMENT}")
+        try:
+            yield
+            self._transactions.check_constraints()
+        except psycopg.Error:
+            self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
+            raise
+        finally:
+            if self._session.status == TransactionStatus.INTRANS:
+                self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
+                self._transactions.statement_ended()

@@ -1,0 +1,283 @@
+"""The one door to what psycopg, Django and Python keep to themselves.
+
+Every such name that the package uses stands in :data:`PRIVATE_NAMES`. A dry run looks for all of
+them before it starts: a release that has renamed one is refused by name, and not met in the middle
+of a run, or worse, never.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import pkgutil
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+import django
+import psycopg
+from django.db import transaction
+from psycopg import generators, waiting
+from psycopg.adapt import AdaptersMap
+
+from django_confiture.exceptions import DryRunRefused
+
+if TYPE_CHECKING:
+    from django.core.management.base import OutputWrapper
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.migrations.executor import MigrationExecutor
+    from django.db.migrations.state import ProjectState
+    from psycopg import pq
+    from psycopg.abc import AdaptContext
+
+
+@dataclass(frozen=True)
+class PrivateName:
+    """A name that its library may change without notice, or a method that is patched."""
+
+    owner: str
+    """A class, a module or a function, as ``pkgutil.resolve_name`` takes it."""
+    name: str
+    """An attribute; of a function, a parameter or a local variable."""
+
+    def __str__(self) -> str:
+        return f"{self.owner.rpartition(':')[2]}.{self.name}"
+
+    @property
+    def library(self) -> str:
+        """The library and its version."""
+        match self.owner.partition(".")[0].partition(":")[0]:
+            case "psycopg":
+                return f"psycopg {psycopg.__version__}"
+            case "django":
+                return f"Django {django.get_version()}"
+        return f"Python {platform.python_version()}"
+
+    def resolved_owner(self) -> Any:
+        """Return the class, module or function."""
+        return pkgutil.resolve_name(self.owner)
+
+    def exists(self) -> bool:
+        """Return whether the library has it: on the class, or set by its ``__init__``."""
+        try:
+            owner = self.resolved_owner()
+        except (ImportError, AttributeError):
+            return False
+        if inspect.isfunction(owner):
+            return self.name in owner.__code__.co_varnames
+        if inspect.getattr_static(owner, self.name, None) is not None:
+            return True
+        inits = [vars(each).get("__init__") for each in getattr(owner, "__mro__", ())]
+        codes = [init.__code__ for init in inits if inspect.isfunction(init)]
+        return any(self.name in code.co_names for code in codes)
+
+
+def _names(owner: str, *names: str) -> tuple[PrivateName, ...]:
+    return tuple(PrivateName(owner, name) for name in names)
+
+
+_CURSOR, _SERVER_CURSOR = "psycopg:Cursor", "psycopg:ServerCursor"
+_WRAPPER = "django.db.backends.base.base:BaseDatabaseWrapper"
+
+SENDING = (
+    *_names(_CURSOR, "execute", "executemany", "stream", "copy"),
+    *_names(_SERVER_CURSOR, "execute"),
+)
+"""The cursor methods that send what they are given."""
+
+SERVER_CURSOR_CLOSE = PrivateName(_SERVER_CURSOR, "close")
+ENDING = _names("psycopg:Connection", "commit", "rollback")
+SEND_COMMAND = PrivateName("psycopg:BaseConnection", "_exec_command")
+CONNECT = PrivateName("psycopg:BaseConnection", "_connect_gen")
+BEGIN = PrivateName("psycopg:BaseConnection", "_get_tx_start_command")
+WAITING = (*_names("psycopg:Connection", "wait"), *_names("psycopg:AsyncConnection", "wait"))
+START_THREAD = PrivateName("threading:Thread", "start")
+DJANGO_CONNECT = PrivateName(_WRAPPER, "connect")
+MIGRATE_EXECUTOR = PrivateName("django.core.management.commands.migrate", "MigrationExecutor")
+
+PATCHED = (
+    *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, *WAITING, START_THREAD,
+    DJANGO_CONNECT, MIGRATE_EXECUTOR,
+)  # fmt: skip
+"""All that is patched for a process while a dry run is on; see ``server/patches.py``."""
+
+CONNECTION_STATE: Mapping[str, Callable[[], object]] = {
+    "autocommit": lambda: True,
+    "in_atomic_block": lambda: False,
+    "savepoint_state": lambda: 0,
+    "savepoint_ids": list,
+    "atomic_blocks": list,
+    "commit_on_exit": lambda: True,
+    "needs_rollback": lambda: False,
+    "rollback_exc": lambda: None,
+    "closed_in_transaction": lambda: False,
+    "run_on_commit": list,
+    "run_commit_hooks_on_set_autocommit_on": lambda: False,
+}
+"""What one of Django's connections knows of its transaction → what it knows outside of any."""
+
+CONNECTION_REST = frozenset(
+    {
+        "connection", "settings_dict", "alias", "queries_log", "force_debug_cursor", "close_at",
+        "errors_occurred", "health_check_enabled", "health_check_done", "_thread_sharing_lock",
+        "_thread_sharing_count", "_thread_ident", "execute_wrappers", "client", "creation",
+        "features", "introspection", "ops", "validation",
+    }
+)  # fmt: skip
+"""The other attributes of Django's connection, which no transaction changes."""
+
+_ENDS = ("_set_autocommit", "_commit", "_rollback")
+
+PRIVATE_NAMES = (
+    *PATCHED,
+    *_names("psycopg:BaseConnection", "_num_transactions", "_adapters"),
+    *_names(_CURSOR, "_results", "_select_current_result", "_execute_send"),
+    *_names("psycopg:Cursor._execute_send", "force_extended"),
+    *_names("psycopg:ClientCursor._execute_send", "force_extended"),
+    *_names("psycopg.generators", "execute"),
+    *_names("psycopg.waiting", "wait"),
+    *_names(_WRAPPER, *CONNECTION_STATE, *_ENDS, "_thread_ident", "run_and_clear_commit_hooks"),
+    *_names("django.db.transaction:Atomic", "_from_testcase"),
+    *_names("django.db.migrations.executor:MigrationExecutor", "_create_project_state"),
+    *_names("django.core.management.base:OutputWrapper", "_out"),
+    # What the rooms below the dry run look for in stack frames.
+    *_names("django.db.migrations:Migration.apply", "operation"),
+    *_names("django.db.migrations:Migration.unapply", "operation"),
+    *_names("django.db.backends.base.creation:BaseDatabaseCreation", "create_test_db"),
+)
+
+
+def check_names() -> None:
+    """Refuse a dry run where a library lacks a name that the dry run needs."""
+    for each in PRIVATE_NAMES:
+        if not each.exists():
+            raise DryRunRefused(
+                f"{each.library} has no {each}, which the dry run needs to see everything that is "
+                "sent; use a release that django-confiture supports (see docs/compatibility.md)."
+            )
+
+
+# psycopg's connection.
+
+_WRAPPED = ("__wrapped__", "driver_connection", "dbapi_connection")
+"""Where wrapt (ddtrace, Elastic APM, New Relic) and SQLAlchemy's pools keep what they wrap."""
+
+_MOST_PROXIES = 10
+
+
+def psycopg_connection(conn: Any) -> psycopg.Connection[Any]:
+    """Return psycopg's own connection, past the proxies that tracers and pools put around it.
+
+    Cursors lead to that one, and patches and comparisons are about objects.
+    """
+    inner = conn
+    for _ in range(_MOST_PROXIES):
+        if issubclass(type(inner), psycopg.BaseConnection):
+            return inner  # type: ignore[no-any-return]
+        inner = _unwrapped(inner)
+    raise DryRunRefused(
+        f"The database connection is a {type(conn).__module__}.{type(conn).__qualname__}, behind "
+        "which psycopg's connection can't be found, so the dry run could not see what is sent; "
+        "run it without what wraps the connection."
+    )
+
+
+def _unwrapped(proxy: Any) -> Any:
+    for name in _WRAPPED:
+        if (inner := getattr(proxy, name, None)) is not None:
+            return inner
+    try:
+        with proxy.cursor() as cursor:  # which sends nothing
+            return cursor.connection
+    except (AttributeError, TypeError):
+        return None
+
+
+def results_of(raw: Any, pgconn: pq.abc.PGconn) -> list[pq.abc.PGresult]:
+    """Wait for the results of what was sent, as the driver does, so that Ctrl-C cancels it."""
+    sent = generators.execute(pgconn)
+    if isinstance(raw, psycopg.Connection):
+        return raw.wait(sent)
+    return waiting.wait(sent, pgconn.socket)  # an asynchronous one, past its loop
+
+
+def begin_command(raw: psycopg.Connection[Any]) -> str:
+    """Return what the driver begins a transaction with."""
+    return raw._get_tx_start_command().decode()
+
+
+def in_transaction_block(raw: psycopg.Connection[Any]) -> bool:
+    """Return whether a ``with raw.transaction()`` is open."""
+    return bool(raw._num_transactions)
+
+
+@contextmanager
+def adapted(raw: psycopg.Connection[Any], context: AdaptContext) -> Iterator[None]:
+    """Let a connection read and write values as ``context`` does, for a while."""
+    before, raw._adapters = raw._adapters, AdaptersMap(context.adapters)
+    try:
+        yield
+    finally:
+        raw._adapters = before
+
+
+# psycopg's cursors.
+
+
+def cursor_results(cursor: psycopg.Cursor[Any]) -> list[pq.abc.PGresult]:
+    """Return all results of what a cursor has executed."""
+    return list(cursor._results)
+
+
+def set_cursor_results(cursor: psycopg.Cursor[Any], results: list[Any]) -> None:
+    """Give a cursor the results of several statements, as a script would have left them."""
+    cursor._results = results
+    cursor._select_current_result(0)
+
+
+@contextmanager
+def one_statement_only(cursor: Any) -> Iterator[None]:
+    """Send by the extended protocol, which takes one statement."""
+    cursor._execute_send = functools.partial(cursor._execute_send, force_extended=True)
+    try:
+        yield
+    finally:
+        del cursor._execute_send
+
+
+# Django.
+
+
+def transaction_methods(
+    set_autocommit: Callable[[bool], None],
+    commit: Callable[[], None],
+    rollback: Callable[[], None],
+) -> dict[str, Callable[..., None]]:
+    """Return the names by which Django's connection begins and ends, each with what stands in."""
+    return dict(zip(_ENDS, (set_autocommit, commit, rollback), strict=True))
+
+
+def owning_thread(wrapper: BaseDatabaseWrapper) -> int:
+    """Return the identity of the thread that a connection belongs to."""
+    return wrapper._thread_ident  # type: ignore[attr-defined,no-any-return]
+
+
+def atomic_around_durable(using: str) -> transaction.Atomic:
+    """Return an ``atomic`` in which durable ones are allowed, as around a ``TestCase``."""
+    outer = transaction.Atomic(using, savepoint=True, durable=False)
+    outer._from_testcase = True  # type: ignore[attr-defined]
+    return outer
+
+
+def applied_state(executor: MigrationExecutor) -> ProjectState:
+    """Return the state after all applied migrations."""
+    return executor._create_project_state(  # type: ignore[attr-defined,no-any-return]
+        with_applied_migrations=True
+    )
+
+
+def stream_behind(output: OutputWrapper) -> IO[str]:
+    """Return the stream without the style that a command's output has."""
+    return vars(output)["_out"]  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from django.db import connections
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from django_confiture.dry_run.server.driver import stream_behind
 from django_confiture.formatting import duration
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def table(statuses: Sequence[BackfillStatus]) -> Table:
 
 def console_of(stream: OutputWrapper) -> Console:
     """Return rich's console on a command's stream, without the command's own style."""
-    plain: IO[str] = vars(stream)["_out"]
-    return Console(file=plain, highlight=False, emoji=False)
+    return Console(file=stream_behind(stream), highlight=False, emoji=False)
 
 
 @contextmanager

@@ -122,7 +122,9 @@ def own_names() -> set[str]:
     return found
 
 
-DOCUMENTED = {"_meta", "_default_manager", "_getframe", "_make", "_replace", "_asdict"}
+DOCUMENTED = {
+    "_asdict", "_base_manager", "_default_manager", "_getframe", "_make", "_meta", "_replace",
+}  # fmt: skip
 """Documented names of Django and Python that look like private ones."""
 
 

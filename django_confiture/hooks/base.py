@@ -79,6 +79,8 @@ class HookContext:
     """Django's connection; its ``.connection`` is the ``conn`` that the hook receives."""
     options: Mapping[str, Any]
     """The ``OPTIONS`` of the hook that is running: settings', with ``RunHook``'s over them."""
+    phase: str
+    """The name of the phase of the hook that is running, such as ``"BEFORE_DDL"``."""
     dry_run: bool
     """True while ``migrate_dryrun`` rehearses: everything is rolled back at the end."""
     error: BaseException | None
@@ -105,6 +107,7 @@ class HookContext:
         self.connection = connection
         self.using = connection.alias if connection is not None else None
         self.options = {}
+        self.phase = ""
         self.dry_run = dry_run
         self.error = None
         self.recorded_on_commit: list[Callable[[], object]] = []

@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from django_confiture import conf, signals
-from django_confiture.exceptions import HookError
+from django_confiture.exceptions import HookError, HookVeto
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy, HookResult
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class HookExecutor:
             tolerated = policy.tolerated
             call.begun()
             context.options = hook.options
+            context.phase = phase
             with (
                 call.told_of_progress(),
                 _savepoint(conn, context),
@@ -212,6 +213,12 @@ def _check_transaction(conn: psycopg.Connection[Any], context: HookContext) -> N
 
 def _hook_error(call: _Call, hook: object, error: Exception) -> HookError:
     raised = HookError(call.name, call.phase, error)
+    if isinstance(error, HookVeto):
+        raised.add_note(
+            f"Migration {call.context.label}, {call.context.direction}: the hook refused it. Do "
+            "what it says, or change its OPTIONS."
+        )
+        return raised
     source = _class_of(hook)
     raised.add_note(
         f"Migration {call.context.label}, {call.context.direction}: what this hook did was rolled "

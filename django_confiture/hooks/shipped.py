@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_ROOM = "django_confiture.hooks.builtin"
+_CLASSES = {
+    "capture_counts": "CaptureCounts",
+    "verify_consistency": "VerifyConsistency",
+    "require_no_long_transactions": "RequireNoLongTransactions",
+    "require_backup": "RequireBackup",
+    "analyze": "Analyze",
+    "run_queries": "RunQueries",
+    "validate_tenant": "ValidateTenant",
+    "remove_invalid_indexes": "RemoveInvalidIndexes",
+    "notify": "Notify",
+}
 
 SHIPPED: Mapping[str, str] = MappingProxyType(
     {
-        "capture_counts": f"{_ROOM}.capture_counts.CaptureCounts",
-        "verify_consistency": f"{_ROOM}.verify_consistency.VerifyConsistency",
+        name: f"django_confiture.hooks.builtin.{name}.{class_name}"
+        for name, class_name in _CLASSES.items()
     }
 )
 """Registered name → dotted path."""

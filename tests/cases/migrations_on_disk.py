@@ -106,8 +106,8 @@ def _forget() -> None:
     """Drop what the migrations created, and the record of them."""
     with connections["default"].cursor() as cursor:
         cursor.execute(
-            "SELECT format('DROP TABLE %I CASCADE', relname) FROM pg_class"
-            " WHERE relkind = 'r' AND relname LIKE 'cases\\_%'"
+            "SELECT format('DROP TABLE IF EXISTS %I CASCADE', relname) FROM pg_class"
+            " WHERE relkind IN ('r', 'p') AND relname LIKE 'cases\\_%'"
             " AND relnamespace = current_schema()::regnamespace"
         )
         for (drop,) in cursor.fetchall():

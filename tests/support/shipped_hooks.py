@@ -36,6 +36,8 @@ def veto_of(cases: Cases, name: str = "") -> str:
     with pytest.raises(HookError) as caught:
         cases.migrate(name)
     assert isinstance(caught.value.original_error, HookVeto), caught.value
+    (note,) = caught.value.__notes__
+    assert note.endswith("the hook refused it. Do what it says, or change its OPTIONS.")
     return str(caught.value.original_error)
 
 

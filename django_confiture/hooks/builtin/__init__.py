@@ -12,11 +12,27 @@ from django.utils.module_loading import import_string
 from django_confiture.hooks.shipped import SHIPPED
 
 if TYPE_CHECKING:
+    from django_confiture.hooks.builtin.analyze import Analyze
     from django_confiture.hooks.builtin.capture_counts import CaptureCounts
+    from django_confiture.hooks.builtin.notify import Notify
+    from django_confiture.hooks.builtin.remove_invalid_indexes import RemoveInvalidIndexes
+    from django_confiture.hooks.builtin.require_backup import RequireBackup
+    from django_confiture.hooks.builtin.require_no_long_transactions import (
+        RequireNoLongTransactions,
+    )
+    from django_confiture.hooks.builtin.run_queries import RunQueries
+    from django_confiture.hooks.builtin.validate_tenant import ValidateTenant
     from django_confiture.hooks.builtin.verify_consistency import VerifyConsistency
 
 __all__ = [
+    "Analyze",
     "CaptureCounts",
+    "Notify",
+    "RemoveInvalidIndexes",
+    "RequireBackup",
+    "RequireNoLongTransactions",
+    "RunQueries",
+    "ValidateTenant",
     "VerifyConsistency",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class PrimaryKey:
 def rows(
     conn: psycopg.Connection[Any],
     query: str | sql.Composable,
-    params: Sequence[object] | None = None,
+    params: Sequence[object] | Mapping[str, object] | None = None,
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a query as tuples, whatever row factory the connection has."""
     with conn.cursor(row_factory=tuple_row) as cursor:

@@ -1,4 +1,4 @@
-"""Figures as people say them."""
+"""Figures as people say them, and texts on one line."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def size(count: int) -> str:
 def count(number: int, what: str) -> str:
     """Return ``1 row``, ``2,000 rows``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def one_line(value: object) -> str:
+    """Return a text, such as an error's, on one line: each run of white space is one space."""
+    return " ".join(str(value).split())
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:

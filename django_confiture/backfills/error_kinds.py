@@ -7,6 +7,8 @@ from enum import Enum
 from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_confiture import formatting
+
 _BUSY = frozenset({"55P03", "57014", "40P01", "40001"})
 """Lock timeout, statement timeout, deadlock, serialization failure."""
 _HOPELESS = ("42", "0A", "25", "26", "53", "54", "58", "XX")
@@ -50,5 +52,5 @@ def sqlstate_of(error: BaseException | None) -> str:
 
 def one_line(error: BaseException) -> str:
     """Return an error's type and text in one line."""
-    text = " ".join(str(error).split())
+    text = formatting.one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from django_confiture.formatting import one_line
+
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
 
@@ -30,7 +32,7 @@ def warn(what: str, error: Exception, migration: Migration | None = None) -> Non
     if reason in _said:
         return
     _said.add(reason)
-    described = " ".join(f"{type(error).__name__}: {error}".split())
+    described = one_line(f"{type(error).__name__}: {error}")
     logger.warning(
         "The migration history lacks %s: %s",
         what,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.db.migrations.loader import MigrationLoader
 
 from django_confiture.hooks.base import HookContext
+from django_confiture.postgres import IMMEDIATE_CONSTRAINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,21 +130,14 @@ def flush_deferred_sql(schema_editor: BaseDatabaseSchemaEditor) -> None:
 def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
     """Check what PostgreSQL would check at COMMIT, then let constraints be deferred again.
 
-    ``SET CONSTRAINTS ALL DEFERRED`` would also defer those that are only DEFERRABLE, so they
-    are set back to IMMEDIATE by name; not where that is forbidden, as nothing is done there.
+    What is DEFERRABLE and not deferred by itself is set back to IMMEDIATE.
     """
     with connection.cursor() as cursor:
         cursor.execute(  # one round trip
-            "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED;"
-            " SELECT DISTINCT n.nspname, c.conname FROM pg_catalog.pg_constraint c"
-            " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
-            " WHERE c.condeferrable AND NOT c.condeferred"
-            " AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
-            " AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)"
+            f"SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {IMMEDIATE_CONSTRAINTS}"
         )
         while cursor.nextset():
             pass
-        quote = connection.ops.quote_name
-        names = ", ".join(f"{quote(schema)}.{quote(name)}" for schema, name in cursor.fetchall())
+        (names,) = cursor.fetchone()
         if names:
             cursor.execute(f"SET CONSTRAINTS {names} IMMEDIATE")

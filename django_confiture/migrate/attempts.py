@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from psycopg import Error
 
+from django_confiture.formatting import one_line
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -65,7 +67,7 @@ class Attempts:
                 **self._facts,
                 "attempt": self.number,
                 "delay_ms": round(delay * 1000),
-                "error": " ".join(str(error).split()),
+                "error": one_line(error),
                 "sqlstate": sqlstate,
             },
         )

@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from psycopg.rows import tuple_row
 
 from django_confiture.exceptions import StatsError
+from django_confiture.formatting import one_line
 from django_confiture.production import queries
 from django_confiture.production.assemble import Look, assemble
 from django_confiture.production.stats import ProductionStats, Setting
@@ -103,7 +104,7 @@ def _raw(connection: BaseDatabaseWrapper | psycopg.Connection[Any]) -> psycopg.C
     try:
         connection.ensure_connection()
     except (DatabaseError, psycopg.Error) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise StatsError(f"Cannot connect to {connection.alias!r}: {reason}") from error
     raw: psycopg.Connection[Any] = connection.connection
     return raw

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django_confiture.postgres import FIRST_NORMAL_OID
+
 TIMEOUTS = """
 SET TRANSACTION READ ONLY;
 SET LOCAL lock_timeout = '500ms';
@@ -41,7 +43,7 @@ FROM (
 """
 
 # pg_relation_size() waits for who holds or wants an ACCESS EXCLUSIVE lock; relpages does not.
-RELATIONS = """
+RELATIONS = f"""
 SELECT c.oid, n.nspname, c.relname, c.relkind,
   c.relkind IN ('r', 'm', 'p') AND pg_catalog.pg_table_is_visible(c.oid),
   c.reltuples::float8, c.reltoastrelid, c.relispartition,
@@ -55,11 +57,12 @@ SELECT c.oid, n.nspname, c.relname, c.relkind,
     c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND c.relkind IN ('r', 'm', 'p', 't', 'i', 'I')
+WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relpersistence <> 't'
+  AND c.relkind IN ('r', 'm', 'p', 't', 'i', 'I')
 ORDER BY n.nspname, c.relname
 """
 
-INDEXES = """
+INDEXES = f"""
 SELECT i.indexrelid, i.indrelid, am.amname, i.indisunique, i.indpred IS NOT NULL, i.indisvalid,
   pg_catalog.array_agg(a.attname::text ORDER BY k.position)
 FROM pg_catalog.pg_index i
@@ -68,7 +71,7 @@ JOIN pg_catalog.pg_am am ON am.oid = c.relam
 CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, position)
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
   AND k.number <> 0
-WHERE i.indexrelid >= 16384 AND c.relpersistence <> 't' AND k.position <= i.indnkeyatts
+WHERE i.indexrelid >= {FIRST_NORMAL_OID} AND c.relpersistence <> 't' AND k.position <= i.indnkeyatts
 GROUP BY i.indexrelid, i.indrelid, am.amname, i.indisunique, i.indpred IS NOT NULL, i.indisvalid
 """
 
@@ -77,15 +80,15 @@ SELECT h.inhparent, h.inhrelid FROM pg_catalog.pg_inherits h
 JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid WHERE c.relispartition
 """
 
-COUNTERS = """
+COUNTERS = f"""
 SELECT c.oid, pg_catalog.pg_stat_get_numscans(c.oid),
   pg_catalog.pg_stat_get_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_tuples_updated(c.oid)
   + pg_catalog.pg_stat_get_tuples_deleted(c.oid)
 FROM pg_catalog.pg_class c
-WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND c.relkind IN ('r', 'm', 'i')
+WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relpersistence <> 't' AND c.relkind IN ('r', 'm', 'i')
 """
 
-UPKEEP = """
+UPKEEP = f"""
 SELECT c.oid, pg_catalog.pg_stat_get_live_tuples(c.oid), pg_catalog.pg_stat_get_dead_tuples(c.oid),
   pg_catalog.pg_stat_get_mod_since_analyze(c.oid),
   extract(epoch FROM pg_catalog.clock_timestamp() - greatest(
@@ -95,7 +98,7 @@ SELECT c.oid, pg_catalog.pg_stat_get_live_tuples(c.oid), pg_catalog.pg_stat_get_
     pg_catalog.pg_stat_get_last_vacuum_time(c.oid),
     pg_catalog.pg_stat_get_last_autovacuum_time(c.oid)))::float8
 FROM pg_catalog.pg_class c
-WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND c.relkind IN ('r', 'm')
+WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relpersistence <> 't' AND c.relkind IN ('r', 'm')
 """
 
 CLOCK = "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8"

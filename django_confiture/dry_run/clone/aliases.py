@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from django.db import DatabaseError, connections
 
+from django_confiture.dry_run.server.identity import database_identity
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
 
 if TYPE_CHECKING:
@@ -17,11 +19,6 @@ if TYPE_CHECKING:
 APPLICATION_NAME = "django-confiture clone"
 
 _ADDRESS = ("HOST", "PORT", "USER", "PASSWORD")
-
-_IDENTITY = """
-SELECT pg_catalog.pg_postmaster_start_time()::text || ' ' || oid FROM pg_catalog.pg_database
-WHERE datname = current_database()
-"""
 
 
 def parameters(wrapper: BaseDatabaseWrapper, **other: object) -> dict[str, Any]:
@@ -66,8 +63,7 @@ def _identity(wrapper: BaseDatabaseWrapper) -> str | None:
     try:
         params = parameters(wrapper, application_name=APPLICATION_NAME)
         with closing(psycopg.connect(**params)) as conn:
-            row: Any = conn.execute(_IDENTITY).fetchone()
-            return str(row[0])
+            return database_identity(Session(conn))
     except psycopg.Error:
         return None
 

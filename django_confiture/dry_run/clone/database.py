@@ -33,16 +33,14 @@ from django_confiture.dry_run.clone.leftovers import (
     new_name,
 )
 from django_confiture.exceptions import DryRunRefused
-from django_confiture.formatting import size
+from django_confiture.formatting import one_line, size
+from django_confiture.postgres import POSTGRESQL_15, POSTGRESQL_18
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 _WAL_LOG_UP_TO = 64 * 1024 * 1024
 """Bytes up to which WAL is cheaper than the checkpoints of a copy of files; see benchmarks/."""
-
-_STRATEGIES, _REFLINKS = 150000, 180000
-"""The versions that have STRATEGY and ``file_copy_method``."""
 
 _ATTEMPTS, _BETWEEN_ATTEMPTS = 10, 0.5
 """How often a copy is tried to be dropped, and the seconds in between."""
@@ -156,11 +154,11 @@ def _create(clone: Clone) -> None:
 def _create_in_the_fastest_way(clone: Clone) -> None:
     conn = clone.maintenance
     version = conn.info.server_version
-    if version >= _STRATEGIES and clone.source.size <= _WAL_LOG_UP_TO:
+    if version >= POSTGRESQL_15 and clone.source.size <= _WAL_LOG_UP_TO:
         clone.strategy = "wal_log"
         conn.execute(_statement(clone, "wal_log"))
         return
-    if version >= _REFLINKS:
+    if version >= POSTGRESQL_18:
         with suppress(errors.InvalidParameterValue):  # a system that knows no such thing
             conn.execute("SET file_copy_method = clone")
             clone.strategy = "file_copy, clone"
@@ -169,7 +167,7 @@ def _create_in_the_fastest_way(clone: Clone) -> None:
                 return
             conn.execute("RESET file_copy_method")  # the file system can't
     clone.strategy = "file_copy"
-    conn.execute(_statement(clone, "file_copy" if version >= _STRATEGIES else ""))
+    conn.execute(_statement(clone, "file_copy" if version >= POSTGRESQL_15 else ""))
 
 
 def _statement(clone: Clone, strategy: str) -> sql.Composed:
@@ -261,4 +259,4 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return one_line(error)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from django_confiture.formatting import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -82,7 +84,7 @@ def _drop_if_dead(conn: psycopg.Connection[Any], name: str) -> Iterator[str]:
     try:
         conn.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
     except psycopg.Error as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         yield f"Could not drop {name}, a copy of an earlier run: {reason}"
     else:
         yield f"Dropped {name}, a copy that an earlier run left behind."

@@ -8,6 +8,7 @@ from django_confiture.dry_run.estimates import calibration
 from django_confiture.dry_run.estimates.growth import Part
 from django_confiture.dry_run.estimates.row_counts import Sizes
 from django_confiture.dry_run.results import MigrationResult
+from django_confiture.postgres import major_version
 from django_confiture.production import ProductionStats
 
 NO_STATS = "no production sizes were given: these are the figures of this database"
@@ -23,7 +24,7 @@ def _servers(sizes: Sizes) -> Iterator[str]:
         yield NO_STATS
         return
     here, there = (
-        version // 10000 for version in (sizes.server_version, sizes.stats.server_version)
+        major_version(version) for version in (sizes.server_version, sizes.stats.server_version)
     )
     if here != there:
         yield f"production runs PostgreSQL {there}, this is {here}"

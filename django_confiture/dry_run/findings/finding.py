@@ -10,7 +10,7 @@ from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding
 from django_confiture.finding_ids import SEVERITIES
-from django_confiture.formatting import duration, listed, size
+from django_confiture.formatting import duration, listed, one_line, size
 
 POLICY = {
     "column-dropped",
@@ -113,5 +113,5 @@ def _work(step: Step) -> Iterator[str]:
 
 def quoted(sql: str, width: int = 100) -> str:
     """Return a statement on one line, shortened."""
-    line = " ".join(sql.split())
+    line = one_line(sql)
     return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"

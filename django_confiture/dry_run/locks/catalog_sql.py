@@ -6,11 +6,12 @@ raise (it would abort the migration's transaction), so names go through ``to_reg
 NULL for what does not exist, and never through a cast to ``reg*``.
 """
 
+from django_confiture.postgres import FIRST_NORMAL_OID
+
 # $1: JSON array of quoted names. Gives name, oid, kind, the table of an index, whether it has (had)
-# children, whether it has (had) triggers. 16384 is FirstNormalObjectId: below are the system
-# catalogs, which do not count. The shape is for the planner, which takes half of the time: no join
-# that it could turn round.
-RELATIONS = """
+# children, whether it has (had) triggers. System catalogs do not count. The shape is for the
+# planner, which takes half of the time: no join that it could turn round.
+RELATIONS = f"""
 select wanted.name, c.oid, c.relkind,
   case when c.relkind in ('i', 'I')
     then (select i.indrelid from pg_catalog.pg_index i where i.indexrelid = c.oid)
@@ -22,7 +23,7 @@ from (
 cross join lateral (
   select oid, relkind, relhassubclass, relhastriggers
   from pg_catalog.pg_class where oid = wanted.oid limit 1) as c
-where c.oid >= 16384
+where c.oid >= {FIRST_NORMAL_OID}
 """
 
 # $1: OIDs of relations. Gives the partitions and inheritance children of all levels.
@@ -49,7 +50,7 @@ where partrelid = any ($1::pg_catalog.oid[]) and partdefid <> 0
 # $1: OIDs of relations. Gives (relation, what reading it locks): itself, its children, and
 # everything below it if it is a view; kind; whether it is a partition or inheritance child. A
 # materialized view is read like a table, unless $2 is 1 (REFRESH).
-READS = """
+READS = f"""
 with recursive used (root, oid) as (
   select oid, oid from pg_catalog.pg_class where oid = any ($1::pg_catalog.oid[])
   union
@@ -67,7 +68,7 @@ with recursive used (root, oid) as (
 select used.root, used.oid, c.relkind,
   exists (select from pg_catalog.pg_inherits i where i.inhrelid = used.oid)
 from used join pg_catalog.pg_class c on c.oid = used.oid
-where used.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+where used.oid >= {FIRST_NORMAL_OID} and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
 """
 
 # $1: OIDs of tables. Gives every foreign key from or to one of them; columns as JSON arrays.
@@ -108,7 +109,7 @@ where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 # depends on it, and from a part (a view's rule, a member of an extension) to its whole. The table
 # that a foreign key refers to is reached through the key's triggers there, as only these lock it.
 # Gives (relation, 1 if only its extended statistics go, else 0).
-DROPPED = """
+DROPPED = f"""
 with recursive gone (classid, objid, objsubid) as (
   select pg_catalog.to_regclass('pg_catalog.' || catalog)::pg_catalog.oid, oid, attnum
   from unnest($1::pg_catalog.text[], $2::pg_catalog.oid[], $3::pg_catalog.int4[])
@@ -154,7 +155,7 @@ touched (oid, statistics) as (
     where g.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass)
 select t.oid, min(t.statistics)
 from touched t join pg_catalog.pg_class c on c.oid = t.oid
-where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and t.oid >= 16384
+where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and t.oid >= {FIRST_NORMAL_OID}
 group by t.oid
 """
 
@@ -260,10 +261,10 @@ join pg_catalog.pg_publication p on p.oid = pr.prpubid where p.pubname = $1
 
 # $1: 'all', 'clustered' or a schema's name after 'schema '. Gives the tables that a maintenance
 # command without a table's name works on.
-ALL_TABLES = """
+ALL_TABLES = f"""
 select c.oid from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'm', 'p') and c.oid >= 16384
+where c.relkind in ('r', 'm', 'p') and c.oid >= {FIRST_NORMAL_OID}
   and ($1 <> 'clustered' or exists (
     select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisclustered))
   -- REINDEX leaves out partitioned tables: their indexes have no storage.
@@ -272,9 +273,9 @@ where c.relkind in ('r', 'm', 'p') and c.oid >= 16384
 
 # $1: JSON array of function names. Gives a row if one of them is, in any schema,
 # a function whose body can hold statements.
-USER_FUNCTIONS = """
+USER_FUNCTIONS = f"""
 select 1 from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
-where l.lanname not in ('internal', 'c') and p.oid >= 16384 and p.proname in (
+where l.lanname not in ('internal', 'c') and p.oid >= {FIRST_NORMAL_OID} and p.proname in (
   select name from pg_catalog.json_array_elements_text($1::pg_catalog.json) as wanted (name))
 limit 1
 """

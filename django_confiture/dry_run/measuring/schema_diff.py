@@ -26,6 +26,7 @@ from django_confiture.dry_run.measuring.schema_queries import (
 )
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Row, Session
+from django_confiture.formatting import one_line
 
 _READ = "confiture_schema"
 _STATE, _VERSIONS = "confiture_schema_state", "confiture_schema_versions"
@@ -119,7 +120,7 @@ class SchemaWatch:
         try:
             return replace(result, schema_changes=self.changes())
         except psycopg.Error as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             warning = f"What it changed in the schema is not known: {reason}"
             return replace(result, warnings=(*result.warnings, warning))
 

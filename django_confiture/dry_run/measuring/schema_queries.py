@@ -8,8 +8,7 @@ system, of extensions and of sessions (temporary tables) are left out.
 
 from __future__ import annotations
 
-FIRST_OID = 16384
-"""Lower ones are of objects that ``initdb`` makes."""
+from django_confiture.postgres import FIRST_NORMAL_OID
 
 _MINE = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
 
@@ -21,7 +20,7 @@ def _not_of_an_extension(catalog: str, oid: str) -> str:
     )
 
 
-CHOSEN, ALL = "= ANY ($1)", f">= {FIRST_OID}"
+CHOSEN, ALL = "= ANY ($1)", f">= {FIRST_NORMAL_OID}"
 """Read the owners in ``$1``, an array of OIDs; put the second for the first to read them all."""
 
 _PERMANENT = f"{_MINE} AND c.relpersistence <> 't'"
@@ -211,7 +210,7 @@ _OF_OTHERS = {
 _OF_INDEXES = f"""
 SELECT true, i.indrelid, hashtextextended(concat(i.ctid, x.ctid), 0)
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-WHERE i.indexrelid >= {FIRST_OID}
+WHERE i.indexrelid >= {FIRST_NORMAL_OID}
 """
 
 
@@ -219,7 +218,7 @@ def _versions(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
     return " UNION ALL ".join(
         f"SELECT {str(relations).lower()} AS of_relation, t.{owner} AS owner,"
         f" hashtextextended(t.ctid::text, {seed}) AS version"
-        f" FROM pg_catalog.{name} t WHERE {condition.format(first=FIRST_OID)}"
+        f" FROM pg_catalog.{name} t WHERE {condition.format(first=FIRST_NORMAL_OID)}"
         for seed, (name, (owner, condition)) in enumerate(catalogs.items(), 1)
     )
 

@@ -19,6 +19,7 @@ from django.db.migrations.migration import Migration
 from django_confiture import conf
 from django_confiture.dry_run.migrate import migrate_with
 from django_confiture.exceptions import MigrationError
+from django_confiture.formatting import one_line
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
 from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
 from django_confiture.hooks.run import migration_version
@@ -75,7 +76,7 @@ class Command(BaseCommand):
                 "plan": [_planned(*step, alias) for step in _plan(alias, target)],
             }
         except _EXPECTED as error:
-            raise CommandError(" ".join(str(error).split()), returncode=USAGE) from error
+            raise CommandError(one_line(error), returncode=USAGE) from error
         if options["format"] == "json":
             self.stdout.write(json.dumps(report, indent=2))
         else:

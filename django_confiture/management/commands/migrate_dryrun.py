@@ -40,6 +40,7 @@ from django_confiture.exceptions import (
     HookLookupError,
     StatsError,
 )
+from django_confiture.formatting import one_line
 from django_confiture.history.past_runs import last_dry_run, past_errors
 from django_confiture.management import arguments, budget, report_files
 from django_confiture.management.exit_codes import USAGE, exit_code
@@ -255,4 +256,4 @@ def _production_stats(options: dict[str, Any]) -> ProductionStats | None:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return one_line(error)

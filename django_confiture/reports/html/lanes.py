@@ -11,7 +11,7 @@ from django_confiture.dry_run.results import (
     StatementResult,
     TableResult,
 )
-from django_confiture.formatting import count, duration, size
+from django_confiture.formatting import count, duration, one_line, size
 from django_confiture.reports.html.scale import Column, Shape
 from django_confiture.reports.phrases.forecast import between
 from django_confiture.reports.phrases.wording import clipped
@@ -135,9 +135,9 @@ def _by(migration: MigrationResult, table: TableResult, blocked: Blocked) -> Sta
 
 def _text_by(migration: MigrationResult, table: TableResult, blocked: Blocked) -> str:
     if blocked.what != "rows":
-        return " ".join(table.blocked_by.split())
+        return one_line(table.blocked_by)
     statement = _by(migration, table, blocked)
-    return " ".join(statement.sql.split()) if statement is not None else ""
+    return one_line(statement.sql) if statement is not None else ""
 
 
 def _production(table: TableResult, blocked: Blocked) -> str:

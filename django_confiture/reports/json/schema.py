@@ -16,6 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from django_confiture.dry_run import results
+from django_confiture.formatting import one_line
 from django_confiture.reports.json.render import SCHEMA_VERSION
 
 _SIMPLE: dict[object, str] = {
@@ -65,7 +66,7 @@ def _object(dataclass: type, definitions: dict[str, Any]) -> dict[str, Any]:
         if field.name in said:
             found = {**found, "description": said[field.name]}
         properties[field.name] = found
-    description = " ".join((dataclass.__doc__ or "").split())
+    description = one_line(dataclass.__doc__ or "")
     return {"description": description, **_closed(properties)}
 
 
@@ -111,7 +112,7 @@ def _docstrings(dataclass: type) -> Iterator[tuple[str, str]]:
         for field, below in zip(written.body, written.body[1:], strict=False):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(said))):
-                    yield name, " ".join(said.split())
+                    yield name, one_line(said)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from django_confiture.dry_run.results import (
     OperationResult,
     StatementResult,
 )
-from django_confiture.formatting import count, listed
+from django_confiture.formatting import count, listed, one_line
 from django_confiture.reports.markdown.escaping import WORDS, block, code, in_html, text
 from django_confiture.reports.phrases import forecast, headline
 from django_confiture.reports.phrases.facts import (
@@ -148,4 +148,4 @@ def _operation(operation: OperationResult, migration: MigrationResult) -> Iterat
 def _statement(statement: StatementResult) -> str:
     times = f"  -- {statement.executions:,} times" if statement.executions > 1 else ""
     note = f"  -- {statement.note}" if statement.note else ""
-    return clipped(" ".join(statement.sql.split()), 400) + times + note
+    return clipped(one_line(statement.sql), 400) + times + note

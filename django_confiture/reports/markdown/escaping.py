@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
+from django_confiture.formatting import one_line
 from django_confiture.reports.phrases.wording import (
     Words,
     about,
@@ -22,14 +23,14 @@ _NOTHING = "\u200b"
 
 def text(value: str, width: int = 300) -> str:
     """Return words that Markdown leaves alone; a mention calls nobody."""
-    words = clipped(" ".join(visible(value).split()), width)
+    words = clipped(one_line(visible(value)), width)
     escaped = _SPECIAL.sub(r"\\\1", words)
     return _REFERENCE.sub(rf"\1{_NOTHING}", escaped)
 
 
 def code(value: str, width: int = 300) -> str:
     """Return a name or a statement as a code span."""
-    words = clipped(" ".join(visible(value).split()), width) or " "
+    words = clipped(one_line(visible(value)), width) or " "
     fence = "`" * (_longest_run(words) + 1)
     pad = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{fence}{pad}{words}{pad}{fence}"
@@ -45,7 +46,7 @@ def block(value: str, language: str) -> str:
 
 def in_html(value: str) -> str:
     """Return text for inside an HTML element, where Markdown rules do not hold."""
-    return escape(clipped(" ".join(visible(value).split()), 300)).replace("@", f"@{_NOTHING}")
+    return escape(clipped(one_line(visible(value)), 300)).replace("@", f"@{_NOTHING}")
 
 
 WORDS = Words(code, text, about, about_size)

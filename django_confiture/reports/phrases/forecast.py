@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from django_confiture.formatting import duration, size
+from django_confiture.postgres import major_version
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -71,5 +72,6 @@ def whose_times(report: Report) -> str:
         return "Times are those of this database, not of production."
     return (
         "Times are those of this database; those in production are forecasts for "
-        f"{stats.database}, PostgreSQL {stats.server_version // 10000}, as of {stats.collected_at}."
+        f"{stats.database}, PostgreSQL {major_version(stats.server_version)}, "
+        f"as of {stats.collected_at}."
     )

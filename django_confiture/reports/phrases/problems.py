@@ -14,7 +14,7 @@ from django_confiture.dry_run.results import (
     Report,
     Severity,
 )
-from django_confiture.formatting import duration, size
+from django_confiture.formatting import duration, one_line, size
 from django_confiture.reports.phrases.facts import offending_rows
 from django_confiture.reports.phrases.wording import Words, first_line, visible, visible_lines
 
@@ -198,7 +198,7 @@ def _index(migration: MigrationResult, error: Failure) -> int | None:
 
 
 def _failure(error: Failure) -> str:
-    message = " ".join(visible(first_line(error.message)).split())
+    message = one_line(visible(first_line(error.message)))
     rows = error.violations
     if rows is not None:
         message += f" ({offending_rows(rows, _WORDS)})"

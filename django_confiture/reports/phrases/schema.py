@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from django_confiture.dry_run.results import SchemaChange
-from django_confiture.formatting import count, listed
+from django_confiture.formatting import count, listed, one_line
 
 SIGNS = {"added": "+", "removed": "-", "renamed": "~", "changed": "~"}
 
@@ -57,5 +57,5 @@ def _name(change: SchemaChange) -> str:
 
 
 def _short(definition: str | None) -> str:
-    text = " ".join((definition or "").split())
+    text = one_line(definition or "")
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}..."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from django_confiture.formatting import duration
+from django_confiture.formatting import duration, one_line
 from django_confiture.reports.phrases import forecast, schema
 from django_confiture.reports.phrases.facts import hook_line, offending_rows, operation_facts
 from django_confiture.reports.text import findings, statements
@@ -75,14 +75,14 @@ def _operation(
 
 def failure(error: Failure) -> Iterator[Line]:
     """Yield an error, the rows that stand in the way, and where it happened."""
-    message = escape(" ".join(error.message.split()))
+    message = escape(one_line(error.message))
     yield row("[bold red]fails[/]", 8, f"with {escape(error.type)}: {message}", indent=2)
     if error.violations is not None:
         yield row("", 8, offending_rows(error.violations, WORDS), indent=2)
     if error.operation:
         yield row("", 8, f"in the operation: {escape(error.operation)}", indent=2)
     if error.statement:
-        statement = " ".join(error.statement.split())[:500]
+        statement = one_line(error.statement)[:500]
         yield row("", 8, f"in the statement: {escape(statement)}", indent=2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from django_confiture.formatting import duration
+from django_confiture.formatting import duration, one_line
 from django_confiture.reports.phrases.facts import statement_facts
 from django_confiture.reports.text.markup import WORDS, Line, escape, row
 
@@ -21,7 +21,7 @@ def lines(
     """Yield a statement in one line; ``full`` adds everything that was measured of it."""
     note = f" ({escape(statement.note)})" if statement.note else ""
     times = f" ({statement.executions:,} times)" if statement.executions > 1 else ""
-    sql = escape(" ".join(statement.sql.split())[:300])
+    sql = escape(one_line(statement.sql)[:300])
     yield row(f"[cyan]{duration(statement.duration_ms)}[/]", 8, f"{sql}{times}{note}", indent=5)
     if not full:
         return

@@ -9,6 +9,7 @@ from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
 from django_confiture.dry_run.locks.rules.partitions import attached, detached
 from django_confiture.dry_run.sql.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
 from django_confiture.dry_run.sql.nodes import Node, definition
+from django_confiture.postgres import POSTGRESQL_17, POSTGRESQL_18
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _SRX = LockMode.ShareRowExclusiveLock
@@ -62,8 +63,6 @@ _REL_OPTIONS = frozenset(
 )
 #: Constraints that only build an index on a partition; a primary key also sets NOT NULL.
 _INDEX_ONLY = frozenset({ConstrType.UNIQUE, ConstrType.EXCLUSION})
-_VERSION_17 = 170000
-_VERSION_18 = 180000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def _recurses(command: Node, relation: NamedRelation, lookup: Lookup) -> bool:
     if command.subtype in _RECURSING_TO_PARTITIONS:
         return relation.is_partitioned
     if command.subtype in _IDENTITY:
-        return relation.is_partitioned and lookup.server_version >= _VERSION_17
+        return relation.is_partitioned and lookup.server_version >= POSTGRESQL_17
     if command.subtype == AlterTableType.AddConstraint:
         return _constraint_recurses(definition(command).constraint, relation, lookup)
     return False
@@ -141,7 +140,7 @@ def _recurses(command: Node, relation: NamedRelation, lookup: Lookup) -> bool:
 
 def _constraint_recurses(constraint: Node, relation: NamedRelation, lookup: Lookup) -> bool:
     # 18 locks the children before it looks at what kind of constraint it is.
-    if lookup.server_version >= _VERSION_18:
+    if lookup.server_version >= POSTGRESQL_18:
         return True
     if relation.is_partitioned:
         return constraint.contype not in _INDEX_ONLY

@@ -8,10 +8,10 @@ from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
 from django_confiture.dry_run.sql.enums import AlterPublicationAction, GrantTargetType, ObjectType
 from django_confiture.dry_run.sql.identifiers import qualified_name
 from django_confiture.dry_run.sql.nodes import Node, definition, node_tag, quoted_relation, strings
+from django_confiture.postgres import POSTGRESQL_18
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _AX = LockMode.AccessExclusiveLock
-_VERSION_18 = 180000
 
 _RELATIONS = frozenset(
     {
@@ -87,7 +87,7 @@ def comment(statement: Node, lookup: Lookup) -> Iterator[Lock]:
 def grant(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     """GRANT and REVOKE on named relations; before 18 they lock the catalog's row alone."""
     on_objects = statement.targtype == GrantTargetType.OBJECT
-    if on_objects and statement.objtype in _RELATIONS and lookup.server_version >= _VERSION_18:
+    if on_objects and statement.objtype in _RELATIONS and lookup.server_version >= POSTGRESQL_18:
         relations = lookup.relations(quoted_relation(node.range_var) for node in statement.objects)
         yield from locks((found.oid for found in relations.values()), LockMode.AccessShareLock)
 

@@ -7,10 +7,10 @@ from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
 from django_confiture.dry_run.sql.enums import ReindexObjectType
 from django_confiture.dry_run.sql.nodes import Node, option_is_on, quoted_relation
+from django_confiture.postgres import POSTGRESQL_18
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _AX = LockMode.AccessExclusiveLock
-_VERSION_18 = 180000
 
 
 def vacuum(statement: Node, lookup: Lookup) -> Iterator[Lock]:
@@ -26,10 +26,10 @@ def vacuum(statement: Node, lookup: Lookup) -> Iterator[Lock]:
         if relation is None:
             continue
         yield Lock(relation.oid, mode)
-        if variable.inh or lookup.server_version < _VERSION_18:
+        if variable.inh or lookup.server_version < POSTGRESQL_18:
             # ONLY is new in 18, and so is going to inheritance children, which an ANALYZE of the
             # parent used to read alone.
-            whole = relation.is_partitioned or lookup.server_version >= _VERSION_18
+            whole = relation.is_partitioned or lookup.server_version >= POSTGRESQL_18
             below = lookup.family_of(relation) - {relation.oid}
             yield from locks(below, mode if whole else LockMode.AccessShareLock)
 

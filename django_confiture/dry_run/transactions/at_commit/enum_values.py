@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.postgres import POSTGRESQL_17
 
 NO_COMMIT = (
     "An enum value can be used after the COMMIT that follows its ADD VALUE, which a dry run has "
@@ -79,7 +80,7 @@ def is_committed_by_then(error: BaseException, together: Iterable[Statement], se
     return not any(
         each.what in _ADDING
         # A type of the transaction itself, which for us is a savepoint.
-        and not (server >= 17_00_00 and each.what == "alter_enum_stmt" and _type(each) in new)
+        and not (server >= POSTGRESQL_17 and each.what == "alter_enum_stmt" and _type(each) in new)
         for each in together
     )
 

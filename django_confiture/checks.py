@@ -39,8 +39,8 @@ from django.db.migrations.operations.base import OperationCategory
 from django_confiture import conf
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.base import Hook, HookPhase
+from django_confiture.hooks.nested_operations import walk_operations
 from django_confiture.hooks.registry import registry
-from django_confiture.hooks.run import walk
 from django_confiture.migrate import phases
 from django_confiture.operations import RunHook
 
@@ -257,7 +257,7 @@ def _switched_off(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
 def _run_hooks(migration: Migration) -> Iterator[CheckMessage]:
     label = f"{migration.app_label}.{migration.name}"
     altered_by: Operation | None = None
-    for operation in walk(migration.operations):
+    for operation in walk_operations(migration.operations):
         if not isinstance(operation, RunHook):
             if operation.category in _SCHEMA:
                 altered_by = operation

@@ -12,15 +12,10 @@ from django_confiture import conf
 from django_confiture.backfills.operations import RequireBackfill, StartBackfill
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.base import Direction, Hook, HookPhase, HookPolicy
+from django_confiture.hooks.context import attached_context, context_for_operation, runs_hooks
+from django_confiture.hooks.deferred_sql import check_deferred_constraints, flush_deferred_sql
 from django_confiture.hooks.executor import HookExecutor
 from django_confiture.hooks.registry import build_hook
-from django_confiture.hooks.run import (
-    attached_context,
-    check_deferred_constraints,
-    context_for_operation,
-    flush_deferred_sql,
-    runs_hooks,
-)
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 from django_confiture.finding_ids import SEVERITIES
-from django_confiture.hooks.run import walk
+from django_confiture.hooks.nested_operations import walk_operations
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
@@ -54,7 +54,7 @@ def reasons_of_operation(operation: Operation) -> Mapping[str, str]:
     """Return finding id → reason of an operation and of those that it holds for the database."""
     return {
         name: reason
-        for each in walk([operation])
+        for each in walk_operations([operation])
         for name, reason in getattr(each, ATTRIBUTE, {}).items()
     }
 

@@ -27,9 +27,9 @@ from django.apps import apps as installed
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy, HookResult
+from django_confiture.hooks.context import migration_version
 from django_confiture.hooks.executor import HookExecutor
 from django_confiture.hooks.registry import HookRegistry, build_hook, registry
-from django_confiture.hooks.run import migration_version
 from django_confiture.signals import hook_finished
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from django.db.migrations.state import ProjectState
 from django_confiture.dry_run.plan.model_tables import copy_of
 from django_confiture.dry_run.plan.reader import Planned, read_plan
 from django_confiture.dry_run.server.driver import applied_state
-from django_confiture.hooks.run import AROUND_DEFERRED, flush_deferred_sql
+from django_confiture.hooks.deferred_sql import AROUND_DEFERRED, flush_deferred_sql
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor

@@ -23,7 +23,7 @@ from django_confiture.dry_run.results import (
     Waiter,
 )
 from django_confiture.dry_run.results.source_location import locate
-from django_confiture.hooks.run import migration_version
+from django_confiture.hooks.context import migration_version
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration

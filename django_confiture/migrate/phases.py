@@ -13,8 +13,8 @@ from django.db.backends.base.creation import BaseDatabaseCreation
 
 from django_confiture import conf
 from django_confiture.hooks.base import Hook, HookPhase
+from django_confiture.hooks.nested_operations import walk_operations
 from django_confiture.hooks.registry import build_hook
-from django_confiture.hooks.run import walk
 from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:
@@ -114,12 +114,15 @@ def entries_for(migrations: Iterable[Migration], alias: str) -> list[Entry]:
     ]
 
 
-def hooks_from_settings(migration: Migration, alias: str) -> list[PlannedHook]:
-    """Return the hooks that the settings want around ``migration``, in order."""
-    entries = entries_for([migration], alias)
-    if not entries or not router.allow_migrate(alias, migration.app_label):
+def hooks_from_settings(
+    migration: Migration, alias: str, entries: Iterable[Entry]
+) -> list[PlannedHook]:
+    """Return the hooks of ``entries`` that wrap ``migration``, in order."""
+    label = f"{migration.app_label}.{migration.name}"
+    found = [entry for entry in entries if entry.covers(label, alias)]
+    if not found or not router.allow_migrate(alias, migration.app_label):
         return []
-    return [PlannedHook(entry.phase, entry.build(), entry.where) for entry in entries]
+    return [PlannedHook(entry.phase, entry.build(), entry.where) for entry in found]
 
 
 def hooks_from_file(
@@ -129,7 +132,7 @@ def hooks_from_file(
     label = f"{migration.app_label}.{migration.name}"
     found = []
     for index, outer in enumerate(migration.operations):
-        for operation in walk([outer]):
+        for operation in walk_operations([outer]):
             if not isinstance(operation, RunHook):
                 continue
             if operation.allowed(schema_editor, migration.app_label):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from time import perf_counter
@@ -15,13 +15,9 @@ from django.db import transaction
 from django_confiture import signals
 from django_confiture.exceptions import HookError
 from django_confiture.hooks.base import Direction, Hook, HookPhase
+from django_confiture.hooks.context import attach_context, new_context
+from django_confiture.hooks.deferred_sql import check_deferred_constraints, flush_deferred_sql
 from django_confiture.hooks.executor import HookExecutor
-from django_confiture.hooks.run import (
-    attach_context,
-    check_deferred_constraints,
-    flush_deferred_sql,
-    new_context,
-)
 from django_confiture.migrate import phases
 from django_confiture.migrate.attempts import Attempts, retried_sqlstate
 from django_confiture.migrate.patient_statements import PatientStatements
@@ -49,8 +45,10 @@ class MigrationRun:
         schema_editor: BaseDatabaseSchemaEditor,
         direction: Direction,
         session: PlanSession,
+        entries: Sequence[phases.Entry],
     ) -> None:
         self._migration = migration
+        self._entries = entries
         self._editor = schema_editor
         self._connection = schema_editor.connection
         self._direction = direction
@@ -210,8 +208,8 @@ class MigrationRun:
     def _collect_hooks(self) -> None:
         """Take the hooks of the settings, and those of the file that run at its end."""
         self._hooks = {}
-        if phases.settings_hooks_on():
-            self._add(phases.hooks_from_settings(self._migration, self._connection.alias))
+        alias = self._connection.alias
+        self._add(phases.hooks_from_settings(self._migration, alias, self._entries))
         in_file = phases.hooks_from_file(self._migration, self._editor)
         self._add(planned for planned in in_file if planned.phase in AROUND)
 

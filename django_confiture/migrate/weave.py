@@ -14,7 +14,7 @@ from django.db import connections
 
 from django_confiture import conf
 from django_confiture.hooks.base import Direction
-from django_confiture.hooks.run import runs_hooks
+from django_confiture.hooks.context import runs_hooks
 from django_confiture.migrate import phases, plan_session
 from django_confiture.migrate.run import MigrationRun
 
@@ -47,19 +47,24 @@ def weave_plan(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: 
     for entry in entries:
         entry.build()
     for migration in new:
-        weave(migration)
+        weave(migration, entries)
 
 
-def weave(migration: Migration) -> None:
-    """Shadow ``apply`` and ``unapply`` of this instance; a second call changes nothing."""
+def weave(migration: Migration, entries: Sequence[phases.Entry] = ()) -> None:
+    """Shadow ``apply`` and ``unapply`` of this instance; a second call changes nothing.
+
+    ``entries`` are those of the settings for the whole plan.
+    """
     if hasattr(migration, _WOVEN):
         return
     setattr(migration, _WOVEN, True)
-    migration.apply = _woven(migration, migration.apply, "forward")  # type: ignore[method-assign]
-    migration.unapply = _woven(migration, migration.unapply, "backward")  # type: ignore[method-assign]
+    migration.apply = _woven(migration, migration.apply, "forward", entries)  # type: ignore[method-assign]
+    migration.unapply = _woven(migration, migration.unapply, "backward", entries)  # type: ignore[method-assign]
 
 
-def _woven(migration: Migration, step: Step, direction: Direction) -> Step:
+def _woven(
+    migration: Migration, step: Step, direction: Direction, entries: Sequence[phases.Entry]
+) -> Step:
     def run(
         project_state: ProjectState,
         schema_editor: BaseDatabaseSchemaEditor,
@@ -68,7 +73,7 @@ def _woven(migration: Migration, step: Step, direction: Direction) -> Step:
         if collect_sql:
             return step(project_state, schema_editor, collect_sql)
         session = plan_session.current_session(schema_editor.connection)
-        run = MigrationRun(migration, schema_editor, direction, session)
+        run = MigrationRun(migration, schema_editor, direction, session, entries)
         return run.around(step, project_state)
 
     return run

@@ -23,6 +23,7 @@ from django_confiture import (
     HookResult,
     RunHook,
 )
+from django_confiture.migrate import phases
 from django_confiture.migrate.weave import weave
 from tests.cases.migrations_on_disk import Cases, query, table_exists
 from tests.support import recording
@@ -556,3 +557,22 @@ def test_a_non_atomic_migration_that_breaks_the_transaction_of_the_caller(
         cases.migrate()
     assert recording.persisted() == []
     assert query("SHOW lock_timeout") == [("0",)]
+
+
+def test_the_settings_are_read_once_for_a_plan(
+    cases: Cases, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    original = phases.read_entry
+
+    def counted(phase: HookPhase, given: object, where: str) -> phases.Entry:
+        read.append(where)
+        return original(phase, given, where)
+
+    monkeypatch.setattr(phases, "read_entry", counted)
+    for number in range(1, 6):
+        cases.add(f"000{number}_empty")
+    settings.CONFITURE = {"PHASES": {"BEFORE_DDL": recording.in_every_phase()["BEFORE_DDL"]}}
+    cases.migrate()
+    assert read == ['CONFITURE["PHASES"]["BEFORE_DDL"][0]']
+    assert len(recording.ran) == 5

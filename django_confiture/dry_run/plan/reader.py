@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.postgres import operations as postgres
@@ -25,7 +26,7 @@ from django_confiture.dry_run.plan import lock_estimate
 from django_confiture.dry_run.plan.model_tables import Key, ModelTables, copy_of, is_managed
 from django_confiture.dry_run.sql.parser import Statement, parse
 from django_confiture.exceptions import HookLookupError
-from django_confiture.hooks.run import walk as every
+from django_confiture.hooks.nested_operations import walk_operations
 from django_confiture.migrate import phases
 from django_confiture.operations import RunHook
 
@@ -195,14 +196,18 @@ class PlanWalk:
 
     # Hooks.
 
+    @cached_property
+    def _entries(self) -> Sequence[phases.Entry]:
+        return list(phases.read_entries())
+
     def _hooks(self, migration: Migration, *, backwards: bool) -> int:
         direction = "backward" if backwards else "forward"
         try:
-            wrapped = phases.hooks_from_settings(migration, self._alias)
+            wrapped = phases.hooks_from_settings(migration, self._alias, self._entries)
             found = [each.hook for each in wrapped] if phases.settings_hooks_on() else []
             found += [
                 operation.build(self._migration)[1]
-                for operation in every(migration.operations)
+                for operation in walk_operations(migration.operations)
                 if isinstance(operation, RunHook)
             ]
         except HookLookupError:

@@ -31,7 +31,7 @@ from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.dry_run.sql.redaction import message, origin_of
 from django_confiture.dry_run.sql.timeouts import OUR_TIMEOUT, is_our_timeout
 from django_confiture.hooks.base import Direction, HookContext, HookResult
-from django_confiture.hooks.run import migration_version
+from django_confiture.hooks.context import migration_version
 
 _TABLES = {"r", "p", "m", "f", "v"}
 

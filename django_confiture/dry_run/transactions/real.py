@@ -20,6 +20,7 @@ from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
+from django_confiture.hooks.deferred_sql import CHECK_CONSTRAINTS
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,7 +29,7 @@ _CHECK = "confiture_check"
 
 # Catalogs that all databases of a server share, and tables whose rows are on another one.
 _BEYOND = f"""
-SAVEPOINT {_CHECK}; SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT {_CHECK};
+SAVEPOINT {_CHECK}; {CHECK_CONSTRAINTS}; RELEASE SAVEPOINT {_CHECK};
 SELECT string_agg(what, ', ') FROM (
   SELECT c.relname::text AS what FROM pg_catalog.pg_class c
   WHERE c.relisshared AND c.relkind = 'r' AND c.relname <> 'pg_shdepend'

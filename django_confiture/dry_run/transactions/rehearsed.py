@@ -37,6 +37,7 @@ from django_confiture.dry_run.transactions.connection_state import TakenOver
 from django_confiture.dry_run.transactions.on_commit import counting
 from django_confiture.dry_run.transactions.session_state import SessionState
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
+from django_confiture.hooks.deferred_sql import CHECK_CONSTRAINTS, DEFER_CONSTRAINTS, make_immediate
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -293,17 +294,11 @@ class RehearsedTransactions:
         self.observer.callbacks_dropped(count)
 
     def check_constraints(self) -> None:
-        """Check what COMMIT would check; see ``hooks.run.check_deferred_constraints``."""
+        """Check what COMMIT would check; see ``hooks.deferred_sql``."""
         try:
             names = self.session.value(
-                f"SAVEPOINT {CHECK}; SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT {CHECK};"
-                " SET CONSTRAINTS ALL DEFERRED;"
-                " SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')"
-                " FROM pg_catalog.pg_constraint c"
-                " JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace"
-                " WHERE c.condeferrable AND NOT c.condeferred"
-                " AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
-                " AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)"
+                f"SAVEPOINT {CHECK}; {CHECK_CONSTRAINTS}; RELEASE SAVEPOINT {CHECK};"
+                f"{DEFER_CONSTRAINTS}"
             )
         except psycopg.Error as error:
             self.session.query(f"ROLLBACK TO SAVEPOINT {CHECK}")
@@ -311,7 +306,7 @@ class RehearsedTransactions:
             self.session.abort()
             raise
         if names:
-            self.session.query(f"SET CONSTRAINTS {names} IMMEDIATE")
+            self.session.query(make_immediate(names))
 
     def _open_inner(self) -> None:
         if not self._inner_open:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -21,8 +21,8 @@ from django_confiture.dry_run.migrate import migrate_with
 from django_confiture.exceptions import MigrationError
 from django_confiture.formatting import one_line
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
+from django_confiture.hooks.context import migration_version
 from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
-from django_confiture.hooks.run import migration_version
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate import phases
 from django_confiture.operations import AROUND
@@ -73,7 +73,7 @@ class Command(BaseCommand):
                 "database": alias,
                 "hooks_off": _hooks_off(alias),
                 **_by_origin([_registered(name) for name in registry.list_hooks()]),
-                "plan": [_planned(*step, alias) for step in _plan(alias, target)],
+                "plan": _planned(_plan(alias, target), alias),
             }
         except _EXPECTED as error:
             raise CommandError(one_line(error), returncode=USAGE) from error
@@ -188,9 +188,19 @@ def _plan(alias: str, target: Sequence[str]) -> Plan:
     return plans[-1]
 
 
-def _planned(migration: Migration, backwards: bool, alias: str) -> dict[str, Any]:  # noqa: FBT001
+def _planned(plan: Iterable[tuple[Migration, bool]], alias: str) -> list[dict[str, Any]]:
+    if _hooks_off(alias):
+        return [_described(*step, []) for step in plan]
+    entries = list(phases.read_entries())
+    return [_described(*step, _in_order(*step, alias, entries)) for step in plan]
+
+
+def _described(
+    migration: Migration,
+    backwards: bool,  # noqa: FBT001 - as in Django's plans
+    hooks: Iterable[phases.PlannedHook],
+) -> dict[str, Any]:
     direction = "backward" if backwards else "forward"
-    hooks = [] if _hooks_off(alias) else _in_order(migration, alias, backwards=backwards)
     context = HookContext(migration.name, migration_version(migration.name), direction)
     return {
         "app_label": migration.app_label,
@@ -209,9 +219,14 @@ def _planned(migration: Migration, backwards: bool, alias: str) -> dict[str, Any
     }
 
 
-def _in_order(migration: Migration, alias: str, *, backwards: bool) -> list[phases.PlannedHook]:
+def _in_order(
+    migration: Migration,
+    backwards: bool,  # noqa: FBT001 - as in Django's plans
+    alias: str,
+    entries: Iterable[phases.Entry],
+) -> list[phases.PlannedHook]:
     """Return the hooks as they will run; the last two phases depend on how the migration ends."""
-    around = phases.hooks_from_settings(migration, alias)
+    around = phases.hooks_from_settings(migration, alias, entries)
     in_file = phases.hooks_from_file(migration, connections[alias].schema_editor())
     standing = [each for each in in_file if each.phase not in AROUND]
     if backwards:

@@ -1,20 +1,17 @@
-"""One run of one migration, as its hooks see it."""
+"""The context that the hooks of one migration run share, and where it is kept meanwhile."""
 
 from __future__ import annotations
 
 import logging
 import re
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from django.db.migrations.loader import MigrationLoader
 
 from django_confiture.hooks.base import HookContext
-from django_confiture.postgres import IMMEDIATE_CONSTRAINTS
+from django_confiture.hooks.nested_operations import walk_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
@@ -26,12 +23,9 @@ _CONTEXT = "_confiture_context"
 _UNWOVEN_CONTEXT = "_confiture_unwoven_context"
 _WARNED = "_confiture_warned"
 
-AROUND_DEFERRED = "_confiture_around_deferred"
-"""Attribute of a schema editor: a context manager around each deferred statement."""
-
 
 def runs_hooks(connection: BaseDatabaseWrapper) -> bool:
-    """Say whether ``connection`` is a PostgreSQL; of one that is not, warn once."""
+    """Return whether ``connection`` is to PostgreSQL; warn once about one that is not."""
     if connection.vendor == "postgresql":
         return True
     if not getattr(connection, _WARNED, False):
@@ -80,10 +74,10 @@ def context_for_operation(
     operation: Operation,
     direction: str,
 ) -> HookContext:
-    """Return the run's context; where no ``pre_migrate`` wove the migration, one of its own.
+    """Return the run's context, or a new one where no ``pre_migrate`` wove the migration.
 
-    Tools that drive Django's executor by themselves send no ``pre_migrate``; an operation does
-    not know its migration, so the one on disk that holds it is looked up.
+    Tools that drive Django's executor by themselves send no ``pre_migrate``. An operation does not
+    know its migration, so we look up the one on disk that holds it.
     """
     context = attached_context(schema_editor) or getattr(schema_editor, _UNWOVEN_CONTEXT, None)
     if context is None or context.direction != direction:
@@ -103,41 +97,8 @@ def _name_on_disk(app_label: str, operation: Operation) -> str:
     loader = MigrationLoader(None, load=False)
     loader.load_disk()
     for (label, name), migration in loader.disk_migrations.items():
-        if label == app_label and any(operation is each for each in walk(migration.operations)):
+        if label == app_label and any(
+            operation is each for each in walk_operations(migration.operations)
+        ):
             return name
     return ""
-
-
-def walk(operations: Iterable[Operation]) -> Iterable[Operation]:
-    """Yield operations with those that ``SeparateDatabaseAndState`` holds for the database."""
-    for operation in operations:
-        yield operation
-        yield from walk(getattr(operation, "database_operations", ()))
-
-
-def flush_deferred_sql(schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Run the deferred SQL now: foreign keys and indexes of new tables.
-
-    Django runs it when the schema editor is left; what must come after the DDL can't wait.
-    """
-    around = getattr(schema_editor, AROUND_DEFERRED, nullcontext)
-    while schema_editor.deferred_sql:
-        statement = schema_editor.deferred_sql.pop(0)
-        with around(statement):
-            schema_editor.execute(statement, None)
-
-
-def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
-    """Check what PostgreSQL would check at COMMIT, then let constraints be deferred again.
-
-    What is DEFERRABLE and not deferred by itself is set back to IMMEDIATE.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(  # one round trip
-            f"SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {IMMEDIATE_CONSTRAINTS}"
-        )
-        while cursor.nextset():
-            pass
-        (names,) = cursor.fetchone()
-        if names:
-            cursor.execute(f"SET CONSTRAINTS {names} IMMEDIATE")

@@ -1,4 +1,4 @@
-"""PostgreSQL's own numbers, and SQL that more than one part of the package sends."""
+"""PostgreSQL's own numbers: object ids and server versions."""
 
 from __future__ import annotations
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from django_confiture.dataclass_trees import to_json_values
 
 VERSION = 1
 
@@ -91,28 +93,13 @@ class ProductionStats:
 
         It has a line for each table, so that two of them can be compared.
         """
-        own = [each.name for each in fields(self) if each.name != "tables"]
-        facts = {"confiture_stats": VERSION, **{key: _plain(getattr(self, key)) for key in own}}
+        facts = {"confiture_stats": VERSION, **to_json_values(self)}
+        tables = facts.pop("tables")
         lines = [f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in facts.items()]
-        rows = [
-            f"  {json.dumps(name)}: {json.dumps(_row(table))}"
-            for name, table in self.tables.items()
-        ]
+        rows = [f"  {json.dumps(name)}: {_without_name(table)}" for name, table in tables.items()]
         return "".join(["{\n", *lines, ' "tables": {\n', ",\n".join(rows), "\n }\n}\n"])
 
 
-def _row(table: TableStats) -> dict[str, Any]:
-    """Return the table without the name that is its key."""
-    return {key: value for key, value in _plain(table).items() if key != "relation"}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, ProductionStats | TableStats | IndexStats):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    if isinstance(value, float):
-        return round(value, 3)
-    return dict(value) if isinstance(value, Mapping) else value
+def _without_name(table: dict[str, Any]) -> str:
+    """Return a table as JSON, without the name that is its key."""
+    return json.dumps({key: value for key, value in table.items() if key != "relation"})

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString
 
+from django_confiture.dataclass_trees import with_texts
 from django_confiture.dry_run.results import Report
 from django_confiture.formatting import duration, size
 from django_confiture.reports.phrases.verdicts import Mark
 from django_confiture.reports.phrases.wording import Words, visible_lines
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -39,19 +37,11 @@ BADGES: dict[Mark, Badge] = {
 
 def harmless(report: Report) -> Report:
     """Return the report with its control characters made visible, in every text."""
-    return _harmless(report)
+    return with_texts(report, _printable)
 
 
-def _harmless(value: _T) -> _T:
-    found: Any = value
-    if isinstance(value, str):
-        found = value if value.isprintable() else visible_lines(value)
-    elif isinstance(value, tuple):
-        found = tuple(_harmless(each) for each in value)
-    elif is_dataclass(value) and not isinstance(value, type):
-        found = replace(value, **{f.name: _harmless(getattr(value, f.name)) for f in fields(value)})
-    result: _T = found
-    return result
+def _printable(text: str) -> str:
+    return text if text.isprintable() else visible_lines(text)
 
 
 def code(name: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
-from typing import Any
 
 import django_confiture
+from django_confiture.dataclass_trees import to_json_values
 from django_confiture.dry_run.results import Report
 
 SCHEMA_VERSION = 1
@@ -17,17 +16,7 @@ def render(report: Report, **_options: object) -> str:
     document = {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "django-confiture", "version": django_confiture.__version__},
-        **_plain(report),
-        "coverage": _plain(report.coverage),
+        **to_json_values(report),
+        "coverage": to_json_values(report.coverage),
     }
     return json.dumps(document, indent=2) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float):
-        return round(value, 3)
-    return value

@@ -11,10 +11,11 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
+from django_confiture.dataclass_trees import field_types
 from django_confiture.dry_run import results
 from django_confiture.formatting import one_line
 from django_confiture.reports.json.render import SCHEMA_VERSION
@@ -58,14 +59,13 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(dataclass: type, definitions: dict[str, Any]) -> dict[str, Any]:
-    hints = get_type_hints(dataclass)
     said = dict(_docstrings(dataclass))
     properties = {}
-    for field in fields(dataclass):
-        found = _type(hints[field.name], definitions)
-        if field.name in said:
-            found = {**found, "description": said[field.name]}
-        properties[field.name] = found
+    for name, hint in field_types(dataclass).items():
+        found = _type(hint, definitions)
+        if name in said:
+            found = {**found, "description": said[name]}
+        properties[name] = found
     description = one_line(dataclass.__doc__ or "")
     return {"description": description, **_closed(properties)}
 

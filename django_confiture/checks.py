@@ -15,6 +15,7 @@ E009     a ``RunHook`` in a migration file whose hook cannot be found or used
 E010     a hook's own ``check()`` raised an error
 E011     an unknown option of a shipped hook
 E012     a wrong value of an option of a shipped hook
+E013     a mistake in ``SILENCED``
 W001     a pattern that matches no migration
 W002     a ``RunHook`` of BEFORE_VALIDATION or BEFORE_DDL that stands after schema operations
 W003     a database that is not PostgreSQL
@@ -26,7 +27,7 @@ Nothing in here touches a database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ from django_confiture.hooks.nested_operations import walk_operations
 from django_confiture.hooks.registry import registry
 from django_confiture.migrate import phases
 from django_confiture.operations import RunHook
+from django_confiture.silencing import silenced_in_settings
 
 if TYPE_CHECKING:
     from django.apps import AppConfig
@@ -73,6 +75,7 @@ def check_confiture(
             return messages
         messages += _hooks(given)
         messages += _phases(given, migrations)
+        messages += _silenced(migrations)
         messages += _switched_off(given)
     labels = None if app_configs is None else {each.label for each in app_configs}
     for migration in migrations:
@@ -187,17 +190,34 @@ def _entry(
         yield _error("E003", error)
         return
     yield from _databases(entry)
-    for pattern in entry.migrations:
-        if labels and not any(fnmatchcase(label, pattern) for label in labels):
-            problem = f'{where}["MIGRATIONS"] has {pattern!r}, which matches no migration.'
-            hint = 'Patterns match app_label.name, such as "shop.*" or "shop.0003_add_segment".'
-            yield Warning(problem, hint=hint, obj="settings", id="confiture.W001")
+    yield from _unmatched(entry.migrations, labels, f'{where}["MIGRATIONS"]')
     try:
         hook = entry.build()
     except HookLookupError as error:
         yield _lookup_error("E007", error, "settings")
     else:
         yield from _own_check(hook, where)
+
+
+def _unmatched(
+    patterns: Iterable[str], labels: Collection[str], where: str
+) -> Iterator[CheckMessage]:
+    """Warn about patterns that match none of the migrations on disk, if there are any."""
+    for pattern in patterns:
+        if labels and not any(fnmatchcase(label, pattern) for label in labels):
+            problem = f"{where} has {pattern!r}, which matches no migration."
+            hint = 'Patterns match app_label.name, such as "shop.*" or "shop.0003_add_segment".'
+            yield Warning(problem, hint=hint, obj="settings", id="confiture.W001")
+
+
+def _silenced(migrations: Iterable[Migration]) -> Iterator[CheckMessage]:
+    try:
+        patterns = silenced_in_settings()
+    except conf.SettingError as error:
+        yield _error("E013", error)
+        return
+    labels = {f"{each.app_label}.{each.name}" for each in migrations}
+    yield from _unmatched(patterns, labels, 'CONFITURE["SILENCED"]')
 
 
 def _databases(entry: phases.Entry) -> Iterator[CheckMessage]:

@@ -20,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "ENTRY_POINTS": True,
     "ENABLED": True,
     "TEST_DATABASES": False,
+    "SILENCED": {},
     "MIGRATE": {
         "LOCK_TIMEOUT": None,
         "STATEMENT_TIMEOUT": None,

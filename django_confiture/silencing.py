@@ -12,6 +12,10 @@
             ),
         ]
 
+Of a migration that can't be edited, the settings say it, with the same rules::
+
+    CONFITURE = {"SILENCED": {"thirdparty.0007_*": {"table-rewrite": "a table of 40 rows"}}}
+
 A silenced finding is still reported, with its reason; only its severity no longer counts.
 """
 
@@ -19,10 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
-from django.core.exceptions import ImproperlyConfigured
-
+from django_confiture import conf
 from django_confiture.finding_ids import SEVERITIES
 from django_confiture.hooks.nested_operations import walk_operations
 
@@ -38,16 +42,37 @@ AnOperation = TypeVar("AnOperation", bound="Operation")
 def silenced(operation: AnOperation, reasons: Mapping[str, str]) -> AnOperation:
     """Accept the findings named in ``reasons`` for this operation, and return the operation.
 
-    Raises ``ImproperlyConfigured`` for an id that does not exist and for an empty reason.
+    Raises :class:`~django_confiture.conf.SettingError` for an id that does not exist and for an
+    empty reason.
     """
     setattr(operation, ATTRIBUTE, _checked(reasons, f"silenced({type(operation).__name__})"))
     return operation
 
 
 def reasons_of_migration(migration: Migration) -> Mapping[str, str]:
-    """Return finding id → reason, as the migration's ``confiture_silenced`` says."""
-    where = f"Migration {migration.app_label}.{migration.name}: {ATTRIBUTE}"
-    return _checked(getattr(migration, ATTRIBUTE, {}), where)
+    """Return finding id → reason, as the settings and the migration's file say.
+
+    Where both name a finding, the file's reason counts.
+    """
+    label = f"{migration.app_label}.{migration.name}"
+    where = f"Migration {label}: {ATTRIBUTE}"
+    found: dict[str, str] = {}
+    for pattern, reasons in silenced_in_settings().items():
+        if fnmatchcase(label, pattern):
+            found.update(reasons)
+    return {**found, **_checked(getattr(migration, ATTRIBUTE, {}), where)}
+
+
+def silenced_in_settings() -> Mapping[str, Mapping[str, str]]:
+    """Return ``CONFITURE["SILENCED"]``: pattern of ``app_label.name`` → finding id → reason.
+
+    Raises :class:`~django_confiture.conf.SettingError` for the first mistake.
+    """
+    given: Mapping[str, object] = conf.get("SILENCED")
+    return {
+        pattern: _checked(reasons, f'CONFITURE["SILENCED"]["{pattern}"]')
+        for pattern, reasons in given.items()
+    }
 
 
 def reasons_of_operation(operation: Operation) -> Mapping[str, str]:
@@ -60,23 +85,23 @@ def reasons_of_operation(operation: Operation) -> Mapping[str, str]:
 
 
 def check_plan(plan: Iterable[tuple[Migration, bool]]) -> None:
-    """Raise ``ImproperlyConfigured`` for the first mistake, before anything is rehearsed."""
+    """Raise ``SettingError`` for the first mistake, before anything is rehearsed."""
     for migration, _backwards in plan:
         reasons_of_migration(migration)
 
 
 def _checked(reasons: object, where: str) -> Mapping[str, str]:
     if not isinstance(reasons, Mapping):
-        raise ImproperlyConfigured(
-            f"{where} is {reasons!r}; write a dictionary of finding ids and reasons."
+        raise conf.SettingError(
+            f"{where} is {reasons!r}", "write a dictionary of finding ids and reasons"
         )
     for name, reason in reasons.items():
         if name not in SEVERITIES:
             close = get_close_matches(str(name), SEVERITIES, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else "; see docs/findings.md."
-            raise ImproperlyConfigured(f"{where} names {name!r}, which is no finding{hint}")
+            fix = f"write {close[0]!r}" if close else "see docs/findings.md"
+            raise conf.SettingError(f"{where} names {name!r}, which is not a finding", fix)
         if not isinstance(reason, str) or not reason.strip():
-            raise ImproperlyConfigured(
-                f"{where} gives no reason for {name!r}; write why it is accepted."
+            raise conf.SettingError(
+                f"{where} gives no reason for {name!r}", "write why it is accepted"
             )
     return reasons

@@ -145,8 +145,8 @@ def test_e001_no_dictionary(settings: Settings) -> None:
             {"XYZ": {}},
             "CONFITURE has the unknown key 'XYZ'.",
             (
-                "Known are: HOOKS, PHASES, ENTRY_POINTS, ENABLED, TEST_DATABASES, MIGRATE, "
-                "DRY_RUN, BACKFILLS."
+                "Known are: HOOKS, PHASES, ENTRY_POINTS, ENABLED, TEST_DATABASES, SILENCED, "
+                "MIGRATE, DRY_RUN, BACKFILLS."
             ),
         ),
         (
@@ -556,6 +556,15 @@ def test_an_error_stops_migrate_with_one_readable_message(
     settings.CONFITURE = {"PHASES": {"CLEANUP": ["nobody"]}}
     with pytest.raises(SystemCheckError, match=r"\(confiture.E007\)"):
         call_command("migrate", "cases", skip_checks=False)
+
+
+def test_a_mistake_in_silenced(settings: Settings) -> None:
+    given = {"SILENCED": {"shop.*": {"table-rewrites": "small"}}}
+    assert one(settings, given) == error(
+        "E013",
+        'CONFITURE["SILENCED"]["shop.*"] names \'table-rewrites\', which is not a finding.',
+        "Write 'table-rewrite'.",
+    )
 
 
 def test_every_check_is_listed_and_tested() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db.migrations import RunSQL, SeparateDatabaseAndState
+from pytest_django import Settings
 
+from django_confiture.checks import check_confiture
 from django_confiture.dry_run.results import Finding
 from django_confiture.silencing import check_plan, silenced
 from tests.support.dry_run import migration, rehearse
@@ -66,11 +68,11 @@ def test_silenced_returns_the_operation() -> None:
         (
             {"index-build-blocks-write": "small"},
             (
-                "names 'index-build-blocks-write', which is no finding; "
-                "did you mean 'index-build-blocks-writes'?"
+                "names 'index-build-blocks-write', which is not a finding; "
+                "write 'index-build-blocks-writes'."
             ),
         ),
-        ({"E1": "small"}, "names 'E1', which is no finding; see docs/findings.md."),
+        ({"E1": "small"}, "names 'E1', which is not a finding; see docs/findings.md."),
         ({INDEX: " "}, f"gives no reason for '{INDEX}'; write why it is accepted."),
         ({INDEX: None}, f"gives no reason for '{INDEX}'; write why it is accepted."),
         ([INDEX], f"is ['{INDEX}']; write a dictionary of finding ids and reasons."),
@@ -93,3 +95,44 @@ def test_a_mistake_stops_the_dry_run_before_it_starts(scratch: None) -> None:
     case.confiture_silenced = {"E1": "small"}  # type: ignore[attr-defined]
     with pytest.raises(ImproperlyConfigured, match="names 'E1'"):
         rehearse(case)
+
+
+def test_settings_silence_by_pattern(scratch: None, settings: Settings) -> None:
+    settings.CONFITURE = {"SILENCED": {"cases.0001_*": REASON, "shop.*": {DROP: "other app"}}}
+    first, second = findings(build(), drop())
+    assert (first.id, first.silenced) == (INDEX, "the table has 40 rows")
+    assert (second.id, second.silenced) == (DROP, None)
+
+
+def test_the_file_wins_over_the_settings(scratch: None, settings: Settings) -> None:
+    settings.CONFITURE = {"SILENCED": {"*": {INDEX: "settings"}}}
+    (found,) = findings(build(), confiture_silenced={INDEX: "file"})
+    assert found.silenced == "file"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"shop.*": [INDEX]}, f"is ['{INDEX}']; write a dictionary of finding ids and reasons."),
+        ({"shop.*": {"E1": "x"}}, "names 'E1', which is not a finding; see docs/findings.md."),
+        ({"shop.*": {INDEX: ""}}, f"gives no reason for '{INDEX}'; write why it is accepted."),
+    ],
+)
+def test_mistakes_in_settings_stop_the_dry_run_and_are_checks(
+    scratch: None, settings: Settings, value: object, message: str
+) -> None:
+    settings.CONFITURE = {"SILENCED": value}
+    with pytest.raises(ImproperlyConfigured) as raised:
+        rehearse(migration(build()))
+    assert str(raised.value) == f'CONFITURE["SILENCED"]["shop.*"] {message}'
+    (error,) = [each for each in check_confiture() if each.id == "confiture.E013"]
+    problem, _, fix = str(raised.value).partition("; ")
+    assert error.msg == f"{problem}."
+    assert error.hint is not None
+    assert error.hint.lower() == fix.lower()
+
+
+def test_a_pattern_that_matches_no_migration_is_a_check(settings: Settings) -> None:
+    settings.CONFITURE = {"SILENCED": {"shop.0*": REASON, "nowhere.*": REASON}}
+    (warning,) = [each for each in check_confiture() if each.id == "confiture.W001"]
+    assert warning.msg == ("CONFITURE[\"SILENCED\"] has 'nowhere.*', which matches no migration.")

@@ -558,7 +558,7 @@ def test_an_error_stops_migrate_with_one_readable_message(
         call_command("migrate", "cases", skip_checks=False)
 
 
-def test_a_mistake_in_silenced(settings: Settings) -> None:
+def test_e013_a_mistake_in_silenced(settings: Settings) -> None:
     given = {"SILENCED": {"shop.*": {"table-rewrites": "small"}}}
     assert one(settings, given) == error(
         "E013",

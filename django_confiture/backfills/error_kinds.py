@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from enum import Enum
 
 from django.db import InterfaceError, OperationalError
@@ -13,6 +14,10 @@ _BUSY = frozenset({"55P03", "57014", "40P01", "40001"})
 """Lock timeout, statement timeout, deadlock, serialization failure."""
 _HOPELESS = ("42", "0A", "25", "26", "53", "54", "58", "XX")
 """Classes of SQLSTATE that no smaller batch gets round: SQL that is wrong, rights, a full disk."""
+
+
+FIRST_DELAY = 0.1
+LONGEST_DELAY = 30.0
 
 
 class ErrorKind(Enum):
@@ -39,6 +44,12 @@ def kind_of(error: Exception, connection: BaseDatabaseWrapper) -> ErrorKind:
     if state.startswith(_HOPELESS) or isinstance(error, NotImplementedError):
         return ErrorKind.HOPELESS
     return ErrorKind.ROW
+
+
+def backoff(failures: int) -> float:
+    """Return how many seconds to wait after so many failures in a row, with jitter."""
+    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 20))
+    return longest * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
 
 
 def sqlstate_of(error: BaseException | None) -> str:

@@ -24,9 +24,10 @@ def note(run: BackfillRun, action: str, *, using: str, actor: str, detail: str =
 
 
 def fail(run: BackfillRun, why: str, *, using: str, actor: str) -> None:
-    """Make a running backfill a failed one."""
+    """Make a backfill that has not ended a failed one."""
     with transaction.atomic(using=using):
-        changed = BackfillRun.objects.using(using).filter(pk=run.pk, state=BackfillState.RUNNING)
+        under_way = (BackfillState.QUEUED, BackfillState.RUNNING)
+        changed = BackfillRun.objects.using(using).filter(pk=run.pk, state__in=under_way)
         if changed.update(state=BackfillState.FAILED, last_error=why, finished_at=Now()):
             note(run, BackfillState.FAILED.value, using=using, actor=actor, detail=why)
 

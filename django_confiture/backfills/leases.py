@@ -60,8 +60,11 @@ def new_worker_name() -> str:
 def claim(run: BackfillRun, *, using: str, worker: str, duration: timedelta) -> Lease | None:
     """Take a lease on a range that nobody works on; None where there is none."""
     with transaction.atomic(using=using):
-        free = open_ranges(run, using).filter(Q(leased_until=None) | Q(leased_until__lt=Now()))
-        found = free.select_for_update(skip_locked=True, of=("self",)).order_by("position").first()
+        free = Q(leased_until=None) | Q(leased_until__lt=Now()) | Q(worker__in=_gone(run, using))
+        ranges = open_ranges(run, using).filter(free)
+        found = (
+            ranges.select_for_update(skip_locked=True, of=("self",)).order_by("position").first()
+        )
         if found is None:
             return None
         generation = found.generation + 1
@@ -72,6 +75,28 @@ def claim(run: BackfillRun, *, using: str, worker: str, duration: timedelta) -> 
             throttled_by=[],
         )
     return Lease(using, found.pk, generation, duration, taken_over=bool(found.worker))
+
+
+def _gone(run: BackfillRun, using: str) -> list[str]:
+    """Return workers of this host whose process has ended: their leases need not run out.
+
+    Were one of them alive after all, its generation would be too old, as that of any other.
+    """
+    workers = live_leases(run, using).values_list("worker", flat=True)
+    return [worker for worker in workers if _has_ended(worker)]
+
+
+def _has_ended(worker: str) -> bool:
+    host, _, rest = worker.rpartition(":")[0].rpartition(":")
+    if host != socket.gethostname() or not rest.isdecimal():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def live_leases(run: BackfillRun, using: str) -> models.QuerySet[BackfillRange]:

@@ -18,6 +18,7 @@ from django_confiture.backfills.models import (
     BackfillState,
 )
 from django_confiture.backfills.planning import add_pass, estimated_rows, plan_ranges
+from django_confiture.formatting import count
 
 if TYPE_CHECKING:
     from typing import Any
@@ -79,9 +80,8 @@ def _next_pass_or_end(run: BackfillRun, backfill: Backfill, using: str, apps: Ap
         add_pass(run, backfill, using=using, apps=apps)
     elif errors := BackfillRowError.objects.using(using).filter(run_id=run.pk):
         first = errors[0]
-        why = (
-            f"{errors.count()} rows can't be done; the first, {shown_key(first.key)}: {first.error}"
-        )
+        rows = count(errors.count(), "row")
+        why = f"{rows} can't be done; the first, {shown_key(first.key)}: {first.error}"
         _end(run, using, BackfillState.FAILED, why)
     else:
         _end(run, using, BackfillState.COMPLETED, "")

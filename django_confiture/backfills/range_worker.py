@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +14,7 @@ from django.db import Error, connections, transaction
 from django_confiture.backfills.batch_sizer import BatchSizer
 from django_confiture.backfills.batches import do_window, set_timeouts
 from django_confiture.backfills.declaration import Backfill
-from django_confiture.backfills.error_kinds import ErrorKind, kind_of, one_line
+from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of, one_line
 from django_confiture.backfills.keys import key_from_json, key_to_json, shown_key
 from django_confiture.backfills.leases import Lease
 from django_confiture.backfills.models import (
@@ -37,8 +36,6 @@ logger = logging.getLogger("django_confiture.backfills")
 
 HELD_FOR = 0.2
 """Seconds between two looks at what holds the backfill."""
-FIRST_DELAY = 0.1
-LONGEST_DELAY = 30.0
 
 
 class RangeOutcome(Enum):
@@ -230,7 +227,7 @@ class RangeWorker:
                 raise error  # the transaction around us is lost
             self._connection.close()
         self._failures += 1
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 1, 20))
+        delay = backoff(self._failures)
         logger.warning(
             "backfill_retry",
             extra={
@@ -241,7 +238,7 @@ class RangeWorker:
                 "error": one_line(error),
             },
         )
-        time.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
+        time.sleep(delay)
 
     def _note_row(self, window: Window, error: Exception) -> None:
         """Record the row at fault, in one transaction with the step past it, if there is one."""

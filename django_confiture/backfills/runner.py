@@ -24,10 +24,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from django.apps import apps as live_apps
-from django.db import InterfaceError, OperationalError
+from django.db import Error, InterfaceError, OperationalError, connections
 
 from django_confiture.backfills import events, mirror
 from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of, one_line
 from django_confiture.backfills.leases import (
     Lease,
     LeaseLost,
@@ -102,6 +103,28 @@ class Runner:
 
     def work(self, *, until: float, workers: int | None) -> WorkResult:
         """Work until the clock says ``until``, unless ``workers`` others are at it."""
+        failures = 0
+        while True:
+            try:
+                return self._work(until, workers)
+            except Error as error:
+                failures += 1
+                self._failed(error, failures)
+
+    def _failed(self, error: Error, failures: int) -> None:
+        """Wait for the next attempt, or fail for good."""
+        job, connection = self._job, connections[self._job.using]
+        kind = kind_of(error, connection)
+        if kind in (ErrorKind.HOPELESS, ErrorKind.ROW):
+            events.fail(job.run, one_line(error), using=job.using, actor=self._worker)
+            return
+        if connection.in_atomic_block or failures >= job.options.attempts:
+            raise error
+        if kind is ErrorKind.LOST:
+            connection.close()
+        time.sleep(backoff(failures))
+
+    def _work(self, until: float, workers: int | None) -> WorkResult:
         job = self._job
         mirror.install(job.run, job.backfill, using=job.using)
         begin_run(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -37,10 +38,12 @@ def shelf(transactional_db: None) -> Iterator[None]:
         with connection.schema_editor() as editor:
             for model in (Book, Loan, Copy):
                 editor.create_model(model)
+        execute("CREATE VIEW series AS SELECT i FROM generate_series(1, 3000) i")
         try:
             yield
         finally:
             connection.close()
+            execute("DROP VIEW series")
             with connection.schema_editor() as editor:
                 for model in (Book, Loan, Copy):
                     editor.delete_model(model)
@@ -68,3 +71,11 @@ def counters(table: str = "shelf_book") -> dict[int, int]:
     """Return how many rows were filled how many times."""
     query = f"SELECT times_filled, count(*) FROM {table} GROUP BY 1"
     return dict(execute(query))
+
+
+def wait_for(done: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something has come true; fail where it does not."""
+    end = monotonic() + seconds
+    while not done():
+        assert monotonic() < end, "it did not come true"
+        sleep(0.02)

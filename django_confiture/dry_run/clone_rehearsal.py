@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from django_confiture.dry_run.clone.database import Clone
-    from django_confiture.dry_run.plan.reader import Planned
+    from django_confiture.dry_run.plan.planned import Planned
 
 _LOCK_TIMEOUT = "10s"
 """Nobody is held up on a copy, so this only ends a migration that waits for itself."""

@@ -12,7 +12,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.plan.model_tables import copy_of
-from django_confiture.dry_run.plan.reader import Planned, read_plan
+from django_confiture.dry_run.plan.planned import Planned
+from django_confiture.dry_run.plan.reader import read_plan
 from django_confiture.dry_run.server.driver import applied_state
 from django_confiture.hooks.deferred_sql import AROUND_DEFERRED, flush_deferred_sql
 

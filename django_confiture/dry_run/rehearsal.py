@@ -40,8 +40,8 @@ from django_confiture.dry_run.measuring.nontransactional import (
     sequences_moved,
 )
 from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
+from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.preflight import look_ahead
-from django_confiture.dry_run.plan.reader import Planned
 from django_confiture.dry_run.plan.refusals import max_dead_bytes, refuse_unusable
 from django_confiture.dry_run.recording.recorder import Recorder
 from django_confiture.dry_run.recording.records import (

@@ -92,32 +92,24 @@ def _forecast(item: Item, sizes: Sizes) -> Part:
     if not work.rows or work.kind == METADATA:
         return Part(item, item.duration_ms, calibration.growth(METADATA).noise, 1.0)
     scales = tuple(sizes.scale(name, work.sizes.get(name)) for name in work.rows)
-    fixed = min(FIXED_MS, item.duration_ms)
     weights = work.rows if any(work.rows.values()) else dict.fromkeys(work.rows, 1)
-    total = sum(weights.values())
     growth = _growth(item)
+    fixed = min(FIXED_MS, item.duration_ms)
     expected, ratio, variance = fixed, 0.0, growth.noise**2
-    known = work.kind in calibration.GROWTH
     doubts = [doubt for scale in scales for doubt in scale.doubts]
     for scale, rows in zip(scales, weights.values(), strict=True):
-        share = rows / total
-        times = scale.ratio
-        if times is None:
-            times = 1.0
-            known = known and scale.there == 0
-            variance += (share * _UNKNOWN_SIZE) ** 2
-        elif scale.here is not None and scale.here < SMALL and times > 1:
-            known = False
-            variance += (share * _SMALL_TABLE) ** 2
-            doubts.append(f"{scale.relation} has only {scale.here:,} rows here")
+        share = rows / sum(weights.values())
+        times = 1.0 if scale.ratio is None else scale.ratio
         expected += (item.duration_ms - fixed) * share * times**growth.exponent
         ratio += share * times
+        variance += (share * _uncertainty(scale)) ** 2
+        if _is_small(scale):
+            doubts.append(f"{scale.relation} has only {scale.here:,} rows here")
     if ratio > 0:
         variance += (growth.spread * math.log(ratio)) ** 2
     if ratio > 1 and sizes.wider(work.rows):
         variance += _COLD**2
         doubts.append("the table is larger than production's shared_buffers")
-    empty = tuple(scale.relation for scale in scales if scale.there and not scale.here)
     return Part(
         item,
         expected,
@@ -125,6 +117,28 @@ def _forecast(item: Item, sizes: Sizes) -> Part:
         ratio,
         scales,
         tuple(doubts),
-        known,
-        empty=empty,
+        known=work.kind in calibration.GROWTH and all(map(_is_known, scales)),
+        empty=tuple(scale.relation for scale in scales if scale.there and not scale.here),
     )
+
+
+def _is_small(scale: Scale) -> bool:
+    """Return whether there are too few rows here to extrapolate from."""
+    return (
+        scale.ratio is not None
+        and scale.ratio > 1
+        and scale.here is not None
+        and scale.here < SMALL
+    )
+
+
+def _is_known(scale: Scale) -> bool:
+    """Return whether the benchmark has tried a table of such sizes."""
+    return scale.there == 0 if scale.ratio is None else not _is_small(scale)
+
+
+def _uncertainty(scale: Scale) -> float:
+    """Return the standard error that a table's sizes add."""
+    if scale.ratio is None:
+        return _UNKNOWN_SIZE
+    return _SMALL_TABLE if _is_small(scale) else 0.0

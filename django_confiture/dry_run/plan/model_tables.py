@@ -27,8 +27,8 @@ class ModelTables:
 
     def of(self, state: ProjectState, key: Key) -> str | None:
         """Return a model's table; a proxy has its parent's."""
-        plain = self._plain(state, key)
-        return None if plain is None else self._ops.quote_name(plain)
+        name = self._table_name(state, key)
+        return None if name is None else self._ops.quote_name(name)
 
     def of_field(
         self, state: ProjectState, key: Key, name: str, field: Field[Any, Any]
@@ -59,11 +59,11 @@ class ModelTables:
         """Return the table that Django makes for a many-to-many field, None where a model has."""
         if field.remote_field.through is not None:
             return None
-        default = f"{strip_quotes(self._plain(state, key) or '')}_{name}"
+        default = f"{strip_quotes(self._table_name(state, key) or '')}_{name}"
         given: str | None = field.db_table
         return self._ops.quote_name(given or truncate_name(default, self._ops.max_name_length()))
 
-    def _plain(self, state: ProjectState, key: Key) -> str | None:
+    def _table_name(self, state: ProjectState, key: Key) -> str | None:
         model = state.models.get(key)
         if model is None:
             return None
@@ -71,7 +71,7 @@ class ModelTables:
             parents = [
                 resolve_relation(base, *key) for base in model.bases if isinstance(base, str)
             ]
-            return next(filter(None, (self._plain(state, each) for each in parents)), None)
+            return next(filter(None, (self._table_name(state, each) for each in parents)), None)
         default = f"{model.app_label}_{model.name_lower}"
         given: str | None = model.options.get("db_table")
         return given or truncate_name(default, self._ops.max_name_length())

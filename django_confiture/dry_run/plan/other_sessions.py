@@ -72,7 +72,7 @@ class Others:
     hidden: int
 
 
-def look(session: Session, roots: Mapping[int, int], own_pids: Collection[int]) -> Others:
+def others_at_work(session: Session, roots: Mapping[int, int], own_pids: Collection[int]) -> Others:
     """Return who is at work on tables, and who has been for longest in this database.
 
     ``roots`` holds each table, and each partition or child of one, with the table that it is of.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,19 +13,21 @@ from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.locks.user_code import runs_user_code
 from django_confiture.dry_run.measuring.planned_writes import Written, written
-from django_confiture.dry_run.plan import lock_estimate, other_sessions
+from django_confiture.dry_run.plan import lock_estimate
+from django_confiture.dry_run.plan.other_sessions import Others, lock_capacity, others_at_work
 from django_confiture.dry_run.plan.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
 from django_confiture.dry_run.server.second_connection import backend_pid
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parser import Statement, parse
 from django_confiture.formatting import count
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.dead_space import RowWidths
-    from django_confiture.dry_run.plan.reader import Planned
+    from django_confiture.dry_run.plan.planned import Fill, Planned
     from django_confiture.dry_run.server.side_channel import Session
 
 _SAVEPOINT = "confiture_preflight"
+_RUNS_CODE = "SQL that runs code"
 _PATIENCE = "100ms"
 """For a lock that somebody holds on a table whose size is asked for."""
 _AT_MOST = "10s"
@@ -71,10 +73,14 @@ class Table:
     members: frozenset[int]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Touched:
-    oids: set[int] = field(default_factory=set)
-    writes: list[Written] = field(default_factory=list)
+    """What the plan touches of what exists."""
+
+    oids: frozenset[int]
+    writes: tuple[Written, ...]
+    running_code: int
+    """Statements of SQL that run code."""
 
 
 def look_ahead(
@@ -99,17 +105,13 @@ def look_ahead(
         )
         touched = _touched(planned, session)
         tables = _tables(touched.oids | {each.table for each in touched.writes}, session)
-        roots = {oid: table.oid for table in tables for oid in table.members}
-        others = other_sessions.look(session, roots, [backend_pid(session), *own_pids])
+        others = _others(tables, [backend_pid(session), *own_pids], session)
         existing = sum(table.locks for table in tables)
         needed = lock_estimate.AROUND + planned.new_locks + existing
-        locks = other_sessions.lock_capacity(session, needed)
+        locks = lock_capacity(session, needed)
     found = Preflight(
-        tables=tuple(
-            PlannedTable(t.relation, t.rows, t.total, others.on_table[t.oid])
-            for t in sorted(tables, key=lambda t: (-t.total, t.relation))
-        ),
-        not_known=tuple(_unknown(planned)),
+        tables=tuple(_planned_tables(tables, others)),
+        not_known=tuple(_unknown({**planned.unknown, _RUNS_CODE: touched.running_code})),
         sessions=others.sessions,
         longest=others.longest,
         oldest_transaction=others.oldest,
@@ -124,24 +126,39 @@ def look_ahead(
     return found
 
 
+def _others(tables: Sequence[Table], own_pids: Collection[int], session: Session) -> Others:
+    roots = {oid: table.oid for table in tables for oid in table.members}
+    return others_at_work(session, roots, own_pids)
+
+
+def _planned_tables(tables: Sequence[Table], others: Others) -> Iterator[PlannedTable]:
+    for table in sorted(tables, key=lambda table: (-table.total, table.relation)):
+        at_work = others.on_table[table.oid]
+        yield PlannedTable(table.relation, table.rows, table.total, at_work)
+
+
 def _touched(planned: Planned, session: Session) -> _Touched:
     """Resolve the names of operations, and ask the rules what each SQL statement locks."""
     lookup = Lookup(session.query)
     known = lookup.relations(planned.tables)
-    found = _Touched({relation.oid for relation in known.values()})
-    statements = [*planned.statements]
-    for fill in planned.fills:
-        if fill.table in known:
-            text = f"UPDATE {fill.table} SET {fill.column} = NULL WHERE {fill.column} IS NULL"
-            statements += parse(text, placeholders=False)
-    for statement in statements:
+    oids = {relation.oid for relation in known.values()}
+    writes: list[Written] = []
+    running_code = 0
+    for statement in (*planned.statements, *_updates(planned.fills, known.keys())):
         if statement.node is None or runs_user_code(statement.node, lookup):
-            planned.unknown["SQL that runs code"] += 1
+            running_code += 1
         if statement.node is not None:
             locked = statement_locks(statement.node, lookup)
-            found.oids |= {lock.oid for lock in locked if lock.mode >= LockMode.RowShareLock}
-            found.writes += written(statement, session)
-    return found
+            oids |= {lock.oid for lock in locked if lock.mode >= LockMode.RowShareLock}
+            writes += written(statement, session)
+    return _Touched(frozenset(oids), tuple(writes), running_code)
+
+
+def _updates(fills: Iterable[Fill], tables: Collection[str]) -> Iterator[Statement]:
+    for fill in fills:
+        if fill.table in tables:
+            text = f"UPDATE {fill.table} SET {fill.column} = NULL WHERE {fill.column} IS NULL"
+            yield from parse(text, placeholders=False)
 
 
 def _tables(oids: Collection[int], session: Session) -> Sequence[Table]:
@@ -169,7 +186,7 @@ def _tables(oids: Collection[int], session: Session) -> Sequence[Table]:
 
 def _dead_space(
     writes: Iterable[Written], tables: Sequence[Table], widths: RowWidths
-) -> Iterable[DeadSpace]:
+) -> list[DeadSpace]:
     sums: dict[str, list[int]] = {}
     for each in writes:
         for table in tables:
@@ -182,7 +199,7 @@ def _dead_space(
     return sorted(found, key=lambda each: -each.size_bytes)
 
 
-def _unknown(planned: Planned) -> Iterable[str]:
-    for what, times in sorted(planned.unknown.items()):
-        if times:
-            yield f"{times:,} {what}" if what[0].isupper() else count(times, what)
+def _unknown(times: Mapping[str, int]) -> Iterator[str]:
+    for what, number in sorted(times.items()):
+        if number:
+            yield f"{number:,} {what}" if what[0].isupper() else count(number, what)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,13 +17,20 @@ from django.contrib.postgres import operations as postgres
 from django.db import router
 from django.db.migrations import operations as ops
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.models import ModelOperation
 from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import get_references
-from django.db.models import NOT_PROVIDED, ForeignKey
+from django.db.models import NOT_PROVIDED
 
 from django_confiture.dry_run.plan import lock_estimate
 from django_confiture.dry_run.plan.model_tables import Key, ModelTables, copy_of, is_managed
+from django_confiture.dry_run.plan.operation_targets import (
+    column_name,
+    fields_with_relations,
+    in_database,
+    models_of,
+    reaches_referrers,
+)
+from django_confiture.dry_run.plan.planned import Fill, Planned
 from django_confiture.dry_run.sql.parser import Statement, parse
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.nested_operations import walk_operations
@@ -42,31 +49,6 @@ _STATE_ALONE = (ops.AlterModelOptions, ops.AlterModelManagers)
 _NO_TABLE = (postgres.CreateExtension, postgres.CollationOperation)
 
 
-@dataclass(frozen=True)
-class Fill:
-    """An UPDATE that Django sends where a column becomes NOT NULL; both names are quoted."""
-
-    table: str
-    column: str
-
-
-@dataclass
-class Planned:
-    """What the operations of a plan say about it."""
-
-    tables: dict[str, None] = field(default_factory=dict)
-    """Quoted names of tables, whether they exist or not."""
-    statements: list[Statement] = field(default_factory=list)
-    """Those of ``RunSQL``."""
-    fills: list[Fill] = field(default_factory=list)
-    unknown: Counter[str] = field(default_factory=Counter)
-    """What runs code that nobody can read, by what it is: how often."""
-    new_locks: int = 0
-    """Locks on relations that the plan creates or drops, about."""
-    creates: str = ""
-    """The migration that first creates a table, if no code or SQL comes before it."""
-
-
 class PlanWalk:
     """Reads the operations of migrations, one after the other; ``state`` is changed on the way."""
 
@@ -76,7 +58,23 @@ class PlanWalk:
         self._tables = ModelTables(wrapper.ops)
         self._state = state
         self._migration = ""
-        self.planned = Planned()
+        self._touched: dict[str, None] = {}
+        self._statements: list[Statement] = []
+        self._fills: list[Fill] = []
+        self._unknown: Counter[str] = Counter()
+        self._new_locks = 0
+        self._creates = ""
+
+    def planned(self) -> Planned:
+        """Return what the migrations that were read will touch."""
+        return Planned(
+            tuple(self._touched),
+            tuple(self._statements),
+            tuple(self._fills),
+            dict(self._unknown),
+            self._new_locks,
+            self._creates,
+        )
 
     def migration(self, migration: Migration, *, backwards: bool = False) -> None:
         """Read one migration of the plan."""
@@ -84,7 +82,11 @@ class PlanWalk:
         for operation in migration.operations:
             self._operation(operation, migration.app_label, backwards=backwards)
         if hooks := self._hooks(migration, backwards=backwards):
-            self.planned.unknown["hook"] += hooks
+            self._unknown["hook"] += hooks
+
+    def note_unreadable(self) -> None:
+        """Note an operation that raised when it was read."""
+        self._unknown["operation that can't be read"] += 1
 
     def pass_by(self, migration: Migration) -> None:
         """Change the state as a migration does that is no part of the plan."""
@@ -119,7 +121,7 @@ class PlanWalk:
         elif isinstance(operation, ops.RunPython):
             code = operation.reverse_code if backwards else operation.code
             if code is not ops.RunPython.noop:
-                self.planned.unknown["RunPython"] += 1
+                self._unknown["RunPython"] += 1
         elif not isinstance(operation, (*_STATE_ALONE, *_NO_TABLE)):
             self._schema(operation, app_label, backwards=backwards)
             return
@@ -141,26 +143,26 @@ class PlanWalk:
         for each in [script] if isinstance(script, str) else script:
             text, params = (each, None) if isinstance(each, str) else each
             statements = parse(str(text), placeholders=params is not None)
-            self.planned.statements += statements
-            self.planned.new_locks += sum(map(lock_estimate.of_statement, statements))
+            self._statements += statements
+            self._new_locks += sum(map(lock_estimate.of_statement, statements))
 
     # Operations on models.
 
     def _schema(self, operation: Operation, app_label: str, *, backwards: bool) -> None:
         if not type(operation).database_forwards.__module__.startswith("django."):
-            self.planned.unknown["custom operation"] += 1
-        old, new = _models(operation)
+            self._unknown["custom operation"] += 1
+        old, new = models_of(operation)
         before = self._look(operation, (app_label, old)) if old else _Seen()
         self._advance(operation, app_label)
         after = self._look(operation, (app_label, new)) if new else _Seen()
         if not (before.managed or after.managed) or _changes_nothing(operation, before, after):
             return
         for name in (*before.tables, *after.tables):
-            self.planned.tables.setdefault(name)
+            self._touched.setdefault(name)
         start, end = (after, before) if backwards else (before, after)
-        self.planned.new_locks += lock_estimate.of_operation(operation, start.model, end.model)
-        if start.model is None and not self.planned.statements and not self.planned.unknown:
-            self.planned.creates = self.planned.creates or self._migration
+        self._new_locks += lock_estimate.of_operation(operation, start.model, end.model)
+        if start.model is None and not self._statements and not self._unknown:
+            self._creates = self._creates or self._migration
         if isinstance(operation, ops.AlterField):
             self._fill(operation, start, end, backwards=backwards)
 
@@ -174,9 +176,9 @@ class PlanWalk:
         if not allowed or not is_managed(model):
             return _Seen()
         tables = [table]
-        for name, each in _fields(operation, model):
+        for name, each in fields_with_relations(operation, model):
             tables += self._tables.of_field(self._state, key, name, each)
-        if _reaches_referrers(operation, model):
+        if reaches_referrers(operation, model):
             tables += self._tables.of_referrers(self._state, key)
         snapshot = copy.copy(model)
         snapshot.fields, snapshot.options = dict(model.fields), dict(model.options)
@@ -191,8 +193,8 @@ class PlanWalk:
         # After the operation the state may know of no default any more.
         given = new if backwards else operation.field
         if given.has_default() or getattr(given, "db_default", NOT_PROVIDED) is not NOT_PROVIDED:
-            column = self._quote(_column(operation.name, old))
-            self.planned.fills.append(Fill(start.table, column))
+            column = self._quote(column_name(operation.name, old))
+            self._fills.append(Fill(start.table, column))
 
     # Hooks.
 
@@ -231,8 +233,8 @@ def read_plan(
             else:
                 walk.pass_by(migration)
     except Exception:  # noqa: BLE001 - whatever an operation raises, it will raise again in its turn
-        walk.planned.unknown["operation that can't be read"] += 1
-    return walk.planned
+        walk.note_unreadable()
+    return walk.planned()
 
 
 @dataclass(frozen=True)
@@ -254,52 +256,9 @@ def _with_state_operations(operation: Operation) -> list[Operation]:
     return [operation, *(found for each in inner for found in _with_state_operations(each))]
 
 
-def _models(operation: Operation) -> tuple[str, str]:
-    """Return the lower-case names of the model before and after; ``""`` where there is none."""
-    if isinstance(operation, ops.RenameModel):
-        return operation.old_name_lower, operation.new_name_lower
-    name = getattr(operation, "model_name", None)
-    if name is None and isinstance(operation, ModelOperation):
-        name = operation.name
-    lower = str(name or "").lower()
-    return lower, lower
-
-
-def _fields(operation: Operation, model: ModelState) -> Iterator[tuple[str, Field[Any, Any]]]:
-    """Yield the fields whose relations an operation makes, drops or renames."""
-    if isinstance(operation, ops.CreateModel | ops.DeleteModel):
-        yield from model.fields.items()
-    elif isinstance(operation, ops.RenameModel | ops.AlterModelTable):
-        yield from ((name, each) for name, each in model.fields.items() if each.many_to_many)
-    elif isinstance(operation, ops.AddField | ops.RemoveField | ops.AlterField):
-        found = model.fields.get(operation.name)
-        if found is not None:
-            yield operation.name, found
-
-
 def _changes_nothing(operation: Operation, before: _Seen, after: _Seen) -> bool:
-    """Say whether an operation alters what no database knows of, such as a help text."""
+    """Return whether an operation alters what no database knows of, such as a help text."""
     if not isinstance(operation, ops.AlterField):
         return False
     old, new = before.field(operation.name), after.field(operation.name)
-    return old is not None and new is not None and _in_database(old) == _in_database(new)
-
-
-def _in_database(each: Field[Any, Any]) -> tuple[Any, ...]:
-    _name, path, args, given = each.deconstruct()
-    known = {key: value for key, value in given.items() if key not in each.non_db_attrs}
-    return path, args, known, given.get("db_column")
-
-
-def _reaches_referrers(operation: Operation, model: ModelState) -> bool:
-    """Say whether the operation alters foreign keys of other tables, too."""
-    if isinstance(operation, ops.RenameModel | ops.DeleteModel):
-        return True
-    if not isinstance(operation, ops.AlterField):
-        return False
-    altered = model.fields.get(operation.name)
-    return altered is not None and (altered.primary_key or altered.unique)
-
-
-def _column(name: str, each: Field[Any, Any]) -> str:
-    return each.db_column or (f"{name}_id" if isinstance(each, ForeignKey) else name)
+    return old is not None and new is not None and in_database(old) == in_database(new)

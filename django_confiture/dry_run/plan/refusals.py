@@ -18,7 +18,7 @@ from django_confiture.formatting import size
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from django_confiture.dry_run.plan.reader import Planned
+    from django_confiture.dry_run.plan.planned import Planned
     from django_confiture.dry_run.results import LockCapacity, Preflight
 
 SETTINGS_ERRORS = (ImproperlyConfigured, HookLookupError)

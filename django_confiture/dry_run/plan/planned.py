@@ -1,0 +1,33 @@
+"""What the operations of a plan say that it will touch; nothing of it was asked of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django_confiture.dry_run.sql.parser import Statement
+
+
+@dataclass(frozen=True)
+class Fill:
+    """An UPDATE that Django sends where a column becomes NOT NULL; both names are quoted."""
+
+    table: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a plan will touch, by its operations."""
+
+    tables: tuple[str, ...]
+    """Quoted names of tables, whether they exist or not."""
+    statements: tuple[Statement, ...]
+    """Those of ``RunSQL``."""
+    fills: tuple[Fill, ...]
+    unknown: Mapping[str, int]
+    """What runs code that can't be read, by what it is: how often."""
+    new_locks: int
+    """Locks on relations that the plan creates or drops, about."""
+    creates: str
+    """The migration that first creates a table, if no code or SQL comes before it."""

@@ -234,17 +234,7 @@ def _databases(entry: phases.Entry) -> Iterator[CheckMessage]:
 
 
 def _lookup_error(number: str, error: HookLookupError, obj: str) -> Error:
-    """Split what went wrong from the fix, which follows the last semicolon or the first point."""
-    problem, found, fix = str(error).rpartition("; ")
-    if not found:
-        problem, _, fix = str(error).partition(". ")
-    hint = fix or "Name a subclass of django_confiture.Hook."
-    return Error(
-        f"{problem.removesuffix('.')}.",
-        hint=hint[0].upper() + hint[1:],
-        obj=obj,
-        id=f"confiture.{number}",
-    )
+    return Error(f"{error.problem}.", hint=error.fix, obj=obj, id=f"confiture.{number}")
 
 
 def _own_check(hook: Hook, where: str) -> list[CheckMessage]:

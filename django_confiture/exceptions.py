@@ -43,7 +43,16 @@ class HookError(MigrationError):
 
 
 class HookLookupError(MigrationError):
-    """A name, path or class leads to no hook that could run; the message says who asked."""
+    """A name, path or class does not lead to a hook that can run; the problem says who asked."""
+
+    def __init__(self, problem: str, fix: str) -> None:
+        """Take what is wrong, without a full stop, and what to do about it, in sentences."""
+        super().__init__(problem, fix)
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.fix}"
 
 
 class HookVeto(MigrationError):  # noqa: N818 - a refusal, not a failure of the hook

@@ -115,8 +115,9 @@ class RunHook(Operation):
         phase = self.phase or getattr(hook, "phase", None)
         if phase is None:
             raise HookLookupError(
-                f"{where}: {type(hook).__name__} sets no phase; write phase = HookPhase.AFTER_DDL "
-                "in the class, or RunHook(..., phase=HookPhase.AFTER_DDL)."
+                f"{where}: {type(hook).__name__} sets no phase",
+                "Write phase = HookPhase.AFTER_DDL in the class, "
+                "or RunHook(..., phase=HookPhase.AFTER_DDL).",
             )
         return phase, hook
 

@@ -303,10 +303,10 @@ def test_a_budget_that_is_fine(settings: Settings) -> None:
         (
             "shop.models.Order",
             (
-                "CONFITURE[\"HOOKS\"]['broken']: <class 'shop.models.Order'> is no subclass of "
+                "CONFITURE[\"HOOKS\"]['broken']: <class 'shop.models.Order'> is not a subclass of "
                 "django_confiture.Hook."
             ),
-            "Give a class that is one (the class itself, not an instance).",
+            "Give the class itself, not an instance.",
         ),
         (
             {"HOOK": RECORD, "OPTIONS": "x"},

@@ -733,7 +733,7 @@ ROLLED_BACK: list[tuple[RunHook, type[Exception], list[str]]] = [
         [
             "Migration cases.0001_initial, RunHook(",
             f"'{HERE}.Nowhere' cannot be imported (ImportError: ",
-            "write the dotted path of a Hook subclass",
+            "Write the dotted path of a Hook subclass",
         ],
     ),
     (
@@ -741,13 +741,13 @@ ROLLED_BACK: list[tuple[RunHook, type[Exception], list[str]]] = [
         HookLookupError,
         [
             "Migration cases.0001_initial, RunHook(NoHook) in the hook's own phase: ",
-            "NoHook'> is no subclass of django_confiture.Hook; give a class that is one",
+            "NoHook'> is not a subclass of django_confiture.Hook. Give the class itself",
         ],
     ),
     (
         RunHook(12),  # type: ignore[arg-type]
         HookLookupError,
-        ["Migration cases.0001_initial, RunHook(12) in", "12 is no subclass of"],
+        ["Migration cases.0001_initial, RunHook(12) in", "12 is not a subclass of"],
     ),
     (
         RunHook(HasNoPhase),
@@ -755,7 +755,7 @@ ROLLED_BACK: list[tuple[RunHook, type[Exception], list[str]]] = [
         [
             "Migration cases.0001_initial, RunHook(HasNoPhase)",
             (
-                "HasNoPhase sets no phase; write phase = HookPhase.AFTER_DDL in the class, "
+                "HasNoPhase sets no phase. Write phase = HookPhase.AFTER_DDL in the class, "
                 "or RunHook(..., phase=HookPhase.AFTER_DDL)."
             ),
         ],
@@ -851,7 +851,7 @@ def test_a_settings_entry_that_leads_nowhere_names_the_migration_that_wants_it(
     assert str(caught.value) == (
         "Migration cases.0001_initial, RunHook('backfill') in the hook's own phase: "
         "CONFITURE[\"HOOKS\"]['backfill']: 'nowhere.hooks.Backfill' cannot be imported "
-        "(ModuleNotFoundError: No module named 'nowhere'); write the dotted path of a Hook "
+        "(ModuleNotFoundError: No module named 'nowhere'). Write the dotted path of a Hook "
         'subclass, such as "shop.hooks.Backfill".'
     )
 

@@ -46,11 +46,14 @@ class HookRegistry:
         self._removed: set[str] = set()
 
     def register(self, name: str, hook_class: type[Hook]) -> None:
-        """Register ``hook_class`` as ``name``; a ``TypeError`` for anything that is no hook.
+        """Register ``hook_class`` as ``name``; a ``TypeError`` for anything that is not a hook.
 
         Loads no entry points, so that a module may register its hooks when it is imported.
         """
-        checked = _hook_class(hook_class, f"register({name!r}, ...)")
+        try:
+            checked = _hook_class(hook_class, f"register({name!r}, ...)")
+        except HookLookupError as error:
+            raise TypeError(str(error)) from error
         registration = Registration(checked, f"register_hook ({_path(checked)})")
         self._removed.discard(name)
         _put(self._registered, name, _Source.of(registration))
@@ -175,7 +178,7 @@ def _from_settings(name: str, entry: object) -> Registration:
     if isinstance(entry, Mapping):
         path, options = entry.get("HOOK"), entry.get("OPTIONS") or {}
     if not isinstance(options, Mapping):
-        raise HookLookupError(f'{where}["OPTIONS"] is {options!r}; write a dictionary.')
+        raise HookLookupError(f'{where}["OPTIONS"] is {options!r}', "Write a dictionary.")
     return Registration(import_hook(path, where), 'CONFITURE["HOOKS"]', options)
 
 
@@ -190,21 +193,18 @@ def import_hook(path: object, where: str) -> type[Hook]:
             imported = import_string(path)
         except Exception as error:
             raise HookLookupError(
-                f"{where}: {path!r} cannot be imported ({type(error).__name__}: {error}); "
-                'write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".'
+                f"{where}: {path!r} cannot be imported ({type(error).__name__}: {error})",
+                'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".',
             ) from error
-    try:
-        return _hook_class(imported, where)
-    except TypeError as error:
-        raise HookLookupError(str(error)) from error
+    return _hook_class(imported, where)
 
 
 def _hook_class(candidate: object, where: str) -> type[Hook]:
     if isinstance(candidate, type) and issubclass(candidate, Hook):
         return candidate
-    raise TypeError(
-        f"{where}: {candidate!r} is no subclass of django_confiture.Hook; "
-        "give a class that is one (the class itself, not an instance)."
+    raise HookLookupError(
+        f"{where}: {candidate!r} is not a subclass of django_confiture.Hook",
+        "Give the class itself, not an instance.",
     )
 
 
@@ -256,8 +256,8 @@ def build_hook(
         HookPolicy.of(hook)
     except Exception as error:
         raise HookLookupError(
-            f"{where}: {_path(found.hook_class)} cannot be used: {error} "
-            "(a hook is created without arguments and reads context.options)"
+            f"{where}: {_path(found.hook_class)} cannot be used: {str(error).removesuffix('.')}",
+            "A hook is created without arguments, and reads context.options.",
         ) from error
     hook.options = {**hook.options, **found.options, **(options or {})}
     return hook
@@ -269,20 +269,22 @@ def _find(reference: object, where: str) -> Registration:
     try:
         registration = registry.registration(reference)
     except HookLookupError as error:
-        raise HookLookupError(f"{where}: {error}") from error
+        raise HookLookupError(f"{where}: {error.problem}", error.fix) from error
     if registration is not None:
         return registration
     if "." not in reference:
-        raise HookLookupError(f"{where}: {_unknown_name(reference)}")
+        raise HookLookupError(
+            f"{where}: no hook is registered as {reference!r}", _known_names(reference)
+        )
     return Registration(import_hook(reference, where), where)
 
 
-def _unknown_name(name: str) -> str:
+def _known_names(name: str) -> str:
     known = registry.list_hooks()
     close = get_close_matches(name, known, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = f"Did you mean {close[0]!r}? " if close else ""
     listed = ", ".join(known) or "none"
     return (
-        f"no hook is registered as {name!r}.{hint} Registered: {listed}. "
+        f"{hint}Registered: {listed}. "
         'Add it to CONFITURE["HOOKS"], or give a dotted path or a class.'
     )

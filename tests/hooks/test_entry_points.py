@@ -115,9 +115,8 @@ def test_entries_that_fail_are_one_warning_each_that_names_entry_and_error(
         "WARNING",
         (
             "The confiture.hooks entry point 'not_a_hook' (confiture_broken_hooks:NOT_A_HOOK) was "
-            "not loaded: TypeError: entry point confiture_broken_hooks:NOT_A_HOOK: 'a string' is "
-            "no subclass of django_confiture.Hook; give a class that is one (the class itself, not "
-            "an instance)."
+            "not loaded: HookLookupError: entry point confiture_broken_hooks:NOT_A_HOOK: "
+            "'a string' is not a subclass of django_confiture.Hook. Give the class itself, not an instance."
         ),
     )
     # Twice: the project's registry, and a fresh one.

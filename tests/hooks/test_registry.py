@@ -107,7 +107,7 @@ def test_an_unknown_name_is_none_and_unregistering_it_is_no_error() -> None:
 @pytest.mark.parametrize("wrong", [int, 12, None, "shop.hooks.Backfill", First()])
 def test_what_is_no_hook_class_is_a_type_error(wrong: Any) -> None:
     hooks = HookRegistry()
-    with pytest.raises(TypeError, match=r"register\('wrong', \.\.\.\).*no subclass of"):
+    with pytest.raises(TypeError, match=r"register\('wrong', \.\.\.\).*not a subclass of"):
         hooks.register("wrong", wrong)
     assert hooks.get("wrong") is None
 
@@ -154,10 +154,10 @@ def test_register_hook_decorates_a_class_and_leaves_it_as_it_is() -> None:
 
 @pytest.mark.parametrize("wrong", [int, 12, None])
 def test_register_hook_refuses_what_is_no_hook(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="no subclass of"):
+    with pytest.raises(TypeError, match="not a subclass of"):
         register_hook("wrong", wrong)
     decorate = register_hook("wrong")
-    with pytest.raises(TypeError, match="no subclass of"):
+    with pytest.raises(TypeError, match="not a subclass of"):
         decorate(wrong)
 
 
@@ -263,9 +263,8 @@ def test_each_entry_that_fails_is_one_warning_and_the_others_load(
             "WARNING",
             (
                 f"The confiture.hooks entry point 'no_hook' ({HERE}:NO_CLASS) was not loaded: "
-                f"TypeError: entry point {HERE}:NO_CLASS: 'no class' is no subclass of "
-                "django_confiture.Hook; give a class that is one "
-                "(the class itself, not an instance)."
+                f"HookLookupError: entry point {HERE}:NO_CLASS: 'no class' is not a subclass of "
+                "django_confiture.Hook. Give the class itself, not an instance."
             ),
         ),
     ]
@@ -287,12 +286,12 @@ def test_entry_points_can_be_switched_off(packages: list[EntryPoint], settings: 
     [
         (f"{HERE}.Nowhere", f"{HERE}.Nowhere' cannot be imported (ImportError: Module"),
         ("nowhere", "'nowhere' cannot be imported (ImportError: nowhere doesn't look like"),
-        (f"{HERE}.NO_CLASS", "'no class' is no subclass of django_confiture.Hook"),
-        (f"{HERE}.events", "is no subclass of django_confiture.Hook"),
-        (12, "12 is no subclass of django_confiture.Hook"),
-        (None, "None is no subclass of django_confiture.Hook"),
-        ({"OPTIONS": {}}, "None is no subclass of django_confiture.Hook"),
-        ({"HOOK": f"{HERE}.First", "OPTIONS": 5}, '["OPTIONS"] is 5; write a dictionary.'),
+        (f"{HERE}.NO_CLASS", "'no class' is not a subclass of django_confiture.Hook"),
+        (f"{HERE}.events", "is not a subclass of django_confiture.Hook"),
+        (12, "12 is not a subclass of django_confiture.Hook"),
+        (None, "None is not a subclass of django_confiture.Hook"),
+        ({"OPTIONS": {}}, "None is not a subclass of django_confiture.Hook"),
+        ({"HOOK": f"{HERE}.First", "OPTIONS": 5}, '["OPTIONS"] is 5. Write a dictionary.'),
     ],
 )
 def test_a_setting_that_leads_to_no_hook_says_which(
@@ -368,20 +367,20 @@ REGISTERED = ", ".join(sorted({*SHIPPED, "backfill", "other"}))
             "other",
             (
                 "here: CONFITURE[\"HOOKS\"]['other']: 'nowhere.at.all' cannot be imported "
-                "(ModuleNotFoundError: No module named 'nowhere'); write the dotted path of a Hook "
+                "(ModuleNotFoundError: No module named 'nowhere'). Write the dotted path of a Hook "
                 'subclass, such as "shop.hooks.Backfill".'
             ),
         ),
         (
             First(),
-            "give a class that is one (the class itself, not an instance).",
+            "Give the class itself, not an instance.",
         ),
         (
             NeedsMore,
             (
                 f"here: {HERE}.NeedsMore cannot be used: NeedsMore.__init__() missing 1 required "
-                "positional argument: 'more' (a hook is created without arguments and reads "
-                "context.options)"
+                "positional argument: 'more'. A hook is created without arguments, and reads "
+                "context.options."
             ),
         ),
         (

@@ -116,7 +116,8 @@ def test_entries_that_fail_are_one_warning_each_that_names_entry_and_error(
         (
             "The confiture.hooks entry point 'not_a_hook' (confiture_broken_hooks:NOT_A_HOOK) was "
             "not loaded: HookLookupError: entry point confiture_broken_hooks:NOT_A_HOOK: "
-            "'a string' is not a subclass of django_confiture.Hook. Give the class itself, not an instance."
+            "'a string' is not a subclass of django_confiture.Hook. "
+            "Give the class itself, not an instance."
         ),
     )
     # Twice: the project's registry, and a fresh one.

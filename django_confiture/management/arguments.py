@@ -10,6 +10,13 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Take those of ``migrate`` that choose the plan, and our own."""
+    _choose_plan(parser)
+    _choose_conditions(parser)
+    _choose_production(parser)
+    parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
+
+
+def _choose_plan(parser: ArgumentParser) -> None:
     parser.add_argument("app_label", nargs="?", help="App label of the migrations to rehearse.")
     parser.add_argument(
         "migration_name",
@@ -27,6 +34,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="REVISION",
         help="Report on what the branch adds to this revision of git, such as origin/main.",
     )
+
+
+def _choose_conditions(parser: ArgumentParser) -> None:
+    """Take what says where the plan is rehearsed, and what the dry run may do."""
     parser.add_argument(
         "--no-watchdog",
         action="store_false",
@@ -64,6 +75,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="Run long statements on samples of their tables first, for narrower forecasts.",
     )
+
+
+def _choose_production(parser: ArgumentParser) -> None:
+    """Take what says which production the forecasts are for."""
     production = parser.add_mutually_exclusive_group()
     production.add_argument(
         "--stats",
@@ -77,4 +92,3 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="ALIAS",
         help="Forecast for the production behind this alias, reading its sizes now.",
     )
-    parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")

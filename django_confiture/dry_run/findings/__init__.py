@@ -23,15 +23,15 @@ from django_confiture.silencing import reasons_of_migration, reasons_of_operatio
 _RANK = {"danger": 0, "warning": 1, "notice": 2}
 
 
-def find(subject: Subject) -> tuple[Finding, ...]:
+def findings_of(subject: Subject) -> tuple[Finding, ...]:
     """Return the findings of one migration, the worst of each operation first."""
     damage = [each for step in subject.steps for each in statement.of_statement(subject, step)]
     found = [
         *damage,
-        *writes.find(subject, damage),
+        *writes.bulk_writes(subject, damage),
         *whole_migration.across_statements(subject),
-        *running_code.find(subject),
-        *failures.find(subject),
+        *running_code.breaks_of_running_code(subject),
+        *failures.known_failures(subject),
     ]
     ordered = sorted(_merged(found), key=_place)
     return tuple(_silenced(subject, each) for each in ordered)

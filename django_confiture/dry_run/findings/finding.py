@@ -70,7 +70,8 @@ def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:
         yield f"takes {own.name} on {relation}{_blocks(own)}"
     held = step.held.get(relation)
     if held is not None and held.mode > (own or 0):
-        yield f"{held.mode.name} is held since {quoted(held.step.result.sql)}{_blocks(held.mode)}"
+        since = shortened(held.step.result.sql)
+        yield f"{held.mode.name} is held since {since}{_blocks(held.mode)}"
     yield from _times(subject, relation)
     yield from _work(step)
     others = [name for name in step.held if name != relation and name not in step.locks]
@@ -111,7 +112,7 @@ def _work(step: Step) -> Iterator[str]:
         yield f"{size(wal)} of WAL"
 
 
-def quoted(sql: str, width: int = 100) -> str:
+def shortened(sql: str, width: int = 100) -> str:
     """Return a statement on one line, shortened."""
     line = one_line(sql)
     return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"

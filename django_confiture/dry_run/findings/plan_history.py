@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
-from django_confiture.dry_run.findings import find
+from django_confiture.dry_run.findings import findings_of
 from django_confiture.dry_run.findings.rules.running_code import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
@@ -97,7 +97,7 @@ class History:
             self._lock_timeout_told
             or any(sets_timeout(step.statement, "lock_timeout") for step in steps),
         )
-        found = find(subject)
+        found = findings_of(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
         self._note_columns(steps)
         self._filled += filled(steps)

@@ -74,7 +74,7 @@ class Step:
         return found
 
     @property
-    def is_opaque(self) -> bool:
+    def hides_effects(self) -> bool:
         """Say whether its text does not show what it does."""
         return self.statement.kind in (Kind.OPAQUE, Kind.UNPARSED)
 

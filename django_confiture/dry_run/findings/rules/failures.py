@@ -19,7 +19,7 @@ from django_confiture.dry_run.sql.nodes import (
 )
 
 
-def find(subject: Subject) -> Iterator[Finding]:
+def known_failures(subject: Subject) -> Iterator[Finding]:
     """Yield why a migration failed, where a rule knows."""
     error = subject.result.error
     if error is None:

@@ -25,7 +25,7 @@ _RELATIONS = {ObjectType.TABLE, ObjectType.VIEW, ObjectType.MATVIEW, ObjectType.
 Rule = Callable[[Subject, Step], Iterator[Finding]]
 
 
-def find(subject: Subject) -> Iterator[Finding]:
+def breaks_of_running_code(subject: Subject) -> Iterator[Finding]:
     """Yield what breaks code that runs meanwhile, and what is better written otherwise."""
     named = {name for step in subject.steps for name in _named(step)}
     for step in subject.steps:

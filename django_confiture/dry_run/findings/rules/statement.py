@@ -34,7 +34,7 @@ def of_statement(subject: Subject, step: Step) -> Iterator[Finding]:
 
 def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iterator[Finding]:
     """Yield what was measured and no rule has spoken of."""
-    if said & set(step.kinds) and not step.is_opaque:
+    if said & set(step.kinds) and not step.hides_effects:
         return
     if step.statement.what == "alter_table_stmt" and step.existing(step.node.relation) is None:
         return  # a table of the dry run itself; its foreign keys have a rule
@@ -60,7 +60,7 @@ def _locked(step: Step, table: str) -> bool:
 
     A new valid constraint proves it where an earlier migration of the dry run holds the lock.
     """
-    hidden = step.is_opaque and bool(step.result.constraints)
+    hidden = step.hides_effects and bool(step.result.constraints)
     if step.kinds.get(table) == "m":  # which nobody can write
         return table in step.locks and step.locks[table].blocks_reads
     return step.blocks_writes(table) or (hidden and table not in step.locks)

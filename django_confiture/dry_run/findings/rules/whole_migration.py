@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from django_confiture.dry_run.findings.advice import tables
-from django_confiture.dry_run.findings.finding import finding, quoted
+from django_confiture.dry_run.findings.finding import finding, shortened
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
 
@@ -31,7 +31,7 @@ def _repeated_rewrites(subject: Subject) -> Iterator[Finding]:
                 table,
                 f"{table} is written anew {len(steps)} times in one migration",
                 tables.one_alter(steps),
-                [quoted(step.result.sql) for step in steps],
+                [shortened(step.result.sql) for step in steps],
             )
 
 

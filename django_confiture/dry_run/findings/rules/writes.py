@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.findings.advice import writes as advice
-from django_confiture.dry_run.findings.finding import evidence, finding, quoted
+from django_confiture.dry_run.findings.finding import evidence, finding, shortened
 from django_confiture.dry_run.findings.subject import Held, Step, Subject
 from django_confiture.dry_run.findings.thresholds import LONG_MS, MANY_ROWS, is_many, rows_read
 from django_confiture.dry_run.locks.modes import LockMode
@@ -25,7 +25,7 @@ class _Table:
     steps: list[Step] = field(default_factory=list)
 
 
-def find(subject: Subject, damage: Sequence[Finding]) -> Iterator[Finding]:
+def bulk_writes(subject: Subject, damage: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the bulk writes and the work under locks; ``damage`` is what the DDL does."""
     locked = [*_under_lock(subject), *_long_work(subject)]
     yield from _grouped(subject, locked, damage)
@@ -94,22 +94,22 @@ def _under_lock(subject: Subject) -> Iterator[_Work]:
         since = max(held.values(), key=lambda lock: lock.mode)
         if step.statement.kind is Kind.DDL:
             if rows_read(step) > MANY_ROWS and since.step.operation != step.operation:
-                what = f"{quoted(step.result.sql)} reads {count(rows_read(step), 'row')}"
+                what = f"{shortened(step.result.sql)} reads {count(rows_read(step), 'row')}"
                 yield _Work(step.operation, tuple(held), since, writes=False, what=what)
             continue
         rows = step.result.rows_written
         if rows > MANY_ROWS or _most(subject, step):
-            what = f"{quoted(step.result.sql)} writes {count(rows, 'row')}"
+            what = f"{shortened(step.result.sql)} writes {count(rows, 'row')}"
             yield _Work(step.operation, tuple(held), since, writes=True, what=what)
         elif (read := rows_read(step)) > MANY_ROWS:
-            what = f"{quoted(step.result.sql)} reads {count(read, 'row')}"
+            what = f"{shortened(step.result.sql)} reads {count(read, 'row')}"
             yield _Work(step.operation, tuple(held), since, writes=False, what=what)
 
 
 def _held(subject: Subject, step: Step) -> dict[str, Held]:
     """Return the tables locked while it ran: from before, or by the code that it hides."""
     held = dict(step.held)
-    if step.is_opaque:
+    if step.hides_effects:
         for table in step.locks:
             mode = step.locks[table]
             if mode.blocks_writes and table not in held:
@@ -187,7 +187,7 @@ def _while_locked(
         f"{verb} while {_waits(subject, tables)} are blocked",
         advice.split(subject, operation, since.step.operation, table, writes=writes),
         [
-            f"{since.mode.name} is held since {quoted(since.step.result.sql)}",
+            f"{since.mode.name} is held since {shortened(since.step.result.sql)}",
             *dict.fromkeys(work.what for work in works),
             *([f"reads of {table} blocked for {duration(reads_ms)} here"] if reads_ms else ()),
             f"writes to {table} blocked for {duration(writes_ms)} here",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core import checks
-from django.db.models.signals import pre_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 from django_confiture.checks import check_confiture
-from django_confiture.migrate.weave import weave_plan
+from django_confiture.migrate.weave import end_plan, weave_plan
 
 
 class ConfitureConfig(AppConfig):
@@ -17,6 +17,7 @@ class ConfitureConfig(AppConfig):
     verbose_name = "Confiture"
 
     def ready(self) -> None:
-        """Connect to ``pre_migrate``, without a sender: it is sent once per app."""
+        """Connect without senders: both signals are sent once per app."""
         pre_migrate.connect(weave_plan, dispatch_uid="django_confiture.weave_plan")
+        post_migrate.connect(end_plan, dispatch_uid="django_confiture.end_plan")
         checks.register(check_confiture, "confiture")

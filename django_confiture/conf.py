@@ -26,6 +26,8 @@ DEFAULTS: dict[str, Any] = {
         "STATEMENT_TIMEOUT": None,
         "LOCK_RETRIES": 0,
         "RETRY_DELAY": "1s",
+        "MAX_BLOCKING": None,
+        "ONE_AT_A_TIME": True,
     },
     "DRY_RUN": {
         "LOCK_TIMEOUT": "1s",

@@ -7,6 +7,7 @@
         ├── HookError              a hook raised, or returned no HookResult
         ├── HookVeto               a shipped hook refuses the migration
         ├── HookLookupError        a name, path or class that leads to no hook that can run
+        ├── MigrationGaveWay       a real migration ended as other sessions had waited for it
         ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
         ├── DryRunError            the rehearsed migration would fail
         ├── DryRunYielded          other sessions waited for the dry run, so it ended
@@ -57,6 +58,10 @@ class HookLookupError(MigrationError):
 
 class HookVeto(MigrationError):  # noqa: N818 - a refusal, not a failure of the hook
     """A shipped hook refuses the migration; the text says what it found, and what to do."""
+
+
+class MigrationGaveWay(MigrationError, CommandError):  # noqa: N818 - nothing is wrong with it
+    """Other sessions had waited for a real migration for longer than ``MAX_BLOCKING``."""
 
 
 class MigrateRefused(MigrationError, CommandError):  # noqa: N818 - a refusal, not a failure

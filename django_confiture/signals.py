@@ -9,6 +9,9 @@ signal                 arguments
 ``migration_retried``  the same, and ``attempt`` (the one that failed), ``error``
 ``migration_finished`` as at the start, and ``duration_ms``
 ``migration_failed``   as at the start, and ``error``
+``migration_waits``    as at the start, and ``relation``, ``mode``, ``waited_ms``, ``blocked_by``
+``migration_blocks``   as at the start, and ``waiting``, ``longest_ms``, ``relations``, ``waiters``
+``migration_gave_way`` as at the start, and ``waited_ms``, ``attempt``, ``waiters``
 ``hook_started``       ``hook``, ``phase``, ``context``; not sent for one that is skipped
 ``hook_progress``      the same, and ``done``, ``total`` (``None`` where it is not known): what
                        the hook said with ``context.progress()``
@@ -31,6 +34,9 @@ migration_started = Signal()
 migration_retried = Signal()
 migration_finished = Signal()
 migration_failed = Signal()
+migration_waits = Signal()
+migration_blocks = Signal()
+migration_gave_way = Signal()
 hook_started = Signal()
 hook_progress = Signal()
 hook_finished = Signal()

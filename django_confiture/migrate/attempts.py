@@ -1,22 +1,27 @@
-"""The attempts at one atomic migration: which failure is worth another, and when.
+"""The attempts at one migration: which failure is worth another, and when.
 
-Only a lock timeout (55P03) and a deadlock (40P01) are: both say that another session was in the
-way, and that nothing is wrong with the migration.
+A lock timeout (55P03) and a deadlock (40P01) are, and that it gave way to other sessions: nothing
+is wrong with the migration then. Nothing else is, and nothing after a commit.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg import Error
 
+from django_confiture.exceptions import MigrationGaveWay
 from django_confiture.formatting import one_line
+from django_confiture.migrate import gave_way
+from django_confiture.migrate.announcements import log_facts
+from django_confiture.migrate.watch import GaveWay, Target
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.migrations.migration import Migration
 
-    from django_confiture.migrate.settings import MigrateSettings
+    from django_confiture.migrate.plan_session import PlanSession
 
 logger = logging.getLogger("django_confiture.hooks")
 
@@ -31,25 +36,85 @@ class Attempts:
     """Counts the attempts at one migration, and decides whether there is another."""
 
     def __init__(
-        self,
-        connection: BaseDatabaseWrapper,
-        settings: MigrateSettings,
-        facts: dict[str, object],
+        self, connection: BaseDatabaseWrapper, session: PlanSession, migration: Migration
     ) -> None:
         self._connection = connection
-        self._settings = settings
-        self._facts = facts
+        self._session = session
+        self._settings = session.settings
+        self._migration = migration
+        self._target: Target | None = None
+        self._transaction_began: float | None = None
         self.number = 0
 
-    def begin(self) -> None:
-        """Count an attempt, and mark its transaction where there may be another."""
+    def begin(self, **facts: Any) -> None:
+        """Begin an attempt in a transaction; ``facts`` are what signals say of it."""
         self.number += 1
-        if self._settings.lock_retries:
-            self._connection.ensure_connection()
-            self._connection.connection.execute(f"SAVEPOINT {_ATTEMPT}")
+        self._connection.ensure_connection()
+        if self._settings.lock_retries or self._session.watch is not None:
+            raw = self._connection.connection
+            raw.execute(f"SAVEPOINT {_ATTEMPT}")
+            if self._settings.max_blocking is not None:
+                row = raw.execute("SELECT extract(epoch FROM now())::float8").fetchone()
+                self._transaction_began = row[0]
+        self._follow(facts)
 
-    def delay_after(self, error: Exception) -> float:
+    def begin_without_transaction(self, **facts: Any) -> None:
+        """Begin the only attempt at a migration that is not atomic."""
+        self.number += 1
+        self._connection.ensure_connection()
+        if self._session.watch is None or not self._session.session_is_shared:
+            self._follow(facts)
+
+    def completed(self) -> None:
+        """End an attempt that did all it had to; raise if it was ended by the watch meanwhile.
+
+        From here on the watch ends nothing.
+        """
+        if (ended := self._leave()) is not None:
+            raise _Interrupted(ended)
+
+    def delay_after(self, error: BaseException) -> float:
         """Return for how many seconds to wait before the next attempt; raise if there is none."""
+        ended = error.gave_way if isinstance(error, _Interrupted) else self._leave()
+        if ended is None:
+            return self._delay_after_lock(error)
+        self._tell(ended)
+        why_not_again = "" if self._nothing_committed(ended) else gave_way.COMMITTED
+        if why_not_again or self.number > self._settings.lock_retries:
+            raise self._given_up(ended, why_not_again) from error
+        return self._settings.delay(self.number)
+
+    def failed_without_transaction(self, error: BaseException) -> BaseException:
+        """Return the error to raise after the only attempt, which may have committed parts."""
+        ended = error.gave_way if isinstance(error, _Interrupted) else self._leave()
+        if ended is not None:
+            self._tell(ended)
+            given_up = self._given_up(ended, gave_way.NOT_ATOMIC)
+            given_up.__cause__ = error
+            return given_up
+        if self._settings.lock_retries and retried_sqlstate(error):
+            error.add_note("Not retried: parts of a non-atomic migration may be committed.")
+        return error
+
+    def ended_too_late(self) -> None:
+        """Tell that the watch ended a migration, not atomic, that had done all it had to."""
+        if (ended := self._leave()) is not None:
+            self._tell(ended)
+
+    def abandoned(self) -> None:
+        """End the attempt, whatever became of it: what comes now is not to be interrupted."""
+        self._leave()
+
+    def _follow(self, facts: dict[str, Any]) -> None:
+        self._target = self._session.attempt_begins(
+            lambda pid: Target(pid, self.number, self._migration, facts)
+        )
+
+    def _leave(self) -> GaveWay | None:
+        watch = self._session.watch
+        return watch.leave() if watch is not None and self._target is not None else None
+
+    def _delay_after_lock(self, error: BaseException) -> float:
         retries = self._settings.lock_retries
         sqlstate = retried_sqlstate(error)
         if sqlstate is None or not retries:
@@ -57,32 +122,67 @@ class Attempts:
         if self.number > retries:
             error.add_note(f"Tried {retries + 1} times.")
             raise error
-        if not self._nothing_committed():
+        if not self._nothing_committed(None):
             error.add_note("Not retried: the migration has ended its transaction by itself.")
             raise error
         delay = self._settings.delay(self.number)
+        watch = self._session.watch
+        blockers = watch.last_blockers() if watch is not None else ()
         logger.warning(
             "lock_timeout_retry",
             extra={
-                **self._facts,
+                **log_facts(self._migration),
                 "attempt": self.number,
                 "delay_ms": round(delay * 1000),
                 "error": one_line(error),
                 "sqlstate": sqlstate,
+                "blocked_by": [each.as_dict() for each in blockers],
             },
         )
         return delay
 
-    def _nothing_committed(self) -> bool:
-        """Return whether the transaction of this attempt is still the current one.
+    def _tell(self, ended: GaveWay) -> None:
+        assert self._target is not None
+        gave_way.tell(self._target, ended)
+
+    def _given_up(self, ended: GaveWay, why_not_again: str) -> MigrationGaveWay:
+        assert self._settings.max_blocking is not None
+        label = f"{self._migration.app_label}.{self._migration.name}"
+        return MigrationGaveWay(
+            gave_way.described(
+                label,
+                ended,
+                max_blocking=self._settings.max_blocking,
+                attempts=self.number,
+                why_not_again=why_not_again,
+            )
+        )
+
+    def _nothing_committed(self, ended: GaveWay | None) -> bool:
+        """Return whether the transaction of this attempt is still the current one, or was last.
 
         A migration may have ended it with a ``COMMIT`` of its own: the savepoint went with it.
+        Where the session was terminated, the watch has seen which transaction that was.
         """
+        raw = self._connection.connection
         try:
-            self._connection.connection.execute(f"ROLLBACK TO SAVEPOINT {_ATTEMPT}")
+            raw.execute(f"ROLLBACK TO SAVEPOINT {_ATTEMPT}")
         except (Error, AttributeError):
-            return False
+            terminated = raw is None or raw.closed
+            return (
+                ended is not None
+                and terminated
+                and ended.doing.transaction_began == self._transaction_began
+            )
         return True
+
+
+class _Interrupted(Exception):  # noqa: N818 - not shown to anyone
+    """The watch ended an attempt that had not noticed."""
+
+    def __init__(self, gave_way: GaveWay) -> None:
+        super().__init__("canceled by django-confiture")
+        self.gave_way = gave_way
 
 
 def retried_sqlstate(error: BaseException) -> str | None:

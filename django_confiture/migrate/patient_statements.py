@@ -108,8 +108,7 @@ class PatientStatements:
             error.add_note(
                 f'The INVALID index "{index.name}" on "{index.table}" was left behind: it slows '
                 f"writes down and serves no query. Run DROP INDEX CONCURRENTLY {index.quoted}; "
-                'and migrate again, or set CONFITURE["MIGRATE"]["RESUME"] = True (with '
-                "django_confiture.history), and the next migrate does both."
+                "and migrate again."
             )
 
 

@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import logging
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+from django.db import connections
+from django.db.backends.signals import connection_created
 
+from django_confiture import signals
 from django_confiture.exceptions import MigrateRefused
-from django_confiture.migrate.second_connection import Direct, shares_sessions
+from django_confiture.formatting import one_line
+from django_confiture.migrate import stale_plan
+from django_confiture.migrate.announcements import Announcer
+from django_confiture.migrate.one_at_a_time import Turn, take_turn
+from django_confiture.migrate.second_connection import (
+    Direct,
+    backend_pid,
+    connect_beside,
+    is_pooled,
+    shares_sessions,
+)
 from django_confiture.migrate.settings import migrate_settings
+from django_confiture.migrate.turn_news import TurnNews
+from django_confiture.migrate.watch import Target, Watch
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.migrations.migration import Migration
+    from django.db.migrations.state import ProjectState
+
+WATCH_NAME = "django-confiture watch"
 
 
 class PlanSession:
-    """The settings of one ``migrate``, and what is known of its connection."""
+    """The settings of one ``migrate``, what is known of its connection, and its watch."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self.settings = migrate_settings(connection)
+        self.watch: Watch | None = None
+        self._turn: Turn | None = None
+        self._applied_by_others: list[Migration] = []
+        self._announcer: Announcer | None = None
+        self._own_pids: set[int] = set()
+        self._is_pooled: bool | None = None
         self._is_shared: bool | None = None
 
     @property
+    def is_pooled(self) -> bool:
+        """Whether a pool stands between the connection and the server."""
+        if self._is_pooled is None:
+            self._connection.ensure_connection()
+            raw = self._connection.connection
+            self._is_pooled = is_pooled(raw, Direct(raw))
+        return self._is_pooled
+
+    @property
     def session_is_shared(self) -> bool:
-        """Whether a pool gives the session to other clients between two transactions."""
+        """Whether that pool gives the session to other clients between two transactions."""
         if self._is_shared is None:
             self._is_shared = self._find_out()
         return self._is_shared
@@ -45,25 +80,117 @@ class PlanSession:
                 "session mode, or leave LOCK_TIMEOUT and STATEMENT_TIMEOUT out for it."
             )
 
+    def take_turn(self, plan: list[tuple[Migration, bool]], write: Callable[[str], object]) -> None:
+        """Wait for another ``migrate`` of the database, and leave out what it has done."""
+        if not self.settings.one_at_a_time:
+            return
+        news = TurnNews(plan[0][0], write)
+        try:
+            turn = self._turn = take_turn(self._connection, news.waiting)
+        except psycopg.Error as error:
+            news.alone_unknown(error)
+            return
+        if not turn.holds_lock:
+            return
+        self._is_pooled = turn.is_pooled
+        waited = turn.waited_s > 0.1  # longer than one try takes
+        done = stale_plan.leave_out_what_is_done(plan, self._connection, has_waited=waited)
+        self._applied_by_others = [migration for migration, backwards in done if not backwards]
+        news.goes_on(turn.waited_s, left_out=len(done))
+
+    def caught_up(self, state: ProjectState) -> ProjectState:
+        """Return the state that a migration starts from, as another ``migrate`` has left it."""
+        others, self._applied_by_others = self._applied_by_others, []
+        return stale_plan.catch_up(state, others) if others else state
+
+    def attempt_begins(self, target: Callable[[int], Target]) -> Target | None:
+        """Tell those who watch, here and in other shells, which session migrates what."""
+        if self.watch is None and self._turn is None:
+            return None
+        raw = self._connection.connection
+        begun = target(backend_pid(Direct(raw)) if self.is_pooled else raw.info.backend_pid)
+        if self.watch is not None:
+            self.watch.follow(begun)
+        return begun
+
+    def start_watch(self) -> None:
+        """Watch the migrations of the plan, where a setting or a listener wants it."""
+        settings = self.settings
+        at_once = bool(settings.lock_timeout or settings.lock_retries or settings.max_blocking)
+        if not at_once and not _someone_listens():
+            return
+        self._announcer = Announcer()
+        self._own_pids = {
+            each.connection.info.backend_pid
+            for each in connections.all(initialized_only=True)
+            if each.vendor == "postgresql" and each.connection is not None
+        }
+        connection_created.connect(self._note_connection)
+        self.watch = Watch(
+            lambda: connect_beside(self._connection, WATCH_NAME),
+            self._announcer,
+            own_pids=lambda: tuple(self._own_pids),
+            max_blocking=settings.max_blocking,
+            lock_timeout=settings.lock_timeout,
+            at_once=at_once,
+        )
+
+    def close(self) -> None:
+        """End what was started; a second call changes nothing."""
+        if self.watch is not None:
+            self.watch.stop()
+        if self._turn is not None:
+            self._turn.end()
+        if self._announcer is not None:
+            self._announcer.stop()
+        connection_created.disconnect(self._note_connection)
+        if _open.get(self._connection.alias) is self:
+            del _open[self._connection.alias]
+
+    def _note_connection(self, *, connection: Any, **_: object) -> None:
+        """Remember other sessions of this process: what waits for us there is no stranger."""
+        if connection.vendor == "postgresql":
+            self._own_pids.add(connection.connection.info.backend_pid)
+
     def _find_out(self) -> bool:
-        self._connection.ensure_connection()
+        if not self.is_pooled:
+            return False
         try:
             return shares_sessions(self._connection, Direct(self._connection.connection))
         except psycopg.Error as error:
             raise MigrateRefused(
                 f"The connection to {self._connection.alias!r} goes through a pool, and a second "
                 f"one, to see whether its sessions are shared, failed "
-                f"({' '.join(str(error).split())}); connect to PostgreSQL itself."
+                f"({one_line(error)}); connect to PostgreSQL itself."
             ) from error
+
+
+def _someone_listens() -> bool:
+    """Return whether a receiver, or a handler for our own logs, wants to know of waits."""
+    sent = (signals.migration_waits, signals.migration_blocks, signals.migration_gave_way)
+    loggers = ("django_confiture", "django_confiture.migrate")
+    return any(each.has_listeners() for each in sent) or any(
+        logging.getLogger(name).handlers for name in loggers
+    )
 
 
 _open: dict[str, PlanSession] = {}
 """By alias."""
 
 
-def open_session(connection: BaseDatabaseWrapper) -> PlanSession:
-    """Begin a session for the plan that ``migrate`` is about to run; it replaces the last one."""
-    session = _open[connection.alias] = PlanSession(connection)
+def open_session(connection: BaseDatabaseWrapper, lives_with: object = None) -> PlanSession:
+    """Return the session of the plan that ``migrate`` is about to run.
+
+    It ends when it is closed, at the latest with ``lives_with``, an object of that ``migrate``.
+    """
+    session = PlanSession(connection)
+    if getattr(connection, "_confiture_dry_run", False):
+        return session
+    if (before := _open.get(connection.alias)) is not None:
+        before.close()
+    _open[connection.alias] = session
+    if lives_with is not None:
+        weakref.finalize(lives_with, session.close)
     return session
 
 
@@ -73,3 +200,9 @@ def current_session(connection: BaseDatabaseWrapper) -> PlanSession:
     if session is None or getattr(connection, "_confiture_dry_run", False):
         return PlanSession(connection)
     return session
+
+
+def close_session(alias: str) -> None:
+    """End the session of a plan that has run."""
+    if (session := _open.get(alias)) is not None:
+        session.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from time import perf_counter
@@ -19,7 +20,7 @@ from django_confiture.hooks.context import attach_context, new_context
 from django_confiture.hooks.deferred_sql import check_deferred_constraints, flush_deferred_sql
 from django_confiture.hooks.executor import HookExecutor
 from django_confiture.migrate import phases
-from django_confiture.migrate.attempts import Attempts, retried_sqlstate
+from django_confiture.migrate.attempts import Attempts
 from django_confiture.migrate.patient_statements import PatientStatements
 from django_confiture.migrate.plan_session import PlanSession
 from django_confiture.migrate.timeouts import MigrationTimeouts
@@ -54,11 +55,7 @@ class MigrationRun:
         self._direction = direction
         self._session = session
         self._settings = session.settings
-        self._facts: dict[str, object] = {
-            "migration": migration.name,
-            "app_label": migration.app_label,
-        }
-        self._attempts = Attempts(self._connection, self._settings, self._facts)
+        self._attempts = Attempts(self._connection, session, migration)
         timeouts = self._settings.timeouts
         shared = bool(timeouts) and session.session_is_shared
         self._timeouts = MigrationTimeouts(self._connection, timeouts, session_is_shared=shared)
@@ -96,12 +93,16 @@ class MigrationRun:
         try:
             self._open(state)
             with self._timeouts.held(), self._connection.execute_wrapper(self._patience):
+                self._attempts.begin_without_transaction(**self._sender_facts())
                 after = self._phases(step, state)
         except BaseException as error:
-            if self._settings.lock_retries and retried_sqlstate(error):
-                error.add_note("Not retried: parts of a non-atomic migration may be committed.")
-            self._ended(error)
-            raise
+            final = self._attempts.failed_without_transaction(error)
+            self._ended(final)
+            if final is error:
+                raise
+            raise final from error
+        self._attempts.ended_too_late()
+        self._reconnect()
         self._ended(None)
         return after
 
@@ -119,13 +120,20 @@ class MigrationRun:
 
     def _attempt(self, step: Step, state: ProjectState) -> ProjectState:
         self._timeouts.set()
-        self._attempts.begin()
+        self._attempts.begin(**self._sender_facts())
         if not self._context.dry_run:
             transaction.on_commit(self._note_commit, using=self._connection.alias)
+        with self._patience_where_needed():
+            after = self._phases(step, state)
+        if self._settings.max_blocking is not None and self._connection.in_atomic_block:
+            check_deferred_constraints(self._connection)  # or COMMIT would, for as long as it takes
+        self._attempts.completed()
+        return after
+
+    def _patience_where_needed(self) -> AbstractContextManager[None]:
         if self._settings.lock_timeout is None:
-            return self._phases(step, state)
-        with self._connection.execute_wrapper(self._patience):
-            return self._phases(step, state)
+            return nullcontext()
+        return self._connection.execute_wrapper(self._patience)
 
     def _start_over(self, delay: float, error: Exception) -> None:
         """Roll back, wait without holding anything, begin again."""
@@ -160,6 +168,7 @@ class MigrationRun:
         self._send(signals.migration_finished, duration_ms=duration_ms)
 
     def _failed(self, error: BaseException) -> None:
+        self._attempts.abandoned()
         self._context.error = error
         self._context.set_apps(self._models_before)
         after_rollback = (HookPhase.ON_ERROR, HookPhase.CLEANUP)
@@ -174,6 +183,7 @@ class MigrationRun:
             ),
             self._timeouts.restore,
             partial(self._send, signals.migration_failed, error=error),
+            self._session.close,
         )
 
     def _quietly(self, action: Callable[[], None], *others: Callable[[], None]) -> None:
@@ -225,13 +235,18 @@ class MigrationRun:
     def _note_commit(self) -> None:
         self._committed = True
 
+    def _sender_facts(self) -> dict[str, Any]:
+        return {
+            "using": self._connection.alias,
+            "direction": self._direction,
+            "context": self._context,
+        }
+
     def _send(self, signal: Any, **facts: object) -> None:
         signal.send_robust(
             sender=signals.sender_for(self._migration.app_label),
             migration=self._migration,
-            using=self._connection.alias,
-            direction=self._direction,
-            context=self._context,
+            **self._sender_facts(),
             **facts,
         )
 

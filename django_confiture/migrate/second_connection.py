@@ -54,13 +54,14 @@ def connect_beside(
     params: dict[str, Any] = {"connect_timeout": PATIENCE, **wrapper.get_connection_params()}
     params |= {"autocommit": True, "application_name": application_name}
     found: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(**params)
-    if not _answers(found):
+    if not answers(found):
         found.close()
         raise psycopg.OperationalError(f"no answer within {PATIENCE} s")
     return found
 
 
-def _answers(connection: psycopg.Connection[Any]) -> bool:
+def answers(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether a server answers within :data:`PATIENCE`; raise the error it answers with."""
     pgconn = connection.pgconn
     pgconn.send_query(_PID.encode())
     until = monotonic() + PATIENCE

@@ -28,6 +28,10 @@ class MigrateSettings:
     """How many times a migration is tried again after a lock timeout or a deadlock."""
     retry_delay: timedelta = timedelta(seconds=1)
     """The wait before the first retry; it doubles with each, up to a minute, with jitter."""
+    max_blocking: timedelta | None = None
+    """How long other sessions may wait for the migration; ``None``: as long as it takes."""
+    one_at_a_time: bool = False
+    """Whether a second ``migrate`` of the same database waits for this one."""
 
     @property
     def timeouts(self) -> dict[str, str]:
@@ -54,6 +58,8 @@ def migrate_settings(connection: BaseDatabaseWrapper) -> MigrateSettings:
         statement_timeout=_duration(given, "STATEMENT_TIMEOUT"),
         lock_retries=_retries(given),
         retry_delay=_duration(given, "RETRY_DELAY") or timedelta(0),
+        max_blocking=_duration(given, "MAX_BLOCKING"),
+        one_at_a_time=_switch(given, "ONE_AT_A_TIME"),
     )
 
 
@@ -69,3 +75,10 @@ def _retries(given: Mapping[str, Any]) -> int:
         f'CONFITURE["MIGRATE"]["LOCK_RETRIES"] is {retries!r}',
         "write how many times to try again, such as 3, or 0",
     )
+
+
+def _switch(given: Mapping[str, Any], key: str) -> bool:
+    value = given[key]
+    if isinstance(value, bool):
+        return value
+    raise conf.SettingError(f'CONFITURE["MIGRATE"]["{key}"] is {value!r}', "write True or False")

@@ -7,9 +7,10 @@ Nothing of Django's is patched, and ``migrate`` is not overridden.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.db import connections
 
 from django_confiture import conf
@@ -28,12 +29,18 @@ _WOVEN = "_confiture_woven"
 Step = Callable[..., "ProjectState"]
 
 
-def weave_plan(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: object) -> None:
+def weave_plan(
+    *,
+    using: str,
+    plan: list[tuple[Migration, bool]] | None = None,
+    **kwargs: object,
+) -> None:
     """Weave each planned migration once; a receiver of ``pre_migrate``.
 
     The signal is sent once per app, each time with the same plan. Mistakes in the settings are
     raised here, before the first migration runs.
     """
+    plan = [] if plan is None else plan
     new = [migration for migration, _backwards in plan if not hasattr(migration, _WOVEN)]
     connection = connections[using]
     if not new or not conf.get("ENABLED"):
@@ -43,11 +50,37 @@ def weave_plan(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: 
         if entries:
             runs_hooks(connection)  # says so, once
         return
-    plan_session.open_session(connection).check(new)
     for entry in entries:
         entry.build()
-    for migration in new:
+    session = plan_session.open_session(connection, kwargs.get("apps"))
+    session.check(new)
+    if not phases.creating_test_database():
+        session.take_turn(plan, _printer(kwargs))
+    session.start_watch()
+    for migration, _backwards in plan:
         weave(migration, entries)
+
+
+def _printer(kwargs: Mapping[str, Any]) -> Callable[[str], object]:
+    """Return what prints a line where ``migrate`` prints its own."""
+    stdout: Any = kwargs.get("stdout")
+    quiet = stdout is None or not kwargs.get("verbosity")
+
+    def write(text: str) -> None:
+        if not quiet:
+            stdout.write(text)
+            stdout.flush()
+
+    return write
+
+
+def end_plan(*, sender: object, using: str, **_: object) -> None:
+    """Close the session of a plan that has run; a receiver of ``post_migrate``.
+
+    That is sent for each app, and what other receivers do is part of the plan: the last one counts.
+    """
+    if sender is [each for each in apps.get_app_configs() if each.models_module is not None][-1]:
+        plan_session.close_session(using)
 
 
 def weave(migration: Migration, entries: Sequence[phases.Entry] = ()) -> None:
@@ -73,6 +106,8 @@ def _woven(
         if collect_sql:
             return step(project_state, schema_editor, collect_sql)
         session = plan_session.current_session(schema_editor.connection)
+        if direction == "forward":
+            project_state = session.caught_up(project_state)
         run = MigrationRun(migration, schema_editor, direction, session, entries)
         return run.around(step, project_state)
 

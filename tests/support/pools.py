@@ -174,7 +174,7 @@ pidfile = {directory}/pid
 
 
 @contextmanager
-def behind_pgbouncer(mode: str) -> Iterator[None]:
+def behind_pgbouncer(mode: str, **more: int) -> Iterator[None]:
     """Let "default" connect through PgBouncer; skip where it is not installed, or can't log in."""
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     known = parameters()
@@ -184,7 +184,8 @@ def behind_pgbouncer(mode: str) -> Iterator[None]:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     file = directory / "ini"
-    file.write_text(_INI.format(**known, own_port=port, mode=mode, directory=directory))
+    text = _INI.format(**known, own_port=port, mode=mode, directory=directory)
+    file.write_text(text + "".join(f"{name} = {value}\n" for name, value in more.items()))
     user: list[str] = []
     if os.getuid() == 0:
         user = ["-u", "nobody"]

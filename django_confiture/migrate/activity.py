@@ -1,0 +1,195 @@
+"""Who blocks a session, whom it blocks, and how far it is, as PostgreSQL's own views tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psycopg
+
+# Most of the time no one waits for anything, and this is all that is asked.
+_UNGRANTED = """
+SELECT count(*) FILTER (WHERE pid = %(pid)s), count(*) FILTER (WHERE pid <> %(pid)s)
+FROM pg_catalog.pg_locks WHERE NOT granted
+"""
+
+# Who waits for a row waits for a transaction; the row's table is locked as a tuple meanwhile.
+_WAIT = """
+SELECT coalesce(w.relation, t.relation)::pg_catalog.regclass::text, w.mode,
+       coalesce(extract(epoch FROM clock_timestamp() - w.waitstart), 0)::float8 * 1000
+FROM pg_catalog.pg_locks w
+LEFT JOIN pg_catalog.pg_locks t ON t.pid = w.pid AND t.locktype = 'tuple' AND t.granted
+WHERE w.pid = %(pid)s AND NOT w.granted LIMIT 1
+"""
+
+_BLOCKERS = """
+SELECT DISTINCT a.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), a.state,
+       extract(epoch FROM clock_timestamp() - a.query_start)::float8 * 1000,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 * 1000
+FROM unnest(pg_catalog.pg_blocking_pids(%(pid)s)) AS blocking (pid)
+JOIN pg_catalog.pg_stat_activity a USING (pid) ORDER BY a.pid
+"""
+
+# A prepared transaction holds locks without a session: pg_blocking_pids calls it process 0.
+_PREPARED = """
+SELECT DISTINCT 0, 'prepared transaction ' || x.gid, x.owner::text, 'prepared', NULL::float8,
+       extract(epoch FROM clock_timestamp() - x.prepared)::float8 * 1000
+FROM pg_catalog.pg_locks w
+JOIN pg_catalog.pg_locks h ON h.granted AND h.pid IS NULL
+  AND (h.database, h.relation, h.transactionid) IS NOT DISTINCT FROM
+      (w.database, w.relation, w.transactionid)
+JOIN pg_catalog.pg_locks o ON o.pid IS NULL AND o.locktype = 'transactionid'
+  AND o.virtualtransaction = h.virtualtransaction
+JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = o.transactionid
+WHERE w.pid = %(pid)s AND NOT w.granted AND 0 = ANY (pg_catalog.pg_blocking_pids(%(pid)s))
+"""
+
+# Waiting autovacuum workers give way by themselves; a parallel worker counts as its leader. Who
+# waits for a virtual transaction is building an index concurrently, and blocks no one meanwhile.
+_WAITERS = """
+WITH waiting AS MATERIALIZED (
+  SELECT pid, min(waitstart) AS since, max(relation) AS relation FROM pg_catalog.pg_locks
+  WHERE NOT granted AND pid <> %(pid)s AND waitstart IS NOT NULL AND pid <> ALL (%(own)s)
+    AND locktype <> 'virtualxid'
+  GROUP BY pid
+)
+SELECT w.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''),
+       extract(epoch FROM clock_timestamp() - w.since)::float8 * 1000,
+       w.relation::pg_catalog.regclass::text
+FROM waiting w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
+WHERE (a.pid IS NULL OR a.usesysid IS NOT NULL)
+  AND coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
+  AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(w.pid))
+ORDER BY w.since, w.pid
+"""
+
+_PROGRESS = """
+SELECT command, phase, greatest(blocks_done, tuples_done), greatest(blocks_total, tuples_total)
+FROM pg_catalog.pg_stat_progress_create_index WHERE pid = %(pid)s
+UNION ALL SELECT command, phase, heap_blks_scanned, heap_blks_total
+FROM pg_catalog.pg_stat_progress_cluster WHERE pid = %(pid)s
+UNION ALL SELECT 'VACUUM', phase, heap_blks_scanned, heap_blks_total
+FROM pg_catalog.pg_stat_progress_vacuum WHERE pid = %(pid)s
+UNION ALL SELECT 'ANALYZE', phase, sample_blks_scanned, sample_blks_total
+FROM pg_catalog.pg_stat_progress_analyze WHERE pid = %(pid)s
+UNION ALL SELECT command, '', bytes_processed, bytes_total
+FROM pg_catalog.pg_stat_progress_copy WHERE pid = %(pid)s
+"""
+
+_DOING = """
+SELECT coalesce(state, ''), coalesce(query, ''),
+       extract(epoch FROM clock_timestamp() - query_start)::float8 * 1000,
+       extract(epoch FROM clock_timestamp() - xact_start)::float8 * 1000,
+       extract(epoch FROM xact_start)::float8
+FROM pg_catalog.pg_stat_activity WHERE pid = %(pid)s
+"""
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A session that holds what another one waits for."""
+
+    pid: int
+    """The server process; 0 for a prepared transaction, which has none."""
+    application_name: str
+    user: str
+    state: str | None
+    """PostgreSQL's word; None where the role may not see it."""
+    query_ms: float | None
+    transaction_ms: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what log events and JSON say of it."""
+        found = asdict(self)
+        for name in ("query_ms", "transaction_ms"):
+            found[name] = None if found[name] is None else round(found[name])
+        return found
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a session waits for, and for whom."""
+
+    relation: str | None
+    """None where it waits for another transaction to end."""
+    mode: str
+    waited_ms: float
+    blocked_by: tuple[Blocker, ...]
+
+
+@dataclass(frozen=True)
+class Waiter:
+    """A session that waits for the watched one."""
+
+    pid: int
+    application_name: str
+    user: str
+    waited_ms: float
+    relation: str | None
+
+    @property
+    def name(self) -> str:
+        """Its application where it says one, else its user and process."""
+        return self.application_name or f"{self.user}, pid {self.pid}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a command is that PostgreSQL counts."""
+
+    command: str
+    phase: str
+    done: int
+    total: int
+    """Blocks, tuples or bytes, by the phase; 0 where it is not known."""
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What a session is doing, and for how long."""
+
+    state: str
+    statement: str
+    statement_ms: float | None
+    transaction_ms: float | None
+    transaction_began: float | None
+    """Seconds since the epoch, as the server says it."""
+
+
+def anyone_waits(raw: psycopg.Connection[Any], pid: int) -> tuple[bool, bool]:
+    """Return whether a session waits for a lock, and whether any other one does."""
+    row = raw.execute(_UNGRANTED, {"pid": pid}).fetchone()
+    assert row is not None
+    return bool(row[0]), bool(row[1])
+
+
+def what_it_waits_for(raw: psycopg.Connection[Any], pid: int) -> Wait | None:
+    """Return the lock that a session waits for, None if it waits for none."""
+    row = raw.execute(_WAIT, {"pid": pid}).fetchone()
+    if row is None:
+        return None
+    blockers = [*raw.execute(_BLOCKERS, {"pid": pid}), *raw.execute(_PREPARED, {"pid": pid})]
+    relation, mode, waited_ms = row
+    return Wait(relation, mode, waited_ms, tuple(Blocker(*each) for each in blockers))
+
+
+def who_waits_for_it(
+    raw: psycopg.Connection[Any], pid: int, *, own_pids: Collection[int] = ()
+) -> tuple[Waiter, ...]:
+    """Return the sessions that wait for a session, but for ``own_pids``; the longest wait first."""
+    rows = raw.execute(_WAITERS, {"pid": pid, "own": list(own_pids)})
+    return tuple(Waiter(*row) for row in rows)
+
+
+def progress_of(raw: psycopg.Connection[Any], pid: int) -> Progress | None:
+    """Return how far the index, the table or the vacuum is that a session works on."""
+    row = raw.execute(_PROGRESS, {"pid": pid}).fetchone()
+    return Progress(*row) if row else None
+
+
+def what_it_does(raw: psycopg.Connection[Any], pid: int) -> Doing | None:
+    """Return the statement that a session runs or ran last; None if there is no such session."""
+    row = raw.execute(_DOING, {"pid": pid}).fetchone()
+    return Doing(*row) if row else None

@@ -1,0 +1,330 @@
+"""Several ``migrate``s of one database: each migration is applied once, whoever is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+import psycopg
+import pytest
+from django.apps import apps as installed
+from django.core.management import call_command
+from django.db import connection, migrations, models
+from pytest_django import Settings
+
+from django_confiture import exceptions
+from django_confiture.migrate import one_at_a_time, plan_session
+from tests.cases.migrations_on_disk import Cases, query
+from tests.support import migrate_process, recording
+from tests.support.dry_run import parameters
+from tests.support.logs import events
+from tests.support.pools import behind_pgbouncer, pooled
+
+HOLDERS = """
+SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND a.datname = current_database()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _tables(cases: Cases) -> Iterator[None]:
+    with recording.recording():
+        yield
+    connection.close()
+
+
+@contextmanager
+def another_migrate(*, for_s: float, then: str = "") -> Iterator[int]:
+    """Hold the lock as another ``migrate`` does, then do something and end; give the process."""
+    turn = one_at_a_time.take_turn(connection, lambda *_: None)
+    one_at_a_time._ours.discard(turn.pid)  # it is another process that we play
+
+    def end() -> None:
+        with psycopg.connect(**parameters(), autocommit=True) as session:
+            if then:
+                session.execute(then)
+        turn.end()
+
+    timer = threading.Timer(for_s, end)
+    timer.start()
+    try:
+        yield turn.pid
+    finally:
+        timer.join()
+
+
+def record(*names: str) -> str:
+    """Return what another ``migrate`` records of migrations that it has applied."""
+    values = ", ".join(f"('cases', '{name}', now())" for name in names)
+    return f"INSERT INTO django_migrations (app, name, applied) VALUES {values}"
+
+
+def insert(what: str) -> migrations.RunSQL:
+    return migrations.RunSQL(
+        f"INSERT INTO recording_log (what) VALUES ('{what}')",
+        f"INSERT INTO recording_log (what) VALUES ('back {what}')",
+    )
+
+
+def test_it_waits_says_for_whom_and_does_what_is_left(
+    cases: Cases, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in (1, 2, 3):
+        cases.add(f"000{number}_inserts", insert(str(number)))
+    settings.CONFITURE = {}
+    caplog.set_level("INFO", "django_confiture.migrate")
+    out = StringIO()
+    with another_migrate(for_s=0.5, then=record("0001_inserts", "0002_inserts")) as pid:
+        cases.migrate(verbosity=1, stdout=out)
+    assert recording.persisted() == ["3"]
+    rows = query("SELECT name, count(*) FROM django_migrations WHERE app = 'cases' GROUP BY 1")
+    assert dict(rows) == {"0001_inserts": 1, "0002_inserts": 1, "0003_inserts": 1}
+    said = out.getvalue()
+    assert re.search(
+        r"  Waiting for another migrate of this database: django-confiture migrate "
+        rf"\S+:{os.getpid()}, pid {pid}, connected for \S+ m?s\.\n"
+        r"  Waited \S+ m?s for it; 2 migrations of this plan were applied meanwhile\.\n"
+        r"Running migrations:\n  Applying cases\.0003_inserts",
+        said,
+    ), said
+    ((_, waits),) = events(caplog, "waits_for_migrate")
+    assert (waits["migration"], waits["app_label"]) == ("0001_inserts", "cases")
+    assert [each["pid"] for each in waits["blocked_by"]] == [pid]
+    ((_, goes_on),) = events(caplog, "goes_on_after_migrate")
+    assert goes_on["left_out"] == 2
+    assert goes_on["waited_ms"] >= 300
+
+
+def test_a_state_that_another_one_has_changed_is_caught_up_with(
+    cases: Cases, settings: Settings
+) -> None:
+    key = ("id", models.AutoField(primary_key=True))
+    found: list[list[str]] = []
+
+    def look(apps: Any, schema_editor: Any) -> None:
+        found.append(sorted(each.name for each in apps.get_model("cases", "Book")._meta.fields))
+
+    cases.add("0001_book", migrations.CreateModel("Book", [key]))
+    cases.add("0002_title", migrations.AddField("Book", "title", models.TextField(default="")))
+    cases.add("0003_looks", migrations.RunPython(look))
+    cases.add("0004_year", migrations.AddField("Book", "year", models.IntegerField(null=True)))
+    cases.migrate("0001")
+    settings.CONFITURE = {}
+    then = "ALTER TABLE cases_book ADD title text NOT NULL DEFAULT ''; " + record("0002_title")
+    with another_migrate(for_s=0.4, then=then):
+        cases.migrate()
+    assert found == [["id", "title"]]
+    assert len(cases.applied()) == 4
+
+
+def test_all_of_it_may_be_done(cases: Cases, settings: Settings) -> None:
+    cases.add("0001_inserts", insert("1"))
+    settings.CONFITURE = {}
+    out = StringIO()
+    with another_migrate(for_s=0.4, then=record("0001_inserts")):
+        cases.migrate(verbosity=1, stdout=out)
+    assert recording.persisted() == []
+    assert "1 migration of this plan was applied meanwhile." in out.getvalue()
+    assert "No migrations to apply." in out.getvalue()
+
+
+def test_backwards_as_well(cases: Cases, settings: Settings) -> None:
+    cases.add("0001_inserts", insert("1"))
+    cases.add("0002_inserts", insert("2"))
+    cases.migrate()
+    settings.CONFITURE = {}
+    then = "DELETE FROM django_migrations WHERE name = '0002_inserts'"
+    with another_migrate(for_s=0.4, then=then):
+        cases.migrate("zero")
+    assert recording.persisted() == ["1", "2", "back 1"]
+    assert cases.applied() == set()
+
+
+def test_what_was_undone_meanwhile_is_refused(cases: Cases, settings: Settings) -> None:
+    cases.add("0001_inserts", insert("1"))
+    cases.add("0002_inserts", insert("2"))
+    cases.migrate("0001")
+    settings.CONFITURE = {}
+    then = "DELETE FROM django_migrations WHERE name = '0001_inserts'"
+    with (
+        another_migrate(for_s=0.4, then=then),
+        pytest.raises(exceptions.MigrateRefused) as refused,
+    ):
+        cases.migrate()
+    assert str(refused.value) == (
+        "cases.0001_inserts, which cases.0002_inserts needs, was undone by another migrate after "
+        "this one had made its plan; run migrate again."
+    )
+    assert recording.persisted() == ["1"]
+
+
+def test_another_schema_is_another_migrate(cases: Cases, settings: Settings) -> None:
+    """As with django-tenants, whose migrates run side by side."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA IF NOT EXISTS recording_tenant")
+        cursor.execute("SET search_path = recording_tenant, public")
+    try:
+        with another_migrate(for_s=0.5):
+            connection.close()
+            cases.add("0001_inserts", insert("1"))
+            started = time.monotonic()
+            cases.migrate()
+            assert time.monotonic() - started < 0.5
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA recording_tenant CASCADE")
+
+
+def test_switched_off_it_waits_for_no_one(cases: Cases, settings: Settings) -> None:
+    found: list[Any] = []
+    cases.add("0001_looks", migrations.RunPython(lambda apps, editor: found.extend(query(HOLDERS))))
+    settings.CONFITURE = {"MIGRATE": {"ONE_AT_A_TIME": False}}
+    cases.migrate()
+    assert found == []
+
+
+def test_nothing_to_apply_costs_no_connection(cases: Cases, settings: Settings) -> None:
+    cases.add("0001_inserts", insert("1"))
+    settings.CONFITURE = {}
+    cases.migrate()
+    with another_migrate(for_s=0.8):
+        started = time.monotonic()
+        cases.migrate()
+        assert time.monotonic() - started < 0.8
+
+
+@pytest.mark.parametrize("fails", ["", "migration", "receiver"])
+def test_the_lock_ends_with_the_plan(cases: Cases, settings: Settings, fails: str) -> None:
+    found: list[Any] = []
+    looks = migrations.RunPython(lambda apps, editor: found.extend(query(HOLDERS)))
+    failing = [migrations.RunSQL("SELECT 1 / 0")] if fails == "migration" else []
+    cases.add("0001_looks", looks, *failing)
+    settings.CONFITURE = {}
+
+    def receiver(**_: Any) -> None:
+        raise ValueError("not today")
+
+    last = [each for each in installed.get_app_configs() if each.models_module][-1]
+    if fails == "receiver":
+        models.signals.post_migrate.connect(receiver, sender=last)
+    try:
+        if fails:
+            with pytest.raises(Exception, match=r"division by zero|not today"):
+                cases.migrate()
+        else:
+            cases.migrate()
+    finally:
+        models.signals.post_migrate.disconnect(receiver, sender=last)
+    assert found == [(one_at_a_time.application_name(),)]
+    if fails != "receiver":  # that is the process's last word, or the next migrate's first
+        assert query(HOLDERS) == []
+    plan_session.close_session("default")
+    assert query(HOLDERS) == []
+
+
+def test_a_migrate_within_a_migrate_does_not_wait_for_itself(
+    cases: Cases, settings: Settings
+) -> None:
+    def again(apps: Any, schema_editor: Any) -> None:
+        call_command("migrate", "auth", "zero", fake=True, verbosity=0)
+        call_command("migrate", "auth", fake=True, verbosity=0)
+
+    cases.add("0001_calls", migrations.RunPython(again), atomic=False)
+    cases.add("0002_fine", insert("2"))
+    settings.CONFITURE = {}
+    cases.migrate("0001")
+    assert cases.applied() == {"0001_calls"}
+
+
+def test_without_a_connection_for_the_lock_it_says_so_and_goes_on(
+    cases: Cases,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("django_confiture.migrate.second_connection.PATIENCE", 0.5)
+    cases.add("0001_inserts", insert("1"))
+    settings.CONFITURE = {}
+    with pooled("session", answers=1):
+        cases.migrate()
+    assert recording.persisted() == ["1"]
+    (warning,) = [each for each in caplog.records if "for the lock" in each.getMessage()]
+    assert warning.getMessage() == (
+        "Another migrate could start meanwhile: no connection for the lock that keeps it out "
+        "(no answer within 0.5 s)"
+    )
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_through_pgbouncer(cases: Cases, settings: Settings, mode: str) -> None:
+    cases.add("0001_inserts", insert("1"))
+    cases.add("0002_inserts", insert("2"))
+    settings.CONFITURE = {}
+    with behind_pgbouncer(mode):
+        with another_migrate(for_s=0.5, then=record("0001_inserts")):
+            cases.migrate()
+        assert query(HOLDERS) == []
+    assert recording.persisted() == ["2"]
+
+
+def test_a_pool_with_a_single_session_is_refused(
+    cases: Cases, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_confiture.migrate.second_connection.PATIENCE", 1)
+    cases.add("0001_inserts", insert("1"))
+    settings.CONFITURE = {}
+    with (
+        behind_pgbouncer("transaction", default_pool_size=1),
+        pytest.raises(exceptions.MigrateRefused, match="has no second session to give"),
+    ):
+        cases.migrate()
+    assert recording.persisted() == []
+
+
+PLAIN = """
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = {dependencies}
+    operations = [
+        migrations.RunSQL("INSERT INTO recording_log (what) VALUES ('{name}')"),
+        migrations.RunSQL("SELECT pg_sleep(0.4)"),
+    ]
+"""
+
+
+def test_ten_at_once_and_three_of_them_killed(cases: Cases) -> None:
+    names = [f"000{number}_inserts" for number in range(1, 7)]
+    for index, name in enumerate(names):
+        before = [("cases", names[index - 1])] if index else []
+        cases.write(name, PLAIN.format(dependencies=before, name=name))
+    processes = [migrate_process.start(cases.package, settings={}) for _ in range(10)]
+    try:
+        killed: set[int] = set()
+        until = time.monotonic() + 120
+        while len(killed) < 3 and time.monotonic() < until:
+            for (holder,) in query(HOLDERS):
+                pid = int(holder.rpartition(":")[2])
+                if pid not in killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+                    break
+            time.sleep(0.1)
+        ends = [(each.pid, each.communicate(timeout=120)[0], each.returncode) for each in processes]
+    finally:
+        for each in processes:
+            each.kill()
+    assert len(killed) == 3
+    assert [out for pid, out, code in ends if code != 0 and pid not in killed] == []
+    assert recording.persisted() == names
+    rows = query("SELECT name FROM django_migrations WHERE app = 'cases' ORDER BY id")
+    assert [name for (name,) in rows] == names
+    assert query(HOLDERS) == []

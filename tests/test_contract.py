@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, migrations, models, transaction
@@ -355,7 +356,7 @@ def add_table_with_hook(cases: Cases, *then: migrations.RunSQL) -> None:
 def test_a_dry_run_says_what_happened_and_leaves_nothing_behind(cases: Cases) -> None:
     add_table_with_hook(cases)
     connection.ensure_connection()
-    result = DryRunExecutor().run(connection.connection, cases.loaded("0001_initial"))
+    result = DryRunExecutor().run(psycopg_connection(), cases.loaded("0001_initial"))
     assert isinstance(result, DryRunResult)
     assert (result.migration_name, result.migration_version) == ("0001_initial", "0001")
     assert result.success
@@ -371,7 +372,7 @@ def test_a_failing_dry_run_is_an_error_from_the_original_and_leaves_nothing_behi
 ) -> None:
     add_table_with_hook(cases, migrations.RunSQL("SELECT 1 / 0"))
     with pytest.raises(DryRunError) as caught:
-        DryRunExecutor().run(connection.connection, cases.loaded("0001_initial"))
+        DryRunExecutor().run(psycopg_connection(), cases.loaded("0001_initial"))
     error = caught.value
     assert error.migration_name == "0001_initial"
     assert error.__cause__ is error.original_error
@@ -410,15 +411,22 @@ def a_hook_that_fails(cases: Cases) -> None:
         cases.migrate()
 
 
+def psycopg_connection() -> psycopg.Connection[Any]:
+    """Return the connection that Django migrates with."""
+    connection.ensure_connection()
+    found: psycopg.Connection[Any] = connection.connection
+    return found
+
+
 def dry_run(cases: Cases) -> None:
     add_table_with_hook(cases)
-    DryRunExecutor().run(connection.connection, cases.loaded("0001_initial"))
+    DryRunExecutor().run(psycopg_connection(), cases.loaded("0001_initial"))
 
 
 def a_dry_run_that_fails(cases: Cases) -> None:
     add_table_with_hook(cases, migrations.RunSQL("SELECT 1 / 0"))
     with pytest.raises(DryRunError):
-        DryRunExecutor().run(connection.connection, cases.loaded("0001_initial"))
+        DryRunExecutor().run(psycopg_connection(), cases.loaded("0001_initial"))
 
 
 SCENARIOS: dict[Callable[[Cases], None], list[str]] = {

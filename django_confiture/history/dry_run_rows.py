@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_confiture.history.accuracy import MigrationForecast
 from django_confiture.history.hash_chain import hash_of
 from django_confiture.history.models import DryRun
+from django_confiture.history.plan_fingerprint import fingerprint_of
 from django_confiture.history.run_recorder import os_user, short
 from django_confiture.history.stored_forecasts import forecasts_in
 
@@ -38,5 +39,6 @@ def rows_of(
         host=short(socket.gethostname()),
         report=kept,
         report_hash=hash_of(kept),
+        plan=fingerprint_of((f"{m['app_label']}.{m['name']}", m["direction"]) for m in migrations),
     )
     return row, forecasts_in(migrations)

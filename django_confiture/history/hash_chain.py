@@ -36,6 +36,8 @@ class Ledger:
     fields: tuple[str, ...]
     parts: Mapping[str, tuple[str, ...]]
     """The rows that belong to a row: their related name → fields, which also sort them."""
+    later_fields: tuple[str, ...] = ()
+    """Fields that the first rows were signed without: they count where they are not empty."""
 
 
 EXECUTIONS = Ledger(
@@ -102,6 +104,7 @@ DRY_RUNS = Ledger(
             "statements",
         )
     },
+    ("plan",),
 )
 LEDGERS = (EXECUTIONS, DRY_RUNS)
 
@@ -201,7 +204,8 @@ def _deleted(ledger: Ledger, first: int, last: int) -> str:
 def _content(
     ledger: Ledger, row: object, parts: Mapping[str, Sequence[object]]
 ) -> dict[str, object]:
-    content = _facts(row, ledger.fields)
+    later = [name for name in ledger.later_fields if getattr(row, name)]
+    content = _facts(row, (*ledger.fields, *later))
     for name, fields in ledger.parts.items():
         found = sorted(parts[name], key=lambda part: _order(part, fields))
         content[name] = [_facts(each, fields) for each in found]

@@ -125,6 +125,9 @@ class DryRun(_Chained):
     """JSON by the published schema, byte by byte as it was written; empty where it would have
     had values of rows in it."""
     report_hash = models.CharField(max_length=64)
+    plan = models.JSONField(default=dict)
+    """``settings`` and ``migrations``: what identifies the plan, by hashes; see
+    :mod:`django_confiture.history.plan_fingerprint`. Empty where it is not known."""
 
     class Meta:
         default_permissions = ("view",)

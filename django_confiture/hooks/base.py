@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -77,6 +77,9 @@ class HookContext:
     """The database alias that is being migrated."""
     connection: BaseDatabaseWrapper | None
     """Django's connection; its ``.connection`` is the ``conn`` that the hook receives."""
+    plan: tuple[str, ...]
+    """Every migration that this ``migrate`` carries out, in order, as ``app_label.name``; empty
+    where no ``pre_migrate`` said it."""
     options: Mapping[str, Any]
     """The ``OPTIONS`` of the hook that is running: settings', with ``RunHook``'s over them."""
     phase: str
@@ -95,6 +98,7 @@ class HookContext:
         app_label: str = "",
         connection: BaseDatabaseWrapper | None = None,
         apps: Callable[[], Apps] | None = None,
+        plan: Sequence[str] = (),
         dry_run: bool = False,
     ) -> None:
         """Take the migration's file name, its number and ``"forward"`` or ``"backward"``."""
@@ -106,6 +110,7 @@ class HookContext:
         self.app_label = app_label
         self.connection = connection
         self.using = connection.alias if connection is not None else None
+        self.plan = tuple(plan)
         self.options = {}
         self.phase = ""
         self.dry_run = dry_run

@@ -12,6 +12,8 @@ from django_confiture.hooks.base import HookContext
 from django_confiture.hooks.nested_operations import walk_operations
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
@@ -45,7 +47,10 @@ def migration_version(name: str) -> str:
 
 
 def new_context(
-    migration: Migration, connection: BaseDatabaseWrapper, direction: str
+    migration: Migration,
+    connection: BaseDatabaseWrapper,
+    direction: str,
+    plan: Sequence[str] = (),
 ) -> HookContext:
     """Return the context that all hooks of one run of ``migration`` share."""
     return HookContext(
@@ -54,6 +59,7 @@ def new_context(
         direction,
         app_label=migration.app_label,
         connection=connection,
+        plan=plan,
         dry_run=getattr(connection, "_confiture_dry_run", False),
     )
 
@@ -88,6 +94,7 @@ def context_for_operation(
             direction,
             app_label=app_label,
             connection=schema_editor.connection,
+            dry_run=getattr(schema_editor.connection, "_confiture_dry_run", False),
         )
         setattr(schema_editor, _UNWOVEN_CONTEXT, context)
     return context

@@ -13,6 +13,8 @@ _CLASSES = {
     "verify_consistency": "VerifyConsistency",
     "require_no_long_transactions": "RequireNoLongTransactions",
     "require_backup": "RequireBackup",
+    "require_recent_dry_run": "RequireRecentDryRun",
+    "require_free_space": "RequireFreeSpace",
     "analyze": "Analyze",
     "run_queries": "RunQueries",
     "validate_tenant": "ValidateTenant",

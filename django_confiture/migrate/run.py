@@ -47,9 +47,11 @@ class MigrationRun:
         direction: Direction,
         session: PlanSession,
         entries: Sequence[phases.Entry],
+        plan: tuple[str, ...],
     ) -> None:
         self._migration = migration
         self._entries = entries
+        self._plan = plan
         self._editor = schema_editor
         self._connection = schema_editor.connection
         self._direction = direction
@@ -229,7 +231,7 @@ class MigrationRun:
 
     def _new_context(self) -> None:
         """Forget what an attempt that was rolled back has left in the context."""
-        self._context = new_context(self._migration, self._connection, self._direction)
+        self._context = new_context(self._migration, self._connection, self._direction, self._plan)
         attach_context(self._editor, self._context)
 
     def _note_commit(self) -> None:

@@ -57,8 +57,9 @@ def weave_plan(
     if not phases.creating_test_database():
         session.take_turn(plan, _printer(kwargs))
     session.start_watch()
+    labels = tuple(f"{each.app_label}.{each.name}" for each, _backwards in plan)
     for migration, _backwards in plan:
-        weave(migration, entries)
+        weave(migration, entries, labels)
 
 
 def _printer(kwargs: Mapping[str, Any]) -> Callable[[str], object]:
@@ -83,20 +84,27 @@ def end_plan(*, sender: object, using: str, **_: object) -> None:
         plan_session.close_session(using)
 
 
-def weave(migration: Migration, entries: Sequence[phases.Entry] = ()) -> None:
+def weave(
+    migration: Migration, entries: Sequence[phases.Entry] = (), labels: tuple[str, ...] = ()
+) -> None:
     """Shadow ``apply`` and ``unapply`` of this instance; a second call changes nothing.
 
-    ``entries`` are those of the settings for the whole plan.
+    ``entries`` are those of the settings for the whole plan, ``labels`` its migrations.
     """
     if hasattr(migration, _WOVEN):
         return
     setattr(migration, _WOVEN, True)
-    migration.apply = _woven(migration, migration.apply, "forward", entries)  # type: ignore[method-assign]
-    migration.unapply = _woven(migration, migration.unapply, "backward", entries)  # type: ignore[method-assign]
+    forward = _woven(migration, migration.apply, "forward", entries, labels)
+    backward = _woven(migration, migration.unapply, "backward", entries, labels)
+    migration.apply, migration.unapply = forward, backward  # type: ignore[method-assign]
 
 
 def _woven(
-    migration: Migration, step: Step, direction: Direction, entries: Sequence[phases.Entry]
+    migration: Migration,
+    step: Step,
+    direction: Direction,
+    entries: Sequence[phases.Entry],
+    labels: tuple[str, ...],
 ) -> Step:
     def run(
         project_state: ProjectState,
@@ -108,7 +116,7 @@ def _woven(
         session = plan_session.current_session(schema_editor.connection)
         if direction == "forward":
             project_state = session.caught_up(project_state)
-        run = MigrationRun(migration, schema_editor, direction, session, entries)
+        run = MigrationRun(migration, schema_editor, direction, session, entries, labels)
         return run.around(step, project_state)
 
     return run

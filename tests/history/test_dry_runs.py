@@ -163,8 +163,11 @@ def test_the_dry_run_of_the_ledger_itself(transactional_db: None, cases: Cases) 
     with installed():
         out = StringIO()
         call_command("migrate_dryrun", "confiture_history", verbosity=0, format="json", stdout=out)
-        (migration,) = json.loads(out.getvalue())["migrations"]
-        assert (migration["name"], migration["outcome"]) == ("0001_initial", "passed")
+        found = json.loads(out.getvalue())["migrations"]
+        assert [(each["name"], each["outcome"]) for each in found] == [
+            ("0001_initial", "passed"),
+            ("0002_dryrun_plan", "passed"),
+        ]
         assert query("SELECT to_regclass('confiture_history_dryrun')") == [(None,)]
 
 

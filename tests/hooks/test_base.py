@@ -20,6 +20,7 @@ def test_in_a_unit_test_a_context_has_empty_facts(context: HookContext) -> None:
     assert context.connection is None
     assert context.options == {}
     assert context.phase == ""
+    assert context.plan == ()
     assert context.dry_run is False
     assert context.error is None
 

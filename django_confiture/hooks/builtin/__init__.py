@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from django_confiture.hooks.builtin.notify import Notify
     from django_confiture.hooks.builtin.remove_invalid_indexes import RemoveInvalidIndexes
     from django_confiture.hooks.builtin.require_backup import RequireBackup
+    from django_confiture.hooks.builtin.require_free_space import RequireFreeSpace
     from django_confiture.hooks.builtin.require_no_long_transactions import (
         RequireNoLongTransactions,
     )
+    from django_confiture.hooks.builtin.require_recent_dry_run import RequireRecentDryRun
     from django_confiture.hooks.builtin.run_queries import RunQueries
     from django_confiture.hooks.builtin.validate_tenant import ValidateTenant
     from django_confiture.hooks.builtin.verify_consistency import VerifyConsistency
@@ -30,7 +32,9 @@ __all__ = [
     "Notify",
     "RemoveInvalidIndexes",
     "RequireBackup",
+    "RequireFreeSpace",
     "RequireNoLongTransactions",
+    "RequireRecentDryRun",
     "RunQueries",
     "ValidateTenant",
     "VerifyConsistency",

@@ -1,0 +1,59 @@
+"""What identifies a plan: the sources of its migrations, and the settings that decide what runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Set
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import django
+from django.conf import settings
+from django.db.migrations.loader import MigrationLoader
+
+_SETTINGS = ("CONFITURE", "INSTALLED_APPS", "MIGRATION_MODULES", "DATABASE_ROUTERS")
+
+
+def fingerprint_of(plan: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return what a plan of ``(app_label.name, direction)`` is known by later.
+
+    ``migrations`` has a label, a direction and a hash of the source for each. Code that a migration
+    imports from elsewhere is not in it. Empty where a source can't be read.
+    """
+    migrations = [[label, direction, source_hash(label)] for label, direction in plan]
+    if not all(digest for _label, _direction, digest in migrations):
+        return {}
+    return {"settings": settings_hash(), "migrations": migrations}
+
+
+def source_hash(label: str) -> str:
+    """Return the hash of a migration's file, ``""`` where there is none to read."""
+    app_label, _, name = label.partition(".")
+    package, _explicit = MigrationLoader.migrations_module(app_label)
+    try:
+        spec = find_spec(f"{package}.{name}") if package else None
+        source = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
+    except (ImportError, OSError):
+        return ""
+    return hashlib.sha256(source).hexdigest() if source else ""
+
+
+def settings_hash() -> str:
+    """Return the hash of the settings that decide what a plan does, and of Django's version."""
+    given = {name: getattr(settings, name, None) for name in _SETTINGS}
+    document = {**given, "django": django.get_version()}
+    text = json.dumps(document, sort_keys=True, default=_as_text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_text(value: object) -> object:
+    """Return the same for the same value in every process."""
+    if isinstance(value, Set):
+        return sorted(map(str, value))
+    if isinstance(value, partial):
+        return [_as_text(value.func), repr(value.args), repr(value.keywords)]
+    named = getattr(value, "__qualname__", None)
+    return f"{value.__module__}.{named}" if named else str(value)

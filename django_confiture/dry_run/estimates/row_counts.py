@@ -92,7 +92,7 @@ class Sizes:
         return Scale(root, here, there, doubts)
 
     def wider(self, rows: Mapping[str, int]) -> bool:
-        """Say whether one of the tables does not fit into production's cache."""
+        """Return whether one of the tables does not fit into production's cache."""
         if self.stats is None:
             return False
         cache = self.stats.settings.get("shared_buffers")

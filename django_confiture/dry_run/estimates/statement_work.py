@@ -126,7 +126,7 @@ def _excludes(step: Step) -> bool:
 
 
 def _is_foreign_key(step: Step) -> bool:
-    """Say whether it checks a foreign key: both sides are read then."""
+    """Return whether it checks a foreign key: both sides are read then."""
     return any(each.contype == ConstrType.FOREIGN for each in _added(step)) or (
         step.statement.what == "alter_table_stmt"
         and len(step.result.scans) > 1

@@ -19,15 +19,15 @@ class Alteration:
 
     @property
     def scans(self) -> bool:
-        """Say whether the statement read the whole table, and did not rewrite it."""
+        """Whether the statement read the whole table, and did not rewrite it."""
         return self.step.scans(self.table) and not self.rewrites
 
     @property
     def rewrites(self) -> bool:
-        """Say whether the statement rewrote the table."""
+        """Whether the statement rewrote the table."""
         return self.step.rewrites(self.table)
 
     @property
     def builds(self) -> bool:
-        """Say whether the statement built an index."""
+        """Whether the statement built an index."""
         return bool(self.step.result.indexes_built)

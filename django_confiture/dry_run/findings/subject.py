@@ -48,7 +48,7 @@ class Step:
 
     @property
     def node(self) -> Node:
-        """The statement's own node, such as an ``IndexStmt``; None if nobody could parse it."""
+        """The statement's own node, such as an ``IndexStmt``; None if it could not be parsed."""
         node = self.statement.node
         return None if node is None else getattr(node, node.WhichOneof("node"))
 
@@ -75,7 +75,7 @@ class Step:
 
     @property
     def hides_effects(self) -> bool:
-        """Say whether its text does not show what it does."""
+        """Whether its text does not show what it does."""
         return self.statement.kind in (Kind.OPAQUE, Kind.UNPARSED)
 
     def existing(self, range_var: Node) -> str | None:
@@ -90,7 +90,7 @@ class Step:
         return ending.pop() if len(ending) == 1 and not range_var.schemaname else None
 
     def is_partitioned(self, range_var: Node) -> bool:
-        """Say whether ``range_var`` names a partitioned table."""
+        """Return whether ``range_var`` names a partitioned table."""
         return self.kinds.get(self.existing(range_var) or "") == "p"
 
     def of(self, relation: str, found: Iterable[str]) -> list[str]:
@@ -101,15 +101,15 @@ class Step:
         return [relation] if relation in names else []
 
     def scans(self, relation: str) -> bool:
-        """Say whether it read all of a table, or of its partitions."""
+        """Return whether it read all of a table, or of its partitions."""
         return bool(self.of(relation, self.scanned))
 
     def rewrites(self, relation: str) -> bool:
-        """Say whether it wrote a table anew, or its partitions."""
+        """Return whether it rewrote a table, or its partitions."""
         return bool(self.of(relation, self.result.rewrites))
 
     def blocks_writes(self, relation: str) -> bool:
-        """Say whether its own lock on a relation blocks writes."""
+        """Return whether its own lock on a relation blocks writes."""
         return relation in self.locks and self.locks[relation].blocks_writes
 
     def effective(self, relation: str) -> LockMode | None:
@@ -139,11 +139,11 @@ class Subject:
 
     @property
     def forward(self) -> bool:
-        """Say whether the migration is applied, not taken back."""
+        """Whether the migration is applied, not taken back."""
         return self.result.direction == "forward"
 
     def rows(self, relation: str) -> int | None:
-        """Return how many rows a table had at the last ANALYZE, None where nobody counted."""
+        """Return how many rows a table had at the last ANALYZE, None without one."""
         known = self.relations.get(relation)
         return known.rows if known is not None and known.rows >= 0 else None
 

@@ -15,7 +15,7 @@ LONG_MS = 1000.0
 
 
 def is_many(subject: Subject, table: str, rows: float, changed: float) -> bool:
-    """Say whether ``rows`` written, ``changed`` of them updated or deleted, are a backfill."""
+    """Return whether ``rows`` written, ``changed`` of them updated or deleted, are a backfill."""
     if rows > MANY_ROWS:
         return True
     known = subject.rows(table)
@@ -23,7 +23,7 @@ def is_many(subject: Subject, table: str, rows: float, changed: float) -> bool:
 
 
 def most_rows(subject: Subject, step: Step, table: str) -> bool:
-    """Say whether one statement wrote so many rows of a table."""
+    """Return whether one statement wrote so many rows of a table."""
     return any(
         is_many(
             subject,
@@ -37,7 +37,7 @@ def most_rows(subject: Subject, step: Step, table: str) -> bool:
 
 
 def is_large(rows: int | None) -> bool:
-    """Say whether a scan of so many rows takes time; where they are not known, it may."""
+    """Return whether a scan of so many rows takes time; where they are not known, it may."""
     return rows is None or rows > MANY_ROWS
 
 

@@ -139,9 +139,9 @@ class Lookup:
     def reads(
         self, relations: Iterable[NamedRelation], *, refresh: bool = False
     ) -> dict[int, list[Read]]:
-        """Return for each relation what reading it locks besides itself.
+        """Return for each relation what reading it locks in addition to itself.
 
-        `refresh`: for a materialized view, what computing it anew reads. No query for tables that
+        `refresh`: for a materialized view, what a refresh reads. No query for tables that
         cannot have children.
         """
         found: dict[int, list[Read]] = {}
@@ -263,7 +263,7 @@ class Lookup:
         return self._oids(catalog_sql.ALL_TABLES, which)
 
     def has_user_function(self, names: Iterable[str]) -> bool:
-        """Tell whether one of the names is a function that a user wrote in SQL or PL/pgSQL."""
+        """Return whether one of the names is a function that a user wrote in SQL or PL/pgSQL."""
         wanted = sorted(set(names))
         return bool(wanted and self._query(catalog_sql.USER_FUNCTIONS, [_json(wanted)]))
 

@@ -26,7 +26,7 @@ class LockMode(enum.IntEnum):
     AccessExclusiveLock = 8
 
     def conflicts_with(self, other: "LockMode") -> bool:
-        """Tell whether one of the two has to wait while another session holds the other."""
+        """Return whether one of the two has to wait while another session holds the other."""
         return other in _CONFLICTS[self]
 
     @property

@@ -55,7 +55,7 @@ _USABLE = (TransactionStatus.INTRANS, TransactionStatus.IDLE)
 
 
 def runs_user_code(node: Node, lookup: Lookup) -> bool:
-    """Tell whether the statement runs code that its text does not show.
+    """Return whether the statement runs code that its text does not show.
 
     That is DO, CALL, EXECUTE, and an expression with a function that is written in SQL or a
     procedural language, or that runs a query given to it as text. Such code in a trigger, an

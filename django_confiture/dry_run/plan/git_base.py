@@ -51,7 +51,7 @@ class Since:
         return kept
 
     def had(self, migration: Migration) -> bool:
-        """Say whether the base had a migration, as it is now."""
+        """Return whether the base had a migration, as it is now."""
         module = sys.modules.get(type(migration).__module__)
         path = source_path(module) if module is not None else None
         if path is None:
@@ -89,7 +89,7 @@ class Since:
     def _git(self, *arguments: str) -> str:
         try:
             ran = subprocess.run(  # noqa: S603 - a list, no shell; the revision is behind a bar
-                ["git", *arguments],  # noqa: S607 - the git of whoever runs it
+                ["git", *arguments],  # noqa: S607 - the git on the PATH
                 cwd=self._directory,
                 capture_output=True,
                 check=False,

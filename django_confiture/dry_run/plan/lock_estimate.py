@@ -52,7 +52,7 @@ def of_statement(statement: Statement) -> int:
 
 
 def of_operation(operation: Operation, start: ModelState | None, end: ModelState | None) -> int:
-    """Return about how many locks an operation adds, besides those on what exists already."""
+    """Return about how many locks an operation adds to those on what exists already."""
     if start is None:
         return _of_table(end) if end is not None else 0
     if end is None:

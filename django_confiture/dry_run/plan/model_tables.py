@@ -84,7 +84,7 @@ def copy_of(state: ProjectState) -> ProjectState:
 
 
 def is_managed(model: ModelState) -> bool:
-    """Say whether migrations make and change the table of a model."""
+    """Return whether migrations make and change the table of a model."""
     options = model.options
     swapped = getattr(settings, options.get("swappable") or "", None)
     label = f"{model.app_label}.{model.name}"

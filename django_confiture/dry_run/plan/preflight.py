@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SAVEPOINT = "confiture_preflight"
 _RUNS_CODE = "SQL that runs code"
 _PATIENCE = "100ms"
-"""For a lock that somebody holds on a table whose size is asked for."""
+"""How long to wait for a lock on a table whose size is asked for."""
 _AT_MOST = "10s"
 """For one query of ours, whatever the setting for the migrations' statements."""
 
@@ -162,7 +162,7 @@ def _updates(fills: Iterable[Fill], tables: Collection[str]) -> Iterator[Stateme
 
 
 def _tables(oids: Collection[int], session: Session) -> Sequence[Table]:
-    """Return the tables; where somebody has one locked, its size as of the last VACUUM."""
+    """Return the tables; where another session has one locked, its size as of the last VACUUM."""
     if not oids:
         return ()
     given = ["{" + ",".join(map(str, sorted(oids))) + "}"]

@@ -56,7 +56,7 @@ def refuse_unusable(wrapper: BaseDatabaseWrapper, session: Session) -> None:
 
 
 def refuse_open_transaction(wrapper: BaseDatabaseWrapper) -> None:
-    """Refuse a transaction that somebody else has begun: its locks and rows are not the plan's."""
+    """Refuse a transaction that was already open: its locks and rows are not the plan's."""
     if wrapper.in_atomic_block or Session(wrapper.connection).status != TransactionStatus.IDLE:
         raise DryRunRefused(
             f"The connection to {wrapper.alias!r} is in a transaction already; run the command "
@@ -111,7 +111,7 @@ def _refuse_too_many_locks(locks: LockCapacity, session: Session) -> None:
 
 
 def is_out_of_locks(error: BaseException) -> bool:
-    """Say whether the server's lock table was full; lack of other memory has a DETAIL."""
+    """Return whether the server's lock table was full; lack of other memory has a DETAIL."""
     cause = error if isinstance(error, OutOfMemory) else error.__cause__
     return isinstance(cause, OutOfMemory) and not cause.diag.message_detail
 

@@ -54,7 +54,7 @@ def refuse(statement: Statement, session: Session) -> None:
 
 
 def commits_by_partition(statement: Statement, session: Session) -> bool:
-    """Say whether a statement commits after each partition, which a transaction can't hold."""
+    """Return whether a statement commits after each partition, which a transaction can't hold."""
     if statement.what not in ("reindex_stmt", "cluster_stmt"):
         return False
     target = _target(getattr(statement.node, statement.what).relation, session)

@@ -74,22 +74,22 @@ class Statement:
 
     @property
     def hides_code(self) -> bool:
-        """Say whether it runs statements that its text does not show: DO, CALL, EXECUTE."""
+        """Whether it runs statements that its text does not show: DO, CALL, EXECUTE."""
         return self.what in HIDING
 
     @property
     def may_meet_rows(self) -> bool:
-        """Say whether it is DDL that a row can stand in the way of."""
+        """Whether it is DDL that a row can stand in the way of."""
         return self.kind is Kind.DDL and self.what not in WITHOUT_ROWS
 
     @property
     def of_the_server(self) -> bool:
-        """Say whether it makes or changes something that is in no database: CREATE DATABASE."""
+        """Whether it makes or changes something that is in no database: CREATE DATABASE."""
         return self.what in NEVER_IN_TRANSACTION or moves_database(self.node)
 
     @property
     def may_commit(self) -> bool:
-        """Say whether it runs code that may commit by itself, as far as the text tells."""
+        """Whether it runs code that may commit by itself, as far as the text tells."""
         if self.what == "call_stmt":
             return True
         if self.what != "do_stmt":
@@ -110,7 +110,7 @@ class Statement:
 
     @property
     def adds_column(self) -> bool:
-        """Say whether it is an ALTER TABLE that adds a column."""
+        """Whether it is an ALTER TABLE that adds a column."""
         return any(each.subtype == AlterTableType.AddColumn for each in self._subcommands)
 
     @property
@@ -152,17 +152,17 @@ class Statement:
 
     @property
     def reads_user_tables(self) -> bool:
-        """Say whether it names a relation outside the system catalogs."""
+        """Whether it names a relation outside the system catalogs."""
         return any(map(is_user_relation, self.relations))
 
     @property
     def commits(self) -> bool:
-        """Say whether it would end our transaction by committing it."""
+        """Whether it would end our transaction by committing it."""
         return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in COMMITS
 
     @property
     def rolls_back(self) -> bool:
-        """Say whether it would end our transaction by rolling it back."""
+        """Whether it would end our transaction by rolling it back."""
         return (
             self.kind is Kind.TRANSACTION
             and self.node.transaction_stmt.kind == pg.TRANS_STMT_ROLLBACK
@@ -170,12 +170,12 @@ class Statement:
 
     @property
     def begins(self) -> bool:
-        """Say whether it would begin a transaction."""
+        """Whether it would begin a transaction."""
         return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in BEGINS
 
     @property
     def sets_transaction(self) -> bool:
-        """Say whether it is SET TRANSACTION, which nothing may have preceded."""
+        """Whether it is SET TRANSACTION, which nothing may have preceded."""
         return self.what == "variable_set_stmt" and (
             self.node.variable_set_stmt.name.startswith("TRANSACTION")
         )

@@ -66,7 +66,7 @@ def shown(*, show: bool) -> Iterator[None]:
 
 
 def are_shown() -> bool:
-    """Say whether values may be printed."""
+    """Return whether values may be printed."""
     return _show.get()
 
 
@@ -109,7 +109,7 @@ def _of_server(error: psycopg.Error) -> str:
 def _raised_in(error: psycopg.Error) -> str:
     """Return the function of the database whose own words a message is; ``""`` for none.
 
-    Nobody knows what of them are values. Those of a DO block are the migration's.
+    Its words may hold values. Those of a DO block are the migration's.
     """
     code = error.sqlstate or ""
     if error.diag.source_function != _RAISE and not code.startswith(_OF_OTHER_LANGUAGES):
@@ -178,7 +178,7 @@ def shown_sql(statement: Statement, origin: Origin) -> str:
 
 
 def _stands_in_code(sql: str) -> bool:
-    """Say whether one of the callers has the text as a constant or a global."""
+    """Return whether one of the callers has the text as a constant or a global."""
     frame = sys._getframe()  # the only way to one's callers
     caller = frame.f_back
     while caller is not None:

@@ -21,7 +21,7 @@ _IN_CODE = r"\b{}\b'?\s*(?:=|,|\bTO\b)(?!\s*'?{}(?![\d.]))"
 
 
 def is_our_timeout(error: BaseException, statements: Iterable[Statement]) -> bool:
-    """Say whether a statement was cancelled by ``STATEMENT_TIMEOUT``.
+    """Return whether a statement was cancelled by ``STATEMENT_TIMEOUT``.
 
     A migration that sets a timeout of its own, in one of its ``statements``, has met with that.
     """
@@ -33,9 +33,9 @@ def is_our_timeout(error: BaseException, statements: Iterable[Statement]) -> boo
 
 
 def sets_timeout(statement: Statement, name: str) -> bool:
-    """Say whether a statement limits itself or later ones by the setting ``name``; 0 is no limit.
+    """Return whether a statement limits itself or later ones by the setting ``name``.
 
-    ``RESET`` and ``SET … TO DEFAULT`` are none either.
+    0 is no limit, and neither are ``RESET`` and ``SET … TO DEFAULT``.
     """
     if name not in statement.sql.lower():
         return False

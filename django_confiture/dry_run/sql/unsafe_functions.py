@@ -68,7 +68,7 @@ def _name(call: Node) -> str:
 
 
 def _is_transactional(call: Node) -> bool:
-    """Say whether it is a message that nobody decodes once it is rolled back."""
+    """Return whether it is a logical message that a rollback takes back."""
     first = [argument.a_const.boolval.boolval for argument in call.args[:1]]
     return _name(call) == "pg_logical_emit_message" and first == [True]
 

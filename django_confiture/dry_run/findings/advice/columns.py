@@ -1,4 +1,4 @@
-"""Columns that a table gets without being written anew, or read under a lock."""
+"""Columns that a table gets without a rewrite, and without a scan under a lock."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _volatile_in_sql(alter: Alteration, column: Node) -> str:
 
 
 def generated(alter: Alteration, column: Node) -> str:
-    """Return what can be had without writing the table anew."""
+    """Return what can be had without a rewrite of the table."""
     name = column.colname
     return migration_code.migrations(
         migration_code.comment(

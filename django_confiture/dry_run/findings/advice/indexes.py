@@ -83,7 +83,7 @@ def hidden(step: Step) -> str:
 
 
 def reindex(step: Step) -> str:
-    """Return the REINDEX that blocks nobody."""
+    """Return the REINDEX that blocks no one."""
     words = step.result.sql.split()
     position = next((i for i, word in enumerate(words) if word.upper() in ("INDEX", "TABLE")), 0)
     concurrent = " ".join([*words[: position + 1], "CONCURRENTLY", *words[position + 1 :]])

@@ -82,7 +82,7 @@ def in_state(op: Operation | None, *database: str) -> str:
 
 
 def changes_models(op: Operation) -> bool:
-    """Say whether an operation is one of those that ``makemigrations`` writes."""
+    """Return whether an operation is one of those that ``makemigrations`` writes."""
     return hasattr(op, "model_name") or hasattr(op, "name")
 
 

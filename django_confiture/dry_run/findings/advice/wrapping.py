@@ -26,7 +26,7 @@ def _lines(line: str) -> list[str]:
 
 
 def _may_end_with_comma(line: str, start: int, arguments: list[str]) -> bool:
-    """Say whether a comma after the last argument changes nothing; ``x["a",]`` is another key."""
+    """Return whether a trailing comma changes nothing; ``x["a",]`` is another key."""
     follows_name = start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_)]")
     if line[start] == "[":
         return not follows_name

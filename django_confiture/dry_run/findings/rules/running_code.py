@@ -59,7 +59,7 @@ def _operation_of(subject: Subject, table: str, constraint: str) -> int | None:
 
 
 def _says(step: Step, name: str) -> bool:
-    """Say whether a name stands in the text of a statement as a whole."""
+    """Return whether a name stands in the text of a statement as a whole."""
     return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", step.result.sql) is not None
 
 
@@ -159,7 +159,7 @@ def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
 
 
 def _made_again(subject: Subject, step: Step, dropped: Node) -> bool:
-    """Say whether a later statement of the same transaction makes a relation of that name."""
+    """Return whether a later statement of the same transaction makes a relation of that name."""
     later = (each for each in subject.steps if each.order > step.order and step.runs == each.runs)
     return any(_makes(each) == dropped.relname for each in later)
 

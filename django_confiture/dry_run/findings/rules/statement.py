@@ -56,12 +56,12 @@ def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iter
 
 
 def _locked(step: Step, table: str) -> bool:
-    """Say whether the statement itself blocks writes.
+    """Return whether the statement itself blocks writes.
 
     A new valid constraint proves it where an earlier migration of the dry run holds the lock.
     """
     hidden = step.hides_effects and bool(step.result.constraints)
-    if step.kinds.get(table) == "m":  # which nobody can write
+    if step.kinds.get(table) == "m":  # which can't be written to
         return table in step.locks and step.locks[table].blocks_reads
     return step.blocks_writes(table) or (hidden and table not in step.locks)
 

@@ -120,7 +120,7 @@ def _mode(command: Node) -> LockMode:
 
 
 def _recurses(command: Node, relation: NamedRelation, lookup: Lookup) -> bool:
-    """Tell whether one subcommand goes to partitions or children for sure.
+    """Return whether one subcommand goes to partitions or children for sure.
 
     What is dropped or validated there depends on what there is: see the rules below.
     """
@@ -182,7 +182,7 @@ def _drop_column(target: _Target, command: Node, lookup: Lookup) -> Iterator[Loc
 
 
 def _alter_type(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
-    """A foreign key is dropped and made anew, which takes both of its sides."""
+    """A foreign key is dropped and created again, which locks both of its sides."""
     for key in lookup.foreign_keys(target.family):
         if (key.table in target.family and command.name in key.columns) or (
             key.referenced in target.family and command.name in key.referenced_columns
@@ -262,7 +262,7 @@ def _detach(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
 
 _Effect = Callable[[_Target, Node, Lookup], Iterator[Lock]]
 
-#: What a subcommand locks besides the table itself.
+#: What a subcommand locks in addition to the table itself.
 _EFFECTS: Mapping[int, _Effect] = {
     AlterTableType.AddColumn: _add_column,
     AlterTableType.AddConstraint: _add_constraint,

@@ -1,4 +1,4 @@
-"""What adding and removing a partition locks besides the partitioned table."""
+"""What adding and removing a partition locks in addition to the partitioned table."""
 
 from collections.abc import Iterator, Set
 
@@ -29,15 +29,15 @@ def _other_sides(tables: Set[int], lookup: Lookup) -> tuple[set[int], set[int]]:
 
 
 def attached(parent: int, partition: NamedRelation, lookup: Lookup) -> Iterator[Lock]:
-    """Yield what ATTACH PARTITION locks besides the parent."""
+    """Yield what ATTACH PARTITION locks in addition to the parent."""
     yield from locks(lookup.family_of(partition), _AX)
     yield from neighbours(parent, lookup)
 
 
 def detached(parent: int, partition: NamedRelation, lookup: Lookup) -> Iterator[Lock]:
-    """Yield what DETACH PARTITION locks besides the parent.
+    """Yield what DETACH PARTITION locks in addition to the parent.
 
-    Foreign keys of the partition are made anew; those to it are dropped.
+    Foreign keys of the partition are created again; those to it are dropped.
     """
     family = lookup.family_of(partition)
     yield from locks(family, _AX)

@@ -29,7 +29,7 @@ class Write:
     """The columns that are written; None for all."""
 
     def touches(self, columns: frozenset[str]) -> bool:
-        """Tell whether one of the columns is written."""
+        """Return whether one of the columns is written."""
         return self.columns is None or not self.columns.isdisjoint(columns)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.formatting import count
 from django_confiture.production import ProductionStats, TableStats
 
 SMALL = 10_000
@@ -114,6 +115,6 @@ def _rows(relation: str, table: TableStats) -> tuple[int | None, tuple[str, ...]
 
 def _stale(relation: str, table: TableStats) -> tuple[str, ...]:
     if table.rows and table.changed_rows and table.changed_rows > table.rows / 2:
-        changed = f"{table.changed_rows:,} rows"
+        changed = count(table.changed_rows, "row")
         return (f"{relation}: {changed} changed in production since its last ANALYZE",)
     return ()

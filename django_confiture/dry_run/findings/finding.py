@@ -10,7 +10,7 @@ from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding
 from django_confiture.finding_ids import SEVERITIES
-from django_confiture.formatting import duration, listed, one_line, size
+from django_confiture.formatting import count, duration, listed, one_line, size
 
 POLICY = {
     "column-dropped",
@@ -97,7 +97,7 @@ def _times(subject: Subject, relation: str) -> Iterator[str]:
 
 def _work(step: Step) -> Iterator[str]:
     for scan in step.result.scans:
-        rows = "every row" if scan.rows is None else f"{scan.rows:,} rows"
+        rows = "every row" if scan.rows is None else count(scan.rows, "row")
         passes = f" in {scan.passes} passes" if scan.passes > 1 else ""
         yield f"reads {rows} of {scan.relation}{passes}"
     if step.result.rewrites:
@@ -107,7 +107,7 @@ def _work(step: Step) -> Iterator[str]:
         yield f"builds {listed(built) if len(built) < 3 else f'{len(built)} indexes'}"
     for write in step.result.writes:
         written = write.inserted + write.updated + write.deleted
-        yield f"writes {written:,} rows of {write.relation}"
+        yield f"writes {count(written, 'row')} of {write.relation}"
     if (wal := step.result.wal_bytes or 0) >= _WAL_WORTH_SAYING:
         yield f"{size(wal)} of WAL"
 

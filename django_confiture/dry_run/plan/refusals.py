@@ -13,7 +13,7 @@ from django_confiture import conf
 from django_confiture.dry_run.server.second_connection import refuse_shared_sessions
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, HookLookupError
-from django_confiture.formatting import size
+from django_confiture.formatting import count, size
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -124,6 +124,6 @@ def _refuse_dead_space(preflight: Preflight) -> None:
     worst = preflight.dead_space[0]
     raise DryRunRefused(
         f"The plan would leave about {size(total)} of dead space, {size(worst.size_bytes)} of it "
-        f"in {worst.relation} ({worst.rows:,} rows), and MAX_DEAD_SPACE is {size(limit)}; pass "
-        "--allow-dead-space where VACUUM may clear that, or rehearse on a copy."
+        f"in {worst.relation} ({count(worst.rows, 'row')}), and MAX_DEAD_SPACE is {size(limit)}; "
+        "pass --allow-dead-space where VACUUM may clear that, or rehearse on a copy."
     )

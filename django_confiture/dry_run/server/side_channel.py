@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str | None, ...]
 
+_ON_PURPOSE = "django-confiture keeps the transaction in its failed state on purpose"
 _FINE = {pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY}
 
 
@@ -78,9 +79,12 @@ class Session:
         self.query("RELEASE SAVEPOINT confiture_attempt")
 
     def abort(self) -> None:
-        """Put the transaction into the failed state, as any error does."""
-        with suppress(errors.DivisionByZero):
-            self.query("SELECT 1/0")
+        """Put the transaction into the failed state, as any error does.
+
+        The server's log shows the error, so its message says where it comes from.
+        """
+        with suppress(errors.InvalidTextRepresentation):
+            self.query(f"SELECT '{_ON_PURPOSE}'::integer")
 
     @property
     def status(self) -> pq.TransactionStatus:

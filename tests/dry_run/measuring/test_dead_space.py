@@ -336,7 +336,7 @@ def test_what_is_printed(big: Cases) -> None:
     assert ran.code == 2
     assert "Traceback" not in ran.out + ran.err
     assert ran.out.startswith("Dry run of 1 migration: stopped before its end\n")
-    assert "STOP  cases.0002_case\n      stopped before its end: With 1 MB of dead sp" in ran.out
+    assert "STOP  cases.0002_case\n      was stopped before its end: With 1 MB of dead " in ran.out
     assert "Everything was rolled back." in ran.out
 
 

@@ -69,7 +69,7 @@ def _backfill(subject: Subject, table: str, written: _Table, step: Step) -> Find
         f"One transaction writes {count(rows, 'row')} of {table} and keeps them locked",
         advice.backfill(table, step),
         [
-            f"{rows:,} rows{of} written, all locked until the commit",
+            f"{count(rows, 'row')}{of} written, all locked until the commit",
             *(line for line in evidence(subject, step, table) if "WAL" in line or "reads" in line),
         ],
     )

@@ -1,0 +1,209 @@
+"""Run what a release's ORM sends on the connection of a dry run, and undo it.
+
+The ORM reaches the server through a second connection object of Django's over the same psycopg
+connection, so that what it keeps (savepoints, ``on_commit`` callbacks, a broken transaction) is
+never that of the migration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import psycopg
+from django.apps.registry import Apps
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import signals
+from psycopg.pq import TransactionStatus
+
+from django_confiture.dry_run.server.side_channel import Row, Session
+
+_PROBES = "confiture_probes"
+_PROBE = "confiture_probe"
+_ROW = "confiture_row"
+_CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
+_UNDO = f"ROLLBACK TO SAVEPOINT {_PROBE}"
+_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+_SIGNALS = (
+    signals.pre_init,
+    signals.post_init,
+    signals.pre_save,
+    signals.post_save,
+    signals.pre_delete,
+    signals.post_delete,
+    signals.m2m_changed,
+)
+_GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200")
+"""Canceled, no lock, deadlock, out of disk or memory: nothing is known of the statement."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something could not be done."""
+
+    sqlstate: str | None
+    error: str
+    sql: str
+    constraint: str | None = None
+    column: str | None = None
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether it says nothing about the schema: a timeout, a lock that another session has."""
+        return self.sqlstate in _GAVE_UP
+
+    @property
+    def is_of_names(self) -> bool:
+        """Whether a table or column is not there: no other values can help."""
+        return self.sqlstate in ("42P01", "42703")
+
+    @property
+    def is_of_values(self) -> bool:
+        """Whether other values might have passed."""
+        return self.sqlstate is not None and self.sqlstate[:2] in ("22", "23", "P0")
+
+
+class ProbeConnection:
+    """One database as the ORM of a release sees it while the probes run."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper, *, timeout: timedelta) -> None:
+        self.alias = wrapper.alias
+        self.session = Session(wrapper.connection)
+        self.ops = wrapper.ops
+        self._timeout_ms = round(timeout.total_seconds() * 1000)
+        self._sent: list[str] = []
+        self._script: list[str] | None = None
+        self._own: Any = connections.create_connection(wrapper.alias)
+        self._own.connection = wrapper.connection
+        self._own.execute_wrappers.append(self._note)
+
+    @contextmanager
+    def probing(self, apps: Apps) -> Iterator[None]:
+        """Let the ORM of ``apps`` work here; what it and the probes do inside is undone."""
+        original = connections[self.alias]
+        with ExitStack() as stack:
+            stack.enter_context(self.session.undone(_PROBES))
+            self._set_timeouts()
+            self.session.query(f"SAVEPOINT {_PROBE}")
+            connections[self.alias] = self._own
+            stack.callback(connections.__setitem__, self.alias, original)
+            stack.enter_context(_without_signals(apps))
+            self._reset()
+            yield
+
+    def attempt(self, action: Callable[[], object]) -> Failure | None:
+        """Do something, check the deferred constraints, undo it; return why it failed."""
+        self._sent.clear()
+        try:
+            action()
+            self.session.query(f"{_CHECK}; {_UNDO}")
+        except Exception as error:
+            if self.session.status not in _OPEN:
+                raise
+            self.session.query(_UNDO)
+            return self._failure(error)
+        finally:
+            self._reset()
+        return None
+
+    def recorded(self, action: Callable[[], object]) -> str | None:
+        """Do something and undo it; return the script that does the same, None if it failed."""
+        self._script = []
+        try:
+            failure = self.attempt(action)
+            return "; ".join(self._script) if failure is None else None
+        finally:
+            self._script = None
+
+    def passes(self, script: str) -> bool:
+        """Run a script, check the deferred constraints, and undo it; return whether it passed."""
+        try:
+            self.session.query(f"{script}; {_CHECK}; {_UNDO}")
+        except psycopg.Error:
+            if self.session.status not in _OPEN:
+                raise
+            self.session.query(_UNDO)
+            return False
+        return True
+
+    def run(self, text: str) -> list[Row]:
+        """Run a statement past the ORM; where it fails, it is as if it had not run."""
+        if self._script is not None:
+            self._script.append(text)
+            return self.session.query(text)
+        self.session.query(f"SAVEPOINT {_ROW}")
+        try:
+            return self.session.query(text)
+        except psycopg.Error:
+            if self.session.status not in _OPEN:
+                raise
+            self.session.query(f"ROLLBACK TO SAVEPOINT {_ROW}")
+            return []
+        finally:
+            self.session.query(f"RELEASE SAVEPOINT {_ROW}")
+
+    def _failure(self, error: Exception) -> Failure:
+        cause = error if isinstance(error, psycopg.Error) else error.__cause__
+        sql = self._sent[-1] if self._sent else ""
+        if not isinstance(cause, psycopg.Error):
+            return Failure(None, f"{type(error).__name__}: {error}", sql)
+        diag = cause.diag
+        message = diag.message_primary or str(cause)
+        return Failure(cause.sqlstate, message, sql, diag.constraint_name, diag.column_name)
+
+    def _set_timeouts(self) -> None:
+        self.session.query(
+            "SELECT pg_catalog.set_config('statement_timeout', $1, true),"
+            " pg_catalog.set_config('lock_timeout', $1, true)",
+            [f"{self._timeout_ms}ms"],
+        )
+
+    def _reset(self) -> None:
+        """Forget what the ORM has noted: its transaction is undone."""
+        own = self._own
+        own.autocommit = False
+        own.in_atomic_block = True
+        own.needs_rollback = False
+        own.savepoint_ids = []
+        own.run_on_commit = []
+
+    def _note(
+        self,
+        execute: Any,
+        sql: str,
+        params: Any,
+        many: bool,  # noqa: FBT001 - Django's signature
+        context: Any,
+    ) -> Any:
+        self._sent.append(sql)
+        if self._script is not None:
+            self._script.append(self._own.ops.compose_sql(sql, params))
+        return execute(sql, params, many, context)
+
+
+@contextmanager
+def _without_signals(apps: Apps) -> Iterator[None]:
+    """Tell no receiver about the models of ``apps``: what it does could not be undone."""
+    with ExitStack() as stack:
+        for signal in _SIGNALS:
+            stack.callback(_put_back, signal)
+            vars(signal)["send"] = partial(_send, signal.send, apps)
+        yield
+
+
+def _put_back(signal: Any) -> None:
+    with suppress(KeyError):
+        del vars(signal)["send"]
+
+
+def _send(
+    original: Callable[..., Sequence[Any]], apps: Apps, sender: Any, **named: Any
+) -> Sequence[Any]:
+    if getattr(getattr(sender, "_meta", None), "apps", None) is apps:
+        return []
+    return original(sender=sender, **named)

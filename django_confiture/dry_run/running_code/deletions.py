@@ -1,0 +1,107 @@
+"""How a release deletes a row, and what goes with it or refers to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from django.db.models import CASCADE, DO_NOTHING, PROTECT, RESTRICT, Model
+
+from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.models import Release
+
+_DEEPEST = 4
+"""How many generations of rows below a deleted one are made."""
+
+Models = Collection[type[Model]]
+
+
+class Dependents:
+    """The rows that a deletion comes to, of the models that matter."""
+
+    def __init__(
+        self,
+        model: type[Model],
+        release: Release,
+        relevant: Models,
+        catalog: TableCatalog,
+        rows: CatalogRows,
+    ) -> None:
+        self._model = model
+        self._release = release
+        self._relevant = relevant
+        self._catalog = catalog
+        self._rows = rows
+
+    @property
+    def exist(self) -> bool:
+        """Whether the release knows of rows that go with one of this model."""
+        return any(True for _each in _dependents(self._model, self._relevant))
+
+    def make(self, row: Row, key: ForeignKey | None = None) -> None:
+        """Make rows that go with a row; where ``key`` leads to one of them, one that refers."""
+        self._descend(self._model, row, key, _DEEPEST)
+
+    def _descend(self, model: type[Model], row: Row, key: ForeignKey | None, left: int) -> None:
+        if key is not None and key.target == self._catalog.oid_of(model._meta.db_table):
+            columns = zip(key.columns, key.target_columns, strict=True)
+            self._rows.made(key.table, {column: row.get(target) for column, target in columns})
+        for child, field in _dependents(model, self._relevant) if left else ():
+            remote: Any = field.remote_field
+            oid = self._catalog.oid_of(child._meta.db_table)
+            value = row.get(remote.model._meta.get_field(remote.field_name).column)
+            if oid is None or value is None:
+                continue
+            made = self._rows.made(oid, {str(field.column): value})
+            if made is not None and remote.on_delete is CASCADE:
+                self._descend(child, made, key, left - 1)
+
+    def models(self) -> Iterator[type[Model]]:
+        """Yield the model and those whose rows a deletion takes with it."""
+        found = {self._model: None}
+        waiting = [self._model]
+        while waiting:
+            for child, field in _dependents(waiting.pop(), self._relevant):
+                if child not in found and field.remote_field.on_delete is CASCADE:
+                    found[child] = None
+                    waiting.append(child)
+        yield from found
+
+    def reached(self) -> frozenset[str]:
+        """Return the tables that a deletion reads or writes."""
+        found = set(self.models())
+        found |= {child for model in [*found] for child, _field in _all_dependents(model)}
+        return frozenset(model._meta.db_table for model in found)
+
+    def unknown_references(self) -> Iterator[ForeignKey]:
+        """Yield the foreign keys that lead to such rows and are not the release's."""
+        for model in self.models():
+            oid = self._catalog.oid_of(model._meta.db_table)
+            table = self._catalog.table(oid) if oid is not None else None
+            for key in table.incoming if table is not None else ():
+                if key.action in "ar" and not self._looks_after(key):
+                    yield key
+
+    def _looks_after(self, key: ForeignKey) -> bool:
+        return any(
+            each.column in key.columns
+            and self._catalog.oid_of(each.model._meta.db_table) == key.table
+            for each in self._release.references_by_column.get(key.columns[0], ())
+        )
+
+
+def _all_dependents(model: type[Model]) -> Iterator[tuple[type[Model], Any]]:
+    """Yield the models, with their foreign key, that a deletion of a model's rows asks."""
+    for relation in model._meta.related_objects:
+        child: Any = relation.related_model
+        field: Any = relation.field
+        if not relation.many_to_many and field.remote_field.on_delete is not DO_NOTHING:
+            yield child._meta.concrete_model, field
+
+
+def _dependents(model: type[Model], relevant: Models) -> Iterator[tuple[type[Model], Any]]:
+    """Yield the models, with their foreign key, whose rows go with those of a model."""
+    for child, field in _all_dependents(model):
+        if child in relevant and field.remote_field.on_delete not in (PROTECT, RESTRICT):
+            yield child, field

@@ -1,0 +1,177 @@
+"""Instances of a release's models, with values that the release may write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from django.core.exceptions import ValidationError
+from django.db.models import Field, Model, UniqueConstraint
+
+from django_confiture.dry_run.running_code.catalog import TableCatalog
+from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.values import Level, NoValueError, Values
+
+KeyFrom = Literal["own", "served"]
+"""Where the key of a row comes from: made up here, or the server, whose sequence it moves."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to fill a row."""
+
+    name: str
+    level: Level | None
+    """None: what the release computes, and as little more as it needs."""
+    levels: Mapping[str, Level] = field(default_factory=dict)
+    """Field name → a level of its own."""
+    captured: Mapping[str, Any] = field(default_factory=dict)
+    """Attribute → value of a row that was there before the plan."""
+
+
+class Instances:
+    """Makes instances of one model on the schema as it is when asked."""
+
+    def __init__(
+        self, model: type[Model], values: Values, catalog: TableCatalog, rows: CatalogRows
+    ) -> None:
+        self._model = model
+        self._values = values
+        self._catalog = catalog
+        self._rows = rows
+        self._unique = frozenset(_unique_fields(model))
+
+    def new(self, variant: Variant, *, key: KeyFrom = "own") -> Model:
+        """Return an unsaved instance; raises :class:`NoValueError`."""
+        given: dict[str, Any] = {}
+        for each in self._model._meta.concrete_fields:
+            if each.generated or _is_parent_link(each):
+                continue
+            if key == "served" and each is self._model._meta.auto_field:
+                continue
+            self._fill(each, variant, given)
+        instance = self._model(**given)
+        self._link_parents(instance)
+        return instance
+
+    def _link_parents(self, instance: Model) -> None:
+        """Give a child the key of the parent that it would have."""
+        for parent, link in self._model._meta.parents.items():
+            if link is not None:
+                setattr(instance, link.attname, getattr(instance, parent._meta.pk.attname))
+
+    def fill(self, instance: Model, variant: Variant) -> None:
+        """Give an instance that stands for a row the values of a variant; its keys stay."""
+        for each in self._model._meta.concrete_fields:
+            kept = each.primary_key or each.generated or _is_parent_link(each)
+            if kept or each.name in self._unique:
+                continue
+            given: dict[str, Any] = {}
+            self._fill(each, variant, given)
+            for name, value in given.items():
+                setattr(instance, name, value)
+
+    def of_row(self, row: Row) -> Model:
+        """Return the instance that a row of the model's own table would be."""
+        instance = self._model()
+        for each in self._model._meta.concrete_fields:
+            if (column := each.column or "") in row:
+                with suppress(ValidationError):  # of another type by now; it is no key
+                    setattr(instance, each.attname, _plain(each).to_python(row[column]))
+        for parent, link in self._model._meta.parents.items():
+            if link is not None and link.column in row:
+                setattr(instance, parent._meta.pk.attname, link.value_from_object(instance))
+        instance._state.adding = False
+        return instance
+
+    def _fill(self, each: Field[Any, Any], variant: Variant, given: dict[str, Any]) -> None:
+        if each.is_relation and each.remote_field is not None:
+            self._refer(each, variant, given)
+            return
+        level = variant.levels.get(each.name, variant.level)
+        unique = each.primary_key or each.name in self._unique
+        if each.attname in variant.captured and not unique:
+            given[each.attname] = variant.captured[each.attname]
+        elif unique and not _computes_unique(each):
+            given[each.attname] = self._values.unique(each, level or "modest")
+        elif level is None and (each.has_default() or each.has_db_default() or each.null):
+            return
+        else:
+            self._level(each, level or "modest", given)
+
+    def _level(self, each: Field[Any, Any], level: Level, given: dict[str, Any]) -> None:
+        try:
+            given[each.attname] = self._values.of(each, level)
+        except NoValueError:
+            if not (each.null or each.has_default() or each.has_db_default()):
+                raise
+
+    def _refer(self, each: Any, variant: Variant, given: dict[str, Any]) -> None:
+        """Let a foreign key lead to a row: one that is there, else one that is made."""
+        if variant.level is None and (each.null or each.has_default()) and not each.primary_key:
+            return
+        target = each.target_field
+        unique = each.primary_key or each.unique or each.name in self._unique
+        row = self._row_of(each, target.model, made=unique)
+        if row is not None and target.column in row:
+            given[each.attname] = _plain(target).to_python(row[target.column])
+        elif not each.null:
+            given[each.attname] = self._values.unique(_plain(target), "modest")
+
+    def _row_of(self, each: Any, target: type[Model], *, made: bool) -> Row | None:
+        """Return a row to refer to: of the table that the server asks for, else the model's."""
+        oid = self._catalog.oid_of(each.model._meta.db_table)
+        table = self._catalog.table(oid) if oid is not None else None
+        keys = [key for key in table.outgoing if key.columns == (each.column,)] if table else []
+        found = keys[0].target if keys else self._catalog.oid_of(target._meta.db_table)
+        if found is None:
+            return None
+        return self._rows.made(found) if made else self._rows.one(found)
+
+
+def _plain(target: Any) -> Any:
+    """Return the field that a chain of foreign keys ends with: it has the values."""
+    while target.remote_field is not None:
+        target = target.target_field
+    return target
+
+
+def _is_parent_link(each: Field[Any, Any]) -> bool:
+    return bool(each.remote_field and getattr(each.remote_field, "parent_link", False))
+
+
+def _computes_unique(each: Field[Any, Any]) -> bool:
+    """Whether a release makes a new value for each row by itself."""
+    return callable(each.default) if each.has_default() else each.has_db_default()
+
+
+def unique_sets(model: type[Model]) -> Iterator[Sequence[str]]:
+    """Yield the sets of fields that are unique in the release's view."""
+    for each in model._meta.local_concrete_fields:
+        if each.unique:
+            yield (each.name,)
+    yield from model._meta.unique_together
+    for constraint in model._meta.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            yield constraint.fields
+
+
+def _unique_fields(model: type[Model]) -> Iterator[str]:
+    """Yield for each unique set one field that is to have a value of its own."""
+    chosen: set[str] = set()
+    owners = [model, *model._meta.get_parent_list()]
+    for names in sorted((each for owner in owners for each in unique_sets(owner)), key=len):
+        fields = {each.name: each for each in model._meta.concrete_fields}
+        if not names or any(name in chosen for name in names):
+            continue
+        known = [fields[name] for name in names if name in fields]
+        known.sort(key=lambda each: (bool(each.choices), each.is_relation, _is_small(each)))
+        if known:
+            chosen.add(known[0].name)
+    yield from chosen
+
+
+def _is_small(each: Field[Any, Any]) -> bool:
+    return each.get_internal_type() in ("BooleanField", "NullBooleanField", "DateField")

@@ -1,0 +1,81 @@
+"""Which models of a release a plan can break, by the tables that it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.apps.registry import Apps
+from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.state import ProjectState
+from django.db.models import DO_NOTHING, Field, Model
+
+
+@dataclass(frozen=True)
+class Release:
+    """The models of one project state that live in one database."""
+
+    apps: Apps
+    models: tuple[type[Model], ...]
+
+    def using(self, tables: Set[str]) -> tuple[type[Model], ...]:
+        """Return the models with one of the tables, their own or a parent's."""
+        return tuple(model for model in self.models if not tables.isdisjoint(tables_of(model)))
+
+    @cached_property
+    def references_by_column(self) -> Mapping[str, tuple[Field[Any, Any], ...]]:
+        """Column → the foreign keys of that column that a deletion looks after."""
+        found: dict[str, tuple[Field[Any, Any], ...]] = {}
+        for model in self.models:
+            for each in model._meta.local_fields:
+                if getattr(each.remote_field, "on_delete", DO_NOTHING) is not DO_NOTHING:
+                    found[str(each.column)] = (*found.get(str(each.column), ()), each)
+        return found
+
+    def ancestors(self, models: Collection[type[Model]]) -> tuple[type[Model], ...]:
+        """Return the models whose ``delete()`` comes to one of ``models`` or asks for its rows."""
+        found = dict.fromkeys(models)
+        waiting = list(models)
+        while waiting:
+            for above in _referred(waiting.pop()):
+                if above not in found and above in self.models:
+                    found[above] = None
+                    waiting.append(above)
+        return tuple(model for model in found if model not in models)
+
+
+def release_of(state: ProjectState, wrapper: BaseDatabaseWrapper) -> Release:
+    """Render the models of a state, apart from any that a migration is given."""
+    models = {key: model.clone() for key, model in state.models.items()}
+    apps = ProjectState(models, real_apps=state.real_apps).apps
+    return Release(apps, tuple(_living(apps, wrapper)))
+
+
+def tables_of(model: type[Model]) -> Iterator[str]:
+    """Yield the tables that a model's rows are in: its own first, then its parents'."""
+    yield model._meta.db_table
+    for parent in model._meta.get_parent_list():
+        yield parent._meta.db_table
+
+
+def tables_by_model(models: Collection[type[Model]]) -> Mapping[type[Model], tuple[str, ...]]:
+    """Return the tables of each model."""
+    return {model: tuple(tables_of(model)) for model in models}
+
+
+def _living(apps: Apps, wrapper: BaseDatabaseWrapper) -> Iterator[type[Model]]:
+    for model in apps.get_models(include_auto_created=True):
+        swapped_or_proxy = model._meta.swapped or model._meta.proxy
+        if not swapped_or_proxy and router.allow_migrate_model(wrapper.alias, model):
+            yield model
+
+
+def _referred(model: type[Model]) -> Iterator[type[Model]]:
+    """Yield the models whose rows take some of this model's with them, or ask for them."""
+    for each in model._meta.local_fields:
+        remote = each.remote_field
+        if remote is not None and getattr(remote, "on_delete", DO_NOTHING) is not DO_NOTHING:
+            yield remote.model._meta.concrete_model or remote.model

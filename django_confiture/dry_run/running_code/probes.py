@@ -1,0 +1,262 @@
+"""What a release does with the rows of one model, as things that can be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from django.db import DatabaseError, transaction
+from django.db.models import Model, QuerySet
+
+from django_confiture.dry_run.results.deploy import Action
+from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.deletions import Dependents
+from django_confiture.dry_run.running_code.instances import (
+    Instances,
+    KeyFrom,
+    Variant,
+    unique_sets,
+)
+
+_CAPTURED = 2
+"""How many rows from each end of a table are tried again after the plan."""
+_NO_ROW = "did not affect any rows"
+_MODEST = Variant("modest", "modest")
+_MADE_UP = (
+    Variant("computed", None),
+    _MODEST,
+    Variant("least", "least"),
+    Variant("most", "most"),
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One thing to try."""
+
+    action: Action
+    name: str
+    run: Callable[[], object]
+    variant: Variant | None = None
+    confirmed_by: Callable[[], object] | None = None
+    """What has to fail as well; it is nearer to what the release sends, and moves a sequence."""
+
+
+class ModelProbes:
+    """Makes the probes of one model; each of them leaves rows to be undone."""
+
+    def __init__(
+        self,
+        model: type[Model],
+        using: str,
+        instances: Instances,
+        dependents: Dependents,
+        catalog: TableCatalog,
+        rows: CatalogRows,
+        *,
+        deletes_alone: bool,
+        upserts: bool,
+    ) -> None:
+        self.model = model
+        self.dependents = dependents
+        self.deletes_alone = deletes_alone
+        self._using = using
+        self._instances = instances
+        self._catalog = catalog
+        self._rows = rows
+        self._upserts = upserts and not (model._meta.parents or model._meta.auto_created)
+        self._captured: list[Model] = []
+
+    def capture(self) -> None:
+        """Remember rows from both ends of the table, by primary key."""
+        ordered = self._all().order_by("pk")
+        found = [*ordered[:_CAPTURED], *ordered.reverse()[:_CAPTURED]]
+        self._captured = list({each.pk: each for each in found}.values())
+
+    def _all(self) -> QuerySet[Model]:
+        return QuerySet(self.model, using=self._using)
+
+    # Everything.
+
+    def each(self) -> Iterator[Probe]:
+        """Yield every probe."""
+        if not self.deletes_alone:
+            variants = list(self.variants())
+            yield from self.selects()
+            yield from map(self.insert, variants)
+            yield from self.more_inserts(variants[0])
+            yield from self.updates(variants)
+        yield from self.deletes()
+
+    def together(self) -> None:
+        """Do in one go what :meth:`each` does one by one, in fewer statements."""
+        if self.deletes_alone:
+            self._delete_made()
+            return
+        rows = self._captured_rows()
+        list(rows if self.model._meta.auto_created else rows.select_for_update(skip_locked=True))
+        variants = list(self.variants())
+        made = [self._instances.new(each) for each in (*variants, variants[0])]
+        self._insert_all(made)
+        for names, other in self._conflicts():
+            self._upsert(names, other, variants[0], "own")
+        self._update_captured()
+        for instance, variant in zip(made[1:], variants, strict=True):
+            if not (variant.captured or self.model._meta.auto_created):
+                self._instances.fill(instance, variant)
+                self._save(instance)
+        self._delete_made()
+
+    # SELECT.
+
+    def selects(self) -> Iterator[Probe]:
+        """Yield how the release reads whole rows."""
+        yield Probe("select", "plain", lambda: list(self._captured_rows()))
+        if not self.model._meta.auto_created:
+            yield Probe(
+                "select",
+                "for update",
+                lambda: list(self._captured_rows().select_for_update(skip_locked=True)),
+            )
+
+    def _captured_rows(self) -> QuerySet[Model]:
+        keys = [each.pk for each in self._captured]
+        return self._all().filter(pk__in=keys) if keys else self._all()[:1]
+
+    # INSERT.
+
+    def variants(self) -> Iterator[Variant]:
+        """Yield the ways to fill a row."""
+        yield from _MADE_UP
+        names = [each.attname for each in self.model._meta.concrete_fields if not each.is_relation]
+        for number, each in enumerate(self._captured):
+            captured = {name: getattr(each, name) for name in names}
+            yield Variant(f"captured {number}", None, captured=captured)
+
+    def insert(self, variant: Variant) -> Probe:
+        """Return the INSERT of a row."""
+        return self._probe_insert(variant.name, variant, self._insert)
+
+    def more_inserts(self, variant: Variant) -> Iterator[Probe]:
+        """Yield the INSERT of two rows that differ where they have to, and upserts."""
+        yield self._probe_insert(f"{variant.name} twice", variant, self._insert_two)
+        for names, other in self._conflicts():
+            upsert = partial(self._upsert, names, other)
+            yield self._probe_insert(f"conflict on {', '.join(names)}", variant, upsert)
+
+    def insert_without_key(self, variant: Variant) -> Probe:
+        """Return the INSERT of a row whose primary key the server makes: a sequence moves."""
+        return Probe("insert", "without key", partial(self._insert, variant, "served"), variant)
+
+    def _probe_insert(
+        self, name: str, variant: Variant, insert: Callable[[Variant, KeyFrom], None]
+    ) -> Probe:
+        """Return an INSERT that makes its own key, to be confirmed by one that leaves it out."""
+        return Probe(
+            "insert",
+            name,
+            partial(insert, variant, "own"),
+            variant,
+            partial(insert, variant, "served") if self.model._meta.auto_field else None,
+        )
+
+    def _insert(self, variant: Variant, key: KeyFrom) -> None:
+        self._insert_all([self._instances.new(variant, key=key)])
+
+    def _insert_two(self, variant: Variant, key: KeyFrom) -> None:
+        self._insert_all([self._instances.new(variant, key=key) for _time in range(2)])
+
+    def _insert_all(self, instances: Sequence[Model]) -> None:
+        if self.model._meta.parents or (len(instances) == 1 and not self.model._meta.auto_created):
+            for each in instances:
+                Model.save_base(each, force_insert=True, using=self._using)
+        else:
+            through = bool(self.model._meta.auto_created)
+            self._all().bulk_create(instances, ignore_conflicts=through)
+
+    def _conflicts(self) -> Iterator[tuple[Sequence[str], str]]:
+        """Yield the sets of fields that are unique, each with a field to update."""
+        for names in unique_sets(self.model) if self._upserts else ():
+            others = [
+                each.name
+                for each in self.model._meta.local_concrete_fields
+                if not (each.primary_key or each.generated or each.name in names)
+            ]
+            if names and others and names != (self.model._meta.pk.name,):
+                yield names, others[0]
+
+    def _upsert(self, names: Sequence[str], other: str, variant: Variant, key: KeyFrom) -> None:
+        self._all().bulk_create(
+            [self._instances.new(variant, key=key)],
+            update_conflicts=True,
+            unique_fields=list(names),
+            update_fields=[other],
+        )
+
+    # UPDATE.
+
+    def updates(self, variants: Sequence[Variant]) -> Iterator[Probe]:
+        """Yield how the release writes whole rows that are there."""
+        if self.model._meta.auto_created:
+            return
+        if self._captured:
+            yield Probe("update", "captured", self._update_captured)
+        for each in variants:
+            if not each.captured:
+                yield Probe("update", each.name, partial(self._update, each), each)
+
+    def _update_captured(self) -> None:
+        for each in () if self.model._meta.auto_created else self._captured:
+            self._save(each)
+
+    def _update(self, variant: Variant) -> None:
+        row = self._made_row()
+        instance = self._instances.new(_MODEST) if row is None else self._instances.of_row(row)
+        self._instances.fill(instance, variant)
+        self._save(instance)
+
+    def _save(self, instance: Model) -> None:
+        try:
+            Model.save_base(instance, force_update=True, using=self._using)
+        except DatabaseError as error:
+            if _NO_ROW not in str(error):
+                raise
+            transaction.set_rollback(False, using=self._using)
+
+    # DELETE.
+
+    def deletes(self) -> Iterator[Probe]:
+        """Yield how the release deletes a row, and what depends on it."""
+        yield Probe("delete", "instance", self._delete_instance)
+        yield Probe("delete", "queryset", self._delete_queryset)
+
+    def delete_referred(self, key: ForeignKey) -> Probe:
+        """Return how the release deletes a row that a table unknown to it refers to."""
+        return Probe("delete", f"referred to by {key.name}", partial(self._delete_instance, key))
+
+    def _delete_made(self) -> None:
+        self._delete_instance()
+        if self.dependents.exist:  # else both ways send the same
+            self._delete_queryset()
+
+    def _delete_instance(self, key: ForeignKey | None = None) -> None:
+        Model.delete(self._with_dependents(key), using=self._using)
+
+    def _delete_queryset(self) -> None:
+        self._all().filter(pk=self._with_dependents().pk).delete()
+
+    def _with_dependents(self, key: ForeignKey | None = None) -> Model:
+        """Make a row and what depends on it; where none can be made, none is deleted."""
+        row = self._made_row()
+        if row is None:
+            return self._instances.new(_MODEST)
+        self.dependents.make(row, key)
+        self._rows.settle()
+        return self._instances.of_row(row)
+
+    def _made_row(self) -> Row | None:
+        """Make a row in the model's table, and with it those of its parents."""
+        oid = self._catalog.oid_of(self.model._meta.db_table)
+        return None if oid is None else self._rows.made(oid)

@@ -1,0 +1,217 @@
+"""The probes of one model of one release, tried on one schema and then on another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice, product
+
+from django_confiture.dry_run.results.deploy import Action
+from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
+from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
+from django_confiture.dry_run.running_code.instances import Variant
+from django_confiture.dry_run.running_code.models import tables_of
+from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
+from django_confiture.dry_run.running_code.values import Level
+
+_REPAIRS = 12
+"""How many ways to satisfy a CHECK are tried."""
+_LEVELS: tuple[Level, ...] = ("modest", "least", "most")
+
+
+@dataclass(frozen=True)
+class _Schema:
+    """What a model's tables look like."""
+
+    types: Mapping[str, str]
+    """Column → type, of all its tables."""
+    keys: Mapping[str, tuple[str | None, str]]
+    """Column of a primary key → its default and identity."""
+    access: tuple[str, ...]
+    references: frozenset[tuple[int, tuple[str, ...]]]
+    """Foreign keys that lead here and are not the release's, by table and columns."""
+
+
+class Trial:
+    """Tries the probes of one model, and remembers what came of each."""
+
+    def __init__(
+        self, probes: ModelProbes, connection: ProbeConnection, catalog: TableCatalog
+    ) -> None:
+        self.model = probes.model
+        self._probes = probes
+        self._connection = connection
+        self._catalog = catalog
+        self.passed: list[Probe] = []
+        self.failed: list[tuple[Probe, Failure]] = []
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables that what is tried comes to, as Django names them."""
+        return self._probes.dependents.reached().union(tables_of(self.model))
+
+    # The first schema.
+
+    def start(self) -> None:
+        """Try everything for the first time: at once, and if that fails one by one."""
+        self._schema_before = self._schema()
+        if not self._probes.deletes_alone:
+            self.capture()
+        self._script = self._connection.recorded(self._probes.together)
+        if self._script is not None:
+            self.passed = list(self._probes.each())
+        else:
+            self._start_one_by_one()
+
+    def capture(self) -> None:
+        """Remember rows that are there now."""
+        self._connection.attempt(self._probes.capture)
+
+    def _start_one_by_one(self) -> None:
+        if not self._probes.deletes_alone:
+            for probe in self._probes.selects():
+                self._try(probe)
+            variants = list(self._inserted())
+            for probe in self._probes.updates(variants or list(self._probes.variants())):
+                self._try(probe)
+        for probe in self._probes.deletes():
+            self._try(probe)
+
+    def _try(self, probe: Probe) -> Failure | None:
+        """Try a probe, unless the schema itself refuses what it does."""
+        for earlier, failure in self.failed:
+            if earlier.action == probe.action and failure.is_of_names:
+                return failure
+        failed = self._connection.attempt(probe.run)
+        if failed is None:
+            self.passed.append(probe)
+        else:
+            self.failed.append((probe, failed))
+        return failed
+
+    def _inserted(self) -> Iterator[Variant]:
+        """Try INSERTs; yield the variants that the table takes."""
+        taken = [each for each in map(self._taken, self._probes.variants()) if each is not None]
+        for probe in self._probes.more_inserts(taken[0]) if taken else ():
+            self._try(probe)
+        yield from taken
+
+    def _taken(self, variant: Variant) -> Variant | None:
+        failure = self._try(self._probes.insert(variant))
+        if failure is None:
+            return variant
+        for other in islice(self._repaired(variant, failure), _REPAIRS):
+            if self._connection.attempt(self._probes.insert(other).run) is None:
+                self.passed.append(self._probes.insert(other))
+                return other
+        return None
+
+    def _repaired(self, variant: Variant, failure: Failure) -> Iterator[Variant]:
+        """Yield the variant with other values for the columns of the CHECK that it violates."""
+        columns = {
+            column
+            for table in self._tables()
+            for column in table.checks.get(failure.constraint or "", ())
+        }
+        fields = self.model._meta.concrete_fields
+        names = [each.name for each in fields if each.column in columns]
+        for levels in product(_LEVELS, repeat=len(names)) if names else ():
+            yield replace(variant, levels=dict(zip(names, levels, strict=True)))
+
+    def try_referred(self) -> None:
+        """Try to delete rows that tables unknown to the release refer to."""
+        for key in self._probes.dependents.unknown_references():
+            self._try(self._probes.delete_referred(key))
+
+    def try_without_key(self) -> None:
+        """Try the INSERT that leaves out a key for which the server has no default."""
+        auto = self.model._meta.auto_field
+        known = self._schema().keys
+        lacks_default = auto is not None and known.get(str(auto.column)) == (None, "")
+        if lacks_default and not self._probes.deletes_alone:
+            self._try(self._probes.insert_without_key(Variant("computed", None)))
+
+    # The other schema.
+
+    def again(self, may_refer: Callable[[ForeignKey], bool]) -> Iterator[tuple[Probe, Failure]]:
+        """Yield what passed on the first schema and fails on this one.
+
+        ``may_refer`` says whether there can be rows with a foreign key unknown to the release.
+        """
+        now = self._schema()
+        same = self._script is not None and now == self._schema_before
+        if same and self._connection.passes(self._script or ""):
+            return
+        broken: set[Action] = set()
+        for probe in (*self.passed, *self._since(now, may_refer)):
+            if probe.action in broken:
+                continue
+            failure = self._connection.attempt(probe.run)
+            if failure is not None and probe.confirmed_by is not None:
+                failure = self._connection.attempt(probe.confirmed_by)
+            if failure is not None and not self._is_of_values(probe, failure):
+                if not failure.gave_up:
+                    broken.add(probe.action)
+                yield probe, failure
+
+    def _is_of_values(self, probe: Probe, failure: Failure) -> bool:
+        """Whether it fails for a value that was made up and that the release may never write.
+
+        A generated column may overflow where what it is computed from is as large as it can be.
+        And a number that the release does not know to be a key leads nowhere.
+        """
+        if probe.variant is None or probe.variant.captured:
+            return False
+        if failure.sqlstate == "23503":
+            return not self._is_of_relation(failure)
+        extreme = probe.variant.level in ("least", "most")
+        of_value = (failure.sqlstate or "").startswith("22")
+        return extreme and of_value and self._schema_before.types == self._schema().types
+
+    def _is_of_relation(self, failure: Failure) -> bool:
+        """Whether the columns of the foreign key that fails are relations for the release."""
+        columns = {
+            column
+            for table in self._tables()
+            for key in table.outgoing
+            if key.name == failure.constraint
+            for column in key.columns
+        }
+        fields = [each for each in self.model._meta.concrete_fields if each.column in columns]
+        return not fields or any(each.is_relation for each in fields)
+
+    def _since(self, now: _Schema, may_refer: Callable[[ForeignKey], bool]) -> Iterator[Probe]:
+        """Yield the probes that only the new schema gives a reason for."""
+        before = self._schema_before
+        inserts = [probe.variant for probe in self.passed if probe.action == "insert"]
+        changed = (now.keys, now.access) != (before.keys, before.access)
+        if changed and inserts and inserts[0] and self.model._meta.auto_field is not None:
+            yield self._probes.insert_without_key(inserts[0])
+        for key in self._probes.dependents.unknown_references():
+            if (key.table, key.columns) not in before.references and may_refer(key):
+                yield self._probes.delete_referred(key)
+
+    # Both.
+
+    def _tables(self) -> Iterator[Table]:
+        for name in tables_of(self.model):
+            oid = self._catalog.oid_of(name)
+            table = self._catalog.table(oid) if oid is not None else None
+            if table is not None:
+                yield table
+
+    def _schema(self) -> _Schema:
+        tables = list(self._tables())
+        columns = [column for table in tables for column in table.columns.values()]
+        fields = self.model._meta.concrete_fields
+        known = {each.column for each in fields}
+        keys = {each.column for each in fields if each.primary_key}
+        references = self._probes.dependents.unknown_references()
+        return _Schema(
+            types={each.name: each.type for each in columns if each.name in known},
+            keys={
+                each.name: (each.default, each.identity) for each in columns if each.name in keys
+            },
+            access=tuple(table.access for table in tables),
+            references=frozenset((key.table, key.columns) for key in references),
+        )

@@ -1,0 +1,180 @@
+"""Values that a field of a release may have: ordinary ones, and those at its limits."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.backends.base.operations import BaseDatabaseOperations
+from django.db.models import Field
+
+Level = Literal["modest", "least", "most"]
+
+UNLIMITED = 1000
+"""How many characters stand for a text without a limit."""
+
+
+class NoValueError(Exception):
+    """What a field of this type accepts is not known."""
+
+
+class Values:
+    """Makes values up, for one kind of database."""
+
+    def __init__(self, ops: BaseDatabaseOperations) -> None:
+        self._ops = ops
+
+    def of(self, field: Field[Any, Any], level: Level) -> Any:
+        """Return a value that is valid for a field; raises :class:`NoValueError`."""
+        choices = list(_choices(field))
+        if choices:
+            at = {"modest": 0, "least": 0, "most": -1}[level]
+            return choices[at]
+        kind = field.get_internal_type()
+        if kind in _INTEGERS:
+            return self._integer(field, level)
+        if kind in _TEXTS:
+            return _text(field, kind, level)
+        if kind == "ArrayField":
+            inner = self.of(field.base_field, level)  # type: ignore[attr-defined]
+            return [] if level == "least" else [inner] * (getattr(field, "size", None) or 1)
+        if kind in _OTHERS:
+            return _OTHERS[kind](field, level)
+        raise NoValueError(f"{type(field).__name__} {field.name}")
+
+    def unique(self, field: Field[Any, Any], level: Level) -> Any:
+        """Return a value that no row is likely to have."""
+        kind = field.get_internal_type()
+        number = uuid.uuid4().int
+        if kind in _INTEGERS:
+            low, high = self._limits(field)
+            return low + number % max(1, high - low)
+        if kind in _TEXTS:
+            length = field.max_length or UNLIMITED
+            text = _text(field, kind, level if level == "most" else "modest")
+            mark = format(number, "032x")[: length if level == "most" else min(length, 20)]
+            return mark + text[len(mark) :]
+        if kind in _UNIQUE:
+            return _UNIQUE[kind](number)
+        return self.of(field, level)
+
+    def _integer(self, field: Field[Any, Any], level: Level) -> int:
+        low, high = self._limits(field)
+        return {"least": low, "most": high, "modest": min(max(1, low), high)}[level]
+
+    def _limits(self, field: Field[Any, Any]) -> tuple[int, int]:
+        low, high = self._ops.integer_field_range(field.get_internal_type())
+        given_low, given_high = _given_limits(field)
+        if given_low is not None:
+            low = max(low, int(given_low))
+        return low, high if given_high is None else min(high, int(given_high))
+
+
+def _choices(field: Field[Any, Any]) -> Iterator[Any]:
+    for value, _label in field.flatchoices:
+        if value not in ("", None):
+            yield value
+
+
+def _given_limits(field: Field[Any, Any]) -> tuple[Any, Any]:
+    """Return the limits that validators set; of those that are functions, none."""
+    limits = [each for each in field.validators if not callable(getattr(each, "limit_value", len))]
+    low = [each.limit_value for each in limits if isinstance(each, MinValueValidator)]
+    high = [each.limit_value for each in limits if isinstance(each, MaxValueValidator)]
+    return max(low, default=None), min(high, default=None)
+
+
+def _text(field: Field[Any, Any], kind: str, level: Level) -> str:
+    if level == "least" and field.blank:
+        return ""
+    length = (field.max_length or UNLIMITED) if level == "most" else 1
+    pattern = _PATTERNS.get(kind, "{}")
+    return pattern.format("x" * max(1, length - len(pattern) + 2))
+
+
+def _decimal(field: Any, level: Level) -> Decimal:
+    digits, places = field.max_digits or 18, field.decimal_places or 0
+    top = Decimal(10) ** (digits - places) - Decimal(10) ** -places
+    low, high = _given_limits(field)
+    if level == "modest":
+        return min(max(Decimal(1), Decimal(low or 0)), top)
+    if level == "least":
+        return -top if low is None else Decimal(low)
+    return top if high is None else Decimal(high)
+
+
+def _float(field: Field[Any, Any], level: Level) -> float:
+    low, high = _given_limits(field)
+    least = -1e15 if low is None else float(low)
+    most = 1e15 if high is None else float(high)
+    return {"least": least, "most": most, "modest": min(max(1.0, least), most)}[level]
+
+
+def _datetime(_field: Field[Any, Any], level: Level) -> datetime:
+    year = {"modest": 2001, "least": 1901, "most": 2999}[level]
+    return datetime(year, 2, 3, 4, 5, 6, tzinfo=UTC if settings.USE_TZ else None)
+
+
+def _date(_field: Field[Any, Any], level: Level) -> date:
+    return date({"modest": 2001, "least": 1901, "most": 2999}[level], 2, 3)
+
+
+_INTEGERS = {
+    "AutoField",
+    "BigAutoField",
+    "BigIntegerField",
+    "IntegerField",
+    "PositiveBigIntegerField",
+    "PositiveIntegerField",
+    "PositiveSmallIntegerField",
+    "SmallAutoField",
+    "SmallIntegerField",
+}
+_TEXTS = {
+    "CICharField",
+    "CIEmailField",
+    "CITextField",
+    "CharField",
+    "EmailField",
+    "FileField",
+    "FilePathField",
+    "ImageField",
+    "SlugField",
+    "TextField",
+    "URLField",
+}
+_PATTERNS = {"EmailField": "{}@example.com", "URLField": "https://example.com/{}"}
+_OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
+    "BinaryField": lambda _field, level: b"x" * (100 if level == "most" else 1),
+    "BooleanField": lambda _field, level: level == "most",
+    "DateField": _date,
+    "DateTimeField": _datetime,
+    "DecimalField": _decimal,
+    "DurationField": lambda _field, level: timedelta(days=1 if level == "modest" else 10_000),
+    "FloatField": _float,
+    "GenericIPAddressField": lambda _field, level: (
+        "127.0.0.1" if level != "most" else "2001:db8::1"
+    ),
+    "HStoreField": lambda _field, _level: {},
+    "IPAddressField": lambda _field, _level: "127.0.0.1",
+    "JSONField": lambda _field, level: {} if level != "most" else {"x": [1]},
+    "NullBooleanField": lambda _field, level: level == "most",
+    "TimeField": lambda _field, level: time(23, 59, 59) if level == "most" else time(0, 0),
+    "UUIDField": lambda _field, _level: uuid.uuid4(),
+}
+_UNIQUE: Mapping[str, Callable[[int], Any]] = {
+    "DateField": lambda number: date(1000, 1, 1) + timedelta(days=number % 300_000),
+    "DateTimeField": lambda number: (
+        datetime(1000, 1, 1, tzinfo=UTC if settings.USE_TZ else None)
+        + timedelta(seconds=number % 10**10)
+    ),
+    "DecimalField": lambda number: Decimal(number % 9),
+    "FloatField": lambda number: float(number % 10**12),
+    "GenericIPAddressField": lambda number: "2001:db8::" + format(number % 0xFFFF, "x"),
+    "UUIDField": lambda _number: uuid.uuid4(),
+}

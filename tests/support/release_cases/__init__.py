@@ -1,0 +1,8 @@
+"""A corpus of plans, for each of which two releases really ran."""
+
+from __future__ import annotations
+
+from tests.support.release_cases import columns, tables
+from tests.support.releases import Case
+
+CASES: dict[str, Case] = {case.name: case for module in (columns, tables) for case in module.CASES}

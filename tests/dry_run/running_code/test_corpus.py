@@ -13,10 +13,10 @@ from django_confiture.dry_run.running_code.releases import Happened
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from tests.support.dry_run import clean_up, migration
 from tests.support.release_cases import CASES
-from tests.support.releases import Case, Outcomes, Writer, after, applied
+from tests.support.releases import Case, Writer, after, applied
 
-Outcome = tuple[str, str, str]
-"""Model, action, and SQLSTATE or the error's name."""
+Truth = dict[tuple[str, str], tuple[str, str | None]]
+"""(model, action) → SQLSTATE, or the error's name; the migration after which it fails."""
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,26 +34,34 @@ def _clean(case: Case) -> Iterator[None]:
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_breaks(case: Case) -> None:
-    found, after_each = claimed(case)
+    found = claimed(case)
 
     old, new = truth(case)
-    assert not (wrong := compared(old, found.old_code)), "\n".join((*wrong, *found.not_checked))
-    assert not (wrong := compared(new, found.new_code)), "\n".join((*wrong, *found.not_checked))
+    wrong = [*compared(old, found.old_code), *compared(new, found.new_code)]
+    assert not wrong, "\n".join((*wrong, *found.not_checked))
 
 
-def compared(really: set[Outcome], claimed: Collection[Break]) -> list[str]:
+def compared(really: Truth, claimed: Collection[Break]) -> list[str]:
     """Return what is missed or invented."""
-    keys = set(map(as_key, claimed))
-    missed = [f"missed {each}" for each in sorted(really - keys)]
-    return missed + [
-        f"invented {as_key(each)}: {each.error} ({each.sql})"
+    keys = {
+        (each.model or "", each.action): (
+            each.sqlstate or each.error.partition(":")[0],
+            each.migration,
+        )
         for each in claimed
-        if as_key(each) not in really
+    }
+    missed = [f"missed {key}: {really[key]}" for key in sorted(really) if key not in keys]
+    invented = [
+        f"invented {each.model} {each.action}: {each.error} ({each.sql})"
+        for each in claimed
+        if (each.model, each.action) not in really
     ]
-
-
-def as_key(each: Break) -> Outcome:
-    return (each.model or "", each.action, each.sqlstate or each.error.partition(":")[0])
+    other = [
+        f"{key} is {really[key]}, not {keys[key]}"
+        for key in sorted(really)
+        if key in keys and keys[key] != really[key]
+    ]
+    return missed + invented + other
 
 
 def first_state(case: Case, *, empty: bool = False) -> ProjectState:
@@ -67,63 +75,59 @@ def first_state(case: Case, *, empty: bool = False) -> ProjectState:
     return state
 
 
-def claimed(case: Case) -> tuple[Deploy, list[list[Break]]]:
+def claimed(case: Case) -> Deploy:
     """Return what the engine finds, along a plan that is rolled back."""
     state = first_state(case, empty=case.empty)
     migrations = case.migrations()
-    steps = []
+    end = after(state, *migrations)
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")  # psycopg begins with the first statement
-        watch = ReleaseWatch(connection, state.clone(), after(state, *migrations))
-        watch.plan_started(
-            [each.db_table for each in watched_models(state, after(state, *migrations))]
-        )
-        current = state
+        watch = ReleaseWatch(connection, state.clone(), end)
+        watch.plan_started({*tables(state), *tables(end)})
         for each in migrations:
             with connection.schema_editor(atomic=False) as editor:
-                current = each.apply(current.clone(), editor)
+                state = each.apply(state.clone(), editor)
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-            steps.append(watch.applied(Happened(f"cases.{each.name}")))
+            watch.applied(Happened(each.name))
         found = watch.plan_ended()
         transaction.set_rollback(True)
-    return found, steps
+    return found
 
 
-def watched_models(*states: ProjectState) -> Iterator[object]:
-    for state in states:
-        apps = ProjectState({key: model.clone() for key, model in state.models.items()}).apps
-        for model in apps.get_models(include_auto_created=True):
-            yield model._meta
+def tables(state: ProjectState) -> Iterator[str]:
+    apps = ProjectState({key: model.clone() for key, model in state.models.items()}).apps
+    for model in apps.get_models(include_auto_created=True):
+        yield model._meta.db_table
 
 
-def truth(case: Case) -> tuple[set[Outcome], set[Outcome]]:
+def truth(case: Case) -> tuple[Truth, Truth]:
     """Return what breaks, by having both releases work on the schema of the other one."""
     clean_up("default")
     state = first_state(case)
-    new_state = after(state, *case.migrations())
+    migrations = case.migrations()
     old = Writer(state, case.rows)
-    new = Writer(new_state, {**case.rows, **case.new_rows})
+    new = Writer(after(state, *migrations), {**case.rows, **case.new_rows})
     held = old.captured()
-    old_before = old.outcomes(held, upserts=True)
     keys = {label: [row.pk for row in rows] for label, rows in held.items()}
+    old_before = old.outcomes(held, upserts=True)
     new_before = new.outcomes(new.captured(keys))
-    old_found: dict[tuple[str, str], str] = {}
-    for each in case.migrations():
+    old_found: Truth = {}
+    for each in migrations:
         state = applied(state, each)
         for key, error in old.outcomes(held, upserts=True).items():
-            if error and not old_before.get(key):
-                old_found.setdefault(key, error)
+            if error and not old_before[key]:
+                old_found.setdefault(key, (error, each.name))
     new_after = new.outcomes(new.captured(keys))
-    of_rows = {key for key, error in new_after.items() if _is_of_rows(error)}
-    new_found = {k: e for k, e in new_before.items() if e and k not in of_rows}
-    return as_keys(old_found), as_keys(new_found)
+    new_found: Truth = {
+        key: (error, None)
+        for key, error in new_before.items()
+        if error and not _is_of_rows(new_after[key])
+    }
+    return old_found, new_found
 
 
 def _is_of_rows(error: str) -> bool:
-    return error[:2] in ("22", "23") and error != "23502" or error == "ProtectedError"
-
-
-def as_keys(found: Outcomes) -> set[Outcome]:
-    return {(model, action, error) for (model, action), error in found.items()}
+    """Whether the rows of the case are at fault, as they fail on the new schema as well."""
+    return (error[:2] in ("22", "23") and error != "23502") or error == "ProtectedError"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import (
     AddField,
     AlterField,
@@ -14,17 +15,18 @@ from django.db.migrations import (
     RunSQL,
     SeparateDatabaseAndState,
 )
+from django.db.migrations.state import StateApps
 from django.db.models import F
 from django.db.models.functions import Now
 
 from tests.support.release_cases.library import case, with_book
 
 
-def fill_pages(apps, editor):
+def fill_pages(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     apps.get_model("cases", "Book").objects.filter(pages=None).update(pages=0)
 
 
-def shorten(apps, editor):
+def shorten(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     for book in apps.get_model("cases", "Book").objects.all():
         book.title = book.title[:20]
         book.save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import (
     AddConstraint,
     AddField,
@@ -22,12 +23,13 @@ from django.db.migrations import (
     RunSQL,
     SeparateDatabaseAndState,
 )
+from django.db.migrations.state import StateApps
 from django.db.models import Q
 
 from tests.support.release_cases.library import case, key, with_book
 
 
-def number_titles(apps, editor):
+def number_titles(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     for book in apps.get_model("cases", "Book").objects.all():
         book.title = f"title {book.pk}"
         book.save()
@@ -297,7 +299,8 @@ CASES = [
         "exclusion",
         RunSQL("DELETE FROM cases_review"),
         RunSQL(
-            "ALTER TABLE cases_review ADD CONSTRAINT cases_once EXCLUDE USING btree (book_id WITH =)"
+            "ALTER TABLE cases_review ADD CONSTRAINT cases_once"
+            " EXCLUDE USING btree (book_id WITH =)"
         ),
         first=[REVIEW],
         rows=REVIEWS,

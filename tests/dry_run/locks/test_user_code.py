@@ -45,7 +45,7 @@ def classified() -> Iterator[Classified]:
         ("SELECT count(*), max(id) FROM dry_row", Kind.SELECT),
         ("SELECT pg_catalog.lower(name) FROM dry_row", Kind.SELECT),
         ("SELECT 1", Kind.SELECT),
-        ("SELECT query_to_xml('SELECT 1', true, true, '')", Kind.OPAQUE),
+        ("SELECT word FROM ts_stat('SELECT to_tsvector(name) FROM dry_row')", Kind.OPAQUE),
         ("WITH x AS (DELETE FROM dry_row RETURNING id) SELECT count(*) FROM x", Kind.DML),
         ("DO $$ BEGIN END $$", Kind.OPAQUE),
     ],

@@ -32,6 +32,8 @@ from django_confiture.dry_run.clone.leftovers import (
     lock_key,
     new_name,
 )
+from django_confiture.dry_run.server.settings import OPTIONAL, accepted
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.formatting import one_line, size
 from django_confiture.postgres import POSTGRESQL_15, POSTGRESQL_18
@@ -113,7 +115,8 @@ def _maintenance(source: BaseDatabaseWrapper, name: str) -> psycopg.Connection[A
             continue
         if role := source.settings_dict["OPTIONS"].get("assume_role"):
             conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
-        conn.execute("SET client_connection_check_interval = '2s'")
+        for setting in accepted(Session(conn), OPTIONAL).items():
+            conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", setting)
         return conn
     raise DryRunRefused(
         "A copy is made from another database of the server, postgres or template1, and the role "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django_confiture import conf
@@ -15,13 +16,26 @@ if TYPE_CHECKING:
 APPLICATION_NAME = "django-confiture dry run"
 
 
+OPTIONAL = {
+    # A killed client is noticed in the middle of a long statement, too.
+    "client_connection_check_interval": "2s",
+}
+"""What a server may refuse: on Windows it can't look whether a client is still there."""
+
+
+def accepted(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings without those of :data:`OPTIONAL` that this server refuses."""
+    query = "SELECT pg_catalog.set_config($1, $2, true)"
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in OPTIONAL or session.attempt(query, [name, value])
+    }
+
+
 def server_settings() -> dict[str, str]:
     """Return what is set on the connections of a dry run."""
-    settings = {
-        "application_name": APPLICATION_NAME,
-        # A killed client is noticed in the middle of a long statement, too.
-        "client_connection_check_interval": "2s",
-    }
+    settings = {"application_name": APPLICATION_NAME, **OPTIONAL}
     given = conf.get("DRY_RUN")
     for name in ("lock_timeout", "statement_timeout"):
         key, value = name.upper(), given[name.upper()]

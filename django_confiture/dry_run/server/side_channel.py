@@ -69,14 +69,26 @@ class Session:
             self.query(f"ROLLBACK TO SAVEPOINT {savepoint}")
             self.query(f"RELEASE SAVEPOINT {savepoint}")
 
-    def attempt(self, text: str) -> None:
-        """Run a statement that may fail; then it is as if it had not run."""
-        self.query("SAVEPOINT confiture_attempt")
+    def attempt(self, text: str, params: Sequence[str | int | None] = ()) -> bool:
+        """Run a statement that may fail; return whether it did not.
+
+        In a transaction a failure is as if it had not run; that the connection is lost is raised.
+        """
+        inside = self.status != pq.TransactionStatus.IDLE
+        if inside:
+            self.query("SAVEPOINT confiture_attempt")
         try:
-            self.query(text)
+            self.query(text, params)
+            succeeded = True
         except psycopg.Error:
-            self.query("ROLLBACK TO SAVEPOINT confiture_attempt")
-        self.query("RELEASE SAVEPOINT confiture_attempt")
+            if self.status == pq.TransactionStatus.UNKNOWN:
+                raise
+            succeeded = False
+        if inside:
+            if not succeeded:
+                self.query("ROLLBACK TO SAVEPOINT confiture_attempt")
+            self.query("RELEASE SAVEPOINT confiture_attempt")
+        return succeeded
 
     def abort(self) -> None:
         """Put the transaction into the failed state, as any error does.

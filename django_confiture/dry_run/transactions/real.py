@@ -16,6 +16,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.server.driver import begin_command, psycopg_connection
+from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.on_commit import uncalled
@@ -90,7 +91,7 @@ class CommittedTransactions:
     @contextmanager
     def taken_over(self, dropped: Callable[[int], None]) -> Iterator[None]:
         """Keep Django connected, with the timeouts of a dry run, until the end."""
-        for name, value in self._settings.items():
+        for name, value in accepted(self.session, self._settings).items():
             self.session.query("SELECT set_config($1, $2, false)", [name, value])
         self._flush()
         self._wrapper.close = lambda: None  # type: ignore[method-assign]

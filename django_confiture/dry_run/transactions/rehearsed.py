@@ -23,6 +23,7 @@ from django_confiture.dry_run.server.driver import (
     psycopg_connection,
     transaction_methods,
 )
+from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.at_commit.enum_values import EnumValues
@@ -111,6 +112,7 @@ class RehearsedTransactions:
             return
         self.check_usable()
         self._nested = self.session.status == TransactionStatus.INTRANS
+        self._settings = accepted(self.session, self._settings)
         self._state = SessionState(self.session, nested=self._nested)
         self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
         self._take_over()

@@ -20,7 +20,7 @@ from tests.support.dry_run import fingerprint
 ROOT = Path(__file__).parents[2]
 PROJECT = Path(__file__).parent / "project"
 
-VERSIONS = {
+MIGRATING = {
     "django-linear-migrations": "2.19.0",
     "django-safemigrate": "6.0",
     "django-syzygy": "1.2.3",
@@ -29,6 +29,17 @@ VERSIONS = {
     "django-pg-zero-downtime-migrations": "0.20",
     "django-test-migrations": "1.7.0",
 }
+"""Packages that touch migrations."""
+
+WRAPPING = {
+    "ddtrace": "4.16.0",
+    "elastic-apm": "6.26.2",
+    "newrelic": "14.1.0",
+    "django-db-connection-pool": "1.2.6",
+}
+"""Packages that put a proxy around psycopg's connection."""
+
+VERSIONS = {**MIGRATING, **WRAPPING}
 PHASES = ("BEFORE_VALIDATION", "BEFORE_DDL", "AFTER_DDL", "AFTER_VALIDATION", "CLEANUP")
 
 Note = tuple[str, str]
@@ -98,6 +109,11 @@ class Project:
             "COMPAT_LOG": str(self.log),
             "COMPAT_ORDER": self.order,
             "COMPAT_PACKAGES": ",".join(self.packages),
+            "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+            "DD_TRACE_ENABLED": "true",
+            "DD_TRACE_AGENT_URL": "http://127.0.0.1:9",  # where nobody listens
+            "ELASTIC_APM_DISABLE_SEND": "true",
+            "NEW_RELIC_DEVELOPER_MODE": "true",  # which sends nothing
             "DJANGO_SETTINGS_MODULE": "compat_settings",
             "PYTHONPATH": str(self.home),
         }

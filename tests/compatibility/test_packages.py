@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.compatibility.conftest import MakeProject
-from tests.compatibility.environments import VERSIONS, Project, around
+from tests.compatibility.environments import MIGRATING, Project, around
 
 ORDERS = ("confiture first", "confiture last")
 LAST = "stock.0003_remove_name"
@@ -31,7 +31,7 @@ both_orders = pytest.mark.parametrize("order", ORDERS)
 
 
 @both_orders
-@pytest.mark.parametrize("package", VERSIONS)
+@pytest.mark.parametrize("package", MIGRATING)
 def test_hooks_run_around_each_migration_and_a_dry_run_leaves_nothing(
     make_project: MakeProject, package: str, order: str
 ) -> None:
@@ -41,7 +41,7 @@ def test_hooks_run_around_each_migration_and_a_dry_run_leaves_nothing(
 
 @both_orders
 def test_all_of_them_together(make_project: MakeProject, order: str) -> None:
-    there_and_back(make_project(*VERSIONS, order=order))
+    there_and_back(make_project(*MIGRATING, order=order))
 
 
 def there_and_back(project: Project) -> None:
@@ -77,7 +77,7 @@ def test_linear_migrations_names_the_last_one_and_it_is_wrapped(make_project: Ma
     [
         ([SAFEMIGRATE], ["safemigrate"]),
         ([SYZYGY], ["migrate", "--pre-deploy"]),
-        (list(VERSIONS), ["safemigrate"]),
+        (list(MIGRATING), ["safemigrate"]),
     ],
 )
 def test_a_staged_deployment_runs_the_hooks_of_its_stage(
@@ -129,7 +129,7 @@ def test_a_lock_timeout_of_pgmigrate_ends_migrate_and_on_error_runs(
 
 
 @both_orders
-@pytest.mark.parametrize("packages", [[TOOLS], [*VERSIONS]])
+@pytest.mark.parametrize("packages", [[TOOLS], [*MIGRATING]])
 def test_migrate_with_timeouts_runs_hooks_anew_in_each_retry(
     make_project: MakeProject, packages: list[str], order: str
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from django.db import DatabaseError, connections
 
+from django_confiture.dry_run.server.driver import psycopg_connection
 from django_confiture.dry_run.server.identity import database_identity
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
@@ -69,12 +70,18 @@ def _identity(wrapper: BaseDatabaseWrapper) -> str | None:
 
 
 def close(wrapper: BaseDatabaseWrapper) -> int | None:
-    """Close a connection and the pool that it comes from; return its server process."""
-    raw: Any = wrapper.connection
+    """Close a connection and Django's pool that it comes from; return its server process."""
+    raw = psycopg_connection(wrapper.connection) if wrapper.connection is not None else None
     pid = raw.info.backend_pid if raw is not None and not raw.closed else None
     wrapper.close()
     if hasattr(wrapper, "close_pool"):
         wrapper.close_pool()
+    if raw is not None and not raw.closed:
+        raise DryRunRefused(
+            f"When Django closes the connection to {wrapper.alias!r}, a pool keeps it open "
+            f"({type(wrapper).__module__}), so its database can't be copied; run --clone with an "
+            "ENGINE that has no pool of its own."
+        )
     return pid
 
 

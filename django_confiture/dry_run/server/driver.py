@@ -14,6 +14,7 @@ import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
 import django
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from django.db.migrations.state import ProjectState
     from psycopg import pq
     from psycopg.abc import AdaptContext
+
+
+_OWNERS = (type, FunctionType, ModuleType)
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,11 @@ class PrivateName:
         return f"Python {platform.python_version()}"
 
     def resolved_owner(self) -> Any:
-        """Return the class, module or function."""
-        return pkgutil.resolve_name(self.owner)
+        """Return the class, module or function, past what a tracer has put in its place."""
+        owner = pkgutil.resolve_name(self.owner)
+        while not issubclass(type(owner), _OWNERS) and hasattr(owner, "__wrapped__"):
+            owner = owner.__wrapped__
+        return owner
 
     def exists(self) -> bool:
         """Return whether the library has it: on the class, or set by its ``__init__``."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib import import_module
 
 APPS = {
     "django-linear-migrations": ["django_linear_migrations"],
@@ -18,7 +19,14 @@ APPS = {
 PHASES = ("BEFORE_VALIDATION", "BEFORE_DDL", "AFTER_DDL", "AFTER_VALIDATION", "CLEANUP", "ON_ERROR")
 
 packages = os.environ["COMPAT_PACKAGES"].split(",")
-others = [app for package in packages for app in APPS[package]]
+others = [app for package in packages for app in APPS.get(package, [])]
+wrappers = {"ddtrace", "elastic-apm", "newrelic", "django-db-connection-pool"} & {*packages}
+if "ddtrace" in packages:
+    import_module("ddtrace").patch(psycopg=True)
+if "elastic-apm" in packages:
+    import_module("elasticapm").instrument()
+if "newrelic" in packages:
+    import_module("newrelic.agent").initialize()
 if os.environ["COMPAT_ORDER"] == "confiture first":
     others = ["django_confiture", *others]
 else:
@@ -35,7 +43,12 @@ if "django-pg-zero-downtime-migrations" in packages:
     ZERO_DOWNTIME_MIGRATIONS_STATEMENT_TIMEOUT = "10s"
     ZERO_DOWNTIME_MIGRATIONS_FLEXIBLE_STATEMENT_TIMEOUT = True
 
-if "django-safemigrate" in packages:
+if "django-db-connection-pool" in packages:
+    DATABASES["default"]["ENGINE"] = "dj_db_conn_pool.backends.postgresql"
+
+if wrappers:
+    MIGRATION_MODULES = {"stock": "stock.migrations_wrapped"}
+elif "django-safemigrate" in packages:
     MIGRATION_MODULES = {"stock": "stock.migrations_safemigrate"}
 elif packages == ["django-pg-migration-tools"]:
     MIGRATION_MODULES = {"stock": "stock.migrations_tools"}

@@ -157,10 +157,10 @@ def really(bench: Server, n: int, case: str) -> float:
 def dry(bench: Server, n: int, case: str, *, samples: bool = False) -> Any:
     """Dry-run a case; return its items."""
     from django_confiture.dry_run.migration_executor import RehearsalExecutor
-    from django_confiture.dry_run.rehearsal import Rehearsal
+    from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 
     with bench.copy(n) as wrapper:
-        rehearsal = Rehearsal(wrapper, samples=samples)
+        rehearsal = transaction_rehearsal(wrapper, samples=samples)
         with rehearsal.open():
             executor = RehearsalExecutor(rehearsal, wrapper)
             executor.recorder.ensure_schema()

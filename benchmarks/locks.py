@@ -71,9 +71,9 @@ def rehearsed() -> Locks:
     from django_confiture.dry_run.locks.modes import LockMode
     from django_confiture.dry_run.migrate import migrate_with
     from django_confiture.dry_run.migration_executor import RehearsalExecutor
-    from django_confiture.dry_run.rehearsal import Rehearsal
+    from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 
-    rehearsal = Rehearsal(connections["default"])
+    rehearsal = transaction_rehearsal(connections["default"])
     with rehearsal.open():
         migrate_with(partial(RehearsalExecutor, rehearsal), using="default")
     return {

@@ -38,13 +38,13 @@ def dry_run(*, recorded: bool) -> float:
     from django_confiture.dry_run.interception.interceptor import Interceptor
     from django_confiture.dry_run.migrate import migrate_with
     from django_confiture.dry_run.migration_executor import RehearsalExecutor
-    from django_confiture.dry_run.rehearsal import Rehearsal
+    from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 
     installed = Interceptor.installed
     if not recorded:
         Interceptor.installed = lambda _self: nullcontext()  # type: ignore[assignment, method-assign]
     try:
-        rehearsal = Rehearsal(connections["default"])
+        rehearsal = transaction_rehearsal(connections["default"])
         started = perf_counter()
         with rehearsal.open():
             migrate_with(partial(RehearsalExecutor, rehearsal), using="default")

@@ -3,81 +3,144 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
+import psycopg
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import TransactionStatus
+
+from django_confiture.dry_run.clone.database import Clone
+from django_confiture.dry_run.interception.cursors import Capture
+from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.passthrough import AsWritten
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
+from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch
-from django_confiture.dry_run.recording.clone_recorder import CommittedRecorder
+from django_confiture.dry_run.measuring.stopwatch import Stopwatch
+from django_confiture.dry_run.plan.planned import Planned
+from django_confiture.dry_run.recording.clone_recorder import CloneRecorder
+from django_confiture.dry_run.recording.instruments import Instruments, instruments
+from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.rehearsal import Rehearsal
-from django_confiture.dry_run.results import Copy, Report
+from django_confiture.dry_run.results import Copy, Report, SequenceMove, Waiter
+from django_confiture.dry_run.results.error_classes import is_no_fault
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
+from django_confiture.dry_run.sql.timeouts import is_our_timeout
+from django_confiture.dry_run.stage import Opened
 from django_confiture.dry_run.transactions.real import CommittedTransactions
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from django_confiture.dry_run.clone.database import Clone
-    from django_confiture.dry_run.plan.planned import Planned
 
 _LOCK_TIMEOUT = "10s"
 """Nobody is held up on a copy, so this only ends a migration that waits for itself."""
 
 
-class CopyRehearsal(Rehearsal):
+def clone_rehearsal(wrapper: BaseDatabaseWrapper, clone: Clone, **options: Any) -> Rehearsal:
+    """Return the rehearsal on a copy; ``options`` are those of :class:`Rehearsal`."""
+    return Rehearsal(wrapper, CloneStage(wrapper, clone), **options)
+
+
+def with_clone(report: Report, clone: Clone) -> Report:
+    """Return the report with what became of the copy; call it when that is over."""
+    return replace(
+        report,
+        clone=Copy(clone.name, clone.source.alias, clone.strategy, clone.duration_ms),
+        rolled_back=clone.dropped,
+        warnings=(*clone.notes, *report.warnings),
+    )
+
+
+class CloneStage:
     """Runs on the copy that the connection was pointed at; dropping that is not its business."""
 
-    mode = "clone"
-    _transactions: CommittedTransactions
+    mode: Literal["clone"] = "clone"
+    waiters: tuple[Waiter, ...] = ()
+    """Nobody else is there."""
+    dead_bytes = 0
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, clone: Clone, **options: Any) -> None:
-        super().__init__(wrapper, watched=False, **options)
+    def __init__(self, wrapper: BaseDatabaseWrapper, clone: Clone) -> None:
+        self._wrapper = wrapper
         self._clone = clone
+        self._clock = Stopwatch()
+        self._others: OtherConnections | None = None
 
     @contextmanager
-    def open(self) -> Iterator[None]:
-        """Record until the end; nothing is rolled back that the migrations don't roll back."""
-        self._started = perf_counter()
+    def open(self) -> Iterator[Opened]:
+        """Catch until the end; nothing is rolled back that the migrations don't roll back."""
         check_names()
         settings = {**server_settings(), "lock_timeout": _LOCK_TIMEOUT}
-        self._transactions = CommittedTransactions(self._wrapper, settings)
-        session = self._transactions.session
-        self._database = replace(database(session, self._wrapper), name=self._clone.source.name)
+        transactions = CommittedTransactions(self._wrapper, settings, self._clock)
+        session = transactions.session
+        self._transactions = transactions
+        found = replace(database(session, self._wrapper), name=self._clone.source.name)
         lock_timeout = session.value("SHOW lock_timeout")
-        with self._transactions.taken_over(self._callbacks_dropped):
-            watch = LockWatch(self._clone.maintenance, backend_pid(session))
-            self.recorder = CommittedRecorder(
-                self._wrapper, self._transactions, self._predict, watch
-            )
-            self._prepare(lock_timeout)
-            others = OtherConnections(
-                self._wrapper,
-                self.recorder,
-                self._interceptor,
-                server_settings(),
-                committed=True,
-            )
-            with self._capturing(AsWritten(self.recorder, self._transactions), others):
-                yield
+        with transactions.taken_over():
+            measuring = instruments(session, self._clock)
+            with self._catching(transactions, measuring):
+                yield Opened(measuring, found, has_lock_timeout=lock_timeout != "0")
 
-    def _callbacks_dropped(self, count: int) -> None:
-        self.recorder.callbacks_dropped(count)
+    @contextmanager
+    def _catching(
+        self, transactions: CommittedTransactions, measuring: Instruments
+    ) -> Iterator[None]:
+        watch = LockWatch(self._clone.maintenance, backend_pid(measuring.session))
+        recorder = CloneRecorder(measuring, transactions, watch)
+        transactions.subscribe(recorder)
+        raw, interceptor = measuring.session.raw, Interceptor()
+        policy = AsWritten(recorder, transactions)
+        classify = SelectClassifier(measuring.session).classified
+        capture = Capture(raw, recorder, policy, classify)
+        self._others = OtherConnections(
+            self._wrapper,
+            recorder.callbacks_dropped,
+            interceptor,
+            server_settings(),
+            committed=True,
+        )
+        with interceptor.catching(raw, capture), self._others.held():
+            yield
+
+    # While it is open.
 
     def look_ahead(self, read: Callable[[], Planned]) -> None:
         """Look at nothing: on a copy nobody else is touched, and nothing piles up."""
 
-    def told(self, report: Report) -> Report:
-        """Return the report with what became of the copy; call it when that is over."""
-        clone = self._clone
-        copy = Copy(clone.name, clone.source.alias, clone.strategy, clone.duration_ms)
-        return replace(
-            report,
-            clone=copy,
-            rolled_back=clone.dropped,
-            warnings=(*clone.notes, *report.warnings),
-        )
+    def start_migration(self) -> None:
+        """What a migration sets is set from there on, as it is for real."""
+
+    def check(self) -> None:
+        """Raise where there is no connection any more."""
+        self._transactions.check_intact()
+
+    def end_migration(self) -> None:
+        """Close all cursors that are left, as COMMIT would."""
+        session = self._transactions.session
+        if session.status == TransactionStatus.INTRANS:
+            with suppress(psycopg.Error):
+                self._transactions.close_cursors()
+
+    def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
+        """Return whether an error says nothing about the migration: it never came to its end."""
+        cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
+        lost = self._transactions.session.status == TransactionStatus.UNKNOWN
+        of_ours = is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements)
+        return of_ours or lost or not isinstance(error, Exception)
+
+    def waits_in_vain(self, error: BaseException) -> bool:  # noqa: ARG002
+        """Nobody else is there: the migration waits for itself."""
+        return False
+
+    # When it is over.
+
+    @property
+    def sequences_moved(self) -> tuple[SequenceMove, ...]:
+        """Those of other databases; the copy's own go with it."""
+        return self._others.sequences_moved if self._others is not None else ()
+
+    def warnings(self, *, yielded: bool) -> Iterator[str]:  # noqa: ARG002 - it never yields
+        """Yield what the report has to say about it."""
+        if self._others is not None:
+            yield from self._others.warnings()

@@ -11,6 +11,7 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture.dry_run.borrowed_connection import django_connection
+from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS
@@ -21,6 +22,7 @@ from django_confiture.dry_run.results import (
     MigrationResult,
     Report,
 )
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.exceptions import DryRunError, DryRunRefused, DryRunYielded
 from django_confiture.history.past_runs import past_errors
 from django_confiture.production import ProductionStats
@@ -56,9 +58,8 @@ class DryRunExecutor:
         """
         with django_connection(conn) as wrapper:
             _connect(wrapper)
-            rehearsal = Rehearsal(
-                wrapper, stats=self._stats, past_errors=past_errors(wrapper.alias)
-            )
+            known = Known(self._stats, past_errors(wrapper.alias))
+            rehearsal = transaction_rehearsal(wrapper, known=known)
             try:
                 with rehearsal.open():
                     _apply(rehearsal, wrapper, migration)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
     from django.db.migrations.operations.base import Operation
 
-    from django_confiture.dry_run.recording.records import OperationRecord
+    from django_confiture.dry_run.recording.recorder import OpenOperation
     from django_confiture.dry_run.rehearsal import Rehearsal
 
 _RECORDED = "_confiture_recorded"
@@ -38,8 +38,8 @@ class RehearsalExecutor(MigrationExecutor):
     def migration_plan(self, *args: Any, **kwargs: Any) -> list[tuple[Migration, bool]]:
         """Plan as Django does; recording goes in before ``pre_migrate``, so inside the weaving."""
         plan = super().migration_plan(*args, **kwargs)
-        if self._rehearsal.choose is not None and not kwargs.get("clean_start"):
-            plan = self._rehearsal.choose(plan)
+        if not kwargs.get("clean_start"):
+            plan = self._rehearsal.chosen(plan)
         for migration, _backwards in plan:
             self.record(migration)
         return plan
@@ -121,9 +121,9 @@ class _Deferred:
     def __init__(self, rehearsal: Rehearsal, editor: BaseDatabaseSchemaEditor) -> None:
         self._rehearsal = rehearsal
         self._editor = editor
-        self._origins: dict[int, tuple[Any, OperationRecord]] = {}
+        self._origins: dict[int, tuple[Any, OpenOperation]] = {}
 
-    def note(self, record: OperationRecord) -> None:
+    def note(self, record: OpenOperation) -> None:
         for statement in self._editor.deferred_sql:
             self._origins.setdefault(id(statement), (statement, record))
 

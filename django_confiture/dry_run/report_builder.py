@@ -1,173 +1,182 @@
-"""The results of a dry run, and the report that they become."""
+"""What was recorded, as the results that the reports are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Iterator, Sequence
 
-from psycopg.errors import LockNotAvailable
+import psycopg
+from django.db import DatabaseError
+from django.db.migrations.migration import Migration
 
-from django_confiture.dry_run.recording.records import failure
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.measuring.effects import Effects
+from django_confiture.dry_run.measuring.lock_timeline import TableTime
+from django_confiture.dry_run.measuring.relations import Catalog
+from django_confiture.dry_run.plan.refusals import OUT_OF_LOCKS, is_out_of_locks
+from django_confiture.dry_run.recording.records import RecordedMigration, RecordedOperation
 from django_confiture.dry_run.results import (
-    Database,
     Failure,
     MigrationResult,
-    Preflight,
-    ProductionDatabase,
-    Report,
-    ReverseResult,
-    RunOutcome,
-    SequenceMove,
-    Waiter,
+    OperationResult,
+    Rehearsed,
+    TableResult,
 )
-from django_confiture.dry_run.results.source_location import locate
+from django_confiture.dry_run.results.error_classes import is_no_fault
+from django_confiture.dry_run.results.source_location import Source, locate
+from django_confiture.dry_run.sql.redaction import message
+from django_confiture.dry_run.sql.timeouts import OUR_TIMEOUT, is_our_timeout
 from django_confiture.hooks.context import migration_version
 
-if TYPE_CHECKING:
-    from django.db.migrations.migration import Migration
+_TABLES = {"r", "p", "m", "f", "v"}
 
-    from django_confiture.dry_run.findings.plan_history import History
-    from django_confiture.dry_run.isolation.other_aliases import OtherConnections
-    from django_confiture.dry_run.isolation.watchdog import Watchdog
-    from django_confiture.dry_run.recording.recorder import Recorder
-
-    Plan = list[tuple[Migration, bool]]
+_SWALLOWED = (
+    " (caught by the migration, but it had aborted the transaction: what was sent after it failed)"
+)
 
 
-class Outcome:
-    """Collects what comes of a dry run."""
+def migration_result(
+    recorded: RecordedMigration, catalog: Catalog, error: BaseException | None
+) -> MigrationResult:
+    """Return what the reports need of one migration; ``error`` is what it failed with."""
+    migration = recorded.migration
+    source = locate(migration)
+    return MigrationResult(
+        migration.app_label,
+        migration.name,
+        migration_version(migration.name),
+        recorded.direction,
+        "failed" if error is not None else "passed",
+        duration_ms=recorded.duration_ms,
+        error=failure(error, recorded) if error is not None else None,
+        operations=tuple(_operation(each, source) for each in recorded.operations),
+        statements=recorded.around.results,
+        commit_ms=recorded.commit_ms,
+        hooks=recorded.around.hooks,
+        tables=_tables(recorded, catalog),
+        warnings=tuple(_warnings(recorded)),
+        file=source.file,
+        line=source.line,
+    )
 
-    mode: Literal["transaction", "clone"] = "transaction"
-    recorder: Recorder
-    _database: Database
-    _history: History
 
-    def __init__(self) -> None:
-        self._watchdog: Watchdog | None = None
-        self._others: OtherConnections | None = None
-        self._results: list[MigrationResult] = []
-        self._plan: list[tuple[Migration, bool]] = []
-        self.choose: Callable[[Plan], Plan] | None = None
-        """Cuts the plan down to what is asked for."""
-        self.notes: list[str] = []
-        """What the report has to say about how it was asked for."""
-        self._error: Failure | None = None
-        self.preflight: Preflight | None = None
-        self.production: ProductionDatabase | None = None
-        self.reverse: ReverseResult | None = None
-        self._moved: tuple[SequenceMove, ...] = ()
-        self._dead_bytes = 0
-        self._started = perf_counter()
-
-    @property
-    def results(self) -> Sequence[MigrationResult]:
-        """The migrations rehearsed so far."""
-        return self._results
-
-    @property
-    def plan(self) -> Sequence[tuple[Migration, bool]]:
-        """The migrations to rehearse, with whether backwards."""
-        return self._plan
-
-    def failed(self, error: BaseException) -> None:
-        """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
-        if all(result.error is None for result in self._results):
-            self._error = failure(error, None, ())
-
-    @property
-    def waiters(self) -> tuple[Waiter, ...]:
-        """The sessions for whose sake the dry run ended."""
-        return self._watchdog.waiters if self._watchdog is not None else ()
-
-    @property
-    def yielded(self) -> bool:
-        """Say whether the dry run ended for the sake of other sessions."""
-        if self.waiters:
-            return True
-        if self.mode == "clone":
-            return False  # nobody else is there: the migration waits for itself
-        errors = (self._error, *(result.error for result in self._results))
-        return any(error.type == LockNotAvailable.__name__ for error in errors if error is not None)
-
-    @contextmanager
-    def reversing(self) -> Iterator[None]:
-        """Collect results apart from those of the plan."""
-        forward = self._results, self._plan
-        self._results, self._plan = [], []
-        try:
-            yield
-        finally:
-            self._results, self._plan = forward
-
-    def migrations(self) -> tuple[MigrationResult, ...]:
-        """Return the results; what the plan still held did not run."""
-        done = {(result.app_label, result.name) for result in self._results}
-        not_run = tuple(
-            MigrationResult(
-                migration.app_label,
-                migration.name,
-                migration_version(migration.name),
-                "backward" if backwards else "forward",
-                "not_run",
-                file=source.file,
-                line=source.line,
-            )
-            for migration, backwards in self._plan
-            for source in (locate(migration),)
-            if (migration.app_label, migration.name) not in done
-        )
-        return (*self._history.settled(self._results), *not_run)
-
-    def report(self) -> Report:
-        """Return what was found."""
-        elsewhere = self._others.sequences_moved if self._others is not None else ()
-        return Report(
-            database=self._database,
-            outcome=self._outcome,
-            duration_ms=(perf_counter() - self._started) * 1000,
-            migrations=self.migrations(),
-            error=self._error,
-            preflight=self.preflight,
-            production=self.production,
-            reverse=self.reverse,
-            sequences_moved=(*self._moved, *elsewhere),
-            dead_bytes=self._dead_bytes,
-            yielded_to=self.waiters,
-            warnings=self._warnings(),
-            mode=self.mode,
+def not_run(
+    plan: Iterable[tuple[Migration, bool]], results: Iterable[MigrationResult]
+) -> Iterator[MigrationResult]:
+    """Yield a result for each migration of the plan that has none."""
+    done = {(result.app_label, result.name) for result in results}
+    for migration, backwards in plan:
+        if (migration.app_label, migration.name) in done:
+            continue
+        source = locate(migration)
+        yield MigrationResult(
+            migration.app_label,
+            migration.name,
+            migration_version(migration.name),
+            "backward" if backwards else "forward",
+            "not_run",
+            file=source.file,
+            line=source.line,
         )
 
-    @property
-    def _outcome(self) -> RunOutcome:
-        if self.yielded:
-            return "yielded"
-        failed = self._error or any(result.error is not None for result in self._results)
-        return "failed" if failed else "passed"
 
-    def _warnings(self) -> tuple[str, ...]:
-        warnings = [*self.notes]
-        if self._others is not None and self._others.unmanaged_count:
-            warnings.append(
-                f"{self._others.unmanaged_count} connection(s) were opened past Django's; they "
-                "could not write, and what they did is not in this report."
-            )
-        if self._others is not None:
-            warnings.extend(
-                f"A COMMIT or ROLLBACK on the alias {alias!r} was refused: what it wrote could "
-                "not be rolled back afterwards."
-                for alias in self._others.refused_commits
-            )
-        if self._watchdog is not None and self.yielded and not self.waiters:
-            warnings.extend(
-                f"Waited in vain for a lock of session {blocker.pid} "
-                f"({blocker.application or 'no name'}, {blocker.state})."
-                for blocker in self._watchdog.blockers
-            )
-        return tuple(warnings)
+def failure(error: BaseException, recorded: RecordedMigration | None) -> Failure:
+    """Say why in PostgreSQL's words: the first error, not what came of it."""
+    cause: BaseException = error
+    if isinstance(error, DatabaseError) and error.__cause__ is not None:
+        cause = error.__cause__
+    failures = recorded.failures if recorded is not None else ()
+    refused = [each for each in failures if each.error is cause]
+    swallowed = isinstance(cause, psycopg.errors.InFailedSqlTransaction)
+    if swallowed:
+        refused = [each for each in failures if type(each.error) is not type(cause)][-1:]
+        cause = refused[0].error if refused else cause
+    failed_in = recorded.failed_in if recorded is not None else None
+    at_commit = failed_in is None and recorded is not None and isinstance(error, DatabaseError)
+    return Failure(
+        type(cause).__name__,
+        _message(cause, recorded) + (_SWALLOWED if swallowed and refused else ""),
+        failed_in.operation.describe() if failed_in is not None else None,
+        refused[0].sql if refused else "COMMIT" if at_commit else None,
+        refused[0].violations if refused else None,
+        blames_migration=not is_no_fault(type(cause)),
+    )
 
 
-def no_lock(error: BaseException) -> bool:
-    """Say whether an error is a lock timeout, of psycopg or of Django."""
-    return isinstance(error, LockNotAvailable) or isinstance(error.__cause__, LockNotAvailable)
+def _message(error: BaseException, recorded: RecordedMigration | None) -> str:
+    if is_out_of_locks(error):
+        return OUT_OF_LOCKS
+    if recorded is not None and is_our_timeout(error, recorded.statements):
+        return f"{str(error).strip()}: {OUR_TIMEOUT}"
+    failed_in = recorded.failed_in if recorded is not None else None
+    return message(error, of_code=failed_in is None or failed_in.section.origin == "code")
+
+
+def _operation(recorded: RecordedOperation, source: Source) -> OperationResult:
+    section, operation = recorded.section, recorded.operation
+    rehearsed: Rehearsed = "exact"
+    if section.not_rehearsed:
+        rehearsed = "not_rehearsed"
+    elif section.substituted:
+        rehearsed = "substituted"
+    line, end_line = source.of(operation)
+    return OperationResult(
+        recorded.index,
+        type(operation).__name__,
+        operation.describe(),
+        rehearsed,
+        " ".join(dict.fromkeys([*section.not_rehearsed, *section.substituted])),
+        section.duration_ms,
+        section.results,
+        section.hooks,
+        section.started_ms,
+        line,
+        end_line,
+    )
+
+
+def _warnings(recorded: RecordedMigration) -> Iterator[str]:
+    yield from recorded.warnings
+    if recorded.callbacks:
+        yield (
+            f"{recorded.callbacks} on_commit callback(s) were not called; a real migration calls "
+            "them."
+        )
+    yield from recorded.around.substituted
+
+
+def _tables(recorded: RecordedMigration, catalog: Catalog) -> tuple[TableResult, ...]:
+    effects = recorded.effects
+    wrote = {oid for e in effects for oid, _counters in e.writes}
+    read = {oid for e in effects for oid, _rows, _passes in e.scans}
+    found = (
+        _table(catalog.relations[oid].shown, oid, recorded.tables.get(oid), effects)
+        for oid in recorded.tables.keys() | wrote | read
+        if catalog.relations[oid].kind in _TABLES
+    )
+    return tuple(sorted(found, key=lambda table: (-table.writes_blocked_ms, table.relation)))
+
+
+def _table(name: str, oid: int, times: TableTime | None, effects: Sequence[Effects]) -> TableResult:
+    scans = [rows for e in effects for o, rows, _passes in e.scans if o == oid]
+    written = sum(
+        wrote.inserted + wrote.updated + wrote.deleted
+        for e in effects
+        for o, wrote in e.writes
+        if o == oid
+    )
+    # What was read or written was locked for it, though an earlier migration may hold that lock.
+    least = LockMode.RowExclusiveLock if written else LockMode.AccessShareLock
+    times = times or TableTime()
+    return TableResult(
+        name,
+        max(times.modes | {least}).name,
+        times.reads_blocked_ms,
+        times.writes_blocked_ms,
+        times.blocked_by,
+        rewritten=any(oid in e.rewrites for e in effects),
+        rows_scanned=None if None in scans else sum(rows or 0 for rows in scans),
+        rows_written=written,
+        blocked=tuple(times.blocked),
+        row_locks=tuple(times.row_locks),
+        changed_in=times.changed_in,
+    )

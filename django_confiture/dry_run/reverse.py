@@ -10,7 +10,7 @@ from django.db.migrations.exceptions import IrreversibleError
 
 from django_confiture.dry_run.measuring.schema_diff import differences, reordered
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
-from django_confiture.dry_run.recording.records import failure
+from django_confiture.dry_run.report_builder import failure
 from django_confiture.dry_run.results import ReverseResult
 from django_confiture.exceptions import DryRunRefused
 
@@ -37,10 +37,10 @@ class Reversal:
         self._rehearsal = rehearsal
         self._executor = RehearsalExecutor(rehearsal, wrapper)
 
-    def run(self) -> None:
-        """Undo, compare, and leave the result with the rehearsal."""
+    def run(self) -> ReverseResult | None:
+        """Undo, compare, and return what came of it; None where there was nothing to undo."""
         if not self._rehearsal.plan:
-            return
+            return None
         plan = self._reversed(self._rehearsal.plan)
         error: Exception | None = None
         with self._rehearsal.reversing():
@@ -52,13 +52,12 @@ class Reversal:
                 error = caught
             migrations = self._rehearsal.migrations()
         if error is None:
-            self._rehearsal.reverse = self._compared(ReverseResult("same", migrations))
-            return
+            return self._compared(ReverseResult("same", migrations))
         errors = [result.error for result in migrations if result.error is not None]
-        self._rehearsal.reverse = ReverseResult(
+        return ReverseResult(
             "irreversible" if isinstance(error, IrreversibleError) else "failed",
             migrations,
-            error=errors[0] if errors else failure(error, None, ()),
+            error=errors[0] if errors else failure(error, None),
         )
 
     def _reversed(self, done: Sequence[tuple[Migration, bool]]) -> Plan:
@@ -89,14 +88,12 @@ class Reversal:
         executor.migrate(None, plan=plan)
 
     def _compared(self, result: ReverseResult) -> ReverseResult:
-        schema = self._rehearsal.schema
-        assert schema is not None  # a migration ran
-        now = schema.now()
-        found = differences(schema.first, now)
+        first, now = self._rehearsal.schemas()
+        found = differences(first, now)
         notes = tuple(
             f"The columns of {table} are in another order than before, which matters only to "
             "SELECT *, and to INSERT and COPY without column names."
-            for table in reordered(schema.first, now)
+            for table in reordered(first, now)
         )
         return replace(
             result, outcome="different" if found else "same", differences=found, notes=notes

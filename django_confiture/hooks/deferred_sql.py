@@ -15,8 +15,9 @@ AROUND_DEFERRED = "_confiture_around_deferred"
 CHECK_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE"
 """Checks what COMMIT would check."""
 
-DEFER_CONSTRAINTS = """
-SET CONSTRAINTS ALL DEFERRED;
+DEFER_CONSTRAINTS = "SET CONSTRAINTS ALL DEFERRED"
+
+IMMEDIATE_CONSTRAINTS = """
 SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ')
 FROM pg_catalog.pg_constraint c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
@@ -24,7 +25,7 @@ WHERE c.condeferrable AND NOT c.condeferred
   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
   AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)
 """
-"""Defers all constraints that can be, and names those that were IMMEDIATE before.
+"""Names the constraints that were IMMEDIATE before all that can be were deferred.
 
 Give the names to :func:`make_immediate`. Constraints in schemas that this role may not use are
 not named: it can't write to their tables either.
@@ -39,7 +40,7 @@ def make_immediate(names: str) -> str:
 def check_deferred_constraints(connection: BaseDatabaseWrapper) -> None:
     """Check what PostgreSQL would check at COMMIT, then let constraints be deferred again."""
     with connection.cursor() as cursor:
-        cursor.execute(f"{CHECK_CONSTRAINTS}; {DEFER_CONSTRAINTS}")  # one round trip
+        cursor.execute(f"{CHECK_CONSTRAINTS}; {DEFER_CONSTRAINTS}; {IMMEDIATE_CONSTRAINTS}")
         while cursor.nextset():
             pass
         (names,) = cursor.fetchone()

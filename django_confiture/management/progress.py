@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from django_confiture import signals
+from django_confiture.dry_run.estimates import whole_ms
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.driver import stream_behind
 from django_confiture.formatting import count, duration
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
     from django.db.migrations.migration import Migration
 
-    from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
+    from django_confiture.dry_run.results import MigrationResult, Preflight, Sampled, Waiter
     from django_confiture.dry_run.results.observer import IndexBuild
     from django_confiture.history.stored_forecasts import LastDryRun
 
@@ -152,8 +153,9 @@ class Progress(Observer):
         if (current := self._current) is not None:
             current.begin(f"{index + 1}. {visible(description)}")
 
-    def sampled(self, expected_ms: float | None) -> None:
+    def sampled(self, sampled: Sampled | None) -> None:
         """Note how long the statement will take."""
+        expected_ms = whole_ms(sampled) if sampled is not None else None
         if (current := self._current) is not None:
             current.statement = Pace(expected_ms=expected_ms) if expected_ms else None
 

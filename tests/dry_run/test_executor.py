@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from pytest_django import Settings
 
 from django_confiture import DryRunError, DryRunExecutor, DryRunResult
-from django_confiture.dry_run import rehearsal
+from django_confiture.dry_run import transaction_rehearsal
 from django_confiture.exceptions import DryRunRefused, HookLookupError
 from tests.cases.migrations_on_disk import Cases, query, table_exists
 from tests.support.dry_run import (
@@ -191,7 +191,7 @@ def test_a_session_that_ends_before_the_first_migration(
             plain.execute("SELECT pg_terminate_backend(%s)", [session.raw.info.backend_pid])
         session.query("SELECT 1")
 
-    monkeypatch.setattr(rehearsal, "refuse_unusable", terminated)
+    monkeypatch.setattr(transaction_rehearsal, "refuse_unusable", terminated)
 
     with pytest.raises(DryRunError, match=r"terminating connection|server closed"):
         run(connection, UPDATE)

@@ -15,8 +15,9 @@ from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
 
 from django_confiture.dry_run.clone.database import Clone, cloned
-from django_confiture.dry_run.clone_rehearsal import CopyRehearsal
+from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
+from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, Report
 from tests.support.dry_run import TABLES, fingerprint, parameters
 from tests.support.dry_run import rehearse as rehearse_in_a_transaction
@@ -115,12 +116,12 @@ def on_a_copy(*migrations: Migration, using: str = "default", of: str | None = N
     with cloned(wrapper, connections[of or using], say=lambda _line: None) as clone:
         rehearsal = _run(clone, using, migrations)
         report = rehearsal.report()
-    return rehearsal.told(report)
+    return with_clone(report, clone)
 
 
-def _run(clone: Clone, using: str, migrations: tuple[Migration, ...]) -> CopyRehearsal:
+def _run(clone: Clone, using: str, migrations: tuple[Migration, ...]) -> Rehearsal:
     wrapper = connections[using]
-    rehearsal = CopyRehearsal(wrapper, clone)
+    rehearsal = clone_rehearsal(wrapper, clone)
     with rehearsal.open():
         executor = RehearsalExecutor(rehearsal, wrapper)
         plan = [(each, False) for each in migrations]

@@ -23,7 +23,6 @@ from pytest_django import DjangoDbBlocker as Blocker
 
 from django_confiture import DryRunExecutor, MigrationError, signals
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
-from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (
     MigrationResult,
     OperationResult,
@@ -32,6 +31,7 @@ from django_confiture.dry_run.results import (
     TableResult,
 )
 from django_confiture.dry_run.server.driver import CONNECTION_STATE, PATCHED
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.reports import render
 from tests.support.published_schema import errors
 
@@ -304,7 +304,7 @@ def executes(statement: Any, *args: Any, using: str = "default") -> RunPython:
 def rehearse(*migrations: Migration, using: str = "default") -> Report:
     """Dry-run migrations one after the other and return the report, passed or failed."""
     wrapper = connections[using]
-    rehearsal = Rehearsal(wrapper)
+    rehearsal = transaction_rehearsal(wrapper)
     with rehearsal.open():
         executor = RehearsalExecutor(rehearsal, wrapper)
         plan = [(each, False) for each in migrations]

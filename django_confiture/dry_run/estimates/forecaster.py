@@ -59,35 +59,33 @@ class Forecaster:
         self._past_errors = past_errors
         self._sizes = sizes
         self._origins: dict[str, Work] = {}
-        self.items: list[Item] = []
+        self._items: Sequence[Item] = ()
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The parts of the last migration's time."""
+        return self._items
 
     def estimated(self, result: MigrationResult, steps: Sequence[Step]) -> MigrationResult:
         """Return the result with its forecasts; nothing is forecast of what did not pass."""
         if result.outcome != "passed":
             return result
-        self.items = items_of(result, steps, self._index_kinds(steps), self._origins)
-        parts = [forecast(item, self._sizes, self._past_errors) for item in self.items]
-        by_statement = {
-            (part.item.operation, part.item.step.result.sql, part.item.step.result.started_ms): part
-            for part in parts
-            if part.item.step is not None
-        }
+        self._items = items_of(result, steps, self._index_kinds(steps), self._origins)
+        parts = [forecast(item, self._sizes, self._past_errors) for item in self._items]
+        by_id = {part.item.step.id: part for part in parts if part.item.step is not None}
 
-        def estimated(operation: int | None, statement: StatementResult) -> StatementResult:
-            part = by_statement.get((operation, statement.sql, statement.started_ms))
+        def estimated(statement: StatementResult) -> StatementResult:
+            part = by_id.get(statement.id)
             return replace(statement, estimate=self._of_statement(part) if part else None)
 
         return replace(
             result,
             warnings=(*result.warnings, *_unmeasured(parts)),
             operations=tuple(
-                replace(
-                    operation,
-                    statements=tuple(estimated(operation.index, s) for s in operation.statements),
-                )
+                replace(operation, statements=tuple(map(estimated, operation.statements)))
                 for operation in result.operations
             ),
-            statements=tuple(estimated(None, statement) for statement in result.statements),
+            statements=tuple(map(estimated, result.statements)),
             tables=tuple(
                 replace(table, production=self._of_table(table, parts)) for table in result.tables
             ),

@@ -77,7 +77,7 @@ def _works(
 ) -> Iterator[tuple[Step, Work]]:
     """Yield the work of each statement in the order in which they ran."""
     read: dict[int | None, Work] = {}
-    for step in sorted(steps, key=lambda step: step.order):
+    for step in sorted(steps, key=lambda step: step.id):
         work = work_of(step, index_kinds)
         if work.kind == SELECT and work.rows:
             read[step.operation] = _together([work, read.get(step.operation, Work(SELECT))])

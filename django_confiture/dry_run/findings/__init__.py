@@ -59,7 +59,8 @@ def _merged(found: Iterable[Finding]) -> list[Finding]:
 def _both(one: Finding, other: Finding) -> Finding:
     evidence = tuple(dict.fromkeys([*one.evidence, *other.evidence]))
     advice = "\n\n\n".join(dict.fromkeys([one.advice, other.advice]))
-    return replace(one, evidence=evidence, advice=advice)
+    statements = tuple(dict.fromkeys([*one.statements, *other.statements]))
+    return replace(one, evidence=evidence, advice=advice, statements=statements)
 
 
 def _silenced(subject: Subject, finding: Finding) -> Finding:

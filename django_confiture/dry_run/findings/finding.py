@@ -29,24 +29,28 @@ _WAL_WORTH_SAYING = 1024 * 1024
 
 def finding(
     name: str,
-    operation: int | None,
+    at: Step | int | None,
     relation: str | None,
     message: str,
     advice: str,
     evidence: Iterable[str] = (),
 ) -> Finding:
-    """Return a finding with the severity and the basis of its id."""
+    """Return a finding with the severity and the basis of its id.
+
+    ``at`` is the statement that it is about, or an operation's index, or None for the migration.
+    """
     basis: Literal["measured", "policy"] = "policy" if name in POLICY else "measured"
     return Finding(
         name,
         SEVERITIES[name],
         basis,
         relation,
-        operation,
+        at.operation if isinstance(at, Step) else at,
         message,
         with_imports(advice),
         tuple(evidence),
-    )  # fmt: skip
+        statements=(at.id,) if isinstance(at, Step) else (),
+    )
 
 
 def measured(
@@ -58,9 +62,7 @@ def measured(
     advice: str,
 ) -> Finding:
     """Return a finding about a statement, with what was measured of it as evidence."""
-    return finding(
-        name, step.operation, relation, message, advice, evidence(subject, step, relation)
-    )
+    return finding(name, step, relation, message, advice, evidence(subject, step, relation))
 
 
 def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:

@@ -20,9 +20,7 @@ from django_confiture.dry_run.sql.timeouts import sets_timeout
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog
-    from django_confiture.dry_run.recording.recorder import Recorder
-    from django_confiture.dry_run.recording.records import MigrationRecord
-    from django_confiture.dry_run.recording.statement_log import Section
+    from django_confiture.dry_run.recording.records import RecordedMigration
     from django_confiture.dry_run.results import Finding, MigrationResult
     from django_confiture.dry_run.server.side_channel import Row, Session
 
@@ -53,10 +51,11 @@ ORDER BY c.relname, k.conname
 """
 
 
-class History:
+class PlanHistory:
     """The findings of one dry run, migration by migration."""
 
-    def __init__(self, session: Session, catalog: Catalog) -> None:
+    def __init__(self, session: Session, catalog: Catalog, *, has_lock_timeout: bool) -> None:
+        """Take ``has_lock_timeout`` where the connection limits the wait for locks by itself."""
         self._session = session
         self._catalog = catalog
         self._relations = {each.shown: each for each in catalog.relations.values()}
@@ -72,28 +71,24 @@ class History:
         """OID → each new foreign key without an index, as of the last migration."""
         self._indexed_since: set[tuple[str | None, str]] = set()
         """The relation and the evidence of what no longer holds."""
-        self._lock_timeout_told = bool(conf.get("MIGRATE")["LOCK_TIMEOUT"])
+        self._lock_timeout_told = has_lock_timeout or bool(conf.get("MIGRATE")["LOCK_TIMEOUT"])
 
-    def has_lock_timeout(self) -> None:
-        """Note that the connection limits the wait for locks by itself."""
-        self._lock_timeout_told = True
-
-    def steps(self, record: MigrationRecord, recorder: Recorder) -> tuple[Step, ...]:
+    def steps(self, recorded: RecordedMigration) -> tuple[Step, ...]:
         """Return the statements of a migration that has just been rehearsed, in order."""
-        return tuple(with_held(self._steps(record, recorder)))
+        return tuple(with_held(self._steps(recorded)))
 
     def findings(
-        self, record: MigrationRecord, steps: Sequence[Step], result: MigrationResult
+        self, recorded: RecordedMigration, steps: Sequence[Step], result: MigrationResult
     ) -> tuple[Finding, ...]:
         """Return what those statements will do to others."""
         subject = Subject(
-            record.migration,
+            recorded.migration,
             result,
             self._relations,
             tuple(steps),
             frozenset(self._columns),
             Counter(self._filled),
-            tuple(self._new_foreign_keys(steps, forward=record.direction == "forward")),
+            tuple(self._new_foreign_keys(steps, forward=recorded.direction == "forward")),
             self._lock_timeout_told
             or any(sets_timeout(step.statement, "lock_timeout") for step in steps),
         )
@@ -116,23 +111,18 @@ class History:
         left = tuple(each for each in finding.evidence if (finding.relation, each) not in known)
         return replace(finding, evidence=left) if left else None
 
-    def _steps(self, record: MigrationRecord, recorder: Recorder) -> Iterator[Step]:
-        sections: list[tuple[int | None, Section]] = [(None, record.section)]
-        sections += [(each.index, each.section) for each in record.operations]
-        for index, section in sections:
-            operation = None if index is None else record.migration.operations[index]
-            shown = [e for e in section.entries if e.statement.kind is not Kind.SAVEPOINT]
-            for entry, result in zip(shown, recorder.results(section), strict=True):
+    def _steps(self, recorded: RecordedMigration) -> Iterator[Step]:
+        for operation, section in recorded.sections:
+            for each in section.statements:
                 step = Step(
-                    index,
-                    operation,
-                    entry.statement,
-                    result,
-                    entry.order,
-                    dict(entry.runs),
+                    None if operation is None else operation.index,
+                    None if operation is None else operation.operation,
+                    each.statement,
+                    each.result,
+                    each.runs,
                     frozenset(
                         self._catalog.relations[oid].shown
-                        for effects in entry.effects
+                        for effects in each.effects
                         for oid in effects.truncated
                     ),
                     dict(self._renamed),

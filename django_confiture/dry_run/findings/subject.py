@@ -34,7 +34,6 @@ class Step:
     django: Operation | None
     statement: Statement
     result: StatementResult
-    order: int
     runs: Mapping[int, int]
     """Number of the transaction → how often it ran in it."""
     truncated: frozenset[str] = frozenset()
@@ -45,6 +44,11 @@ class Step:
     """Relation that existed before the dry run → its ``relkind``."""
     held: Mapping[str, Held] = field(default_factory=dict)
     """Table → the strongest lock that blocks writes, held when this began."""
+
+    @property
+    def id(self) -> int:
+        """The statement's number in the dry run; it grows in the order of the first runs."""
+        return self.result.id
 
     @property
     def node(self) -> Node:
@@ -149,7 +153,7 @@ class Subject:
 
     def rows_put_into(self, name: str, before: Step) -> int:
         """Return how many rows the plan has put into a table before a statement."""
-        earlier = (step for step in self.steps if step.order < before.order)
+        earlier = (step for step in self.steps if step.id < before.id)
         return self.filled.get(name, 0) + sum(rows for at, rows in _put(earlier) if at == name)
 
     def blocked_ms(self, relation: str) -> tuple[float, float]:
@@ -178,7 +182,7 @@ def filled(steps: Iterable[Step]) -> Counter[str]:
 def with_held(steps: Iterable[Step]) -> Iterator[Step]:
     """Yield the steps in order, each with the locks that its transactions held before it."""
     held: dict[int, dict[str, Held]] = {}
-    for step in sorted(steps, key=lambda step: step.order):
+    for step in sorted(steps, key=lambda step: step.id):
         before: dict[str, Held] = {}
         for transaction in step.runs:
             before.update(held.get(transaction, {}))

@@ -5,6 +5,7 @@ Scripts are sent one statement at a time, and what can't be sent in our transact
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -31,15 +32,10 @@ class Capture:
         raw: psycopg.Connection[Any],
         sink: StatementSink,
         policy: SendPolicy,
-        sample: Callable[[Statement, str], None] | None = None,
         classify: Callable[[Statement], Statement] = lambda statement: statement,
     ) -> None:
-        """Take as ``sample`` who wants to see each statement as it is sent, before it is.
-
-        ``classify`` gives a statement the kind that its text alone does not tell.
-        """
+        """Take as ``classify`` what gives a statement the kind that its text does not tell."""
         self._raw = raw
-        self._sample = sample
         self._classify = classify
         self._sink = sink
         self._policy = policy
@@ -50,14 +46,15 @@ class Capture:
         self, method: str, send: Callable[..., Any], cursor: Any, *args: Any, **kwargs: Any
     ) -> Any:
         """Catch what a method of a cursor is given."""
-        self._policy.check()
         handlers: dict[str, Callable[..., Any]] = {
             "execute": self._execute,
             "executemany": self._executemany,
             "stream": self._stream,
             "copy": self._copy,
         }
-        return handlers[method](send, cursor, *args, **kwargs)
+        with self._sink.own_work():
+            self._policy.check()
+            return handlers[method](send, cursor, *args, **kwargs)
 
     def ending(self, method: str, end: Callable[[], None]) -> None:
         """Catch the driver's ``commit()`` or ``rollback()``."""
@@ -155,10 +152,14 @@ class Capture:
                 own = params[used : used + statement.parameters]
                 used += statement.parameters
             self._policy.before(statement)
-            if self._sample is not None and sent is not None:
-                self._sample(statement, self._merged(sent, own))
             plain = sent is not None and sent == statement.plain_sql
-            with self._sink.measured(statement, cursor, skipped=sent is None, plain=plain):
+            with self._sink.measured(
+                statement,
+                cursor,
+                skipped=sent is None,
+                plain=plain,
+                text=functools.partial(self._merged, sent, own) if sent is not None else None,
+            ):
                 if plain:
                     self._policy.exchange(statement)
                 original("" if sent is None else sent, None if sent is None else own, **kwargs)

@@ -19,10 +19,23 @@ class StatementSink(Protocol):
     def autocommit(self) -> bool:
         """Whether the real run would send a statement outside a transaction."""
 
+    def own_work(self) -> AbstractContextManager[None]:
+        """Let what is done inside take no time: it is the dry run's, not the migration's."""
+
     def measured(
-        self, statement: Statement, cursor: Any, *, skipped: bool = False, plain: bool = False
+        self,
+        statement: Statement,
+        cursor: Any,
+        *,
+        skipped: bool = False,
+        plain: bool = False,
+        text: Callable[[], str] | None = None,
     ) -> AbstractContextManager[None]:
-        """Measure what runs inside."""
+        """Measure what runs inside.
+
+        ``skipped`` says that nothing is sent in its place, ``plain`` that a form of it is which a
+        transaction can hold; ``text`` returns what is sent, with its parameters in it.
+        """
 
     def note_substituted(self, text: str) -> None:
         """Note why what runs now is rehearsed in another form."""

@@ -41,7 +41,6 @@ from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.dry_run.transactions.rehearsed import (
     RehearsedTransactions,
-    TransactionObserver,
 )
 
 
@@ -51,7 +50,7 @@ class OtherConnections:
     def __init__(
         self,
         main: BaseDatabaseWrapper,
-        observer: TransactionObserver,
+        callbacks_dropped: Callable[[int], None],
         interceptor: Interceptor,
         settings: dict[str, str],
         *,
@@ -59,7 +58,7 @@ class OtherConnections:
     ) -> None:
         """Take ``committed`` where the main connection is to a copy, where all may be written."""
         self._main = main
-        self._observer = observer
+        self._callbacks_dropped = callbacks_dropped
         self._interceptor = interceptor
         self._settings = settings
         self._committed = committed
@@ -73,13 +72,21 @@ class OtherConnections:
             self._own, timeouts, self._identity if committed else None
         )
         self._sequences_moved: dict[tuple[str, str], SequenceMove] = {}
-        self.refused_commits: list[str] = []
+        self._refused_commits: list[str] = []
         """The aliases of other databases on which a migration tried to commit by itself."""
 
-    @property
-    def unmanaged_count(self) -> int:
-        """How many connections were opened past Django's."""
-        return self._unmanaged.count
+    def warnings(self) -> Iterator[str]:
+        """Yield what the report has to say about them."""
+        if self._unmanaged.count:
+            yield (
+                f"{self._unmanaged.count} connection(s) were opened past Django's; they "
+                "could not write, and what they did is not in this report."
+            )
+        for alias in self._refused_commits:
+            yield (
+                f"A COMMIT or ROLLBACK on the alias {alias!r} was refused: what it wrote could "
+                "not be rolled back afterwards."
+            )
 
     @property
     def sequences_moved(self) -> tuple[SequenceMove, ...]:
@@ -143,10 +150,12 @@ class OtherConnections:
             return
         same = database_identity(Session(wrapper.connection)) == self._identity
         if same and self._committed:
-            stack.enter_context(uncalled(wrapper, self._observer.callbacks_dropped))
+            stack.enter_context(uncalled(wrapper, self._callbacks_dropped))
         elif same and threading.get_ident() == owning_thread(self._main):
             stack.enter_context(_shared(wrapper, self._main))
-            held = RehearsedTransactions(wrapper, self._settings, CallbacksOnly(self._observer))
+            held = RehearsedTransactions(
+                wrapper, self._settings, CallbacksOnly(self._callbacks_dropped)
+            )
             held.begin(shared=True)
             stack.callback(held.end)
         else:
@@ -156,7 +165,9 @@ class OtherConnections:
         self, wrapper: BaseDatabaseWrapper, stack: ExitStack, *, same_database: bool
     ) -> None:
         """Hold a connection in a transaction of its own, until ``stack`` is closed."""
-        held = RehearsedTransactions(wrapper, self._settings, CallbacksOnly(self._observer))
+        held = RehearsedTransactions(
+            wrapper, self._settings, CallbacksOnly(self._callbacks_dropped)
+        )
         stack.callback(_close_if_asked, wrapper, held)
         if not same_database:
             before = sequence_positions(held.session)
@@ -178,8 +189,8 @@ class OtherConnections:
             self._sequences_moved.setdefault(key, move)
 
     def _commit_was_refused(self, alias: str) -> None:
-        if alias not in self.refused_commits:
-            self.refused_commits.append(alias)
+        if alias not in self._refused_commits:
+            self._refused_commits.append(alias)
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.sql.parser import Kind, Statement
@@ -24,11 +23,11 @@ class CallbacksOnly(TransactionObserver):
     Its transactions free none of the locks that are measured.
     """
 
-    def __init__(self, observer: TransactionObserver) -> None:
-        self._observer = observer
+    def __init__(self, callbacks_dropped: Callable[[int], None]) -> None:
+        self._callbacks_dropped = callbacks_dropped
 
     def callbacks_dropped(self, count: int) -> None:
-        self._observer.callbacks_dropped(count)
+        self._callbacks_dropped(count)
 
 
 class Unrecorded:
@@ -42,6 +41,10 @@ class Unrecorded:
     def autocommit(self) -> bool:
         """Whether the real run would send a statement outside a transaction."""
         return not self._transactions.in_transaction
+
+    def own_work(self) -> AbstractContextManager[None]:
+        """Count it or not: no time is taken."""
+        return nullcontext()
 
     def note_substituted(self, text: str) -> None:
         """Drop it: the statement is not in the report."""
@@ -57,6 +60,7 @@ class Unrecorded:
         *,
         skipped: bool = False,
         plain: bool = False,  # noqa: ARG002
+        text: Callable[[], str] | None = None,  # noqa: ARG002
     ) -> Iterator[None]:
         """Let an error undo nothing but the statement, where it has a transaction of its own."""
         quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
@@ -68,8 +72,9 @@ class Unrecorded:
         try:
             yield
             self._transactions.check_constraints()
-        except psycopg.Error:
-            self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
+        except BaseException:
+            if self._session.status == TransactionStatus.INERROR:
+                self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
             raise
         finally:
             if self._session.status == TransactionStatus.INTRANS:

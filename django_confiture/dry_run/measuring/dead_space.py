@@ -86,11 +86,11 @@ def _share(size: int, rows: int, small: int) -> float:
 class DeadSpaceLimit:
     """Adds up what one connection has written, and ends the dry run where it is too much."""
 
-    def __init__(self, session: Session, catalog: Catalog) -> None:
+    def __init__(self, session: Session, catalog: Catalog, limit: int | None) -> None:
+        """Take ``limit`` in bytes, None for no limit."""
         self._session = session
         self._catalog = catalog
-        self.limit: int | None = None
-        """Bytes; None for no limit."""
+        self._limit = limit
         self._measured = 0.0
         self._noted = 0.0
         """By the counters, since the tables were measured."""
@@ -101,8 +101,16 @@ class DeadSpaceLimit:
         self._written: set[int] = set()
         self._anew: set[int] = set()
         self._widths = RowWidths(catalog)
-        self.stopped = ""
-        """Why the dry run has ended; empty as long as it has not."""
+        self._reason = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the dry run has ended, as the limit was crossed."""
+        return bool(self._reason)
+
+    def left(self) -> int:
+        """Return the bytes that the rollback will leave; call it before."""
+        return dead_bytes(self._session, self._catalog, self._written)
 
     @property
     def _so_far(self) -> float:
@@ -111,41 +119,41 @@ class DeadSpaceLimit:
     def note(self, measured: Effects, now: Probe) -> None:
         """Add what a probe saw; it covers whatever ran unprobed before it."""
         self._last = self._unprobed = 0.0
-        if self.limit is None:
+        self._written.update(oid for oid, _counters in measured.writes)
+        if self._limit is None:
             return
         for oid, wrote in measured.writes:
             if self._in_old_file(oid, now):
-                self._written.add(oid)
                 self._last += (wrote.inserted + wrote.updated) * self._widths.of(oid)
         self._noted += self._last
 
     def ran(self, statement: Statement, rows: int, *, probed: bool) -> None:
         """Add what a repeated statement wrote, as its probed runs did for each row of theirs."""
-        if self.limit is None or statement.kind not in (Kind.DML, Kind.OPAQUE):
+        if self._limit is None or statement.kind not in (Kind.DML, Kind.OPAQUE):
             return
         size, counted = self._rates.get(statement.sql, (0.0, 0))
         if not probed:
             self._unprobed += max(rows, 1) * size / max(counted, 1)
         elif self._last:
             self._rates[statement.sql] = size + self._last, counted + max(rows, 1)
-        if self._so_far > max(self.limit, self._next):
+        if self._so_far > max(self._limit, self._next):
             self._measure()
-            self._next = self._measured + self.limit * _AGAIN
-            if self._measured > self.limit:
+            self._next = self._measured + self._limit * _AGAIN
+            if self._measured > self._limit:
                 self._stop("With", self._measured)
 
     def before(self, statement: Statement, predicted: Iterable[tuple[int, str]]) -> None:
         """Stop before a statement that alone is too much, by the planner's estimate."""
         self.check()
         tables = {oid for oid, _mode in predicted}
-        if self.limit is None or statement.kind is not Kind.DML or not tables:
+        if self._limit is None or statement.kind is not Kind.DML or not tables:
             return  # what is repeated was looked at before it ran for the first time
-        if self._so_far + sum(map(self._widths.whole, tables - self._anew)) <= self.limit:
+        if self._so_far + sum(map(self._widths.whole, tables - self._anew)) <= self._limit:
             return
         comes = self._expected(statement)
-        if comes and self._so_far + comes > self.limit:
+        if comes and self._so_far + comes > self._limit:
             self._measure()
-            if self._measured + comes > self.limit:
+            if self._measured + comes > self._limit:
                 self._stop("Before a statement that would leave about", self._measured + comes)
 
     def _expected(self, statement: Statement) -> float:
@@ -159,19 +167,19 @@ class DeadSpaceLimit:
 
     def check(self) -> None:
         """Raise again where the limit was crossed: a migration may swallow errors."""
-        if self.stopped:
-            raise DryRunStopped(self.stopped)
+        if self._reason:
+            raise DryRunStopped(self._reason)
 
     def _measure(self) -> None:
-        self._measured = dead_bytes(self._session, self._catalog, self._written)
+        self._measured = self.left()
         self._noted = self._unprobed = 0.0
 
     def _stop(self, when: str, found: float) -> None:
-        assert self.limit is not None
-        self.stopped = (
-            f"{when} {size(round(found))} of dead space, the dry run stopped, as MAX_DEAD_SPACE is "
-            f"{size(self.limit)}; pass --allow-dead-space where VACUUM may clear that, or rehearse "
-            "on a copy."
+        assert self._limit is not None
+        self._reason = (
+            f"{when} {size(round(found))} of dead space, the dry run stopped, as MAX_DEAD_SPACE "
+            f"is {size(self._limit)}; pass --allow-dead-space where VACUUM may clear that, or "
+            "rehearse on a copy."
         )
         self.check()
 

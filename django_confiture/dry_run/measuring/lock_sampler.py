@@ -19,6 +19,7 @@ import psycopg
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.lock_timeline import LockTimeline, TableTime
 from django_confiture.dry_run.measuring.relations import Catalog, Counters, Observed, Probe
+from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.server.side_channel import Session
 
 if TYPE_CHECKING:
@@ -72,6 +73,15 @@ class Seen:
     def ever(self) -> Held:
         """Every lock that was seen."""
         return frozenset(lock for _at, held in self.changes for lock in held)
+
+    def by(self, clock: Stopwatch, started: float) -> Seen:
+        """Return the same with times by ``clock``, which ran from ``started`` until now."""
+
+        def at(moment: float) -> float:
+            return min(max(clock.at(moment), started), clock.now())
+
+        changes = [(at(moment), held) for moment, held in self.changes]
+        return Seen(started, at(self.ended), changes)
 
     def with_predicted(self, predicted: Iterable[tuple[int, str]]) -> Seen:
         """Add the locks that the statement takes, where they were over between two looks."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django_confiture.dry_run.measuring.relations import Catalog
-    from django_confiture.dry_run.measuring.stopwatch import Clock
+    from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 
 
 _MOST = 100
@@ -97,7 +97,7 @@ def _add(
 class LockTimeline:
     """The tables that one migration locks; every mode that blocks reads blocks writes too."""
 
-    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, catalog: Catalog, clock: Stopwatch) -> None:
         self._catalog = catalog
         self._clock = clock
         self.tables: dict[int, TableTime] = {}

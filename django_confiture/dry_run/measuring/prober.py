@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from psycopg.pq import TransactionStatus
@@ -14,7 +15,6 @@ from django_confiture.dry_run.sql.parser import Kind
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog, Observed
-    from django_confiture.dry_run.measuring.stopwatch import Clock
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parser import Statement
 
@@ -25,18 +25,29 @@ _FRESH_S = 0.005
 class Prober:
     """Reads locks, files, counters and the WAL's position of one session."""
 
-    def __init__(self, session: Session, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, session: Session, catalog: Catalog) -> None:
         self._session = session
         self._catalog = catalog
-        self._clock = clock
-        self.last = catalog.at_start()
-        """The last reading, completed with what the earlier ones know."""
-        self.unseen = 0
-        """Runs of statements since then."""
-        self.wrote = False
+        self._last = catalog.at_start()
+        self._unprobed = 0
+        self._wrote = False
         """Whether the transaction's COMMIT may have deferred constraints to check."""
         self._read_at: tuple[Probe, float] | None = None
         """The last reading after a statement, and when it was."""
+
+    @property
+    def last(self) -> Probe:
+        """The last reading, completed with what the earlier ones know."""
+        return self._last
+
+    @property
+    def unprobed(self) -> int:
+        """How many runs of statements there were since then."""
+        return self._unprobed
+
+    def left_unprobed(self) -> None:
+        """Count one more."""
+        self._unprobed += 1
 
     @property
     def possible(self) -> bool:
@@ -47,16 +58,16 @@ class Prober:
     def before(self, savepoint: str, *, probing: bool) -> None:
         """Set the savepoint and read the WAL's position, in one round trip or none."""
         if probing and not self._fresh:
-            self.last = Probe(self._catalog.wal(savepoint), self.last.relations)
+            self._last = Probe(self._catalog.wal(savepoint), self._last.relations)
         elif savepoint:
             self._session.query(savepoint)
 
     @property
     def _fresh(self) -> bool:
-        if self._read_at is None or self.unseen:
+        if self._read_at is None or self._unprobed:
             return False
         probe, when = self._read_at
-        return probe is self.last and self._clock.now() - when < _FRESH_S
+        return probe is self._last and perf_counter() - when < _FRESH_S
 
     def after(
         self,
@@ -66,13 +77,13 @@ class Prober:
     ) -> Effects:
         """Return what has happened since the last reading."""
         objects = statement is None or statement.kind not in (Kind.DML, Kind.SELECT)
-        now = merge(self.last, self._catalog.probe(release, objects=objects))
-        runs = max(1, self.unseen)
-        measured = effects(self._catalog, self.last, now, statement, predicted, runs)
-        self.last = now
-        self._read_at = now, self._clock.now()
-        self.unseen = 0
-        self.wrote = self.wrote or bool(measured.writes)
+        now = merge(self._last, self._catalog.probe(release, objects=objects))
+        runs = max(1, self._unprobed)
+        measured = effects(self._catalog, self._last, now, statement, predicted, runs)
+        self._last = now
+        self._read_at = now, perf_counter()
+        self._unprobed = 0
+        self._wrote = self._wrote or bool(measured.writes)
         return measured
 
     def go_back_to(self, then: Mapping[int, Observed]) -> None:
@@ -81,16 +92,25 @@ class Prober:
             oid: now
             if (old := then.get(oid, now)) is now
             else replace(old, counters=now.counters, index_reads=now.index_reads)
-            for oid, now in self.last.relations.items()
+            for oid, now in self._last.relations.items()
         }
-        self.last = Probe(self.last.wal, relations)
+        self._last = Probe(self._last.wal, relations)
+
+    def start_from(self, reading: Probe) -> None:
+        """Take what is known by another way for the last reading."""
+        self._last = reading
+        self._unprobed = 0
 
     def recount(self) -> None:
         """Take what was counted meanwhile for nobody's."""
-        self.last = self._catalog.recounted(self.last)
+        self._last = self._catalog.recounted(self._last)
+
+    def committed_with_statement(self) -> None:
+        """What its COMMIT checks was measured with the statement that it is the COMMIT of."""
+        self._wrote = False
 
     def commit_checked(self) -> None:
         """Keep what COMMIT read from being what the next statement did."""
-        if self.wrote:
-            self.unseen += 1
-            self.wrote = False
+        if self._wrote:
+            self._unprobed += 1
+            self._wrote = False

@@ -16,78 +16,12 @@ from django.db.migrations.recorder import MigrationRecorder
 from psycopg.errors import LockNotAvailable
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.measuring import probe_queries as queries
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django_confiture.dry_run.server.side_channel import Row, Session
-
-_RELATIONS = """
-SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigint,
-       pg_catalog.pg_table_is_visible(c.oid), {size}, i.indrelid,
-       pg_catalog.pg_stat_get_dead_tuples(c.oid)
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
-WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
-  AND c.relname <> $1
-"""
-
-_MEASURED = "pg_catalog.pg_relation_size(c.oid)"
-_PAGES = "c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint"
-
-_COUNTERS = """
-SELECT relid, seq_scan, seq_tup_read, n_tup_ins, n_tup_upd, n_tup_del,
-       pg_catalog.pg_stat_get_xact_tuples_fetched(relid)
-FROM pg_catalog.pg_stat_xact_user_tables
-WHERE seq_scan + seq_tup_read + COALESCE(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del > 0
-"""
-
-_INDEX_COUNTERS = """
-i.indexrelid::bigint, i.indisunique, pg_catalog.pg_stat_get_xact_numscans(i.indexrelid),
-pg_catalog.pg_stat_get_xact_tuples_returned(i.indexrelid),
-pg_catalog.pg_stat_get_xact_tuples_fetched(i.indexrelid)
-"""
-
-_INDEX_WAS_READ = """
-pg_catalog.pg_stat_get_xact_numscans(i.indexrelid)
-  + pg_catalog.pg_stat_get_xact_tuples_returned(i.indexrelid) > 0
-"""
-
-_INDEXES = f"""
-SELECT json_agg(json_build_array(i.indrelid::bigint, {_INDEX_COUNTERS}))
-FROM pg_catalog.pg_index i WHERE i.indexrelid >= 16384 AND {_INDEX_WAS_READ}
-"""
-
-_LOCKED = f"""
-WITH held AS MATERIALIZED (
-  SELECT l.relation AS oid, array_agg(DISTINCT l.mode) AS modes
-  FROM pg_catalog.pg_locks l
-  WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
-    AND l.mode <> 'SIReadLock' AND l.relation BETWEEN 16384 AND {{last}}
-  GROUP BY l.relation
-)
-SELECT pg_catalog.pg_wal_lsn_diff({{lsn}}, '0/0'),
-  (SELECT json_agg(json_build_array(h.oid::bigint, h.modes, c.relfilenode::bigint,
-     pg_catalog.pg_stat_get_xact_numscans(h.oid),
-     pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
-     pg_catalog.pg_stat_get_xact_tuples_inserted(h.oid),
-     pg_catalog.pg_stat_get_xact_tuples_updated(h.oid),
-     pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid),
-     pg_catalog.pg_stat_get_xact_tuples_fetched(h.oid),
-     (SELECT json_agg(json_build_array({_INDEX_COUNTERS}))
-      FROM pg_catalog.pg_index i WHERE i.indrelid = h.oid AND {_INDEX_WAS_READ}), {{objects}}))
-   FROM held h LEFT JOIN pg_catalog.pg_class c ON c.oid = h.oid
-   WHERE c.relkind IS NULL OR c.relkind NOT IN ('i', 'I'))
-"""
-
-_OBJECTS = """
-(SELECT json_object_agg(x.relname, x.relfilenode::bigint) FROM pg_catalog.pg_index i
-   JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = h.oid),
-(SELECT json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
-   WHERE k.conrelid = h.oid)
-"""
-
-_LSN = "pg_catalog.pg_current_wal_insert_lsn()"
 
 
 @dataclass(frozen=True)
@@ -199,7 +133,7 @@ class Catalog:
     def _read_relations(self) -> list[Row]:
         """Read all relations; where somebody has one locked, with sizes as of the last VACUUM."""
         own = [MigrationRecorder.Migration._meta.db_table]
-        measured = _RELATIONS.format(size=_MEASURED)
+        measured = queries.RELATIONS.format(size=queries.MEASURED_SIZE)
         if self._session.status != TransactionStatus.INTRANS:
             return self._session.query(measured, own)
         try:
@@ -207,7 +141,7 @@ class Catalog:
                 self._session.query("SET LOCAL lock_timeout = '100ms'")
                 return self._session.query(measured, own)
         except LockNotAvailable:
-            return self._session.query(_RELATIONS.format(size=_PAGES), own)
+            return self._session.query(queries.RELATIONS.format(size=queries.SIZE_IN_PAGES), own)
 
     def _read_indexes(self) -> Mapping[int, dict[str, int]]:
         found: dict[int, dict[str, int]] = {}
@@ -250,7 +184,7 @@ class Catalog:
     def index_reads(self) -> Mapping[int, Mapping[int, IndexCounters]]:
         """Return what this session has read of indexes, by table and index."""
         found: dict[int, dict[int, IndexCounters]] = {}
-        for table, index, *row in json.loads(self._session.value(_INDEXES) or "[]"):
+        for table, index, *row in json.loads(self._session.value(queries.INDEX_READS) or "[]"):
             found.setdefault(table, {})[index] = IndexCounters(*row)
         return found
 
@@ -275,7 +209,7 @@ class Catalog:
     def _counted(self) -> dict[int, Counters]:
         return {
             int(row[0] or 0): Counters(*(int(value or 0) for value in row[1:]))
-            for row in self._session.query(_COUNTERS)
+            for row in self._session.query(queries.COUNTERS)
         }
 
     def probe(self, before: str = "", *, objects: bool) -> Probe:
@@ -285,8 +219,8 @@ class Catalog:
         """
         if not self.relations:
             return Probe(self.wal(before))
-        sql = before + _LOCKED.format(
-            last=self._last, lsn=_LSN, objects=_OBJECTS if objects else "1"
+        sql = before + queries.LOCKED.format(
+            last=self._last, lsn=queries.WAL_POSITION, objects=queries.OBJECTS if objects else "1"
         )
         wal, relations = self._session.query(sql)[0]
         return Probe(
@@ -301,7 +235,11 @@ class Catalog:
 
     def wal(self, before: str = "") -> int:
         """Return the position of WAL insertion, in bytes."""
-        return int(self._session.value(f"{before}SELECT pg_catalog.pg_wal_lsn_diff({_LSN}, '0/0')"))
+        return int(
+            self._session.value(
+                f"{before}SELECT pg_catalog.pg_wal_lsn_diff({queries.WAL_POSITION}, '0/0')"
+            )
+        )
 
 
 def _relation(row: tuple[str | None, ...]) -> Relation:

@@ -1,356 +1,229 @@
-"""What each statement did, section by section: an operation, or what runs around them.
+"""The recorder: told where each migration and each operation begins and ends.
 
-Probing after every statement would double the run time. So DDL is probed one by one, each DML
-text a few times, each SELECT once, and the rest once when its section ends.
+Between those boundaries, whatever catches statements tells them to a :class:`StatementRecorder` or
+a :class:`CloneRecorder`, which note them in the recorder's log.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg.pq import TransactionStatus
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.measuring.dead_space import DeadSpaceLimit
-from django_confiture.dry_run.measuring.effects import Effects
-from django_confiture.dry_run.measuring.lock_timeline import LockTimeline
-from django_confiture.dry_run.measuring.prober import Prober
-from django_confiture.dry_run.measuring.relations import Catalog
-from django_confiture.dry_run.measuring.stopwatch import Clock
-from django_confiture.dry_run.recording.offending_rows import explain
-from django_confiture.dry_run.recording.savepoints import Savepoints
-from django_confiture.dry_run.recording.statement_log import (
-    Entry,
-    Section,
-    StatementFailure,
-    add_rows,
-    statement_result,
+from django_confiture import signals
+from django_confiture.dry_run.recording.instruments import Instruments
+from django_confiture.dry_run.recording.records import (
+    RecordedMigration,
+    RecordedOperation,
+    RecordedSection,
+    RecordedStatement,
 )
-from django_confiture.dry_run.results import Sampled, StatementResult
-from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.sql.unsafe_functions import why_not_rehearsed
-from django_confiture.dry_run.transactions.rehearsed import (
-    RehearsedTransactions,
-    TransactionObserver,
-)
+from django_confiture.dry_run.recording.sections import Section
+from django_confiture.dry_run.recording.statement_probes import StatementProbes
+from django_confiture.dry_run.results import HookOutcome
+from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.redaction import message, origin_of
+from django_confiture.hooks.base import Direction, HookContext, HookResult
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
-"""After so many runs of one text in an operation, the rest is measured at its end."""
 
-_STATEMENT = "confiture_statement"
+@dataclass
+class OpenSection:
+    """An operation, or what runs around them, while statements are recorded into it."""
+
+    section: Section = field(default_factory=Section)
+    hooks: list[HookOutcome] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Care:
-    """How one statement is measured."""
+class OpenOperation:
+    """An operation while it is recorded; deferred SQL of it may come after the others."""
 
-    guarded: bool
-    """Behind a savepoint."""
-    alone: bool
-    """For real it would have a transaction for itself."""
-    probing: bool
-    predicted: Sequence[tuple[int, str]]
-    plain: bool
-    """What is run is a form of it that a transaction can hold."""
+    index: int
+    operation: Operation
+    recorded: OpenSection
 
 
-class Recorder(TransactionObserver):
-    """Records the statements of one connection, section by section."""
+@dataclass
+class _OpenMigration:
+    migration: Migration
+    direction: Direction
+    started: float
+    around: OpenSection = field(default_factory=OpenSection)
+    operations: list[OpenOperation] = field(default_factory=list)
+    current: OpenOperation | None = None
+    failed_in: OpenOperation | None = None
+    hook_callbacks: int = 0
+    """How many its hooks wanted to have called on commit."""
 
-    def __init__(
-        self,
-        wrapper: BaseDatabaseWrapper,
-        transactions: RehearsedTransactions,
-        predict: Callable[[Statement], Sequence[tuple[int, str]]],
-        check: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._wrapper = wrapper
-        self._raw: psycopg.Connection[Any] = wrapper.connection
-        self._transactions = transactions
-        transactions.observer = self
-        self._session = transactions.session
-        self._predict = predict
-        self._check = check
-        self.clock = Clock()
-        self.catalog = Catalog(self._session)
-        self.sample: Callable[[Statement, str], Sampled | None] | None = None
-        self._sampled: Sampled | None = None
-        self.dead_space = DeadSpaceLimit(self._session, self.catalog)
-        self._prober = Prober(self._session, self.catalog, self.clock)
-        self.section = Section()
-        self.timeline = LockTimeline(self.catalog, self.clock)
-        self._savepoints = Savepoints(self._prober, self.timeline)
-        self._orders = count(1)
-        self._transaction = 0
-        self.failures: list[StatementFailure] = []
-        self.callbacks = 0
-        self.commit_ms = 0.0
-        self.warnings: list[str] = []
 
-    # Told by the rehearsed transactions.
+class Recorder:
+    """Records the migrations of one connection, one after the other."""
 
-    def transaction_begun(self) -> None:
-        """Remember what there was before it."""
-        self._savepoints.begun()
+    def __init__(self, instruments: Instruments) -> None:
+        self._clock = instruments.clock
+        self._catalog = instruments.catalog
+        self._log = instruments.log
+        self._timeline = instruments.timeline
+        self._probes = StatementProbes(instruments)
+        self._open: _OpenMigration | None = None
+        self._hook_began: tuple[float, float] | None = None
+        """When the hook that runs began, by the stopwatch and by ``perf_counter``."""
 
-    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
-        """Free the locks that the real run would free now."""
-        self._savepoints.ended(kept=kept)
-        self.commit_ms += checked_ms
-        self._transaction += 1
-        self._prober.commit_checked()
-        self.timeline.release()
+    # Migrations and operations.
 
-    def callbacks_dropped(self, count: int) -> None:
-        """Count ``on_commit`` callbacks that were not called."""
-        self.callbacks += count
-
-    def savepoint(self, statement: Statement) -> None:
-        """Follow what a savepoint keeps and frees, whoever has sent it."""
-        self._savepoints.sent(statement)
-
-    def note_substituted(self, text: str) -> None:
-        """Note why what runs now is rehearsed in another form."""
-        self.section.substituted.append(text)
-
-    def note_not_rehearsed(self, text: str) -> None:
-        """Note why something of what runs now is not rehearsed."""
-        self.section.not_rehearsed.append(text)
-
-    # Sections.
+    def start_migration(self, migration: Migration, direction: Direction) -> None:
+        """Record from now on what this migration does."""
+        self._log.start_migration()
+        self._timeline.start()
+        self._open = _OpenMigration(migration, direction, self._clock.now())
 
     @contextmanager
-    def inside(self, section: Section) -> Iterator[None]:
-        """Record into ``section``; its time is not counted for the section around it."""
-        self.settle()
-        outer, self.section = self.section, section
-        started = self.clock.now()
-        section.started = section.started or started
-        try:
+    def around_operations(self) -> Iterator[None]:
+        """Hold while the migration runs."""
+        with self._inside(self._running.around):
             yield
-        finally:
-            self.settle()
-            elapsed = (self.clock.now() - started) * 1000
-            section.duration_ms += elapsed
-            outer.duration_ms -= elapsed
-            self.section = outer
 
-    def settle(self) -> None:
-        """Attribute what was not probed one by one to the statement that it belongs to."""
-        if not self._prober.unseen or self._session.status != TransactionStatus.INTRANS:
-            return
-        rest = self._measured()
-        unprobed = [entry for entry in self.section.entries if entry.unprobed]
-        if unprobed:
-            # What was written is no work of a SELECT, which is asked last for that reason.
-            changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
-            entry = (changing or unprobed)[-1]
-            known = entry.changes
-            entry.effects.append(self.section.attributed(rest))
-            entry.unprobed = False
-            self._note_locks(rest, entry.shown, self.clock.now())
-            self._note_rows(entry.changes - known, self.clock.now())
+    @contextmanager
+    def operation(self, index: int, operation: Operation) -> Iterator[OpenOperation]:
+        """Hold while one operation of the migration runs."""
+        recorded = OpenSection(Section(origin=origin_of(operation)))
+        opened = OpenOperation(index, operation, recorded)
+        self._running.operations.append(opened)
+        with self.resumed(opened):
+            yield opened
 
-    def results(self, section: Section) -> tuple[StatementResult, ...]:
-        """Return the statements of a section, savepoints left out."""
-        return tuple(
-            statement_result(entry, self.catalog, self.timeline.began)
-            for entry in section.entries
-            if entry.statement.kind is not Kind.SAVEPOINT
+    @contextmanager
+    def resumed(self, operation: OpenOperation) -> Iterator[None]:
+        """Record what runs inside as part of an operation that was recorded before."""
+        running = self._running
+        outer, running.current = running.current, operation
+        try:
+            with self._inside(operation.recorded):
+                yield
+        except BaseException:
+            running.failed_in = operation
+            raise
+        running.current = outer
+
+    def finish_migration(self) -> RecordedMigration:
+        """Return all that was recorded of the migration, whose transaction is over."""
+        self._timeline.release()
+        running, self._open = self._running, None
+        remarks = self._log.remarks
+        operations = {
+            each.index: RecordedOperation(each.index, each.operation, self._recorded(each.recorded))
+            for each in running.operations
+        }
+        failed_in = running.failed_in
+        return RecordedMigration(
+            migration=running.migration,
+            direction=running.direction,
+            duration_ms=(self._clock.now() - running.started) * 1000,
+            commit_ms=remarks.commit_ms,
+            around=self._recorded(running.around),
+            operations=tuple(operations.values()),
+            failed_in=None if failed_in is None else operations[failed_in.index],
+            failures=tuple(remarks.failures),
+            warnings=tuple(dict.fromkeys(remarks.warnings)),
+            callbacks=remarks.callbacks + running.hook_callbacks,
+            tables=dict(self._timeline.tables),
         )
 
     @property
-    def autocommit(self) -> bool:
-        """Say whether the real run would send this statement outside a transaction."""
-        return not self._transactions.in_transaction
-
-    def try_samples(self, statement: Statement, text: str) -> Sampled | None:
-        """Run a statement on samples of its tables first, where that was asked for."""
-        if self.sample is None or not self._prober.possible:
-            return None
-        known = self.section.by_text.get(statement.sql)
-        if known is not None and known.executions:
-            return None
-        self.settle()
-        with self.clock.stopped():
-            self._sampled = self.sample(statement, text)
-            self._prober.recount()
-        return self._sampled
+    def _running(self) -> _OpenMigration:
+        assert self._open is not None
+        return self._open
 
     @contextmanager
-    def measured(
-        self,
-        statement: Statement,
-        cursor: Any,
-        *,
-        skipped: bool = False,
-        plain: bool = False,
-    ) -> Iterator[None]:
-        """Measure what runs inside, between two probes where the statement deserves them."""
-        self._check()
-        entry = self._noted(statement)
-        care = self._care(statement, entry, cursor, skipped=skipped, plain=plain)
-        self.dead_space.before(statement, care.predicted)
-        savepoint = f"SAVEPOINT {_STATEMENT};" if care.guarded else ""
-        self._prober.before(savepoint, probing=care.probing)
-        started = self.clock.now()
-        entry.started = entry.started or started
-        entry.sampled, self._sampled = entry.sampled or self._sampled, None
+    def _inside(self, opened: OpenSection) -> Iterator[None]:
+        """Hold between two boundaries: what the server counts between them belongs to it."""
+        self._probes.boundary()
+        with self._log.inside(opened.section):
+            try:
+                yield
+            finally:
+                self._probes.boundary()
+
+    def _recorded(self, opened: OpenSection) -> RecordedSection:
+        section, began = opened.section, self._timeline.began
+        return RecordedSection(
+            origin=section.origin,
+            started_ms=max(0.0, ((section.started or 0.0) - began) * 1000),
+            duration_ms=section.duration_ms,
+            statements=tuple(
+                RecordedStatement(
+                    entry.result(self._catalog, began),
+                    entry.statement,
+                    dict(entry.runs),
+                    tuple(entry.effects),
+                )
+                for entry in section.entries
+                if entry.statement.kind is not Kind.SAVEPOINT
+            ),
+            substituted=tuple(dict.fromkeys(section.substituted)),
+            not_rehearsed=tuple(dict.fromkeys(section.not_rehearsed)),
+            hooks=tuple(opened.hooks),
+        )
+
+    # Hooks.
+
+    @contextmanager
+    def following_hooks(self, wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+        """Note the hooks that run on a connection."""
+
+        def started(*, context: HookContext, **_facts: object) -> None:
+            if context.connection is wrapper:
+                self._hook_began = self._clock.now(), perf_counter()
+
+        def finished(*, context: HookContext, **facts: Any) -> None:
+            if context.connection is wrapper and self._open is not None:
+                self._note_hook(self._open, context, **facts)
+
+        signals.hook_started.connect(started)
+        signals.hook_finished.connect(finished)
         try:
             yield
-            entry.duration_ms += (self.clock.now() - started) * 1000
-            if care.guarded and care.alone and statement.kind is not Kind.SELECT:
-                self._transactions.check_constraints()
-        except psycopg.Error as error:
-            for oid, mode, _inherited in self._known(care.predicted):
-                self.timeline.take(oid, mode, started, entry.shown)
-            if not self._failed(statement, error, care):
-                raise
-            return
-        entry.executions += 1
-        self._transactions.check_intact()
-        if skipped:
-            entry.note = "not sent"
-            return
-        add_rows(entry, cursor)
-        self._ran(statement, entry, care, started)
-        self.dead_space.ran(statement, cursor.rowcount, probed=care.probing)
+        finally:
+            signals.hook_started.disconnect(started)
+            signals.hook_finished.disconnect(finished)
 
-    def _care(
-        self, statement: Statement, entry: Entry, cursor: Any, *, skipped: bool, plain: bool
-    ) -> Care:
-        guarded = not skipped and self._guarded(statement)
-        probing = not skipped and self._before(statement, entry, cursor)
-        predicted = self._predicted(statement, entry) if probing else ()
-        if probing:
-            self._note_blindness(statement)
-        return Care(guarded, self.autocommit, probing, predicted, plain)
-
-    def _ran(self, statement: Statement, entry: Entry, care: Care, started: float) -> None:
-        """Note what the statement did, and end the transaction that it may have for itself."""
-        release = f"RELEASE SAVEPOINT {_STATEMENT};" if care.guarded else ""
-        if care.probing and self._prober.possible:
-            measured = self._measured(release, statement, care.predicted)
-            if care.plain:
-                measured = replace(measured, locks=self._known(care.predicted))
-            entry.effects.append(self.section.attributed(measured))
-            self._note_locks(measured, entry.shown, started)
-        elif care.guarded:
-            self._session.query(release)
-        self._note_rows(entry.changes, started)
-        if care.guarded and care.alone:
-            self._prober.wrote = False  # its COMMIT was measured with it
-            self._transactions.statement_ended()
-        if statement.kind is Kind.SAVEPOINT:
-            self.savepoint(statement)
-
-    def _note_blindness(self, statement: Statement) -> None:
-        """Say so where code may take locks that are held already: no view shows those."""
-        if not statement.hides_code:
-            return
-        held = [
-            self.catalog.relations[oid].shown
-            for oid, seen in self._prober.last.relations.items()
-            if any(LockMode[mode].blocks_writes for mode in seen.modes)
-        ]
-        if held:
-            self.warnings.append(
-                f"{statement.command} runs code that the parser can't see. What it locks of "
-                f"{', '.join(sorted(held))} is not known: the dry run holds those already."
-            )
-
-    def _predicted(self, statement: Statement, entry: Entry) -> Sequence[tuple[int, str]]:
-        if not self.catalog.relations:
-            return ()
-        if statement.kind is Kind.DDL or (statement.kind is Kind.DML and not entry.executions):
-            return self._predict(statement)
-        return ()
-
-    def _guarded(self, statement: Statement) -> bool:
-        """Say whether the statement gets a savepoint.
-
-        Outside a transaction it has one of its own for real, so an error undoes it alone. And
-        where DDL fails, the rows at fault are looked for in the state right before it.
-        """
-        if statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION):
-            return False
-        return self._prober.possible and (self.autocommit or statement.may_meet_rows)
-
-    def _noted(self, statement: Statement) -> Entry:
-        entry = self.section.entry_of(statement)
-        entry.order = entry.order or next(self._orders)
-        entry.runs[self._transaction] += 1
-        return entry
-
-    def _before(self, statement: Statement, entry: Entry, cursor: Any) -> bool:
-        """Say whether to probe after the statement; first settle what was not probed so far."""
-        # What a cursor of the server reads is read after its statement has ended.
-        later = isinstance(cursor, psycopg.ServerCursor) or statement.what == "fetch_stmt"
-        if statement.kind in (Kind.QUIET, Kind.SAVEPOINT) and not later:
-            return False
-        if statement.kind is Kind.SELECT and not (
-            statement.reads_user_tables or statement.functions_called
-        ):
-            return False
-        often = entry.executions >= _PROBED_RUNS.get(statement.kind, math.inf)
-        if later or often or self._session.in_pipeline:
-            self._prober.unseen += 1
-            entry.unprobed = True
-            return False
-        if not self._prober.possible:
-            return False
-        if self._prober.unseen:
-            self.settle()
-        return True
-
-    def _known(self, predicted: Sequence[tuple[int, str]]) -> tuple[Any, ...]:
-        """Return what it takes by PostgreSQL's rules, of the relations of the snapshot."""
-        known = self.catalog.relations
-        return tuple((oid, mode, False) for oid, mode in predicted if oid in known)
-
-    def _measured(
+    def _note_hook(
         self,
-        release: str = "",
-        statement: Statement | None = None,
-        predicted: Sequence[tuple[int, str]] = (),
-    ) -> Effects:
-        measured = self._prober.after(release, statement, predicted)
-        self.dead_space.note(measured, self._prober.last)
-        return measured
-
-    def _note_locks(self, measured: Effects, sql: str, started: float) -> None:
-        for oid, mode, _inherited in measured.locks:
-            self.timeline.take(oid, mode, started, sql)
-
-    def _note_rows(self, oids: Iterable[int], started: float) -> None:
-        for oid in oids:
-            self.timeline.change_rows(oid, started)
-
-    def _failed(self, statement: Statement, error: psycopg.Error, care: Care) -> bool:
-        """Note an error; return True where the dry run has to go on without the statement."""
-        violations = None
-        if care.guarded and self._session.status == TransactionStatus.INERROR:
-            self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
-            violations = explain(error, statement, self._session)
-            self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
-            if not care.alone:
-                self._session.abort()  # whoever swallows the error finds what it would for real
-        if care.guarded and care.alone and (why := why_not_rehearsed(statement, error)):
-            self.section.not_rehearsed.append(why)
-            return True
-        shown = self.section.new_entry(statement).shown
-        self.failures.append(StatementFailure(shown, error, violations))
-        return False
-
-    def commit_failed(self, error: psycopg.Error) -> None:
-        """Note that the deferred constraints don't hold, with the transaction usable again."""
-        self.failures.append(StatementFailure("COMMIT", error, explain(error, None, self._session)))
+        running: _OpenMigration,
+        context: HookContext,
+        *,
+        hook: str,
+        phase: str,
+        outcome: str,
+        duration_ms: float,
+        result: HookResult | None,
+        reason: str,
+        error: Exception | None,
+        **_others: object,
+    ) -> None:
+        """Note a hook, by what the signal says of it; the dry run's own work takes no time."""
+        now = self._clock.now()
+        began, moment = self._hook_began or (now, perf_counter())
+        self._hook_began = None
+        own_work = max(0.0, (perf_counter() - moment) - (now - began))
+        running.hook_callbacks = len(context.recorded_on_commit)
+        where = running.current.recorded if running.current is not None else running.around
+        where.hooks.append(
+            HookOutcome(
+                hook,
+                phase,
+                max(0.0, duration_ms - own_work * 1000),
+                result.rows_affected if result is not None else 0,
+                outcome,
+                reason or (message(error) if error is not None else ""),
+                max(0.0, (began - self._timeline.began) * 1000),
+            )
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 
 from django_confiture.exceptions import DryRunStopped
 
@@ -23,3 +24,15 @@ def is_no_fault(kind: type[BaseException]) -> bool:
         return False
     state = kind.sqlstate or ""
     return state.startswith(_CLASSES) or state in _IDLE_OR_LONG
+
+
+def is_lock_timeout(error: BaseException) -> bool:
+    """Return whether ``lock_timeout`` ended the wait for a lock, by an error of Django or psycopg.
+
+    ``NOWAIT`` has the same SQLSTATE, and a function may raise it, but only the timeout comes from
+    where PostgreSQL handles interrupts. That name is the same in every language.
+    """
+    cause = error if isinstance(error, LockNotAvailable) else error.__cause__
+    if not isinstance(cause, LockNotAvailable):
+        return False
+    return cause.diag.source_function == "ProcessInterrupts"

@@ -95,6 +95,8 @@ class Finding:
     """The measurements, each in words."""
     silenced: str | None = None
     """The written reason why it is accepted; None where it is not."""
+    statements: tuple[int, ...] = ()
+    """The ids of the statements that it is about; none where it is about all of them."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from django.db.migrations.migration import Migration
 
-    from django_confiture.dry_run.results import MigrationResult, Preflight, Waiter
+    from django_confiture.dry_run.results import MigrationResult, Preflight, Sampled, Waiter
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Observer:
     def operation_started(self, index: int, description: str) -> None:
         """Take the operation of that migration that begins, as it describes itself."""
 
-    def sampled(self, expected_ms: float | None) -> None:
-        """Take how long the statement that begins will take, by samples; None where unknown."""
+    def sampled(self, sampled: Sampled | None) -> None:
+        """Take what samples say of the statement that begins; None where it was not tried."""
 
     def building_index(self, build: IndexBuild | None) -> None:
         """Take how far the index is that is being built, if one is; in another thread."""

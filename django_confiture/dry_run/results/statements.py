@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from django_confiture.dry_run.results.forecasts import Estimate, Sampled
@@ -46,6 +46,8 @@ class Write:
 class StatementResult:
     """One SQL statement as it was written; parameters stay placeholders."""
 
+    id: int = field(default=0, kw_only=True)
+    """Its number in the dry run, by its first run; findings refer to it. 0 in older reports."""
     sql: str
     executions: int
     """How often this very text ran in the operation, with whatever parameters."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.server.driver import begin_command, psycopg_connection
 from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 _CHECK = "confiture_check"
 
 # Catalogs that all databases of a server share, and tables whose rows are on another one.
-_BEYOND = f"""
+_BEYOND = f"""\
 SAVEPOINT {_CHECK}; {CHECK_CONSTRAINTS}; RELEASE SAVEPOINT {_CHECK};
-SELECT string_agg(what, ', ') FROM (
+SELECT extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000, (
+ SELECT string_agg(what, ', ') FROM (
   SELECT c.relname::text AS what FROM pg_catalog.pg_class c
   WHERE c.relisshared AND c.relkind = 'r' AND c.relname <> 'pg_shdepend'
     AND pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid)
@@ -42,7 +43,7 @@ SELECT string_agg(what, ', ') FROM (
   JOIN pg_catalog.pg_class c ON c.oid = l.relation
   WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
     AND l.database <> 0 AND c.relkind = 'f'
-) beyond
+) beyond)
 """
 
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
@@ -76,27 +77,31 @@ class Ends(Protocol):
 class CommittedTransactions:
     """Watches the transactions of one Django connection, which are its own."""
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, settings: dict[str, str]) -> None:
+    def __init__(
+        self, wrapper: BaseDatabaseWrapper, settings: dict[str, str], clock: Stopwatch
+    ) -> None:
+        """Take as ``clock`` the stopwatch in which the dry run's own work is not counted."""
         wrapper.ensure_connection()
         self._wrapper = wrapper
         self._raw = psycopg_connection(wrapper.connection)
         self._settings = settings
         self.session = Session(self._raw)
         self.flushes = self._raw.info.server_version >= _FLUSHES
-        self.observer: Ends | None = None
+        self._observer: Ends | None = None
+        self._clock = clock
         self._implicit = False
         """Whether the transaction is the one that PostgreSQL makes of a script."""
         self._in_script = False
 
     @contextmanager
-    def taken_over(self, dropped: Callable[[int], None]) -> Iterator[None]:
+    def taken_over(self) -> Iterator[None]:
         """Keep Django connected, with the timeouts of a dry run, until the end."""
         for name, value in accepted(self.session, self._settings).items():
             self.session.query("SELECT set_config($1, $2, false)", [name, value])
         self._flush()
         self._wrapper.close = lambda: None  # type: ignore[method-assign]
         try:
-            with uncalled(self._wrapper, dropped):
+            with uncalled(self._wrapper, self._callbacks_dropped):
                 yield
         finally:
             vars(self._wrapper).pop("close", None)
@@ -104,7 +109,20 @@ class CommittedTransactions:
                 if self.session.status != TransactionStatus.IDLE:
                     self.session.query("ROLLBACK")
 
+    def _callbacks_dropped(self, count: int) -> None:
+        if self._observer is not None:
+            self._observer.callbacks_dropped(count)
+
+    def subscribe(self, observer: Ends) -> None:
+        """Tell ``observer`` from now on."""
+        self._observer = observer
+
     # What is asked while it runs.
+
+    @property
+    def commits_by_itself(self) -> bool:
+        """Whether a statement outside a transaction is one of its own: the driver begins none."""
+        return bool(self._raw.autocommit)
 
     @property
     def idle(self) -> bool:
@@ -121,15 +139,9 @@ class CommittedTransactions:
         if self.session.status == TransactionStatus.UNKNOWN:
             raise DryRunStopped("The connection to the copy was lost, so the dry run stopped.")
 
-    def check_commit_guard(self) -> None:
-        """Nothing guards against commits."""
-
     def close_cursors(self) -> None:
         """Close what a migration has left open."""
         self.session.query("CLOSE ALL")
-
-    def assert_settings(self) -> None:
-        """What a migration sets is set from there on, as it is for real."""
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -150,8 +162,8 @@ class CommittedTransactions:
     def begin(self) -> None:
         """Begin as the driver is about to, or for a statement that would be alone."""
         self.session.query("BEGIN" if self._raw.autocommit else begin_command(self._raw))
-        if self.observer is not None:
-            self.observer.transaction_begun()
+        if self._observer is not None:
+            self._observer.transaction_begun()
 
     def commit(self) -> None:
         """Commit what :meth:`begin` has begun; raises what COMMIT raises."""
@@ -179,22 +191,23 @@ class CommittedTransactions:
         self._checked_ms = 0.0
         if self.session.status != TransactionStatus.INTRANS or self.session.in_pipeline:
             return
-        if self.observer is not None:
-            self.observer.transaction_ending()
+        if self._observer is not None:
+            self._observer.transaction_ending()
         if not commit:
             return
-        started = perf_counter()
         try:
-            beyond = self.session.value(_BEYOND)
+            with self._clock.stopped():
+                checked_ms, beyond = self.session.query(_BEYOND)[0]
+                self._checked_ms = float(checked_ms or 0)
+                self._clock.add(self._checked_ms / 1000)
         except psycopg.Error as error:
             self.check_intact()
             self.session.query(f"ROLLBACK TO SAVEPOINT {_CHECK}")
-            if self.observer is not None:
-                self.observer.commit_failed(error)
+            if self._observer is not None:
+                self._observer.commit_failed(error)
             self.session.query("ROLLBACK")
             self.over(committed=False)
             raise
-        self._checked_ms = (perf_counter() - started) * 1000
         if beyond:
             self.session.query("ROLLBACK")
             self.over(committed=False)
@@ -207,8 +220,8 @@ class CommittedTransactions:
     def over(self, *, committed: bool) -> None:
         """Note that the transaction has ended."""
         self._flush()
-        if self.observer is not None:
-            self.observer.transaction_over(committed=committed, checked_ms=self._checked_ms)
+        if self._observer is not None:
+            self._observer.transaction_over(committed=committed, checked_ms=self._checked_ms)
         self._checked_ms = 0.0
 
     _checked_ms = 0.0
@@ -216,7 +229,8 @@ class CommittedTransactions:
     def _flush(self) -> None:
         """Let the counters of the session begin anew, so that they are the next transaction's."""
         if self.flushes and self.idle:
-            self.session.query("SELECT pg_catalog.pg_stat_force_next_flush()")
+            with self._clock.stopped():
+                self.session.query("SELECT pg_catalog.pg_stat_force_next_flush()")
 
     @contextmanager
     def script(self) -> Iterator[None]:
@@ -238,8 +252,8 @@ class CommittedTransactions:
     def _open_implicit(self) -> None:
         self.session.query("BEGIN")
         self._implicit = True
-        if self.observer is not None:
-            self.observer.transaction_begun()
+        if self._observer is not None:
+            self._observer.transaction_begun()
 
     @contextmanager
     def controlled(self, statement: Statement) -> Iterator[None]:
@@ -255,8 +269,8 @@ class CommittedTransactions:
             self.over(committed=usable and statement.commits)
             if self._in_script:
                 self._open_implicit()
-        elif not open_before and not self.idle and self.observer is not None:
-            self.observer.transaction_begun()
+        elif not open_before and not self.idle and self._observer is not None:
+            self._observer.transaction_begun()
 
     def driver_command(
         self, send: Callable[[], Generator[Any, Any, Any]], text: str
@@ -278,12 +292,12 @@ class CommittedTransactions:
 
     def _follow(self, text: str) -> None:
         for statement in parse(text, placeholders=False):
-            if statement.kind is Kind.SAVEPOINT and self.observer is not None:
-                self.observer.savepoint(statement)
+            if statement.kind is Kind.SAVEPOINT and self._observer is not None:
+                self._observer.savepoint(statement)
 
     def _noticed(self, before: TransactionStatus, *, committed: bool) -> None:
         if before == TransactionStatus.IDLE:
-            if self.session.status == TransactionStatus.INTRANS and self.observer is not None:
-                self.observer.transaction_begun()
+            if self.session.status == TransactionStatus.INTRANS and self._observer is not None:
+                self._observer.transaction_begun()
         elif self.idle:
             self.over(committed=committed)

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.server.driver import (
     in_transaction_block,
     psycopg_connection,
@@ -38,7 +38,12 @@ from django_confiture.dry_run.transactions.connection_state import TakenOver
 from django_confiture.dry_run.transactions.on_commit import counting
 from django_confiture.dry_run.transactions.session_state import SessionState
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
-from django_confiture.hooks.deferred_sql import CHECK_CONSTRAINTS, DEFER_CONSTRAINTS, make_immediate
+from django_confiture.hooks.deferred_sql import (
+    CHECK_CONSTRAINTS,
+    DEFER_CONSTRAINTS,
+    IMMEDIATE_CONSTRAINTS,
+    make_immediate,
+)
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -46,6 +51,14 @@ if TYPE_CHECKING:
 OUTER = "confiture_dry_run"
 INNER = "confiture_transaction"
 CHECK = "confiture_check"
+
+# statement_timestamp() is when the server got the whole text, so the first column is the time of
+# what stands before the SELECT.
+_CHECK_DEFERRED = f"""\
+SAVEPOINT {CHECK}; {CHECK_CONSTRAINTS}; RELEASE SAVEPOINT {CHECK}; {DEFER_CONSTRAINTS};
+SELECT extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000,
+  ({IMMEDIATE_CONSTRAINTS})
+"""
 
 # ACTIVE: in a pipeline, what was sent has not been answered yet.
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
@@ -81,11 +94,14 @@ class RehearsedTransactions:
         wrapper: BaseDatabaseWrapper,
         settings: dict[str, str],
         observer: TransactionObserver | None = None,
+        clock: Stopwatch | None = None,
     ) -> None:
+        """Take as ``clock`` the stopwatch in which the dry run's own work is not counted."""
         wrapper.ensure_connection()
         self._wrapper = wrapper
         self._raw = psycopg_connection(wrapper.connection)
-        self.observer = observer or TransactionObserver()
+        self._observer = observer or TransactionObserver()
+        self._clock = clock or Stopwatch()
         self._settings = settings
         self.session = Session(self._raw)
         self._nested = False
@@ -99,6 +115,10 @@ class RehearsedTransactions:
         )
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
+
+    def subscribe(self, observer: TransactionObserver) -> None:
+        """Tell ``observer`` from now on: it can only be made in the transaction."""
+        self._observer = observer
 
     def begin(self, *, shared: bool = False) -> None:
         """Open the transaction, make any COMMIT of it fail, and take Django's connection over.
@@ -228,7 +248,7 @@ class RehearsedTransactions:
             self._commit_of_driver(savepoints[0])
         result = yield from send()
         for each in savepoints:
-            self.observer.savepoint(each)
+            self._observer.savepoint(each)
         if outermost:
             self.statement_ended()
         return result
@@ -256,9 +276,7 @@ class RehearsedTransactions:
             self._django_rolls_back()  # as the server does with a COMMIT of a failed transaction
             return
         with self._wrapper.wrap_database_errors:
-            started = perf_counter()
-            self.check_constraints()
-            self._end_inner(keep=True, checked_ms=(perf_counter() - started) * 1000)
+            self._end_inner(keep=True, checked_ms=self.check_constraints())
 
     def _django_rolls_back(self) -> None:
         with self._wrapper.wrap_database_errors:
@@ -266,7 +284,7 @@ class RehearsedTransactions:
 
     def _end_inner(self, *, keep: bool, checked_ms: float = 0.0) -> None:
         self._close_inner(keep=keep)
-        self.observer.transaction_ended(checked_ms, kept=keep)
+        self._observer.transaction_ended(checked_ms, kept=keep)
         if not self._wrapper.autocommit:
             self._open_inner()
 
@@ -278,43 +296,45 @@ class RehearsedTransactions:
     def end_inner(self, *, commit: bool) -> None:
         """End the rehearsed transaction past Django, as COMMIT or ROLLBACK in SQL does."""
         keep = commit and self.session.status == TransactionStatus.INTRANS
-        started = perf_counter()
-        if keep:
-            self.check_constraints()
-        self._end_inner(keep=keep, checked_ms=(perf_counter() - started) * 1000)
+        checked_ms = self.check_constraints() if keep else 0.0
+        self._end_inner(keep=keep, checked_ms=checked_ms)
 
     def statement_ended(self) -> None:
         """End the transaction that a single statement has for itself."""
         self._ended(kept=True)
-        self.observer.transaction_ended()
+        self._observer.transaction_ended()
 
     def _close(self) -> None:
         """Stay connected: a migration that closes its connection would end our transaction."""
         self.close_asked = True
 
     def _dropped(self, count: int) -> None:
-        self.observer.callbacks_dropped(count)
+        self._observer.callbacks_dropped(count)
 
-    def check_constraints(self) -> None:
-        """Check what COMMIT would check; see ``hooks.deferred_sql``."""
+    def check_constraints(self) -> float:
+        """Check what COMMIT would check, and return the milliseconds that this took.
+
+        See ``hooks.deferred_sql``. Which constraints are to be put back is
+        looked up in the same round trip, and that is not in the time.
+        """
         try:
-            names = self.session.value(
-                f"SAVEPOINT {CHECK}; {CHECK_CONSTRAINTS}; RELEASE SAVEPOINT {CHECK};"
-                f"{DEFER_CONSTRAINTS}"
-            )
+            with self._clock.stopped():
+                checked_ms, names = self.session.query(_CHECK_DEFERRED)[0]
+                self._clock.add(float(checked_ms or 0) / 1000)
+                if names:
+                    self.session.query(make_immediate(names))
         except psycopg.Error as error:
             self.session.query(f"ROLLBACK TO SAVEPOINT {CHECK}")
-            self.observer.commit_failed(error)
+            self._observer.commit_failed(error)
             self.session.abort()
             raise
-        if names:
-            self.session.query(make_immediate(names))
+        return float(checked_ms or 0)
 
     def _open_inner(self) -> None:
         if not self._inner_open:
             self.session.query(f"SAVEPOINT {INNER}")
             self._inner_open = True
-            self.observer.transaction_begun()
+            self._observer.transaction_begun()
 
     def _close_inner(self, *, keep: bool) -> None:
         if not self._inner_open:
@@ -332,5 +352,6 @@ class RehearsedTransactions:
 
     def _ended(self, *, kept: bool) -> None:
         """Do what the end of the transaction would do, beyond what a savepoint's does."""
-        for each in self._at_commit:
-            each.ended(kept=kept)
+        with self._clock.stopped():
+            for each in self._at_commit:
+                each.ended(kept=kept)

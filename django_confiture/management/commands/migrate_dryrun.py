@@ -25,15 +25,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import signals
 from django_confiture.dry_run.clone.database import cloned
-from django_confiture.dry_run.clone_rehearsal import CopyRehearsal
+from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
+from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.migrate import migrate_with
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.plan.git_base import Since
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS, refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
-from django_confiture.dry_run.results import Report
+from django_confiture.dry_run.results import Report, ReverseResult
 from django_confiture.dry_run.results.budget import judged
 from django_confiture.dry_run.reverse import Reversal
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.exceptions import (
     DryRunRefused,
     DryRunStopped,
@@ -119,8 +121,8 @@ class Command(BaseCommand):
         if not options["samples"]:  # which take their time on top of it
             self._progress.last = last_dry_run(alias)
         told: dict[str, Any] = {
-            "stats": _production_stats(options),
-            "past_errors": past_errors(alias),
+            "known": Known(_production_stats(options), past_errors(alias)),
+            "choose": self._since.chosen if self._since is not None else None,
             "show_values": options["show_values"],
             "observer": self._progress,
         }
@@ -132,16 +134,14 @@ class Command(BaseCommand):
                     )
                 return self._on_a_copy(wrapper, source, told, options)
             refuse_open_transaction(wrapper)
-            rehearsal = Rehearsal(
+            rehearsal = transaction_rehearsal(
                 wrapper,
                 watched=options["watchdog"],
                 allow_dead_space=options["allow_dead_space"],
                 samples=options["samples"],
                 **told,
             )
-            with rehearsal.open():
-                self._drive(rehearsal, wrapper, options)
-        return rehearsal.report()
+            return self._report_of(rehearsal, wrapper, options)
 
     def _on_a_copy(
         self,
@@ -153,24 +153,29 @@ class Command(BaseCommand):
         report: Report | None = None
         try:
             with cloned(wrapper, source, say=self._progress.say) as clone:
-                rehearsal = CopyRehearsal(wrapper, clone, **told)
-                with rehearsal.open():
-                    self._drive(rehearsal, wrapper, options)
-                report = rehearsal.report()
+                rehearsal = clone_rehearsal(wrapper, clone, **told)
+                report = self._report_of(rehearsal, wrapper, options)
         except KeyboardInterrupt:
             self._interrupted = self._interrupted or signal.SIGINT
             if report is None:
                 self._progress.say("Stopped before any migration ran.")
                 sys.exit(128 + self._interrupted)
-        return rehearsal.told(report)
+        return with_clone(report, clone)
+
+    def _report_of(
+        self, rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, options: dict[str, Any]
+    ) -> Report:
+        with rehearsal.open():
+            known = rehearsal.relation_names
+            notes = list(budget.check_tables(self._budget, options, known))
+            reverse = self._drive(rehearsal, wrapper, options)
+        return rehearsal.report(notes=notes, reverse=reverse)
 
     def _drive(
         self, rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, options: dict[str, Any]
-    ) -> None:
+    ) -> ReverseResult | None:
+        """Migrate, and undo it where that is asked for; note what stops it with the rehearsal."""
         try:
-            known = {each.shown for each in rehearsal.recorder.catalog.relations.values()}
-            rehearsal.notes += budget.check_tables(self._budget, options, known)
-            rehearsal.choose = self._since.chosen if self._since is not None else None
             reversal = Reversal(rehearsal, wrapper) if options["reverse"] else None
             migrate_with(
                 partial(RehearsalExecutor, rehearsal),
@@ -179,7 +184,7 @@ class Command(BaseCommand):
                 verbosity=max(0, self._verbosity - 1),
             )
             if reversal is not None:
-                reversal.run()
+                return reversal.run()
         except DryRunStopped as error:
             rehearsal.failed(error)
         except DryRunRefused:
@@ -193,6 +198,7 @@ class Command(BaseCommand):
             if isinstance(error, (CommandError, *SETTINGS_ERRORS)) and not rehearsal.results:
                 raise  # of migrate's own: no such app, no such migration, conflicts
             rehearsal.failed(error)
+        return None
 
     @contextmanager
     def _terminable(self) -> Iterator[None]:

@@ -15,9 +15,10 @@ from django.db.migrations import Migration
 
 from django_confiture import DryRunExecutor
 from django_confiture.dry_run.estimates import calibration
+from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
-from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, Production, StatementResult
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.production import ProductionStats, TableStats, collect
 from tests.support.dry_run import migration, plain_connection, python, runs, table
 
@@ -60,7 +61,7 @@ def forecast(
 ) -> list[MigrationResult]:
     """Dry-run migrations with production's statistics."""
     wrapper = connections["default"]
-    rehearsal = Rehearsal(wrapper, stats=stats, samples=samples)
+    rehearsal = transaction_rehearsal(wrapper, known=Known(stats), samples=samples)
     with rehearsal.open():
         executor = RehearsalExecutor(rehearsal, wrapper)
         state = executor.project_state()

@@ -16,7 +16,7 @@ from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.advice.wrapping import wrapped
 from django_confiture.dry_run.migrate import migrate_with
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
-from django_confiture.dry_run.rehearsal import Rehearsal
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from tests.corpus import CASES
 from tests.corpus.case import sql
 from tests.corpus.database import MIGRATIONS, PATIENT, corpus, dry_run
@@ -123,7 +123,7 @@ def test_what_is_advised_for_partitions(corpus: None, statement: str, says: str)
 
 
 def test_backwards_only_what_was_measured(corpus: None) -> None:
-    rehearsal = Rehearsal(connections["default"])
+    rehearsal = transaction_rehearsal(connections["default"])
     with rehearsal.open(), override_settings(MIGRATION_MODULES=MIGRATIONS):
         executor = partial(RehearsalExecutor, rehearsal)
         migrate_with(executor, using="default", target=("cases", "zero"))

@@ -22,9 +22,11 @@ from django.db.migrations import (
     RunPython,
 )
 
+from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
-from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
+from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.reports import render
 from tests.support.dry_run import (
     LOSES_THE_CONNECTION,
@@ -532,16 +534,16 @@ STEPS = [
 
 def test_what_is_read_step_by_step_is_what_is_there() -> None:
     wrapper: Any = connection
-    rehearsal = Rehearsal(wrapper)
+    rehearsal = transaction_rehearsal(wrapper)
     with rehearsal.open():
         executor = RehearsalExecutor(rehearsal, wrapper)
         state = executor.project_state()
+        watch = SchemaWatch(Session(wrapper.connection))
         for number, step in enumerate(STEPS, 1):
             each = migration(step, name=f"{number:04}_step")
             executor.record(each)
             state = executor.apply_migration(state, each)
-            watch = rehearsal.schema
-            assert watch is not None
+            watch.changes()
             known, there = (
                 {(o.kind, o.key, o.name) for objects in schema.values() for o in objects}
                 for schema in (watch._schema, watch.now())

@@ -24,7 +24,7 @@ def known_failures(subject: Subject) -> Iterator[Finding]:
     error = subject.result.error
     if error is None:
         return
-    last = max(subject.steps, key=lambda step: step.order, default=None)
+    last = max(subject.steps, key=lambda step: step.id, default=None)
     if error.type == "NotNullViolation" and last is not None:
         yield from _column_without_default(last, error)
     elif error.type in ("ActiveSqlTransaction", "NotSupportedError"):
@@ -44,7 +44,7 @@ def _column_without_default(step: Step, error: Failure) -> Iterator[Finding]:
         if ConstrType.NOTNULL in given and ConstrType.DEFAULT not in given:
             yield finding(
                 "not-null-without-default",
-                step.operation,
+                step,
                 written_name(step.node.relation),
                 f"{column.colname} has no value for the rows that are there already",
                 failures.default(step, column),
@@ -76,7 +76,7 @@ def _enum_value(subject: Subject, last: Step | None, error: Failure) -> Iterator
         return
     yield finding(
         "enum-value-used-at-once",
-        last.operation,
+        last,
         None,
         f"{added[0].node.new_val} can't be used in the transaction that adds it",
         failures.enum(added[0]),

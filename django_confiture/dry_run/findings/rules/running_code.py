@@ -83,7 +83,7 @@ def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Findi
             )
             yield finding(
                 "locks-referenced-table",
-                step.operation,
+                step,
                 table,
                 message,
                 running_code.referenced(),
@@ -129,7 +129,7 @@ def _column(
     else:
         message = f"Code that still runs knows {column} of {table} under its old name"
         advice = running_code.rename_column(step, column, new)
-    yield finding(name, step.operation, table, message, advice)
+    yield finding(name, step, table, message, advice)
 
 
 def _create_table(_subject: Subject, step: Step) -> Iterator[Finding]:
@@ -141,7 +141,7 @@ def _create_table(_subject: Subject, step: Step) -> Iterator[Finding]:
 
 def _json(step: Step, table: str, column: str) -> Finding:
     message = f"{column} is json, which has no equality: SELECT DISTINCT of {table} fails"
-    return finding("json-column", step.operation, table, message, running_code.json(step))
+    return finding("json-column", step, table, message, running_code.json(step))
 
 
 def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
@@ -155,12 +155,12 @@ def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
         if table is not None and not _made_again(subject, step, each):
             message = f"Code that still runs reads {table} until it is replaced"
             advice = running_code.drop_table(step)
-            yield finding("table-dropped", step.operation, table, message, advice)
+            yield finding("table-dropped", step, table, message, advice)
 
 
 def _made_again(subject: Subject, step: Step, dropped: Node) -> bool:
     """Return whether a later statement of the same transaction makes a relation of that name."""
-    later = (each for each in subject.steps if each.order > step.order and step.runs == each.runs)
+    later = (each for each in subject.steps if each.id > step.id and step.runs == each.runs)
     return any(_makes(each) == dropped.relname for each in later)
 
 
@@ -205,19 +205,19 @@ def _moved(_subject: Subject, step: Step) -> Iterator[Finding]:
 def _table_renamed(step: Step, table: str, new: str) -> Finding:
     message = f"Code that still runs knows {table} under its old name"
     advice = running_code.rename_table(step, table, new)
-    return finding("table-renamed", step.operation, table, message, advice)
+    return finding("table-renamed", step, table, message, advice)
 
 
 def _schema(step: Step, name: str, how: str) -> Finding:
     message = f"The schema {name} is {how}: code that still runs looks for its tables there"
-    return finding("schema-changed", step.operation, None, message, running_code.schema())
+    return finding("schema-changed", step, None, message, running_code.schema())
 
 
 def _enum(_subject: Subject, step: Step) -> Iterator[Finding]:
     if step.node.old_val:
         message = f"Code that still runs reads and writes {step.node.old_val}, which is renamed"
         advice = running_code.enum_value(step)
-        yield finding("enum-value-renamed", step.operation, None, message, advice)
+        yield finding("enum-value-renamed", step, None, message, advice)
 
 
 _RULES: Mapping[str, Rule] = {

@@ -102,7 +102,7 @@ def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
     for name in names or ["every table"]:
         yield finding(
             "table-rewrite",
-            step.operation,
+            step,
             name,
             f"VACUUM FULL writes {name} anew while nobody can read or write it",
             tables.rewrite(step),

@@ -27,7 +27,7 @@ def _repeated_rewrites(subject: Subject) -> Iterator[Finding]:
         if len(steps) > 1:
             yield finding(
                 "repeated-rewrites",
-                steps[-1].operation,
+                steps[-1],
                 table,
                 f"{table} is written anew {len(steps)} times in one migration",
                 tables.one_alter(steps),
@@ -41,7 +41,7 @@ def _no_lock_timeout(subject: Subject) -> Iterator[Finding]:
             if mode.blocks_writes:
                 yield finding(
                     "no-lock-timeout",
-                    step.operation,
+                    step,
                     table,
                     "Nothing limits the wait for a lock, during which all others wait behind it",
                     tables.lock_timeout(),

@@ -64,7 +64,7 @@ def _backfill(subject: Subject, table: str, written: _Table, step: Step) -> Find
     of = f" of about {known:,}" if known else ""
     return finding(
         "backfill-in-one-transaction",
-        step.operation,
+        step,
         table,
         f"One transaction writes {count(rows, 'row')} of {table} and keeps them locked",
         advice.backfill(table, step),

@@ -1,0 +1,79 @@
+"""What a recorded migration means: its findings, its forecast, what it did to the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from django_confiture.dry_run.estimates import Forecaster, PastErrors, Sizes
+from django_confiture.dry_run.findings.plan_history import PlanHistory
+from django_confiture.dry_run.measuring.relations import Catalog
+from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaWatch
+from django_confiture.dry_run.recording.records import RecordedMigration
+from django_confiture.dry_run.report_builder import migration_result
+from django_confiture.dry_run.results import MigrationResult
+from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.production import ProductionStats
+
+
+@dataclass(frozen=True)
+class Known:
+    """What it is judged by, beyond what was measured."""
+
+    stats: ProductionStats | None = None
+    """Production's sizes."""
+    past_errors: Mapping[str, PastErrors] | None = None
+    """Errors of earlier forecasts, by the kind of work."""
+
+
+class Judge:
+    """Judges one migration after the other, each by what those before it did."""
+
+    def __init__(
+        self, session: Session, catalog: Catalog, known: Known, *, has_lock_timeout: bool
+    ) -> None:
+        self._session = session
+        self._catalog = catalog
+        self._history = PlanHistory(session, catalog, has_lock_timeout=has_lock_timeout)
+        sizes = Sizes(session, catalog, known.stats)
+        self._forecaster = Forecaster(session, sizes, known.past_errors)
+        self._schema: SchemaWatch | None = None
+
+    @property
+    def forecaster(self) -> Forecaster:
+        """Makes the forecasts."""
+        return self._forecaster
+
+    def start_migration(self) -> None:
+        """Read the schema before the first one."""
+        if self._schema is None:
+            self._schema = SchemaWatch(self._session)
+
+    def result(
+        self, recorded: RecordedMigration, error: BaseException | None, *, excused: bool
+    ) -> MigrationResult:
+        """Return what is said of a migration, while the transaction is there that it ran in.
+
+        ``excused`` says that the ``error`` says nothing about it: it never came to its end.
+        """
+        result = migration_result(recorded, self._catalog, error)
+        steps = self._history.steps(recorded)
+        result = replace(result, findings=self._history.findings(recorded, steps, result))
+        if excused:
+            result = replace(result, outcome="not_run")
+        result = self._forecaster.estimated(result, steps)
+        return result if self._schema is None else self._schema.noted(result)
+
+    def settled(self, results: Iterable[MigrationResult]) -> tuple[MigrationResult, ...]:
+        """Return the results without what a later migration of the plan has mended."""
+        return tuple(self._history.settled(results))
+
+    def schemas(self) -> tuple[Schema, Schema]:
+        """Return the schema before the first migration, and as it is now."""
+        assert self._schema is not None  # a migration ran
+        return self._schema.first, self._schema.now()
+
+    def close(self) -> None:
+        """Give back what a rollback does not undo."""
+        if self._schema is not None:
+            self._schema.close()

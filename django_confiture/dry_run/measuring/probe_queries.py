@@ -1,0 +1,71 @@
+"""The SQL of the snapshot at the start, and of the probes after it."""
+
+from __future__ import annotations
+
+RELATIONS = """
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigint,
+       pg_catalog.pg_table_is_visible(c.oid), {size}, i.indrelid,
+       pg_catalog.pg_stat_get_dead_tuples(c.oid)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
+  AND c.relname <> $1
+"""
+
+MEASURED_SIZE = "pg_catalog.pg_relation_size(c.oid)"
+SIZE_IN_PAGES = "c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint"
+
+COUNTERS = """
+SELECT relid, seq_scan, seq_tup_read, n_tup_ins, n_tup_upd, n_tup_del,
+       pg_catalog.pg_stat_get_xact_tuples_fetched(relid)
+FROM pg_catalog.pg_stat_xact_user_tables
+WHERE seq_scan + seq_tup_read + COALESCE(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del > 0
+"""
+
+_INDEX_COUNTERS = """
+i.indexrelid::bigint, i.indisunique, pg_catalog.pg_stat_get_xact_numscans(i.indexrelid),
+pg_catalog.pg_stat_get_xact_tuples_returned(i.indexrelid),
+pg_catalog.pg_stat_get_xact_tuples_fetched(i.indexrelid)
+"""
+
+_INDEX_WAS_READ = """
+pg_catalog.pg_stat_get_xact_numscans(i.indexrelid)
+  + pg_catalog.pg_stat_get_xact_tuples_returned(i.indexrelid) > 0
+"""
+
+INDEX_READS = f"""
+SELECT json_agg(json_build_array(i.indrelid::bigint, {_INDEX_COUNTERS}))
+FROM pg_catalog.pg_index i WHERE i.indexrelid >= 16384 AND {_INDEX_WAS_READ}
+"""
+
+LOCKED = f"""
+WITH held AS MATERIALIZED (
+  SELECT l.relation AS oid, array_agg(DISTINCT l.mode) AS modes
+  FROM pg_catalog.pg_locks l
+  WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+    AND l.mode <> 'SIReadLock' AND l.relation BETWEEN 16384 AND {{last}}
+  GROUP BY l.relation
+)
+SELECT pg_catalog.pg_wal_lsn_diff({{lsn}}, '0/0'),
+  (SELECT json_agg(json_build_array(h.oid::bigint, h.modes, c.relfilenode::bigint,
+     pg_catalog.pg_stat_get_xact_numscans(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_inserted(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_updated(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_deleted(h.oid),
+     pg_catalog.pg_stat_get_xact_tuples_fetched(h.oid),
+     (SELECT json_agg(json_build_array({_INDEX_COUNTERS}))
+      FROM pg_catalog.pg_index i WHERE i.indrelid = h.oid AND {_INDEX_WAS_READ}), {{objects}}))
+   FROM held h LEFT JOIN pg_catalog.pg_class c ON c.oid = h.oid
+   WHERE c.relkind IS NULL OR c.relkind NOT IN ('i', 'I'))
+"""
+
+OBJECTS = """
+(SELECT json_object_agg(x.relname, x.relfilenode::bigint) FROM pg_catalog.pg_index i
+   JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = h.oid),
+(SELECT json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
+   WHERE k.conrelid = h.oid)
+"""
+
+WAL_POSITION = "pg_catalog.pg_current_wal_insert_lsn()"

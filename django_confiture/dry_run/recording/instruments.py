@@ -1,0 +1,47 @@
+"""What measures the statements of one connection, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django_confiture.dry_run.measuring.dead_space import DeadSpaceLimit
+from django_confiture.dry_run.measuring.lock_timeline import LockTimeline
+from django_confiture.dry_run.measuring.prober import Prober
+from django_confiture.dry_run.measuring.relations import Catalog
+from django_confiture.dry_run.measuring.stopwatch import Stopwatch
+from django_confiture.dry_run.recording.savepoints import Savepoints
+from django_confiture.dry_run.recording.statement_log import StatementLog
+from django_confiture.dry_run.server.side_channel import Session
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """They share one session, one stopwatch and one snapshot of what there was before."""
+
+    session: Session
+    clock: Stopwatch
+    catalog: Catalog
+    log: StatementLog
+    prober: Prober
+    timeline: LockTimeline
+    savepoints: Savepoints
+    dead_space: DeadSpaceLimit
+
+
+def instruments(
+    session: Session, clock: Stopwatch, *, max_dead_bytes: int | None = None
+) -> Instruments:
+    """Take the snapshot, and return what measures from there on."""
+    catalog = Catalog(session)
+    prober = Prober(session, catalog)
+    timeline = LockTimeline(catalog, clock)
+    return Instruments(
+        session=session,
+        clock=clock,
+        catalog=catalog,
+        log=StatementLog(clock),
+        prober=prober,
+        timeline=timeline,
+        savepoints=Savepoints(prober, timeline),
+        dead_space=DeadSpaceLimit(session, catalog, max_dead_bytes),
+    )

@@ -1,0 +1,160 @@
+"""What is recorded together: the statements of an operation, or of what runs around them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from django_confiture.dry_run.measuring.effects import Effects, total_scans, total_writes
+from django_confiture.dry_run.results import Sampled, StatementResult
+from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.redaction import HIDDEN, Origin, shown_sql
+from django_confiture.dry_run.sql.rewrite import without_constants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django_confiture.dry_run.measuring.relations import Catalog
+
+POOLED_KINDS = (Kind.DML, Kind.SELECT)
+
+MOST_TEXTS = 20
+"""So many texts that differ in constants alone are measured, and reported, each for itself."""
+
+
+@dataclass
+class Entry:
+    """One statement of a section while it is recorded; equal DML texts are one with a count."""
+
+    statement: Statement
+    shown: str = ""
+    """Its text as reports print it."""
+    id: int = 0
+    """Its number among all statements of the dry run, by its first run."""
+    executions: int = 0
+    duration_ms: float = 0.0
+    rows: int | None = None
+    effects: list[Effects] = field(default_factory=list)
+    unprobed: bool = False
+    note: str = ""
+    started: float | None = None
+    """When it first ran, by the stopwatch."""
+    sampled: Sampled | None = None
+    runs: Counter[int] = field(default_factory=Counter)
+    """How often it ran in which transaction, by the transaction's number."""
+
+    @property
+    def changes(self) -> set[int]:
+        """The tables whose rows it has updated or deleted, by its runs so far."""
+        return {o for e in self.effects for o, wrote in e.writes if wrote.updated or wrote.deleted}
+
+    def begin(self, now: float) -> None:
+        """Note when it runs for the first time."""
+        if self.started is None:
+            self.started = now
+
+    def add_rows(self, cursor: Any) -> None:
+        """Add what the command tag says that it wrote."""
+        if self.statement.kind in (Kind.DML, Kind.UNPARSED) and cursor.rowcount >= 0:
+            self.rows = (self.rows or 0) + cursor.rowcount
+
+    def result(self, catalog: Catalog, began: float) -> StatementResult:
+        """Return what the report says of it; ``began`` is when its migration did."""
+        wal = [e.wal_bytes for e in self.effects if e.wal_bytes is not None]
+        relations = catalog.relations
+        return StatementResult(
+            id=self.id,
+            sql=self.shown,
+            executions=self.executions,
+            duration_ms=self.duration_ms,
+            rows_affected=self.rows,
+            wal_bytes=sum(wal) if wal else None,
+            locks=_unique(lock for e in self.effects for lock in e.table_locks(catalog)),
+            rewrites=_unique(relations[oid].shown for e in self.effects for oid in e.rewrites),
+            scans=total_scans(self.effects, catalog),
+            writes=total_writes(self.effects, catalog),
+            indexes_built=_unique(name for e in self.effects for name in e.indexes_built),
+            constraints=_unique(name for e in self.effects for name in e.constraints),
+            note=self.note,
+            started_ms=max(0.0, ((self.started or 0.0) - began) * 1000),
+            sampled=self.sampled,
+        )
+
+
+@dataclass
+class Section:
+    """What is recorded together: an operation, or the hooks of a phase."""
+
+    origin: Origin = "code"
+    entries: list[Entry] = field(default_factory=list)
+    substituted: list[str] = field(default_factory=list)
+    not_rehearsed: list[str] = field(default_factory=list)
+    duration_ms: float = 0.0
+    started: float | None = None
+    """When it was first entered, by the stopwatch."""
+    _by_text: dict[str, Entry] = field(default_factory=dict)
+    _shapes: Counter[str] = field(default_factory=Counter)
+    """How many texts there were that differ in constants alone."""
+    _sampled: set[str] = field(default_factory=set)
+    """Shapes of which one text was tried on samples."""
+
+    def new_entry(self, statement: Statement) -> Entry:
+        """Return an entry for a statement, which is not in the list yet."""
+        return Entry(statement, shown_sql(statement, self.origin))
+
+    def entry_of(self, statement: Statement) -> Entry:
+        """Return the entry that a run of a statement belongs to; DDL has one for each run."""
+        single = statement.kind in (Kind.DDL, Kind.UNPARSED)
+        entry = None if single else self._by_text.get(statement.sql) or self._pool_of(statement)
+        if entry is None:
+            entry = self.new_entry(statement)
+            self.entries.append(entry)
+            if not single:
+                self._by_text[statement.sql] = entry
+        return entry
+
+    def is_first_of_shape(self, statement: Statement) -> bool:
+        """Return whether no text that differs from it in constants alone was asked about yet."""
+        shape = without_constants(statement.sql, HIDDEN)
+        if shape in self._sampled:
+            return False
+        self._sampled.add(shape)
+        return True
+
+    def _pool_of(self, statement: Statement) -> Entry | None:
+        """Return the one entry of texts that differ in constants alone, once there are many."""
+        if statement.kind not in POOLED_KINDS:
+            return None
+        shape = without_constants(statement.sql, HIDDEN)
+        if shape == statement.sql:
+            return None
+        self._shapes[shape] += 1
+        if self._shapes[shape] <= MOST_TEXTS:
+            return None
+        if shape not in self._by_text:
+            self._by_text[shape] = Entry(statement, shape)
+            self.entries.append(self._by_text[shape])
+        return self._by_text[shape]
+
+    def attributed(self, measured: Effects) -> Effects:
+        """Give what an open cursor has read on meanwhile to the statement that opened it."""
+        kept = []
+        for oid, rows, passes in measured.scans:
+            opened = None if passes else self._last_to_scan(oid)
+            if opened is None:
+                kept.append((oid, rows, passes))
+            else:
+                opened.effects.append(Effects(scans=((oid, rows, passes),)))
+        return replace(measured, scans=tuple(kept))
+
+    def _last_to_scan(self, table: int) -> Entry | None:
+        for entry in reversed(self.entries):
+            scans = (scan for each in entry.effects for scan in each.scans)
+            if any(oid == table and passes for oid, _rows, passes in scans):
+                return entry
+        return None
+
+
+def _unique(items: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(items))

@@ -1,0 +1,175 @@
+"""What one statement did: asked of the server after it, or at the next boundary.
+
+Probing after every statement would double the run time. So DDL is probed one by one, each DML
+text a few times, each SELECT once, and the rest once at the next boundary: where a section or a
+transaction begins or ends, or before a statement that is probed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules import Lookup, statement_locks
+from django_confiture.dry_run.measuring.effects import Effects
+from django_confiture.dry_run.recording.instruments import Instruments
+from django_confiture.dry_run.recording.sections import Entry
+from django_confiture.dry_run.sql.parser import Kind, Statement
+
+Predicted = Sequence[tuple[int, str]]
+"""(OID, mode) of each lock that a statement takes by PostgreSQL's rules."""
+
+_PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
+"""After so many runs of one text in an operation, the rest is measured at its end."""
+
+
+@dataclass(frozen=True)
+class Care:
+    """How one statement is measured."""
+
+    entry: Entry
+    started: float
+    probing: bool = False
+    predicted: Predicted = ()
+    plain: bool = False
+    """What is run is a form of it that a transaction can hold."""
+
+
+class StatementProbes:
+    """Asks before and after statements, and notes the answers in the log and the timeline."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._session = instruments.session
+        self._clock = instruments.clock
+        self._catalog = instruments.catalog
+        self._log = instruments.log
+        self._prober = instruments.prober
+        self._timeline = instruments.timeline
+        self._dead_space = instruments.dead_space
+
+    def boundary(self) -> None:
+        """Give what the server counted since the last reading to the statement that did it."""
+        with self._clock.stopped():
+            if self._prober.unprobed and self._session.status == TransactionStatus.INTRANS:
+                self._settle()
+
+    def _settle(self) -> None:
+        rest = self._read()
+        unprobed = [entry for entry in self._log.section.entries if entry.unprobed]
+        if not unprobed:
+            return
+        # What was written is no work of a SELECT, which is asked last for that reason.
+        changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
+        entry = (changing or unprobed)[-1]
+        known = entry.changes
+        entry.effects.append(self._log.section.attributed(rest))
+        entry.unprobed = False
+        self._note_locks(rest, entry.shown, self._clock.now())
+        self._note_rows(entry.changes - known, self._clock.now())
+
+    def before(
+        self, statement: Statement, cursor: Any, *, savepoint: str = "", plain: bool = False
+    ) -> Care:
+        """Read what there is before a statement, and set its savepoint in the same round trip."""
+        entry = self._log.noted(statement)
+        probing = self._is_probed(statement, entry, cursor)
+        predicted = self._predicted(statement, entry) if probing else ()
+        if probing:
+            self._note_blindness(statement)
+        self._dead_space.before(statement, predicted)
+        self._prober.before(savepoint, probing=probing)
+        started = self._clock.now()
+        entry.begin(started)
+        return Care(entry, started, probing, predicted, plain)
+
+    def after(self, statement: Statement, cursor: Any, care: Care, *, release: str = "") -> None:
+        """Read what a statement did, and release its savepoint in the same round trip."""
+        entry = care.entry
+        if care.probing and self._prober.possible:
+            measured = self._read(release, statement, care.predicted)
+            if care.plain:
+                measured = replace(measured, locks=self._known(care.predicted))
+            entry.effects.append(self._log.section.attributed(measured))
+            self._note_locks(measured, entry.shown, care.started)
+        elif release:
+            self._session.query(release)
+        self._note_rows(entry.changes, care.started)
+        self._dead_space.ran(statement, cursor.rowcount, probed=care.probing)
+
+    def refused(self, care: Care) -> None:
+        """Note the locks of a statement that failed: it held them until then."""
+        for oid, mode, _inherited in self._known(care.predicted):
+            self._timeline.take(oid, mode, care.started, care.entry.shown)
+
+    def predict(self, statement: Statement) -> Predicted:
+        """Return the locks that a statement takes by PostgreSQL's rules."""
+        locks = statement_locks(statement.node, Lookup(self._session.query))
+        return [(lock.oid, lock.mode.name) for lock in locks]
+
+    def _predicted(self, statement: Statement, entry: Entry) -> Predicted:
+        if not self._catalog.relations:
+            return ()
+        if statement.kind is Kind.DDL or (statement.kind is Kind.DML and not entry.executions):
+            return self.predict(statement)
+        return ()
+
+    def _is_probed(self, statement: Statement, entry: Entry, cursor: Any) -> bool:
+        """Return whether to probe after the statement; first settle what was not probed so far."""
+        # What a cursor of the server reads is read after its statement has ended.
+        later = isinstance(cursor, psycopg.ServerCursor) or statement.what == "fetch_stmt"
+        if statement.kind in (Kind.QUIET, Kind.SAVEPOINT) and not later:
+            return False
+        if statement.kind is Kind.SELECT and not (
+            statement.reads_user_tables or statement.functions_called
+        ):
+            return False
+        often = entry.executions >= _PROBED_RUNS.get(statement.kind, math.inf)
+        if later or often or self._session.in_pipeline:
+            self._prober.left_unprobed()
+            entry.unprobed = True
+            return False
+        if not self._prober.possible:
+            return False
+        self.boundary()
+        return True
+
+    def _note_blindness(self, statement: Statement) -> None:
+        """Say so where code may take locks that are held already: no view shows those."""
+        if not statement.hides_code:
+            return
+        held = [
+            self._catalog.relations[oid].shown
+            for oid, seen in self._prober.last.relations.items()
+            if any(LockMode[mode].blocks_writes for mode in seen.modes)
+        ]
+        if held:
+            self._log.note_warning(
+                f"{statement.command} runs code that the parser can't see. What it locks of "
+                f"{', '.join(sorted(held))} is not known: the dry run holds those already."
+            )
+
+    def _known(self, predicted: Predicted) -> tuple[tuple[int, str, bool], ...]:
+        """Return what it takes by PostgreSQL's rules, of the relations of the snapshot."""
+        known = self._catalog.relations
+        return tuple((oid, mode, False) for oid, mode in predicted if oid in known)
+
+    def _read(
+        self, release: str = "", statement: Statement | None = None, predicted: Predicted = ()
+    ) -> Effects:
+        measured = self._prober.after(release, statement, predicted)
+        self._dead_space.note(measured, self._prober.last)
+        return measured
+
+    def _note_locks(self, measured: Effects, sql: str, started: float) -> None:
+        for oid, mode, _inherited in measured.locks:
+            self._timeline.take(oid, mode, started, sql)
+
+    def _note_rows(self, oids: Iterable[int], started: float) -> None:
+        for oid in oids:
+            self._timeline.change_rows(oid, started)

@@ -1,0 +1,261 @@
+"""A dry run in one transaction of the database itself, from BEGIN to ROLLBACK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Literal
+
+import psycopg
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import TransactionStatus
+
+from django_confiture import conf
+from django_confiture.dry_run.estimates import Sampler
+from django_confiture.dry_run.interception.cursors import Capture
+from django_confiture.dry_run.interception.interceptor import Interceptor
+from django_confiture.dry_run.interception.substitution import Substitutes
+from django_confiture.dry_run.isolation.other_aliases import OtherConnections
+from django_confiture.dry_run.isolation.watchdog import Watchdog
+from django_confiture.dry_run.locks.user_code import SelectClassifier
+from django_confiture.dry_run.measuring.dead_space import RowWidths
+from django_confiture.dry_run.measuring.nontransactional import (
+    Positions,
+    sequence_positions,
+    sequences_moved,
+)
+from django_confiture.dry_run.measuring.stopwatch import Stopwatch
+from django_confiture.dry_run.plan.planned import Planned
+from django_confiture.dry_run.plan.preflight import look_ahead
+from django_confiture.dry_run.plan.refusals import max_dead_bytes, refuse_unusable
+from django_confiture.dry_run.recording.instruments import Instruments, instruments
+from django_confiture.dry_run.recording.records import RecordedMigration
+from django_confiture.dry_run.recording.statement_recorder import StatementRecorder
+from django_confiture.dry_run.rehearsal import Rehearsal
+from django_confiture.dry_run.results import Preflight, SequenceMove, Waiter
+from django_confiture.dry_run.results.error_classes import is_lock_timeout, is_no_fault
+from django_confiture.dry_run.results.observer import Observer
+from django_confiture.dry_run.server.driver import check_names
+from django_confiture.dry_run.server.settings import database, server_settings
+from django_confiture.dry_run.sql.timeouts import is_our_timeout
+from django_confiture.dry_run.stage import Opened
+from django_confiture.dry_run.transactions.at_commit.enum_values import (
+    NO_COMMIT,
+    is_committed_by_then,
+)
+from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
+
+
+def transaction_rehearsal(
+    wrapper: BaseDatabaseWrapper,
+    *,
+    watched: bool = True,
+    allow_dead_space: bool = False,
+    samples: bool = False,
+    observer: Observer | None = None,
+    **options: Any,
+) -> Rehearsal:
+    """Return the rehearsal on a connection; ``options`` are those of :class:`Rehearsal`."""
+    stage = TransactionStage(
+        wrapper,
+        watched=watched,
+        max_dead_bytes=None if allow_dead_space else max_dead_bytes(),
+        samples=samples,
+        observer=observer or Observer(),
+    )
+    return Rehearsal(wrapper, stage, observer=observer, **options)
+
+
+class TransactionStage:
+    """Opens the transaction, catches what happens in it, and always rolls it back."""
+
+    mode: Literal["transaction"] = "transaction"
+
+    def __init__(
+        self,
+        wrapper: BaseDatabaseWrapper,
+        *,
+        watched: bool,
+        max_dead_bytes: int | None,
+        samples: bool,
+        observer: Observer,
+    ) -> None:
+        self._wrapper = wrapper
+        self._watched = watched
+        self._max_dead_bytes = max_dead_bytes
+        self._samples = samples
+        self._observer = observer
+        self._clock = Stopwatch()
+        self._watchdog: Watchdog | None = None
+        self._others: OtherConnections | None = None
+        self._moved: tuple[SequenceMove, ...] = ()
+        self._dead_bytes = 0
+        self._notes: list[str] = []
+
+    @contextmanager
+    def open(self) -> Iterator[Opened]:
+        """Begin, take Django's connection over and catch; at the end roll back, always."""
+        transactions = self._connected()
+        session = transactions.session
+        found = database(session, self._wrapper)
+        sequences = sequence_positions(session)
+        lock_timeout = session.value("SHOW lock_timeout")
+        with ExitStack() as stack:
+            self._watchdog = self._watching(stack)
+            transactions.begin()
+            stack.callback(self._rolled_back, transactions, found.name, sequences)
+            self._transactions = transactions
+            self._instruments = instruments(
+                session, self._clock, max_dead_bytes=self._max_dead_bytes
+            )
+            stack.callback(self._measure_dead_space, self._instruments)
+            stack.enter_context(self._catching(transactions, self._instruments))
+            yield Opened(self._instruments, found, has_lock_timeout=lock_timeout != "0")
+
+    def _connected(self) -> RehearsedTransactions:
+        check_names()
+        self._wrapper.ensure_connection()
+        transactions = RehearsedTransactions(self._wrapper, server_settings(), clock=self._clock)
+        transactions.check_usable()
+        with self._wrapper.cursor():
+            pass  # some backends set the search path with the first one
+        refuse_unusable(self._wrapper, transactions.session)
+        return transactions
+
+    def _watching(self, stack: ExitStack) -> Watchdog | None:
+        setting = 'CONFITURE["DRY_RUN"]["YIELD_AFTER"]'
+        yield_after = conf.parse_duration(conf.get("DRY_RUN")["YIELD_AFTER"], name=setting)
+        if not self._watched or yield_after is None:
+            return None
+        watchdog = Watchdog(
+            self._wrapper,
+            yield_after=yield_after,
+            own_pids=self._own_pids,
+            observer=self._observer,
+        )
+        watchdog.start()
+        stack.callback(watchdog.stop)
+        return watchdog
+
+    @contextmanager
+    def _catching(
+        self, transactions: RehearsedTransactions, measuring: Instruments
+    ) -> Iterator[None]:
+        """Measure the statements of this connection, and hold the others."""
+        sampler = Sampler(measuring.session, measuring.catalog) if self._samples else None
+        recorder = StatementRecorder(
+            measuring,
+            transactions,
+            check=self._watchdog.check if self._watchdog is not None else lambda: None,
+            sample=sampler.sample if sampler is not None else None,
+            observer=self._observer,
+        )
+        transactions.subscribe(recorder)
+        raw, interceptor = measuring.session.raw, Interceptor()
+        policy = Substitutes(recorder, transactions)
+        classify = SelectClassifier(measuring.session).classified
+        capture = Capture(raw, recorder, policy, classify)
+        self._others = OtherConnections(
+            self._wrapper, recorder.callbacks_dropped, interceptor, server_settings()
+        )
+        with interceptor.catching(raw, capture), self._others.held():
+            yield
+
+    def _own_pids(self) -> Collection[int]:
+        return self._others.pids() if self._others is not None else ()
+
+    def _measure_dead_space(self, measuring: Instruments) -> None:
+        self._dead_bytes = measuring.dead_space.left()
+
+    def _rolled_back(
+        self, transactions: RehearsedTransactions, name: str, sequences: Positions
+    ) -> None:
+        try:
+            transactions.end()
+        finally:
+            if self._wrapper.connection is not None:
+                after = sequence_positions(transactions.session)
+                self._moved = sequences_moved(name, sequences, after)
+
+    # While it is open.
+
+    def look_ahead(self, read: Callable[[], Planned]) -> Preflight:
+        """See what the plan will touch; refuse what can't be rehearsed here."""
+        watchdog = self._watchdog
+        return look_ahead(
+            read(),
+            self._instruments.session,
+            RowWidths(self._instruments.catalog),
+            own_pids=[*self._own_pids(), *([watchdog.pid] if watchdog is not None else [])],
+            max_dead_bytes=self._max_dead_bytes,
+            yield_after_ms=watchdog.after_ms if watchdog is not None else None,
+        )
+
+    def start_migration(self) -> None:
+        """Set the timeouts again: those of the migration before would have ended with it."""
+        self._transactions.assert_settings()
+
+    def check(self) -> None:
+        """Raise where the transaction is not the one that was opened, or leaves too much behind."""
+        self._transactions.check_intact()
+        self._transactions.check_commit_guard()
+        self._instruments.dead_space.check()
+
+    def end_migration(self) -> None:
+        """Close all cursors, as COMMIT would."""
+        session = self._instruments.session
+        if session.status == TransactionStatus.INTRANS:
+            with suppress(psycopg.Error):  # whose connection nobody has found lost until here
+                self._transactions.close_cursors()
+
+    def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
+        """Return whether an error says nothing about the migration: it never came to its end."""
+        cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
+        if is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements):
+            return True
+        session = self._instruments.session
+        if is_committed_by_then(cause, recorded.last_transaction, session.raw.info.server_version):
+            self._notes.append(NO_COMMIT)
+            return True
+        return (
+            bool(self.waiters)
+            or session.status == TransactionStatus.UNKNOWN
+            or self.waits_in_vain(error)
+            or self._instruments.dead_space.stopped
+            or not isinstance(error, Exception)
+        )
+
+    def waits_in_vain(self, error: BaseException) -> bool:
+        """Return whether another session held a lock for longer than the dry run waits."""
+        return is_lock_timeout(error)
+
+    # When it is over.
+
+    @property
+    def waiters(self) -> tuple[Waiter, ...]:
+        """The sessions for whose sake the dry run ended."""
+        return self._watchdog.waiters if self._watchdog is not None else ()
+
+    @property
+    def sequences_moved(self) -> tuple[SequenceMove, ...]:
+        """The sequences that stay where they are, those of other databases as well."""
+        elsewhere = self._others.sequences_moved if self._others is not None else ()
+        return (*self._moved, *elsewhere)
+
+    @property
+    def dead_bytes(self) -> int:
+        """How much space the rows that were rolled back take until VACUUM."""
+        return self._dead_bytes
+
+    def warnings(self, *, yielded: bool) -> Iterator[str]:
+        """Yield what the report has to say about it."""
+        yield from self._notes
+        if self._others is not None:
+            yield from self._others.warnings()
+        if self._watchdog is not None and yielded and not self.waiters:
+            for blocker in self._watchdog.blockers:
+                yield (
+                    f"Waited in vain for a lock of session {blocker.pid} "
+                    f"({blocker.application or 'no name'}, {blocker.state})."
+                )

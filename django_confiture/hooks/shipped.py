@@ -15,6 +15,7 @@ _CLASSES = {
     "require_backup": "RequireBackup",
     "require_recent_dry_run": "RequireRecentDryRun",
     "require_free_space": "RequireFreeSpace",
+    "require_no_drift": "RequireNoDrift",
     "analyze": "Analyze",
     "run_queries": "RunQueries",
     "validate_tenant": "ValidateTenant",

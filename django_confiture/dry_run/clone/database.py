@@ -14,7 +14,6 @@ import psycopg
 from psycopg import errors, sql
 
 from django_confiture.dry_run.clone.aliases import (
-    APPLICATION_NAME,
     aliases_of,
     close,
     parameters,
@@ -32,8 +31,7 @@ from django_confiture.dry_run.clone.leftovers import (
     lock_key,
     new_name,
 )
-from django_confiture.dry_run.server.settings import OPTIONAL, accepted
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.clone.maintenance import maintenance_connection
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.formatting import one_line, size
 from django_confiture.postgres import POSTGRESQL_15, POSTGRESQL_18
@@ -84,7 +82,7 @@ def cloned(
     aliases = aliases_of(wrapper, ask=wrapper is source)
     own = aliases if wrapper is source else [*aliases, *aliases_of(source, ask=True)]
     with ExitStack() as stack:
-        clone = Clone(new_name(known.name), known, _maintenance(source, known.name))
+        clone = Clone(new_name(known.name), known, maintenance_connection(source, known.name))
         stack.callback(lambda: clone.maintenance.close())
         for line in drop_leftovers(clone.maintenance):
             say(line)
@@ -98,30 +96,6 @@ def cloned(
         _copy_settings(clone)
         stack.enter_context(pointed(aliases, source, clone.name))
         yield clone
-
-
-def _maintenance(source: BaseDatabaseWrapper, name: str) -> psycopg.Connection[Any]:
-    """Connect to a database that is not the one to copy."""
-    error: Exception | None = None
-    for database in ("postgres", "template1"):
-        if database == name:
-            continue
-        try:
-            conn: psycopg.Connection[Any] = psycopg.connect(
-                **parameters(source, dbname=database, application_name=APPLICATION_NAME)
-            )
-        except psycopg.Error as caught:
-            error = caught
-            continue
-        if role := source.settings_dict["OPTIONS"].get("assume_role"):
-            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
-        for setting in accepted(Session(conn), OPTIONAL).items():
-            conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", setting)
-        return conn
-    raise DryRunRefused(
-        "A copy is made from another database of the server, postgres or template1, and the role "
-        f"can connect to neither: {' '.join(str(error).split())}"
-    ) from error
 
 
 def _create(clone: Clone) -> None:
@@ -211,7 +185,7 @@ def _drop(clone: Clone, source: BaseDatabaseWrapper) -> None:
             try:
                 if clone.maintenance.closed or attempt:
                     clone.maintenance.close()  # it may still copy
-                    clone.maintenance = _maintenance(source, clone.source.name)
+                    clone.maintenance = maintenance_connection(source, clone.source.name)
                 _end_prepared(clone, source)
                 clone.maintenance.execute(
                     sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(

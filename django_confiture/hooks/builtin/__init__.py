@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from django_confiture.hooks.builtin.remove_invalid_indexes import RemoveInvalidIndexes
     from django_confiture.hooks.builtin.require_backup import RequireBackup
     from django_confiture.hooks.builtin.require_free_space import RequireFreeSpace
+    from django_confiture.hooks.builtin.require_no_drift import RequireNoDrift
     from django_confiture.hooks.builtin.require_no_long_transactions import (
         RequireNoLongTransactions,
     )
@@ -33,6 +34,7 @@ __all__ = [
     "RemoveInvalidIndexes",
     "RequireBackup",
     "RequireFreeSpace",
+    "RequireNoDrift",
     "RequireNoLongTransactions",
     "RequireRecentDryRun",
     "RunQueries",

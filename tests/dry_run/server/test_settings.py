@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from django_confiture.dry_run.clone import database
+from django_confiture.dry_run.clone import maintenance as module
 from django_confiture.dry_run.server import settings
 from tests.support.dry_run import migration, parameters, python, rehearse
 
@@ -56,7 +56,7 @@ def test_a_server_that_can_be_copied_from_all_the_same(
     scratch: None, setting: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "OPTIONAL", setting)
-    monkeypatch.setattr(database, "OPTIONAL", setting)
+    monkeypatch.setattr(module, "OPTIONAL", setting)
 
-    with database._maintenance(connection, parameters()["dbname"]) as maintenance:
+    with module.maintenance_connection(connection, parameters()["dbname"]) as maintenance:
         assert maintenance.execute(f"SHOW {NAME}").fetchone() == ("0",)

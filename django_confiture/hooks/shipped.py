@@ -21,6 +21,7 @@ _CLASSES = {
     "validate_tenant": "ValidateTenant",
     "remove_invalid_indexes": "RemoveInvalidIndexes",
     "notify": "Notify",
+    "backfill": "Backfill",
 }
 
 SHIPPED: Mapping[str, str] = MappingProxyType(

@@ -13,6 +13,7 @@ from django_confiture.hooks.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from django_confiture.hooks.builtin.analyze import Analyze
+    from django_confiture.hooks.builtin.backfill import Backfill
     from django_confiture.hooks.builtin.capture_counts import CaptureCounts
     from django_confiture.hooks.builtin.notify import Notify
     from django_confiture.hooks.builtin.remove_invalid_indexes import RemoveInvalidIndexes
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Analyze",
+    "Backfill",
     "CaptureCounts",
     "Notify",
     "RemoveInvalidIndexes",

@@ -21,6 +21,7 @@ from django_confiture.dry_run.measuring.lock_timeline import LockTimeline, Table
 from django_confiture.dry_run.measuring.relations import Catalog, Counters, Observed, Probe
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,9 +32,9 @@ _POLL = 0.002
 Held = frozenset[tuple[int, str]]
 """(OID, mode)."""
 
-_LOCKS = """
+_LOCKS = f"""
 SELECT relation::bigint, mode FROM pg_catalog.pg_locks
-WHERE pid = $1 AND locktype = 'relation' AND granted AND relation >= 16384
+WHERE pid = $1 AND locktype = 'relation' AND granted AND relation >= {FIRST_NORMAL_OID}
 """
 
 # On a copy nobody else is counted, so these are the counters of the run.
@@ -47,7 +48,7 @@ SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')
         JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid),
      (SELECT json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
         WHERE k.conrelid = c.oid)))
-   FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind NOT IN ('i', 'I'))
+   FROM pg_catalog.pg_class c WHERE c.oid >= {first} AND c.relkind NOT IN ('i', 'I'))
 """
 
 _PENDING = """
@@ -151,7 +152,7 @@ def everything(catalog: Catalog, session: Session, *, flushed: bool) -> Probe:
     if flushed:
         session.query("SELECT pg_catalog.pg_stat_force_next_flush()")
     counters = "pg_stat_get" if flushed else "pg_stat_get_xact"
-    wal, relations = session.query(_EVERYTHING.format(counters=counters))[0]
+    wal, relations = session.query(_EVERYTHING.format(counters=counters, first=FIRST_NORMAL_OID))[0]
     return Probe(
         int(wal or 0),
         {

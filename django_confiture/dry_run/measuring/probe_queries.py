@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-RELATIONS = """
+from django_confiture.postgres import FIRST_NORMAL_OID
+
+RELATIONS = f"""
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigint,
-       pg_catalog.pg_table_is_visible(c.oid), {size}, i.indrelid,
+       pg_catalog.pg_table_is_visible(c.oid), {{size}}, i.indrelid,
        pg_catalog.pg_stat_get_dead_tuples(c.oid)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
-WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
+WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
   AND c.relname <> $1
 """
 
@@ -36,7 +38,7 @@ pg_catalog.pg_stat_get_xact_numscans(i.indexrelid)
 
 INDEX_READS = f"""
 SELECT json_agg(json_build_array(i.indrelid::bigint, {_INDEX_COUNTERS}))
-FROM pg_catalog.pg_index i WHERE i.indexrelid >= 16384 AND {_INDEX_WAS_READ}
+FROM pg_catalog.pg_index i WHERE i.indexrelid >= {FIRST_NORMAL_OID} AND {_INDEX_WAS_READ}
 """
 
 LOCKED = f"""
@@ -44,7 +46,7 @@ WITH held AS MATERIALIZED (
   SELECT l.relation AS oid, array_agg(DISTINCT l.mode) AS modes
   FROM pg_catalog.pg_locks l
   WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
-    AND l.mode <> 'SIReadLock' AND l.relation BETWEEN 16384 AND {{last}}
+    AND l.mode <> 'SIReadLock' AND l.relation BETWEEN {FIRST_NORMAL_OID} AND {{last}}
   GROUP BY l.relation
 )
 SELECT pg_catalog.pg_wal_lsn_diff({{lsn}}, '0/0'),

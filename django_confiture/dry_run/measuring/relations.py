@@ -17,6 +17,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.measuring import probe_queries as queries
+from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,7 +127,7 @@ class Catalog:
             relation.oid: relation
             for relation in map(_relation, self._read_relations())
         }
-        self._last = max(self.relations, default=16384)
+        self._last = max(self.relations, default=FIRST_NORMAL_OID)
         self._indexes = self._read_indexes()
         self._constraints = self._read_constraints()
 
@@ -154,7 +155,7 @@ class Catalog:
         found: dict[int, dict[str, bool]] = {}
         rows = self._session.query(
             "SELECT conrelid, conname, convalidated FROM pg_catalog.pg_constraint"
-            " WHERE conrelid >= 16384"
+            f" WHERE conrelid >= {FIRST_NORMAL_OID}"
         )
         for oid, name, validated in rows:
             found.setdefault(int(oid or 0), {})[name or ""] = validated == "t"

@@ -1,7 +1,7 @@
 """Hooks around Django migrations, and a dry run that measures what they will do.
 
-Importing this needs no configured settings and costs nothing: each public name is imported when
-it is asked for. A real ``migrate`` never imports the dry run and its SQL parser.
+Importing this needs no settings and costs nothing: each public name is imported on first use. A
+real ``migrate`` never imports the dry run and its SQL parser.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MODULES = {
     "operations": ("RunHook",),
 }
 
-# The dry run reports its errors itself; unconfigured, Python would print them as tracebacks too.
+# The dry run reports its errors itself; without logging configured, Python would print them too.
 logging.getLogger("django_confiture.dry_run").addHandler(logging.NullHandler())
 
 

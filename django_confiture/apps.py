@@ -1,4 +1,4 @@
-"""``ready()`` only connects and registers."""
+"""The app's config; ``ready()`` connects receivers and registers checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django_confiture.migrate.weave import end_plan, weave_plan
 
 
 class ConfitureConfig(AppConfig):
-    """Weaves the hooks into every planned migration."""
+    """Connects the hooks to every planned migration."""
 
     name = "django_confiture"
     verbose_name = "Confiture"

@@ -3,11 +3,11 @@
 =======  =======================================================================================
 id       problem
 =======  =======================================================================================
-E001     ``CONFITURE`` is no dictionary
+E001     ``CONFITURE`` is not a dictionary
 E002     an unknown key
 E003     a value of the wrong kind
-E004     a value that is no duration, or no size
-E005     an entry of ``HOOKS`` that leads to no hook
+E004     a value that is not a duration, or not a size
+E005     an entry of ``HOOKS`` that does not lead to a hook
 E006     an unknown phase
 E007     an entry of ``PHASES`` whose hook cannot be found or used
 E008     an unknown database alias
@@ -17,12 +17,12 @@ E011     an unknown option of a shipped hook
 E012     a wrong value of an option of a shipped hook
 E013     a mistake in ``SILENCED``
 W001     a pattern that matches no migration
-W002     a ``RunHook`` of BEFORE_VALIDATION or BEFORE_DDL that stands after schema operations
+W002     a ``RunHook`` of BEFORE_VALIDATION or BEFORE_DDL after schema operations
 W003     a database that is not PostgreSQL
 W004     hooks are configured, but ``ENABLED`` is False
 =======  =======================================================================================
 
-Nothing in here touches a database.
+No check connects to a database.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check_confiture(
 ) -> list[CheckMessage]:
     """Check ``CONFITURE``, the ``RunHook`` operations on disk, and what the hooks themselves say.
 
-    With ``app_configs``, only these apps' migrations, and the settings only with our own app.
+    With ``app_configs``, check only these apps' migrations, and the settings only with our app.
     """
     try:
         given = conf.mapping(conf.user_settings(), "CONFITURE")
@@ -85,11 +85,11 @@ def check_confiture(
 
 
 def _migrations_on_disk() -> list[Migration]:
-    """Return all migrations; none where one cannot be imported, as Django itself will say."""
+    """Return all migrations; none if one cannot be imported, which Django itself reports."""
     loader = MigrationLoader(None, load=False)
     try:
         loader.load_disk()
-    except Exception:  # noqa: BLE001 - whatever a module raises when it is imported
+    except Exception:  # noqa: BLE001 - a module may raise anything when it is imported
         return []
     return list(loader.disk_migrations.values())
 
@@ -238,13 +238,13 @@ def _lookup_error(number: str, error: HookLookupError, obj: str) -> Error:
 
 
 def _own_check(hook: Hook, where: str) -> list[CheckMessage]:
-    """Return what the hook itself says; where it names no object, the place that uses it."""
+    """Return the hook's own messages; those without an object name the place that uses the hook."""
     try:
         messages = list(hook.check())
-    except Exception as error:  # noqa: BLE001 - whatever a hook raises is to be shown
+    except Exception as error:  # noqa: BLE001 - a hook may raise anything, and we show it
         name = type(hook).__name__
         problem = f"{where}: {name}.check() raised {type(error).__name__}: {error}"
-        hint = "Return a list of django.core.checks messages; an empty one where all is well."
+        hint = "Return a list of django.core.checks messages; an empty one if all is well."
         return [Error(problem, hint=hint, obj=where, id="confiture.E010")]
     for message in messages:
         message.obj = where if message.obj is None else message.obj
@@ -254,8 +254,8 @@ def _own_check(hook: Hook, where: str) -> list[CheckMessage]:
 def _switched_off(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if given.get("ENABLED") is False and (given.get("HOOKS") or given.get("PHASES")):
         yield Warning(
-            'Hooks are configured, but CONFITURE["ENABLED"] is False: none of them runs.',
-            hint="Remove ENABLED, or silence this check where it is meant.",
+            'Hooks are configured, but CONFITURE["ENABLED"] is False, so none of them runs.',
+            hint="Remove ENABLED, or silence this check if that is intended.",
             obj="settings",
             id="confiture.W004",
         )

@@ -1,6 +1,6 @@
-"""``settings.CONFITURE`` over one literal of defaults.
+"""Reads ``settings.CONFITURE``, with defaults, and parses durations and sizes.
 
-Nothing is cached: a setting that a test overrides counts from the next look at it.
+Nothing is cached, so a setting that a test overrides counts at once.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 
 _LONGEST_MS = 36_500 * _UNITS["d"]
 _TOO_LARGE = 2**63
-"""Bytes: what an integer of PostgreSQL's can't hold."""
+"""Bytes; PostgreSQL's integers can't hold as many."""
 
 
 class SettingError(ImproperlyConfigured):
     """A setting that can't be used: what is wrong, with the exact value, and the fix.
 
-    ``quantity`` says that it should be a duration or a size.
+    ``quantity`` is True if the value should be a duration or a size.
     """
 
     def __init__(self, problem: str, fix: str, *, quantity: bool = False) -> None:
@@ -89,9 +89,9 @@ def user_settings() -> dict[str, Any]:
 
 
 def get(key: str) -> Any:
-    """Return one upper-case key of ``CONFITURE``, the default where the project sets none.
+    """Return one upper-case key of ``CONFITURE``, or its default.
 
-    A dictionary of the project's goes over the one of the defaults.
+    Keys of a dictionary that the project does not set get their defaults.
     """
     default = DEFAULTS[key]
     given = mapping(user_settings(), "CONFITURE").get(key, default)
@@ -118,7 +118,7 @@ def parse_duration(value: object, *, name: str) -> timedelta | None:
     milliseconds = float(match[1]) * _UNITS[match[2]] if match is not None else math.inf
     if milliseconds > _LONGEST_MS:
         raise SettingError(
-            f"{name} is {_shortened(value)}, which is no duration"
+            f"{name} is {_shortened(value)}, which is not a duration"
             + (" of less than 100 years" if match is not None else ""),
             'write a number and a unit, such as "500ms", "2s" or "5min"',
             quantity=True,
@@ -127,10 +127,7 @@ def parse_duration(value: object, *, name: str) -> timedelta | None:
 
 
 def milliseconds(duration: timedelta) -> str:
-    """Return a timeout in PostgreSQL's spelling, for which 0 is off and 2^31 ms is too long.
-
-    What is shorter than a millisecond counts as one.
-    """
+    """Return a timeout as PostgreSQL spells it: from 1 ms, since 0 is off, to 2^31 - 1 ms."""
     return f"{min(math.ceil(duration / timedelta(milliseconds=1)), 2**31 - 1)}ms"
 
 
@@ -145,7 +142,7 @@ def parse_size(value: object, *, name: str) -> int | None:
     size = float(match[1]) * _SIZE_UNITS[match[2]] if match is not None else math.inf
     if size >= _TOO_LARGE:
         raise SettingError(
-            f"{name} is {_shortened(value)}, which is no size"
+            f"{name} is {_shortened(value)}, which is not a size"
             + (" that PostgreSQL knows" if match is not None else ""),
             'write a number and a unit, such as "512MB" or "1GB"',
             quantity=True,
@@ -167,7 +164,7 @@ def parse_fail_on(value: object, *, name: str) -> Any:
 
 
 def parse_tables(value: object, *, name: str) -> dict[str, timedelta]:
-    """Return table → duration; None is none."""
+    """Return table → duration; empty for None."""
     given = mapping(value or {}, name)
     limits = {key: parse_duration(given[key], name=f'{name}["{key}"]') for key in given}
     return {key: limit for key, limit in limits.items() if limit is not None}
@@ -198,4 +195,4 @@ PARSERS: dict[str, Callable[..., Any]] = {
     "QUEUE": parse_name,
     "THROTTLES": parse_entries,
 }
-"""How the values of these keys are read; the others that are no number are durations."""
+"""The parsers of these keys; the other settings that are not numbers are durations."""

@@ -6,13 +6,13 @@
     └── MigrationError             base of all of them
         ├── HookError              a hook raised, or returned no HookResult
         ├── HookVeto               a shipped hook refuses the migration
-        ├── HookLookupError        a name, path or class that leads to no hook that can run
+        ├── HookLookupError        a name, path or class that does not lead to a hook
         ├── MigrationGaveWay       a real migration ended as other sessions had waited for it
         ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
         ├── DryRunError            the rehearsed migration would fail
         ├── DryRunYielded          other sessions waited for the dry run, so it ended
         ├── DryRunRefused          the dry run did not start, or could not go on safely
-        │   └── DryRunStopped      it stopped in its midst, at a limit that was set for it
+        │   └── DryRunStopped      it stopped partway through, at a limit
         ├── BackfillError          a backfill can't go on, or has not been completed
         │   └── BackfillLookupError  a path leads to no backfill that can run
         └── StatsError             statistics of production that cannot be collected or read
@@ -82,11 +82,11 @@ class DryRunError(MigrationError):
 
 
 class DryRunRefused(MigrationError):  # noqa: N818 - a refusal, not a failure of the migration
-    """The dry run did not start, or stopped as it could not go on safely; one line says why."""
+    """The dry run did not start, or could not go on safely; one line says why."""
 
 
 class DryRunStopped(DryRunRefused):
-    """The dry run stopped at a limit, with something to report; one line says which, and why."""
+    """The dry run stopped at a limit and still has a report; one line says which limit, and why."""
 
 
 class DryRunYielded(MigrationError):  # noqa: N818 - nothing is wrong with the migration

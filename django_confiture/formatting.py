@@ -1,13 +1,13 @@
-"""Figures as people say them, and texts on one line."""
+"""Durations, sizes and counts as people write them, and text on one line."""
 
 from __future__ import annotations
 
 
 def duration(ms: float) -> str:
-    """Return milliseconds as people say them."""
+    """Return milliseconds in a fitting unit."""
     if ms < 1:
         return "<1 ms"
-    if ms < 999.5:  # from there on it would be rounded up to 1000 ms
+    if ms < 999.5:  # more would be rounded up to 1000 ms
         return f"{ms:.0f} ms"
     if ms < 59_950:
         return f"{ms / 1000:.1f} s"

@@ -1,4 +1,4 @@
-"""What migration files import."""
+"""Migration operations: ``RunHook``, and what else migration files import."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ AROUND = (HookPhase.CLEANUP, HookPhase.ON_ERROR)
 
 
 class RunHook(Operation):
-    """Run a hook where it stands in the migration, in a savepoint of its own.
+    """Run a hook at its place in the migration, in its own savepoint.
 
     ``hook`` is a registered name, a dotted path, or a ``Hook`` subclass. ``phase`` defaults to
     the hook's own: a hook of AFTER_DDL or AFTER_VALIDATION runs after the deferred SQL (foreign
     keys and indexes of new tables), one of AFTER_VALIDATION after the deferred constraints were
-    checked too; one of CLEANUP or ON_ERROR runs at the end of the migration. ``options`` go over
+    checked too; one of CLEANUP or ON_ERROR runs at the end of the migration. ``options`` override
     those in settings. ``hints`` are passed to the database routers.
     """
 
@@ -91,7 +91,7 @@ class RunHook(Operation):
         self._run(app_label, schema_editor, from_state, "backward")
 
     def describe(self) -> str:
-        """Say what ``migrate --plan`` and ``sqlmigrate`` print."""
+        """Return the line that ``migrate --plan`` and ``sqlmigrate`` print."""
         phase = f" ({self.phase.name})" if self.phase else ""
         return f"Run hook {self.hook_name}{phase}"
 
@@ -122,7 +122,7 @@ class RunHook(Operation):
         return phase, hook
 
     def allowed(self, schema_editor: BaseDatabaseSchemaEditor, app_label: str) -> bool:
-        """Say whether the routers and the database let this hook run."""
+        """Return whether the routers and the database let this hook run."""
         connection = schema_editor.connection
         return router.allow_migrate(connection.alias, app_label, **self.hints) and runs_hooks(
             connection
@@ -155,7 +155,7 @@ class RunHook(Operation):
 
     @staticmethod
     def _finish_ddl(phase: HookPhase, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        """Make "after" true in the middle of a migration."""
+        """Run the deferred SQL and checks that a phase named "after" promises to follow."""
         if phase in AFTER:
             flush_deferred_sql(schema_editor)
         if phase is HookPhase.AFTER_VALIDATION and schema_editor.connection.in_atomic_block:
@@ -166,7 +166,7 @@ def _reason_to_skip(phase: HookPhase, *, woven: bool) -> str:
     if not conf.get("ENABLED"):
         return 'CONFITURE["ENABLED"] is False'
     if phase is HookPhase.ON_ERROR and not woven:
-        return "without pre_migrate, nobody can tell when the migration fails"
+        return "without pre_migrate, we can't know when the migration fails"
     return ""
 
 

@@ -1,7 +1,7 @@
 """pytest fixtures: ``run_hook`` and ``hook_runs``; see ``django_confiture.testing``.
 
-pytest imports this at its start, in projects without Django as well: it needs no settings, and
-what it does need it imports when a fixture is used.
+pytest imports this when it starts, in projects without Django, too: it needs no settings, and
+imports the rest when a fixture is used.
 """
 
 from __future__ import annotations

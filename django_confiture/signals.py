@@ -1,4 +1,4 @@
-"""The app's own signals. They observe and cannot veto: all are sent with ``send_robust``.
+"""The app's own signals. Receivers observe and cannot veto: all are sent with ``send_robust``.
 
 ``sender`` is the app config of the migration's app (``None`` for an app that is not installed).
 
@@ -44,5 +44,5 @@ dry_run_finished = Signal()
 
 
 def sender_for(app_label: str) -> object:
-    """Return the app config that sends for ``app_label``, ``None`` where there is none."""
+    """Return the app config that sends for ``app_label``, ``None`` if there is none."""
     return apps.app_configs.get(app_label)

@@ -1,4 +1,4 @@
-"""Accepting a finding of the dry run, for one migration or one operation, with a written reason.
+"""Silences a finding of the dry run for one migration or operation, with a written reason.
 
 ::
 
@@ -76,7 +76,7 @@ def silenced_in_settings() -> Mapping[str, Mapping[str, str]]:
 
 
 def reasons_of_operation(operation: Operation) -> Mapping[str, str]:
-    """Return finding id → reason of an operation and of those that it holds for the database."""
+    """Return finding id → reason of an operation and of its ``database_operations``."""
     return {
         name: reason
         for each in walk_operations([operation])

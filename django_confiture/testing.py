@@ -1,4 +1,4 @@
-"""For the tests of your own hooks: run one against the test database, see which ones ran.
+"""Helpers for tests of your own hooks: run one on the test database, see which ones ran.
 
 ::
 
@@ -49,8 +49,8 @@ def hook_context(
 ) -> HookContext:
     """Return a context as a migration would make it, on the database ``using``.
 
-    ``apps`` are the installed models, unless you pass others. ``stats`` is what hooks that ran
-    before have left.
+    ``apps`` are the installed models, unless you pass others. ``stats`` are values that earlier
+    hooks have stored.
     """
     context = HookContext(
         migration_name,
@@ -77,11 +77,11 @@ def run_hook(
 ) -> HookResult:
     """Run one hook as a migration does, in a savepoint, and return its result.
 
-    ``hook`` is an instance, a class, a registered name or a dotted path; ``options`` go over its
-    own. The context is ``context``, or the one that :func:`hook_context` makes of ``facts``.
+    ``hook`` is an instance, a class, a registered name or a dotted path; ``options`` override its
+    own. The context is ``context``, or made by :func:`hook_context` from ``facts``.
 
-    A failure is a ``HookError``, even of a hook that says ``on_failure = "continue"``; a hook that
-    would be skipped is an ``AssertionError`` that says why.
+    Raises ``HookError`` if the hook fails, even with ``on_failure = "continue"``, and an
+    ``AssertionError`` with the reason if it would be skipped.
     """
     built = hook if isinstance(hook, Hook) else build_hook(hook, where="run_hook")
     name = type(built).__name__
@@ -103,7 +103,7 @@ def run_hook(
     finally:
         built.options = before
     if not results:
-        error = captured.runs[-1].error  # those that it has run itself came before
+        error = captured.runs[-1].error  # hooks that it ran itself come before it
         assert error is not None
         raise error
     return results[0]
@@ -139,7 +139,7 @@ class HookRun:
 
 
 class CapturedHooks:
-    """The runs of hooks, in order, and what to expect of them."""
+    """The runs of hooks in order, with assertions."""
 
     def __init__(self) -> None:
         self.runs: list[HookRun] = []
@@ -165,7 +165,7 @@ class CapturedHooks:
         return runs
 
     def assert_not_ran(self, hook: str | type[Hook] | None = None, **facts: str) -> None:
-        """Check that ``hook``, or any where none is named, did not complete."""
+        """Check that ``hook``, or any hook if none is given, did not complete."""
         if runs := self.find(hook, **{"outcome": "completed", **facts}):
             raise AssertionError(self._say(f"{_shown(hook, facts)} was not to run", len(runs)))
 
@@ -189,7 +189,7 @@ def _shown(hook: str | type[Hook] | None, facts: Mapping[str, str]) -> str:
 
 @contextmanager
 def capture_hooks() -> Iterator[CapturedHooks]:
-    """Write down every hook that runs inside the ``with`` block."""
+    """Record every hook that runs inside the ``with`` block."""
     captured = CapturedHooks()
 
     def note(context: HookContext, **facts: Any) -> None:
@@ -212,7 +212,7 @@ def capture_hooks() -> Iterator[CapturedHooks]:
 
 @contextmanager
 def isolated_registry() -> Iterator[HookRegistry]:
-    """Yield the project's registry, and put it back as it was: a test may register its hooks."""
+    """Yield the project's registry, and restore it afterwards: a test may register hooks."""
     with registry.isolated():
         yield registry
 

@@ -244,23 +244,23 @@ def test_e003_wrong_kind(settings: Settings, given: Any, problem: str, hint: str
     [
         (
             {"MIGRATE": {"LOCK_TIMEOUT": 5}},
-            'CONFITURE["MIGRATE"]["LOCK_TIMEOUT"] is 5, which is no duration.',
+            'CONFITURE["MIGRATE"]["LOCK_TIMEOUT"] is 5, which is not a duration.',
         ),
         (
             {"MIGRATE": {"RETRY_DELAY": "soon"}},
-            'CONFITURE["MIGRATE"]["RETRY_DELAY"] is \'soon\', which is no duration.',
+            'CONFITURE["MIGRATE"]["RETRY_DELAY"] is \'soon\', which is not a duration.',
         ),
         (
             {"DRY_RUN": {"LOCK_TIMEOUT": "1 year"}},
-            'CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"] is \'1 year\', which is no duration.',
+            'CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"] is \'1 year\', which is not a duration.',
         ),
         (
             {"DRY_RUN": {"MAX_BLOCKING": 500}},
-            'CONFITURE["DRY_RUN"]["MAX_BLOCKING"] is 500, which is no duration.',
+            'CONFITURE["DRY_RUN"]["MAX_BLOCKING"] is 500, which is not a duration.',
         ),
         (
             {"DRY_RUN": {"TABLES": {"shop_order": "soon"}}},
-            'CONFITURE["DRY_RUN"]["TABLES"]["shop_order"] is \'soon\', which is no duration.',
+            'CONFITURE["DRY_RUN"]["TABLES"]["shop_order"] is \'soon\', which is not a duration.',
         ),
     ],
 )
@@ -270,7 +270,7 @@ def test_e004_no_duration(settings: Settings, given: Any, problem: str) -> None:
 
 
 def test_e004_no_size(settings: Settings) -> None:
-    problem = 'CONFITURE["DRY_RUN"]["MAX_WAL"] is \'much\', which is no size.'
+    problem = 'CONFITURE["DRY_RUN"]["MAX_WAL"] is \'much\', which is not a size.'
     hint = 'Write a number and a unit, such as "512MB" or "1GB".'
     assert one(settings, {"DRY_RUN": {"MAX_WAL": "much"}}) == error("E004", problem, hint)
 
@@ -378,7 +378,7 @@ def test_e010_a_check_that_breaks(settings: Settings) -> None:
     assert one(settings, {"PHASES": {"CLEANUP": [f"{HERE}.Breaks"]}}) == error(
         "E010",
         f"{where}: Breaks.check() raised RuntimeError: no network",
-        "Return a list of django.core.checks messages; an empty one where all is well.",
+        "Return a list of django.core.checks messages; an empty one if all is well.",
         where,
     )
 
@@ -470,8 +470,8 @@ def test_w003_not_where_no_database_is_named(
 def test_w004_switched_off(settings: Settings, given: dict[str, Any]) -> None:
     assert one(settings, {**given, "ENABLED": False}) == warning(
         "W004",
-        'Hooks are configured, but CONFITURE["ENABLED"] is False: none of them runs.',
-        "Remove ENABLED, or silence this check where it is meant.",
+        'Hooks are configured, but CONFITURE["ENABLED"] is False, so none of them runs.',
+        "Remove ENABLED, or silence this check if that is intended.",
     )
     assert found(settings, {"ENABLED": False}) == []
 

@@ -98,7 +98,7 @@ def test_no_durations(given: object) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         conf.parse_duration(given, name="THIS")
     assert str(caught.value) == (
-        f"THIS is {given!r}, which is no duration; "
+        f"THIS is {given!r}, which is not a duration; "
         'write a number and a unit, such as "500ms", "2s" or "5min".'
     )
 
@@ -124,7 +124,8 @@ def test_no_sizes(given: object) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         conf.parse_size(given, name="THIS")
     assert str(caught.value) == (
-        f'THIS is {given!r}, which is no size; write a number and a unit, such as "512MB" or "1GB".'
+        f"THIS is {given!r}, which is not a size; "
+        'write a number and a unit, such as "512MB" or "1GB".'
     )
 
 

@@ -765,7 +765,7 @@ ROLLED_BACK: list[tuple[RunHook, type[Exception], list[str]]] = [
         HookLookupError,
         [
             "Migration cases.0001_initial, RunHook(Impatient) in the hook's own phase: ",
-            "Impatient.timeout is 'soon', which is no duration; write",
+            "Impatient.timeout is 'soon', which is not a duration; write",
         ],
     ),
     (
@@ -910,7 +910,7 @@ def test_without_pre_migrate_an_on_error_hook_is_skipped_and_says_so(
         "phase": "ON_ERROR",
         "migration": "0001_initial",
         "app_label": "cases",
-        "reason": "without pre_migrate, nobody can tell when the migration fails",
+        "reason": "without pre_migrate, we can't know when the migration fails",
     }
 
 

@@ -1,1 +1,1 @@
-"""An optional app: what migrations and their hooks really did, and what was forecast of them."""
+"""An optional app: the ledger of real migrations and their hooks, of dry runs and forecasts."""

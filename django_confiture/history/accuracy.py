@@ -1,4 +1,4 @@
-"""Forecasts against what came of them."""
+"""Forecasts compared with real runs: errors, ranges that held, correction factors."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 MIGRATION = "migration"
 NOISE_MS = 1.0
-"""Where both are below, neither says anything: it is the round trip that was measured."""
+"""If both durations are below this, only the round trip was measured, so we don't compare them."""
 ENOUGH = 3
-"""Fewer observations make no factor."""
+"""The fewest observations that make a factor."""
 
 _RANGE = ("low_ms", "expected_ms", "high_ms", "confidence_percent")
 
 
 @dataclass(frozen=True)
 class MigrationForecast:
-    """What one dry run said of one migration, as plain as JSON."""
+    """What one dry run forecast for one migration, as plain JSON values."""
 
     app_label: str
     name: str
@@ -31,7 +31,7 @@ class MigrationForecast:
     estimate: Mapping[str, Any]
     """``low_ms``, ``expected_ms``, ``high_ms``, ``confidence_percent``, ``basis``."""
     statements: Sequence[Mapping[str, Any]]
-    """The same without a basis, and ``sql`` without literals and ``kind``; each text once."""
+    """The same without a basis, with ``sql`` (without literals) and ``kind``; each text once."""
 
     @classmethod
     def of(cls, migration: Mapping[str, Any]) -> MigrationForecast:
@@ -53,7 +53,7 @@ class MigrationForecast:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One forecast and what came of it; milliseconds."""
+    """One forecast and the real duration, in milliseconds."""
 
     kind: str
     """``migration``, or the kind of a statement."""
@@ -65,7 +65,7 @@ class Comparison:
     high_ms: float
     confidence_percent: int
     factor: float = 1.0
-    """What earlier runs had corrected the forecast by."""
+    """The correction from earlier runs that is part of the forecast."""
 
     @property
     def ratio(self) -> float:
@@ -74,7 +74,7 @@ class Comparison:
 
     @property
     def inside(self) -> bool:
-        """Say whether it was in the range."""
+        """Whether the actual duration was in the range."""
         return self.low_ms <= self.actual_ms <= self.high_ms
 
 
@@ -84,14 +84,14 @@ class Factor:
 
     median: float
     low: float
-    """One in ten was below."""
+    """One in ten was below this."""
     high: float
-    """One in ten was above."""
+    """One in ten was above this."""
     count: int
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Factor:
-        """Take the ratios of at least one observation."""
+        """Take the ratios of one or more observations."""
         if len(ratios) == 1:
             return cls(ratios[0], ratios[0], ratios[0], 1)
         tenths = quantiles(ratios, n=10, method="inclusive")
@@ -105,18 +105,18 @@ class Accuracy:
     kind: str
     count: int
     median_error_percent: float
-    """Of the distance from the expected duration, whichever way."""
+    """The median distance from the expected duration, above or below."""
     inside_percent: float
     """How often the actual duration was in the range."""
     confidence_percent: float
-    """How often it was meant to be: the mean of what the forecasts stated."""
+    """How often it should have been: the mean confidence of the forecasts."""
     spread: Factor
 
 
 def compare(run: MigrationExecution, forecast: MigrationForecast) -> Iterator[Comparison]:
-    """Yield what a run can say about its forecast: the whole, and each statement known again.
+    """Yield the comparisons of a run with its forecast: the whole, and each recognized statement.
 
-    A run that was retried after a lock timeout waited in between, and says nothing of the whole.
+    A run that was retried after a lock timeout waited in between, so its whole is not compared.
     """
     if run.attempts == 1:
         whole = _comparison(
@@ -162,7 +162,7 @@ def factors_of(comparisons: Iterable[Comparison]) -> dict[str, Factor]:
 
 
 def _uncorrected(comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
-    """Yield the forecasts as the model alone would have made them: a factor is of that."""
+    """Yield the forecasts without earlier corrections: a factor corrects the model alone."""
     for each in comparisons:
         yield replace(each, expected_ms=each.expected_ms / each.factor)
 
@@ -182,7 +182,7 @@ def _range(estimate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_text(statements: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return each text once, with the sum of its ranges, as a run's statements are compared."""
+    """Return each text once with the sum of its ranges, like the statements of a run."""
     found: dict[str, dict[str, Any]] = {}
     for statement in statements:
         estimate, text = statement["estimate"], normalize(statement["sql"])

@@ -1,4 +1,4 @@
-"""Look, but change nothing: who has the permission to view sees the ledger."""
+"""The admin of the ledger, read-only, for users with the permission to view it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
     _Inline = admin.TabularInline[Any, Any]
-else:  # the class of Django itself takes no parameters
+else:  # Django's class takes no parameters at run time
     _Inline = admin.TabularInline
 
 
@@ -42,7 +42,7 @@ class _Hooks(ReadOnly, _Inline):
 
 @admin.register(MigrationExecution)
 class MigrationExecutionAdmin(LedgerAdmin):
-    """What ran."""
+    """Real migrations."""
 
     ledger = hash_chain.EXECUTIONS
     list_display = (
@@ -123,7 +123,7 @@ class HookExecutionAdmin(LedgerAdmin):
 
     @admin.display(description="migration")
     def execution_link(self, row: HookExecution) -> str:
-        """Lead to the migration."""
+        """Return a link to the migration."""
         return link(row.execution, str(row.execution))
 
 
@@ -163,7 +163,7 @@ class DryRunAdmin(LedgerAdmin):
         return f"{row.database}: {row.database_name}, PostgreSQL {row.server_version}"
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Leave the reports where they are, as long as a list is shown."""
+        """Don't read the reports for a list."""
         found = super().get_queryset(request)
         match = request.resolver_match
         return found.defer("report") if match and not match.kwargs else found
@@ -177,14 +177,14 @@ class DryRunAdmin(LedgerAdmin):
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Show what the report says."""
-        from django_confiture.history.pages import dry_run_report  # which needs the reports
+        """Add what the report says."""
+        from django_confiture.history.pages import dry_run_report  # imports the reports
 
         context["shown"] = dry_run_report.context_of(context["original"])
         return super().render_change_form(request, context, *args, **kwargs)
 
     def report_view(self, request: HttpRequest, number: int, suffix: str) -> HttpResponse:
-        """Return the report as it was kept, or rendered anew from that."""
+        """Return the stored report, or render it in another format."""
         from django_confiture.history.pages import dry_run_report
 
         row = DryRun.objects.using(router.db_for_read(DryRun)).filter(number=number).first()
@@ -207,7 +207,7 @@ class DryRunAdmin(LedgerAdmin):
 
 @admin.register(Forecast)
 class ForecastAdmin(LedgerAdmin):
-    """What dry runs forecast, and what came of it."""
+    """What dry runs forecast."""
 
     ledger = hash_chain.DRY_RUNS
     list_display = ("made", "migration", "expected", "between", "database")
@@ -223,7 +223,7 @@ class ForecastAdmin(LedgerAdmin):
 
     @admin.display(ordering="name")
     def migration(self, row: Forecast) -> str:
-        """Return the migration that it is of."""
+        """Return the migration that it is for."""
         backwards = " (backwards)" if row.direction == "backward" else ""
         return f"{row.app_label}.{row.name}{backwards}"
 
@@ -234,7 +234,7 @@ class ForecastAdmin(LedgerAdmin):
 
     @admin.display(description="range")
     def between(self, row: Forecast) -> str:
-        """Return the range, and how often such a range was said to hold."""
+        """Return the range, and how often such ranges are expected to hold."""
         facts = row.estimate
         held = f", {facts['confidence_percent']} %" if facts["confidence_percent"] else ""
         space = "\N{NO-BREAK SPACE}"
@@ -247,7 +247,7 @@ class ForecastAdmin(LedgerAdmin):
 
     @admin.display(description="dry run")
     def dry_run_link(self, row: Forecast) -> str:
-        """Lead to the dry run."""
+        """Return a link to the dry run."""
         return link(row.dry_run, row.dry_run.headline)
 
     def get_urls(self) -> list[URLPattern]:
@@ -261,12 +261,12 @@ class ForecastAdmin(LedgerAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Lead to the chart who may see it."""
+        """Show the link to the chart to users who may see it."""
         context = {**(extra_context or {}), "may_compare": self._may_compare(request)}
         return super().changelist_view(request, context)
 
     def accuracy_view(self, request: HttpRequest) -> HttpResponse:
-        """Draw forecasts against what came of them."""
+        """Show forecasts and real durations in a chart."""
         from django_confiture.history.pages import accuracy_chart
 
         if not self._may_compare(request):

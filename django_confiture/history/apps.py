@@ -1,4 +1,4 @@
-"""``ready()`` only connects."""
+"""The app's config; ``ready()`` connects receivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The row of a dry run, made from what the signal ``dry_run_finished`` sends."""
+"""The ledger's row of a dry run, made from the signal ``dry_run_finished``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from django_confiture.history.stored_forecasts import forecasts_in
 def rows_of(
     report_json: str, *, headline: str, verdict: str, shows_values: bool
 ) -> tuple[DryRun, list[MigrationForecast]]:
-    """Return the row and its forecasts, without their place in the ledger.
+    """Return the row and its forecasts, not yet placed in the ledger.
 
-    A report with values of rows in it is meant to be read once, and is not kept.
+    A report that shows values of rows is not kept.
     """
     document = json.loads(report_json)
     database, migrations = document["database"], document["migrations"]

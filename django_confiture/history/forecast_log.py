@@ -1,4 +1,4 @@
-"""Real migrations against their forecasts while they run, in the log of whoever waits for them."""
+"""Logs the forecast of each real migration when it starts, and a warning when it is overdue."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from django_confiture.hooks.base import HookContext
 
 _NEWS_MS = 1000.0
-"""That a migration took longer than a forecast of less is nothing that somebody waits for."""
+"""Nothing shorter than this is reported as overdue."""
 
 _expected: dict[str, dict[stored_forecasts.Key, Forecast]] = {}
-"""By alias; read before the first migration, as nothing may be read in its transaction."""
+"""By alias. Read before the first migration, since we may not read in its transaction."""
 
 _timers: dict[str, Timer] = {}
-"""Of the migration that runs, by alias."""
+"""Timers of the running migrations, by alias."""
 
 
 def connect() -> None:
-    """Listen."""
+    """Connect the receivers."""
     pre_migrate.connect(
         _planned, sender=apps.get_app_config("confiture_history"), dispatch_uid=__name__
     )
@@ -42,7 +42,7 @@ def connect() -> None:
 
 
 def disconnect() -> None:
-    """Listen no more."""
+    """Disconnect the receivers."""
     pre_migrate.disconnect(dispatch_uid=__name__)
     for name in _RECEIVERS:
         getattr(signals, name).disconnect(dispatch_uid=f"{__name__}.{name}")

@@ -1,8 +1,8 @@
-"""Chains of hashes over executions and over dry runs: an edited or deleted row shows.
+"""Hash chains over executions and over dry runs, which reveal edited and deleted rows.
 
-Each row's hash covers its content and the hash of the row before, with a key made of
-``SECRET_KEY``. Who has that key, or can put back an older state of all tables, can forge it; the
-log has every number and hash.
+Each row's hash covers its content and the hash of the row before, keyed with ``SECRET_KEY``.
+Someone who has that key, or can restore an older state of all tables, can forge it; the log has
+every number and hash.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _HEAD = ("ledger", "last_number", "last_hash", "pruned_number", "pruned_hash")
 
 @dataclass(frozen=True)
 class Ledger:
-    """One chain: what its rows are called, and what their hash covers."""
+    """One chain: its rows, and the fields that their hashes cover."""
 
     name: str
-    """The key of its head."""
+    """The primary key of its head."""
     row: str
-    """What a row of it is called."""
+    """What messages call a row."""
     model: type[MigrationExecution | DryRun]
     fields: tuple[str, ...]
     parts: Mapping[str, tuple[str, ...]]
-    """The rows that belong to a row: their related name → fields, which also sort them."""
+    """Rows that belong to a row: related name → fields, which also set their order."""
     later_fields: tuple[str, ...] = ()
     """Fields that the first rows were signed without: they count where they are not empty."""
 
@@ -111,14 +111,14 @@ LEDGERS = (EXECUTIONS, DRY_RUNS)
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a ledger, and from which row on."""
+    """One change that was made to a ledger afterwards, and the row where it starts."""
 
     number: int
     message: str
 
 
 def sign(ledger: Ledger, row: Any, parts: Mapping[str, Sequence[Model]]) -> None:
-    """Set the hash of a row that is about to be added."""
+    """Set the hash of a row that will be added."""
     row.hash = _digest(_content(ledger, row, parts), settings.SECRET_KEY)
 
 
@@ -128,20 +128,20 @@ def sign_head(head: Any) -> None:
 
 
 def hash_of(report: str) -> str:
-    """Return what stands for a report in the hash of its dry run."""
+    """Return the digest that stands for a report in the hash of its dry run."""
     return hashlib.sha256(report.encode()).hexdigest()
 
 
 def verify(using: str, *ledgers: Ledger, reports: bool = True) -> list[Problem]:
-    """Return what is wrong with the ledgers (all, unless some are named), in order.
+    """Return the problems of the given ledgers (by default all), in order.
 
-    ``reports=False`` does without reading the reports of all dry runs.
+    ``reports=False`` doesn't read the reports of dry runs, which can be large.
     """
     return [each for ledger in ledgers or LEDGERS for each in _verify(using, ledger, reports)]
 
 
 def is_intact(ledger: Ledger, row: Any) -> bool:
-    """Say whether a row, with all that belongs to it, is as it was signed."""
+    """Return whether a row, with the rows that belong to it, is as it was signed."""
     parts = {name: list(getattr(row, name).all()) for name in ledger.parts}
     read = isinstance(row, DryRun) and "report" not in row.get_deferred_fields()
     if read and hash_of(row.report) != row.report_hash:
@@ -167,7 +167,7 @@ def _verify(using: str, ledger: Ledger, reports: bool) -> Iterator[Problem]:  # 
 
 
 def _problems(ledger: Ledger, row: Any, number: int, previous: str) -> Iterator[Problem]:
-    """Yield what is wrong with a row that comes after the row ``number``."""
+    """Yield the problems of a row that comes after the row ``number``."""
     this = f"{ledger.row} {row.number}"
     if row.number <= number:
         yield Problem(row.number, f"{this} was added where the ledger was pruned")
@@ -224,7 +224,7 @@ def _facts(row: object, names: Sequence[str]) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, datetime):  # as a number it does not depend on USE_TZ
+    if isinstance(value, datetime):  # a number does not depend on USE_TZ
         return round(value.timestamp() * 1_000_000)
     if isinstance(value, (dict, list)):  # a database may return 1.0 as 1
         return json.loads(json.dumps(value), parse_int=float)

@@ -1,4 +1,4 @@
-"""What is written into the ledger, and deleted from it."""
+"""Adds rows to the ledger, and deletes its oldest ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from django_confiture.history.models import (
 )
 
 PATIENCE = {"lock_timeout": "2s", "statement_timeout": "10s"}
-"""A record is worth no more of a migration's time."""
+"""A migration doesn't wait longer than this for its record."""
 LOST = "lost"
-"""Instead of the hash before, where the head that had it was deleted."""
+"""Stands for the previous hash if the head that had it was deleted."""
 
 
 def append(
@@ -66,9 +66,9 @@ def append_dry_run(
 
 
 def prune(before: datetime, *, using: str) -> tuple[int, int]:
-    """Delete what is from before a moment; return how many executions and how many dry runs.
+    """Delete the rows from before a moment; return the number of executions and of dry runs.
 
-    The ledgers then begin after them; only their oldest ends are cut, so that the chains hold.
+    Only the oldest end of each ledger is cut, so that the chains hold.
     """
     with _writing(using):
         return (
@@ -121,7 +121,7 @@ def _prune(ledger: hash_chain.Ledger, moment: str, before: datetime, using: str)
 def _head(ledger: hash_chain.Ledger, using: str) -> LedgerHead:
     """Return the head, locked.
 
-    Where it was deleted, the chain goes on with a break that everybody will see.
+    If it was deleted, the chain continues with a break that verification reports.
     """
     heads = LedgerHead.objects.using(using).select_for_update()
     head, created = heads.get_or_create(ledger=ledger.name)
@@ -135,7 +135,7 @@ def _head(ledger: hash_chain.Ledger, using: str) -> LedgerHead:
 
 @contextmanager
 def _writing(using: str) -> Iterator[None]:
-    """Write all or nothing, and wait for nobody for long."""
+    """Write all or nothing, without waiting long for other sessions."""
     connection = connections[using]
     outermost = not connection.in_atomic_block
     with transaction.atomic(using=using):

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class _Chained(models.Model):
-    """A row of a ledger: its place, and the hash over what it says and the hash before."""
+    """A row of a ledger: its number, and the hash over its content and the previous hash."""
 
     number = models.PositiveBigIntegerField(unique=True)
     previous_hash = models.CharField(max_length=64, blank=True)
@@ -41,7 +41,7 @@ class MigrationExecution(_Chained):
 
 
 class StatementExecution(models.Model):
-    """One text that the migration sent through Django's cursors, however often."""
+    """One SQL text that the migration sent through Django's cursors, one or more times."""
 
     execution = models.ForeignKey(
         MigrationExecution, on_delete=models.CASCADE, related_name="statements"
@@ -85,9 +85,9 @@ class HookExecution(models.Model):
 
 
 class LedgerHead(models.Model):
-    """Where a ledger begins and ends: a row for each, which every writer locks.
+    """Where a ledger begins and ends; every writer locks its row.
 
-    They are made with the tables, so that one that is not there was deleted.
+    The rows are made with the tables, so a missing one was deleted.
     """
 
     ledger = models.CharField(max_length=16, primary_key=True)
@@ -105,7 +105,7 @@ class LedgerHead(models.Model):
 
 
 class DryRun(_Chained):
-    """One ``migrate_dryrun`` that came to a report, and the report."""
+    """One ``migrate_dryrun`` that ended with a report, and the report."""
 
     made_at = models.DateTimeField()
     database = models.CharField(max_length=255)
@@ -122,8 +122,8 @@ class DryRun(_Chained):
     os_user = models.CharField(max_length=255)
     host = models.CharField(max_length=255)
     report = models.TextField(blank=True)
-    """JSON by the published schema, byte by byte as it was written; empty where it would have
-    had values of rows in it."""
+    """JSON by the published schema, byte for byte as it was printed; empty if it showed values of
+    rows."""
     report_hash = models.CharField(max_length=64)
     plan = models.JSONField(default=dict)
     """``settings`` and ``migrations``: what identifies the plan, by hashes; see
@@ -138,7 +138,7 @@ class DryRun(_Chained):
 
 
 class Forecast(models.Model):
-    """What one dry run said of one migration."""
+    """What one dry run forecast for one migration."""
 
     dry_run = models.ForeignKey(DryRun, on_delete=models.CASCADE, related_name="forecasts")
     made_at = models.DateTimeField()

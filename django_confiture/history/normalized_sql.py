@@ -1,7 +1,7 @@
-"""SQL texts without the values in them, so that the same statement is known again.
+"""SQL without its literals, so that the same statement is recognized again.
 
-This hides literals and is no parser: a text that it takes apart wrongly is compared wrongly with
-itself, and so still equal.
+This is not a parser. A text that it splits wrongly is split the same way each time, so it still
+equals itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 4000
-"""Characters of a text that are kept."""
+"""Characters that are kept of a text."""
 
 _TOKENS = re.compile(
     r"""
@@ -31,7 +31,7 @@ _ROWS = re.compile(r"(\((?:\?|%s|%\(\w+\)s)\))(?:\s*,\s*\((?:\?|%s|%\(\w+\)s)\))
 
 
 def normalize(sql: str) -> str:
-    """Return one line with ``?`` for each literal, and lists of values as one of them."""
+    """Return one line with ``?`` for each literal, and one ``?`` for a list of them."""
     text = _TOKENS.sub(_plain, sql).strip().rstrip("; ")
     text = _ROWS.sub(r"\1", _LISTS.sub(r"\1", re.sub(r" {2,}", " ", text)))
     text = text.replace("\x00", "").encode("utf-8", "replace").decode()

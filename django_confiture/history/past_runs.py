@@ -1,6 +1,6 @@
 """What the ledger tells a new dry run: past errors of forecasts, and the last dry run.
 
-It can be imported without the app, and answers with nothing until the ledger's tables exist.
+It can be imported without the app. Answers are empty until the ledger's tables exist.
 """
 
 from __future__ import annotations

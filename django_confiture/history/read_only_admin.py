@@ -1,4 +1,4 @@
-"""What the admin of every ledger has in common: it shows, warns, and changes nothing."""
+"""Base classes of the ledger's admin: they show rows, warn about changes, and write nothing."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from django_confiture.history.models import DryRun, MigrationExecution
 
     _Admin = admin.ModelAdmin[Any]
-else:  # the class of Django itself takes no parameters
+else:  # Django's class takes no parameters at run time
     _Admin = admin.ModelAdmin
 
 MOST_PROBLEMS = 5
-"""So many of them are shown above a list."""
+"""The most problems shown above a list."""
 
 
 class ReadOnly:
-    """For nobody, superusers included; nor may an action of the whole site change anything."""
+    """Lets no one change anything, neither superusers nor actions of the whole site."""
 
     actions: Any = None
 
@@ -44,14 +44,14 @@ class ReadOnly:
 
 
 class LedgerAdmin(ReadOnly, _Admin):
-    """Rows of a ledger, with what is wrong with it above the list."""
+    """Rows of a ledger, with its problems above the list."""
 
     ledger: hash_chain.Ledger
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list, and say where the chain of hashes is broken."""
+        """Show the list, and where the hash chain is broken."""
         if self.has_view_permission(request):
             using = router.db_for_read(self.ledger.model)
             problems = hash_chain.verify(using, self.ledger, reports=False)
@@ -67,7 +67,7 @@ class LedgerAdmin(ReadOnly, _Admin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """Return a row; say so where it, or what belongs to it, is not as it was written."""
+        """Return a row; warn if it, or a row that belongs to it, was changed."""
         found = super().get_object(request, object_id, from_field)
         if isinstance(found, self.ledger.model) and not hash_chain.is_intact(self.ledger, found):
             _say(request, f"{self.ledger.row} {found.number} was changed")
@@ -75,7 +75,7 @@ class LedgerAdmin(ReadOnly, _Admin):
 
     @admin.display(description="duration", ordering="duration_ms")
     def took(self, row: Any) -> str:
-        """Return milliseconds, as the ledger has them."""
+        """Return the duration in milliseconds."""
         return ms(row.duration_ms)
 
     @admin.display(description="started at", ordering="started_at")
@@ -85,7 +85,7 @@ class LedgerAdmin(ReadOnly, _Admin):
 
 
 def _say(request: HttpRequest, problem: str) -> None:
-    messages.error(request, f"The ledger is not as it was written: {problem}.")
+    messages.error(request, f"The ledger was tampered with: {problem}.")
 
 
 def moment(value: datetime) -> str:
@@ -94,7 +94,7 @@ def moment(value: datetime) -> str:
 
 
 def ms(duration: float) -> str:
-    """Return milliseconds as the admin shows them, in one piece."""
+    """Return milliseconds with a unit that doesn't wrap."""
     return (
         f"{duration:,.0f}\N{NO-BREAK SPACE}ms"
         if duration >= 10

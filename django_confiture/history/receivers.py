@@ -1,4 +1,4 @@
-"""Signals → ledger: real migrations with their hooks, and what dry runs forecast."""
+"""Receivers of signals that write real migrations, hooks and dry runs into the ledger."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from django_confiture.hooks.base import HookContext
 
 _runs: dict[str, Run] = {}
-"""The run that is going on, by alias."""
+"""The current run, by alias."""
 
 _waiting: deque[Any] = deque(maxlen=1000)
-"""What ran before the ledger's own tables were there: they are made by a migration, too."""
+"""Runs from before the ledger's tables existed: a migration makes them, too."""
 
 
 def connect() -> None:
-    """Listen."""
+    """Connect the receivers."""
     for name, receiver in _RECEIVERS.items():
         getattr(signals, name).connect(receiver, dispatch_uid=f"{__name__}.{name}")
 
 
 def disconnect() -> None:
-    """Listen no more, and forget what could not be written."""
+    """Disconnect the receivers, and forget what could not be written."""
     for name in _RECEIVERS:
         getattr(signals, name).disconnect(dispatch_uid=f"{__name__}.{name}")
     _waiting.clear()

@@ -1,4 +1,4 @@
-"""Whatever fails in here, the migration goes on: it is a warning, once for each kind."""
+"""Turns errors of the ledger into warnings, one for each kind: the migration goes on."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _said: set[tuple[str, str]] = set()
 
 @contextmanager
 def quietly(what: str, migration: Migration | None = None) -> Iterator[None]:
-    """Turn an error into a warning."""
+    """Turn an error inside the block into a warning."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - a record is no reason to stop a migration
+    except Exception as error:  # noqa: BLE001 - a missing record must not stop a migration
         warn(what, error, migration)
 
 
 def warn(what: str, error: Exception, migration: Migration | None = None) -> None:
-    """Say that ``what`` was not recorded, and why; the same reason once in a process."""
+    """Log that ``what`` was not recorded, and why; each reason once per process."""
     reason = (what, type(error).__name__)
     if reason in _said:
         return
@@ -47,5 +47,5 @@ def warn(what: str, error: Exception, migration: Migration | None = None) -> Non
 
 
 def forget() -> None:
-    """Say everything anew."""
+    """Forget what was logged, so that it is logged again."""
     _said.clear()

@@ -1,4 +1,4 @@
-"""One run of one migration while it is going on: its statements as Django's cursors see them."""
+"""Records a real migration while it runs: statements that Django's cursors send, and hooks."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 MOST_TEXTS = 500
-"""So many different texts of one migration are kept apart; the others are counted as one."""
+"""The most different texts of one migration that are kept; the rest is counted together."""
 OTHERS = "(other statements)"
 OFTEN = 100
-"""A text that ran so often is looked up every so often only: the look-up takes microseconds."""
+"""A text that ran this often is then looked up once in as many runs, to save microseconds."""
 
 _APPLYING = (Migration.apply.__code__, Migration.unapply.__code__)
 
@@ -46,7 +46,7 @@ class _Statement:
 
 
 class Run:
-    """What is known so far of one run."""
+    """One run of one migration."""
 
     def __init__(
         self, migration: Migration, connection: BaseDatabaseWrapper, direction: str
@@ -69,7 +69,7 @@ class Run:
         self._statements, self._often = {}, {}
 
     def hook(self, facts: dict[str, Any]) -> None:
-        """Note a hook, by what the signal ``hook_finished`` says of it."""
+        """Note a hook, from what the signal ``hook_finished`` sends."""
         result, error = facts["result"], facts["error"]
         duration_ms = round(facts["duration_ms"], 3)
         self._hooks.append(
@@ -92,7 +92,7 @@ class Run:
     def rows(
         self, duration_ms: float | None, error: BaseException | None
     ) -> tuple[MigrationExecution, list[StatementExecution], list[HookExecution]]:
-        """Return what is to be added to the ledger, without its place there."""
+        """Return the rows for the ledger, without their place in it."""
         if duration_ms is None:
             duration_ms = (perf_counter() - self._began) * 1000
         execution = MigrationExecution(
@@ -136,7 +136,7 @@ class Run:
             duration_ms = (perf_counter() - started) * 1000
             try:
                 self._note(sql, duration_ms, context["cursor"])
-            except Exception as error:  # noqa: BLE001 - a record is no reason to stop a migration
+            except Exception as error:  # noqa: BLE001 - a missing record must not stop a migration
                 warn("a statement", error, self.migration)
 
     def _note(self, sql: Any, duration_ms: float, cursor: Any) -> None:
@@ -159,8 +159,8 @@ class Run:
         return statement
 
     def _operation(self) -> int | None:
-        """Return the index of the operation that is running, which only Django's own loop knows."""
-        frame: FrameType | None = sys._getframe()  # the only way to one's callers
+        """Return the index of the running operation, which only Django's own loop knows."""
+        frame: FrameType | None = sys._getframe()  # the only way to find the caller
         while frame is not None:
             if frame.f_code in _APPLYING and frame.f_locals.get("self") is self.migration:
                 running = frame.f_locals.get("operation")
@@ -175,7 +175,7 @@ class Run:
 def os_user() -> str:
     try:
         return short(getpass.getuser())
-    except (KeyError, OSError):  # an id without a name, as in containers
+    except (KeyError, OSError):  # a user id without a name, as in containers
         return ""
 
 
@@ -188,7 +188,7 @@ def _normalized(text: str) -> str:
 
 
 _known: dict[str, str] = {}
-"""A data migration sends the same text very often."""
+"""Texts already normalized: a data migration sends the same one very often."""
 
 
 def _text(sql: Any, cursor: Any) -> str:
@@ -200,7 +200,7 @@ def _text(sql: Any, cursor: Any) -> str:
 
 
 def _type_of(error: BaseException | None) -> str:
-    """Name an error without its message, which may have values of rows in it."""
+    """Return an error's name without its message, which may contain values of rows."""
     if error is None:
         return ""
     sqlstate = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
@@ -208,5 +208,5 @@ def _type_of(error: BaseException | None) -> str:
 
 
 def short(text: object, longest: int = 255) -> str:
-    """Return a text as it fits into a column."""
+    """Return a text cut to the length of a column."""
     return str(text).replace("\x00", "").encode("utf-8", "replace").decode()[:longest]

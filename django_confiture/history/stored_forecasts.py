@@ -1,4 +1,4 @@
-"""What the ledger has of forecasts, of what became of them, and of the last dry run."""
+"""Reads forecasts, the runs that they were for, and the last dry run from the ledger."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class LastDryRun:
-    """How long the migrations of the last dry run took there."""
+    """How long each migration took in the last dry run."""
 
     made_at: datetime
     durations_ms: Mapping[str, float]
-    """By label; only of those that passed, forwards."""
+    """By label; only migrations that passed, forwards."""
 
 
 def table_exists(model: type[Model], alias: str) -> bool:
-    """Say whether ``migrate`` has made a table: a query would fail, and the server log it."""
+    """Return whether a table exists; a query to find out would fail and be logged."""
     connection = connections[alias]
     with connection.cursor() as cursor:
         return model._meta.db_table in connection.introspection.table_names(cursor)
 
 
 def forecasts_in(migrations: Iterable[Mapping[str, Any]]) -> list[MigrationForecast]:
-    """Return the forecasts of a report's ``migrations``, as its JSON has them."""
+    """Return the forecasts in a JSON report's ``migrations``."""
     return [MigrationForecast.of(each) for each in migrations if each.get("estimate")]
 
 
 def observed(
     database: str, forecasts: Iterable[MigrationForecast] | None = None
 ) -> list[Comparison]:
-    """Return each forecast of migrations of ``database`` that can be held against a real run.
+    """Return the comparisons of forecasts for ``database`` with real runs.
 
-    Each completed run is compared with the last forecast made before it. ``forecasts`` of a
-    report file, which has no date, are compared with the last run of each migration.
+    Each completed run is compared with the last forecast before it. ``forecasts`` of a report
+    file, which has no date, are compared with the last run of each migration.
     """
     return [
         found for run, forecast in _pairs(database, forecasts) for found in compare(run, forecast)
@@ -62,7 +62,7 @@ def observed(
 
 
 def observed_runs(database: str) -> list[tuple[MigrationExecution, Comparison]]:
-    """Return the runs that can be held against a forecast as a whole, in order."""
+    """Return the runs that can be compared with a forecast as a whole, in order."""
     return [
         (run, found)
         for run, forecast in _pairs(database)
@@ -74,7 +74,7 @@ def observed_runs(database: str) -> list[tuple[MigrationExecution, Comparison]]:
 def factors(alias: str) -> dict[str, Factor]:
     """Return by how much forecasts for this database were off, for each kind of statement.
 
-    Kinds that were observed fewer than three times are not in it.
+    Kinds observed fewer than three times are left out.
     """
     return factors_of(observed(alias))
 

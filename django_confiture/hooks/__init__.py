@@ -1,1 +1,1 @@
-"""Hooks: what they are, where they come from, how they are run."""
+"""Hooks: their base class, their registry, and their executor."""

@@ -1,4 +1,4 @@
-"""What a hook is: its phase, what it receives, what it gives back."""
+"""The base class of hooks, with its phases, its context and its result."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ Direction = Literal["forward", "backward"]
 
 
 class HookPhase(Enum):
-    """When a hook runs, in the order of one migration."""
+    """When a hook runs; in the order of one migration."""
 
     BEFORE_VALIDATION = 1
-    """First of all, in the migration's transaction. May veto by raising."""
+    """First, in the migration's transaction. May veto by raising an error."""
     BEFORE_DDL = 2
     """Before the first operation, in the migration's transaction."""
     AFTER_DDL = 3
     """After the last operation and the deferred SQL, in the migration's transaction."""
     AFTER_VALIDATION = 4
-    """After the deferred constraints were checked, in the migration's transaction. May veto."""
+    """After deferred constraints were checked, in the migration's transaction. May veto."""
     CLEANUP = 5
-    """Always, once: last inside the transaction, or after the rollback of a failed migration."""
+    """Always, exactly once: last inside the transaction, or after a failed migration's rollback."""
     ON_ERROR = 6
     """After the rollback, in a transaction of its own that commits; ``context.error`` is set."""
 
 
-# Migration files name the class by its module for ever: the public one.
+# Migration files name the module of this class, so it must stay: the public one.
 HookPhase.__module__ = "django_confiture"
 
 
@@ -49,8 +49,8 @@ HookPhase.__module__ = "django_confiture"
 class HookResult:
     """What one hook did.
 
-    ``rows_affected`` counts rows; ``execution_time_ms`` is milliseconds, measured by the executor
-    where the hook leaves it at 0; ``stats`` holds whatever figures the hook wants to report.
+    ``execution_time_ms`` is measured by the executor if the hook leaves it at 0. ``stats`` holds
+    any figures that the hook wants to report.
     """
 
     phase: str
@@ -67,8 +67,8 @@ class HookResult:
 class HookContext:
     """What the hooks of one migration run share.
 
-    Built with three strings, it serves a unit test without Django. During a migration it also
-    carries what the attributes below say.
+    A unit test can build one from three strings, without Django. During a migration it also has
+    the attributes below.
     """
 
     app_label: str
@@ -81,13 +81,13 @@ class HookContext:
     """Every migration that this ``migrate`` carries out, in order, as ``app_label.name``; empty
     where no ``pre_migrate`` said it."""
     options: Mapping[str, Any]
-    """The ``OPTIONS`` of the hook that is running: settings', with ``RunHook``'s over them."""
+    """The ``OPTIONS`` of the running hook from settings, overridden by those of ``RunHook``."""
     phase: str
-    """The name of the phase of the hook that is running, such as ``"BEFORE_DDL"``."""
+    """The phase of the running hook, such as ``"BEFORE_DDL"``."""
     dry_run: bool
-    """True while ``migrate_dryrun`` rehearses: everything is rolled back at the end."""
+    """True during ``migrate_dryrun``: everything is rolled back at the end."""
     error: BaseException | None
-    """What made the migration fail, in ON_ERROR and in the CLEANUP of a failed migration."""
+    """The error that failed the migration; set in ON_ERROR, and in CLEANUP after a failure."""
 
     def __init__(
         self,
@@ -139,26 +139,26 @@ class HookContext:
         return self._apps()
 
     def set_apps(self, apps: Callable[[], Apps]) -> None:
-        """Say where :attr:`apps` comes from now; rendering models is costly, hence a callable."""
+        """Set the callable that returns :attr:`apps`, since rendering models is costly."""
         self._apps = apps
 
     def get_stat(self, key: str) -> Any:
-        """Return what a hook of this migration run left under ``key``, else ``None``."""
+        """Return what a hook of this migration run stored under ``key``, else ``None``."""
         return self._stats.get(key)
 
     def set_stat(self, key: str, value: Any) -> None:
-        """Leave ``value`` under ``key`` for the hooks that run later in this migration."""
+        """Store ``value`` under ``key`` for hooks that run later in this migration."""
         self._stats[key] = value
 
     def on_commit(self, func: Callable[[], object]) -> None:
-        """Call ``func`` once the migration is committed; in a dry run only record it."""
+        """Call ``func`` after the migration's commit; a dry run only records it."""
         if self.connection is None or self.dry_run:
             self.recorded_on_commit.append(func)
         else:
             transaction.on_commit(func, using=self.connection.alias)
 
     def progress(self, done: int, total: int | None = None) -> None:
-        """Say that ``done`` of ``total`` units are finished; shown where somebody watches."""
+        """Report that ``done`` of ``total`` units are finished, to show progress."""
         if self.on_progress is not None:
             self.on_progress(done, total)
 
@@ -167,30 +167,30 @@ class Hook(ABC):
     """Code that runs around a migration. Subclass it, set ``phase``, write ``execute``."""
 
     phase: ClassVar[HookPhase]
-    """When the hook runs. ``RunHook(..., phase=...)`` and settings may say otherwise."""
+    """When the hook runs, unless ``RunHook(..., phase=...)`` or settings say otherwise."""
 
     directions: ClassVar[tuple[str, ...]] = ("forward",)
-    """Which of ``"forward"`` and ``"backward"`` it handles; in the other it is skipped."""
+    """The directions it handles, ``"forward"`` and ``"backward"``; it is skipped in the others."""
 
     on_failure: ClassVar[str] = "abort"
-    """``"abort"`` fails the migration; ``"continue"`` logs, and the migration goes on."""
+    """``"abort"`` fails the migration; ``"continue"`` logs the error and goes on."""
 
     timeout: ClassVar[str | None] = None
     """A duration such as ``"30s"``: PostgreSQL's ``statement_timeout`` while the hook runs.
 
-    It ends a statement that takes longer. Python code is not interrupted: a hook that took
-    longer as a whole is logged as ``hook_over_timeout``.
+    PostgreSQL cancels a statement that takes longer. Python code is not interrupted: a hook that
+    took longer as a whole is logged as ``hook_over_timeout``.
     """
 
     runs_in_dry_run: ClassVar[bool] = True
-    """Say False for a hook that talks to the outside world."""
+    """Set it to False for a hook that talks to the outside world."""
 
     options: Mapping[str, Any] = MappingProxyType({})
     """``OPTIONS`` from settings or ``RunHook(options=...)``; ``context.options`` is the same."""
 
     @abstractmethod
     def execute(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
-        """Do the work on ``conn``, the psycopg connection that Django is migrating with."""
+        """Do the work on ``conn``, the psycopg connection that Django migrates with."""
 
     def check(self) -> list[CheckMessage]:
         """Return problems for ``manage.py check``: missing settings, bad options."""
@@ -199,7 +199,7 @@ class Hook(ABC):
 
 @dataclass(frozen=True)
 class HookPolicy:
-    """What a hook's class attributes ask for, checked."""
+    """The class attributes of a hook, checked."""
 
     directions: tuple[str, ...]
     tolerated: bool
@@ -208,7 +208,7 @@ class HookPolicy:
 
     @classmethod
     def of(cls, hook: Hook) -> HookPolicy:
-        """Read ``hook``'s attributes; an ``ImproperlyConfigured`` names one that makes no sense."""
+        """Read ``hook``'s attributes; raise ``ImproperlyConfigured`` for an invalid one."""
         directions: object = hook.directions
         if not isinstance(directions, tuple) or any(
             each not in ("forward", "backward") for each in directions
@@ -226,7 +226,7 @@ class HookPolicy:
         return cls(hook.directions, hook.on_failure == "continue", timeout, hook.runs_in_dry_run)
 
     def reason_to_skip(self, context: HookContext) -> str:
-        """Say why the hook does not run in ``context``; ``""`` where it does."""
+        """Return why the hook does not run in ``context``; ``""`` if it does."""
         if context.direction not in self.directions:
             return f"direction {context.direction} is not in its directions {self.directions}"
         if context.dry_run and not self.runs_in_dry_run:

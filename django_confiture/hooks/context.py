@@ -1,4 +1,4 @@
-"""The context that the hooks of one migration run share, and where it is kept meanwhile."""
+"""Makes the context that the hooks of one migration run share, and keeps it for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the hooks of one phase: in order, a savepoint each, with structured log events."""
+"""Runs the hooks of one phase in order, each in a savepoint, with structured log events."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ class HookExecutor:
     ) -> list[HookResult]:
         """Run ``hooks`` in order and return the results of those that completed.
 
-        Each hook has a savepoint of its own on ``conn``; where Django is in autocommit mode, or
-        a connection of your own is, a transaction of its own. Raises :class:`HookError` from the
-        hook's error, with only that hook's savepoint rolled back, unless the hook says
-        ``on_failure = "continue"``.
+        Each hook has its own savepoint on ``conn``, or its own transaction if the connection is in
+        autocommit mode. Raises :class:`HookError` from the hook's error, with only that hook's
+        savepoint rolled back, unless the hook sets ``on_failure = "continue"``.
         """
         phase_name = str(getattr(phase, "name", phase))
         hooks = list(hooks)
@@ -55,7 +54,7 @@ class HookExecutor:
         return results
 
     def skip(self, phase: HookPhase, hook_name: str, context: HookContext, reason: str) -> None:
-        """Say that a hook that stands in a migration does not run, and why."""
+        """Log and send that a hook of a migration does not run, and why."""
         _Call(hook_name, phase.name, context).skipped(reason)
 
     def _run(
@@ -96,7 +95,7 @@ class HookExecutor:
 
 @dataclass(frozen=True)
 class _Call:
-    """One hook in one phase of one migration: what is logged and sent about it."""
+    """One call of one hook, and what is logged and sent about it."""
 
     name: str
     phase: str
@@ -142,7 +141,7 @@ class _Call:
         facts = {"duration_ms": round(duration_ms), **self.facts}
         logger.info("hook_completed", extra={"rows_affected": result.rows_affected, **facts})
         if timeout is not None and duration_ms > (limit_ms := timeout.total_seconds() * 1000):
-            # statement_timeout ends no Python, and counts each statement from zero.
+            # statement_timeout does not end Python code, and it counts each statement by itself.
             logger.warning("hook_over_timeout", extra={"timeout_ms": round(limit_ms), **facts})
         self._ended("completed", duration_ms, result=result)
 
@@ -187,7 +186,7 @@ def _class_of(hook: object) -> type:
 
 def _instance(hook: Hook | type[Hook]) -> Hook:
     if not issubclass(_class_of(hook), Hook):
-        raise TypeError(f"{hook!r} is no Hook; subclass django_confiture.Hook.")
+        raise TypeError(f"{hook!r} is not a Hook; subclass django_confiture.Hook.")
     return hook() if isinstance(hook, type) else hook
 
 
@@ -200,7 +199,7 @@ def _check_result(result: object) -> None:
 
 
 def _check_transaction(conn: psycopg.Connection[Any], context: HookContext) -> None:
-    """Refuse what a hook that swallowed an error would lose without a word."""
+    """Refuse a hook that swallowed an error: its work would be lost without a message."""
     alias = _django_alias(conn, context)
     if conn.info.transaction_status == TransactionStatus.INERROR or (
         alias is not None and transaction.get_rollback(alias)
@@ -230,10 +229,10 @@ def _hook_error(call: _Call, hook: object, error: Exception) -> HookError:
 
 @contextmanager
 def _savepoint(conn: psycopg.Connection[Any], context: HookContext) -> Iterator[None]:
-    """Give a hook a savepoint on ``conn``; where there is no transaction, one of its own.
+    """Give a hook a savepoint on ``conn``, or a transaction if there is none.
 
-    It is the driver's, which makes ``conn.commit()`` and ``conn.rollback()`` in a hook an error,
-    instead of the end of the migration's transaction.
+    It is psycopg's, so that ``conn.commit()`` and ``conn.rollback()`` in a hook are errors and do
+    not end the migration's transaction.
     """
     alias = _django_alias(conn, context)
     around: AbstractContextManager[object] = nullcontext()
@@ -242,7 +241,7 @@ def _savepoint(conn: psycopg.Connection[Any], context: HookContext) -> Iterator[
         around = _tell_django(conn, alias) if in_block else transaction.atomic(using=alias)
     with around:
         if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
-            # Otherwise the outermost block of the driver, this one, would commit.
+            # Otherwise psycopg would commit at the end of this block, its outermost.
             conn.execute("")
         with conn.transaction():
             try:
@@ -256,9 +255,9 @@ def _savepoint(conn: psycopg.Connection[Any], context: HookContext) -> Iterator[
 
 @contextmanager
 def _tell_django(conn: psycopg.Connection[Any], alias: str) -> Iterator[None]:
-    """Tell Django of the driver's savepoint what its own ``atomic`` would, without a second one.
+    """Tell Django about psycopg's savepoint as its own ``atomic`` would, without a second one.
 
-    After an error the ORM is usable again, and ``on_commit`` callbacks of the hook are dropped.
+    After an error the ORM is usable again, and the hook's ``on_commit`` callbacks are dropped.
     """
     wrapper = connections[alias]
     callbacks = len(wrapper.run_on_commit)
@@ -282,7 +281,7 @@ def _django_alias(conn: psycopg.Connection[Any], context: HookContext) -> str | 
 
 @contextmanager
 def _statement_timeout(conn: psycopg.Connection[Any], timeout: timedelta | None) -> Iterator[None]:
-    """Set ``statement_timeout`` for the savepoint; a rollback of it restores the old value."""
+    """Set ``statement_timeout`` until the savepoint ends; a rollback restores the old value."""
     if timeout is None:
         yield
         return

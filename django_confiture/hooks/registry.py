@@ -61,7 +61,7 @@ class HookRegistry:
     def get(self, name: str) -> type[Hook] | None:
         """Return the class that is registered as ``name``, ``None`` where there is none.
 
-        A settings entry that leads to no hook is a :class:`HookLookupError`.
+        Raises :class:`HookLookupError` for a settings entry that does not lead to a hook.
         """
         registration = self.registration(name)
         return registration.hook_class if registration is not None else None
@@ -108,7 +108,7 @@ class HookRegistry:
             source = f"entry point {entry_point.value}"
             try:
                 hook_class = _hook_class(entry_point.load(), source)
-            except Exception as error:  # noqa: BLE001 - whatever a foreign package raises
+            except Exception as error:  # noqa: BLE001 - a third-party package may raise anything
                 logger.warning(
                     "The %s entry point %r (%s) was not loaded: %s: %s",
                     ENTRY_POINT_GROUP,
@@ -215,7 +215,7 @@ def _path(hook_class: type[Hook]) -> str:
 registry = _GlobalRegistry()
 
 _DECORATED: Any = object()
-"""In place of the class that a decorator will be given; None is no class."""
+"""Stands for the class that the decorator will get; None would be a wrong class."""
 
 
 @overload
@@ -248,7 +248,7 @@ def build_hook(
     """Return an instance for a registered name, a dotted path or a class, its options merged.
 
     ``where`` says in errors who asked: a migration and its operation, or a setting. Raises
-    :class:`HookLookupError` for whatever leads to no hook that could run.
+    :class:`HookLookupError` for anything that does not lead to a hook that can run.
     """
     found = _find(reference, where)
     try:

@@ -1,4 +1,4 @@
-"""The arguments of ``migrate_dryrun`` that say what is rehearsed, and where."""
+"""The arguments of ``migrate_dryrun`` that choose the plan, the database and the forecasts."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def _choose_conditions(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--allow-dead-space",
         action="store_true",
-        help="Go on where the plan leaves more dead space than MAX_DEAD_SPACE.",
+        help="Go on even if the plan leaves more dead space than MAX_DEAD_SPACE.",
     )
     parser.add_argument(
         "--show-values",
         action="store_true",
-        help="Print what rows and parameters contain, where an error tells it.",
+        help="Print values of rows and parameters that errors contain.",
     )
     parser.add_argument(
         "--clone",
@@ -68,7 +68,7 @@ def _choose_conditions(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reverse",
         action="store_true",
-        help="Then undo the plan, too, and compare the schema with the one before.",
+        help="Also undo the plan afterwards, and compare the schema with the one before.",
     )
     parser.add_argument(
         "--samples",

@@ -1,4 +1,4 @@
-"""The budget of ``migrate_dryrun``: its flags, and the settings that they go over."""
+"""The budget of ``migrate_dryrun``: its flags, and the settings that they override."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _KEYS = ("FAIL_ON", "MAX_BLOCKING", "MAX_WAL", "MAX_DURATION")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Take the flags; a migration over one of them ends with exit code 3."""
+    """Add the flags; a migration that exceeds one of them ends with exit code 3."""
     group = parser.add_argument_group(
         "budget",
-        "Exit code 3 where a migration is over one of these: by its forecast where there is one, "
-        "else as measured here.",
+        "Exit code 3 if a migration exceeds one of these, by its forecast if there is one, else as "
+        "measured here.",
     )
     group.add_argument(
         "--fail-on",
@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def budget_of(options: Mapping[str, Any]) -> Budget:
-    """Return the budget; a flag goes over its setting, ``--table`` over the same table's."""
+    """Return the budget; flags override settings, ``--table`` those of the same table."""
     settings = conf.get("DRY_RUN")
     given: dict[str, Any] = {}
     for key in _KEYS:
@@ -62,9 +62,9 @@ def budget_of(options: Mapping[str, Any]) -> Budget:
 def check_tables(
     budget: Budget, options: Mapping[str, Any], known: Collection[str]
 ) -> Iterator[str]:
-    """Refuse a table of a flag that is not in the database; yield a warning about a setting's.
+    """Refuse an unknown table in a flag; yield a warning about one in the settings.
 
-    Settings hold for all databases, and not each has each table.
+    Settings apply to all databases, and not every database has every table.
     """
     flags = {name for name, _ms in _given(options["table"] or ())}
     for name, problem in unknown_tables(budget, known):

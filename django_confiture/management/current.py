@@ -1,7 +1,7 @@
-"""What a dry run does at the moment, how far it is, and how long it has still to go.
+"""What a dry run is doing, how far it is, and how long it will still take.
 
-Nothing here is a guess: what is foretold comes from the last dry run, from samples, or from what
-has been done so far.
+Nothing here is a guess: expected times come from the last dry run, from samples, or from the
+progress so far.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.results.observer import IndexBuild
 
 _EARLY_MS = 1000.0
-"""Before that the time spent says little about the time to come."""
+"""Earlier than this, the elapsed time says little about the rest."""
 
 
 @dataclass
 class Pace:
-    """What was begun when, and what is known of its end."""
+    """When something began, and how long it is expected to take."""
 
     began: float = field(default_factory=monotonic)
     expected_ms: float | None = None
@@ -37,7 +37,7 @@ class Pace:
         return took if self.expected_ms is None else f"{took} of about {duration(self.expected_ms)}"
 
     def share(self, done: float, total: float | None) -> str:
-        """Return ``25 %, about 3.0 min to go``; as much of it as is known."""
+        """Return ``25 %, about 3.0 min to go``, or the part of it that is known."""
         if not total or not 0 <= done <= total:
             return ""
         share = done / total
@@ -50,7 +50,7 @@ class Pace:
 
 @dataclass
 class RunningHook:
-    """A hook, and what it says of itself."""
+    """The running hook, and the progress that it reports."""
 
     shown: str
     pace: Pace = field(default_factory=Pace)
@@ -67,23 +67,23 @@ class Current:
 
     label: str
     place: str
-    """Which one of how many."""
+    """Its number and the total, such as ``2/5``."""
     pace: Pace
     step: str = ""
     hook: RunningHook | None = None
     statement: Pace | None = None
-    """Of a statement whose time is foretold."""
+    """The pace of a statement with an expected time."""
     index: str = ""
-    """How far one is that is being built."""
+    """The progress of an index that is being built."""
     _phase: str = ""
     _of_phase: Pace = field(default_factory=Pace)
 
     def begin(self, step: str) -> None:
-        """Go on with the next operation."""
+        """Start the next operation."""
         self.step, self.statement, self.hook = step, None, None
 
     def build(self, build: IndexBuild | None) -> None:
-        """Note how far an index is: each phase of its building goes from 0 to its end."""
+        """Note the progress of an index; each phase of its build counts from 0."""
         if build is None:
             self.index = ""
             return
@@ -93,11 +93,11 @@ class Current:
         self.index = f"{build.phase.removeprefix('building index: ')} {share}".strip()
 
     def took(self) -> str:
-        """Return the migration's time, against what was foretold."""
+        """Return the migration's time so far and the expected one."""
         return self.pace.took()
 
     def activity(self) -> tuple[str, ...]:
-        """Return how far what runs is, and what it is."""
+        """Return the progress of what is running, and its name."""
         statement = f"statement {self.statement.took()}" if self.statement is not None else ""
         if self.hook is not None:
             return statement, self.index, self.hook.share, self.hook.shown

@@ -1,4 +1,4 @@
-"""What the commands end with; 0 is that all is well."""
+"""The exit codes of the commands; 0 means that all is well."""
 
 from __future__ import annotations
 

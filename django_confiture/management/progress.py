@@ -1,4 +1,4 @@
-"""Says on standard error where the dry run is: one line that changes, or lines for a log."""
+"""Shows the progress of a dry run on standard error: a live line, or lines for a log."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from django_confiture.history.stored_forecasts import LastDryRun
 
 QUIET_S = 30.0
-"""How long a log stays silent: some build servers end a job that says nothing."""
+"""The longest silence in a log: some build servers end a job that prints nothing."""
 
 
 class Progress(Observer):
-    """Prints what it is told; with a terminal, also what runs at the moment."""
+    """Prints what it is told; on a terminal, also what is running."""
 
     def __init__(self, stream: OutputWrapper, verbosity: int) -> None:
         self._stream = stream
@@ -43,12 +43,12 @@ class Progress(Observer):
         self._live: Live | None = None
         self._lock = threading.Lock()
         self._current: Current | None = None
-        """What runs at the moment."""
+        """What is running."""
         self._waiting: Sequence[Waiter] = ()
         self.last: LastDryRun | None = None
-        """The dry run that this one is expected to be like."""
+        """The last dry run, which expected times come from."""
         self._line_open = False
-        """Whether the line of a migration still waits for its end."""
+        """Whether the line of a migration is not finished yet."""
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -72,7 +72,7 @@ class Progress(Observer):
 
     @contextmanager
     def _on_terminal(self) -> Iterator[None]:
-        # The wrapper's own style is that of errors.
+        # Without the wrapper's own style, which is for errors.
         console = Console(file=stream_behind(self._stream), highlight=False, emoji=False)
         with Live(get_renderable=self._now, console=console, transient=True) as self._live:
             try:
@@ -123,7 +123,7 @@ class Progress(Observer):
     # Told by the dry run.
 
     def planned(self, plan: Sequence[tuple[Migration, bool]]) -> None:
-        """Say how long it took the last time."""
+        """Print how long it took last time."""
         known = self.last.durations_ms if self.last is not None else {}
         forwards = [f"{each.app_label}.{each.name}" for each, backwards in plan if not backwards]
         took = [known[label] for label in forwards if label in known]
@@ -169,7 +169,7 @@ class Progress(Observer):
         self._waiting = waiters
 
     def gave_way(self, waiters: Sequence[Waiter]) -> None:
-        """Say at once whom it gives way to: what Python does may take a while to end."""
+        """Print at once which sessions it gives way to: Python code may take a while to end."""
         for each in waiters:
             self.say(f"{self._new_line()}  Giving way to {visible(waited(each))}.")
 
@@ -215,4 +215,4 @@ def _blocked(waiters: Sequence[Waiter]) -> str:
 
 
 def _plain(text: str) -> str:
-    return text  # the stream's own style is that of errors
+    return text  # without the stream's own style, which is for errors

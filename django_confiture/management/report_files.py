@@ -1,4 +1,4 @@
-"""Where the reports of ``migrate_dryrun`` go: standard output, and files."""
+"""Writes the reports of ``migrate_dryrun`` to standard output and to files."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def _report(value: str) -> ReportFile:
     if not equals or not path:
         raise ArgumentTypeError(f"{value!r} is not FORMAT=FILE, such as json=report.json")
     if name not in FORMATS:
-        raise ArgumentTypeError(f"{name!r} is no format; choose from {', '.join(FORMATS)}")
+        raise ArgumentTypeError(f"{name!r} is not a format; choose from {', '.join(FORMATS)}")
     return ReportFile(name, Path(path), f"--report {name}={path}")
 
 
 def files_of(options: Mapping[str, Any]) -> Iterator[ReportFile]:
     """Yield the files to write."""
     if options["output"] is not None:
-        output = Path(options["output"])  # call_command parses no keyword
+        output = Path(options["output"])  # call_command doesn't parse keyword arguments
         yield ReportFile(options["format"], output, f"--output {output}")
     for given in options["report"]:
-        yield given if isinstance(given, ReportFile) else _report(given)  # of call_command
+        yield given if isinstance(given, ReportFile) else _report(given)  # from call_command
 
 
 def misplaced(files: Iterator[ReportFile]) -> str | None:
-    """Return why a file can't be written, before the dry run and not after it."""
+    """Return why a file can't be written; checked before the dry run."""
     for file in files:
         try:
             if file.path.is_dir():
@@ -84,7 +84,7 @@ def write(report: Report, options: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def printed(report: Report, options: Mapping[str, Any], stdout: Any, *, color: bool) -> str:
-    """Return what goes to standard output, in letters that it knows."""
+    """Return the text for standard output, in characters that its encoding has."""
     nothing = not report.migrations and report.error is None
     if nothing and options["format"] == "text":
         return f"{headline(report)}.\n"

@@ -1,6 +1,6 @@
-"""What production looks like, in sizes and rates alone: what forecasts are scaled with.
+"""Sizes and rates of production, which forecasts are scaled to.
 
-``collect`` reads it from a database, ``load`` from the file that ``confiture_stats`` wrote there.
+``collect`` reads them from a database, ``load`` from a file that ``confiture_stats`` wrote there.
 """
 
 from django_confiture.production.collect import collect

@@ -1,4 +1,4 @@
-"""Join what the queries returned: tables with their indexes, parents with their leaves."""
+"""Joins the results of the queries: tables with their indexes, parents with their leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rates = Mapping[int, tuple[float | None, float | None]]
 
 @dataclass(frozen=True)
 class Look:
-    """The rows of one look at the catalogs."""
+    """The rows that the queries returned."""
 
     relations: Sequence[Sequence[Any]]
     indexes: Sequence[Sequence[Any]]
@@ -47,7 +47,7 @@ class _Index(NamedTuple):
 
 
 def assemble(look: Look, rates: Rates) -> dict[str, TableStats]:
-    """Return the tables by the name that reports give them."""
+    """Return the tables by the names that reports use."""
     return _Assembly(look, rates).tables()
 
 
@@ -67,7 +67,7 @@ class _Assembly:
         self._names = self._name_all()
 
     def tables(self) -> dict[str, TableStats]:
-        """Return the tables with rows of their own, then the parents with their leaves' sums."""
+        """Return the tables that have rows, then the parents with the sums of their leaves."""
         own = {
             oid: self._table(relation)
             for oid, relation in self._relations.items()
@@ -80,7 +80,7 @@ class _Assembly:
         return {stats.relation: stats for stats in every.values()}
 
     def _name_all(self) -> dict[int, str]:
-        """Name each relation once: a visible one may be called what another's full name is."""
+        """Name each relation uniquely: a visible name may equal another relation's full name."""
         tables = [each for each in self._relations.values() if each.kind in _KINDS]
         names: dict[str, int] = {}
         for each in sorted(tables, key=lambda each: not each.visible):
@@ -199,11 +199,11 @@ def _row_bytes(heap: int, rows: int | None) -> float | None:
 
 
 def _total(values: Sequence[Any]) -> Any:
-    """Return the sum; None where a part of it is unknown."""
+    """Return the sum; None if a part of it is unknown."""
     return None if any(value is None for value in values) else sum(values)
 
 
 def _longest(values: Iterable[float | None]) -> float | None:
-    """Return the longest time; None where it never happened to one of them."""
+    """Return the longest time; None if it never happened to one of them."""
     known = list(values)
     return None if None in known or not known else max(filter(None, known), default=0.0)

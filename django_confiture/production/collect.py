@@ -1,4 +1,4 @@
-"""Read the statistics in one or two short transactions that can't write."""
+"""Reads the statistics in one or two short read-only transactions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def collect(
     """Return what the catalogs and counters say; rates over ``interval``, else since their reset.
 
     Writes nothing, reads no row of any table, and holds no transaction open while it waits.
-    Raises :class:`~django_confiture.exceptions.StatsError` where the database refuses.
+    Raises :class:`~django_confiture.exceptions.StatsError` if the database refuses.
     """
     raw = _raw(connection)
     try:
@@ -112,14 +112,14 @@ def _raw(connection: BaseDatabaseWrapper | psycopg.Connection[Any]) -> psycopg.C
 
 @contextmanager
 def _reading(raw: psycopg.Connection[Any]) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
-    """Open a transaction that can't write, a savepoint in an open one; nothing of it stays."""
+    """Open a read-only transaction, or a savepoint in an open one, and roll it back at the end."""
     with raw.transaction(force_rollback=True), raw.cursor(row_factory=tuple_row) as cursor:
         cursor.execute(queries.TIMEOUTS, prepare=False)
         yield cursor
 
 
 def _oldest_transaction(cursor: psycopg.Cursor[tuple[Any, ...]]) -> float | None:
-    """Return the age of the oldest transaction of others; None where one may be hidden."""
+    """Return the age of the oldest transaction of others; None if one may be hidden."""
     ((seconds, hidden),) = cursor.execute(queries.OLDEST_TRANSACTION).fetchall()
     return None if hidden else seconds or 0.0
 
@@ -146,7 +146,7 @@ def _look(cursor: psycopg.Cursor[tuple[Any, ...]], *, standby: bool) -> Look:
         relations=cursor.execute(queries.RELATIONS).fetchall(),
         indexes=cursor.execute(queries.INDEXES).fetchall(),
         inherits=cursor.execute(queries.INHERITS).fetchall(),
-        # A standby counts its own reads, and nothing that was written on the primary.
+        # A standby counts its own reads, but not what the primary writes.
         upkeep={} if standby else {o: row for o, *row in cursor.execute(queries.UPKEEP)},
         standby=standby,
     )
@@ -163,7 +163,7 @@ def _counters(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[float, Counters]
 
 
 def _rates(before: Counters, after: Counters, window: float | None) -> Rates:
-    """Return what happened each second; None where the counters were reset meanwhile."""
+    """Return the rate per second; None if the counters were reset meanwhile."""
     if not window or window < 0:
         return {}
     found: Rates = {}

@@ -1,4 +1,4 @@
-"""Read the file that ``confiture_stats`` wrote: every mistake in one line, with file and key."""
+"""Reads a file that ``confiture_stats`` wrote; each mistake is one line with file and key."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from django_confiture.exceptions import StatsError
 from django_confiture.production.stats import VERSION, IndexStats, ProductionStats, TableStats
 
 _TOO_LARGE = 2**63
-"""PostgreSQL counts up to there."""
+"""PostgreSQL's counters are smaller."""
 
 Check = Callable[[object], Any]
 
 
 def load(path: str | os.PathLike[str]) -> ProductionStats:
-    """Return what a file holds; a :class:`~django_confiture.exceptions.StatsError` says why not."""
+    """Return the statistics in a file.
+
+    Raises :class:`~django_confiture.exceptions.StatsError` if the file can't be used."""
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
@@ -35,7 +37,7 @@ def load(path: str | os.PathLike[str]) -> ProductionStats:
 
 
 class _UnusableError(Exception):
-    """What a value is, in the words that come after "which is"."""
+    """A value can't be used; the text says what it is, after the words "which is"."""
 
 
 class _Reader:
@@ -52,7 +54,7 @@ class _Reader:
         if version != VERSION or isinstance(version, bool):
             raise StatsError(
                 f"{self._file}: confiture_stats is {_shown(version)}, and this release reads"
-                f" {VERSION}; make the file anew with the same release."
+                f" {VERSION}; make the file again with the same release."
             )
         facts = self._checked(document, _STATS, "")
         facts["collected_at"] = datetime.fromisoformat(facts["collected_at"])
@@ -71,9 +73,9 @@ class _Reader:
         return TableStats(relation=name, **facts)
 
     def _checked(self, given: object, checks: Mapping[str, Check], where: str) -> dict[str, Any]:
-        """Return the known keys of one object; others are of a later release, or a comment."""
+        """Return the known keys of one object; others are comments, or later keys."""
         if not isinstance(given, Mapping):
-            raise StatsError(f"{self._file}: {where} is {_shown(given)}, which is no object.")
+            raise StatsError(f"{self._file}: {where} is {_shown(given)}, which is not an object.")
         found = {}
         for key, check in checks.items():
             place = f"{where}.{key}" if where else key
@@ -89,7 +91,7 @@ class _Reader:
 
 
 def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no number of JSON's")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _shown(value: object) -> str:
@@ -99,7 +101,7 @@ def _shown(value: object) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise _UnusableError("no text")
+        raise _UnusableError("not a string")
     return value
 
 
@@ -111,7 +113,7 @@ def _boolean(value: object) -> bool:
 
 def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _UnusableError("no number")
+        raise _UnusableError("not a number")
     if value < 0:
         raise _UnusableError("negative")
     if value >= _TOO_LARGE:
@@ -122,7 +124,7 @@ def _number(value: object) -> float:
 def _count(value: object) -> int:
     number = _number(value)
     if not isinstance(number, int):
-        raise _UnusableError("no whole number")
+        raise _UnusableError("not a whole number")
     return number
 
 
@@ -131,9 +133,9 @@ def _moment(value: object) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _UnusableError("no date and time") from None
+        raise _UnusableError("not a date and time") from None
     if moment.tzinfo is None:
-        raise _UnusableError("a time without its zone")
+        raise _UnusableError("a time without a time zone")
     return text
 
 
@@ -143,20 +145,20 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise _UnusableError("no list")
+        raise _UnusableError("not a list")
     return value
 
 
 def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _UnusableError("no object")
+        raise _UnusableError("not an object")
     return value
 
 
 def _settings(value: object) -> dict[str, Any]:
     for name, setting in _object(value).items():
         if not isinstance(setting, str | int | float):
-            raise _UnusableError(f"no object of numbers, texts and booleans: {name}")
+            raise _UnusableError(f"not an object of numbers, strings and booleans: {name}")
     return _object(value)
 
 

@@ -1,4 +1,4 @@
-"""What is asked of PostgreSQL: its catalogs and counters, which every role may read."""
+"""The queries: PostgreSQL's catalogs and counters, which every role may read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = """
 SELECT name, setting, unit, vartype FROM pg_catalog.pg_settings WHERE name = ANY (%s) ORDER BY name
 """
 
-# A role sees only its own sessions' times, but everybody's virtual transactions.
+# A role sees only its own sessions' times, but the virtual transactions of all sessions.
 OLDEST_TRANSACTION = """
 SELECT pg_catalog.max(extract(epoch FROM pg_catalog.clock_timestamp() - began))::float8,
   pg_catalog.count(*) FILTER (WHERE hidden) > 0
@@ -42,7 +42,7 @@ FROM (
 ) open
 """
 
-# pg_relation_size() waits for who holds or wants an ACCESS EXCLUSIVE lock; relpages does not.
+# pg_relation_size() waits for sessions that hold or want an ACCESS EXCLUSIVE lock.
 RELATIONS = f"""
 SELECT c.oid, n.nspname, c.relname, c.relkind,
   c.relkind IN ('r', 'm', 'p') AND pg_catalog.pg_table_is_visible(c.oid),

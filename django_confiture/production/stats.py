@@ -1,4 +1,4 @@
-"""The statistics of one database: names, counts, bytes and seconds; no value of any row."""
+"""The statistics of one database: names, counts, bytes and seconds, but no values of rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Setting = int | float | bool | str
 
 @dataclass(frozen=True)
 class IndexStats:
-    """One index; of a partitioned table, the sum of its parts."""
+    """One index; for a partitioned table, the sum of its parts."""
 
     name: str
     method: str
@@ -26,7 +26,7 @@ class IndexStats:
     unique: bool
     partial: bool
     columns: tuple[str, ...]
-    """The key columns in order; an expression is none."""
+    """The key columns in order, without expressions."""
     expression: bool
     """Whether any key is an expression."""
     valid: bool
@@ -34,7 +34,7 @@ class IndexStats:
 
 @dataclass(frozen=True)
 class TableStats:
-    """One table or materialized view; of a partitioned table, the sum of its leaves."""
+    """One table or materialized view; for a partitioned table, the sum of its leaves."""
 
     relation: str
     """With its schema only outside the search path, as reports name it."""
@@ -42,11 +42,11 @@ class TableStats:
     kind: str
     """``table``, ``partitioned`` or ``materialized view``."""
     rows: int | None
-    """The planner's count; None where the table has never been analysed and is not empty."""
+    """The planner's count; None if the table was never analyzed and is not empty."""
     analyzed: bool
     """Whether the planner has a count."""
     live_rows: int | None
-    """By the statistics collector; None on a standby, as the two below."""
+    """From the cumulative statistics; None on a standby, like the next two."""
     dead_rows: int | None
     changed_rows: int | None
     """Rows written since the last ANALYZE."""
@@ -55,11 +55,11 @@ class TableStats:
     index_bytes: int
     total_bytes: int
     row_bytes: float | None
-    """Bytes of the heap for each row, dead space included."""
+    """Heap bytes per row, dead space included."""
     analyzed_seconds_ago: float | None
     vacuumed_seconds_ago: float | None
     reads_per_second: float | None
-    """Scans started, of the table or one of its indexes."""
+    """Scans started on the table or one of its indexes."""
     writes_per_second: float | None
     """Rows inserted, updated and deleted."""
     partitions: tuple[str, ...] = ()
@@ -78,20 +78,20 @@ class ProductionStats:
     size_bytes: int
     collected_at: datetime
     window_seconds: float | None
-    """Over which the rates were measured; None where nobody knows, and there are no rates."""
+    """The time over which the rates were measured; None if unknown, and then there are no rates."""
     oldest_transaction_seconds: float | None
-    """0.0 where none is open; None where one is hidden from this role."""
+    """0.0 if none is open; None if one may be hidden from this role."""
     settings: Mapping[str, Setting]
-    """Bytes and milliseconds where PostgreSQL has a unit."""
+    """In bytes and milliseconds if the setting has a unit."""
     tables: Mapping[str, TableStats] = field(default_factory=dict)
     """By ``relation``."""
     free_disk_bytes: int | None = None
-    """PostgreSQL doesn't say; a person may write it into the file."""
+    """PostgreSQL doesn't say; you may write it into the file."""
 
     def to_json(self) -> str:
         """Return the file that :func:`~django_confiture.production.load` reads.
 
-        It has a line for each table, so that two of them can be compared.
+        It has a line for each table, so that two files can be compared.
         """
         facts = {"confiture_stats": VERSION, **to_json_values(self)}
         tables = facts.pop("tables")

@@ -1,4 +1,4 @@
-"""Reports; every format is made from ``dry_run.results`` alone."""
+"""Reports in all formats, made from ``dry_run.results`` alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def render(report: Report, output_format: str, **options: object) -> str:
 
 
 def _folded(report: Report) -> Report:
-    """Return the report without what only ran first."""
+    """Return the report without migrations that only ran so that the others could."""
     shown = own(report)
     first = [each.label for each in report.migrations if each not in shown]
     if not first:

@@ -221,7 +221,7 @@ def test_json(ran: Cases) -> None:
 def test_a_changed_ledger_is_told(ran: Cases) -> None:
     err = StringIO()
     call_command("confiture_accuracy", stdout=StringIO(), stderr=err, no_color=True)
-    assert "The ledger is not as it was written: row 1 was changed.\n" in err.getvalue()
+    assert "The ledger was tampered with: row 1 was changed.\n" in err.getvalue()
 
 
 def test_nothing_to_compare(ran: Cases, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_report_from_elsewhere(ran: Cases, tmp_path: Path) -> None:
         (
             "[]",
             (
-                "{file} is no report of this release; make one with: manage.py migrate_dryrun"
+                "{file} is not a report of this release; make one with: manage.py migrate_dryrun"
                 " --format json --output FILE"
             ),
         ),

@@ -213,7 +213,7 @@ def test_a_report_that_cannot_be_read(ledger: Cases, text: str) -> None:
     client = root()
     detail = content(client, page("dryrun", f"{row.pk}/change/"))
     assert "This release cannot read the report." in detail
-    assert "The ledger is not as it was written: dry run 1 was changed." in detail
+    assert "The ledger was tampered with: dry run 1 was changed." in detail
     assert content(client, page("dryrun", "1/report.json")) == text
     assert client.get(page("dryrun", "1/report.txt")).status_code == 404
 
@@ -232,13 +232,13 @@ def test_what_is_wrong_with_the_ledger_is_said(
 
     client = root()
     for name in LISTS:
-        assert "not as it was written" not in content(client, page(name))
+        assert "was tampered with" not in content(client, page(name))
     execute("UPDATE confiture_history_migrationexecution SET host = 'elsewhere'")
     for name in ("migrationexecution", "hookexecution"):
         shown = content(client, page(name))
-        assert "The ledger is not as it was written: row 2 was changed." in shown
+        assert "The ledger was tampered with: row 2 was changed." in shown
         assert "problems in all" not in shown
-    assert "not as it was written" not in content(client, page("dryrun"))
+    assert "was tampered with" not in content(client, page("dryrun"))
     monkeypatch.setattr(read_only_admin, "MOST_PROBLEMS", 1)
     shown = content(client, page("migrationexecution"))
     assert "row 2 was changed" not in shown
@@ -252,7 +252,7 @@ def test_without_the_permission_nothing_is_said(ledger: Cases) -> None:
     execute("UPDATE confiture_history_migrationexecution SET host = 'elsewhere'")
     client = reader("dryrun")
     client.get(page("migrationexecution"))
-    assert "not as it was written" not in content(client, "/admin/confiture_history/")
+    assert "was tampered with" not in content(client, "/admin/confiture_history/")
 
 
 def test_a_forecast(ledger: Cases) -> None:

@@ -52,15 +52,14 @@ def test_what_was_written(ledger: Cases) -> None:
     out, code = run("history_verify")
     assert code == 0
     assert re.fullmatch(
-        "The executions are as they were written; the last is 3, hash [0-9a-f]{64}.\n"
-        "The dry runs are as they were written; the last is 1, hash [0-9a-f]{64}.\n",
+        "The executions are unchanged; the last is 3, hash [0-9a-f]{64}.\n"
+        "The dry runs are unchanged; the last is 1, hash [0-9a-f]{64}.\n",
         out,
     )
 
 
 EMPTY = (
-    "The executions are as they were written; there are none.\n"
-    "The dry runs are as they were written; there are none.\n"
+    "The executions are unchanged; there are none.\nThe dry runs are unchanged; there are none.\n"
 )
 
 
@@ -150,7 +149,7 @@ HEAD_OF_2 = f"UPDATE {HEAD} SET last_number = 2 WHERE last_number = 3"
 def test_what_was_changed_shows(ledger: Cases, sql: str, problems: list[str]) -> None:
     execute(sql)
     out, code = run("history_verify")
-    assert out.splitlines() == [f"The ledger is not as it was written: {p}." for p in problems]
+    assert out.splitlines() == [f"The ledger was tampered with: {p}." for p in problems]
     assert code == 1
 
 
@@ -164,8 +163,8 @@ def test_a_row_that_was_forged(ledger: Cases) -> None:
         f" SELECT 4, {columns}, hash, hash FROM {EXECUTION} WHERE number = 3"
     )
     assert run("history_verify")[0].splitlines() == [
-        "The ledger is not as it was written: row 4 was changed.",
-        "The ledger is not as it was written: row 4 is not the last that was written.",
+        "The ledger was tampered with: row 4 was changed.",
+        "The ledger was tampered with: row 4 is not the last that was written.",
     ]
 
 
@@ -173,7 +172,7 @@ def test_the_break_stays_when_the_head_was_deleted(ledger: Cases) -> None:
     execute(f"{DELETE.format(where='number = 3')}; DELETE FROM {HEAD} WHERE ledger = 'executions'")
     ledger.migrate("zero")
     assert run("history_verify")[0].splitlines()[0] == (
-        "The ledger is not as it was written: row 3 does not follow the one before it."
+        "The ledger was tampered with: row 3 does not follow the one before it."
     )
 
 
@@ -182,8 +181,8 @@ def test_the_break_stays_when_all_was_deleted(ledger: Cases) -> None:
     ledger.migrate("0002")
     call_command("migrate_dryrun", "cases", "0003", verbosity=0, output=Path("/dev/null"))
     assert run("history_verify")[0].splitlines() == [
-        "The ledger is not as it was written: row 1 does not follow the one before it.",
-        "The ledger is not as it was written: dry run 1 does not follow the one before it.",
+        "The ledger was tampered with: row 1 does not follow the one before it.",
+        "The ledger was tampered with: dry run 1 does not follow the one before it.",
     ]
 
 
@@ -254,14 +253,14 @@ def test_an_age_that_is_none(history: None) -> None:
     with pytest.raises(CommandError) as caught:
         run("history_prune", "--older-than", "a while")
     assert str(caught.value) == (
-        "Error: argument --older-than: --older-than is 'a while', which is no duration; write a"
+        "Error: argument --older-than: --older-than is 'a while', which is not a duration; write a"
         ' number and a unit, such as "500ms", "2s" or "5min".'
     )
 
 
 def test_an_age_beyond_all_dates(history: None) -> None:
     assert run("history_prune", "--older-than", "36500d")[1] == 0
-    with pytest.raises(CommandError, match="which is no duration of less than 100 years"):
+    with pytest.raises(CommandError, match="which is not a duration of less than 100 years"):
         run("history_prune", "--older-than", "999999999d")
 
 

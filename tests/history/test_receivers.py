@@ -319,6 +319,7 @@ def test_without_its_tables_it_waits(
                 (1, "cases", "0001_before"),
                 (2, "cases", "0002_before"),
                 (3, "confiture_history", "0001_initial"),
+                (4, "confiture_history", "0002_dryrun_plan"),
             ]
         finally:
             remove()

@@ -411,7 +411,9 @@ def test_what_is_no_result_is_an_error_that_says_the_fix(
 def test_what_is_no_hook_is_an_error_and_is_not_even_created(
     django_conn: Connection[Any], wrong: Any
 ) -> None:
-    with pytest.raises(HookError, match=r"is no Hook; subclass django_confiture\.Hook") as caught:
+    with pytest.raises(
+        HookError, match=r"is not a Hook; subclass django_confiture\.Hook"
+    ) as caught:
         run(django_conn, wrong)
     assert isinstance(caught.value.original_error, TypeError)
 
@@ -438,8 +440,8 @@ def test_a_class_that_cannot_be_created_is_the_hooks_failure(django_conn: Connec
         ("directions", None, 'directions is None; use ("forward",), ("backward",)'),
         ("runs_in_dry_run", "no", "runs_in_dry_run is 'no'; use True or False."),
         ("phase", "AFTER_DDL", "phase is 'AFTER_DDL'; use a HookPhase"),
-        ("timeout", "soon", "timeout is 'soon', which is no duration; write"),
-        ("timeout", 30, "timeout is 30, which is no duration; write"),
+        ("timeout", "soon", "timeout is 'soon', which is not a duration; write"),
+        ("timeout", 30, "timeout is 30, which is not a duration; write"),
         ("timeout", "0s", "timeout is '0s'; use a duration of 1ms or more, or None."),
         ("timeout", "900us", "timeout is '900us'; use a duration of 1ms or more, or None."),
     ],

@@ -386,8 +386,8 @@ REGISTERED = ", ".join(sorted({*SHIPPED, "backfill", "other"}))
         (
             Patient,
             (
-                f"here: {HERE}.Patient cannot be used: Patient.timeout is 'for ever', which is no "
-                "duration"
+                f"here: {HERE}.Patient cannot be used: Patient.timeout is 'for ever', which is not "
+                "a duration"
             ),
         ),
     ],

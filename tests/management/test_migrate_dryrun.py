@@ -262,7 +262,7 @@ def test_a_setting_that_is_no_duration(two: Cases) -> None:
 
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        'CommandError: CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"] is \'soon\', which is no duration; '
+        'CommandError: CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"] is \'soon\', which is not a duration; '
         'write a number and a unit, such as "500ms", "2s" or "5min".'
     )
 
@@ -272,7 +272,7 @@ def test_a_setting_that_is_no_duration(two: Cases) -> None:
     [
         ({"PHASES": {"NOPE": []}}, "there is no such phase"),
         ({"PHASES": {"CLEANUP": ["nobody"]}}, "no hook is registered as 'nobody'"),
-        ({"DRY_RUN": {"YIELD_AFTER": f"{'9' * 400}d"}}, "is no duration of less than 100 years"),
+        ({"DRY_RUN": {"YIELD_AFTER": f"{'9' * 400}d"}}, "is not a duration of less than 100 years"),
     ],
 )
 def test_a_setting_that_is_wrong(two: Cases, given: Any, message: str) -> None:
@@ -296,8 +296,8 @@ def test_a_system_check_that_fails(two: Cases) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--max-blocking", "99999999999999999999d"], "is no duration of less than 100 years"),
-        (["--max-wal", f"{'9' * 400}TB"], "is no size that PostgreSQL knows"),
+        (["--max-blocking", "99999999999999999999d"], "is not a duration of less than 100 years"),
+        (["--max-wal", f"{'9' * 400}TB"], "is not a size that PostgreSQL knows"),
     ],
 )
 def test_a_flag_that_is_too_large(two: Cases, arguments: list[str], message: str) -> None:

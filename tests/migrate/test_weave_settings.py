@@ -457,7 +457,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     (
         {"MIGRATE": {"LOCK_TIMEOUT": "3"}},
         (
-            'CONFITURE["MIGRATE"]["LOCK_TIMEOUT"] is \'3\', which is no duration; '
+            'CONFITURE["MIGRATE"]["LOCK_TIMEOUT"] is \'3\', which is not a duration; '
             'write a number and a unit, such as "500ms", "2s" or "5min".'
         ),
     ),

@@ -335,31 +335,35 @@ def _table(**facts: object) -> Edit:
 WRONG: list[tuple[Edit, str]] = [
     (
         lambda d: d.update(confiture_stats=2),
-        "confiture_stats is 2, and this release reads 1; make the file anew with the same release.",
+        "confiture_stats is 2, and this release reads 1;"
+        " make the file again with the same release.",
     ),
     (
         lambda d: d.update(confiture_stats=True),
         (
             "confiture_stats is true, and this release reads 1;"
-            " make the file anew with the same release."
+            " make the file again with the same release."
         ),
     ),
     (lambda d: d.pop("database"), "database is missing."),
-    (lambda d: d.update(database=7), "database is 7, which is no text."),
+    (lambda d: d.update(database=7), "database is 7, which is not a string."),
     (lambda d: d.update(standby=0), "standby is 0, which is neither true nor false."),
-    (lambda d: d.update(collected_at="now"), 'collected_at is "now", which is no date and time.'),
+    (
+        lambda d: d.update(collected_at="now"),
+        'collected_at is "now", which is not a date and time.',
+    ),
     (
         lambda d: d.update(collected_at="2026-01-01T00:00:00"),
-        'collected_at is "2026-01-01T00:00:00", which is a time without its zone.',
+        'collected_at is "2026-01-01T00:00:00", which is a time without a time zone.',
     ),
     (lambda d: d.update(window_seconds=-1.5), "window_seconds is -1.5, which is negative."),
-    (lambda d: d.update(settings=[]), "settings is [], which is no object."),
+    (lambda d: d.update(settings=[]), "settings is [], which is not an object."),
     (
         lambda d: d.update(settings={"x": None}),
-        'settings is {"x": null}, which is no object of numbers, texts and booleans: x.',
+        'settings is {"x": null}, which is not an object of numbers, strings and booleans: x.',
     ),
-    (lambda d: d.update(tables=[]), "tables is [], which is no object."),
-    (lambda d: d["tables"].update(x=1), 'tables["x"] is 1, which is no object.'),
+    (lambda d: d.update(tables=[]), "tables is [], which is not an object."),
+    (lambda d: d["tables"].update(x=1), 'tables["x"] is 1, which is not an object.'),
     (lambda d: d["tables"]["dry_stats"].pop("rows"), 'tables["dry_stats"].rows is missing.'),
     (_table(rows=-1), 'tables["dry_stats"].rows is -1, which is negative.'),
     (_table(rows=2**63), f'tables["dry_stats"].rows is {2**63}, which is too large.'),
@@ -367,15 +371,18 @@ WRONG: list[tuple[Edit, str]] = [
         lambda d: d.update(size_bytes=10**400),
         f"size_bytes is 1{'0' * 56}..., which is too large.",
     ),
-    (_table(rows=1.5), 'tables["dry_stats"].rows is 1.5, which is no whole number.'),
-    (_table(rows=True), 'tables["dry_stats"].rows is true, which is no number.'),
-    (_table(heap_bytes=None), 'tables["dry_stats"].heap_bytes is null, which is no number.'),
+    (_table(rows=1.5), 'tables["dry_stats"].rows is 1.5, which is not a whole number.'),
+    (_table(rows=True), 'tables["dry_stats"].rows is true, which is not a number.'),
+    (_table(heap_bytes=None), 'tables["dry_stats"].heap_bytes is null, which is not a number.'),
     (
         _table(heap_bytes="x" * 70),
-        f'tables["dry_stats"].heap_bytes is "{"x" * 56}..., which is no number.',
+        f'tables["dry_stats"].heap_bytes is "{"x" * 56}..., which is not a number.',
     ),
-    (_table(partitions="x"), 'tables["dry_stats"].partitions is "x", which is no list.'),
-    (_table(indexes=[{"name": 1}]), 'tables["dry_stats"].indexes[0].name is 1, which is no text.'),
+    (_table(partitions="x"), 'tables["dry_stats"].partitions is "x", which is not a list.'),
+    (
+        _table(indexes=[{"name": 1}]),
+        'tables["dry_stats"].indexes[0].name is 1, which is not a string.',
+    ),
 ]
 
 
@@ -397,7 +404,7 @@ def test_a_mistake_in_a_file(
     [
         (b"{", "{file} is not JSON: Expecting property name enclosed in double quotes: "),
         (b"\xff", "{file} is not JSON: 'utf-8' codec can't decode byte 0xff"),
-        (b'{"confiture_stats": NaN}', "{file} is not JSON: NaN is no number of JSON's."),
+        (b'{"confiture_stats": NaN}', "{file} is not JSON: NaN is not a JSON number."),
         (b"[" * 100_000, "{file} is not JSON: "),
         (b"[]", "{file} has no key confiture_stats; make one with: manage.py confiture_stats "),
         (b'{"schema_version": 1}', "{file} has no key confiture_stats; "),
@@ -466,8 +473,8 @@ class TestCommand:
             (
                 ["--interval", "soon"],
                 (
-                    "Error: argument --interval: --interval is 'soon', which is no duration; write"
-                    ' a number and a unit, such as "500ms", "2s" or "5min".'
+                    "Error: argument --interval: --interval is 'soon', which is not a duration;"
+                    ' write a number and a unit, such as "500ms", "2s" or "5min".'
                 ),
             ),
             (

@@ -100,7 +100,7 @@ def test_fields_are_described() -> None:
     )
     assert found["properties"]["rows"] == {
         "type": ["integer", "null"],
-        "description": "Rows that the scans returned; None where parallel workers hide them.",
+        "description": "Rows that the scans returned; None if parallel workers hide them.",
     }
     assert found["properties"]["relation"] == {"type": "string"}
 

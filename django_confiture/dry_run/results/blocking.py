@@ -8,12 +8,12 @@ from django_confiture.dry_run.results.forecasts import Range
 from django_confiture.dry_run.results.migrations import TableResult
 
 _TOGETHER = 0.9
-"""Where reads are blocked for this share of the time that writes are, one figure is enough."""
+"""If reads are blocked for this share of the time that writes are, one figure is enough."""
 
 
 @dataclass(frozen=True)
 class Blocking:
-    """Milliseconds for which reads and writes of a table have to wait; 0: they don't."""
+    """Milliseconds for which reads and writes of a table have to wait; 0 if they don't."""
 
     reads_ms: float
     writes_ms: float
@@ -32,7 +32,7 @@ class Blocking:
 
 
 def blocking_of(table: TableResult) -> Blocking:
-    """Return the forecast for production where there is one, else what was measured."""
+    """Return the forecast for production if there is one, else what was measured here."""
     production = table.production
     if production is None:
         return Blocking(table.reads_blocked_ms, table.writes_blocked_ms, forecast=False)

@@ -1,7 +1,7 @@
-"""The budget of a dry run: what is too much, and which migrations are over it.
+"""The budget of a dry run: its limits, and which migrations exceed them.
 
-A figure is the forecast for production where there is one, the expected value of its range; else
-what was measured here. The message says which.
+A figure is the expected value of the forecast for production if there is one, else the value
+measured here. The message says which.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _COUNTS: Mapping[str, Collection[str]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What a migration may cost at most; None: as much as it likes."""
+    """What a migration may cost at most; None means no limit."""
 
     fail_on: FailOn | None = None
     max_blocking_ms: float | None = None
     tables_ms: Mapping[str, float] = field(default_factory=dict)
-    """For these tables instead of ``max_blocking_ms``."""
+    """Limits for single tables, which replace ``max_blocking_ms``."""
     max_wal_bytes: float | None = None
     max_duration_ms: float | None = None
 
 
 def judged(report: Report, budget: Budget) -> Report:
-    """Return the report with what is over the budget; a failure stays one."""
+    """Return the report with the limits that are exceeded; a failed run stays failed."""
     exceeded = tuple(
         each
         for migration in report.migrations
@@ -99,7 +99,7 @@ def _exceeded(migration: MigrationResult, budget: Budget, *, forecast: bool) -> 
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit of a budget: its name, its value, and the value as people say it."""
+    """One limit of a budget: its name, its value, and the value in words."""
 
     name: Literal["max_blocking", "tables", "max_wal", "max_duration"]
     value: float

@@ -8,10 +8,10 @@ from psycopg.errors import LockNotAvailable
 from django_confiture.exceptions import DryRunStopped
 
 _CLASSES = ("08", "53", "57P", "58")
-"""SQLSTATEs: connections, resources such as the disk, the server's end, the system's errors."""
+"""SQLSTATE classes: connection lost, out of resources, server shutdown, system errors."""
 
 _IDLE_OR_LONG = ("25P03", "25P04")
-"""A transaction idle for too long, or too long as a whole: it is ours, not the migration's."""
+"""Transaction timeouts: they end our transaction, not one of the migration's."""
 
 
 def is_no_fault(kind: type[BaseException]) -> bool:

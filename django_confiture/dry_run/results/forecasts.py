@@ -19,25 +19,25 @@ class Estimate(Range):
     """A forecast for production: a range, how often such a range has held, and what it rests on."""
 
     confidence_percent: int
-    """How often, in 100 cases, the real duration was inside a range made like this one; 0 where
-    that has not been tried."""
+    """How often, in 100 cases, the real duration was inside a range made like this one; 0 if no
+    such forecast has been checked."""
     basis: tuple[str, ...] = ()
-    """Every contribution in words: how far it extrapolates, from what, what is in doubt."""
+    """What it rests on, in words: how far it extrapolates, from what, and what is in doubt."""
     factor: float = 1.0
-    """What it was multiplied by, as earlier forecasts on this database were off by so much."""
+    """The correction that it was multiplied by, taken from earlier forecasts on this database."""
     kind: str = ""
     """How a statement's work grows: ``index``, ``rewrite``, ``scan``, ``update``, …"""
 
 
 @dataclass(frozen=True)
 class MigrationEstimate(Estimate):
-    """The forecast for a migration; bytes are None where nothing tells them."""
+    """The forecast for a migration; bytes are None if they are not known."""
 
     wal_bytes: int | None = None
     dead_bytes: int | None = None
-    """Dead rows that it leaves in tables, which VACUUM has to clear."""
+    """Dead rows that it leaves in tables for VACUUM to clear."""
     disk_bytes: int | None = None
-    """What it needs free while it runs: new files of rewritten tables and of indexes."""
+    """Free disk space that it needs while it runs: new files of rewritten tables and of indexes."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,19 @@ class Production:
     """What a migration means for one table in production."""
 
     rows: int | None
-    """None where the statistics don't say."""
+    """None if the statistics don't say."""
     reads_blocked: Range | None
-    """None where no reader has to wait."""
+    """None if no reader has to wait."""
     writes_blocked: Range | None
     impact: tuple[str, ...] = ()
     """What users will notice, in words."""
     rows_locked: Range | None = None
-    """How long rows are locked while the table is not; None where none are."""
+    """How long rows are locked while the table is not; None if no rows are."""
 
 
 @dataclass(frozen=True)
 class ProductionDatabase:
-    """Whose sizes the forecasts are made for."""
+    """The database whose sizes the forecasts are made for."""
 
     database: str
     server_version: int
@@ -70,7 +70,7 @@ class Sampled:
     """How a statement's time grew between two samples of its tables."""
 
     exponent: float
-    """Time grew with rows to the power of it."""
+    """Time grew with the number of rows to the power of this."""
     rows: tuple[int, int]
     durations_ms: tuple[float, float]
-    """What it took on each of them."""
+    """How long it took on each of them."""

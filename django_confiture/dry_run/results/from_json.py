@@ -1,4 +1,4 @@
-"""Results from what JSON has made of them, so that a report that was kept can be rendered again."""
+"""Results read back from a JSON report, so that a stored report can be rendered again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from django_confiture.dry_run.results import Report
 
 
 def restored(document: Mapping[str, Any]) -> Report:
-    """Return the report that a JSON report tells of.
+    """Return the report that a JSON document describes.
 
-    What an older release did not know gets its default. Raises ``TypeError`` where there is none,
-    as for a document that is not a report.
+    Fields that an older release did not write get their defaults. Raises ``TypeError`` for a
+    missing field without a default, and so for a document that is not a report.
     """
     return from_json_values(Report, document)

@@ -18,12 +18,12 @@ MigrationOutcome = Literal["passed", "failed", "not_run"]
 
 @dataclass(frozen=True)
 class Blocked:
-    """A stretch of a migration in which a table is blocked, in ms from the migration's start."""
+    """A period in which a table is blocked, in ms from the start of the migration."""
 
     start_ms: float
     end_ms: float
     what: Literal["reads", "writes", "rows"]
-    """``reads``: reads and writes; ``writes``: writes alone; ``rows``: writes of some rows."""
+    """``reads``: reads and writes; ``writes``: only writes; ``rows``: writes to some rows."""
 
 
 @dataclass(frozen=True)
@@ -35,32 +35,32 @@ class TableResult:
     reads_blocked_ms: float
     """From the first lock that blocks reads to the end of the migration's transaction."""
     writes_blocked_ms: float
-    """The same for locks that block writes. Row locks are not in it: see ``rows_written``."""
+    """The same for locks that block writes, row locks excluded: see ``rows_written``."""
     blocked_by: str
-    """The statement that took the first blocking lock; empty where none did."""
+    """The statement that took the first blocking lock; empty if none did."""
     rewritten: bool
     rows_scanned: int | None
-    """Rows of full scans; None where parallel workers hide them."""
+    """Rows read by full scans; None if parallel workers hide them."""
     rows_written: int
     blocked: tuple[Blocked, ...] = ()
     """When, in order."""
     row_locks: tuple[Blocked, ...] = ()
-    """When rows were locked that it has updated or deleted, and the table was not; the longest."""
+    """The longest periods in which updated or deleted rows were locked while the table was not."""
     changed_in: int = 0
     """In how many transactions it updated or deleted rows."""
     production: Production | None = None
-    """None where no production sizes were given, or they don't know the table."""
+    """None if no production sizes were given, or the table is not in them."""
 
 
 @dataclass(frozen=True)
 class Violations:
-    """The rows that stand in the way of a constraint or a type."""
+    """The rows that violate a new constraint or don't fit a new type."""
 
     relation: str
     constraint: str | None
     count: int
     keys: tuple[str, ...]
-    """The first few primary keys, where they are numbers or UUIDs, such as ``id=42``."""
+    """The first few primary keys if they are numbers or UUIDs, such as ``id=42``."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Failure:
     statement: str | None
     violations: Violations | None = None
     blames_migration: bool = True
-    """False where the server, or a limit of the dry run, ended it: the migration may be fine."""
+    """False if the server, or a limit of the dry run, ended it: the migration may be fine."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +81,22 @@ class Finding:
     """One hazard of a migration, with what proves it and what to write instead."""
 
     id: str
-    """Stable: it is what a migration silences."""
+    """Stable, since migrations silence findings by id."""
     severity: Severity
     basis: Literal["measured", "policy"]
-    """Measured: the dry run saw it. Policy: it follows from what the migration says."""
+    """Measured: the dry run saw it. Policy: it follows from the migration's code."""
     relation: str | None
     operation: int | None
     """The index of the operation; None for the migration as a whole."""
     message: str
     advice: str
-    """What to write instead, as code where there is any."""
+    """What to write instead, as code if possible."""
     evidence: tuple[str, ...] = ()
     """The measurements, each in words."""
     silenced: str | None = None
-    """The written reason why it is accepted; None where it is not."""
+    """The written reason why it is accepted; None if it is not silenced."""
     statements: tuple[int, ...] = ()
-    """The ids of the statements that it is about; none where it is about all of them."""
+    """The ids of the statements that it is about; empty if it is about all of them."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ class SchemaChange:
     object: str
     """``table``, ``column``, ``index``, ``constraint``, ``sequence``, ``view``, …"""
     relation: str | None
-    """The table that it belongs to; None where it stands for itself."""
+    """The table that it belongs to; None for a table, a view and the like."""
     name: str
     before: str | None
-    """The definition, in PostgreSQL's words; where it is renamed, the name."""
+    """The definition in PostgreSQL's words, or the old name if it is renamed."""
     after: str | None
 
 
@@ -134,15 +134,15 @@ class MigrationResult:
     tables: tuple[TableResult, ...] = ()
     findings: tuple[Finding, ...] = ()
     estimate: MigrationEstimate | None = None
-    """None where it did not come to its end."""
+    """None if the migration did not run to its end."""
     schema_changes: tuple[SchemaChange, ...] = ()
     warnings: tuple[str, ...] = ()
     file: str | None = None
-    """Relative to the repository, with slashes; None where it is in no file."""
+    """Path from the repository's root, with slashes; None if it is not in a file."""
     line: int | None = None
-    """Where its class begins."""
+    """The line where its class begins."""
     rehearsed_first: bool = False
-    """True for what ``--since`` is not about: it only ran so that the others could."""
+    """True if it ran only so that the migrations after ``--since`` could."""
 
     @property
     def label(self) -> str:
@@ -151,7 +151,7 @@ class MigrationResult:
 
     @property
     def grows(self) -> bool:
-        """Say whether it did work that takes longer the more rows there are."""
+        """Whether it did work that takes longer with more rows."""
         return self.rows_affected > 0 or any(
             table.rewritten or table.rows_scanned != 0 for table in self.tables
         )
@@ -171,10 +171,10 @@ class ReverseResult:
     """The plan undone in the same transaction, the last migration first."""
 
     outcome: Literal["same", "different", "irreversible", "failed"]
-    """The same: the schema is what it was before the plan. Rows are not compared."""
+    """``same``: the schema is what it was before the plan. Rows are not compared."""
     migrations: tuple[MigrationResult, ...] = ()
     differences: tuple[SchemaChange, ...] = ()
-    """From the schema before the plan to the one after its undoing."""
+    """From the schema before the plan to the schema after it was undone."""
     notes: tuple[str, ...] = ()
     error: Failure | None = None
     """What can't be undone, and why."""

@@ -1,4 +1,4 @@
-"""What was known before the first migration."""
+"""What the dry run found out before the first migration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class PlannedTable:
 
     relation: str
     rows: int | None
-    """As of the last ANALYZE; None where there was none."""
+    """As of the last ANALYZE; None if there was none."""
     size_bytes: int
     """With indexes, TOAST and partitions."""
     sessions: int
@@ -20,10 +20,10 @@ class PlannedTable:
 
 @dataclass(frozen=True)
 class OtherSession:
-    """A session with an open transaction; how long it is open is None where that is hidden."""
+    """A session with an open transaction; its age is None if this role may not see it."""
 
     pid: int | None
-    """None for a prepared transaction, which has no process any more."""
+    """None for a prepared transaction, which no longer has a process."""
     application: str
     state: str
     transaction_ms: float | None
@@ -31,7 +31,7 @@ class OtherSession:
 
 @dataclass(frozen=True)
 class DeadSpace:
-    """What the plan's UPDATEs and INSERTs leave in one table until VACUUM."""
+    """Dead space that the plan's UPDATEs and INSERTs leave in one table until VACUUM."""
 
     relation: str
     rows: int
@@ -40,35 +40,35 @@ class DeadSpace:
 
 @dataclass(frozen=True)
 class LockCapacity:
-    """How many locks the server has room for, counted as objects."""
+    """How many objects the server's lock table has room for."""
 
     needed: int
-    """By the dry run, about."""
+    """Needed by the dry run, estimated."""
     taken: int
-    """By others, when it began."""
+    """Taken by others when it began."""
     capacity: int
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """What the dry run was about to touch, and what was going on there."""
+    """What the dry run was about to touch, and who was working there."""
 
     tables: tuple[PlannedTable, ...]
-    """The biggest first."""
+    """The largest first."""
     not_known: tuple[str, ...]
-    """What may touch others: ``2 RunPython``, ``1 hook``."""
+    """Operations that may touch other tables: ``2 RunPython``, ``1 hook``."""
     sessions: int
-    """Other sessions that are at work on these tables."""
+    """Other sessions that use these tables."""
     longest: OtherSession | None
-    """The one of them whose transaction is the oldest."""
+    """The one of them with the oldest transaction."""
     oldest_transaction: OtherSession | None
-    """The oldest one of the whole database."""
+    """The session with the oldest transaction in the whole database."""
     hidden_sessions: int
-    """Sessions of other roles, of which this role sees no more than that they are there."""
+    """Sessions of other roles whose transactions this role may not see."""
     dead_space: tuple[DeadSpace, ...]
-    """What SQL in migrations and Django's own UPDATEs would leave, by the planner."""
+    """What SQL in migrations and Django's own UPDATEs would leave, as the planner estimates."""
     max_dead_bytes: int | None
     locks: LockCapacity
     lock_timeout_ms: float | None
     yield_after_ms: float | None
-    """None where no watchdog is on."""
+    """None if there is no watchdog."""

@@ -14,7 +14,7 @@ RunOutcome = Literal["passed", "failed", "exceeded", "yielded"]
 
 @dataclass(frozen=True)
 class Database:
-    """Where the dry run ran."""
+    """The database on which the dry run ran."""
 
     alias: str
     name: str
@@ -27,13 +27,13 @@ class Copy:
     """The throw-away copy that the migrations ran on."""
 
     name: str
-    """Its database, which is gone by now."""
+    """The name of its database, which has been dropped."""
     of: str
     """The alias whose database was copied."""
     strategy: str
     """How PostgreSQL made it: ``wal_log``, ``file_copy``, or ``file_copy, clone``."""
     duration_ms: float
-    """How long that took; meanwhile nobody could connect to its source."""
+    """How long copying took; no one could connect to the source meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Waiter:
     application: str
     waited_ms: float
     relation: str | None
-    """None where it waited for a row, not for a table."""
+    """None if it waited for a row, not for a table."""
     statement_kind: str
     """The first word of its statement, such as ``UPDATE``."""
 
 
 @dataclass(frozen=True)
 class Blocker:
-    """Another session that held a lock which the dry run waited for."""
+    """Another session that held a lock that the dry run waited for."""
 
     pid: int
     application: str
@@ -61,7 +61,7 @@ class Blocker:
 
 @dataclass(frozen=True)
 class SequenceMove:
-    """A sequence whose position changed: neither nextval nor setval roll back."""
+    """A sequence whose position changed: nextval and setval do not roll back."""
 
     database: str
     sequence: str
@@ -71,17 +71,17 @@ class SequenceMove:
 
 @dataclass(frozen=True)
 class Exceeded:
-    """One limit of the budget that a migration is over."""
+    """One limit of the budget that a migration exceeds."""
 
     budget: Literal["fail_on", "max_blocking", "tables", "max_wal", "max_duration"]
     limit: float | str
-    """Milliseconds or bytes; of ``fail_on`` the least severity that counts."""
+    """Milliseconds or bytes; for ``fail_on`` the lowest severity that counts."""
     figure: float | str
-    """The same of the migration; of ``fail_on`` the id of the finding."""
+    """The migration's own value; for ``fail_on`` the id of the finding."""
     basis: Literal["measured", "forecast", "policy"]
     migration: str
     operation: int | None
-    """The index of the operation that has the largest part in it."""
+    """The index of the operation that contributes most."""
     relation: str | None
     message: str
 
@@ -106,27 +106,27 @@ class Report:
     error: Failure | None = None
     """An error outside any migration: in a receiver of pre_migrate or post_migrate."""
     preflight: Preflight | None = None
-    """None where it ended before the plan was known."""
+    """None if it ended before the plan was known."""
     production: ProductionDatabase | None = None
-    """None where no production sizes were given."""
+    """None if no production sizes were given."""
     reverse: ReverseResult | None = None
-    """What ``--reverse`` found; None where it was not asked for, or not come to."""
+    """What ``--reverse`` found; None if it was not given, or not reached."""
     sequences_moved: tuple[SequenceMove, ...] = ()
     dead_bytes: int = 0
     yielded_to: tuple[Waiter, ...] = ()
     exceeded: tuple[Exceeded, ...] = ()
-    """Which limits of the budget are exceeded; empty where there is no budget."""
+    """The limits of the budget that are exceeded."""
     since: str | None = None
     """The revision that ``--since`` named."""
     warnings: tuple[str, ...] = ()
     rolled_back: bool = True
-    """Nothing is left of it. False only where the copy could not be dropped."""
+    """Whether nothing is left behind. False only if the copy could not be dropped."""
     mode: Literal["transaction", "clone"] = "transaction"
     clone: Copy | None = None
 
     @property
     def verdict(self) -> str:
-        """The outcome, or ``stopped`` where something else than a migration ended it."""
+        """The outcome, or ``stopped`` if something other than a migration ended it."""
         outcomes = {m.outcome for m in self.migrations if m.error is not None}
         stopped = outcomes == {"not_run"} or (
             self.error is not None and not self.error.blames_migration

@@ -1,4 +1,4 @@
-"""Where a migration and its operations stand in their file, so that reports can point there."""
+"""The lines of a migration and of its operations, so that reports can point there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.db.migrations.operations.base import Operation
 
 Lines = tuple[int, int]
-"""The first and the last line of something."""
+"""The first and the last line of an operation."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Source:
     file: str | None = None
     line: int | None = None
     operations: Mapping[int, Lines] = field(default_factory=dict)
-    """The identity of an operation → its lines."""
+    """``id()`` of an operation → its lines."""
 
     def of(self, operation: Operation) -> tuple[int | None, int | None]:
-        """Return the lines of an operation; the class's where it came in from elsewhere."""
+        """Return the lines of an operation, or of the class if it is not written there."""
         return self.operations.get(id(operation), (self.line, self.line))
 
 
 def locate(migration: Migration) -> Source:
-    """Find a migration in its file; what can't be found is None."""
+    """Find a migration in its file; what is not found is None."""
     made = type(migration)
     module = sys.modules.get(made.__module__)
     if module is None or getattr(module, made.__name__, None) is not made:
@@ -64,7 +64,7 @@ def source_path(module: ModuleType) -> Path | None:
 
 
 def shown(path: Path) -> str:
-    """Return a path as a repository's tools name it: from its root, else from here."""
+    """Return a path relative to the repository's root, or to the current directory."""
     path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
     root = next((each for each in path.parents if (each / ".git").exists()), Path.cwd())
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
@@ -123,7 +123,7 @@ def _listed(value: ast.expr, before: Sequence[_Piece] = ()) -> Iterator[_Piece]:
 def _aligned(
     pieces: Sequence[_Piece], operations: Sequence[Operation], module: ModuleType
 ) -> list[Lines | None]:
-    """Return the lines of each operation; None where the text does not tell which it is."""
+    """Return the lines of each operation; None if the source doesn't tell which it is."""
     counts = [1 if piece.single else _count(piece.node, module) for piece in pieces]
     unknown = [position for position, count in enumerate(counts) if count is None]
     left = len(operations) - sum(count for count in counts if count is not None)
@@ -133,7 +133,7 @@ def _aligned(
         return [None] * len(operations)
     if len(unknown) < 2:
         return _lines(pieces, counts)
-    # What lies between two pieces of unknown length can't be told apart.
+    # Operations between two parts of unknown length can't be told apart.
     first, last = unknown[0], unknown[-1]
     before = _lines(pieces[:first], counts[:first])
     after = _lines(pieces[last + 1 :], counts[last + 1 :])
@@ -147,7 +147,7 @@ def _lines(pieces: Sequence[_Piece], counts: Sequence[int | None]) -> list[Lines
 
 
 def _count(node: ast.expr | ast.stmt, module: ModuleType) -> int | None:
-    """Return how many operations a name holds; None for what only running would tell."""
+    """Return how many operations a name holds; None if only running the code would tell."""
     if isinstance(node, ast.Name):
         value = getattr(module, node.id, None)
         return len(value) if isinstance(value, list | tuple) else None

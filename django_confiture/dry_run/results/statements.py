@@ -12,13 +12,13 @@ Rehearsed = Literal["exact", "substituted", "not_rehearsed"]
 
 @dataclass(frozen=True)
 class TableLock:
-    """A lock that one statement needs on a relation that existed before the dry run."""
+    """A lock that a statement needs on a relation that existed before the dry run."""
 
     relation: str
     mode: str
     inherited: bool
-    """True where an earlier statement of the dry run held it already, so that it was read off
-    the statement; False where PostgreSQL granted it during this statement."""
+    """True if an earlier statement of the dry run held it already, so that we derived it from the
+    statement; False if PostgreSQL granted it during this statement."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Scan:
 
     relation: str
     rows: int | None
-    """Rows that the scans returned; None where parallel workers hide them."""
+    """Rows that the scans returned; None if parallel workers hide them."""
     passes: int = 1
-    """How often the statement read it: a rewrite reads it once more for each index."""
+    """How often the statement read it: a rewrite reads it again for each index."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Write:
 
 @dataclass(frozen=True)
 class StatementResult:
-    """One SQL statement as it was written; parameters stay placeholders."""
+    """One SQL statement as written, with placeholders for parameters."""
 
     id: int = field(default=0, kw_only=True)
     """Its number in the dry run, by its first run; findings refer to it. 0 in older reports."""
     sql: str
     executions: int
-    """How often this very text ran in the operation, with whatever parameters."""
+    """How often this text ran in the operation, with any parameters."""
     duration_ms: float
     rows_affected: int | None
-    """Rows by the server's command tag; None for what writes none, or hides it."""
+    """Rows by the server's command tag; None if the statement writes none, or the tag is hidden."""
     wal_bytes: int | None
     locks: tuple[TableLock, ...] = ()
     rewrites: tuple[str, ...] = ()
@@ -62,17 +62,17 @@ class StatementResult:
     indexes_built: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     note: str = ""
-    """Why it was not run as written; empty where it was."""
+    """Why it was not run as written; empty if it was."""
     started_ms: float = 0.0
-    """When it first ran, from the start of the migration."""
+    """When it first ran, in ms from the start of the migration."""
     sampled: Sampled | None = None
-    """None where it was not tried on samples."""
+    """None if it was not tried on samples."""
     estimate: Estimate | None = None
-    """Its duration in production; None where nothing of it was measured."""
+    """The forecast of its duration in production; None if nothing was measured."""
 
     @property
     def rows_written(self) -> int:
-        """Rows by command tag, which counts new tables too; else by the server's counters."""
+        """Rows by command tag, which also counts new tables; else by the server's counters."""
         if self.rows_affected is not None:
             return self.rows_affected
         return sum(write.inserted + write.updated + write.deleted for write in self.writes)
@@ -89,7 +89,7 @@ class HookOutcome:
     outcome: str
     reason: str = ""
     started_ms: float = 0.0
-    """When it began, from the migration's start."""
+    """When it began, in ms from the start of the migration."""
 
 
 @dataclass(frozen=True)
@@ -107,5 +107,5 @@ class OperationResult:
     started_ms: float = 0.0
     """From the start of the migration."""
     line: int | None = None
-    """Where it stands in the migration's file; the class, where it came in from elsewhere."""
+    """Its line in the migration's file, or that of the class if it is not written there."""
     end_line: int | None = None

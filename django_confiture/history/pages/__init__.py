@@ -1,1 +1,1 @@
-"""What the admin shows beyond lists; it needs the reports, so only its views import this."""
+"""Pages of the admin. They import the reports, so only the admin's views import them."""

@@ -1,4 +1,4 @@
-"""Forecasts against what came of them: a chart on a logarithmic scale, and the same as a table."""
+"""The page that compares forecasts with real runs: a logarithmic chart, and a table."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from django_confiture.history.models import Forecast, MigrationExecution
 from django_confiture.history.stored_forecasts import observed_runs
 
 MOST = 40
-"""So many runs are drawn, the newest."""
+"""The most runs that are drawn; the newest ones."""
 
 _SHORTEST_MS = 0.1
 _ROW, _AXIS, _LABEL, _BAR = 48, 28, 18, 34
-"""Pixels: the height of a run and of the axis, and where in a run its label and its bar are."""
+"""Pixels: the height of a run and of the axis, and where a run's label and bar are."""
 _LEFT, _RIGHT = 4.0, 96.0
-"""Per cent of the width between which there are marks."""
+"""Marks are between these percentages of the width."""
 _MOST_TICKS = 5
 
 
@@ -35,7 +35,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One run: its place in the chart, and its row of the table. ``x`` are per cent."""
+    """One run: its place in the chart, and its row of the table. Positions are percentages."""
 
     run: MigrationExecution
     comparison: Comparison
@@ -48,7 +48,7 @@ class Drawn:
 
     @property
     def texts(self) -> dict[str, str]:
-        """Return the durations as people say them."""
+        """Return the durations in words."""
         found = self.comparison
         return {
             name: duration(getattr(found, f"{name}_ms"))
@@ -57,14 +57,14 @@ class Drawn:
 
     @property
     def held(self) -> str:
-        """Say on which side of the range it was."""
+        """Return on which side of the range it was."""
         if self.comparison.inside:
             return "in range"
         return "above" if self.comparison.actual_ms > self.comparison.high_ms else "below"
 
 
 def context_of(alias: str | None) -> dict[str, Any]:
-    """Return what the template shows of a database, the first that there is unless one is named."""
+    """Return the template's context for a database; by default the first one with forecasts."""
     aliases = _aliases()
     chosen = alias or (aliases[0] if aliases else "default")
     runs = observed_runs(chosen)
@@ -85,14 +85,14 @@ def context_of(alias: str | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Scale:
-    """Powers of ten of milliseconds, as many as there are durations for."""
+    """A scale of powers of ten of milliseconds that covers all durations."""
 
     first: int
     last: int
 
     @classmethod
     def of(cls, comparisons: Iterable[Comparison]) -> Scale:
-        """Take the scale that all of it fits into."""
+        """Return the smallest scale that covers all comparisons."""
         figures = [
             max(figure, _SHORTEST_MS)
             for each in comparisons
@@ -102,13 +102,13 @@ class Scale:
         return cls(first, max(ceil(log10(max(figures))), first + 1))
 
     def x(self, ms: float) -> str:
-        """Return where a duration is."""
+        """Return the position of a duration."""
         part = (log10(max(ms, _SHORTEST_MS)) - self.first) / (self.last - self.first)
         return f"{_LEFT + part * (_RIGHT - _LEFT):.2f}%"
 
     @property
     def ticks(self) -> Sequence[Tick]:
-        """Return the lines, few enough for a telephone."""
+        """Return the lines, few enough for a phone's screen."""
         step = ceil((self.last - self.first) / _MOST_TICKS)
         powers = range(self.first, self.last + 1, step)
         return [Tick(self.x(10.0**each), duration(10.0**each)) for each in powers]

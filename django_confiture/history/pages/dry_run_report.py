@@ -1,4 +1,4 @@
-"""The page of one dry run, made from the report that was kept."""
+"""The page of one dry run, made from its stored report."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FORMS = {
     "txt": ("text", "text/plain"),
     "md": ("markdown", "text/markdown"),
 }
-"""By the ending of its address: the format of the report, and its content type."""
+"""Suffix of the address → format of the report and content type."""
 
 _WORDS = Words(str, str, duration, size)
 
 _UNREADABLE = (TypeError, ValueError, KeyError, AttributeError)
-"""What a report raises that is none, or one of another release."""
+"""What a damaged report raises, or one of another release."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Found:
 
 
 def context_of(row: DryRun) -> dict[str, Any]:
-    """Return what the template shows."""
+    """Return the template's context."""
     if not row.report:
         return {"row": row, "unkept": True}
     try:
@@ -72,7 +72,7 @@ def context_of(row: DryRun) -> dict[str, Any]:
 
 
 def rendered(row: DryRun, suffix: str) -> tuple[str, str] | None:
-    """Return the report in a form, and its content type; None where there is none."""
+    """Return the report in a format and its content type; None if there is none."""
     if suffix not in _FORMS or not row.report:
         return None
     name, content_type = _FORMS[suffix]

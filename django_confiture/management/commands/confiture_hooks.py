@@ -1,4 +1,4 @@
-"""``manage.py confiture_hooks``: what is registered, and what will run around which migration."""
+"""``manage.py confiture_hooks``: the registered hooks, and which run around which migration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate import phases
 from django_confiture.operations import AROUND
 
-# Where a hook of the phase runs: RunHooks stand among the operations, between the two.
+# The phases before and after the operations, with their RunHooks in between.
 _AROUND_FRONT = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
 _AROUND_END = (HookPhase.AFTER_DDL, HookPhase.AFTER_VALIDATION, *AROUND)
 
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         "migration which hooks will run around it, in their order. Changes nothing. "
         "Exit codes: 0 done, 2 an argument or a setting is wrong, or the database is out of reach."
     )
-    requires_system_checks = ()  # what is broken is to be seen
+    requires_system_checks = ()  # broken hooks are shown, too
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the arguments of ``migrate`` that choose the plan."""
@@ -126,7 +126,7 @@ class Command(BaseCommand):
             self.stdout.write(empty)
 
 
-# What stops migrate before it migrates: the arguments, the settings, the files, the database.
+# Errors before any migration runs: arguments, settings, files, the database.
 _EXPECTED = (
     CommandError,
     ImproperlyConfigured,
@@ -149,7 +149,7 @@ def _by_origin(hooks: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _hooks_off(alias: str) -> str:
-    """Say why no hook will run, ``""`` where hooks are on."""
+    """Return why no hook will run, ``""`` if hooks are on."""
     if not conf.get("ENABLED"):
         return 'CONFITURE["ENABLED"] is False'
     if connections[alias].vendor != "postgresql":

@@ -1,4 +1,4 @@
-"""``manage.py confiture_stats``: what forecasts need to know of production, as a file."""
+"""``manage.py confiture_stats``: write sizes and rates of production to a file, for forecasts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         "counters only, in a read-only transaction of milliseconds, and no row of any table. "
         "Exit codes: 0 done, 2 an argument is wrong, or the database is out of reach."
     )
-    requires_system_checks = ()  # of production's settings only the database counts
+    requires_system_checks = ()  # only the database matters here
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the database, the window and the file."""
@@ -71,7 +71,7 @@ class Command(BaseCommand):
 
 
 def _plain(text: str) -> str:
-    return text  # stderr's own style is that of errors
+    return text  # without stderr's own style, which is for errors
 
 
 def _interval(value: str) -> timedelta:

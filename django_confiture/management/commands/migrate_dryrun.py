@@ -56,12 +56,12 @@ class Command(BaseCommand):
     """Rehearse the pending migrations, measure them, roll everything back."""
 
     help = (
-        "Runs the pending migrations in a transaction that is always rolled back, and says what "
+        "Runs the pending migrations in a transaction that is always rolled back, and reports what "
         "each operation costs and what it blocks. Exit codes: 0 all would apply, 1 a migration "
         "would fail, 2 the dry run could not start or was cut off, 3 a migration is over the "
         "budget, 4 it gave way to other sessions."
     )
-    requires_system_checks = ()  # they are made below, for an exit code of their own
+    requires_system_checks = ()  # checked below, to exit with our own code
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the arguments of ``migrate`` that choose the plan, and those of the report."""
@@ -118,7 +118,7 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot connect to {source.alias!r}: {_one_line(error)}") from error
         if not options["skip_checks"]:
             self.check(databases=None if options["clone_of"] else [alias])
-        if not options["samples"]:  # which take their time on top of it
+        if not options["samples"]:  # samples add their own time
             self._progress.last = last_dry_run(alias)
         told: dict[str, Any] = {
             "known": Known(_production_stats(options), past_errors(alias)),
@@ -192,17 +192,17 @@ class Command(BaseCommand):
         except KeyboardInterrupt as error:
             self._interrupted = self._interrupted or signal.SIGINT
             rehearsal.failed(error)
-        except SystemExit as error:  # of a migration; its code must not become ours
+        except SystemExit as error:  # raised by a migration; we don't exit with its code
             rehearsal.failed(error)
         except Exception as error:
             if isinstance(error, (CommandError, *SETTINGS_ERRORS)) and not rehearsal.results:
-                raise  # of migrate's own: no such app, no such migration, conflicts
+                raise  # from migrate itself: no such app or migration, conflicts
             rehearsal.failed(error)
         return None
 
     @contextmanager
     def _terminable(self) -> Iterator[None]:
-        """Let SIGTERM end the dry run as Ctrl-C does: roll back, report, go."""
+        """Let SIGTERM end the dry run as Ctrl-C does: roll back, report, exit."""
 
         def interrupt(number: int, _frame: object) -> None:
             self._interrupted = number
@@ -228,7 +228,7 @@ class Command(BaseCommand):
 
 @contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Keep Python from printing the errors of hooks where no logging is configured."""
+    """Keep Python from printing the errors of hooks if no logging is configured."""
     handler = logging.NullHandler()
     logger = logging.getLogger("django_confiture")
     logger.addHandler(handler)
@@ -239,9 +239,9 @@ def _without_tracebacks() -> Iterator[None]:
 
 
 def _send_finished(report: Report, *, shows_values: bool) -> None:
-    """Send the report, and what it looks like rendered: receivers import no reports."""
+    """Send the report, and its renderings: receivers don't import the reports."""
     sender = signals.sender_for("django_confiture")
-    if signals.dry_run_finished.has_listeners(sender):  # else there is no need to render it
+    if signals.dry_run_finished.has_listeners(sender):  # else don't render it
         signals.dry_run_finished.send_robust(
             sender,
             using=report.database.alias,

@@ -1,4 +1,4 @@
-"""Annotations of a GitHub Actions run: workflow commands, one a line."""
+"""Annotations of a GitHub Actions run: one workflow command per line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMMANDS: dict[Level, str] = {
     "notice": "notice",
 }
 _SHOWN = 10
-"""Annotations of one kind that GitHub shows for a step; it drops the others silently."""
+"""Annotations of one kind that GitHub shows per step; it drops the rest silently."""
 _TITLE, _MESSAGE = 200, 4000
 
 
@@ -52,7 +52,7 @@ def _of_kind(kind: str, found: Sequence[Problem], room: int) -> Iterator[str]:
 
 
 def command(kind: str, message: str, **properties: str | int | None) -> str:
-    """Return one workflow command; a property that is None is left out."""
+    """Return one workflow command, without the properties that are None."""
     given = ",".join(
         f"{name}={_property(str(value))}"
         for name, value in properties.items()

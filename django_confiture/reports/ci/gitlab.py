@@ -1,4 +1,4 @@
-"""GitLab's code quality report: a JSON array, one object a problem."""
+"""GitLab's code quality report: a JSON array with one object per problem."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SEVERITIES: dict[Level, str] = {
     "notice": "minor",
 }
 _NOWHERE = "manage.py"
-"""GitLab wants a path; what belongs to no migration belongs to the command."""
+"""GitLab wants a path; a problem outside the migrations gets this one."""
 
 
 def render(report: Report, **_options: object) -> str:
-    """Return the array; accepted findings are not in it."""
+    """Return the array, without silenced findings."""
     seen: Counter[tuple[str, ...]] = Counter()
     entries = []
     for problem in problems(report):
@@ -47,9 +47,9 @@ def _entry(problem: Problem, before: int) -> dict[str, object]:
 
 
 def fingerprint(problem: Problem, before: int = 0) -> str:
-    """Return what tells a problem from the others, the same in each run.
+    """Return what identifies a problem, the same in each run.
 
-    ``before`` is how many of the same key were before it.
+    ``before`` is the number of problems with the same key before it.
     """
     parts = "\0".join((*problem.key, str(before)))
     return sha256(parts.encode("utf-8", "backslashreplace")).hexdigest()[:40]

@@ -23,7 +23,7 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def render(report: Report, **_options: object) -> str:
-    """Return one run; an accepted finding is a suppressed result with its reason."""
+    """Return one run; a silenced finding is a suppressed result with its reason."""
     found = problems(report)
     rules = list(dict.fromkeys(problem.id for problem in found))
     seen: Counter[tuple[str, ...]] = Counter()

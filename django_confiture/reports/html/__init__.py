@@ -1,1 +1,1 @@
-"""The report as one page."""
+"""The report as one web page."""

@@ -35,15 +35,15 @@ from django_confiture.reports.phrases.verdicts import verdict, worth
 from django_confiture.reports.phrases.wording import clipped, first_line
 
 _STATEMENTS, _CHARACTERS = 500, 4_000
-"""Statements of one migration that are shown, and letters of one."""
+"""The most statements of one migration, and the most characters of one statement."""
 
 _OPEN = 20
-"""Migrations that are open when the page is."""
+"""The most migrations that are open at first."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A finding, and the code to write instead where no finding before it had the same."""
+    """A finding, and the code to write instead unless an earlier finding shows the same."""
 
     finding: Finding
     where: str
@@ -95,7 +95,7 @@ class Details:
     migration: MigrationResult
     badge: Badge
     words: SafeString
-    """Markup: names in it are escaped."""
+    """Markup, with names escaped."""
     worth: int
     took: str
     commit: str
@@ -110,11 +110,11 @@ class Details:
     tables: tuple[Table, ...]
     changes: tuple[tuple[str, str], ...]
     message: str
-    """Why it fails."""
+    """Why it would fail."""
     rows: str
     """Which rows stand in the way."""
     brief: bool = False
-    """Without statements and code, of which the page would become too big."""
+    """Whether statements and code are left out, since the page would be too large."""
 
     def shortened(self) -> Details:
         """Return the same without statements and code."""
@@ -129,7 +129,7 @@ class Details:
 
 
 def details(migration: MigrationResult, *, target: str, opened: bool) -> Details:
-    """Return what the page has to say of a migration."""
+    """Return what the page shows of a migration."""
     found = verdict(migration, VERDICT_WORDS)
     line = f", line {migration.line}" if migration.line else ""
     operations = tuple(_operations(migration))
@@ -184,7 +184,7 @@ def _operations(migration: MigrationResult) -> Iterator[Operation]:
 
 
 def _longest(statements: Sequence[StatementResult], room: int) -> list[StatementResult]:
-    """Return as many as there is room for, those that took longest, in order."""
+    """Return the ``room`` longest statements, in order."""
     if len(statements) <= room:
         return list(statements)
     order = sorted(range(len(statements)), key=lambda at: -statements[at].duration_ms)
@@ -254,7 +254,7 @@ def _blocked_in_production(table: TableResult) -> str:
 
 
 def kept_open(migrations: Sequence[MigrationResult], over: set[str]) -> set[int]:
-    """Return the positions of those that the page opens: the worst."""
+    """Return the positions of the migrations to open at first: the worst ones."""
     worths = {at: worth(each) for at, each in enumerate(migrations)}
     for at, each in enumerate(migrations):
         if each.label in over:

@@ -1,4 +1,4 @@
-"""Forecasts for production: each range on one scale, with what it rests on."""
+"""Forecasts for production: all ranges on one scale, with what each rests on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_confiture.reports.html.text import percent
 from django_confiture.reports.phrases import forecast as forecast_phrases
 
 MIGRATIONS = 40
-"""The most that are drawn."""
+"""The most migrations that are drawn."""
 
 _TICKS = (1, 10, 100, 1_000, 10_000, 60_000, 600_000, 3_600_000, 36_000_000)
 
@@ -28,7 +28,7 @@ class Drawn:
     width: str
     expected: str
     here: str
-    """Where the time that was measured stands."""
+    """The position of the measured time."""
     said: str
     between: str
     held: str
@@ -40,7 +40,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Forecast:
-    """All of them."""
+    """The drawing of all forecasts."""
 
     ticks: tuple[Tick, ...]
     drawn: tuple[Drawn, ...]
@@ -48,7 +48,7 @@ class Forecast:
 
 
 class _Scale:
-    """Logarithmic: a few milliseconds and an hour are in one drawing."""
+    """A logarithmic scale, so that milliseconds and hours fit into one drawing."""
 
     def __init__(self, values: Sequence[float]) -> None:
         self._low = math.log(max(min(values), 0.5))
@@ -61,7 +61,7 @@ class _Scale:
 
 
 def forecast(migrations: Sequence[MigrationResult]) -> Forecast | None:
-    """Return the drawing; None where production is not known. The n-th is the page's ``m<n>``."""
+    """Return the drawing; None if production is unknown. The n-th migration has the id ``m<n>``."""
     found = [
         (f"m{number}", each, estimate)
         for number, each in enumerate(migrations)

@@ -1,4 +1,4 @@
-"""One lane a table: when it is blocked, or rows of it are, and by what."""
+"""One lane per table: when it is blocked, or rows of it are, and by what."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Row:
-    """One stretch, for the table."""
+    """One blocked period, as a row of the table."""
 
     migration: str
     target: str
@@ -43,14 +43,14 @@ class Row:
 
 
 def statements_of(migration: MigrationResult) -> Iterator[StatementResult]:
-    """Yield every statement, those of operations first."""
+    """Yield all statements, those of operations first."""
     for operation in migration.operations:
         yield from operation.statements
     yield from migration.statements
 
 
 def lanes_of(drawn: Sequence[Column]) -> Iterator[tuple[tuple[float, float], Lane]]:
-    """Yield how long each table is blocked, how long some of its rows are, and its lane."""
+    """Yield for each table how long it is blocked, how long rows of it are, and its lane."""
     found: dict[str, list[tuple[Column, TableResult, Blocked]]] = {}
     for column in drawn:
         for table in column.migration.tables:
@@ -155,7 +155,7 @@ def _production(table: TableResult, blocked: Blocked) -> str:
 def stretches_of(
     ran: Sequence[tuple[str, MigrationResult]],
 ) -> Iterator[tuple[str, MigrationResult, TableResult, Blocked]]:
-    """Yield each stretch with the id of its migration in the page."""
+    """Yield each blocked period with the id of its migration in the page."""
     for target, migration in ran:
         for table in migration.tables:
             for blocked in _blocked(table):
@@ -163,7 +163,7 @@ def stretches_of(
 
 
 def row_of(target: str, migration: MigrationResult, table: TableResult, blocked: Blocked) -> Row:
-    """Return a stretch as a line of the table."""
+    """Return a blocked period as a row of the table."""
     return Row(
         migration.label,
         target,

@@ -1,7 +1,7 @@
-"""The report as one page: no network, no build step, and nothing lost without JavaScript.
+"""The report as one page that needs no network, no build step, and no JavaScript.
 
-Django's templates escape what is foreign; ``harmless`` has taken out what no escaping reaches. The
-page's own policy lets it load and send nothing.
+Django's templates escape all text; ``harmless`` first makes control characters visible. The page's
+content security policy lets it load and send nothing.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from django_confiture.reports.phrases.wording import first_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LIMIT = 4_950_000
-"""Bytes: a page that every browser opens at once."""
+"""Bytes; browsers open a page of this size at once."""
 
 _BLOCKS = "<!-- migrations -->"
-"""What no escaped text can be."""
+"""A placeholder that no escaped text can equal."""
 
 _CALM = ("safe", "skipped")
 _LISTED = 30
-"""Harmless migrations that the verdict lists before it folds them."""
+"""The most harmless migrations that the verdict lists without folding them."""
 
 
 def render(report: Report, **_options: object) -> str:
@@ -65,7 +65,7 @@ def render(report: Report, **_options: object) -> str:
 
 
 def _blocks(shown: Sequence[Details], room: int, *, forecast: object) -> list[str]:
-    """Return the migrations, shortened where there is no room, the worst last."""
+    """Return the migrations; if they don't fit, shorten them, the worst ones last."""
 
     def block(each: Details) -> str:
         return _rendered("migration.html", {"each": each, "forecast": forecast})
@@ -167,7 +167,7 @@ def _where(report: Report) -> str:
     )
 
 
-# What limits what the report can say.
+# The limits of the report.
 
 
 def _limits(report: Report, migrations: Sequence[MigrationResult]) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""Where things stand in the drawing of the locks.
+"""Positions in the drawing of the locks.
 
-Migrations stand side by side, as wide as they took long, but each wide enough to be seen. Positions
-are percentages, so that the drawing fits any width without its letters being scaled.
+Migrations stand side by side. Their width is their duration, but each is wide enough to be seen.
+Positions are percentages, so that the drawing fits any width without scaling its text.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from django_confiture.formatting import duration
 from django_confiture.reports.html.text import percent
 
 NARROW, LABELLED, TIMED = 3.5, 3.0, 9.0
-"""In percent: the least width of a migration, and from which one it has a number and a time."""
+"""Percentages: the least width of a migration, and the widths that fit its number and its time."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A bar or a band, and what is said of it."""
+    """A bar or a band with its text."""
 
     x: str
     width: str
     kind: str
     label: str
-    """One line, for those who do not see it."""
+    """One line for screen readers."""
     facts: tuple[tuple[str, str], ...]
     target: str
     """The id of the migration in the page."""
     text: str = ""
     note: str = ""
     wide: bool = True
-    """Whether there is room for the text on a narrow screen."""
+    """Whether the text fits on a narrow screen."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A line of a scale."""
+    """A tick of the scale."""
 
     x: str
     text: str
@@ -47,7 +47,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Column:
-    """Where a migration stands."""
+    """The column of a migration."""
 
     migration: MigrationResult
     target: str
@@ -56,14 +56,14 @@ class Column:
     span_ms: float
 
     def place(self, start_ms: float, end_ms: float) -> tuple[str, str]:
-        """Return where a stretch of the migration begins, and its width."""
+        """Return the position and the width of a period of the migration."""
         start = min(max(start_ms, 0.0), self.span_ms) / self.span_ms
         end = min(max(end_ms, start_ms, 0.0), self.span_ms) / self.span_ms
         return percent(self.x + start * self.width), percent((end - start) * self.width)
 
 
 def columns(ran: Sequence[tuple[str, MigrationResult]]) -> list[Column]:
-    """Return the columns of what ran, each with its id in the page."""
+    """Return the columns of the migrations that ran, each with its id in the page."""
     if not ran:
         return []
     spans = [_span(migration) for _, migration in ran]
@@ -84,7 +84,7 @@ def _span(migration: MigrationResult) -> float:
 
 
 def ticks(columns: Sequence[Column]) -> Iterator[Tick]:
-    """Yield when migrations begin, where there is room to say it, and the end."""
+    """Yield a tick at the start of each migration that has room for one, and at the end."""
     at, free = 0.0, 0.0
     for column in columns:
         if free <= column.x < 100 - TIMED:

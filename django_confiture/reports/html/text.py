@@ -1,4 +1,4 @@
-"""What the HTML report makes of words, names and figures; Django's templates escape them."""
+"""Words, names and figures in the HTML report, which Django's templates escape."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def about(ms: float) -> str:
 
 
 VERDICT_WORDS = Words(code, escape, about, size)
-"""Of verdicts: markup, and times that are stated as approximate."""
+"""For verdicts: with markup, and approximate times."""
 
 PLAIN_WORDS = Words(str, str, duration, size)
-"""Of facts, which the templates escape."""
+"""For facts, which the templates escape."""
 
 
 def percent(value: float) -> str:

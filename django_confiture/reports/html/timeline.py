@@ -1,4 +1,4 @@
-"""Which table is blocked when: the drawing, and the table that says the same."""
+"""When which table is blocked: the drawing, and the same as a table."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from django_confiture.reports.html.text import percent
 from django_confiture.reports.phrases.wording import clipped
 
 MIGRATIONS, TABLES, OPERATIONS, ROWS = 40, 25, 12, 300
-"""The most that is drawn; operations of one migration; rows of the table."""
+"""The most migrations that are drawn, operations of one migration, and rows of the table."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """All of it."""
+    """The drawing and the table."""
 
     total: str
     ticks: tuple[Tick, ...]
@@ -49,7 +49,7 @@ class Timeline:
 
 
 def timeline(migrations: Sequence[MigrationResult]) -> Timeline:
-    """Return the drawing of migrations; the n-th is the page's ``m<n>``."""
+    """Return the drawing of the migrations; the n-th has the id ``m<n>``."""
     ran = [
         (f"m{number}", each)
         for number, each in enumerate(migrations)

@@ -1,4 +1,4 @@
-"""The JSON report: what other programs may rely on; see docs/json-report.md."""
+"""The JSON report, which other programs may rely on; see docs/json-report.md."""
 
 from __future__ import annotations
 

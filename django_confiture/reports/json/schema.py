@@ -1,7 +1,7 @@
 """The JSON Schema of the JSON report, made from the dataclasses of ``dry_run.results``.
 
-``python -m django_confiture.reports.json.schema`` prints it; ``report.schema.json`` beside this
-module is that text, as it is published.
+``python -m django_confiture.reports.json.schema`` prints it; ``report.schema.json`` next to this
+module is the published copy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SIMPLE: dict[object, str] = {
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema; no object may have a key that it does not name."""
+    """Return the schema; objects may not have other keys than it names."""
     definitions: dict[str, Any] = {}
     report = _object(results.Report, definitions)
     own = {
@@ -73,7 +73,7 @@ def _object(dataclass: type, definitions: dict[str, Any]) -> dict[str, Any]:
 def _reference(dataclass: type, definitions: dict[str, Any]) -> dict[str, Any]:
     name = dataclass.__name__
     if name not in definitions:
-        definitions[name] = {}  # before its fields, one of which may refer to it
+        definitions[name] = {}  # before its fields, since one may refer to it
         definitions[name] = _object(dataclass, definitions)
     return {"$ref": f"#/$defs/{name}"}
 
@@ -105,7 +105,7 @@ def _one_of(choices: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _docstrings(dataclass: type) -> Iterator[tuple[str, str]]:
-    """Yield field → the string below it, of the class and of those that it inherits from."""
+    """Yield each field with the string below it, those of base classes included."""
     for each in reversed(dataclass.__mro__[:-1]):
         (written,) = ast.parse(inspect.getsource(each)).body
         assert isinstance(written, ast.ClassDef)

@@ -1,1 +1,1 @@
-"""The report for a pull request."""
+"""The report as a comment on a pull request."""

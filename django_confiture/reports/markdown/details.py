@@ -1,4 +1,4 @@
-"""One migration in the pull request's comment, folded."""
+"""The details of one migration in the comment on a pull request, folded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FINDINGS = 20
 
 
 def details(migration: MigrationResult) -> Iterator[str]:
-    """Yield the lines of one folded migration; a blank line ends each HTML block."""
+    """Yield the lines of one folded migration, with a blank line after each HTML block."""
     before = ""
     for line in _lines(migration):
         if line or before:
@@ -107,7 +107,7 @@ def _finding(finding: Finding, operations: Sequence[OperationResult]) -> Iterato
         yield ""
 
 
-# What is forecast, and what was measured.
+# Forecasts and measurements.
 
 
 def _forecast(migration: MigrationResult) -> Iterator[str]:

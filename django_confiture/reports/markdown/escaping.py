@@ -18,11 +18,11 @@ from django_confiture.reports.phrases.wording import (
 _SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~@&!$]|(?<!\w)_|_(?!\w))")
 _REFERENCE = re.compile(r"((?:@|#|!|GH-)(?=\w)|:(?=//)|\bwww(?=\.))", re.IGNORECASE)
 _NOTHING = "\u200b"
-"""A space of no width: what follows it is no name of somebody, no issue and no address any more."""
+"""A zero-width space, so that what follows is not a mention, an issue or an address."""
 
 
 def text(value: str, width: int = 300) -> str:
-    """Return words that Markdown leaves alone; a mention calls nobody."""
+    """Return text that Markdown shows literally, and that mentions no one."""
     words = clipped(one_line(visible(value)), width)
     escaped = _SPECIAL.sub(r"\\\1", words)
     return _REFERENCE.sub(rf"\1{_NOTHING}", escaped)
@@ -45,7 +45,7 @@ def block(value: str, language: str) -> str:
 
 
 def in_html(value: str) -> str:
-    """Return text for inside an HTML element, where Markdown rules do not hold."""
+    """Return text for an HTML element, where Markdown's rules do not apply."""
     return escape(clipped(one_line(visible(value)), 300)).replace("@", f"@{_NOTHING}")
 
 

@@ -1,7 +1,7 @@
 """The report as a comment on a pull request: the verdict first, the details folded.
 
-Two runs differ only where the facts do: figures that vary are rounded to 1, 2 or 5 of a unit, and
-there are no times of day and no process ids.
+Two runs with the same facts give the same comment: figures that vary are rounded to 1, 2 or 5 of a
+unit, and there are no times of day or process ids.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from django_confiture.reports.phrases.verdicts import Mark, verdict, worth
 from django_confiture.reports.phrases.wording import about_size, first_line, steady
 
 MARKER = "<!-- django-confiture migrate_dryrun -->"
-"""The first line, by which a job finds the comment that it wrote before."""
+"""The first line, by which a CI job finds its earlier comment."""
 
 LIMIT = 65_536
-"""Characters of a comment that GitHub takes; kept in bytes, which is never more."""
+"""The most characters in a GitHub comment; we count bytes, which are never fewer."""
 
 _EXCEEDED = 20
 _MARKS: dict[Mark, str] = {
@@ -37,7 +37,7 @@ _MARKS: dict[Mark, str] = {
 
 
 def render(report: Report, **_options: object) -> str:
-    """Return the report; what does not fit is left out from the end of the details, and said."""
+    """Return the report; it says which details it leaves out because they don't fit."""
     head = [MARKER, f"## {text(headline.subject(report))}: {text(headline.outcome(report))}", ""]
     head += _summary(report)
     tail = ["", *_closing(report)]
@@ -52,7 +52,7 @@ def _size(lines: Sequence[str]) -> int:
 
 
 def _fitting(items: Mapping[int, str], worth: Mapping[int, int], room: int) -> list[int]:
-    """Return the positions of those that there is room for, in order; the worst go first."""
+    """Return the positions of the items that fit, in order; the worst are kept first."""
     kept = []
     for position in sorted(items, key=lambda each: (-worth[each], each)):
         if (size := len(items[position].encode()) + 1) <= room:
@@ -91,11 +91,11 @@ def _verdict(migration: MigrationResult) -> str:
     return f"- {_MARKS[found.mark]} {code(migration.label)}{backwards} {found.text}"
 
 
-# What is folded.
+# The folded details.
 
 
 def _details(report: Report, room: int) -> list[str]:
-    """Return the details that fit: those with something to say before those without."""
+    """Return the details that fit, the worst migrations first."""
     migrations = own(report)
     blocks = {
         position: "\n".join(["", *details(migration)])

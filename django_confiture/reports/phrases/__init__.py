@@ -1,1 +1,1 @@
-"""Wording that the formats share."""
+"""Wording that all formats share."""

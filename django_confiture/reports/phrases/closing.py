@@ -1,4 +1,4 @@
-"""How a dry run ended, and what limits its report: one sentence each."""
+"""How a dry run ended, and the limits of its report: one sentence each."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def ending(report: Report) -> str:
 
 
 def undone(reverse: ReverseResult) -> str:
-    """Return what came of undoing the plan, without a full stop."""
+    """Return how undoing the plan went, without a period."""
     return _REVERSED[reverse.outcome]

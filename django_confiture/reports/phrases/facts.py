@@ -1,4 +1,4 @@
-"""What statements, operations and hooks did: one label and one text for each fact."""
+"""What statements, operations and hooks did: each fact is a label and a text."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from django_confiture.reports.phrases.forecast import between
 from django_confiture.reports.phrases.wording import Words
 
 REHEARSED = {"substituted": "In another form", "not_rehearsed": "Not rehearsed", "exact": "Note"}
-"""What an operation's reason explains."""
+"""The label of an operation's reason."""
 
 _NAMES = 10
-"""Names in one fact; the JSON report has all."""
+"""The most names in one fact; the JSON report has all."""
 _WAL_BYTES = 1024
-"""The least WAL that is worth a fact."""
+"""The least WAL that is mentioned."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Fact:
     label: str
     text: str
     needs_label: bool = True
-    """Whether the text is only clear behind its label."""
+    """Whether the text is unclear without its label."""
 
     @property
     def sentence(self) -> str:
@@ -45,7 +45,7 @@ class Fact:
 def operation_facts(
     operation: OperationResult, tables: Collection[str], words: Words
 ) -> Iterator[Fact]:
-    """Yield what an operation's statements did; of locks, the strongest on each of ``tables``."""
+    """Yield what an operation's statements did, and the strongest lock on each of ``tables``."""
     statements = operation.statements
     if rows := sum(statement.rows_written for statement in statements):
         yield Fact("writes", count(rows, "row"))
@@ -101,7 +101,7 @@ def _named(names: Sequence[str], words: Words) -> str:
 def _locks(
     statements: Sequence[StatementResult], tables: Collection[str], words: Words
 ) -> Iterator[Fact]:
-    """Yield the strongest lock on each table, where it conflicts with anything but reading."""
+    """Yield the strongest lock on each table, unless it only conflicts with DDL."""
     strongest: dict[str, TableLock] = {}
     for lock in (each for statement in statements for each in statement.locks):
         known = strongest.get(lock.relation)
@@ -122,7 +122,7 @@ def _effect(mode: LockMode) -> str:
 
 
 def hook_line(hook: HookOutcome, words: Words) -> str:
-    """Return a hook, its phase, and what came of it."""
+    """Return a hook, its phase, and how it ended."""
     name = f"{words.code(hook.hook)} ({hook.phase})"
     if hook.outcome == "completed":
         rows = count(hook.rows_affected, "row")
@@ -132,6 +132,6 @@ def hook_line(hook: HookOutcome, words: Words) -> str:
 
 
 def offending_rows(rows: Violations, words: Words) -> str:
-    """Return how many rows stand in the way, of which table, and the first keys."""
+    """Return the number of rows that stand in the way, their table, and the first keys."""
     keys = f", such as {words.code(', '.join(rows.keys))}" if rows.keys else ""
     return f"{count(rows.count, 'row')} of {words.code(rows.relation)}{keys}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def rows(migration: MigrationResult, *, full: bool) -> Iterator[tuple[str, str]]:
-    """Yield what production will see of a migration, label and text."""
+    """Yield the forecast of a migration, as labels and texts."""
     estimate = made(migration)
     if estimate is None:
         return
@@ -35,7 +35,7 @@ def rows(migration: MigrationResult, *, full: bool) -> Iterator[tuple[str, str]]
 
 
 def made(migration: MigrationResult) -> MigrationEstimate | None:
-    """Return the forecast; None where production is not known."""
+    """Return the forecast; None if production is unknown."""
     known = any(table.production is not None for table in migration.tables)
     return migration.estimate if known else None
 

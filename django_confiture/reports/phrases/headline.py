@@ -61,7 +61,7 @@ def outcome(report: Report) -> str:
 
 
 def severities(migrations: Iterable[MigrationResult]) -> str:
-    """Return how many findings of each severity count, ``""`` without any."""
+    """Return the number of findings of each severity, ``""`` without any."""
     found = list(_severities(migrations))
     names = ("danger", "warning", "notice")
     return listed([count(found.count(name), name) for name in names if name in found])
@@ -94,7 +94,7 @@ def _severities(migrations: Iterable[MigrationResult]) -> Iterator[str]:
 
 def waited(waiter: Waiter) -> str:
     """Return who waited for the dry run, for what, and how long."""
-    who = waiter.application or "a session without a name"
+    who = waiter.application or "an unnamed session"
     where = f" on {waiter.relation}" if waiter.relation else ""
     return (
         f"session {waiter.pid} ({who}), whose {waiter.statement_kind or 'statement'}{where} had "
@@ -116,7 +116,7 @@ def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def keeps_locked(table: TableResult, name: str) -> str:
-    """Return what a migration writes to a table, and for whom that matters."""
+    """Return what a migration writes to a table, and whether it keeps the rows locked."""
     rows = count(table.rows_written, "row")
     if table.changed_in > 1:
         return f"writes {rows} of {name} in {table.changed_in:,} transactions"

@@ -1,4 +1,4 @@
-"""What is about to be touched, in a few lines before the first migration runs."""
+"""What the plan will touch, in a few lines before the first migration runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _tables(tables: Sequence[PlannedTable]) -> Iterator[str]:
 
 
 def unknown(preflight: Preflight) -> list[str]:
-    """Say what may touch tables that can't be told."""
+    """Return which operations may touch tables that we can't name."""
     if not preflight.not_known:
         return []
     which = "others" if preflight.tables else "tables"
@@ -61,14 +61,14 @@ def unknown(preflight: Preflight) -> list[str]:
 
 
 def others(preflight: Preflight) -> list[str]:
-    """Say who is at work."""
+    """Return which other sessions use these tables."""
     found = []
     if preflight.sessions:
         which = "other session" if preflight.sessions == 1 else "other sessions"
         longest = f", the longest {_session(preflight.longest)}" if preflight.longest else ""
         found.append(f"{preflight.sessions:,} {which} on these tables{longest}")
     else:
-        found.append("nobody on these tables")
+        found.append("no other session on these tables")
     oldest = preflight.oldest_transaction
     if oldest is not None and (oldest.transaction_ms or 0) >= _WORTH_SAYING_MS:
         found.append(f"oldest transaction {_session(oldest)}")
@@ -87,7 +87,7 @@ def _session(other: OtherSession) -> str:
 
 
 def dead_space(preflight: Preflight) -> list[str]:
-    """Say what is left behind in the tables."""
+    """Return the dead space that is left in the tables."""
     found = preflight.dead_space
     total = sum(each.size_bytes for each in found)
     where = listed([each.relation for each in found[:3]])
@@ -96,9 +96,9 @@ def dead_space(preflight: Preflight) -> list[str]:
 
 
 def limits(preflight: Preflight) -> list[str]:
-    """Say when the dry run waits, gives way and stops."""
+    """Return when the dry run waits, gives way and stops."""
     lock = preflight.lock_timeout_ms
-    waits = f"waits {'for ever' if lock is None else duration(lock)} for a lock"
+    waits = f"waits {'forever' if lock is None else duration(lock)} for a lock"
     after = preflight.yield_after_ms
     if after is None:
         yields = "no watchdog: others wait until it ends"

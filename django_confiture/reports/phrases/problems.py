@@ -1,4 +1,4 @@
-"""What deserves a mark at a line of code: the same list for every format that makes marks."""
+"""The problems to mark at lines of code, in the words of all formats that do so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from django_confiture.reports.phrases.wording import Words, first_line, visible,
 Level = Literal["failure", "exceeded"] | Severity
 
 LEVELS: tuple[Level, ...] = ("failure", "exceeded", "danger", "warning", "notice")
-"""The worst first."""
+"""From worst to least."""
 
 FAILS = "migration-fails"
 NOT_REVERSED = "migration-not-reversed"
@@ -35,10 +35,10 @@ _WORDS = Words(visible, visible, duration, size)
 
 @dataclass(frozen=True)
 class Problem:
-    """One mark, in words that are fit for any format."""
+    """One problem, in words that fit every format."""
 
     id: str
-    """Of a finding its id, otherwise one of the constants above."""
+    """The id of a finding, or one of the constants above."""
     level: Level
     title: str
     message: str
@@ -53,19 +53,19 @@ class Problem:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes it the same problem in another run; no figures, no lines."""
+        """What identifies the problem across runs: no figures, no lines."""
         operation = "" if self.operation is None else str(self.operation)
         return self.id, self.migration or "", operation, self.relation or ""
 
 
 def problems(report: Report) -> tuple[Problem, ...]:
-    """Return the problems of a report, the worst first, else in the order of the plan."""
+    """Return the problems of a report, the worst first, then in the order of the plan."""
     found = list(_found(report))
     return tuple(sorted(found, key=lambda problem: LEVELS.index(problem.level)))
 
 
 def own(report: Report) -> tuple[MigrationResult, ...]:
-    """Return the migrations that the report is about: those of the branch, and what stopped."""
+    """Return the migrations that the report is about: those of the branch, and any that failed."""
     return tuple(m for m in report.migrations if not m.rehearsed_first or m.error is not None)
 
 
@@ -191,7 +191,7 @@ def _at(
 
 
 def _index(migration: MigrationResult, error: Failure) -> int | None:
-    """Return the operation that failed: the last that ran, where one is named."""
+    """Return the index of the operation that failed, which is the last that ran."""
     if error.operation is None or not migration.operations:
         return None
     return migration.operations[-1].index

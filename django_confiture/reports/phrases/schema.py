@@ -1,4 +1,4 @@
-"""Changes of the schema, one line each."""
+"""Changes to the schema, one line each."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django_confiture.formatting import count, listed, one_line
 SIGNS = {"added": "+", "removed": "-", "renamed": "~", "changed": "~"}
 
 _WIDEST = 160
-"""Characters of a definition; functions and views are longer."""
+"""The most characters of a definition; functions and views are longer."""
 
 _PLURALS = {"index": "indexes", "policy": "policies"}
 
 
 def lines(changes: Sequence[SchemaChange]) -> Iterator[tuple[str, str]]:
-    """Yield sign and text; a table that came or went is one line with all that belongs to it."""
+    """Yield sign and text; a table that is added or removed is one line with all its parts."""
     whole = {(c.kind, c.name) for c in changes if c.object == "table"}
     for change in changes:
         if (change.kind, change.relation) in whole:

@@ -18,12 +18,12 @@ Mark = Literal["fails", "stopped", "skipped", "locks", "rows", "risk", "safe"]
 finding warns of it."""
 
 _TABLES = 4
-"""Tables of one migration that its verdict names."""
+"""The most tables of one migration that its verdict names."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to think of a migration, and why: the predicate of its name."""
+    """The mark of a migration and its reason, which reads on after the migration's name."""
 
     mark: Mark
     text: str
@@ -66,7 +66,7 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
 
 
 def blocks_table(table: TableResult, words: Words) -> str:
-    """Return what of a table is blocked and for how long: in production where that is known."""
+    """Return what is blocked on a table and for how long, in production if that is known."""
     blocking = blocking_of(table)
     name = words.code(table.relation)
     said, where = words.duration, ""
@@ -79,7 +79,7 @@ def blocks_table(table: TableResult, words: Words) -> str:
 
 
 def worth(migration: MigrationResult) -> int:
-    """Return how much there is to look at: 3 where it fails, 0 where there is nothing."""
+    """Return how much a migration deserves a look: 3 if it fails, 0 if nothing is wrong."""
     if migration.error is not None:
         return 3
     severities = {each.severity for each in headline.counted(migration.findings)}

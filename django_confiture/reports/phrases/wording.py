@@ -33,7 +33,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Return the same with its lines kept."""
+    """Return the same, but keep line breaks."""
     return "\n".join(visible(line.expandtabs(4)) for line in text.splitlines())
 
 

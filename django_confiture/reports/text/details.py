@@ -23,7 +23,7 @@ _REHEARSED = {"substituted": "instead", "not_rehearsed": "not run", "exact": "no
 
 
 def label(migration: MigrationResult) -> str:
-    """Return a migration's name, and that it runs backwards where it does."""
+    """Return a migration's name, and its direction if it is backwards."""
     backwards = " (backwards)" if migration.direction == "backward" else ""
     return f"[bold]{escape(migration.label)}[/]{backwards}"
 

@@ -15,7 +15,7 @@ _STYLES = {"danger": "bold red", "warning": "yellow", "notice": "cyan"}
 
 
 class Row(NamedTuple):
-    """One row of the report: a label of some width, and text that is wrapped beside it."""
+    """One row of the report: a label, and text that is wrapped next to it."""
 
     indent: int
     width: int
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def rows(findings: Sequence[Finding], escape: Escape, *, full: bool) -> Iterator[Row]:
-    """Yield the findings that count, then those that are silenced, in a line each.
+    """Yield the findings that count, then the silenced ones, one line each.
 
     ``full`` adds the evidence and the code to write instead.
     """
@@ -60,7 +60,7 @@ def _advice(advice: str, escape: Escape) -> Iterator[Row]:
 
 
 def summary(migrations: Iterable[MigrationResult]) -> str:
-    """Return how many findings of each severity there are, ``""`` without any."""
+    """Return the number of findings of each severity, ``""`` without any."""
     findings = [each for migration in migrations for each in migration.findings]
     severities = [each.severity for each in findings if each.silenced is None]
     parts = [count(severities.count(name), name) for name in _STYLES if name in severities]

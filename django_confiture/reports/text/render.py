@@ -1,4 +1,4 @@
-"""The terminal report: a verdict for each migration first, then what costs and blocks."""
+"""The terminal report: first the verdict on each migration, then its details."""
 
 from __future__ import annotations
 

@@ -106,8 +106,8 @@ def test_no_size(big: Cases, settings: Settings) -> None:
     settings.CONFITURE = {"DRY_RUN": {"MAX_DEAD_SPACE": "much"}}
 
     assert dry_run("cases").err == (
-        'CommandError: CONFITURE["DRY_RUN"]["MAX_DEAD_SPACE"] is \'much\', which is no size; write '
-        'a number and a unit, such as "512MB" or "1GB".'
+        'CommandError: CONFITURE["DRY_RUN"]["MAX_DEAD_SPACE"] is \'much\', which is not a size; '
+        'write a number and a unit, such as "512MB" or "1GB".'
     )
 
 

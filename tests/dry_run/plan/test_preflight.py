@@ -394,7 +394,7 @@ def test_nobody_is_at_work(base: Cases) -> None:
     found = preflight()
 
     assert (found["sessions"], found["longest"]) == (0, None)
-    assert "at work   nobody on these tables\n" in dry_run("cases").err
+    assert "at work   no other session on these tables\n" in dry_run("cases").err
 
 
 def test_a_prepared_transaction_is_somebody(own_server: OwnServer, cases: Cases) -> None:
@@ -426,7 +426,7 @@ def test_the_lines(base: Cases) -> None:
     assert lines == [
         "Before the first migration:",
         "  touches   cases_b  ? rows  16 kB",
-        "  at work   nobody on these tables",
+        "  at work   no other session on these tables",
         "  limits    waits 1.0 s for a lock; ends once others have waited 200 ms for it",
         "            (watchdog); stops at 1 GB of dead space",
         "  Rehearsing cases.0002_case... passed",
@@ -454,7 +454,7 @@ def test_without_limits(base: Cases, settings: Settings) -> None:
 
     assert "  touches   no table that exists\n" in ran.err
     assert (
-        "  limits    waits for ever for a lock; no watchdog: others wait until it ends\n" in ran.err
+        "  limits    waits forever for a lock; no watchdog: others wait until it ends\n" in ran.err
     )
     found = preflight("--no-watchdog")
     assert (found["lock_timeout_ms"], found["yield_after_ms"]) == (None, None)

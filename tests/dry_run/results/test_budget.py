@@ -296,9 +296,9 @@ def test_a_table_of_the_settings_that_does_not_exist(slow: Cases) -> None:
     [
         (["--table", "x"], "--table x names no table and limit"),
         (["--table", "=1s"], "--table =1s names no table and limit"),
-        (["--table", "x=soon"], "--table x=soon is 'soon', which is no duration"),
-        (["--max-blocking", "5"], "--max-blocking is '5', which is no duration"),
-        (["--max-wal", "5"], "--max-wal is '5', which is no size"),
+        (["--table", "x=soon"], "--table x=soon is 'soon', which is not a duration"),
+        (["--max-blocking", "5"], "--max-blocking is '5', which is not a duration"),
+        (["--max-wal", "5"], "--max-wal is '5', which is not a size"),
     ],
 )
 def test_values_that_are_none(slow: Cases, flags: list[str], message: str) -> None:
@@ -333,7 +333,7 @@ def test_reports_into_files(slow: Cases, tmp_path: Path) -> None:
     [
         ("json", "'json' is not FORMAT=FILE, such as json=report.json"),
         ("json=", "'json=' is not FORMAT=FILE, such as json=report.json"),
-        ("pdf=x", "'pdf' is no format; choose from text, json, html"),
+        ("pdf=x", "'pdf' is not a format; choose from text, json, html"),
     ],
 )
 def test_reports_that_are_none(slow: Cases, value: str, message: str) -> None:

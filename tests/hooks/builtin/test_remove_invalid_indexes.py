@@ -179,7 +179,7 @@ def test_backwards_it_drops_them_too(cases: Cases, settings: Settings) -> None:
             {"lock_timeout": 5},
             (
                 "confiture.E012",
-                'remove_invalid_indexes: OPTIONS["lock_timeout"] is 5, which is no duration.',
+                'remove_invalid_indexes: OPTIONS["lock_timeout"] is 5, which is not a duration.',
                 'Write a number and a unit, such as "500ms", "2s" or "5min".',
             ),
         ),

@@ -192,7 +192,7 @@ def test_a_dry_run_skips_it(rewrites: Cases, settings: Settings) -> None:
             {"path": "/", "needed": 5},
             (
                 "confiture.E012",
-                'require_free_space: OPTIONS["needed"] is 5, which is no size.',
+                'require_free_space: OPTIONS["needed"] is 5, which is not a size.',
                 'Write a number and a unit, such as "512MB" or "1GB".',
             ),
         ),

@@ -1,4 +1,4 @@
-"""``manage.py confiture_accuracy``: how good the forecasts were."""
+"""``manage.py confiture_accuracy``: how good past forecasts were."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADINGS = ("", "count", "median error", "in range", "stated", "p10", "median",
 
 
 class Command(BaseCommand):
-    """Hold forecasts against what came of them."""
+    """Compare forecasts with real runs."""
 
     help = (
         "Compares what dry runs forecast with the real runs in the migration history: the error, "
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         comparisons = observed(alias, forecasts)
         problems = hash_chain.verify(router.db_for_read(MigrationExecution))
         for problem in problems:
-            self.stderr.write(f"The ledger is not as it was written: {problem.message}.")
+            self.stderr.write(f"The ledger was tampered with: {problem.message}.")
         if options["format"] == "json":
             document = {
                 "schema_version": 1,
@@ -118,7 +118,7 @@ def _read(file: Path) -> list[MigrationForecast]:
         raise CommandError(f"{file} is not JSON: {error}", returncode=USAGE) from error
     if not isinstance(report, dict) or report.get("schema_version") != 1:
         raise CommandError(
-            f"{file} is no report of this release; make one with: "
+            f"{file} is not a report of this release; make one with: "
             "manage.py migrate_dryrun --format json --output FILE",
             returncode=USAGE,
         )

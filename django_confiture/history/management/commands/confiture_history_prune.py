@@ -1,4 +1,4 @@
-"""``manage.py confiture_history_prune``: delete what is too old to be of use."""
+"""``manage.py confiture_history_prune``: delete old rows of the ledger."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from django_confiture.history.models import MigrationExecution
 
 
 class Command(BaseCommand):
-    """Cut the oldest end of the ledger."""
+    """Delete the oldest rows of the ledger."""
 
     help = (
-        "Deletes executions and dry runs that are older than the given time. The chains of hashes "
-        "then begin after them, and still show every other change."
+        "Deletes executions and dry runs that are older than the given time. The hash chains then "
+        "begin after them, and still reveal every other change."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

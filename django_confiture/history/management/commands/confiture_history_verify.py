@@ -1,4 +1,4 @@
-"""``manage.py confiture_history_verify``: whether the ledger is as it was written."""
+"""``manage.py confiture_history_verify``: find changes made to the ledger afterwards."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from django_confiture.history.models import MigrationExecution
 
 
 class Command(BaseCommand):
-    """Follow the chain of hashes."""
+    """Verify the hash chains."""
 
     help = (
-        "Says which rows of the migration history were edited or deleted. Exit codes: 0 it is as "
-        "it was written, 1 it is not."
+        "Prints which rows of the migration history were edited or deleted. Exit codes: 0 none, "
+        "1 some."
     )
-    requires_system_checks = ()  # an error of theirs would end with 1, too
+    requires_system_checks = ()  # their errors would end with 1, too
 
     def handle(self, *_args: object, **_options: Any) -> None:
         """Verify, then print."""
         using = router.db_for_read(MigrationExecution)
         problems = hash_chain.verify(using)
         for problem in problems:
-            self.stdout.write(f"The ledger is not as it was written: {problem.message}.")
+            self.stdout.write(f"The ledger was tampered with: {problem.message}.")
         if problems:
             sys.exit(1)
         for ledger in hash_chain.LEDGERS:
             rows: Any = ledger.model._default_manager.using(using)
             last = rows.order_by("number").last()
             found = f"the last is {last.number}, hash {last.hash}" if last else "there are none"
-            self.stdout.write(f"The {ledger.name} are as they were written; {found}.")
+            self.stdout.write(f"The {ledger.name} are unchanged; {found}.")

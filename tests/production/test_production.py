@@ -335,8 +335,10 @@ def _table(**facts: object) -> Edit:
 WRONG: list[tuple[Edit, str]] = [
     (
         lambda d: d.update(confiture_stats=2),
-        "confiture_stats is 2, and this release reads 1;"
-        " make the file again with the same release.",
+        (
+            "confiture_stats is 2, and this release reads 1;"
+            " make the file again with the same release."
+        ),
     ),
     (
         lambda d: d.update(confiture_stats=True),
@@ -480,7 +482,7 @@ class TestCommand:
             (
                 ["--interval", "9999999999999d"],
                 (
-                    "Error: argument --interval: --interval is '9999999999999d', which is no"
+                    "Error: argument --interval: --interval is '9999999999999d', which is not a"
                     " duration of less than 100 years; write a number and a unit, such as "
                     '"500ms", "2s" or "5min".'
                 ),

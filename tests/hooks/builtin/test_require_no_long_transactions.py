@@ -195,8 +195,8 @@ def test_backwards_it_vetoes_too(cases: Cases, settings: Settings) -> None:
             (
                 "confiture.E012",
                 (
-                    "require_no_long_transactions: OPTIONS[\"longer_than\"] is 'soon', which is not "
-                    "a duration."
+                    "require_no_long_transactions: OPTIONS[\"longer_than\"] is 'soon', which is "
+                    "not a duration."
                 ),
                 'Write a number and a unit, such as "500ms", "2s" or "5min".',
             ),

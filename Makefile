@@ -93,5 +93,6 @@ $(VENV)/.%: pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.x")'
 	"$(PYTHON)" -m venv $(VENV)
 	$(RUN) pip install --quiet --upgrade "pip>=25.1"
-	$(RUN) pip install --quiet --editable . --group $* $(if $(DJANGO),"django==$(DJANGO).*")
+	$(RUN) pip install --quiet --editable . --group $* $(if $(DJANGO),"django==$(DJANGO).*") \
+	  $(if $(filter 5.2,$(DJANGO)),,--group celery)
 	@touch $@

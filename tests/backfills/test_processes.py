@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any
@@ -48,18 +48,23 @@ def _nothing_goes_on() -> Iterator[None]:
             process.stdout.close()
 
 
-def started(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """Start manage.py on the test's database."""
-    environment = {
+def environment(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment of a process on the test's database, with these options."""
+    return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.backfill_process_settings",
         "PYTHONPATH": f"{ROOT}:{ROOT / 'testproject'}",
         "CONFITURE_TEST_DATABASE": connection.settings_dict["NAME"],
         "CONFITURE_TEST_BACKFILLS": json.dumps({**OPTIONS, **options}),
     }
+
+
+def started(
+    *arguments: str, settings: str = "tests.backfill_process_settings", **options: Any
+) -> subprocess.Popen[str]:
+    """Start manage.py on the test's database."""
     process = subprocess.Popen(
         [sys.executable, "-m", "django", *arguments],
-        env=environment,
+        env={**environment(options), "DJANGO_SETTINGS_MODULE": settings},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

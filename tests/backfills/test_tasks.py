@@ -1,0 +1,117 @@
+"""Ranges as tasks: django-tasks-db and its worker, as processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from time import sleep
+from typing import Any
+
+import pytest
+
+from tests.backfills.test_processes import done, started
+from tests.support.backfills import PATH, books, counters, execute, shelf, wait_for
+
+__all__ = ["shelf"]  # a fixture
+
+ROWS = 80_000
+OPTIONS = {
+    "MIN": 20,
+    "MAX": 1000,
+    "LOCK_TIMEOUT": "300ms",
+    "STATEMENT_TIMEOUT": "2s",
+    "LEASE": "2500ms",
+    "SLICE": "1s",
+    "WORKERS": 4,
+}
+
+
+@pytest.fixture
+def queue(shelf: None) -> Any:
+    """Give the tables of django-tasks-db."""
+    command("migrate", "--verbosity", "0", "django_tasks_database")
+    yield
+    execute("DROP TABLE django_tasks_database_dbtaskresult")
+    execute("DELETE FROM django_migrations WHERE app = 'django_tasks_database'")
+
+
+def command(*arguments: str, **options: Any) -> str:
+    """Run manage.py in a process of its own, in a project that has workers."""
+    process = started(*arguments, **{**OPTIONS, **options})
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    return output
+
+
+def worker() -> subprocess.Popen[str]:
+    return started("db_worker", "--interval", "0.1", "--no-startup-delay", **OPTIONS)
+
+
+def state(name: str) -> Any:
+    ((found,),) = execute("SELECT state FROM confiture_backfills_backfillrun WHERE name = %s", name)
+    return found
+
+
+def ready() -> int:
+    """Return how many tasks wait or run."""
+    ((count,),) = execute(
+        "SELECT count(*) FROM django_tasks_database_dbtaskresult WHERE status IN ('READY', 'RUNNING')"
+    )
+    return int(count)
+
+
+@pytest.mark.usefixtures("queue")
+def test_two_workers_share_it_and_the_queue_is_empty_at_the_end() -> None:
+    books(ROWS)
+    said = command("confiture_backfills", "start", PATH + "CountBooks")
+    assert f"{PATH}CountBooks is queued, with 4 tasks queued." in said
+    assert ready() == 4
+    workers = [worker(), worker()]
+    wait_for(lambda: state(PATH + "CountBooks") == "completed", 60)
+    wait_for(lambda: ready() == 0, 20)
+    for process in workers:
+        process.terminate()
+        process.wait(20)
+    assert counters() == {1: ROWS}
+    names = execute("SELECT DISTINCT task_path FROM django_tasks_database_dbtaskresult")
+    assert names == [("django_confiture.backfills.tasks.work_on_backfill",)]
+
+
+@pytest.mark.usefixtures("queue")
+def test_killed_and_frozen_workers_are_replaced_by_the_others() -> None:
+    books(ROWS)
+    execute("UPDATE shelf_book SET times_filled = 0")
+    command("confiture_backfills", "start", PATH + "CountBooks", MAX=200)
+    workers = [started("db_worker", "--interval", "0.1", **{**OPTIONS, "MAX": 200}) for _ in "1234"]
+    wait_for(lambda: done() > 2000)
+    workers[0].kill()
+    workers[1].send_signal(signal.SIGSTOP)
+    wait_for(lambda: state(PATH + "CountBooks") == "completed", 90)
+    assert counters() == {1: ROWS}
+    workers[1].send_signal(signal.SIGCONT)
+    sleep(1)
+    wait_for(lambda: ready() <= 1, 20)  # the one that was killed stays "running" for ever
+    assert counters() == {1: ROWS}
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_worker_of_an_old_release_leaves_it_for_others() -> None:
+    books(100)
+    execute(
+        "INSERT INTO confiture_backfills_backfillrun (name, state, pass_number, workers_wanted,"
+        " mirrored, last_error, queued_at) VALUES (%s, 'queued', 1, 1, false, '', now())",
+        "shelf.backfills.NotThereYet",
+    )
+    code = (
+        "import django; django.setup();"
+        "from django_confiture.backfills import queueing;"
+        "queueing.enqueue_next('shelf.backfills.NotThereYet', using='default')"
+    )
+    command("shell", "--no-imports", "-c", code)
+    command("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
+    assert state("shelf.backfills.NotThereYet") == "queued"
+    waits = execute(
+        "SELECT run_after > now() + interval '20 seconds', (args_kwargs -> 'args' ->> 2)::int"
+        " FROM django_tasks_database_dbtaskresult WHERE status = 'READY'"
+    )
+    assert waits == [(True, 1)]

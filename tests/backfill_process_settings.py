@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 import django
 
@@ -16,7 +17,7 @@ INSTALLED_APPS = [
     *([] if django.VERSION >= (6, 0) else ["django_tasks"]),
     "django_tasks_db",
 ]
-TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+TASKS: dict[str, Any] = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 CONFITURE = {
     **_CONFITURE,
     "BACKFILLS": json.loads(os.environ.get("CONFITURE_TEST_BACKFILLS", "{}")),

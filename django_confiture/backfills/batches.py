@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
+from django.db import connections, models
 
 from django_confiture import conf
 from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
 from django_confiture.backfills.keys import key_fields
 from django_confiture.backfills.windows import Window
-from django_confiture.backfills.write_back import write_back
+from django_confiture.backfills.write_back import can_write_back, with_version, write_back
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -25,13 +25,22 @@ def do_window(backfill: Backfill, window: Window, *, using: str, apps: Apps) -> 
     rows = window.of(backfill.rows_to_do(using, apps))
     if backfill.values is not None:
         return rows.update(**backfill.values)
-    locked = rows.order_by("pk").select_for_update(of=("self",), no_key=True)
-    count = len(locked)
-    if count:
+    return _process(backfill, rows.order_by("pk"))
+
+
+def _process(backfill: Backfill, rows: models.QuerySet[Any]) -> int:
+    """Let Python do the rows: guarded by their version where the package writes, else locked."""
+    if backfill.fields and can_write_back(rows.model, backfill.fields):
+        read = with_version(rows)
+        if read:
+            backfill.process(read)
+        return write_back(read, backfill.fields)
+    locked = rows.select_for_update(of=("self",), no_key=True)
+    if locked:
         backfill.process(locked)
     if backfill.fields:
-        write_back(locked, backfill.fields)
-    return count
+        rows.model._base_manager.using(rows.db).bulk_update(locked, backfill.fields)
+    return len(locked)
 
 
 def set_timeouts(using: str, timeouts: Mapping[str, timedelta]) -> None:

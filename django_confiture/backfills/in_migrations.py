@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from django_confiture.backfills import control, events, queueing
 from django_confiture.backfills.declaration import Backfill, load_backfill
+from django_confiture.backfills.forecast import Rehearsing, forecast_in
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.passes import rows_left
@@ -35,8 +36,11 @@ def start(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> None:
     if not load_backfill(name).rows(using, apps).exists():
         _complete_empty(run, using, actor)
         return
-    if not _rehearsed(connection):
-        transaction.on_commit(partial(queueing.enqueue_and_log, run, using=using), using=using)
+    rehearsal: Rehearsing | None = getattr(connection, "_confiture_rehearsal", None)
+    if rehearsal is not None:
+        rehearsal.note(forecast_in(rehearsal, load_backfill(name), using=using, apps=apps))
+        return
+    transaction.on_commit(partial(queueing.enqueue_and_log, run, using=using), using=using)
 
 
 def cancel(name: str, connection: BaseDatabaseWrapper) -> None:
@@ -127,7 +131,3 @@ def _own_timeouts(connection: BaseDatabaseWrapper) -> Iterator[None]:
     with connection.cursor() as cursor:
         for name, value in zip(_TIMEOUTS, before, strict=True):
             cursor.execute("SELECT pg_catalog.set_config(%s, %s, true)", [name, value])
-
-
-def _rehearsed(connection: BaseDatabaseWrapper) -> bool:
-    return getattr(connection, "_confiture_dry_run", False)

@@ -17,7 +17,9 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from django_confiture.backfills.batch_sizer import BatchSizer
 from django_confiture.backfills.models import BackfillRange, BackfillRun
+from django_confiture.backfills.options import BackfillOptions
 from django_confiture.exceptions import BackfillError
 
 
@@ -97,6 +99,15 @@ def _has_ended(worker: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def known_sizer(run: BackfillRun, options: BackfillOptions, *, using: str) -> BatchSizer:
+    """Return what the latest batch of any worker says of the next one's size."""
+    ranges = BackfillRange.objects.using(using).filter(run_id=run.pk, batch_size__isnull=False)
+    latest = ranges.order_by(F("leased_until").desc(nulls_last=True), "-position").first()
+    if latest is None:
+        return options.sizer()
+    return options.sizer(size=latest.batch_size, seconds_per_row=latest.seconds_per_row)
 
 
 def live_leases(run: BackfillRun, using: str) -> models.QuerySet[BackfillRange]:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from django.db import models
 
+APP_LABEL = "confiture_backfills"
+"""Said here: where the app is not installed, a model would become one of django_confiture's."""
+
 
 class BackfillState(models.TextChoices):
     """Where a backfill stands."""
@@ -39,6 +42,7 @@ class BackfillRun(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
+        app_label = APP_LABEL
         default_permissions = ("view",)
         permissions = (("operate_backfillrun", "Can start, pause, resume, cancel and retry"),)
         ordering = ("name",)
@@ -76,6 +80,7 @@ class BackfillRange(models.Model):
     throttled_by = models.JSONField(default=list)
 
     class Meta:
+        app_label = APP_LABEL
         default_permissions = ("view",)
         ordering = ("position",)
         constraints = (
@@ -101,6 +106,7 @@ class BackfillRowError(models.Model):
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        app_label = APP_LABEL
         default_permissions = ("view",)
         ordering = ("pk",)
 
@@ -119,6 +125,7 @@ class BackfillEvent(models.Model):
     detail = models.TextField(blank=True)
 
     class Meta:
+        app_label = APP_LABEL
         default_permissions = ("view",)
         ordering = ("pk",)
 

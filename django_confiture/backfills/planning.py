@@ -43,7 +43,7 @@ def plan_ranges(
     """Add the ranges of the first pass: together they span every key there is now."""
     rows = backfill.rows(using, apps)
     wanted = min(wanted, estimated_rows(rows) // ROWS_A_RANGE)
-    bounds = _quantiles(backfill.model_in(apps), using, wanted) if wanted > 1 else []
+    bounds = quantile_keys(backfill.model_in(apps), using, wanted) if wanted > 1 else []
     _add(run, using, [None, *bounds, last_key(rows)])
 
 
@@ -75,7 +75,7 @@ def _add(run: BackfillRun, using: str, bounds: Sequence[Any]) -> None:
     )
 
 
-def _quantiles(model: type[models.Model], using: str, wanted: int) -> list[Any]:
+def quantile_keys(model: type[models.Model], using: str, wanted: int) -> list[Any]:
     """Return keys that part the table in about equal shares, by a sample of its pages."""
     total = max(1, estimated_rows(model._base_manager.using(using).all()))
     connection = connections[using]

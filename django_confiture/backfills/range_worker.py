@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
@@ -66,7 +67,7 @@ class Job:
 class RangeWorker:
     """Does one range under a lease."""
 
-    def __init__(self, job: Job, lease: Lease) -> None:
+    def __init__(self, job: Job, lease: Lease, sizer: BatchSizer) -> None:
         self._job = job
         self._lease = lease
         self._connection = connections[job.using]
@@ -77,9 +78,7 @@ class RangeWorker:
         self._cursor = None if row.cursor is None else key_from_json(model, row.cursor)
         self._high = None if row.high is None else key_from_json(model, row.high)
         self._done = row.done
-        self._sizer: BatchSizer = job.options.sizer(
-            size=row.batch_size, seconds_per_row=row.seconds_per_row
-        )
+        self._sizer = sizer
         self._limit: int | None = None  # rows, while a fault is being isolated
         self._window: Window | None = None
         self._failures = 0
@@ -88,8 +87,8 @@ class RangeWorker:
         self._ended = monotonic()
         self._began, self._began_with = monotonic(), row.done
 
-    def work(self, *, until: float) -> RangeOutcome:
-        """Go on until the range is done, the backfill stops, or the clock says ``until``."""
+    def work(self, *, stop: Callable[[], bool]) -> RangeOutcome:
+        """Go on until the range is done, the backfill ends, or ``stop`` says so."""
         while True:
             if self._state() != BackfillState.RUNNING:
                 return RangeOutcome.STOPPED
@@ -97,8 +96,13 @@ class RangeWorker:
                 time.sleep(HELD_FOR)
             elif self._batch():
                 return RangeOutcome.FINISHED
-            if monotonic() >= until:
+            if stop():
                 return RangeOutcome.TIME_UP
+
+    @property
+    def sizer(self) -> BatchSizer:
+        """What the next range begins with."""
+        return self._sizer
 
     @property
     def _size(self) -> int:
@@ -197,6 +201,15 @@ class RangeWorker:
         self._cursor = window.last
         self._done += count
         self._last_batch, self._ended = seconds, monotonic()
+        logger.debug(
+            "backfill_batch",
+            extra={
+                "backfill": self._name,
+                "rows": count,
+                "batch_size": window.size,
+                "duration_ms": round(seconds * 1000, 1),
+            },
+        )
         if self._limit is not None:
             self._limit = None if self._limit * 2 >= self._sizer.size else self._limit * 2
         elif window.full:

@@ -16,8 +16,8 @@ range was taken from finds no row to update in the last step, and its batch is r
 from __future__ import annotations
 
 import logging
-import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -27,12 +27,14 @@ from django.apps import apps as live_apps
 from django.db import Error, InterfaceError, OperationalError, connections
 
 from django_confiture.backfills import events, mirror
+from django_confiture.backfills.batch_sizer import BatchSizer
 from django_confiture.backfills.declaration import Backfill
 from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of, one_line
 from django_confiture.backfills.leases import (
     Lease,
     LeaseLost,
     claim,
+    known_sizer,
     live_leases,
     new_worker_name,
     open_ranges,
@@ -92,21 +94,21 @@ class Runner:
         self._job = Job(run, backfill, using, options, apps, throttling or Throttling())
         self._worker = new_worker_name()
         self._taken_over = 0
+        self._sizer: BatchSizer | None = None
 
-    def complete(self) -> BackfillState:
+    def complete(self, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Work until the backfill has ended, together with whatever other workers there are."""
-        while True:
-            result = self.work(until=math.inf, workers=None)
-            if result.outcome is WorkOutcome.ENDED:
-                return self._state()
+        while not stop():
+            if self.work(stop=stop).outcome is WorkOutcome.ENDED:
+                return
             time.sleep(IDLE)
 
-    def work(self, *, until: float, workers: int | None) -> WorkResult:
-        """Work until the clock says ``until``, unless ``workers`` others are at it."""
+    def work(self, *, stop: Callable[[], bool], workers: int | None = None) -> WorkResult:
+        """Work until ``stop`` says so, unless as many as ``workers`` are at it already."""
         failures = 0
         while True:
             try:
-                return self._work(until, workers)
+                return self._work(stop, workers)
             except Error as error:
                 failures += 1
                 self._failed(error, failures)
@@ -124,7 +126,7 @@ class Runner:
             connection.close()
         time.sleep(backoff(failures))
 
-    def _work(self, until: float, workers: int | None) -> WorkResult:
+    def _work(self, stop: Callable[[], bool], workers: int | None) -> WorkResult:
         job = self._job
         mirror.install(job.run, job.backfill, using=job.using)
         begin_run(
@@ -145,22 +147,25 @@ class Runner:
                 continue
             self._taken_over += lease.taken_over
             try:
-                if self._on_range(lease, until) is RangeOutcome.TIME_UP:
+                if self._on_range(lease, stop) is RangeOutcome.TIME_UP:
                     return self._result(WorkOutcome.TIME_UP)
             except LeaseLost:
                 logger.warning("backfill_lease_lost", extra={"backfill": job.run.name})
                 return self._result(WorkOutcome.REPLACED)
         return self._result(WorkOutcome.ENDED)
 
-    def _on_range(self, lease: Lease, until: float) -> RangeOutcome:
+    def _on_range(self, lease: Lease, stop: Callable[[], bool]) -> RangeOutcome:
         job = self._job
+        sizer = self._sizer or known_sizer(job.run, job.options, using=job.using)
+        worker = RangeWorker(job, lease, sizer)
         try:
-            return RangeWorker(job, lease).work(until=until)
+            return worker.work(stop=stop)
         except RowFault as fault:
             events.fail(job.run, str(fault), using=job.using, actor=self._worker)
             mirror.remove(job.run, job.backfill, using=job.using)
             return RangeOutcome.STOPPED
         finally:
+            self._sizer = worker.sizer
             with suppress(OperationalError, InterfaceError):  # then the lease runs out by itself
                 lease.release()
 

@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+from django.db import connections
+
 from django_confiture.backfills import control
-from django_confiture.backfills.declaration import load_backfill
-from django_confiture.backfills.models import BackfillState
-from django_confiture.backfills.options import backfill_options
+from django_confiture.backfills.declaration import Backfill, load_backfill
+from django_confiture.backfills.models import BackfillRun, BackfillState
+from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner
 from django_confiture.backfills.throttling import throttling_of
 
 
-def run_here(name: str, *, using: str, actor: str) -> BackfillState:
-    """Work on a backfill until it has ended, with whatever other workers there are."""
+def run_here(name: str, *, using: str, actor: str, workers: int | None = None) -> BackfillState:
+    """Work on a backfill until it has ended, in threads, with whatever other workers there are.
+
+    Python's work and the server's then overlap. Where the connection is in a transaction, there
+    is one worker on it.
+    """
     options, backfill = backfill_options(), load_backfill(name)
-    throttling = throttling_of(backfill, options)
+    throttling_of(backfill, options)  # what is wrong with it, before anything is started
     run = control.prepare(name, using=using, actor=actor)
-    return Runner(run, backfill, using=using, options=options, throttling=throttling).complete()
+    workers = options.workers if workers is None else workers
+    if workers == 1 or connections[using].in_atomic_block:
+        _runner(run, backfill, using, options).complete()
+    else:
+        _in_threads(run, backfill, using, options, workers)
+    run.refresh_from_db(using=using)
+    return BackfillState(run.state)
+
+
+def _runner(run: BackfillRun, backfill: Backfill, using: str, options: BackfillOptions) -> Runner:
+    throttling = throttling_of(backfill, options)
+    return Runner(run, backfill, using=using, options=options, throttling=throttling)
+
+
+def _in_threads(
+    run: BackfillRun, backfill: Backfill, using: str, options: BackfillOptions, workers: int
+) -> None:
+    """Let each worker have a connection of its own; one that fails, or Ctrl-C, stops them all."""
+    stopped = Event()
+
+    def work() -> None:
+        try:
+            _runner(run, backfill, using, options).complete(stop=stopped.is_set)
+        finally:
+            stopped.set()
+            connections[using].close()
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="confiture-backfill") as pool:
+        futures = [pool.submit(work) for _ in range(workers)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            stopped.set()

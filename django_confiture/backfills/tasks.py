@@ -48,9 +48,8 @@ def work_on_backfill(name: str, using: str, tries: int = 0) -> str:
     runner = Runner(
         run, backfill, using=using, options=options, throttling=throttling_of(backfill, options)
     )
-    result = runner.work(
-        until=monotonic() + options.slice.total_seconds(), workers=run.workers_wanted
-    )
+    end = monotonic() + options.slice.total_seconds()
+    result = runner.work(stop=lambda: monotonic() >= end, workers=run.workers_wanted)
     _queue_next(run, result, using, options)
     return result.outcome.value
 

@@ -24,6 +24,7 @@ from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.recording.clone_recorder import CloneRecorder
 from django_confiture.dry_run.recording.instruments import Instruments, instruments
 from django_confiture.dry_run.recording.records import RecordedMigration
+from django_confiture.dry_run.recording.sampling import offered_to_operations
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Copy, Report, SequenceMove, Waiter
 from django_confiture.dry_run.results.error_classes import is_no_fault
@@ -100,7 +101,8 @@ class CloneStage:
             server_settings(),
             committed=True,
         )
-        with interceptor.catching(raw, capture), self._others.held():
+        sampling = offered_to_operations(self._wrapper, measuring, interceptor)
+        with interceptor.catching(raw, capture), self._others.held(), sampling:
             yield
 
     # While it is open.

@@ -31,6 +31,7 @@ from django_confiture.dry_run.plan.preflight import look_ahead
 from django_confiture.dry_run.plan.refusals import max_dead_bytes, refuse_unusable
 from django_confiture.dry_run.recording.instruments import Instruments, instruments
 from django_confiture.dry_run.recording.records import RecordedMigration
+from django_confiture.dry_run.recording.sampling import offered_to_operations
 from django_confiture.dry_run.recording.statement_recorder import StatementRecorder
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Preflight, SequenceMove, Waiter
@@ -159,7 +160,8 @@ class TransactionStage:
         self._others = OtherConnections(
             self._wrapper, recorder.callbacks_dropped, interceptor, server_settings()
         )
-        with interceptor.catching(raw, capture), self._others.held():
+        sampling = offered_to_operations(self._wrapper, measuring, interceptor)
+        with interceptor.catching(raw, capture), self._others.held(), sampling:
             yield
 
     def _own_pids(self) -> Collection[int]:

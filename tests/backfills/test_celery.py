@@ -47,8 +47,10 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def worker(number: int, **options: Any) -> subprocess.Popen[str]:
     """Start a Celery worker with one process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "tests.support.celery_app", "worker", "-c", "1"]
-        + ["-n", f"worker{number}", "-P", "solo", "--without-gossip", "--without-mingle"],
+        [
+            *(sys.executable, "-m", "celery", "-A", "tests.support.celery_app", "worker"),
+            *("-P", "solo", "-n", f"worker{number}", "--without-gossip", "--without-mingle"),
+        ],
         env={**environment({**OPTIONS, **options}), "DJANGO_SETTINGS_MODULE": SETTINGS},
         cwd=ROOT,
         stdout=subprocess.DEVNULL,

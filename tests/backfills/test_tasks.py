@@ -15,7 +15,7 @@ from tests.support.backfills import PATH, books, counters, execute, shelf, wait_
 __all__ = ["shelf"]  # a fixture
 
 ROWS = 80_000
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "MIN": 20,
     "MAX": 1000,
     "LOCK_TIMEOUT": "300ms",
@@ -55,7 +55,8 @@ def state(name: str) -> Any:
 def ready() -> int:
     """Return how many tasks wait or run."""
     ((count,),) = execute(
-        "SELECT count(*) FROM django_tasks_database_dbtaskresult WHERE status IN ('READY', 'RUNNING')"
+        "SELECT count(*) FROM django_tasks_database_dbtaskresult"
+        " WHERE status IN ('READY', 'RUNNING')"
     )
     return int(count)
 

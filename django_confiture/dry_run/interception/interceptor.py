@@ -49,6 +49,16 @@ class Interceptor:
         finally:
             del self._captures[raw]
 
+    @contextmanager
+    def passing(self, raw: psycopg.Connection[Any]) -> Iterator[None]:
+        """Let what is sent on one connection pass for a while."""
+        capture = self._captures.pop(raw, None)
+        try:
+            yield
+        finally:
+            if capture is not None:
+                self._captures[raw] = capture
+
     def _sending(self, method: str) -> Wrap:
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(original)

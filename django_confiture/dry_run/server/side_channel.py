@@ -62,12 +62,17 @@ class Session:
     @contextmanager
     def undone(self, savepoint: str = "confiture_undone") -> Iterator[None]:
         """Undo what happens inside, and free its locks; a statement that fails does no harm."""
-        self.query(f"SAVEPOINT {savepoint}")
+        if self.status == pq.TransactionStatus.IDLE:
+            begin, ends = "BEGIN", ["ROLLBACK"]
+        else:
+            begin = f"SAVEPOINT {savepoint}"
+            ends = [f"ROLLBACK TO SAVEPOINT {savepoint}", f"RELEASE SAVEPOINT {savepoint}"]
+        self.query(begin)
         try:
             yield
         finally:
-            self.query(f"ROLLBACK TO SAVEPOINT {savepoint}")
-            self.query(f"RELEASE SAVEPOINT {savepoint}")
+            for end in ends:
+                self.query(end)
 
     def attempt(self, text: str, params: Sequence[str | int | None] = ()) -> bool:
         """Run a statement that may fail; return whether it did not.

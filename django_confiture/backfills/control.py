@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from django.apps import apps as live_apps
 from django.db import transaction
 
 from django_confiture.backfills import events, mirror, queueing
@@ -16,7 +18,11 @@ from django_confiture.backfills.models import (
     BackfillState,
 )
 from django_confiture.backfills.options import backfill_options
+from django_confiture.backfills.planning import add_pass
 from django_confiture.exceptions import BackfillError
+
+if TYPE_CHECKING:
+    from django.apps.registry import Apps
 
 S = BackfillState
 
@@ -45,15 +51,19 @@ def start(name: str, *, using: str, actor: str) -> str:
     """Hand a backfill to the Tasks framework; return what came of it.
 
     One that is queued or running gets its tasks again, which does no harm: more than are wanted
-    end by themselves. One that has ended begins from the beginning.
+    end by themselves.
     """
     run = prepare(name, using=using, actor=actor)
     return queueing.enqueue(run, using=using)
 
 
-def prepare(name: str, *, using: str, actor: str) -> BackfillRun:
-    """Make sure that a backfill is queued or running; return it."""
-    load_backfill(name)
+def prepare(name: str, *, using: str, actor: str, apps: Apps = live_apps) -> BackfillRun:
+    """Make sure that a backfill is queued or running; return it.
+
+    What has ended goes on where it was: no row is done again. One that was completed does what
+    came since.
+    """
+    backfill = load_backfill(name)
     with transaction.atomic(using=using):
         runs = BackfillRun.objects.using(using)
         run, made = runs.select_for_update().get_or_create(
@@ -61,10 +71,31 @@ def prepare(name: str, *, using: str, actor: str) -> BackfillRun:
         )
         if run.state == S.PAUSED:
             raise BackfillError(f"{name} is paused; use resume.")
+        if run.state == S.COMPLETED:
+            run.pass_number = 2
+            add_pass(run, backfill, using=using, apps=apps)
+        if run.state in (S.FAILED, S.CANCELLED):
+            _reopen(run, using)
         if made or run.state not in (S.QUEUED, S.RUNNING):
-            _begin_anew(run, using)
+            run.state, run.last_error, run.finished_at = S.QUEUED, "", None
+            run.save(using=using)
             events.note(run, "start", using=using, actor=actor)
     return run
+
+
+def forget(name: str, *, using: str, actor: str) -> None:
+    """Cancel a backfill, whatever its state, and forget what is done: its column is going."""
+    with transaction.atomic(using=using):
+        run = BackfillRun.objects.using(using).select_for_update().filter(name=name).first()
+        if run is None:
+            return
+        BackfillRange.objects.using(using).filter(run_id=run.pk).delete()
+        BackfillRowError.objects.using(using).filter(run_id=run.pk).delete()
+        run.state, run.pass_number, run.total = S.CANCELLED, 1, None
+        run.last_error, run.started_at, run.finished_at = "", None, None
+        run.save(using=using)
+        events.note(run, "forget", using=using, actor=actor)
+    mirror.remove(run, load_backfill(name), using=using)
 
 
 def act(action: str, name: str, *, using: str, actor: str) -> str:
@@ -118,11 +149,3 @@ def _reopen(run: BackfillRun, using: str) -> None:
     )
     errors.delete()
     run.pass_number = max(1, run.pass_number - 1)  # so that a last one follows
-
-
-def _begin_anew(run: BackfillRun, using: str) -> None:
-    BackfillRange.objects.using(using).filter(run_id=run.pk).delete()
-    BackfillRowError.objects.using(using).filter(run_id=run.pk).delete()
-    run.state, run.pass_number, run.total = S.QUEUED, 1, None
-    run.last_error, run.started_at, run.finished_at = "", None, None
-    run.save(using=using)

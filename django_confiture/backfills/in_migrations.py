@@ -32,7 +32,7 @@ _TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_t
 def start(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> None:
     """Note that a backfill is to start, and queue it after commit."""
     using, actor = connection.alias, events.os_actor()
-    run = control.prepare(name, using=using, actor=actor)
+    run = control.prepare(name, using=using, actor=actor, apps=apps)
     if not load_backfill(name).rows(using, apps).exists():
         _complete_empty(run, using, actor)
         return
@@ -44,11 +44,8 @@ def start(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> None:
 
 
 def cancel(name: str, connection: BaseDatabaseWrapper) -> None:
-    """Cancel a backfill that has not ended."""
-    using = connection.alias
-    run = BackfillRun.objects.using(using).filter(name=name).first()
-    if run is not None and run.state not in (BackfillState.COMPLETED, BackfillState.CANCELLED):
-        control.act("cancel", name, using=using, actor=events.os_actor())
+    """Cancel a backfill, and forget it: forward again, it begins from the beginning."""
+    control.forget(name, using=connection.alias, actor=events.os_actor())
 
 
 def require(name: str, connection: BaseDatabaseWrapper, apps: Apps, *, finish: bool) -> None:
@@ -71,12 +68,9 @@ def finish_in_place(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> B
     """Run what is left of a backfill on this connection, in its transaction where it has one."""
     using = connection.alias
     run = BackfillRun.objects.using(using).filter(name=name).first()
-    if run is None or run.state in (BackfillState.COMPLETED, BackfillState.QUEUED):
-        run = control.prepare(name, using=using, actor=events.os_actor())
-    elif run.state == BackfillState.PAUSED:
-        control.act("resume", name, using=using, actor=events.os_actor())
-    elif run.state != BackfillState.RUNNING:
-        control.act("retry", name, using=using, actor=events.os_actor())
+    if run is not None and run.state == BackfillState.PAUSED:
+        BackfillRun.objects.using(using).filter(pk=run.pk).update(state=BackfillState.QUEUED)
+    run = control.prepare(name, using=using, actor=events.os_actor(), apps=apps)
     with _own_timeouts(connection):
         Runner(
             run, load_backfill(name), using=using, options=backfill_options(), apps=apps

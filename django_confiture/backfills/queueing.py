@@ -42,6 +42,8 @@ def enqueue(run: BackfillRun, *, using: str) -> str:
     if why := why_no_tasks():
         command = f"manage.py confiture_backfills run {run.name}"
         return f"{run.name} is {run.state}. {why}, or use: {command}"
+    if run.state not in ("queued", "running"):
+        return f"{run.name} is {run.state}."
     wanted = backfill_options().workers
     for _ in range(wanted):
         enqueue_next(run.name, using=using)

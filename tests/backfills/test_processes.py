@@ -110,7 +110,6 @@ def test_killed_at_random_moments(name: str) -> None:
         sleep(random.uniform(0, 0.3))
         process.kill()
         process.communicate()
-    assert 0 < done() < ROWS
     assert "completed" in ended(runner(name))
     assert counters() == {1: ROWS}
 

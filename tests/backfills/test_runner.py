@@ -281,3 +281,60 @@ def test_what_is_done_already_is_left_alone() -> None:
     execute("UPDATE shelf_book SET sort_title = 'mine' WHERE id <= 500")
     assert run("FillSortTitle").done == 1500
     assert counters() == {0: 500, 1: 1500}
+
+
+@pytest.mark.parametrize("name", ["FillSortTitle", "CountBooks"])
+def test_run_again_does_only_what_came_since(name: str) -> None:
+    books(2000)
+    run(name)
+    status = run(name)
+    assert (status.state, status.done, counters()) == ("completed", 2000, {1: 2000})
+    books(300)
+    status = run(name)
+    assert (status.state, status.done, counters()) == ("completed", 2300, {1: 2300})
+
+
+@pytest.mark.parametrize("name", ["FillSortTitle", "CountBooks"])
+def test_cancelled_and_started_again_it_goes_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_confiture.backfills import control, range_worker
+    from django_confiture.backfills.status import statuses
+
+    books(3000)
+    do_window, windows = range_worker.do_window, []
+
+    def cancel_in_the_second(*args: Any, **kwargs: Any) -> int:
+        windows.append(args)
+        if len(windows) == 2:
+            control.act("cancel", PATH + name, using="default", actor="the test")
+        return do_window(*args, **kwargs)
+
+    monkeypatch.setattr("django_confiture.backfills.range_worker.do_window", cancel_in_the_second)
+    status = run(name)
+    assert (status.state, 0 < status.done < 3000) == ("cancelled", True)
+    assert run(name).state == "completed"
+    assert statuses("default")[0].done == 3000
+    assert counters() == {1: 3000}
+
+
+def test_process_leaves_a_row_alone_that_was_changed_meanwhile() -> None:
+    from tests.backfills.shelf import backfills
+
+    books(100)
+    process = backfills.ProcessSortTitle.process
+    seen: list[int] = []
+
+    def change_one(self: Any, rows: Any) -> None:
+        if not seen:
+            with plain_connection() as other:
+                other.execute("UPDATE shelf_book SET title = 'NEW' WHERE id = 50")
+        seen.append(len(rows))
+        process(self, rows)
+
+    backfills.ProcessSortTitle.process = change_one  # type: ignore[method-assign]
+    try:
+        status = run("ProcessSortTitle")
+    finally:
+        backfills.ProcessSortTitle.process = process  # type: ignore[method-assign]
+    assert (status.state, status.done, seen) == ("completed", 100, [100, 1])
+    assert execute("SELECT sort_title FROM shelf_book WHERE id = 50") == [("new",)]
+    assert counters() == {1: 100}

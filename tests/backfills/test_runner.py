@@ -295,12 +295,16 @@ def test_run_again_does_only_what_came_since(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["FillSortTitle", "CountBooks"])
-def test_cancelled_and_started_again_it_goes_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from django_confiture.backfills import control, range_worker
+def test_cancelled_and_started_again_it_goes_on(
+    name: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django_confiture.backfills import batches, control
     from django_confiture.backfills.status import statuses
 
+    settings.CONFITURE = {"BACKFILLS": {"MAX": 500}}
     books(3000)
-    do_window, windows = range_worker.do_window, []
+    do_window = batches.do_window
+    windows: list[Any] = []
 
     def cancel_in_the_second(*args: Any, **kwargs: Any) -> int:
         windows.append(args)

@@ -32,8 +32,9 @@ class ShippedHook(Hook):
 
     def execute(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
         """Refuse wrong options, which ``--skip-checks`` lets through; then run."""
-        for message in self.check():
-            raise conf.SettingError(str(message.msg).removesuffix("."), _as_fix(message.hint))
+        if errors := self.check():
+            first = errors[0]
+            raise conf.SettingError(str(first.msg).removesuffix("."), _as_fix(first.hint))
         return self.run(conn, context)
 
     @abstractmethod

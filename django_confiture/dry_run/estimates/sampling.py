@@ -7,6 +7,7 @@ statement runs on them unchanged; a savepoint undoes it all.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ FRACTIONS = (0.1, 0.4)
 
 MIN_ROWS = 50_000
 """A tenth of fewer rows than this takes no time that could be told from noise."""
+
+_MOST_TRIES = 10
+"""So often one kind of statement is tried on samples of the same tables in a dry run."""
 
 _SCHEMA = "confiture_sample"
 _SAVEPOINT = "confiture_sample"
@@ -56,14 +60,17 @@ class Sampler:
     def __init__(self, session: Session, catalog: Catalog) -> None:
         self._session = session
         self._catalog = catalog
+        self._tries: Counter[tuple[str, frozenset[int]]] = Counter()
 
     def sample(self, statement: Statement, text: str) -> Sampled | None:
         """Return how the time of ``text`` grows; None where it can't be tried, or is too quick."""
         if statement.what not in _SAMPLED or statement.hides_code:
             return None
         tables = self._large_tables(statement)
-        if not tables:
+        tried = statement.what, frozenset(each.oid for each in tables.values())
+        if not tables or self._tries[tried] >= _MOST_TRIES:
             return None
+        self._tries[tried] += 1
         measured = []
         for fraction in FRACTIONS:
             self._session.query(f"SAVEPOINT {_SAVEPOINT}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from django.db import connections
 
+from django_confiture.dry_run.estimates.sampling import FRACTIONS, Sampler
 from django_confiture.production import ProductionStats, collect
 from tests.dry_run.estimates.test_estimates import WIDEN, forecast, here, statement, times
-from tests.support.dry_run import migration, plain_connection, runs, table
+from tests.support.dry_run import migration, plain_connection, python, runs, table
 
 __all__ = ["here"]
 
@@ -110,3 +113,34 @@ def test_what_can_not_be_sampled_runs_all_the_same(large: None) -> None:
         (result,) = forecast(stats, migration(runs(sql)), samples=True)
         assert result.outcome == "passed"
         assert statement(result, "UPDATE").sampled is None
+
+
+@pytest.mark.parametrize(
+    ("text", "tried"),
+    [
+        ("UPDATE dry_row SET code = '{0}' WHERE id <= {0}", 1),
+        ("UPDATE dry_row AS n{0} SET code = 'x' WHERE id <= 10", 10),
+    ],
+    ids=["constants", "names"],
+)
+def test_texts_that_differ_are_not_all_tried(
+    large: None, monkeypatch: pytest.MonkeyPatch, text: str, tried: int
+) -> None:
+    copies: list[str] = []
+    copy = Sampler._copy
+
+    def counted(self: Sampler, name: str, *args: Any, **kwargs: Any) -> int:
+        copies.append(name)
+        return copy(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(Sampler, "_copy", counted)
+
+    def code() -> None:
+        with connections["default"].cursor() as cursor:
+            for number in range(2, 17):
+                cursor.execute(text.format(number))
+
+    (result,) = forecast(None, migration(python(code)), samples=True)
+
+    assert result.outcome == "passed"
+    assert len(copies) == len(FRACTIONS) * tried

@@ -249,3 +249,46 @@ def test_a_migration_that_swallows_the_cancel_and_keeps_its_locks_is_terminated(
 
     assert report.outcome == "yielded"
     assert max(stalls) < 1.5
+
+
+RAISES = """
+CREATE FUNCTION dry_raises() RETURNS void LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'busy' USING ERRCODE = 'lock_not_available'; END $$;
+SELECT dry_raises()
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("LOCK TABLE dry_row IN SHARE MODE NOWAIT", "could not obtain lock on relation"),
+        ("SELECT * FROM dry_row WHERE id = 1 FOR UPDATE NOWAIT", "could not obtain lock on"),
+        (RAISES, ""),
+    ],
+    ids=["table", "row", "raised"],
+)
+def test_a_lock_that_the_migration_does_not_wait_for_is_its_own_failure(
+    statement: str, message: str
+) -> None:
+    with plain_connection() as other, other.transaction(force_rollback=True):
+        other.execute("UPDATE dry_row SET number = number WHERE id = 1")
+
+        report = rehearse(migration(runs(statement)))
+
+    (result,) = report.migrations
+    assert (report.outcome, result.outcome) == ("failed", "failed")
+    assert result.error is not None
+    assert result.error.type == "LockNotAvailable"
+    assert message in result.error.message
+    assert report.warnings == ()
+
+
+def test_a_lock_that_it_waits_for_in_vain_says_nothing_of_the_migration() -> None:
+    with plain_connection() as other, other.transaction(force_rollback=True):
+        other.execute("UPDATE dry_row SET number = number WHERE id = 1")
+
+        report = rehearse(migration(runs("LOCK TABLE dry_row IN SHARE MODE")))
+
+    (result,) = report.migrations
+    assert (report.outcome, result.outcome) == ("yielded", "not_run")
+    assert [each for each in report.warnings if each.startswith("Waited in vain for a lock")]

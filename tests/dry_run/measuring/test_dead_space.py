@@ -25,7 +25,7 @@ from django_confiture.dry_run.sql.parser import parse
 from django_confiture.exceptions import DryRunStopped
 from tests.cases.migrations_on_disk import Cases, query
 from tests.management.test_migrate_dryrun import ID, Ran, dry_run, in_json
-from tests.support.dry_run import migration, plain_connection, python, runs
+from tests.support.dry_run import executes, migration, plain_connection, python, runs
 
 ROWS = 2000
 WIDTH = 1000
@@ -68,6 +68,17 @@ def foretold(cases: Cases, *operations: Operation) -> list[tuple[str, int, int]]
     found = in_json("cases", "--allow-dead-space")["preflight"]
     assert found["max_dead_bytes"] is None
     return [(each["relation"], each["rows"], each["size_bytes"]) for each in found["dead_space"]]
+
+
+@pytest.fixture
+def bloated(big: Cases) -> Cases:
+    """Leave the dead rows of four dry runs in it, which no VACUUM has seen."""
+    with plain_connection() as plain:
+        plain.execute("ALTER TABLE cases_big SET (autovacuum_enabled = false)")
+        for _ in range(4):
+            with plain.transaction(force_rollback=True):
+                plain.execute("UPDATE cases_big SET text = reverse(text) || id")
+    return big
 
 
 # Foretold from the plan.
@@ -194,6 +205,44 @@ def test_rows_for_a_table_of_one_row_and_much_room(big: Cases, analysed: str) ->
 
     assert (relation, rows) == ("cases_small", 1_000_000)
     assert 60 * rows < size < 250 * rows
+
+
+@pytest.mark.parametrize(
+    ("statement", "table", "rows"),
+    [
+        ("UPDATE cases_big SET number = 1", "cases_big", ROWS),
+        ("UPDATE cases_big SET number = 1 WHERE number IS NULL", "cases_big", ROWS // 4),
+        ("INSERT INTO cases_small (text) SELECT text FROM cases_big", "cases_small", ROWS),
+    ],
+    ids=["all", "some", "elsewhere"],
+)
+def test_dead_rows_that_are_there_are_not_written_again(
+    bloated: Cases, statement: str, table: str, rows: int
+) -> None:
+    ((relation, foretold_rows, size),) = foretold(bloated, runs(statement))
+
+    assert relation == table
+    assert foretold_rows == pytest.approx(rows, rel=0.2)
+    assert size == pytest.approx(rows * WIDTH, rel=0.3)
+
+
+def test_dead_rows_do_not_stop_a_data_migration(bloated: Cases, settings: Settings) -> None:
+    settings.CONFITURE = {"DRY_RUN": {"MAX_DEAD_SPACE": "4MB"}}
+    bloated.add("0002_case", executes("UPDATE cases_big SET number = 1"))
+
+    assert dry_run("cases").code == 0
+
+
+def test_rows_of_the_plan_itself_count(bloated: Cases, settings: Settings) -> None:
+    settings.CONFITURE = {"DRY_RUN": {"MAX_DEAD_SPACE": "12MB"}}
+    double = "INSERT INTO cases_big (text) SELECT text FROM cases_big"
+    update = "UPDATE cases_big SET number = 1"
+    bloated.add("0002_case", executes(double), executes(double), executes(update))
+
+    ran = dry_run("cases")
+
+    assert ran.code == 2
+    assert "Before a statement that would leave about" in ran.out
 
 
 def test_a_column_that_is_still_to_be_added(big: Cases) -> None:

@@ -104,7 +104,7 @@ def test_the_text(project: Project) -> None:
     out, _err = project.run("cases", "--clone", code=0)
 
     assert f"on a copy of {project.dbname}, made in " in " ".join(out.split())
-    assert out.endswith("The copy was dropped.\n")
+    assert out.endswith("It ran on a copy, which was dropped.\n")
 
 
 def test_the_plan_is_undone_on_the_copy(project: Project) -> None:
@@ -112,7 +112,7 @@ def test_the_plan_is_undone_on_the_copy(project: Project) -> None:
 
     out, _err = project.run("auth", "--clone", "--reverse", code=0)
 
-    assert "Reverse: undone, and the schema is as it was before" in out
+    assert "Reverse: Undone, and the schema is as it was before" in out
     out, _err = project.run("cases", "--clone", "--reverse", code=1)
     assert "Reverse: can't be undone" in out
 

@@ -9,10 +9,8 @@ from typing import Any
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.transactions.rehearsed import (
-    RehearsedTransactions,
-    TransactionObserver,
-)
+from django_confiture.dry_run.transactions.observer import TransactionObserver
+from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 _STATEMENT = "confiture_statement"
 

@@ -14,10 +14,8 @@ from django_confiture.dry_run.recording.offending_rows import explain
 from django_confiture.dry_run.results import Sampled
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.transactions.rehearsed import (
-    RehearsedTransactions,
-    TransactionObserver,
-)
+from django_confiture.dry_run.transactions.observer import TransactionObserver
+from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 Sample = Callable[[Statement, str], Sampled | None]
 """Runs a statement, given with its parameters in it, on samples of its tables."""

@@ -1,4 +1,4 @@
-"""Real transactions, on a copy of the database: what is begun, committed and rolled back is so.
+"""Real transactions, on a copy of the database: BEGIN, COMMIT and ROLLBACK are real here.
 
 Nothing is exchanged. What remains to do is to notice where each transaction ends, in whatever way
 it does, since PostgreSQL's counters and locks are those of one transaction; to keep ``on_commit``
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -19,6 +19,7 @@ from django_confiture.dry_run.server.driver import begin_command, psycopg_connec
 from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.transactions.observer import RealTransactionObserver
 from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 from django_confiture.hooks.deferred_sql import CHECK_CONSTRAINTS
@@ -52,28 +53,6 @@ _FLUSHES = 150000
 """The version from which a session can be told to hand its counters over."""
 
 
-class Ends(Protocol):
-    """Who is told when a transaction begins and ends."""
-
-    def transaction_begun(self) -> None:
-        """After BEGIN."""
-
-    def transaction_ending(self) -> None:
-        """Before COMMIT or ROLLBACK, with the transaction usable."""
-
-    def transaction_over(self, *, committed: bool, checked_ms: float) -> None:
-        """After it; ``checked_ms`` is how long the deferred constraints took."""
-
-    def commit_failed(self, error: psycopg.Error) -> None:
-        """The deferred constraints don't hold; the transaction is usable while this is called."""
-
-    def callbacks_dropped(self, count: int) -> None:
-        """``on_commit`` callbacks that a real run would have called now."""
-
-    def savepoint(self, statement: Statement) -> None:
-        """The driver has set, released, or gone back to a savepoint."""
-
-
 class CommittedTransactions:
     """Watches the transactions of one Django connection, which are its own."""
 
@@ -87,7 +66,7 @@ class CommittedTransactions:
         self._settings = settings
         self.session = Session(self._raw)
         self.flushes = self._raw.info.server_version >= _FLUSHES
-        self._observer: Ends | None = None
+        self._observer: RealTransactionObserver | None = None
         self._clock = clock
         self._implicit = False
         """Whether the transaction is the one that PostgreSQL makes of a script."""
@@ -113,7 +92,7 @@ class CommittedTransactions:
         if self._observer is not None:
             self._observer.callbacks_dropped(count)
 
-    def subscribe(self, observer: Ends) -> None:
+    def subscribe(self, observer: RealTransactionObserver) -> None:
         """Tell ``observer`` from now on."""
         self._observer = observer
 

@@ -26,64 +26,26 @@ from django_confiture.dry_run.server.driver import (
 from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
-from django_confiture.dry_run.transactions.at_commit.enum_values import EnumValues
-from django_confiture.dry_run.transactions.at_commit.local_settings import LocalSettings
-from django_confiture.dry_run.transactions.at_commit.temporary_tables import TemporaryTables
 from django_confiture.dry_run.transactions.commit_guard import (
     check_commit_guard,
     close_cursors,
     guard_against_commits,
 )
 from django_confiture.dry_run.transactions.connection_state import TakenOver
+from django_confiture.dry_run.transactions.observer import TransactionObserver
 from django_confiture.dry_run.transactions.on_commit import counting
 from django_confiture.dry_run.transactions.session_state import SessionState
+from django_confiture.dry_run.transactions.simulated_commit import SimulatedCommit
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
-from django_confiture.hooks.deferred_sql import (
-    CHECK_CONSTRAINTS,
-    DEFER_CONSTRAINTS,
-    IMMEDIATE_CONSTRAINTS,
-    make_immediate,
-)
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 OUTER = "confiture_dry_run"
 INNER = "confiture_transaction"
-CHECK = "confiture_check"
-
-# statement_timestamp() is when the server got the whole text, so the first column is the time of
-# what stands before the SELECT.
-_CHECK_DEFERRED = f"""\
-SAVEPOINT {CHECK}; {CHECK_CONSTRAINTS}; RELEASE SAVEPOINT {CHECK}; {DEFER_CONSTRAINTS};
-SELECT extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000,
-  ({IMMEDIATE_CONSTRAINTS})
-"""
 
 # ACTIVE: in a pipeline, what was sent has not been answered yet.
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
-
-
-class TransactionObserver:
-    """Is told when a rehearsed transaction begins and ends, and what was only recorded."""
-
-    def transaction_begun(self) -> None:
-        """After a rehearsed BEGIN."""
-
-    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
-        """After a rehearsed COMMIT, or ROLLBACK if not ``kept``: its locks would be free now.
-
-        ``checked_ms`` is how long the deferred constraints took.
-        """
-
-    def commit_failed(self, error: psycopg.Error) -> None:
-        """The deferred constraints don't hold; the transaction is usable while this is called."""
-
-    def callbacks_dropped(self, count: int) -> None:
-        """``on_commit`` callbacks that a real run would have called now."""
-
-    def savepoint(self, statement: Statement) -> None:
-        """The driver has set, released, or gone back to a savepoint."""
 
 
 class RehearsedTransactions:
@@ -101,18 +63,13 @@ class RehearsedTransactions:
         self._wrapper = wrapper
         self._raw = psycopg_connection(wrapper.connection)
         self._observer = observer or TransactionObserver()
-        self._clock = clock or Stopwatch()
         self._settings = settings
         self.session = Session(self._raw)
         self._nested = False
         self._shared = False
         self._inner_open = False
         self._begun_in_sql = False
-        self._at_commit = (
-            LocalSettings(self.session),
-            EnumValues(self.session),
-            TemporaryTables(self.session),
-        )
+        self._simulated_commit = SimulatedCommit(self.session, clock or Stopwatch())
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -301,7 +258,7 @@ class RehearsedTransactions:
 
     def statement_ended(self) -> None:
         """End the transaction that a single statement has for itself."""
-        self._ended(kept=True)
+        self._simulated_commit.ended(kept=True)
         self._observer.transaction_ended()
 
     def _close(self) -> None:
@@ -312,23 +269,8 @@ class RehearsedTransactions:
         self._observer.callbacks_dropped(count)
 
     def check_constraints(self) -> float:
-        """Check what COMMIT would check, and return the milliseconds that this took.
-
-        See ``hooks.deferred_sql``. Which constraints are to be put back is
-        looked up in the same round trip, and that is not in the time.
-        """
-        try:
-            with self._clock.stopped():
-                checked_ms, names = self.session.query(_CHECK_DEFERRED)[0]
-                self._clock.add(float(checked_ms or 0) / 1000)
-                if names:
-                    self.session.query(make_immediate(names))
-        except psycopg.Error as error:
-            self.session.query(f"ROLLBACK TO SAVEPOINT {CHECK}")
-            self._observer.commit_failed(error)
-            self.session.abort()
-            raise
-        return float(checked_ms or 0)
+        """Check what COMMIT would check, and return the milliseconds that this took."""
+        return self._simulated_commit.check_constraints(self._observer.commit_failed)
 
     def _open_inner(self) -> None:
         if not self._inner_open:
@@ -343,15 +285,8 @@ class RehearsedTransactions:
         if not keep:
             self.session.query(f"ROLLBACK TO SAVEPOINT {INNER}")
         self.session.query(f"RELEASE SAVEPOINT {INNER}")
-        self._ended(kept=keep)
+        self._simulated_commit.ended(kept=keep)
 
     def before(self, statement: Statement) -> None:
         """Note what a statement leaves to do for the COMMIT."""
-        for each in self._at_commit:
-            each.before(statement)
-
-    def _ended(self, *, kept: bool) -> None:
-        """Do what the end of the transaction would do, beyond what a savepoint's does."""
-        with self._clock.stopped():
-            for each in self._at_commit:
-                each.ended(kept=kept)
+        self._simulated_commit.before(statement)

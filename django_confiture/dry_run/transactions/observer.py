@@ -1,0 +1,54 @@
+"""What is told when transactions begin and end, rehearsed ones and real ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from django_confiture.dry_run.sql.parser import Statement
+
+
+class TransactionObserver:
+    """Is told when a rehearsed transaction begins and ends, and what was only recorded."""
+
+    def transaction_begun(self) -> None:
+        """After a rehearsed BEGIN."""
+
+    def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
+        """After a rehearsed COMMIT, or ROLLBACK if not ``kept``: its locks would be free now.
+
+        ``checked_ms`` is how long the deferred constraints took.
+        """
+
+    def commit_failed(self, error: psycopg.Error) -> None:
+        """The deferred constraints don't hold; the transaction is usable while this is called."""
+
+    def callbacks_dropped(self, count: int) -> None:
+        """``on_commit`` callbacks that a real run would have called now."""
+
+    def savepoint(self, statement: Statement) -> None:
+        """The driver has set, released, or gone back to a savepoint."""
+
+
+class RealTransactionObserver(Protocol):
+    """Is told when a real transaction begins and ends."""
+
+    def transaction_begun(self) -> None:
+        """After BEGIN."""
+
+    def transaction_ending(self) -> None:
+        """Before COMMIT or ROLLBACK, with the transaction usable."""
+
+    def transaction_over(self, *, committed: bool, checked_ms: float) -> None:
+        """After it; ``checked_ms`` is how long the deferred constraints took."""
+
+    def commit_failed(self, error: psycopg.Error) -> None:
+        """The deferred constraints don't hold; the transaction is usable while this is called."""
+
+    def callbacks_dropped(self, count: int) -> None:
+        """``on_commit`` callbacks that a real run would have called now."""
+
+    def savepoint(self, statement: Statement) -> None:
+        """The driver has set, released, or gone back to a savepoint."""

@@ -1,0 +1,73 @@
+"""What a COMMIT does besides committing, in a transaction that stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from django_confiture.dry_run.transactions.at_commit.enum_values import EnumValues
+from django_confiture.dry_run.transactions.at_commit.local_settings import LocalSettings
+from django_confiture.dry_run.transactions.at_commit.temporary_tables import TemporaryTables
+from django_confiture.hooks.deferred_sql import (
+    CHECK_CONSTRAINTS,
+    DEFER_CONSTRAINTS,
+    IMMEDIATE_CONSTRAINTS,
+    make_immediate,
+)
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.measuring.stopwatch import Stopwatch
+    from django_confiture.dry_run.server.side_channel import Session
+    from django_confiture.dry_run.sql.parser import Statement
+
+_SAVEPOINT = "confiture_check"
+
+# statement_timestamp() is when the server got the whole text, so the first column is the time of
+# what stands before the SELECT.
+_CHECK_DEFERRED = f"""\
+SAVEPOINT {_SAVEPOINT}; {CHECK_CONSTRAINTS}; RELEASE SAVEPOINT {_SAVEPOINT}; {DEFER_CONSTRAINTS};
+SELECT extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000,
+  ({IMMEDIATE_CONSTRAINTS})
+"""
+
+
+class SimulatedCommit:
+    """Checks what COMMIT checks, and does what it does to settings, types and tables."""
+
+    def __init__(self, session: Session, clock: Stopwatch) -> None:
+        self._session = session
+        self._clock = clock
+        self._actions = (LocalSettings(session), EnumValues(session), TemporaryTables(session))
+
+    def before(self, statement: Statement) -> None:
+        """Note what a statement leaves to do for the COMMIT."""
+        for each in self._actions:
+            each.before(statement)
+
+    def check_constraints(self, failed: Callable[[psycopg.Error], None]) -> float:
+        """Check deferred constraints, and return the milliseconds that this took.
+
+        ``failed`` is called while the transaction is usable; then it is put into the failed state,
+        and the server's error is raised. See ``hooks.deferred_sql``. Which constraints are to be
+        put back is looked up in the same round trip, and that is not in the time.
+        """
+        try:
+            with self._clock.stopped():
+                checked_ms, names = self._session.query(_CHECK_DEFERRED)[0]
+                self._clock.add(float(checked_ms or 0) / 1000)
+                if names:
+                    self._session.query(make_immediate(names))
+        except psycopg.Error as error:
+            self._session.query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            failed(error)
+            self._session.abort()
+            raise
+        return float(checked_ms or 0)
+
+    def ended(self, *, kept: bool) -> None:
+        """Do what the end of the transaction would do, beyond what a savepoint's does."""
+        with self._clock.stopped():
+            for each in self._actions:
+                each.ended(kept=kept)

@@ -1,4 +1,4 @@
-"""Why a database can't be copied, found out before anybody has to wait for it."""
+"""Why a database can't be copied, found out before anyone has to wait for it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _free_bytes(conn: psycopg.Connection[Any]) -> int | None:
 def check_unused(conn: psycopg.Connection[Any], source: Source, own: Collection[int]) -> None:
     """Refuse where others are connected: to try would make new connections wait, and fail.
 
-    ``own`` are sessions that were closed a moment ago. To look makes nobody wait.
+    ``own`` are sessions that were closed a moment ago. Looking makes no one wait.
     """
     started = monotonic()
     while sessions := conn.execute(_SESSIONS, [source.oid, source.oid]).fetchall():
@@ -142,9 +142,9 @@ def in_use(source: Source, sessions: list[Any]) -> str:
     if len(sessions) > _SHOWN:
         shown.append(f"and {len(sessions) - _SHOWN} more")
     return (
-        f"PostgreSQL copies a database only while nobody is connected to it, and {source.name} "
+        f"PostgreSQL copies a database only while no one is connected to it, and {source.name} "
         f"has {len(sessions)} other session(s): {', '.join(shown)}. End them, or take --clone-of "
-        "a database that nobody uses."
+        "a database that no one uses."
     )
 
 

@@ -106,7 +106,7 @@ def _create(clone: Clone) -> None:
     except errors.ObjectInUse as error:
         detail = error.diag.message_detail or ""
         raise DryRunRefused(
-            f"{clone.source.name} could not be copied, as somebody connected to it at the last "
+            f"{clone.source.name} could not be copied, as someone connected to it at the last "
             f"moment: {detail}"
         ) from error
     except errors.DiskFull as error:

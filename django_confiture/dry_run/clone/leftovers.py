@@ -28,7 +28,7 @@ _LIMIT = 63
 """Bytes of a name, with a NAMEDATALEN of 64."""
 
 _INVALID = -2
-"""The connection limit of a database whose DROP was interrupted; nobody can connect to it."""
+"""The connection limit of a database whose DROP was interrupted; no one can connect to it."""
 
 # An autovacuum worker gives way to DROP DATABASE by itself.
 _CANDIDATES = """
@@ -49,7 +49,7 @@ def new_name(source: str) -> str:
 
 
 def connection_limit(name: str) -> int:
-    """Return the connection limit that marks a copy; nobody comes near it."""
+    """Return the connection limit that marks a copy; no one comes near it."""
     return 100_000 + zlib.crc32(name.encode()) % 900_000
 
 

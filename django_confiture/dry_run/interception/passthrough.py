@@ -1,4 +1,4 @@
-"""On a copy everything is sent as it is written, but for what would change the whole server."""
+"""On a copy everything is sent as written, except what would change the whole server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AsWritten:
         """Nothing is exchanged."""
 
     def exchange(self, statement: Statement) -> None:
-        """Nor here."""
+        """Nothing is exchanged."""
 
     @contextmanager
     def script(self, cursor: Any, statements: Sequence[Statement]) -> Iterator[None]:  # noqa: ARG002

@@ -153,7 +153,7 @@ def _set_back_later(conn: Any, settings: dict[str, str | None]) -> None:
 
 
 def _set_back(conn: Any, settings: dict[str, str | None]) -> bool:
-    """Set a connection back where nobody uses it; say whether that is done with.
+    """Restore a connection that is not in use; return whether that is settled.
 
     What is set in a transaction is gone when that is rolled back, so its end is waited for.
     """

@@ -1,4 +1,4 @@
-"""Give way to other sessions: a second connection that looks who waits for the dry run.
+"""Give way to other sessions: a second connection that checks which sessions are waiting for us.
 
 Cancelling reaches a statement that runs, nothing reaches Python between two statements: there the
 session is terminated, which rolls back at once and frees every lock.
@@ -96,7 +96,7 @@ class Watchdog:
             raise DryRunRefused(
                 "The watchdog, which ends the dry run when other sessions wait for it, got no "
                 f"connection ({' '.join(str(error).split())}); free one, or pass --no-watchdog "
-                "where nobody else uses the database."
+                "where no one else uses the database."
             ) from error
         self.pid = backend_pid(Session(self._conn))
         self._thread.start()
@@ -169,7 +169,7 @@ class Watchdog:
             self._observer.gave_way(late)
 
     def _cancelled(self) -> bool:
-        """Cancel the statement that runs; say whether nobody has to wait any more."""
+        """Cancel the statement that runs; return whether no one has to wait any more."""
         idle = self._conn.execute(
             "SELECT state LIKE 'idle%%' FROM pg_catalog.pg_stat_activity WHERE pid = %s",
             [self._pid],

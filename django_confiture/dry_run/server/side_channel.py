@@ -110,7 +110,7 @@ class Session:
 
     @property
     def in_pipeline(self) -> bool:
-        """Say whether psycopg is in pipeline mode, where nothing else can be sent."""
+        """Whether psycopg is in pipeline mode, where nothing else can be sent."""
         return self._pgconn.pipeline_status != pq.PipelineStatus.OFF
 
 

@@ -105,12 +105,12 @@ class CommittedTransactions:
 
     @property
     def idle(self) -> bool:
-        """Say whether no transaction is open on the server."""
+        """Whether no transaction is open on the server."""
         return self.session.status == TransactionStatus.IDLE
 
     @property
     def in_transaction(self) -> bool:
-        """Say whether the next statement will be in a transaction."""
+        """Whether the next statement will be in a transaction."""
         return not (self.idle and self._raw.autocommit)
 
     def check_intact(self) -> None:
@@ -206,7 +206,7 @@ class CommittedTransactions:
     _checked_ms = 0.0
 
     def _flush(self) -> None:
-        """Let the counters of the session begin anew, so that they are the next transaction's."""
+        """Reset the counters of the session, so that they are those of the next transaction."""
         if self.flushes and self.idle:
             with self._clock.stopped():
                 self.session.query("SELECT pg_catalog.pg_stat_force_next_flush()")

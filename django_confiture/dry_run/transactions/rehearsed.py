@@ -175,7 +175,7 @@ class RehearsedTransactions:
 
     @property
     def in_transaction(self) -> bool:
-        """Say whether the real run would be in a transaction, whoever has begun it."""
+        """Whether the real run would be in a transaction, however it was begun."""
         return self._inner_open or in_transaction_block(self._raw)
 
     @contextmanager

@@ -19,8 +19,8 @@ class SessionState:
     """Advisory locks and prepared statements as they were before a dry run.
 
     While it is on, a transaction that is not ours can't write: one that a migration begins after
-    it has ended ours, in whatever way. Inside a transaction of somebody else's it is theirs that
-    it would be set in, so there it is not.
+    it has ended ours, in whatever way. In a transaction of the caller's the setting would be part
+    of that transaction, so there it is left alone.
     """
 
     def __init__(self, session: Session, *, nested: bool) -> None:

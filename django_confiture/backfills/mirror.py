@@ -77,20 +77,32 @@ def _with_retries(run: BackfillRun, using: str, statements: list[str], *, mirror
 
 
 def _create(run: BackfillRun, backfill: Backfill, using: str) -> list[str]:
-    model = backfill.model_in()
-    connection = connections[using]
-    quote = connection.ops.quote_name
-    table, name = quote(model._meta.db_table), _name(run)
-    values = backfill.values or {}
-    fields: list[Any] = [model._meta.get_field(name) for name in values]
+    """Return the DDL of the function and its trigger."""
+    table = connections[using].ops.quote_name(backfill.model_in()._meta.db_table)
+    name, body = _name(run), _body(backfill, table, using)
+    tag = "$confiture$"
+    while tag in body:
+        tag = f"{tag[:-1]}_$"
+    function = (
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql"
+        f" SET search_path FROM CURRENT AS {tag}{body}{tag}"
+    )
+    trigger = (
+        f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table}"
+        f" FOR EACH ROW EXECUTE FUNCTION {name}()"
+    )
+    return [function, f"DROP TRIGGER IF EXISTS {name} ON {table}", trigger]
+
+
+def _body(backfill: Backfill, table: str, using: str) -> str:
+    quote, meta = connections[using].ops.quote_name, backfill.model_in()._meta
+    fields: list[Any] = [meta.get_field(name) for name in backfill.values or {}]
     columns = [quote(field.column) for field in fields]
     to_do = _condition(backfill, using)
     emptied = " ".join(f"undone.{column} := NULL;" for column in columns)
     kept = " AND ".join(f"NEW.{column} IS NOT DISTINCT FROM OLD.{column}" for column in columns)
     targets = ", ".join(f"NEW.{column}" for column in columns)
-    function = f"""
-        CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql
-        SET search_path FROM CURRENT AS $confiture$
+    return f"""
         #variable_conflict use_column
         DECLARE undone {table};
         BEGIN
@@ -106,12 +118,7 @@ def _create(run: BackfillRun, backfill: Backfill, using: str) -> list[str]:
               FROM (SELECT (NEW).*) AS {table};
           END IF;
           RETURN NEW;
-        END $confiture$"""
-    trigger = (
-        f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table}"
-        f" FOR EACH ROW EXECUTE FUNCTION {name}()"
-    )
-    return [function, f"DROP TRIGGER IF EXISTS {name} ON {table}", trigger]
+        END """
 
 
 def _condition(backfill: Backfill, using: str) -> str:

@@ -1,0 +1,94 @@
+"""The trigger of ``mirror = True``: what it fills, and that it is gone afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.backfills import PATH, books, execute, shelf
+
+__all__ = ["shelf"]  # a fixture
+
+pytestmark = pytest.mark.usefixtures("shelf")
+NAME = PATH + "Mirrored"
+
+
+def triggers() -> list[Any]:
+    return execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
+
+
+def functions() -> list[Any]:
+    return execute("SELECT proname FROM pg_proc WHERE proname LIKE 'confiture%%'")
+
+
+def titles() -> list[Any]:
+    return execute("SELECT title, sort_title FROM shelf_book ORDER BY id")
+
+
+def mirrored() -> Any:
+    """Install the trigger, as the first worker does."""
+    from django_confiture.backfills import control, mirror
+    from django_confiture.backfills.declaration import load_backfill
+
+    run = control.prepare(NAME, using="default", actor="the test")
+    mirror.install(run, load_backfill(NAME), using="default")
+    return run
+
+
+def test_an_insert_of_old_code_is_filled() -> None:
+    mirrored()
+    execute("INSERT INTO shelf_book (title, times_filled) VALUES ('Old Code', 0)")
+    assert titles() == [("Old Code", "old code")]
+
+
+def test_an_insert_of_new_code_is_left_alone() -> None:
+    mirrored()
+    execute(
+        "INSERT INTO shelf_book (title, sort_title, times_filled) VALUES ('New', 'by new code', 0)"
+    )
+    assert titles() == [("New", "by new code")]
+
+
+def test_an_update_of_what_it_is_computed_from_is_followed() -> None:
+    books(2)
+    mirrored()
+    execute("UPDATE shelf_book SET sort_title = lower(title) WHERE id = 1")
+    execute("UPDATE shelf_book SET title = 'Changed'")
+    assert titles() == [("Changed", "changed")] * 2
+
+
+def test_an_update_of_the_result_itself_wins() -> None:
+    books(1)
+    mirrored()
+    execute("UPDATE shelf_book SET title = 'Both', sort_title = 'mine'")
+    assert titles() == [("Both", "mine")]
+
+
+@pytest.mark.parametrize("end", ["completed", "cancelled"])
+def test_it_stands_while_the_backfill_is_under_way_and_no_longer(end: str) -> None:
+    from django_confiture.backfills import control
+    from django_confiture.backfills.running import run_here
+
+    books(1500)
+    run = mirrored()
+    assert triggers() == [(f"confiture_backfill_{run.pk}",)]
+    if end == "completed":
+        assert run_here(NAME, using="default", actor="the test") == end
+    else:
+        control.act("cancel", NAME, using="default", actor="the test")
+    assert (triggers(), functions()) == ([], [])
+
+
+def test_values_with_quotes_and_percent_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db.models import Q, Value
+    from django.db.models.functions import Concat
+
+    from tests.backfills.shelf import backfills
+
+    values = {"sort_title": Concat("title", Value(" 100 % of $confiture$ o'clock"))}
+    monkeypatch.setattr(backfills.Mirrored, "values", values)
+    monkeypatch.setattr(backfills.Mirrored, "where", Q(sort_title=None) & ~Q(title="it's"))
+    mirrored()
+    execute("INSERT INTO shelf_book (title, times_filled) VALUES ('A', 0), ('it''s', 0)")
+    assert titles() == [("A", "A 100 % of $confiture$ o'clock"), ("it's", None)]

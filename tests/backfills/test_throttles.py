@@ -1,0 +1,199 @@
+"""What may hold a backfill, each on a real server; and how answers are cached."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from django.db import connections
+from psycopg.errors import QueryCanceled
+from pytest_django import Settings
+
+from django_confiture import conf
+from django_confiture.backfills import throttles
+from django_confiture.backfills.throttles import Moment
+from django_confiture.backfills.throttling import Throttling, build_throttle
+from tests.support.backfills import PATH, books, counters, execute, shelf, wait_for
+from tests.support.dry_run import plain_connection
+
+__all__ = ["shelf"]  # a fixture
+
+MOMENT = Moment("default", '"shelf_book"', 0.0, 0.0)
+HERE = "django_confiture.backfills.throttles."
+
+
+@pytest.mark.parametrize(
+    ("lag", "reason"),
+    [(None, ""), (4.9, ""), (5.1, "a replica is 5.1 s behind, the limit is 5 s")],
+)
+def test_replication_lag_by_a_function(lag: float | None, reason: str) -> None:
+    assert throttles.ReplicationLag(lag=lambda: lag).reason(MOMENT) == reason
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_replicas_nothing_lags() -> None:
+    assert throttles.ReplicationLag(limit="0s").reason(MOMENT) == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_oldest_transaction() -> None:
+    throttle = throttles.OldestTransaction(limit="100ms")
+    assert throttle.reason(MOMENT) == ""
+    with plain_connection() as other, other.transaction():
+        ((pid,),) = other.execute("SELECT pg_backend_pid()")
+        other.execute("SELECT pg_sleep(0.2)")
+        assert throttle.reason(MOMENT).startswith(f"session {pid} has had a transaction open for ")
+    assert throttle.reason(MOMENT) == ""
+
+
+def _sleep_on(other: Any) -> None:
+    with suppress(QueryCanceled):
+        other.execute("SELECT pg_sleep(3)")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_active_sessions() -> None:
+    throttle = throttles.ActiveSessions(limit=0)
+    with plain_connection() as other:
+        sleeping = Thread(target=_sleep_on, args=[other])
+        sleeping.start()
+        try:
+            wait_for(lambda: throttle.reason(MOMENT).endswith("are at work, the limit is 0"))
+        finally:
+            other.cancel()
+            sleeping.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_autovacuum_nowhere_at_work_is_no_reason() -> None:
+    assert throttles.Autovacuum().reason(MOMENT) == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_archiving_no_wal_waits() -> None:
+    assert throttles.WalArchiving(max_segments=0).reason(MOMENT) == ""
+
+
+@pytest.mark.parametrize(
+    ("last", "since", "holds"), [(0.0, 0.0, False), (0.5, 0.4, True), (0.5, 0.6, False)]
+)
+def test_share_of_time(last: float, since: float, holds: bool) -> None:
+    throttle = throttles.ShareOfTime(share=0.5)
+    reason = throttle.reason(Moment("default", "t", last, since))
+    assert reason == ("it works for 50% of the time" if holds else "")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "hour", "reason"),
+    [
+        ("22:00", "06:00", 23, ""),
+        ("22:00", "06:00", 5, ""),
+        ("22:00", "06:00", 6, "it runs from 22:00 to 06:00"),
+        ("01:00", "05:00", 1, ""),
+        ("01:00", "05:00", 5, "it runs from 01:00 to 05:00"),
+    ],
+)
+def test_hours_of_day(start: str, end: str, hour: int, reason: str) -> None:
+    at = datetime(2026, 1, 1, hour)  # noqa: DTZ001 - a wall clock
+    assert throttles.HoursOfDay(start, end).reason_at(at) == reason
+
+
+class Counting(throttles.Throttle):
+    """Counts how often it is asked."""
+
+    name = "counting"
+    asked = 0
+
+    def reason(self, moment: Moment) -> str:
+        type(self).asked += 1
+        return "always"
+
+
+class Gate(throttles.Throttle):
+    """Holds until a test lets it go."""
+
+    name = "gate"
+    cached_for = 0.0
+    opened = Event()
+
+    def reason(self, moment: Moment) -> str:
+        return "" if self.opened.is_set() else "closed"
+
+
+def test_an_answer_holds_for_a_second() -> None:
+    Counting.asked = 0
+    throttling = Throttling([Counting()])
+    assert [throttling.reasons(MOMENT) for _ in range(5)] == [{"counting": "always"}] * 5
+    assert Counting.asked == 1
+
+
+@pytest.mark.usefixtures("shelf")
+def test_all_that_hold_are_named_and_it_goes_on_after(settings: Settings) -> None:
+    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.status import statuses
+
+    here = f"{__name__}.Gate"
+    share = {"THROTTLE": HERE + "HoursOfDay", "OPTIONS": {"start": "00:00", "end": "00:00"}}
+    settings.CONFITURE = {"BACKFILLS": {"THROTTLES": [here, share], "LEASE": "30s"}}
+    Gate.opened.clear()
+    books(100)
+
+    def work() -> None:
+        try:
+            run_here(PATH + "FillSortTitle", using="default", actor="the test", workers=1)
+        finally:
+            connections.close_all()
+
+    worker = Thread(target=work)
+    worker.start()
+    names = ["gate", "hours_of_day"]
+    try:
+        wait_for(lambda: [each.throttled_by for each in statuses("default")] == [names])
+        assert counters() == {0: 100}
+        settings.CONFITURE = {"BACKFILLS": {"THROTTLES": [here]}}
+        execute("UPDATE confiture_backfills_backfillrun SET state = 'cancelled'")
+    finally:
+        worker.join()
+    Gate.opened.set()
+    run_here(PATH + "FillSortTitle", using="default", actor="the test")
+    assert counters() == {1: 100}
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("nowhere.Throttle", "X names 'nowhere.Throttle': No module named 'nowhere'"),
+        ("builtins.int", "X is 'builtins.int'"),
+        ({"OPTIONS": {}}, "X has no THROTTLE"),
+        ({"THROTTLE": HERE + "ShareOfTime", "OPTION": 1}, "X has the unknown key 'OPTION'"),
+        (
+            {"THROTTLE": HERE + "ShareOfTime", "OPTIONS": {"share": 2}},
+            "X, ShareOfTime: share is 2",
+        ),
+        (
+            {"THROTTLE": HERE + "ReplicationLag", "OPTIONS": {"limit": "much"}},
+            "X, ReplicationLag: limit is 'much', which is not a duration",
+        ),
+        (
+            {"THROTTLE": HERE + "WalArchiving", "OPTIONS": {"max_segments": -1}},
+            "X, WalArchiving: max_segments is -1",
+        ),
+        (
+            {"THROTTLE": HERE + "HoursOfDay", "OPTIONS": {"start": "25:00", "end": "1"}},
+            "X, HoursOfDay: start is '25:00', which is no time of day",
+        ),
+    ],
+)
+def test_an_entry_that_leads_to_no_throttle(entry: Any, problem: str) -> None:
+    with pytest.raises(conf.SettingError) as caught:
+        build_throttle(entry, "X")
+    assert caught.value.problem == problem
+
+
+def test_options_that_do_not_fit_name_the_throttle() -> None:
+    entry = {"THROTTLE": HERE + "ShareOfTime", "OPTIONS": {"part": 0.5}}
+    with pytest.raises(conf.SettingError, match="X: the OPTIONS of ShareOfTime don't fit"):
+        build_throttle(entry, "X")

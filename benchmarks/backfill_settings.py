@@ -7,6 +7,7 @@ import django
 
 SECRET_KEY = "benchmark"
 USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
+from django_confiture.dry_run.operation_boundaries import recorded_step
 from django_confiture.dry_run.plan.model_tables import copy_of
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.reader import read_plan
 from django_confiture.dry_run.server.driver import applied_state
-from django_confiture.hooks.deferred_sql import AROUND_DEFERRED, flush_deferred_sql
 
 if TYPE_CHECKING:
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
-    from django.db.migrations.operations.base import Operation
 
-    from django_confiture.dry_run.recording.recorder import OpenOperation
     from django_confiture.dry_run.rehearsal import Rehearsal
 
 _RECORDED = "_confiture_recorded"
@@ -104,92 +99,6 @@ class RehearsalExecutor(MigrationExecutor):
         for name in ("apply", "unapply"):
             vars(migration).pop(name, None)
         setattr(migration, _RECORDED, self._rehearsal)
-        for name, step in (("apply", _apply), ("unapply", _unapply)):
+        for name in ("apply", "unapply"):
             original = getattr(migration, name)
-            setattr(migration, name, partial(_recorded, self._rehearsal, migration, original, step))
-
-
-Step = Callable[
-    ["Rehearsal", "Migration", "ProjectState", "BaseDatabaseSchemaEditor", "_Deferred"],
-    "ProjectState",
-]
-
-
-class _Deferred:
-    """Remembers which operation left which deferred SQL."""
-
-    def __init__(self, rehearsal: Rehearsal, editor: BaseDatabaseSchemaEditor) -> None:
-        self._rehearsal = rehearsal
-        self._editor = editor
-        self._origins: dict[int, tuple[Any, OpenOperation]] = {}
-
-    def note(self, record: OpenOperation) -> None:
-        for statement in self._editor.deferred_sql:
-            self._origins.setdefault(id(statement), (statement, record))
-
-    def around(self, statement: Any) -> Any:
-        origin = self._origins.get(id(statement))
-        return self._rehearsal.deferred(origin[1] if origin is not None else None)
-
-
-def _recorded(
-    rehearsal: Rehearsal,
-    migration: Migration,
-    original: Callable[..., ProjectState],
-    step: Step,
-    project_state: ProjectState,
-    schema_editor: BaseDatabaseSchemaEditor,
-    collect_sql: bool = False,  # noqa: FBT001, FBT002 - Django's signature
-) -> ProjectState:
-    if collect_sql:
-        return original(project_state, schema_editor, collect_sql)
-    deferred = _Deferred(rehearsal, schema_editor)
-    setattr(schema_editor, AROUND_DEFERRED, deferred.around)
-    state = step(rehearsal, migration, project_state, schema_editor, deferred)
-    flush_deferred_sql(schema_editor)
-    return state
-
-
-def _apply(
-    rehearsal: Rehearsal,
-    migration: Migration,
-    state: ProjectState,
-    editor: BaseDatabaseSchemaEditor,
-    deferred: _Deferred,
-) -> ProjectState:
-    for index, operation in enumerate(migration.operations):
-        with rehearsal.operation(index, operation) as record:
-            state = _only(migration, operation).apply(state, editor)
-        deferred.note(record)
-    return state
-
-
-def _unapply(
-    rehearsal: Rehearsal,
-    migration: Migration,
-    state: ProjectState,
-    editor: BaseDatabaseSchemaEditor,
-    deferred: _Deferred,
-) -> ProjectState:
-    before = []
-    current = state
-    for index, operation in enumerate(migration.operations):
-        if not operation.reversible:
-            with rehearsal.operation(index, operation):
-                raise IrreversibleError(f"Operation {operation} in {migration} is not reversible")
-        before.append((index, operation, current))
-        current = _only(migration, operation).mutate_state(current, preserve=True)
-    for index, operation, earlier in reversed(before):
-        with rehearsal.operation(index, operation) as record:
-            _only(migration, operation).unapply(earlier, editor)
-        deferred.note(record)
-    return state
-
-
-def _only(migration: Migration, operation: Operation) -> Migration:
-    """Return a copy that holds one operation, so that Django's own rules apply to it."""
-    single = copy.copy(migration)
-    for name in ("apply", "unapply"):
-        single.__dict__.pop(name, None)
-    single.__dict__["operations"] = [operation]
-    return single
+            setattr(migration, name, partial(recorded_step, self._rehearsal, migration, original))

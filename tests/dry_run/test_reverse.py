@@ -241,7 +241,7 @@ def test_a_wrong_reverse_sql_is_a_precise_difference(things: Cases) -> None:
     code, text = run("cases", verbosity=1)
     assert code == 1
     lines = text.splitlines()
-    assert "Reverse: undone, but the schema is not as it was before" in lines
+    assert "Reverse: Undone, but the schema is not as it was before" in lines
     assert "  + column cases_thing.code text" in lines
     assert "  ~ column cases_thing.note was text, is text NOT NULL" in lines
 
@@ -293,7 +293,7 @@ def test_the_irreversible_operation_is_named(things: Cases) -> None:
         ("0003_python", "not_run"),
         ("0002_add", "not_run"),
     ]
-    assert "Reverse: can't be undone" in run("cases")[1]
+    assert "Reverse: It can't be undone" in run("cases")[1]
 
 
 def test_an_operation_that_refuses_by_itself(things: Cases) -> None:
@@ -311,7 +311,7 @@ def test_a_reverse_that_fails(things: Cases) -> None:
     error = report["reverse"]["error"]
     assert error["type"] == "UndefinedTable"
     assert error["statement"] == "DROP TABLE cases_nowhere"
-    assert "Reverse: undoing fails" in run("cases")[1].splitlines()
+    assert "Reverse: Undoing it fails" in run("cases")[1].splitlines()
 
 
 def test_a_reverse_that_tears_the_guards_down(things: Cases) -> None:
@@ -358,7 +358,7 @@ def test_the_report_says_what_was_not_compared(things: Cases) -> None:
     things.add("0002_add", AddField("thing", "extra", models.TextField(null=True)))
     code, text = run("cases")
     assert code == 0
-    assert "Reverse: undone, and the schema is as it was before" in text.splitlines()
+    assert "Reverse: Undone, and the schema is as it was before" in text.splitlines()
     assert "Rows were not compared: what a migration deletes, no reverse brings back." in text
     assert "- column" not in text
     assert "  - column cases_thing.extra text" in run("cases", verbosity=2)[1].splitlines()

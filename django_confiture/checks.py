@@ -16,6 +16,7 @@ E010     a hook's own ``check()`` raised an error
 E011     an unknown option of a shipped hook
 E012     a wrong value of an option of a shipped hook
 E013     a mistake in ``SILENCED``
+E014     ``RESUME`` without the app that keeps the journal
 W001     a pattern that matches no migration
 W002     a ``RunHook`` of BEFORE_VALIDATION or BEFORE_DDL after schema operations
 W003     a database that is not PostgreSQL
@@ -32,6 +33,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
@@ -77,6 +79,8 @@ def check_confiture(
         messages += _phases(given, migrations)
         messages += _silenced(migrations)
         messages += _switched_off(given)
+        if isinstance(given.get("MIGRATE") or {}, Mapping):
+            messages += _resume(given)
     labels = None if app_configs is None else {each.label for each in app_configs}
     for migration in migrations:
         if labels is None or migration.app_label in labels:
@@ -259,6 +263,15 @@ def _switched_off(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
             obj="settings",
             id="confiture.W004",
         )
+
+
+def _resume(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    migrate = {**conf.DEFAULTS["MIGRATE"], **(given.get("MIGRATE") or {})}
+    if migrate["RESUME"] is True and not apps.is_installed("django_confiture.history"):
+        where = 'CONFITURE["MIGRATE"]["RESUME"] is True'
+        fix = "add it to INSTALLED_APPS: it keeps the journal of what was done"
+        problem = f"{where}, but django_confiture.history is not installed"
+        yield _error("E014", conf.SettingError(problem, fix))
 
 
 # What migration files name.

@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
         "RETRY_DELAY": "1s",
         "MAX_BLOCKING": None,
         "ONE_AT_A_TIME": True,
+        "RESUME": False,
     },
     "DRY_RUN": {
         "LOCK_TIMEOUT": "1s",

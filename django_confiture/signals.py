@@ -11,6 +11,7 @@ signal                 arguments
 ``migration_failed``   as at the start, and ``error``
 ``migration_waits``    as at the start, and ``relation``, ``mode``, ``waited_ms``, ``blocked_by``
 ``migration_blocks``   as at the start, and ``waiting``, ``longest_ms``, ``relations``, ``waiters``
+``migration_resumed``  as at the start, and ``operation``, ``skipped``
 ``migration_gave_way`` as at the start, and ``waited_ms``, ``attempt``, ``waiters``
 ``hook_started``       ``hook``, ``phase``, ``context``; not sent for one that is skipped
 ``hook_progress``      the same, and ``done``, ``total`` (``None`` where it is not known): what
@@ -37,6 +38,7 @@ migration_failed = Signal()
 migration_waits = Signal()
 migration_blocks = Signal()
 migration_gave_way = Signal()
+migration_resumed = Signal()
 hook_started = Signal()
 hook_progress = Signal()
 hook_finished = Signal()

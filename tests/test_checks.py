@@ -404,6 +404,21 @@ def test_e012_wrong_option_of_a_shipped_hook(settings: Settings, on_disk: Cases)
     )
 
 
+def test_e014_resume_without_the_journal(settings: Settings) -> None:
+    assert one(settings, {"MIGRATE": {"RESUME": True}}) == error(
+        "E014",
+        'CONFITURE["MIGRATE"]["RESUME"] is True, but django_confiture.history is not installed.',
+        "Add it to INSTALLED_APPS: it keeps the journal of what was done.",
+    )
+
+
+@pytest.mark.parametrize("key", ["ONE_AT_A_TIME", "RESUME"])
+def test_e003_a_switch_of_migrate_that_is_none(settings: Settings, key: str) -> None:
+    assert one(settings, {"MIGRATE": {key: 1}}) == error(
+        "E003", f'CONFITURE["MIGRATE"]["{key}"] is 1.', "Write True or False."
+    )
+
+
 def test_w001_pattern_without_a_migration(settings: Settings) -> None:
     given = {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "MIGRATIONS": ["shop.*", "shpo.*"]}]}}
     assert one(settings, given) == warning(

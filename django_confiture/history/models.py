@@ -161,3 +161,37 @@ class Forecast(models.Model):
 
     def __str__(self) -> str:
         return f"{self.app_label}.{self.name} on {self.database}"
+
+
+class JournalEntry(models.Model):
+    """One step of an operation of a migration that is not atomic, until the migration is applied.
+
+    Written by :mod:`django_confiture.migrate.journal`, in the database and schema that is migrated.
+    """
+
+    schema = models.CharField(max_length=255)
+    app_label = models.CharField(max_length=255)
+    name = models.CharField(max_length=255)
+    operation = models.PositiveIntegerField()
+    step = models.PositiveIntegerField()
+    state = models.CharField(max_length=7)
+    """``started`` or ``done``."""
+    fingerprint = models.CharField(max_length=64)
+    """Of the migration's text."""
+    indexes = models.JSONField()
+    """The indexes that the step names and that were there when it started: name → OID."""
+    backend_pid = models.IntegerField(null=True)
+    backend_started = models.CharField(max_length=32)
+    started_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("schema", "app_label", "name", "operation", "step"),
+                name="confiture_journal_step",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.app_label}.{self.name}, operation {self.operation}: {self.state}"

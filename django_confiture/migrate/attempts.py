@@ -89,7 +89,9 @@ class Attempts:
         ended = error.gave_way if isinstance(error, _Interrupted) else self._leave()
         if ended is not None:
             self._tell(ended)
-            given_up = self._given_up(ended, gave_way.NOT_ATOMIC)
+            resumes = self._settings.resume
+            why = gave_way.RESUMABLE if resumes else gave_way.NOT_ATOMIC
+            given_up = self._given_up(ended, why)
             given_up.__cause__ = error
             return given_up
         if self._settings.lock_retries and retried_sqlstate(error):

@@ -16,7 +16,12 @@ logger = logging.getLogger("django_confiture.migrate")
 COMMITTED = "It was not tried again, as it has ended its transaction by itself."
 NOT_ATOMIC = (
     "It is not atomic, so parts of it are committed and it was not tried again; look at what is "
-    "there before it is run again."
+    'there, or set CONFITURE["MIGRATE"]["RESUME"] = True (with django_confiture.history), with '
+    "which migrate goes on at the first operation that was not done."
+)
+RESUMABLE = (
+    "It is not atomic, so parts of it are committed and it was not tried again; run migrate, and "
+    "it goes on there."
 )
 
 _WAY_OUT = (

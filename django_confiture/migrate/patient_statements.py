@@ -108,7 +108,8 @@ class PatientStatements:
             error.add_note(
                 f'The INVALID index "{index.name}" on "{index.table}" was left behind: it slows '
                 f"writes down and serves no query. Run DROP INDEX CONCURRENTLY {index.quoted}; "
-                "and migrate again."
+                'and migrate again, or set CONFITURE["MIGRATE"]["RESUME"] = True (with '
+                "django_confiture.history), and the next migrate does both."
             )
 
 
@@ -122,6 +123,11 @@ def without_leading_comments(sql: str) -> str:
         elif sql.startswith("/*", start):
             end = _end_of_comment(sql, start)
     return sql[start:]
+
+
+def first_word(sql: str) -> str:
+    """Return the first word of a statement."""
+    return next(iter(without_leading_comments(sql).split(None, 1)), "")
 
 
 def _end_of_comment(sql: str, start: int) -> int:

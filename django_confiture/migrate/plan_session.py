@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,9 +15,11 @@ from django.db.backends.signals import connection_created
 from django_confiture import signals
 from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import one_line
-from django_confiture.migrate import stale_plan
-from django_confiture.migrate.announcements import Announcer
+from django_confiture.migrate import journal, stale_plan
+from django_confiture.migrate.announcements import Announcer, log_facts
+from django_confiture.migrate.journal import Backend
 from django_confiture.migrate.one_at_a_time import Turn, take_turn
+from django_confiture.migrate.resume import Resumption
 from django_confiture.migrate.second_connection import (
     Direct,
     backend_pid,
@@ -30,10 +33,16 @@ from django_confiture.migrate.watch import Target, Watch
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
     from django.db.migrations.state import ProjectState
 
+logger = logging.getLogger("django_confiture.migrate")
+
 WATCH_NAME = "django-confiture watch"
+
+_NOTICE_A_KILL = "SET client_connection_check_interval = '1s'"
+"""Without it the server completes the statement of a ``migrate`` that was killed."""
 
 
 class PlanSession:
@@ -112,6 +121,36 @@ class PlanSession:
         if self.watch is not None:
             self.watch.follow(begun)
         return begun
+
+    def prepare_journal(self) -> None:
+        """Forget what is known of migrations that are complete, or are about to be undone."""
+        if journal.is_available(self._connection):
+            journal.forget_applied(self._connection)
+
+    def journaled(
+        self, migration: Migration, editor: BaseDatabaseSchemaEditor, sender_facts: dict[str, Any]
+    ) -> AbstractContextManager[None]:
+        """Return a context in which the operations of ``migration`` are journaled."""
+        if not journal.is_available(self._connection):
+            self._warn_without_journal(migration)
+            return nullcontext()
+        backend = Backend(None, "")
+        if not self.session_is_shared:
+            backend = journal.this_backend(self._connection)
+            with suppress(psycopg.Error):  # servers on Windows can't
+                self._connection.connection.execute(_NOTICE_A_KILL)
+        resumption = Resumption(migration, editor, backend, sender_facts)
+        return resumption.operations()
+
+    def _warn_without_journal(self, migration: Migration) -> None:
+        logger.warning(
+            "%s.%s could not go on if it were cut off: the journal's table is not in %r yet; "
+            "migrate confiture_history first.",
+            migration.app_label,
+            migration.name,
+            self._connection.alias,
+            extra=log_facts(migration),
+        )
 
     def start_watch(self) -> None:
         """Watch the migrations of the plan, where a setting or a listener wants it."""
@@ -205,4 +244,5 @@ def current_session(connection: BaseDatabaseWrapper) -> PlanSession:
 def close_session(alias: str) -> None:
     """End the session of a plan that has run."""
     if (session := _open.get(alias)) is not None:
+        session.prepare_journal()
         session.close()

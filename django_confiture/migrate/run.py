@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cache, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from django_confiture.hooks.context import attach_context, new_context
 from django_confiture.hooks.deferred_sql import check_deferred_constraints, flush_deferred_sql
 from django_confiture.hooks.executor import HookExecutor
 from django_confiture.migrate import phases
+from django_confiture.migrate.after_exit import AfterExit
 from django_confiture.migrate.attempts import Attempts
 from django_confiture.migrate.patient_statements import PatientStatements
 from django_confiture.migrate.plan_session import PlanSession
@@ -74,7 +74,7 @@ class MigrationRun:
     def around(self, step: Step, state: ProjectState) -> ProjectState:
         """Run the phases around ``step``, Django's own ``apply`` or ``unapply``."""
         if self._editor.atomic_migration:
-            self._editor.atomic = _AfterExit(self._editor.atomic, self._ended)
+            self._editor.atomic = AfterExit(self._editor.atomic, self._ended)
             return self._in_transaction(step, state)
         return self._without_transaction(step, state)
 
@@ -148,7 +148,8 @@ class MigrationRun:
         self._context.set_apps(self._models_before)
         self._run(HookPhase.BEFORE_VALIDATION)
         self._run(HookPhase.BEFORE_DDL)
-        after = step(state, self._editor)
+        with self._journaled():
+            after = step(state, self._editor)
         self._context.set_apps(lambda: after.apps)
         flush_deferred_sql(self._editor)
         self._run(HookPhase.AFTER_DDL)
@@ -159,6 +160,13 @@ class MigrationRun:
         while cleanup:  # what fails in here must not run again after the rollback
             self._execute(HookPhase.CLEANUP, cleanup.pop(0))
         return after
+
+    def _journaled(self) -> AbstractContextManager[None]:
+        """Note each operation that is done where a migration could strand between two."""
+        strands = self._direction == "forward" and not self._editor.atomic_migration
+        if self._context.dry_run or not strands or not self._settings.resume:
+            return nullcontext()
+        return self._session.journaled(self._migration, self._editor, self._sender_facts())
 
     def _ended(self, error: BaseException | None) -> None:
         """After commit or rollback."""
@@ -251,30 +259,3 @@ class MigrationRun:
             **self._sender_facts(),
             **facts,
         )
-
-
-@dataclass
-class _AfterExit:
-    """The schema editor's ``atomic``, with a call after commit or rollback."""
-
-    atomic: Any
-    ended: Callable[[BaseException | None], None]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.atomic, name)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            self.atomic.__exit__(kind, error, trace)
-        except BaseException as at_commit:
-            self.ended(at_commit)
-            raise
-        self.ended(error)
-
-    def restart(self, error: Exception, meanwhile: Callable[[], None]) -> None:
-        """Roll back and begin again, with nobody told."""
-        self.atomic.__exit__(type(error), error, error.__traceback__)
-        try:
-            meanwhile()
-        finally:
-            self.atomic.__enter__()

@@ -32,6 +32,8 @@ class MigrateSettings:
     """How long other sessions may wait for the migration; ``None``: as long as it takes."""
     one_at_a_time: bool = False
     """Whether a second ``migrate`` of the same database waits for this one."""
+    resume: bool = False
+    """Whether a non-atomic migration that was cut off goes on where it stopped."""
 
     @property
     def timeouts(self) -> dict[str, str]:
@@ -60,6 +62,7 @@ def migrate_settings(connection: BaseDatabaseWrapper) -> MigrateSettings:
         retry_delay=_duration(given, "RETRY_DELAY") or timedelta(0),
         max_blocking=_duration(given, "MAX_BLOCKING"),
         one_at_a_time=_switch(given, "ONE_AT_A_TIME"),
+        resume=_switch(given, "RESUME"),
     )
 
 

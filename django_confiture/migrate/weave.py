@@ -56,6 +56,7 @@ def weave_plan(
     session.check(new)
     if not phases.creating_test_database():
         session.take_turn(plan, _printer(kwargs))
+    session.prepare_journal()
     session.start_watch()
     labels = tuple(f"{each.app_label}.{each.name}" for each, _backwards in plan)
     for migration, _backwards in plan:

@@ -27,6 +27,7 @@ _SETTINGS = {
     )
 }
 _TABLES = (
+    "journalentry",
     "statementexecution",
     "hookexecution",
     "migrationexecution",

@@ -1,0 +1,94 @@
+"""The steps of an operation, done one by one, and whether a transaction can hold each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.postgres.operations import NotInTransactionMixin, ValidateConstraint
+from django.db.migrations.operations import RunPython, RunSQL, SeparateDatabaseAndState
+
+from django_confiture.migrate.patient_statements import first_word, is_concurrent
+from django_confiture.operations import RunHook
+
+if TYPE_CHECKING:
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.migrations.operations.base import Operation
+    from django.db.migrations.state import ProjectState
+
+ALWAYS, NEVER, TRY = "always", "never", "try"
+"""Whether a step runs in a transaction of its own; where that has to be tried, it is undone if
+PostgreSQL refuses."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of an operation, and the states around it."""
+
+    operation: Operation
+    before: ProjectState
+    after: ProjectState
+    in_transaction: str
+    names: str
+    """A text in which the indexes stand that it builds, rebuilds or drops."""
+    verb: str
+    """``create``, ``drop``, or empty: what it does to them CONCURRENTLY."""
+
+    def run(self, app_label: str, editor: BaseDatabaseSchemaEditor) -> None:
+        """Do it."""
+        self.operation.database_forwards(app_label, editor, self.before, self.after)
+
+
+def steps_of(
+    operation: Operation,
+    app_label: str,
+    editor: BaseDatabaseSchemaEditor,
+    states: tuple[ProjectState, ProjectState],
+) -> Iterator[Step]:
+    """Yield the steps of an operation, in order."""
+    before, after = states
+    if type(operation) is SeparateDatabaseAndState:
+        for nested in operation.database_operations:
+            after = before.clone()
+            nested.state_forwards(app_label, after)
+            yield from steps_of(nested, app_label, editor, (before, after))
+            before = after
+    elif type(operation) is RunSQL:
+        statements = operation.sql if isinstance(operation.sql, list | tuple) else [operation.sql]
+        for statement in statements:
+            yield _sql_step(operation, statement, states)
+    else:
+        names, verb = _index_of(operation)
+        yield Step(operation, before, after, _in_transaction(operation, editor), names, verb)
+
+
+def _sql_step(operation: RunSQL, statement: Any, states: tuple[ProjectState, ProjectState]) -> Step:
+    text = statement if isinstance(statement, str) else str(statement[0])
+    concurrent = is_concurrent(text)
+    part = RunSQL([statement], hints=operation.hints)
+    verb = ""
+    if concurrent:
+        word = first_word(text).lower()
+        verb = word if word in ("create", "drop") else ""
+    return Step(part, *states, NEVER if concurrent else TRY, text if concurrent else "", verb)
+
+
+def _index_of(operation: Operation) -> tuple[str, str]:
+    if isinstance(operation, NotInTransactionMixin):
+        if (index := getattr(operation, "index", None)) is not None:
+            return str(index.name), "create"
+        return str(getattr(operation, "name", "")), "drop"
+    return "", ""
+
+
+def _in_transaction(operation: Operation, editor: BaseDatabaseSchemaEditor) -> str:
+    """Return whether a transaction holds it: Django's own schema operations are known to."""
+    if isinstance(operation, RunPython):
+        return ALWAYS if operation.atomic else NEVER
+    if isinstance(operation, NotInTransactionMixin | ValidateConstraint):
+        return NEVER
+    ours = isinstance(operation, RunHook)
+    known = type(operation).__module__.startswith("django.")
+    usual_editor = type(editor).__module__.startswith("django.")
+    return ALWAYS if ours or (known and usual_editor) else NEVER

@@ -6,7 +6,7 @@
 signal                 arguments
 =====================  =======================================================================
 ``migration_started``  ``migration``, ``using``, ``direction``, ``context``
-``migration_retried``  the same, and ``attempt`` (the one that failed), ``error``
+``migration_retried``  the same, and ``attempt`` (the one that failed), ``error``, ``blocked_by``
 ``migration_finished`` as at the start, and ``duration_ms``
 ``migration_failed``   as at the start, and ``error``
 ``migration_waits``    as at the start, and ``relation``, ``mode``, ``waited_ms``, ``blocked_by``

@@ -10,6 +10,8 @@ from django.db import router
 from django.http import Http404, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 
 from django_confiture.history import hash_chain
 from django_confiture.history.models import (
@@ -19,7 +21,14 @@ from django_confiture.history.models import (
     MigrationExecution,
     StatementExecution,
 )
-from django_confiture.history.read_only_admin import LedgerAdmin, ReadOnly, link, moment, ms
+from django_confiture.history.read_only_admin import (
+    LedgerAdmin,
+    ReadOnly,
+    blocker,
+    link,
+    moment,
+    ms,
+)
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -52,6 +61,7 @@ class MigrationExecutionAdmin(LedgerAdmin):
         "direction",
         "database",
         "outcome",
+        "attempts",
         "took",
         "began",
         "os_user",
@@ -59,10 +69,17 @@ class MigrationExecutionAdmin(LedgerAdmin):
     list_filter = ("outcome", "direction", "database", "app_label")
     search_fields = ("app_label", "name", "os_user", "host")
     date_hierarchy = "started_at"
+    exclude = ("blockers",)
+    readonly_fields = ("in_the_way",)
     inlines = (_Statements, _Hooks)
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("confiture_history/admin.css",)}
+
+    @admin.display(empty_value="no one was in the way")
+    def in_the_way(self, row: MigrationExecution) -> str:
+        """Return the sessions that it waited for, each on a line of its own."""
+        return format_html_join(mark_safe("<br>"), "{}", ((blocker(b),) for b in row.blockers))
 
 
 @admin.register(HookExecution)

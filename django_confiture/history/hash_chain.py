@@ -72,6 +72,7 @@ EXECUTIONS = Ledger(
             "error_type",
         ),
     },
+    later_fields=("blockers",),
 )
 DRY_RUNS = Ledger(
     "dry runs",

@@ -26,6 +26,9 @@ class MigrationExecution(_Chained):
     outcome = models.CharField(max_length=9)
     error_type = models.CharField(max_length=255, blank=True)
     attempts = models.PositiveIntegerField(default=1)
+    blockers = models.JSONField(default=list, blank=True)
+    """Who was in the way: for each ``attempt``, ``relation``, ``mode``, ``waited_ms`` and what log
+    events say of a session."""
     started_at = models.DateTimeField()
     duration_ms = models.FloatField()
     os_user = models.CharField(max_length=255)
@@ -185,7 +188,7 @@ class JournalEntry(models.Model):
     started_at = models.DateTimeField()
 
     class Meta:
-        default_permissions = ("view",)
+        default_permissions = ()
         constraints = (
             models.UniqueConstraint(
                 fields=("schema", "app_label", "name", "operation", "step"),

@@ -106,3 +106,21 @@ def link(row: MigrationExecution | DryRun, text: str) -> str:
     """Return a link to the page of a row."""
     url = reverse(f"admin:confiture_history_{row._meta.model_name}_change", args=[row.pk])
     return format_html('<a href="{}">{}</a>', url, text)
+
+
+def blocker(facts: dict[str, Any]) -> str:
+    """Return one session that a migration waited for, in words."""
+    name = facts["application_name"] or facts["user"]
+    since = facts["transaction_ms"]
+    return ", ".join(
+        part
+        for part in (
+            f"attempt {facts['attempt']}: {name}",
+            f"pid {facts['pid']}",
+            facts["state"] or "",
+            f"in a transaction for {ms(since)}" if since is not None else "",
+            f"waited {ms(facts['waited_ms'])}" if facts["waited_ms"] is not None else "",
+            f"for {facts['mode']} on {facts['relation']}" if facts["relation"] else "",
+        )
+        if part
+    )

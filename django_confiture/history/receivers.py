@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, router
@@ -51,9 +52,17 @@ def _started(
         _runs[using] = Run(migration, connections[using], direction)
 
 
-def _retried(*, using: str, **_: object) -> None:
+def _retried(*, using: str, blocked_by: Sequence[dict[str, Any]] = (), **_: object) -> None:
     if run := _runs.get(using):
+        if not run.knows_blockers:  # a wait too short to be told of
+            run.blocked(blocked_by, relation=None, mode=None, waited_ms=None)
         run.retried()
+
+
+def _waits(*, using: str, blocked_by: Sequence[dict[str, Any]], **facts: Any) -> None:
+    if run := _runs.get(using):
+        wait = {name: facts[name] for name in ("relation", "mode", "waited_ms")}
+        run.blocked(blocked_by, **wait)
 
 
 def _hook_finished(*, context: HookContext, **facts: Any) -> None:
@@ -117,6 +126,7 @@ def _dry_run_finished(
 _RECEIVERS = {
     "migration_started": _started,
     "migration_retried": _retried,
+    "migration_waits": _waits,
     "hook_finished": _hook_finished,
     "migration_finished": _ended,
     "migration_failed": _ended,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -60,6 +60,7 @@ class Run:
         self._statements: dict[tuple[int | None, str], _Statement] = {}
         self._often: dict[str, _Statement] = {}
         self._hooks: list[HookExecution] = []
+        self._blockers: dict[tuple[int, str, int], dict[str, Any]] = {}
         self._stack = ExitStack()
         self._stack.enter_context(connection.execute_wrapper(self._measure))
 
@@ -67,6 +68,17 @@ class Run:
         """Forget the statements that were rolled back."""
         self.attempts += 1
         self._statements, self._often = {}, {}
+
+    @property
+    def knows_blockers(self) -> bool:
+        """Whether it is known who is in the way of this attempt."""
+        return any(attempt == self.attempts for attempt, _, _ in self._blockers)
+
+    def blocked(self, blocked_by: Iterable[dict[str, Any]], **wait: Any) -> None:
+        """Note the sessions that this attempt waits for, each with its longest wait."""
+        for each in blocked_by:
+            key = (self.attempts, str(wait.get("relation")), each["pid"])
+            self._blockers.setdefault(key, {}).update(attempt=self.attempts, **wait, **each)
 
     def hook(self, facts: dict[str, Any]) -> None:
         """Note a hook, from what the signal ``hook_finished`` sends."""
@@ -103,6 +115,7 @@ class Run:
             outcome="completed" if error is None else "failed",
             error_type=_type_of(error),
             attempts=self.attempts,
+            blockers=list(self._blockers.values()),
             started_at=self.started_at,
             duration_ms=round(duration_ms, 3),
             os_user=os_user(),

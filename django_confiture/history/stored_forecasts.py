@@ -37,10 +37,19 @@ class LastDryRun:
 
 
 def table_exists(model: type[Model], alias: str) -> bool:
-    """Return whether a table exists; a query to find out would fail and be logged."""
+    """Return whether ``migrate`` has made a table, with all columns of today.
+
+    A query would fail, and the server log it.
+    """
     connection = connections[alias]
+    table = model._meta.db_table
     with connection.cursor() as cursor:
-        return model._meta.db_table in connection.introspection.table_names(cursor)
+        if table not in connection.introspection.table_names(cursor):
+            return False
+        there = {
+            each.name for each in connection.introspection.get_table_description(cursor, table)
+        }
+    return there >= {field.column for field in model._meta.concrete_fields}
 
 
 def forecasts_in(migrations: Iterable[Mapping[str, Any]]) -> list[MigrationForecast]:

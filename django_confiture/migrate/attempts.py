@@ -103,6 +103,11 @@ class Attempts:
         if (ended := self._leave()) is not None:
             self._tell(ended)
 
+    def last_blockers(self) -> list[dict[str, Any]]:
+        """Return who was in the way of the last attempt."""
+        watch = self._session.watch
+        return [each.as_dict() for each in watch.last_blockers()] if watch is not None else []
+
     def abandoned(self) -> None:
         """End the attempt, whatever became of it: what comes now is not to be interrupted."""
         self._leave()
@@ -128,8 +133,6 @@ class Attempts:
             error.add_note("Not retried: the migration has ended its transaction by itself.")
             raise error
         delay = self._settings.delay(self.number)
-        watch = self._session.watch
-        blockers = watch.last_blockers() if watch is not None else ()
         logger.warning(
             "lock_timeout_retry",
             extra={
@@ -138,7 +141,7 @@ class Attempts:
                 "delay_ms": round(delay * 1000),
                 "error": one_line(error),
                 "sqlstate": sqlstate,
-                "blocked_by": [each.as_dict() for each in blockers],
+                "blocked_by": self.last_blockers(),
             },
         )
         return delay

@@ -140,7 +140,12 @@ class MigrationRun:
     def _start_over(self, delay: float, error: Exception) -> None:
         """Roll back, wait without holding anything, begin again."""
         self._editor.atomic.restart(error, lambda: time.sleep(delay))
-        self._send(signals.migration_retried, attempt=self._attempts.number, error=error)
+        self._send(
+            signals.migration_retried,
+            attempt=self._attempts.number,
+            error=error,
+            blocked_by=self._attempts.last_blockers(),
+        )
         self._new_context()
         self._collect_hooks()
 

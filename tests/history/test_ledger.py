@@ -155,8 +155,8 @@ def test_what_was_changed_shows(ledger: Cases, sql: str, problems: list[str]) ->
 
 def test_a_row_that_was_forged(ledger: Cases) -> None:
     columns = (
-        "database, app_label, name, direction, outcome, error_type, attempts, started_at,"
-        " duration_ms, os_user, host"
+        "database, app_label, name, direction, outcome, error_type, attempts, blockers,"
+        " started_at, duration_ms, os_user, host"
     )
     execute(
         f"INSERT INTO {EXECUTION} (number, {columns}, previous_hash, hash)"

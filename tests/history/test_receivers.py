@@ -192,7 +192,7 @@ def test_a_retry_counts_once(history: None, cases: Cases, settings: Settings) ->
     with recording.recording(), plain_connection() as other:
         other.execute("BEGIN")
         other.execute("LOCK TABLE recording_log")
-        timer = threading.Timer(0.3, other.execute, ["COMMIT"])
+        timer = threading.Timer(1.0, other.execute, ["COMMIT"])
         timer.start()
         cases.migrate()
         timer.join()
@@ -320,6 +320,7 @@ def test_without_its_tables_it_waits(
                 (2, "cases", "0002_before"),
                 (3, "confiture_history", "0001_initial"),
                 (4, "confiture_history", "0002_dryrun_plan"),
+                (5, "confiture_history", "0003_journal_and_blockers"),
             ]
         finally:
             remove()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -154,12 +156,31 @@ def really(bench: Server, n: int, case: str) -> float:
         return (perf_counter() - started) * 1000
 
 
+@contextmanager
+def time_parts() -> Iterator[list[Any]]:
+    """Collect the parts that the forecast of a migration is made of."""
+    from django_confiture.dry_run.estimates import forecaster
+
+    found: list[Any] = []
+    original = forecaster.items_of
+
+    def noting(*args: Any) -> list[Any]:
+        found[:] = original(*args)
+        return list(found)
+
+    forecaster.items_of = noting
+    try:
+        yield found
+    finally:
+        forecaster.items_of = original
+
+
 def dry(bench: Server, n: int, case: str, *, samples: bool = False) -> Any:
     """Dry-run a case; return its items."""
     from django_confiture.dry_run.migration_executor import RehearsalExecutor
     from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 
-    with bench.copy(n) as wrapper:
+    with bench.copy(n) as wrapper, time_parts() as items:
         rehearsal = transaction_rehearsal(wrapper, samples=samples)
         with rehearsal.open():
             executor = RehearsalExecutor(rehearsal, wrapper)
@@ -182,7 +203,7 @@ def dry(bench: Server, n: int, case: str, *, samples: bool = False) -> Any:
                     "sql": item.step.result.sql[:60] if item.step else None,
                     "sampled": asdict(item.sampled) if item.sampled else None,
                 }
-                for item in rehearsal.forecaster.items
+                for item in items
             ],
         }
 

@@ -99,6 +99,7 @@ class CloneStage:
             recorder.callbacks_dropped,
             interceptor,
             server_settings(),
+            self._clock,
             committed=True,
         )
         sampling = offered_to_operations(self._wrapper, measuring, interceptor)

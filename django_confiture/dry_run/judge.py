@@ -39,11 +39,6 @@ class Judge:
         self._forecaster = Forecaster(session, sizes, known.past_errors)
         self._schema: SchemaWatch | None = None
 
-    @property
-    def forecaster(self) -> Forecaster:
-        """Makes the forecasts."""
-        return self._forecaster
-
     def start_migration(self) -> None:
         """Read the schema before the first one."""
         if self._schema is None:

@@ -158,7 +158,7 @@ class TransactionStage:
         classify = SelectClassifier(measuring.session).classified
         capture = Capture(raw, recorder, policy, classify)
         self._others = OtherConnections(
-            self._wrapper, recorder.callbacks_dropped, interceptor, server_settings()
+            self._wrapper, recorder.callbacks_dropped, interceptor, server_settings(), self._clock
         )
         sampling = offered_to_operations(self._wrapper, measuring, interceptor)
         with interceptor.catching(raw, capture), self._others.held(), sampling:

@@ -14,7 +14,7 @@ from django_confiture.dry_run.estimates.bytes_written import volumes
 from django_confiture.dry_run.estimates.growth import Part, forecast
 from django_confiture.dry_run.estimates.statement_work import Work, indexes_named
 from django_confiture.dry_run.estimates.table_impact import production_of
-from django_confiture.dry_run.estimates.time_parts import Item, items_of
+from django_confiture.dry_run.estimates.time_parts import items_of
 from django_confiture.dry_run.results import (
     Estimate,
     MigrationEstimate,
@@ -59,19 +59,13 @@ class Forecaster:
         self._past_errors = past_errors
         self._sizes = sizes
         self._origins: dict[str, Work] = {}
-        self._items: Sequence[Item] = ()
-
-    @property
-    def items(self) -> Sequence[Item]:
-        """The parts of the last migration's time."""
-        return self._items
 
     def estimated(self, result: MigrationResult, steps: Sequence[Step]) -> MigrationResult:
         """Return the result with its forecasts; nothing is forecast of what did not pass."""
         if result.outcome != "passed":
             return result
-        self._items = items_of(result, steps, self._index_kinds(steps), self._origins)
-        parts = [forecast(item, self._sizes, self._past_errors) for item in self._items]
+        items = items_of(result, steps, self._index_kinds(steps), self._origins)
+        parts = [forecast(item, self._sizes, self._past_errors) for item in items]
         by_id = {part.item.step.id: part for part in parts if part.item.step is not None}
 
         def estimated(statement: StatementResult) -> StatementResult:

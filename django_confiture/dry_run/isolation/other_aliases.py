@@ -29,6 +29,7 @@ from django_confiture.dry_run.measuring.nontransactional import (
     sequence_positions,
     sequences_moved,
 )
+from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.results import SequenceMove
 from django_confiture.dry_run.server.driver import (
     DJANGO_CONNECT,
@@ -53,6 +54,7 @@ class OtherConnections:
         callbacks_dropped: Callable[[int], None],
         interceptor: Interceptor,
         settings: dict[str, str],
+        clock: Stopwatch,
         *,
         committed: bool = False,
     ) -> None:
@@ -61,6 +63,7 @@ class OtherConnections:
         self._callbacks_dropped = callbacks_dropped
         self._interceptor = interceptor
         self._settings = settings
+        self._clock = clock
         self._committed = committed
         self._identity = database_identity(Session(main.connection))
         self._held: dict[int, ExitStack] = {}
@@ -153,9 +156,8 @@ class OtherConnections:
             stack.enter_context(uncalled(wrapper, self._callbacks_dropped))
         elif same and threading.get_ident() == owning_thread(self._main):
             stack.enter_context(_shared(wrapper, self._main))
-            held = RehearsedTransactions(
-                wrapper, self._settings, CallbacksOnly(self._callbacks_dropped)
-            )
+            callbacks = CallbacksOnly(self._callbacks_dropped)
+            held = RehearsedTransactions(wrapper, self._settings, callbacks, self._clock)
             held.begin(shared=True)
             stack.callback(held.end)
         else:

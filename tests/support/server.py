@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import psycopg
@@ -14,6 +15,9 @@ import pytest
 from django.db import connections
 
 import local_postgres
+
+_BASEBACKUP = {"host": "host", "port": "port", "username": "user"}
+"""Options of pg_basebackup → keys of the address."""
 
 
 class OwnServer:
@@ -62,6 +66,35 @@ class OwnServer:
                 wrapper.close()
                 wrapper.settings_dict = before
                 self._server._run(log, "pg_ctl", "stop", "-D", self.data, "-m", "fast", "-w")
+
+    @contextmanager
+    def standby(self) -> Iterator[psycopg.Connection[Any]]:
+        """Start a replica that streams from the server; yield a connection to it."""
+        data = self.data.parent / "standby"
+        data.mkdir(mode=0o700)
+        shutil.chown(data, self.data.owner(), self.data.group())
+        source = [f"--{name}={self.address[key]}" for name, key in _BASEBACKUP.items()]
+        options = f"-c listen_addresses= -c unix_socket_directories={data} -c fsync=off"
+        with self._server._open("log") as log:
+            self._server._run(log, "pg_basebackup", "-D", data, "-R", "-c", "fast", *source)
+            # The server's socket is in the directory that was copied, and so is its lock.
+            (data / f".s.PGSQL.{self.address['port']}.lock").unlink()
+            self._server._run(log, "pg_ctl", "start", "-D", data, "-w", "-o", options)
+            try:
+                with closing(self.connect(host=str(data))) as connection:
+                    self._wait_for_streaming()
+                    yield connection
+            finally:
+                self._server._run(log, "pg_ctl", "stop", "-D", data, "-m", "immediate", "-w")
+                shutil.rmtree(data)
+
+    def _wait_for_streaming(self) -> None:
+        query = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        for _ in range(400):
+            if self.query(query) == [(1,)]:
+                return
+            sleep(0.02)
+        raise AssertionError("the standby does not stream")
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with closing(self.connect()) as connection:

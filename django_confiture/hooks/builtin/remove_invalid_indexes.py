@@ -61,7 +61,7 @@ class _InvalidIndex:
     schema: str
     name: str
     being_built: bool
-    """Whether somebody may be at work on it at this moment."""
+    """Whether another session may be building it at this moment."""
     locked_by_us: bool
     """Whether this migration holds a lock on the table, for which the drop would wait."""
 
@@ -70,8 +70,8 @@ class RemoveInvalidIndexes(ShippedHook):
     """Drops indexes that a ``CONCURRENTLY`` which was cut off has left invalid.
 
     Each is dropped ``CONCURRENTLY`` on a connection of its own, so that no table is blocked and it
-    stays done whatever becomes of the migration. Indexes on which somebody is at work, of
-    constraints, and of partitioned tables are left alone.
+    stays done whatever becomes of the migration. Left alone are indexes that
+    another session may be building, and those of constraints and of partitioned tables.
 
     Options, none of which is needed:
 

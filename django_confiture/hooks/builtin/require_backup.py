@@ -57,7 +57,7 @@ class RequireBackup(ShippedHook):
         attempt did not fail.
     ``standbys``
         How many replicas have to stream (``pg_stat_replication``) with at most ``max_lag``. A
-        replica repeats a mistake at once, so this is no backup by itself.
+        replica repeats a mistake at once, so this does not replace a backup.
     ``max_age``
         A duration: how old the backup may be.
     ``max_lag``

@@ -30,7 +30,7 @@ _OWNED_BY = re.compile(r"OWNED BY (.+)\.[^.]+$")
 
 
 class RequireNoDrift(ShippedHook):
-    """Refuses a migration where somebody changed the schema past the migrations.
+    """Refuses a migration where the schema was changed without one.
 
     It carries out all applied migrations in an empty database, made for that and dropped again,
     and compares: tables, columns, indexes, constraints, sequences, views, triggers, policies,

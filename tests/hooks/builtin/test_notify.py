@@ -34,7 +34,7 @@ def tell(notification: Notification) -> None:
 
 
 def breaks(notification: Notification) -> None:
-    raise ConnectionError("nobody is there")
+    raise ConnectionError("the host is down")
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +175,7 @@ def test_what_cannot_be_sent_is_logged_and_the_other_channels_are_used(
     assert len(mail.outbox) == 1
     assert [(event, facts["channel"], facts["error"]) for event, facts in events(caplog)] == [
         ("notify_failed", "webhook", "HTTPError: HTTP Error 500: Internal Server Error"),
-        ("notify_failed", "function", "ConnectionError: nobody is there"),
+        ("notify_failed", "function", "ConnectionError: the host is down"),
     ]
     assert {facts["migration"] for _, facts in events(caplog)} == {"0001_empty"}
 
@@ -187,7 +187,7 @@ def test_a_failing_message_does_not_hide_why_the_migration_failed(
     fail(cases)
 
 
-def test_a_dry_run_tells_nobody(cases: Cases, settings: Settings) -> None:
+def test_a_dry_run_tells_no_one(cases: Cases, settings: Settings) -> None:
     cases.add("0001_empty")
     configure(settings, "CLEANUP", "ON_ERROR", function=tell, on=BOTH)
     with capture_hooks() as hooks:

@@ -178,6 +178,32 @@ def test_standbys_that_are_missing(own_server: OwnServer) -> None:
         )
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_standby_that_streams_and_one_that_falls_behind(own_server: OwnServer) -> None:
+    with own_server.started(), own_server.standby() as standby:
+        run_hook("require_backup", options={"standbys": 1, "max_lag": "30s"})
+        standby.execute("SELECT pg_wal_replay_pause()")
+        own_server.query_alone("CREATE TABLE falls_behind ()")
+        for _ in range(200):
+            own_server.query_alone("INSERT INTO falls_behind DEFAULT VALUES")
+        time.sleep(0.5)
+        standby.execute("SELECT pg_wal_replay_resume()")
+        wait_until_lagging(own_server)
+        assert veto_by_server(standbys=1, max_lag="1ms").startswith(
+            "0 standbys of 1 stream with a lag of 1 ms or less (1 connected, the slowest "
+        )
+
+
+def wait_until_lagging(own_server: OwnServer) -> None:
+    """The primary learns of the lag when what was paused has been replayed."""
+    query = "SELECT replay_lag > interval '300 ms' FROM pg_stat_replication"
+    for _ in range(400):
+        if own_server.query(query) == [(True,)]:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the standby never fell behind")
+
+
 # Dry run, backwards, options.
 
 

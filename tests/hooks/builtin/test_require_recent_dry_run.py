@@ -181,7 +181,7 @@ def test_those_who_may_override_it_with_a_reason_which_is_logged(
     )
     caplog.set_level(logging.WARNING, "django_confiture.hooks")
     monkeypatch.setenv("CONFITURE_WITHOUT_DRY_RUN", "the shop is down")
-    monkeypatch.setenv("LOGNAME", "somebody else")
+    monkeypatch.setenv("LOGNAME", "another user")
     plan.migrate()
     overridden = [facts for event, facts in events(caplog) if event == "dry_run_overridden"]
     assert [facts["migration"] for facts in overridden] == ["0001_first", "0002_second"]

@@ -17,6 +17,7 @@ from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import one_line
 from django_confiture.migrate import journal, stale_plan
 from django_confiture.migrate.announcements import Announcer, log_facts
+from django_confiture.migrate.beacon import Beacon
 from django_confiture.migrate.journal import Backend
 from django_confiture.migrate.one_at_a_time import Turn, take_turn
 from django_confiture.migrate.resume import Resumption
@@ -53,6 +54,8 @@ class PlanSession:
         self.settings = migrate_settings(connection)
         self.watch: Watch | None = None
         self._turn: Turn | None = None
+        self._planned = 0
+        self._begun = 0
         self._applied_by_others: list[Migration] = []
         self._announcer: Announcer | None = None
         self._own_pids: set[int] = set()
@@ -104,6 +107,7 @@ class PlanSession:
         self._is_pooled = turn.is_pooled
         waited = turn.waited_s > 0.1  # longer than one try takes
         done = stale_plan.leave_out_what_is_done(plan, self._connection, has_waited=waited)
+        self._planned = len(plan)
         self._applied_by_others = [migration for migration, backwards in done if not backwards]
         news.goes_on(turn.waited_s, left_out=len(done))
 
@@ -120,7 +124,25 @@ class PlanSession:
         begun = target(backend_pid(Direct(raw)) if self.is_pooled else raw.info.backend_pid)
         if self.watch is not None:
             self.watch.follow(begun)
+        if self._turn is not None:
+            self._publish(self._turn, begun)
         return begun
+
+    def _publish(self, turn: Turn, target: Target) -> None:
+        """Let ``confiture_status`` find out; that it can't is no reason to stop."""
+        self._begun += target.attempt == 1
+        beacon = Beacon(
+            database=self._connection.alias,
+            app_label=target.migration.app_label,
+            name=target.migration.name,
+            direction=target.facts["direction"],
+            attempt=target.attempt,
+            number=self._begun,
+            planned=self._planned,
+            pid=target.pid,
+        )
+        with suppress(psycopg.Error):
+            turn.publish(beacon.as_text())
 
     def prepare_journal(self) -> None:
         """Forget what is known of migrations that are complete, or are about to be undone."""

@@ -1,0 +1,76 @@
+"""``manage.py confiture_status``: how far a ``migrate`` is, from another shell."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+
+from django_confiture.formatting import one_line
+from django_confiture.management.exit_codes import USAGE
+from django_confiture.migrate.known_forecasts import known_forecasts
+from django_confiture.migrate.status import read_status
+from django_confiture.migrate.status_text import as_text
+
+_EVERY_S = 1.0
+_CLEAR = "\x1b[H\x1b[J"
+
+
+class Command(BaseCommand):
+    """Tell which migration runs, what it does, whom it waits for and who waits for it."""
+
+    help = (
+        "Tells how far a migrate is that runs in another shell: the migration, its statement, the "
+        "progress of indexes and tables, whom it waits for, who waits for it, and what was "
+        "forecast. It only reads. Exit codes: 0 told, also when nothing runs; 2 an "
+        "argument is wrong, or the database is out of reach."
+    )
+    requires_system_checks = ()  # only the database matters here
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the database, the format, and whether to go on."""
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            choices=tuple(connections),
+            help='The database to look at; "default" by default.',
+        )
+        parser.add_argument("--format", choices=("text", "json"), default="text")
+        parser.add_argument(
+            "--watch",
+            action="store_true",
+            help="Look again every second, until Ctrl-C; with JSON one object a line.",
+        )
+
+    def handle(self, *_args: object, **options: Any) -> None:
+        """Look once, or again and again."""
+        connection = connections[options["database"]]
+        if connection.vendor != "postgresql":
+            raise CommandError(
+                f"The database {connection.alias!r} is {connection.display_name}; "
+                "confiture_status needs PostgreSQL.",
+                returncode=USAGE,
+            )
+        try:
+            forecasts = known_forecasts(connection.alias)
+            while True:
+                connection.ensure_connection()
+                status = read_status(connection.connection, connection.alias, forecasts)
+                if options["format"] == "json":
+                    indent = None if options["watch"] else 2
+                    self.stdout.write(json.dumps(status.as_json(), indent=indent))
+                else:
+                    clear = _CLEAR if options["watch"] and self.stdout.isatty() else ""
+                    self.stdout.write(f"{clear}{as_text(status)}")
+                self.stdout.flush()
+                if not options["watch"]:
+                    return
+                time.sleep(_EVERY_S)
+        except KeyboardInterrupt:
+            return
+        except Error as error:
+            raise CommandError(one_line(error), returncode=USAGE) from error

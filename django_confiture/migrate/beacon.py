@@ -1,0 +1,82 @@
+"""What a ``migrate`` tells other shells: which migration runs, in which session.
+
+It is the query that the connection with the lock ran last, which ``pg_stat_activity`` shows. There
+is no table to clean up, and it is gone with the process.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from django_confiture.migrate import one_at_a_time
+
+if TYPE_CHECKING:
+    import psycopg
+
+_MIGRATES = """
+SELECT a.pid, a.application_name, coalesce(a.usename::text, ''), coalesce(a.query, ''),
+       extract(epoch FROM clock_timestamp() - a.query_start)::float8 * 1000,
+       EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.granted
+               AND l.locktype = 'advisory' AND l.classid = %s AND l.objsubid = 2)
+FROM pg_catalog.pg_stat_activity a
+WHERE a.datname = current_database() AND starts_with(a.application_name, %s) ORDER BY a.pid
+"""
+
+
+@dataclass(frozen=True)
+class Beacon:
+    """What is said at the start of each attempt."""
+
+    database: str
+    app_label: str
+    name: str
+    direction: str
+    attempt: int
+    number: int
+    """Which migration of the plan it is, counted from 1."""
+    planned: int
+    pid: int
+    """The server process that migrates."""
+
+    def as_text(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Migrate:
+    """A ``migrate`` that is connected."""
+
+    pid: int
+    application_name: str
+    user: str
+    beacon: Beacon | None
+    """None as long as no migration has begun, and where the role may not see it."""
+    elapsed_ms: float | None
+    """Since the attempt has begun."""
+    has_turn: bool
+
+    @property
+    def process(self) -> str:
+        """The host and the process on it."""
+        return self.application_name.removeprefix(one_at_a_time.NAME).strip()
+
+
+def connected_migrates(raw: psycopg.Connection[Any]) -> list[Migrate]:
+    """Return every ``migrate`` of the database that is connected, at work or waiting."""
+    rows = raw.execute(_MIGRATES, [one_at_a_time.CLASS, one_at_a_time.NAME])
+    return [
+        Migrate(pid, application_name, user, _read(query), elapsed_ms, has_turn)
+        for pid, application_name, user, query, elapsed_ms, has_turn in rows
+    ]
+
+
+def _read(query: str) -> Beacon | None:
+    """Return what a query says; one that was cut short, or may not be seen, says nothing."""
+    _, _, text = query.partition("/* ")
+    try:
+        return Beacon(**json.loads(text.partition(" */")[0]))
+    except (ValueError, TypeError):
+        return None

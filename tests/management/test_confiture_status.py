@@ -1,0 +1,213 @@
+"""``manage.py confiture_status`` while a migration runs in this or another session."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib import resources
+from io import StringIO
+from typing import Any
+
+import jsonschema
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, connections, migrations
+from pytest_django import Settings
+
+from django_confiture.migrate import status_text
+from django_confiture.migrate.activity import Blocker, Doing, Progress, Wait, Waiter
+from django_confiture.migrate.beacon import Beacon, Migrate
+from django_confiture.migrate.status import Running, Status
+from tests.cases.migrations_on_disk import Cases
+from tests.support import recording
+from tests.support.sessions import client, holding
+
+ALTER = "ALTER TABLE recording_parent ADD note text"
+SCHEMA = json.loads(
+    (resources.files("django_confiture.migrate") / "status.schema.json").read_text()
+)
+
+
+@pytest.fixture(autouse=True)
+def _tables(cases: Cases) -> Iterator[None]:
+    with recording.recording():
+        yield
+    connection.close()
+
+
+def status(**options: Any) -> str:
+    out = StringIO()
+    call_command("confiture_status", stdout=out, **options)
+    return out.getvalue()
+
+
+def found() -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(status(format="json"))
+    jsonschema.validate(read, SCHEMA)
+    return read
+
+
+def while_migrating(cases: Cases, look: Callable[[], Any], *, after_s: float = 0.5) -> Any:
+    """Look from another thread, so from another connection, while ``migrate`` runs in this one."""
+    seen: list[Any] = []
+
+    def run() -> None:
+        time.sleep(after_s)
+        try:
+            seen.append(look())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        cases.migrate()
+    finally:
+        thread.join()
+    return seen[0]
+
+
+def test_nothing_runs() -> None:
+    assert status() == "No migrate is running on 'default'.\n"
+    assert found() == {"schema_version": 1, "database": "default", "running": [], "waiting": []}
+
+
+def test_what_it_runs_and_whom_it_waits_for(cases: Cases, settings: Settings) -> None:
+    cases.add("0001_fine")
+    cases.add("0002_waits", migrations.RunSQL(ALTER))
+    settings.CONFITURE = {}
+    with holding("LOCK recording_parent IN ACCESS SHARE MODE", name="nightly", for_s=2) as pid:
+        (running,) = while_migrating(cases, found, after_s=1)["running"]
+    assert running["migration"] == "cases.0002_waits"
+    assert (running["number"], running["planned"], running["attempt"]) == (2, 2, 1)
+    assert (running["direction"], running["statement"]) == ("forward", ALTER)
+    assert running["state"] == "active"
+    assert 0 < running["statement_ms"] < 10_000
+    assert 0 < running["elapsed_ms"] < 10_000
+    waits = running["waits_for"]
+    assert (waits["relation"], waits["mode"]) == ("recording_parent", "AccessExclusiveLock")
+    assert [each["pid"] for each in waits["blocked_by"]] == [pid]
+    assert running["blocks"] == []
+    assert running["forecast"] is None
+
+
+def test_who_waits_for_it_while_it_is_in_python(cases: Cases, settings: Settings) -> None:
+    sleeps = migrations.RunPython(lambda apps, editor: time.sleep(1.5))
+    cases.add("0001_blocks", migrations.RunSQL(ALTER), sleeps)
+    settings.CONFITURE = {}
+    with client("SELECT FROM recording_parent", name="shop"):
+        (running,) = while_migrating(cases, found, after_s=1)["running"]
+    assert running["statement"] is None
+    ((waiter),) = running["blocks"]
+    assert (waiter["application_name"], waiter["relation"]) == ("shop", "recording_parent")
+
+
+def test_no_value_of_a_row_is_shown(cases: Cases, settings: Settings) -> None:
+    cases.add("0001_secret", migrations.RunSQL("SELECT 'secret', pg_sleep(1.5)"))
+    settings.CONFITURE = {}
+    said = while_migrating(cases, status, after_s=1)
+    assert "secret'" not in said
+    assert ": SELECT ...\n" in said
+    assert "cases.0001_secret\n" in said
+
+
+def test_how_far_an_index_is(cases: Cases, settings: Settings) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO recording_log (what) SELECT i FROM generate_series(1, 2000) i")
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION recording_slow(t text) RETURNS text LANGUAGE plpgsql"
+            " IMMUTABLE AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN t; END $$"
+        )
+    builds = "CREATE INDEX log_slow ON recording_log (recording_slow(what))"
+    cases.add("0001_index", migrations.RunSQL(builds))
+    settings.CONFITURE = {}
+    (running,) = while_migrating(cases, found, after_s=1)["running"]
+    assert running["progress"]["command"] == "CREATE INDEX"
+    assert running["progress"]["phase"].startswith("building index")
+    assert running["progress"]["total"] > 0
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION recording_slow CASCADE")
+
+
+def test_a_forecast_is_told(history: None, cases: Cases, settings: Settings) -> None:
+    settings.CONFITURE = {}
+    from django.utils import timezone
+
+    from django_confiture.history.models import DryRun, Forecast
+
+    now = timezone.now()
+    row = DryRun.objects.create(number=1, made_at=now, duration_ms=1)
+    estimate = {"low_ms": 900, "expected_ms": 1000, "high_ms": 1100, "confidence_percent": 0}
+    Forecast.objects.create(
+        dry_run=row,
+        made_at=now,
+        database="default",
+        app_label="cases",
+        name="0001_sleeps",
+        direction="forward",
+        estimate=estimate,
+        statements=[],
+    )
+    cases.add("0001_sleeps", migrations.RunSQL("SELECT pg_sleep(1.5)"))
+    said = while_migrating(cases, lambda: (found(), status()), after_s=1)
+    assert said[0]["running"][0]["forecast"] == {
+        "low_ms": 900,
+        "expected_ms": 1000,
+        "high_ms": 1100,
+    }
+    assert " of 900 ms to 1.1 s forecast\n" in said[1]
+
+
+def test_the_text_fits_80_columns() -> None:
+    beacon = Beacon("default", "shop", "0007_" + "x" * 90, "backward", 3, 2, 9, 4711)
+    blocker = Blocker(1, "n" * 70, "u", "idle in transaction", 1.0, 2000.0)
+    running = Running(
+        Migrate(1, "django-confiture migrate web-7:12", "u", beacon, 4200.0, True),
+        Doing("active", "ALTER TABLE shop_order " + "y" * 200, 3900.0, 4000.0, 0.0),
+        Progress("CREATE INDEX", "building index: scanning table", 45, 100),
+        Wait("shop_order", "AccessExclusiveLock", 1200.0, (blocker,)),
+        (Waiter(2, "web", "u", 400.0, "shop_order"),),
+        {"low_ms": 3000, "expected_ms": 4000, "high_ms": 5000},
+    )
+    waiting = Migrate(3, "django-confiture migrate web-8:1", "u", None, None, False)
+    text = status_text.as_text(Status("default", (running,), (waiting,)))
+    assert max(len(line) for line in text.splitlines()) == 80
+    assert text.splitlines()[0] == "default: migrate of web-7:12, 2 of 9"
+    assert text.splitlines()[2] == "  took    4.2 s of 3.0 s to 5.0 s forecast"
+    assert text.splitlines()[4:6] == [
+        "  at      building index: scanning table 45 %",
+        "  waits   for AccessExclusiveLock on shop_order, for 1.2 s",
+    ]
+    assert text.splitlines()[7:] == [
+        "  blocks  1 session, the longest for 400 ms",
+        "          web, pid 2, 400 ms, shop_order",
+        "  then    web-8:1, pid 3, waits for its turn",
+    ]
+
+
+def test_watching_goes_on_until_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("django_confiture.management.commands.confiture_status.time.sleep", sleep)
+    lines = status(format="json", watch=True).splitlines()
+    assert [json.loads(line)["running"] for line in lines] == [[], [], []]
+
+
+def test_a_database_out_of_reach_is_one_line() -> None:
+    before = connection.settings_dict
+    connection.close()
+    connection.settings_dict = {**before, "NAME": "nowhere"}
+    try:
+        with pytest.raises(CommandError, match="nowhere") as refused:
+            status()
+    finally:
+        connection.settings_dict = before
+    assert refused.value.returncode == 2
+    assert "\n" not in str(refused.value)

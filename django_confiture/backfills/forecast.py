@@ -16,7 +16,7 @@ from django_confiture.backfills.batches import do_window
 from django_confiture.backfills.declaration import Backfill
 from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.options import backfill_options
-from django_confiture.backfills.planning import estimated_rows, quantile_keys
+from django_confiture.backfills.planning import estimated_to_do, quantile_keys
 from django_confiture.backfills.windows import next_window
 from django_confiture.formatting import count, duration, size
 
@@ -74,7 +74,7 @@ def forecast_in(rehearsal: Rehearsing, backfill: Backfill, *, using: str, apps: 
     with transaction.atomic(using=using):  # which process() may need
         try:
             with rehearsal.unrecorded():
-                rows = estimated_rows(backfill.rows_to_do(using, apps))
+                rows = estimated_to_do(backfill, using=using, apps=apps)
                 batches = list(_sample(backfill, using, apps))
         except Error as error:
             transaction.set_rollback(False, using=using)  # it is undone already

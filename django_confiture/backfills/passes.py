@@ -17,7 +17,7 @@ from django_confiture.backfills.models import (
     BackfillRun,
     BackfillState,
 )
-from django_confiture.backfills.planning import add_pass, estimated_rows, plan_ranges
+from django_confiture.backfills.planning import add_pass, estimated_to_do, plan_ranges
 from django_confiture.formatting import count
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def begin_run(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps, w
         if locked.state != BackfillState.QUEUED:
             return
         if not BackfillRange.objects.using(using).filter(run_id=run.pk).exists():
-            locked.total = estimated_rows(backfill.rows_to_do(using, apps))
+            locked.total = estimated_to_do(backfill, using=using, apps=apps)
             plan_ranges(locked, backfill, using=using, apps=apps, wanted=wanted)
         locked.state = BackfillState.RUNNING
         locked.started_at = locked.started_at or Now()

@@ -22,6 +22,10 @@ RANGES_A_WORKER = 4
 ROWS_A_RANGE = 20_000
 """At least; a smaller table is not split."""
 SAMPLED_ROWS = 30_000
+LOOKED_AT = 2000
+"""Rows that are asked whether they are still to be done."""
+FEW = 100
+"""Fewer sampled rows say nothing."""
 _NO_SAMPLES = {"0A000", "42809"}
 """What PostgreSQL says of TABLESAMPLE on a view or a foreign table."""
 
@@ -30,6 +34,26 @@ def estimated_rows(rows: models.QuerySet[Any]) -> int:
     """Return how many rows the planner expects; nothing is read."""
     plan = json.loads(rows.order_by().explain(format="json"))
     return int(plan[0]["Plan"]["Plan Rows"])
+
+
+def estimated_to_do(backfill: Backfill, *, using: str, apps: Apps) -> int:
+    """Return about how many rows are still to be done, from a sample of the table's pages.
+
+    Of a column that was added a moment ago the planner knows nothing, so it is not asked.
+    """
+    total = estimated_rows(backfill.rows(using, apps))
+    if backfill.where is None:
+        return total
+    to_do = backfill.rows_to_do(using, apps)
+    keys = _sampled_keys(backfill.model_in(apps), using, SAMPLED_ROWS)
+    if len(keys) < FEW:
+        return estimated_rows(to_do) if total > SAMPLED_ROWS else to_do.count()
+    every = max(1, len(keys) // LOOKED_AT)
+    looked_at = keys[::every]
+    found = to_do.filter(pk__in=looked_at).count()
+    if found == 0:
+        return min(estimated_rows(to_do), total // len(looked_at))
+    return round(total * found / len(looked_at))
 
 
 def last_key(rows: models.QuerySet[Any]) -> Any:
@@ -77,11 +101,18 @@ def _add(run: BackfillRun, using: str, bounds: Sequence[Any]) -> None:
 
 def quantile_keys(model: type[models.Model], using: str, wanted: int) -> list[Any]:
     """Return keys that part the table in about equal shares, by a sample of its pages."""
+    keys = _sampled_keys(model, using, SAMPLED_ROWS)
+    picked = [keys[len(keys) * number // wanted] for number in range(1, wanted)] if keys else []
+    return [key for index, key in enumerate(picked) if key not in picked[:index]]
+
+
+def _sampled_keys(model: type[models.Model], using: str, wanted: int) -> list[Any]:
+    """Return about so many keys or more, in order; none where PostgreSQL can't take samples."""
     total = max(1, estimated_rows(model._base_manager.using(using).all()))
     connection = connections[using]
     quote = connection.ops.quote_name
     columns = ", ".join(quote(str(field.column)) for field in key_fields(model))
-    percent = min(100.0, 100.0 * SAMPLED_ROWS / total)
+    percent = min(100.0, 100.0 * wanted / total)
     try:
         with transaction.atomic(using=using), connection.cursor() as cursor:
             cursor.execute(
@@ -94,6 +125,4 @@ def quantile_keys(model: type[models.Model], using: str, wanted: int) -> list[An
         if sqlstate_of(error) not in _NO_SAMPLES:
             raise
         return []
-    keys = [row[0] if len(row) == 1 else row for row in sample]
-    picked = [keys[len(keys) * number // wanted] for number in range(1, wanted)] if keys else []
-    return [key for index, key in enumerate(picked) if key not in picked[:index]]
+    return [row[0] if len(row) == 1 else row for row in sample]

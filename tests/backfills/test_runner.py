@@ -7,6 +7,7 @@ from time import sleep
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connections
 from pytest_django import Settings
 
@@ -342,3 +343,17 @@ def test_process_leaves_a_row_alone_that_was_changed_meanwhile() -> None:
     assert (status.state, status.done, seen) == ("completed", 100, [100, 1])
     assert execute("SELECT sort_title FROM shelf_book WHERE id = 50") == [("new",)]
     assert counters() == {1: 100}
+
+
+def test_the_estimate_at_the_start_knows_a_column_that_was_just_added() -> None:
+    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills.planning import estimated_to_do
+
+    books(20_000)
+    execute("ALTER TABLE shelf_book DROP COLUMN sort_title, ADD COLUMN sort_title varchar(100)")
+    backfill = load_backfill(PATH + "FillSortTitle")
+    total = estimated_to_do(backfill, using="default", apps=apps)
+    assert total == pytest.approx(20_000, rel=0.05)
+    execute("UPDATE shelf_book SET sort_title = 'done' WHERE mod(id, 4) > 0")
+    part = estimated_to_do(backfill, using="default", apps=apps)
+    assert part == pytest.approx(5000, rel=0.3)

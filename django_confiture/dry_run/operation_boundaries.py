@@ -42,7 +42,7 @@ def recorded_step(
     """Run ``original``, a migration's own ``apply`` or ``unapply``, with operations recorded."""
     if collect_sql:
         return original(project_state, schema_editor, collect_sql)
-    boundaries = _Boundaries(rehearsal, migration, schema_editor)
+    boundaries = _Boundaries(rehearsal, migration)
     setattr(schema_editor, AROUND_DEFERRED, boundaries.around_deferred)
     with boundaries.told_apart():
         state = original(project_state, schema_editor)
@@ -53,12 +53,9 @@ def recorded_step(
 class _Boundaries:
     """The operations of one migration while it is applied or unapplied."""
 
-    def __init__(
-        self, rehearsal: Rehearsal, migration: Migration, editor: BaseDatabaseSchemaEditor
-    ) -> None:
+    def __init__(self, rehearsal: Rehearsal, migration: Migration) -> None:
         self._rehearsal = rehearsal
         self._migration = migration
-        self._editor = editor
         self._deferred: dict[int, tuple[Any, OpenOperation]] = {}
         self._committing: OpenOperation | None = None
         """The operation whose own transaction Django is about to commit."""
@@ -104,8 +101,12 @@ class _Boundaries:
         self._committing = None
         left = indexes[id(operation)]
         index = left.pop(0) if len(left) > 1 else left[0]
+        router_watch = self._rehearsal.router_watch
+        router_watch.start_operation()
         with self._rehearsal.operation(index, operation) as opened:
             original(app_label, schema_editor, *states)
+            if (why := router_watch.why_skipped()) is not None:
+                opened.note_skipped_by_router(why)
         for statement in schema_editor.deferred_sql:
             self._deferred.setdefault(id(statement), (statement, opened))
         if not schema_editor.atomic_migration and operation.atomic is not False:

@@ -14,9 +14,11 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture import silencing
+from django_confiture.dry_run.isolation.router_watch import RouterWatch
 from django_confiture.dry_run.judge import Judge, Known
 from django_confiture.dry_run.measuring.schema_diff import Schema
 from django_confiture.dry_run.plan.planned import Planned
+from django_confiture.dry_run.plan.tenants import tenants_not_seen
 from django_confiture.dry_run.recording.recorder import OpenOperation, Recorder
 from django_confiture.dry_run.recording.records import migration_log_fields
 from django_confiture.dry_run.report_builder import failure, not_run
@@ -79,6 +81,7 @@ class Rehearsal:
         self._outcome = _Outcome()
         self._preflight: Preflight | None = None
         self._instances: list[tuple[Migration, dict[str, Any]]] = []
+        self.router_watch = RouterWatch(wrapper.alias)
         self._opened: Opened
         self._recorder: Recorder
         self._judge: Judge
@@ -101,6 +104,7 @@ class Rehearsal:
             at_end.callback(self._judge.close)
             stack.callback(self._restore_instances)
             stack.enter_context(_known_to_hooks(self._wrapper))
+            stack.enter_context(self.router_watch.watching())
             stack.enter_context(self._recorder.following_hooks(self._wrapper))
             yield
 
@@ -254,7 +258,11 @@ class Rehearsal:
             sequences_moved=self._stage.sequences_moved,
             dead_bytes=self._stage.dead_bytes,
             yielded_to=self.waiters,
-            warnings=(*notes, *self._stage.warnings(yielded=outcome == "yielded")),
+            warnings=(
+                *notes,
+                *tenants_not_seen(self._wrapper),
+                *self._stage.warnings(yielded=outcome == "yielded"),
+            ),
             mode=self._stage.mode,
         )
 

@@ -118,13 +118,19 @@ def _operation(recorded: RecordedOperation, source: Source) -> OperationResult:
         rehearsed = "not_rehearsed"
     elif section.substituted:
         rehearsed = "substituted"
+    elif section.skipped_by_router:
+        rehearsed = "skipped_by_router"
     line, end_line = source.of(operation)
     return OperationResult(
         recorded.index,
         type(operation).__name__,
         operation.describe(),
         rehearsed,
-        " ".join(dict.fromkeys([*section.not_rehearsed, *section.substituted])),
+        " ".join(
+            dict.fromkeys(
+                [*section.not_rehearsed, *section.substituted, *section.skipped_by_router]
+            )
+        ),
         section.duration_ms,
         section.results,
         section.hooks,

@@ -50,6 +50,10 @@ class OpenOperation:
     operation: Operation
     recorded: OpenSection
 
+    def note_skipped_by_router(self, reason: str) -> None:
+        """Note why the operation does nothing on this database, unless it sent a statement."""
+        self.recorded.section.skipped_by_router.append(reason)
+
 
 @dataclass
 class _OpenMigration:
@@ -170,6 +174,7 @@ class Recorder:
             ),
             substituted=tuple(dict.fromkeys(section.substituted)),
             not_rehearsed=tuple(dict.fromkeys(section.not_rehearsed)),
+            skipped_by_router=() if section.entries else tuple(section.skipped_by_router),
             hooks=tuple(opened.hooks),
         )
 

@@ -41,6 +41,8 @@ class RecordedSection:
     substituted: tuple[str, ...]
     """Why something was rehearsed in another form."""
     not_rehearsed: tuple[str, ...]
+    skipped_by_router: tuple[str, ...]
+    """Why nothing ran on this database; empty where something did."""
     hooks: tuple[HookOutcome, ...]
 
     @property

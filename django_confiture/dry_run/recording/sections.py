@@ -90,6 +90,7 @@ class Section:
     entries: list[Entry] = field(default_factory=list)
     substituted: list[str] = field(default_factory=list)
     not_rehearsed: list[str] = field(default_factory=list)
+    skipped_by_router: list[str] = field(default_factory=list)
     duration_ms: float = 0.0
     started: float | None = None
     """When it was first entered, by the stopwatch."""

@@ -150,6 +150,13 @@ class MigrationResult:
         return f"{self.app_label}.{self.name}"
 
     @property
+    def skipped_by_router(self) -> bool:
+        """Whether database routers keep all its operations off this database."""
+        return bool(self.operations) and all(
+            each.rehearsed == "skipped_by_router" for each in self.operations
+        )
+
+    @property
     def grows(self) -> bool:
         """Whether it did work that takes longer with more rows."""
         return self.rows_affected > 0 or any(

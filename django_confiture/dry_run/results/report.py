@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from django_confiture.dry_run.results.forecasts import ProductionDatabase
 from django_confiture.dry_run.results.migrations import Failure, MigrationResult, ReverseResult
 from django_confiture.dry_run.results.preflight import Preflight
+from django_confiture.dry_run.results.statements import Rehearsed
 
 RunOutcome = Literal["passed", "failed", "exceeded", "yielded"]
 
@@ -93,6 +94,8 @@ class Coverage:
     exact: int
     substituted: int
     not_rehearsed: int
+    skipped_by_router: int
+    """How many a database router keeps off this database: they did nothing here."""
 
 
 @dataclass(frozen=True)
@@ -137,4 +140,4 @@ class Report:
     def coverage(self) -> Coverage:
         """Count the operations that ran by how they were rehearsed."""
         kinds = [op.rehearsed for migration in self.migrations for op in migration.operations]
-        return Coverage(*(kinds.count(kind) for kind in ("exact", "substituted", "not_rehearsed")))
+        return Coverage(**{kind: kinds.count(kind) for kind in get_args(Rehearsed)})

@@ -7,7 +7,7 @@ from typing import Literal
 
 from django_confiture.dry_run.results.forecasts import Estimate, Sampled
 
-Rehearsed = Literal["exact", "substituted", "not_rehearsed"]
+Rehearsed = Literal["exact", "substituted", "not_rehearsed", "skipped_by_router"]
 
 
 @dataclass(frozen=True)

@@ -102,11 +102,12 @@ BEGIN = PrivateName("psycopg:BaseConnection", "_get_tx_start_command")
 WAITING = (*_names("psycopg:Connection", "wait"), *_names("psycopg:AsyncConnection", "wait"))
 START_THREAD = PrivateName("threading:Thread", "start")
 DJANGO_CONNECT = PrivateName(_WRAPPER, "connect")
+ROUTER_ANSWER = PrivateName("django.db.utils:ConnectionRouter", "allow_migrate")
 MIGRATE_EXECUTOR = PrivateName("django.core.management.commands.migrate", "MigrationExecutor")
 
 PATCHED = (
     *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, *WAITING, START_THREAD,
-    DJANGO_CONNECT, MIGRATE_EXECUTOR,
+    DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 

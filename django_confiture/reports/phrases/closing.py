@@ -16,9 +16,14 @@ _REVERSED = {
 def coverage(report: Report) -> str:
     """Return how many operations were rehearsed as they are, in another form, or not at all."""
     found = report.coverage
+    elsewhere = (
+        f" {count(found.skipped_by_router, 'operation')} not on this database (router)."
+        if found.skipped_by_router
+        else ""
+    )
     return (
         f"{count(found.exact, 'operation')} rehearsed exactly, "
-        f"{found.substituted} in another form, {found.not_rehearsed} not at all."
+        f"{found.substituted} in another form, {found.not_rehearsed} not at all.{elsewhere}"
     )
 
 

@@ -18,7 +18,12 @@ from django_confiture.formatting import count, listed
 from django_confiture.reports.phrases.forecast import between
 from django_confiture.reports.phrases.wording import Words
 
-REHEARSED = {"substituted": "In another form", "not_rehearsed": "Not rehearsed", "exact": "Note"}
+REHEARSED = {
+    "substituted": "In another form",
+    "not_rehearsed": "Not rehearsed",
+    "skipped_by_router": "Not on this database",
+    "exact": "Note",
+}
 """The label of an operation's reason."""
 
 _NAMES = 10

@@ -8,7 +8,7 @@ from typing import Literal
 
 from django_confiture.dry_run.results import MigrationResult, TableResult
 from django_confiture.dry_run.results.blocking import blocking_of
-from django_confiture.formatting import count
+from django_confiture.formatting import count, listed
 from django_confiture.reports.phrases import headline
 from django_confiture.reports.phrases.facts import offending_rows
 from django_confiture.reports.phrases.wording import Words, first_line
@@ -44,6 +44,8 @@ def verdict(migration: MigrationResult, words: Words) -> Verdict:
 
 
 def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
+    if migration.skipped_by_router:
+        return Verdict("skipped", f"does not run on this database: {_routed(migration)}")
     tables = sorted(migration.tables, key=lambda table: table.relation)
     blocks = _listed([blocks_table(each, words) for each in tables if each.writes_blocked_ms])
     writes = _listed(
@@ -63,6 +65,11 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
     if blocks:
         return Verdict("safe", f"is safe: it {does}, whatever the table's size")
     return Verdict("safe", "is safe: it blocks no one")
+
+
+def _routed(migration: MigrationResult) -> str:
+    """Return what the router says of a migration that it keeps off this database."""
+    return listed(tuple(dict.fromkeys(each.reason for each in migration.operations)))
 
 
 def blocks_table(table: TableResult, words: Words) -> str:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
         SchemaChange,
     )
 
-_REHEARSED = {"substituted": "instead", "not_rehearsed": "not run", "exact": "note"}
+_REHEARSED = {
+    "substituted": "instead",
+    "not_rehearsed": "not run",
+    "skipped_by_router": "router",
+    "exact": "note",
+}
 
 
 def label(migration: MigrationResult) -> str:

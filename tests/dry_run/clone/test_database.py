@@ -149,7 +149,7 @@ def test_a_database_is_not_moved() -> None:
 def test_vacuum_is_run() -> None:
     report = on_a_copy(migration(VACUUMS, atomic=False))
 
-    assert report.coverage == Coverage(1, 0, 0)
+    assert report.coverage == Coverage(1, 0, 0, 0)
     assert [lock.mode for lock in statement_of(report).locks] == ["ShareUpdateExclusiveLock"]
 
 
@@ -171,14 +171,14 @@ def test_an_enum_value_is_used_by_the_next_migration() -> None:
         plain.execute("DROP TABLE dry_moods; DROP TYPE dry_mood")
 
     assert report.outcome == "passed"
-    assert report.coverage == Coverage(2, 0, 0)
+    assert report.coverage == Coverage(2, 0, 0, 0)
 
 
 def test_a_procedure_that_commits() -> None:
     report = on_a_copy(migration(runs("CALL dry_commits()"), atomic=False))
 
     statement = statement_of(report)
-    assert report.coverage == Coverage(1, 0, 0)
+    assert report.coverage == Coverage(1, 0, 0, 0)
     assert [(w.relation, w.updated) for w in statement.writes] == [("dry_row", 1000)]
     assert "commits by itself" in " ".join(only(report).warnings)
 

@@ -68,7 +68,10 @@ class RouterWatch:
             and any(router.allow_migrate(alias, each.app_label, **each.hints) for each in asked)
         ]
         if not where:
-            return f"a router's allow_migrate keeps it off {self._using!r}, and no other alias takes it"
+            return (
+                f"a router's allow_migrate keeps it off {self._using!r}, "
+                "and no other alias takes it"
+            )
         names = listed([repr(alias) for alias in where])
         return (
             f"a router's allow_migrate keeps it off {self._using!r}; it runs on {names}: "

@@ -13,10 +13,11 @@ def tenants_not_seen(wrapper: BaseDatabaseWrapper) -> tuple[str, ...]:
     if "django_tenants" not in {*type(wrapper).__module__.split("."), _engine(wrapper)}:
         return ()
     schema = getattr(wrapper, "schema_name", None) or "public"
-    return (
+    warning = (
         f"django-tenants: only the schema {schema!r} was looked at, no other tenant's. "
-        "Run manage.py tenant_command migrate_dryrun --schema=NAME for a tenant.",
+        "Run manage.py tenant_command migrate_dryrun --schema=NAME for a tenant."
     )
+    return (warning,)
 
 
 def _engine(wrapper: BaseDatabaseWrapper) -> str:

@@ -36,25 +36,23 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
 from django.db import connections
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations.base import OperationCategory
 
 from django_confiture import conf
 from django_confiture.exceptions import HookLookupError
-from django_confiture.hooks.base import Hook, HookPhase
-from django_confiture.hooks.nested_operations import walk_operations
+from django_confiture.hook_checks import (
+    lookup_error,
+    messages_of_hook,
+    messages_of_run_hooks,
+    migrations_on_disk,
+)
+from django_confiture.hooks.base import HookPhase
 from django_confiture.hooks.registry import registry
 from django_confiture.migrate import phases
-from django_confiture.operations import RunHook
 from django_confiture.silencing import silenced_in_settings
 
 if TYPE_CHECKING:
     from django.apps import AppConfig
     from django.db.migrations.migration import Migration
-    from django.db.migrations.operations.base import Operation
-
-_SCHEMA = (OperationCategory.ADDITION, OperationCategory.REMOVAL, OperationCategory.ALTERATION)
-_BEFORE = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
 
 
 def check_confiture(
@@ -69,7 +67,7 @@ def check_confiture(
         given = conf.mapping(conf.user_settings(), "CONFITURE")
     except conf.SettingError as error:
         return [_error("E001", error)]
-    migrations = _migrations_on_disk()
+    migrations = migrations_on_disk()
     messages: list[CheckMessage] = []
     if app_configs is None or any(each.name == "django_confiture" for each in app_configs):
         messages += _shape(given)
@@ -84,18 +82,8 @@ def check_confiture(
     labels = None if app_configs is None else {each.label for each in app_configs}
     for migration in migrations:
         if labels is None or migration.app_label in labels:
-            messages += _run_hooks(migration)
+            messages += messages_of_run_hooks(migration)
     return [each for index, each in enumerate(messages) if each not in messages[:index]]
-
-
-def _migrations_on_disk() -> list[Migration]:
-    """Return all migrations; none if one cannot be imported, which Django itself reports."""
-    loader = MigrationLoader(None, load=False)
-    try:
-        loader.load_disk()
-    except Exception:  # noqa: BLE001 - a module may raise anything when it is imported
-        return []
-    return list(loader.disk_migrations.values())
 
 
 def _error(number: str, error: conf.SettingError) -> Error:
@@ -168,7 +156,7 @@ def _hooks(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
         try:
             registry.registration(name)
         except HookLookupError as error:
-            yield _lookup_error("E005", error, "settings")
+            yield lookup_error("E005", error, "settings")
 
 
 def _phases(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iterator[CheckMessage]:
@@ -198,9 +186,9 @@ def _entry(
     try:
         hook = entry.build()
     except HookLookupError as error:
-        yield _lookup_error("E007", error, "settings")
+        yield lookup_error("E007", error, "settings")
     else:
-        yield from _own_check(hook, where)
+        yield from messages_of_hook(hook, where)
 
 
 def _unmatched(
@@ -237,24 +225,6 @@ def _databases(entry: phases.Entry) -> Iterator[CheckMessage]:
             yield Warning(problem, hint=hint, obj="settings", id="confiture.W003")
 
 
-def _lookup_error(number: str, error: HookLookupError, obj: str) -> Error:
-    return Error(f"{error.problem}.", hint=error.fix, obj=obj, id=f"confiture.{number}")
-
-
-def _own_check(hook: Hook, where: str) -> list[CheckMessage]:
-    """Return the hook's own messages; those without an object name the place that uses the hook."""
-    try:
-        messages = list(hook.check())
-    except Exception as error:  # noqa: BLE001 - a hook may raise anything, and we show it
-        name = type(hook).__name__
-        problem = f"{where}: {name}.check() raised {type(error).__name__}: {error}"
-        hint = "Return a list of django.core.checks messages; an empty one if all is well."
-        return [Error(problem, hint=hint, obj=where, id="confiture.E010")]
-    for message in messages:
-        message.obj = where if message.obj is None else message.obj
-    return messages
-
-
 def _switched_off(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
     if given.get("ENABLED") is False and (given.get("HOOKS") or given.get("PHASES")):
         yield Warning(
@@ -272,30 +242,3 @@ def _resume(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
         fix = "add it to INSTALLED_APPS: it keeps the journal of what was done"
         problem = f"{where}, but django_confiture.history is not installed"
         yield _error("E014", conf.SettingError(problem, fix))
-
-
-# What migration files name.
-
-
-def _run_hooks(migration: Migration) -> Iterator[CheckMessage]:
-    label = f"{migration.app_label}.{migration.name}"
-    altered_by: Operation | None = None
-    for operation in walk_operations(migration.operations):
-        if not isinstance(operation, RunHook):
-            if operation.category in _SCHEMA:
-                altered_by = operation
-            continue
-        try:
-            phase, hook = operation.build(label)
-        except HookLookupError as error:
-            yield _lookup_error("E009", error, label)
-            continue
-        yield from _own_check(hook, label)
-        if phase in _BEFORE and altered_by is not None:
-            yield Warning(
-                f"RunHook({operation.hook_name!r}) is of phase {phase.name}, "
-                f"but stands after {altered_by.describe()!r}.",
-                hint="Move it to the front of operations: it runs where it stands.",
-                obj=label,
-                id="confiture.W002",
-            )

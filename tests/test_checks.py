@@ -26,6 +26,7 @@ from django_confiture import (
     HookResult,
     RunHook,
     checks,
+    hook_checks,
     register_hook,
 )
 from django_confiture.hooks.builtin import options
@@ -583,7 +584,9 @@ def test_e013_a_mistake_in_silenced(settings: Settings) -> None:
 
 
 def test_every_check_is_listed_and_tested() -> None:
-    source = "".join(Path(str(each.__file__)).read_text() for each in (checks, options))
+    source = "".join(
+        Path(str(each.__file__)).read_text() for each in (checks, hook_checks, options)
+    )
     assert checks.__doc__ is not None
     listed = set(re.findall(r"^([EW]\d{3}) ", checks.__doc__, re.MULTILINE))
     used = set(re.findall(r'(?:confiture\.|")([EW]\d{3})"', source))

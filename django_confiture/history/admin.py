@@ -14,16 +14,15 @@ from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 
 from django_confiture.history import hash_chain
+from django_confiture.history.admin_inlines import HookInline, StatementInline
 from django_confiture.history.models import (
     DryRun,
     Forecast,
     HookExecution,
     MigrationExecution,
-    StatementExecution,
 )
 from django_confiture.history.read_only_admin import (
     LedgerAdmin,
-    ReadOnly,
     blocker,
     link,
     moment,
@@ -33,20 +32,6 @@ from django_confiture.history.read_only_admin import (
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.urls import URLPattern
-
-    _Inline = admin.TabularInline[Any, Any]
-else:  # Django's class takes no parameters at run time
-    _Inline = admin.TabularInline
-
-
-class _Statements(ReadOnly, _Inline):
-    model = StatementExecution
-    fields = ("operation", "sql", "executions", "duration_ms", "rows")
-
-
-class _Hooks(ReadOnly, _Inline):
-    model = HookExecution
-    fields = ("hook", "phase", "outcome", "started_at", "duration_ms", "rows", "error_type")
 
 
 @admin.register(MigrationExecution)
@@ -71,7 +56,7 @@ class MigrationExecutionAdmin(LedgerAdmin):
     date_hierarchy = "started_at"
     exclude = ("blockers",)
     readonly_fields = ("in_the_way",)
-    inlines = (_Statements, _Hooks)
+    inlines = (StatementInline, HookInline)
 
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("confiture_history/admin.css",)}

@@ -1,0 +1,76 @@
+"""System checks of hooks, and of the ``RunHook`` operations in migration files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's name
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import OperationCategory
+
+from django_confiture.exceptions import HookLookupError
+from django_confiture.hooks.base import Hook, HookPhase
+from django_confiture.hooks.nested_operations import walk_operations
+from django_confiture.operations import RunHook
+
+if TYPE_CHECKING:
+    from django.db.migrations.migration import Migration
+    from django.db.migrations.operations.base import Operation
+
+_SCHEMA = (OperationCategory.ADDITION, OperationCategory.REMOVAL, OperationCategory.ALTERATION)
+_BEFORE = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
+
+
+def lookup_error(number: str, error: HookLookupError, obj: str) -> Error:
+    """Return the message about a hook that cannot be found or used."""
+    return Error(f"{error.problem}.", hint=error.fix, obj=obj, id=f"confiture.{number}")
+
+
+def messages_of_hook(hook: Hook, where: str) -> list[CheckMessage]:
+    """Return the hook's own messages; those without an object name the place that uses the hook."""
+    try:
+        messages = list(hook.check())
+    except Exception as error:  # noqa: BLE001 - a hook may raise anything, and we show it
+        name = type(hook).__name__
+        problem = f"{where}: {name}.check() raised {type(error).__name__}: {error}"
+        hint = "Return a list of django.core.checks messages; an empty one if all is well."
+        return [Error(problem, hint=hint, obj=where, id="confiture.E010")]
+    for message in messages:
+        message.obj = where if message.obj is None else message.obj
+    return messages
+
+
+def migrations_on_disk() -> list[Migration]:
+    """Return all migrations; none if one cannot be imported, which Django itself reports."""
+    loader = MigrationLoader(None, load=False)
+    try:
+        loader.load_disk()
+    except Exception:  # noqa: BLE001 - a module may raise anything when it is imported
+        return []
+    return list(loader.disk_migrations.values())
+
+
+def messages_of_run_hooks(migration: Migration) -> Iterator[CheckMessage]:
+    """Yield what is wrong with the ``RunHook`` operations of a migration."""
+    label = f"{migration.app_label}.{migration.name}"
+    altered_by: Operation | None = None
+    for operation in walk_operations(migration.operations):
+        if not isinstance(operation, RunHook):
+            if operation.category in _SCHEMA:
+                altered_by = operation
+            continue
+        try:
+            phase, hook = operation.build(label)
+        except HookLookupError as error:
+            yield lookup_error("E009", error, label)
+            continue
+        yield from messages_of_hook(hook, label)
+        if phase in _BEFORE and altered_by is not None:
+            yield Warning(
+                f"RunHook({operation.hook_name!r}) is of phase {phase.name}, "
+                f"but stands after {altered_by.describe()!r}.",
+                hint="Move it to the front of operations: it runs where it stands.",
+                obj=label,
+                id="confiture.W002",
+            )

@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
         "MAX_BLOCKING": None,
         "ONE_AT_A_TIME": True,
         "RESUME": False,
+        "ANALYZE": False,
     },
     "DRY_RUN": {
         "LOCK_TIMEOUT": "1s",

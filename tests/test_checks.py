@@ -413,7 +413,7 @@ def test_e014_resume_without_the_journal(settings: Settings) -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["ONE_AT_A_TIME", "RESUME"])
+@pytest.mark.parametrize("key", ["ONE_AT_A_TIME", "RESUME", "ANALYZE"])
 def test_e003_a_switch_of_migrate_that_is_none(settings: Settings, key: str) -> None:
     assert one(settings, {"MIGRATE": {key: 1}}) == error(
         "E003", f'CONFITURE["MIGRATE"]["{key}"] is 1.', "Write True or False."

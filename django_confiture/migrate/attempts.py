@@ -118,8 +118,7 @@ class Attempts:
         )
 
     def _leave(self) -> GaveWay | None:
-        watch = self._session.watch
-        return watch.leave() if watch is not None and self._target is not None else None
+        return self._session.attempt_ends() if self._target is not None else None
 
     def _delay_after_lock(self, error: BaseException) -> float:
         retries = self._settings.lock_retries

@@ -19,6 +19,7 @@ from django_confiture.migrate import journal, stale_plan
 from django_confiture.migrate.announcements import Announcer, log_facts
 from django_confiture.migrate.beacon import Beacon
 from django_confiture.migrate.journal import Backend
+from django_confiture.migrate.known_forecasts import known_forecasts
 from django_confiture.migrate.one_at_a_time import Turn, take_turn
 from django_confiture.migrate.resume import Resumption
 from django_confiture.migrate.second_connection import (
@@ -29,8 +30,9 @@ from django_confiture.migrate.second_connection import (
     shares_sessions,
 )
 from django_confiture.migrate.settings import migrate_settings
+from django_confiture.migrate.terminal import Output, TerminalLine
 from django_confiture.migrate.turn_news import TurnNews
-from django_confiture.migrate.watch import Target, Watch
+from django_confiture.migrate.watch import GaveWay, Listener, Target, Watch
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -54,6 +56,7 @@ class PlanSession:
         self.settings = migrate_settings(connection)
         self.watch: Watch | None = None
         self._turn: Turn | None = None
+        self._terminal: TerminalLine | None = None
         self._planned = 0
         self._begun = 0
         self._applied_by_others: list[Migration] = []
@@ -124,9 +127,18 @@ class PlanSession:
         begun = target(backend_pid(Direct(raw)) if self.is_pooled else raw.info.backend_pid)
         if self.watch is not None:
             self.watch.follow(begun)
+        if self._terminal is not None:
+            self._terminal.begin(begun)
         if self._turn is not None:
             self._publish(self._turn, begun)
         return begun
+
+    def attempt_ends(self) -> GaveWay | None:
+        """Watch no more; return why the attempt was ended, if it was."""
+        ended = self.watch.leave() if self.watch is not None else None
+        if self._terminal is not None:
+            self._terminal.end()
+        return ended
 
     def _publish(self, turn: Turn, target: Target) -> None:
         """Let ``confiture_status`` find out; that it can't is no reason to stop."""
@@ -174,13 +186,17 @@ class PlanSession:
             extra=log_facts(migration),
         )
 
-    def start_watch(self) -> None:
-        """Watch the migrations of the plan, where a setting or a listener wants it."""
+    def start_watch(self, terminal: Output | None) -> None:
+        """Watch the migrations of the plan, where a setting, a listener or a terminal wants it."""
         settings = self.settings
         at_once = bool(settings.lock_timeout or settings.lock_retries or settings.max_blocking)
-        if not at_once and not _someone_listens():
+        if not at_once and terminal is None and not _someone_listens():
             return
         self._announcer = Announcer()
+        listeners: list[Listener] = [self._announcer]
+        if terminal is not None:
+            self._terminal = TerminalLine(terminal, known_forecasts(self._connection.alias))
+            listeners.append(self._terminal)
         self._own_pids = {
             each.connection.info.backend_pid
             for each in connections.all(initialized_only=True)
@@ -189,11 +205,12 @@ class PlanSession:
         connection_created.connect(self._note_connection)
         self.watch = Watch(
             lambda: connect_beside(self._connection, WATCH_NAME),
-            self._announcer,
+            listeners,
             own_pids=lambda: tuple(self._own_pids),
             max_blocking=settings.max_blocking,
             lock_timeout=settings.lock_timeout,
             at_once=at_once,
+            wants_progress=terminal is not None,
         )
 
     def close(self) -> None:

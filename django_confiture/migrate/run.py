@@ -18,8 +18,9 @@ from django_confiture.hooks.base import Direction, Hook, HookPhase
 from django_confiture.hooks.context import attach_context, new_context
 from django_confiture.hooks.deferred_sql import check_deferred_constraints, flush_deferred_sql
 from django_confiture.hooks.executor import HookExecutor
-from django_confiture.migrate import phases
+from django_confiture.migrate import analyze, phases
 from django_confiture.migrate.after_exit import AfterExit
+from django_confiture.migrate.announcements import log_facts
 from django_confiture.migrate.attempts import Attempts
 from django_confiture.migrate.patient_statements import PatientStatements
 from django_confiture.migrate.plan_session import PlanSession
@@ -69,6 +70,7 @@ class MigrationRun:
         self._hooks: dict[HookPhase, list[Hook]] = {}
         self._started = perf_counter()
         self._committed = False
+        self._tables_before: analyze.Snapshot | None = None
         self._new_context()
 
     def around(self, step: Step, state: ProjectState) -> ProjectState:
@@ -110,6 +112,8 @@ class MigrationRun:
 
     def _open(self, state: ProjectState) -> None:
         self._send(signals.migration_started)
+        if self._settings.analyze and not self._context.dry_run:
+            self._tables_before = analyze.snapshot(self._connection)
         self._models_before: Callable[[], Apps] = lambda: state.apps
         self._collect_hooks()
         if self._hooks or self._settings.lock_retries:
@@ -180,7 +184,18 @@ class MigrationRun:
             return
         self._timeouts.restore()
         duration_ms = (perf_counter() - self._started) * 1000
+        if self._tables_before is not None:
+            self._quietly(self._analyze)
         self._send(signals.migration_finished, duration_ms=duration_ms)
+
+    def _analyze(self) -> None:
+        assert self._tables_before is not None
+        analyze.analyze_what_changed(
+            self._connection,
+            self._tables_before,
+            lock_timeout=self._settings.lock_timeout,
+            facts=log_facts(self._migration),
+        )
 
     def _failed(self, error: BaseException) -> None:
         self._attempts.abandoned()

@@ -34,6 +34,8 @@ class MigrateSettings:
     """Whether a second ``migrate`` of the same database waits for this one."""
     resume: bool = False
     """Whether a non-atomic migration that was cut off goes on where it stopped."""
+    analyze: bool = False
+    """Whether tables that the migration rewrote or filled are analyzed after the commit."""
 
     @property
     def timeouts(self) -> dict[str, str]:
@@ -63,6 +65,7 @@ def migrate_settings(connection: BaseDatabaseWrapper) -> MigrateSettings:
         max_blocking=_duration(given, "MAX_BLOCKING"),
         one_at_a_time=_switch(given, "ONE_AT_A_TIME"),
         resume=_switch(given, "RESUME"),
+        analyze=_switch(given, "ANALYZE"),
     )
 
 

@@ -77,7 +77,7 @@ class Watch:
     def __init__(
         self,
         connect: Callable[[], psycopg.Connection[Any]],
-        listener: Listener,
+        listeners: Collection[Listener],
         *,
         own_pids: Callable[[], Collection[int]],
         max_blocking: timedelta | None = None,
@@ -86,7 +86,7 @@ class Watch:
         wants_progress: bool = False,
     ) -> None:
         self._connect = connect
-        self._listener = listener
+        self._listeners = listeners
         self._own_pids = own_pids
         self._limit_ms = None if max_blocking is None else max_blocking.total_seconds() * 1000
         self._poll_s = _poll_s(max_blocking, lock_timeout)
@@ -156,7 +156,8 @@ class Watch:
                 if self._target is target:
                     self._blockers = wait.blocked_by
         progress, doing = self._glance(conn, pid)
-        self._listener.observed(Observation(target, wait, waiters, progress, doing))
+        for listener in self._listeners:
+            listener.observed(Observation(target, wait, waiters, progress, doing))
 
     def _glance(
         self, conn: psycopg.Connection[Any], pid: int

@@ -57,7 +57,7 @@ def weave_plan(
     if not phases.creating_test_database():
         session.take_turn(plan, _printer(kwargs))
     session.prepare_journal()
-    session.start_watch()
+    session.start_watch(_terminal(kwargs))
     labels = tuple(f"{each.app_label}.{each.name}" for each, _backwards in plan)
     for migration, _backwards in plan:
         weave(migration, entries, labels)
@@ -74,6 +74,14 @@ def _printer(kwargs: Mapping[str, Any]) -> Callable[[str], object]:
             stdout.flush()
 
     return write
+
+
+def _terminal(kwargs: Mapping[str, Any]) -> Any:
+    """Return what ``migrate`` writes to, if that is a terminal and shows a line a migration."""
+    stdout: Any = kwargs.get("stdout")
+    if stdout is None or kwargs.get("verbosity") != 1 or not stdout.isatty():
+        return None
+    return stdout
 
 
 def end_plan(*, sender: object, using: str, **_: object) -> None:

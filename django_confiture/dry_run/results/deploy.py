@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,11 +24,17 @@ class Break:
     sql: str
     """The statement, with ``%s`` for its values."""
     migration: str | None
-    """The first migration after which it fails; of new code, the one that cures it."""
-    operation: int | None = None
+    """The first migration after which it fails; None for new code, which fails before any."""
+    operation: int | None
     """The index of that migration's operation; None where more than one could be it."""
-    still_after: bool = False
-    """New code alone: it fails after the plan as well, so that no order helps."""
+
+
+@dataclass(frozen=True)
+class NewCodeBreak(Break):
+    """Something that the new release can't do before the plan is applied."""
+
+    still_after: bool
+    """It fails after the plan as well, so that no order helps."""
 
 
 @dataclass(frozen=True)
@@ -42,23 +49,27 @@ class Checked:
 class Deploy:
     """What the time between the migration and the deploy of the code is like."""
 
+    order: Order
+    """In which order the migration and the new code can go live."""
     old_code: tuple[Break, ...] = ()
-    new_code: tuple[Break, ...] = ()
+    """What running code can no longer do once the plan, or a part of it, is applied."""
+    new_code: tuple[NewCodeBreak, ...] = ()
+    """What new code can't do before any of it is."""
     checked: Checked = Checked()
     not_checked: tuple[str, ...] = ()
     """What could not be executed, and why."""
 
-    @property
-    def order(self) -> Order:
-        """The order in which the migration and the new code can go live."""
-        if not self.checked.models and not self.checked.queries:
-            return "unknown"
-        match bool(self.old_code), bool(self.new_code):
-            case False, False:
-                return "either"
-            case False, True:
-                return "migrate_first"
-            case True, False:
-                return "code_first"
-            case _:
-                return "neither"
+
+def order_of(old_code: Sequence[Break], new_code: Sequence[Break], checked: Checked) -> Order:
+    """Return the order that the breaks leave."""
+    if not checked.models and not checked.queries:
+        return "unknown"
+    match bool(old_code), bool(new_code):
+        case False, False:
+            return "either"
+        case False, True:
+            return "migrate_first"
+        case True, False:
+            return "code_first"
+        case _:
+            return "neither"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import timedelta
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from django_confiture.dry_run.results.deploy import Action, Break
+from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
@@ -25,14 +24,6 @@ TIMEOUT = timedelta(milliseconds=500)
 
 Key = tuple[str, Action]
 """(``app_label.Model``, action)."""
-
-
-@dataclass(frozen=True)
-class Happened:
-    """A migration, or an operation of one, that has just been applied."""
-
-    migration: str
-    operation: int | None = None
 
 
 class Tools:
@@ -72,7 +63,7 @@ class RunningCode:
         self._tools = tools
         self._release = release
         self._trials: list[Trial] = []
-        self._found: dict[Key, Break] = {}
+        self._found: set[Key] = set()
         self._not_checked: dict[str, None] = {}
         self._widths: Mapping[int, int] = {}
 
@@ -91,27 +82,19 @@ class RunningCode:
             if failures and not any(probe.action == action for probe in trial.passed):
                 self._not_checked[unchecked(trial.model, action, failures[0])] = None
 
-    def after(self, happened: Happened, tables: Set[str] | None = None) -> list[Break]:
-        """Try it again; return what fails for the first time. None: all that was tried before."""
+    def after(self, chosen: Sequence[Trial]) -> Iterator[tuple[Trial, Probe, Failure]]:
+        """Try some of it again; yield what fails for the first time."""
         self._tools.catalog.forget()
-        found: list[Break] = []
-        chosen = [
-            each for each in self._trials if tables is None or not tables.isdisjoint(each.tables)
-        ]
         self._tools.catalog.load(name for trial in chosen for name in tables_of(trial.model))
         with self._tools.connection.probing(self._release.apps):
             for trial in chosen:
-                found += self._again(trial, happened)
-        return found
-
-    def _again(self, trial: Trial, happened: Happened) -> Iterator[Break]:
-        for probe, failure in trial.again(self._may_refer):
-            key = (trial.model._meta.label, probe.action)
-            if failure.gave_up:
-                self._not_checked[unchecked(trial.model, probe.action, failure)] = None
-            elif key not in self._found:
-                self._found[key] = broken(trial.model, probe, failure, happened)
-                yield self._found[key]
+                for probe, failure in trial.again(self._may_refer):
+                    key = (trial.model._meta.label, probe.action)
+                    if failure.gave_up:
+                        self._not_checked[unchecked(trial.model, probe.action, failure)] = None
+                    elif key not in self._found:
+                        self._found.add(key)
+                        yield trial, probe, failure
 
     def _may_refer(self, key: ForeignKey) -> bool:
         """Whether rows can have that foreign key: the running code fills no new column."""
@@ -121,8 +104,9 @@ class RunningCode:
         return is_old or self._tools.rows.any_refers(key)
 
     @property
-    def breaks(self) -> tuple[Break, ...]:
-        return tuple(self._found.values())
+    def trials(self) -> Sequence[Trial]:
+        """What was tried before the plan."""
+        return self._trials
 
     @property
     def not_checked(self) -> tuple[str, ...]:
@@ -152,16 +136,19 @@ class NewCode:
                 trial.try_without_key()
                 self._trials.append(trial)
 
-    def end(self) -> tuple[Break, ...]:
-        """Try what failed again after the plan; return what is a break."""
+    def end(self, *, complete: bool) -> tuple[NewCodeBreak, ...]:
+        """Try what failed again after the plan, if all of it ran; return what is a break."""
         self._tools.catalog.forget()
+        if not complete:
+            return tuple(found for trial in self._trials for found in _on_the_face_of_it(trial))
         with self._tools.connection.probing(self._release.apps):
             return tuple(found for trial in self._trials for found in self._broken(trial))
 
-    def _broken(self, trial: Trial) -> Iterator[Break]:
+    def _broken(self, trial: Trial) -> Iterator[NewCodeBreak]:
         seen: set[Action] = set()
         left: dict[Action, Failure] = {}
-        trial.capture()
+        if trial.failed:
+            trial.capture()
         for probe, failure in trial.failed:
             if probe.action in seen:
                 continue
@@ -173,7 +160,7 @@ class NewCode:
                 left.setdefault(probe.action, failure)
                 continue
             seen.add(probe.action)
-            yield replace(broken(trial.model, probe, failure, None), still_after=after is not None)
+            yield _new_break(trial, probe, failure, still_after=after is not None)
         passed = {probe.action for probe in trial.passed}
         for action, failure in left.items():
             if action not in seen | passed:
@@ -196,17 +183,27 @@ def _is_of_schema(model: type[Model], failure: Failure) -> bool:
     return not failure.is_of_values and failure.sqlstate is not None
 
 
-def broken(model: type[Model], probe: Probe, failure: Failure, happened: Happened | None) -> Break:
-    """Return a failure as the report has it."""
-    return Break(
-        model._meta.label,
-        model._meta.db_table,
+def _on_the_face_of_it(trial: Trial) -> Iterator[NewCodeBreak]:
+    """Yield what the schema itself refuses, where nobody knows whether the plan would cure it."""
+    seen: set[Action] = set()
+    for probe, failure in trial.failed:
+        if probe.action not in seen and _is_of_schema(trial.model, failure):
+            seen.add(probe.action)
+            yield _new_break(trial, probe, failure, still_after=False)
+
+
+def _new_break(trial: Trial, probe: Probe, failure: Failure, *, still_after: bool) -> NewCodeBreak:
+    meta = trial.model._meta
+    return NewCodeBreak(
+        meta.label,
+        meta.db_table,
         probe.action,
         failure.sqlstate,
         failure.error,
         failure.sql,
-        happened.migration if happened is not None else None,
-        happened.operation if happened is not None else None,
+        migration=None,
+        operation=None,
+        still_after=still_after,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import islice, product
 
@@ -50,11 +50,25 @@ class Trial:
         """The tables that what is tried comes to, as Django names them."""
         return self._probes.dependents.reached().union(tables_of(self.model))
 
+    @property
+    def words(self) -> frozenset[str]:
+        """What every statement about the model names."""
+        return frozenset(self.tables | {"relation", "column", "table", "does", "not", "exist"})
+
+    def is_any_of(self, oids: Set[int]) -> bool:
+        """Whether one of its own tables is one of those."""
+        return any(self._catalog.oid_of(name) in oids for name in tables_of(self.model))
+
+    @property
+    def is_referred_to_since(self) -> bool:
+        """Whether a foreign key that the release does not know has come to lead here."""
+        return self._last_seen.references != self._schema_before.references
+
     # The first schema.
 
     def start(self) -> None:
         """Try everything for the first time: at once, and if that fails one by one."""
-        self._schema_before = self._schema()
+        self._schema_before = self._last_seen = self._schema()
         if not self._probes.deletes_alone:
             self.capture()
         self._script = self._connection.recorded(self._probes.together)
@@ -138,7 +152,7 @@ class Trial:
 
         ``may_refer`` says whether there can be rows with a foreign key unknown to the release.
         """
-        now = self._schema()
+        now = self._last_seen = self._schema()
         same = self._script is not None and now == self._schema_before
         if same and self._connection.passes(self._script or ""):
             return

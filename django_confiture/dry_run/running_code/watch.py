@@ -1,22 +1,24 @@
-"""Both releases along a plan."""
+"""Both releases along a plan: before it, after each step that touches their tables, at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Set
+import re
+from collections.abc import Iterator, Sequence, Set
 from datetime import timedelta
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ProjectState
 
-from django_confiture.dry_run.results.deploy import Break, Checked, Deploy
-from django_confiture.dry_run.running_code.models import release_of
-from django_confiture.dry_run.running_code.releases import (
-    TIMEOUT,
-    Happened,
-    NewCode,
-    RunningCode,
-    Tools,
-)
+from django_confiture.dry_run.plan.planned import Planned
+from django_confiture.dry_run.results.deploy import Break, Checked, Deploy, order_of
+from django_confiture.dry_run.running_code.connection import Failure
+from django_confiture.dry_run.running_code.models import Release, release_of, tables_of
+from django_confiture.dry_run.running_code.releases import TIMEOUT, NewCode, RunningCode, Tools
+from django_confiture.dry_run.running_code.touched import PlannedTables, Step, altered_by
+from django_confiture.dry_run.running_code.trial import Trial
+
+_FEW = 40
+"""So many models are tried whole where code that can't be read may change any of their tables."""
 
 
 class ReleaseWatch:
@@ -31,25 +33,113 @@ class ReleaseWatch:
         timeout: timedelta = TIMEOUT,
     ) -> None:
         self._tools = Tools(wrapper, timeout)
-        self._old = RunningCode(self._tools, release_of(old, wrapper))
-        self._new = NewCode(self._tools, release_of(new, wrapper))
+        self._releases = release_of(old, wrapper), release_of(new, wrapper)
+        self._old = RunningCode(self._tools, self._releases[0])
+        self._new = NewCode(self._tools, self._releases[1])
+        self._breaks: list[Break] = []
+        self._unread: dict[str, None] = {}
+        self._names: dict[str, str] = {}
+        """Table of the running release, as Django names it → as the reports do."""
 
-    def plan_started(self, tables: Collection[str]) -> None:
-        """Try both before the plan; ``tables`` are those that it touches, as Django names them."""
-        touched = frozenset(tables)
-        self._old.start(touched)
-        self._new.start(touched)
+    def start(self, planned: Planned) -> None:
+        """Try both before the plan, on the models whose tables it touches."""
+        touched = PlannedTables(planned, self._tools.connection.session, self._tools.catalog)
+        self._names = self._shown(self._releases[0])
+        self._old.start(self._chosen(touched, self._releases[0]))
+        self._new.start(self._chosen(touched, self._releases[1]))
 
-    def applied(self, happened: Happened, tables: Set[str] | None = None) -> list[Break]:
-        """Try the running code after a migration, or an operation, that touches ``tables``."""
-        return self._old.after(happened, tables)
+    def start_with(self, tables: Set[str]) -> None:
+        """Try both before the plan, on the models of ``tables``, as Django names them."""
+        self._names = self._shown(self._releases[0])
+        self._old.start(tables)
+        self._new.start(tables)
 
-    def plan_ended(self) -> Deploy:
-        """Return what was found."""
-        new = self._new.end()
+    def _chosen(self, touched: PlannedTables, release: Release) -> frozenset[str]:
+        tables = dict.fromkeys(name for model in release.models for name in tables_of(model))
+        if touched.may_be_any and len(tables) <= _FEW:
+            return frozenset(tables)
+        quote = self._tools.wrapper.ops.quote_name
+        return frozenset(touched.of(tables, quote, self._tools.catalog))
+
+    def _shown(self, release: Release) -> dict[str, str]:
+        quote = self._tools.wrapper.ops.quote_name
+        tables = {quote(name): name for model in release.models for name in tables_of(model)}
+        found = self._tools.catalog.named(list(tables))
+        return {tables[quoted]: each.shown for quoted, each in found.items()}
+
+    # Steps.
+
+    def stepped(self, migration: str, steps: Sequence[Step]) -> tuple[Break, ...]:
+        """Try the running code after a step, which may be a migration whole; return new breaks."""
+        found = []
+        for trial, probe, failure in self._old.after(list(self._to_try(steps))):
+            meta = trial.model._meta
+            operation = self._operation(trial, failure, steps)
+            found.append(
+                Break(
+                    meta.label,
+                    meta.db_table,
+                    probe.action,
+                    failure.sqlstate,
+                    failure.error,
+                    failure.sql,
+                    migration,
+                    operation,
+                )
+            )
+        self._note_unread(migration, steps)
+        self._breaks += found
+        return tuple(found)
+
+    def _to_try(self, steps: Sequence[Step]) -> Iterator[Trial]:
+        altered = altered_by(steps)
+        everything = any(step.outside for step in steps)
+        code = self._tools.catalog.with_code() if altered and not everything else frozenset()
+        for trial in self._old.trials:
+            if (
+                everything
+                or not altered.isdisjoint(self._relations(trial))
+                or (altered and trial.is_any_of(code))
+            ):
+                yield trial
+            elif trial.is_referred_to_since:
+                yield trial  # rows that are put into another table can refer to its rows
+
+    def _relations(self, trial: Trial) -> frozenset[str]:
+        return frozenset(self._names.get(name, name) for name in trial.tables)
+
+    def _operation(self, trial: Trial, failure: Failure, steps: Sequence[Step]) -> int | None:
+        """Return the operation after which it fails, None where more than one could be it."""
+        relations = self._relations(trial)
+        changing = [step for step in steps if step.altered & relations]
+        changing = changing or [step for step in steps if step.texts]
+        if len(changing) > 1:
+            names = set(re.findall(r"[\w$]+", failure.error)) - set(trial.words)
+            naming = [step for step in changing if names & step.words]
+            changing = naming or changing
+        return changing[0].operation if len(changing) == 1 else None
+
+    def _note_unread(self, migration: str, steps: Sequence[Step]) -> None:
+        tried = {name for trial in self._old.trials for name in self._relations(trial)}
+        known = set(self._names.values())
+        for name in sorted(altered_by(steps) & known - tried):
+            self._unread[
+                f"{name}: {migration} changes it in code that can't be read beforehand, so what "
+                "worked before is not known"
+            ] = None
+
+    # The end.
+
+    def end(self, *, complete: bool) -> Deploy:
+        """Return what was found; ``complete`` says whether the whole plan was applied."""
+        new = self._new.end(complete=complete)
+        checked = Checked(models=len(self._old.models | self._new.models))
         return Deploy(
-            old_code=self._old.breaks,
+            order_of(self._breaks, new, checked),
+            old_code=tuple(self._breaks),
             new_code=new,
-            checked=Checked(models=len(self._old.models | self._new.models)),
-            not_checked=(*self._old.not_checked, *self._new.not_checked),
+            checked=checked,
+            not_checked=tuple(
+                dict.fromkeys((*self._old.not_checked, *self._new.not_checked, *self._unread))
+            ),
         )

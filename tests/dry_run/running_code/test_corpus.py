@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.results.deploy import Break, Deploy
-from django_confiture.dry_run.running_code.releases import Happened
+from django_confiture.dry_run.running_code.touched import Step
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from tests.support.dry_run import clean_up, migration
 from tests.support.release_cases import CASES
@@ -84,14 +84,14 @@ def claimed(case: Case) -> Deploy:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")  # psycopg begins with the first statement
         watch = ReleaseWatch(connection, state.clone(), end)
-        watch.plan_started({*tables(state), *tables(end)})
+        watch.start_with({*tables(state), *tables(end)})
         for each in migrations:
             with connection.schema_editor(atomic=False) as editor:
                 state = each.apply(state.clone(), editor)
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-            watch.applied(Happened(each.name))
-        found = watch.plan_ended()
+            watch.stepped(each.name, [Step(None, outside=True)])
+        found = watch.end(complete=True)
         transaction.set_rollback(True)
     return found
 

@@ -1,0 +1,77 @@
+"""Which tables of a release a plan touches, before it runs and after each step of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.locks.rules import Lookup, statement_locks
+from django_confiture.dry_run.running_code.catalog import Named, TableCatalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django_confiture.dry_run.plan.planned import Planned
+    from django_confiture.dry_run.server.side_channel import Session
+
+_ALTERING = LockMode.ShareUpdateExclusiveLock
+"""From here on a lock may mean that a table has changed."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one operation, or the code around all of them, has done."""
+
+    operation: int | None
+    locks: Mapping[str, LockMode] = field(default_factory=dict)
+    """Relation, as the reports name it → the strongest lock on it."""
+    texts: tuple[str, ...] = ()
+    """The statements that may have changed the schema."""
+    outside: bool = False
+    """Whether one of those is about something else than tables: a function, a right."""
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """The words of its statements."""
+        return frozenset(word for text in self.texts for word in re.findall(r"[\w$]+", text))
+
+    @property
+    def altered(self) -> frozenset[str]:
+        """The relations that it may have changed."""
+        return frozenset(name for name, mode in self.locks.items() if mode >= _ALTERING)
+
+
+class PlannedTables:
+    """What a plan touches, looked up before it runs."""
+
+    def __init__(self, planned: Planned, session: Session, catalog: TableCatalog) -> None:
+        lookup = Lookup(session.query)
+        self._names = frozenset(planned.tables)
+        oids = {each.oid for each in lookup.relations(planned.tables).values()}
+        for statement in planned.statements:
+            if statement.node is not None:
+                locks = statement_locks(statement.node, lookup)
+                oids |= {each.oid for each in locks if each.mode >= _ALTERING}
+        self.may_be_any = bool(planned.unknown)
+        """Whether some of it runs what can't be read."""
+        self._oids = catalog.with_views(sorted(oids)) | catalog.with_code()
+
+    def of(
+        self, tables: Iterable[str], quote: Callable[[str], str], catalog: TableCatalog
+    ) -> Iterator[str]:
+        """Yield those of ``tables``, as Django names them, that the plan touches."""
+        wanted = {quote(table): table for table in tables}
+        found: Mapping[str, Named] = catalog.named(list(wanted))
+        for quoted, table in wanted.items():
+            there = found.get(quoted)
+            if quoted in self._names or (there is not None and there.oid in self._oids):
+                yield table
+
+
+def altered_by(steps: Iterable[Step]) -> Set[str]:
+    """Return the relations that some of the steps may have changed."""
+    return frozenset(name for step in steps for name in step.altered)

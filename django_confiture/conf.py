@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
         "STATEMENT_TIMEOUT": None,
         "YIELD_AFTER": "200ms",
         "MAX_DEAD_SPACE": "1GB",
+        "RUNNING_CODE": True,
         "FAIL_ON": None,
         "MAX_BLOCKING": None,
         "TABLES": None,

@@ -35,6 +35,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "refresh-blocks-reads": "danger",
     "reindex-blocks-writes": "danger",
     "repeated-rewrites": "warning",
+    "running-code-breaks": "danger",
     "scan-blocks-writes": "danger",
     "schema-changed": "warning",
     "table-dropped": "warning",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import psycopg
@@ -32,7 +33,7 @@ from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql.timeouts import is_our_timeout
-from django_confiture.dry_run.stage import Opened
+from django_confiture.dry_run.stage import Opened, aside
 from django_confiture.dry_run.transactions.real import CommittedTransactions
 
 _LOCK_TIMEOUT = "10s"
@@ -66,6 +67,7 @@ class CloneStage:
         self._wrapper = wrapper
         self._clone = clone
         self._clock = Stopwatch()
+        self._interceptor = Interceptor()
         self._others: OtherConnections | None = None
 
     @contextmanager
@@ -81,7 +83,12 @@ class CloneStage:
         with transactions.taken_over():
             measuring = instruments(session, self._clock)
             with self._catching(transactions, measuring):
-                yield Opened(measuring, found, has_lock_timeout=lock_timeout != "0")
+                yield Opened(
+                    measuring,
+                    found,
+                    has_lock_timeout=lock_timeout != "0",
+                    aside=partial(aside, measuring, self._interceptor),
+                )
 
     @contextmanager
     def _catching(
@@ -90,20 +97,20 @@ class CloneStage:
         watch = LockWatch(self._clone.maintenance, backend_pid(measuring.session))
         recorder = CloneRecorder(measuring, transactions, watch)
         transactions.subscribe(recorder)
-        raw, interceptor = measuring.session.raw, Interceptor()
+        raw = measuring.session.raw
         policy = AsWritten(recorder, transactions)
         classify = SelectClassifier(measuring.session).classified
         capture = Capture(raw, recorder, policy, classify)
         self._others = OtherConnections(
             self._wrapper,
             recorder.callbacks_dropped,
-            interceptor,
+            self._interceptor,
             server_settings(),
             self._clock,
             committed=True,
         )
-        sampling = offered_to_operations(self._wrapper, measuring, interceptor)
-        with interceptor.catching(raw, capture), self._others.held(), sampling:
+        sampling = offered_to_operations(self._wrapper, measuring, self._interceptor)
+        with self._interceptor.catching(raw, capture), self._others.held(), sampling:
             yield
 
     # While it is open.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from django_confiture.dry_run.deploy_watch import StepBreaks
 from django_confiture.dry_run.estimates import Forecaster, PastErrors, Sizes
 from django_confiture.dry_run.findings.plan_history import PlanHistory
 from django_confiture.dry_run.measuring.relations import Catalog
@@ -45,15 +46,24 @@ class Judge:
             self._schema = SchemaWatch(self._session)
 
     def result(
-        self, recorded: RecordedMigration, error: BaseException | None, *, excused: bool
+        self,
+        recorded: RecordedMigration,
+        error: BaseException | None,
+        breaks: StepBreaks,
+        *,
+        excused: bool,
     ) -> MigrationResult:
         """Return what is said of a migration, while the transaction is there that it ran in.
 
+        ``breaks`` are what it breaks for the running code.
         ``excused`` says that the ``error`` says nothing about it: it never came to its end.
         """
         result = migration_result(recorded, self._catalog, error)
         steps = self._history.steps(recorded)
-        result = replace(result, findings=self._history.findings(recorded, steps, result))
+        result = replace(
+            result,
+            findings=self._history.findings(recorded, steps, result, breaks.breaks, breaks.tried),
+        )
         if excused:
             result = replace(result, outcome="not_run")
         result = self._forecaster.estimated(result, steps)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
+from django_confiture.dry_run.deploy_watch import Releases
 from django_confiture.dry_run.operation_boundaries import recorded_step
 from django_confiture.dry_run.plan.model_tables import copy_of
 from django_confiture.dry_run.plan.planned import Planned
-from django_confiture.dry_run.plan.reader import read_plan
+from django_confiture.dry_run.plan.reader import read_plan, state_after
 from django_confiture.dry_run.server.driver import applied_state
 
 if TYPE_CHECKING:
@@ -56,7 +57,25 @@ class RehearsalExecutor(MigrationExecutor):
     ) -> None:
         """Let the rehearsal see what the plan will touch; ``state`` is the one to start from."""
         if plan:
-            self._rehearsal.look_ahead(partial(self._read, plan, state))
+            self._rehearsal.look_ahead(
+                partial(self._read, plan, state), partial(self._releases, plan, state)
+            )
+
+    def _releases(
+        self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None
+    ) -> Releases:
+        """Return the models that are in use when the plan starts, and those of its end."""
+        old = state if state is not None and not plan[0][1] else self.project_state()
+        if not plan[0][1]:
+            migrations = [migration for migration, _backwards in plan]
+            return Releases(old, state_after(self.connection, old, migrations))
+        loader: Any = self.loader
+        undone = {(each.app_label, each.name) for each, _backwards in plan}
+        full = super().migration_plan(loader.graph.leaf_nodes(), clean_start=True)
+        left = loader.applied_migrations.keys() - undone
+        kept = [each for each, _backwards in full if (each.app_label, each.name) in left]
+        start = ProjectState(real_apps=set(loader.unmigrated_apps))
+        return Releases(old, state_after(self.connection, start, kept))
 
     def _read(self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None) -> Planned:
         if not plan[0][1]:

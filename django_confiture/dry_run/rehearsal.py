@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +15,12 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture import silencing
+from django_confiture.dry_run.deploy_watch import (
+    SWITCHED_OFF,
+    DeployWatch,
+    Releases,
+    StepBreaks,
+)
 from django_confiture.dry_run.isolation.router_watch import RouterWatch
 from django_confiture.dry_run.judge import Judge, Known
 from django_confiture.dry_run.measuring.schema_diff import Schema
@@ -32,6 +39,7 @@ from django_confiture.dry_run.results import (
     RunOutcome,
     Waiter,
 )
+from django_confiture.dry_run.results.deploy import Deploy
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.sql import redaction
 from django_confiture.dry_run.stage import Opened, Stage
@@ -68,16 +76,22 @@ class Rehearsal:
         *,
         known: Known | None = None,
         show_values: bool = False,
+        running_code: bool = False,
         choose: Callable[[Plan], Plan] | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """Take as ``choose`` what cuts the plan down to what is asked for."""
+        """Take as ``choose`` what cuts the plan down to what is asked for.
+
+        ``running_code`` has the models of both releases tried on each other's schema.
+        """
         self._wrapper = wrapper
         self._stage = stage
         self._known = known or Known()
         self._show_values = show_values
         self._choose = choose
         self._observer = observer or Observer()
+        self._running_code = running_code
+        self._deploy_watch: DeployWatch | None = None
         self._outcome = _Outcome()
         self._preflight: Preflight | None = None
         self._instances: list[tuple[Migration, dict[str, Any]]] = []
@@ -106,7 +120,10 @@ class Rehearsal:
             stack.enter_context(_known_to_hooks(self._wrapper))
             stack.enter_context(self.router_watch.watching())
             stack.enter_context(self._recorder.following_hooks(self._wrapper))
+            if self._running_code:
+                self._deploy_watch = DeployWatch(self._wrapper, self._opened)
             yield
+            self._end_deploy_watch()
 
     def _restore_instances(self) -> None:
         for instance, before in self._instances:
@@ -124,13 +141,18 @@ class Rehearsal:
         self._outcome.plan = list(plan)
         self._observer.planned(plan)
 
-    def look_ahead(self, read: Callable[[], Planned]) -> None:
+    def look_ahead(
+        self, read: Callable[[], Planned], read_releases: Callable[[], Releases]
+    ) -> None:
         """See what the plan will touch, refuse what can't be rehearsed here, and tell."""
         if self._preflight is not None:
             return  # the plan is being undone
+        read = cache(read)
         self._preflight = self._stage.look_ahead(read)
         if self._preflight is not None:
             self._observer.preflighted(self._preflight)
+        if self._deploy_watch is not None:
+            self._deploy_watch.start(read_releases, read())
 
     def restore_at_end(self, migration: Migration) -> None:
         """Note an instance that is about to be changed: it may be the caller's."""
@@ -172,7 +194,11 @@ class Rehearsal:
         recorded = self._recorder.finish_migration()
         self._stage.end_migration()
         excused = error is not None and self._stage.excuses(error, recorded)
-        result = self._judge.result(recorded, error, excused=excused)
+        breaks = StepBreaks()
+        if error is None and self._deploy_watch is not None:
+            label = _label(recorded.migration)
+            breaks = self._deploy_watch.migration_ended(label, recorded.sections)
+        result = self._judge.result(recorded, error, breaks, excused=excused)
         if error is not None and self._stage.waits_in_vain(error):
             self._outcome.waited_in_vain = True
         self._outcome.results.append(result)
@@ -186,6 +212,10 @@ class Rehearsal:
         with self._recorder.operation(index, operation) as opened:
             yield opened
             self._opened.instruments.dead_space.check()
+        recorded = self._recorder.recorded_so_far(opened)
+        migration = self._recorder.migration
+        if self._deploy_watch is not None and not migration.atomic:
+            self._deploy_watch.operation_ended(_label(migration), recorded)
 
     def deferred(self, origin: OpenOperation | None) -> AbstractContextManager[None]:
         """Record deferred SQL where it comes from."""
@@ -220,9 +250,21 @@ class Rehearsal:
         """The sessions for whose sake the dry run ended."""
         return self._stage.waiters
 
+    def _end_deploy_watch(self) -> None:
+        if self._deploy_watch is not None:
+            whole = len(self._outcome.results) == len(self._outcome.plan)
+            self._deploy_watch.end(complete=whole and not self._outcome.failed)
+
+    @property
+    def _deploy(self) -> Deploy:
+        if self._deploy_watch is None:
+            return Deploy("unknown", not_checked=(SWITCHED_OFF,))
+        return self._deploy_watch.deploy
+
     @contextmanager
     def reversing(self) -> Iterator[None]:
         """Collect results apart from those of the plan."""
+        self._end_deploy_watch()
         forward, self._outcome = self._outcome, _Outcome()
         try:
             yield
@@ -249,6 +291,7 @@ class Rehearsal:
             migrations=self.migrations(),
             error=self._outcome.error,
             preflight=self._preflight,
+            deploy=self._deploy,
             production=ProductionDatabase(
                 stats.database, stats.server_version, stats.collected_at.isoformat()
             )
@@ -270,6 +313,10 @@ class Rehearsal:
         if self.waiters or self._outcome.waited_in_vain:
             return "yielded"
         return "failed" if self._outcome.failed else "passed"
+
+
+def _label(migration: Migration) -> str:
+    return f"{migration.app_label}.{migration.name}"
 
 
 @contextmanager

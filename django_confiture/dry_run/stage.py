@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.records import RecordedMigration
@@ -21,6 +22,18 @@ class Opened:
     database: Database
     has_lock_timeout: bool
     """Whether the connection limits the wait for locks by itself."""
+    aside: Callable[[], AbstractContextManager[None]]
+    """Lets Django work on the connection for the dry run itself: nothing of it is recorded."""
+
+
+@contextmanager
+def aside(instruments: Instruments, interceptor: Interceptor) -> Iterator[None]:
+    """Let pass what is sent inside, take no time for it, and count nothing of it."""
+    with instruments.clock.stopped():
+        with interceptor.passing(instruments.session.raw):
+            yield
+        if instruments.prober.possible:
+            instruments.prober.recount()
 
 
 class Stage(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, Literal
 
 import psycopg
@@ -40,7 +41,7 @@ from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql.timeouts import is_our_timeout
-from django_confiture.dry_run.stage import Opened
+from django_confiture.dry_run.stage import Opened, aside
 from django_confiture.dry_run.transactions.at_commit.enum_values import (
     NO_COMMIT,
     is_committed_by_then,
@@ -88,6 +89,7 @@ class TransactionStage:
         self._samples = samples
         self._observer = observer
         self._clock = Stopwatch()
+        self._interceptor = Interceptor()
         self._watchdog: Watchdog | None = None
         self._others: OtherConnections | None = None
         self._moved: tuple[SequenceMove, ...] = ()
@@ -112,7 +114,12 @@ class TransactionStage:
             )
             stack.callback(self._measure_dead_space, self._instruments)
             stack.enter_context(self._catching(transactions, self._instruments))
-            yield Opened(self._instruments, found, has_lock_timeout=lock_timeout != "0")
+            yield Opened(
+                self._instruments,
+                found,
+                has_lock_timeout=lock_timeout != "0",
+                aside=partial(aside, self._instruments, self._interceptor),
+            )
 
     def _connected(self) -> RehearsedTransactions:
         check_names()
@@ -153,15 +160,19 @@ class TransactionStage:
             observer=self._observer,
         )
         transactions.subscribe(recorder)
-        raw, interceptor = measuring.session.raw, Interceptor()
+        raw = measuring.session.raw
         policy = Substitutes(recorder, transactions)
         classify = SelectClassifier(measuring.session).classified
         capture = Capture(raw, recorder, policy, classify)
         self._others = OtherConnections(
-            self._wrapper, recorder.callbacks_dropped, interceptor, server_settings(), self._clock
+            self._wrapper,
+            recorder.callbacks_dropped,
+            self._interceptor,
+            server_settings(),
+            self._clock,
         )
-        sampling = offered_to_operations(self._wrapper, measuring, interceptor)
-        with interceptor.catching(raw, capture), self._others.held(), sampling:
+        sampling = offered_to_operations(self._wrapper, measuring, self._interceptor)
+        with self._interceptor.catching(raw, capture), self._others.held(), sampling:
             yield
 
     def _own_pids(self) -> Collection[int]:

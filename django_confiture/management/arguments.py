@@ -50,6 +50,12 @@ def _choose_conditions(parser: ArgumentParser) -> None:
         help="Go on even if the plan leaves more dead space than MAX_DEAD_SPACE.",
     )
     parser.add_argument(
+        "--no-running-code",
+        action="store_false",
+        dest="running_code",
+        help="Don't try what the running release and the new one do on each other's schema.",
+    )
+    parser.add_argument(
         "--show-values",
         action="store_true",
         help="Print values of rows and parameters that errors contain.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog
     from django_confiture.dry_run.recording.records import RecordedMigration
     from django_confiture.dry_run.results import Finding, MigrationResult
+    from django_confiture.dry_run.results.deploy import Break
     from django_confiture.dry_run.server.side_channel import Row, Session
 
 _Key = tuple[str, str, str]
@@ -78,7 +79,12 @@ class PlanHistory:
         return tuple(with_held(self._steps(recorded)))
 
     def findings(
-        self, recorded: RecordedMigration, steps: Sequence[Step], result: MigrationResult
+        self,
+        recorded: RecordedMigration,
+        steps: Sequence[Step],
+        result: MigrationResult,
+        breaks: Mapping[str, tuple[Break, ...]],
+        tried: frozenset[str],
     ) -> tuple[Finding, ...]:
         """Return what those statements will do to others."""
         subject = Subject(
@@ -91,6 +97,8 @@ class PlanHistory:
             tuple(self._new_foreign_keys(steps, forward=recorded.direction == "forward")),
             self._lock_timeout_told
             or any(sets_timeout(step.statement, "lock_timeout") for step in steps),
+            breaks,
+            tried,
         )
         found = findings_of(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)

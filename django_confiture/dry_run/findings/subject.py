@@ -13,6 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.relations import Relation
 from django_confiture.dry_run.results import MigrationResult, StatementResult
+from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.sql.nodes import Node, names_shown
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
@@ -140,6 +141,10 @@ class Subject:
     """(table, constraint, columns) of new foreign keys that no index supports."""
     lock_timeout: bool = True
     """Whether the real run gives up waiting for locks, or has been told to."""
+    breaks: Mapping[str, tuple[Break, ...]] = field(default_factory=dict)
+    """Relation → what the running code can no longer do there."""
+    tried: frozenset[str] = frozenset()
+    """The relations whose models in the running code were tried."""
 
     @property
     def forward(self) -> bool:

@@ -237,6 +237,17 @@ def read_plan(
     return walk.planned()
 
 
+def state_after(
+    wrapper: BaseDatabaseWrapper, state: ProjectState, migrations: Iterable[Migration]
+) -> ProjectState:
+    """Return a copy of a state as it is after migrations; raises what their operations raise."""
+    copied = copy_of(state)
+    walk = PlanWalk(wrapper, copied)
+    for migration in migrations:
+        walk.pass_by(migration)
+    return copied
+
+
 @dataclass(frozen=True)
 class _Seen:
     """A model before or after an operation; ``table`` and ``tables`` are quoted names."""

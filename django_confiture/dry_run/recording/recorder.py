@@ -117,6 +117,16 @@ class Recorder:
             raise
         running.current = outer
 
+    @property
+    def migration(self) -> Migration:
+        """The migration that is being recorded."""
+        return self._running.migration
+
+    def recorded_so_far(self, operation: OpenOperation) -> RecordedOperation:
+        """Return what was recorded of an operation; deferred SQL of it may still come."""
+        recorded = self._recorded(operation.recorded)
+        return RecordedOperation(operation.index, operation.operation, recorded)
+
     def finish_migration(self) -> RecordedMigration:
         """Return all that was recorded of the migration, whose transaction is over."""
         self._timeline.release()

@@ -60,6 +60,9 @@ class Deploy:
     """What could not be executed, and why."""
 
 
+NOTHING_TRIED = Deploy("unknown", not_checked=("Nothing: no release was tried.",))
+
+
 def order_of(old_code: Sequence[Break], new_code: Sequence[Break], checked: Checked) -> Order:
     """Return the order that the breaks leave."""
     if not checked.models and not checked.queries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from django_confiture.dry_run.results.deploy import NOTHING_TRIED, Deploy
 from django_confiture.dry_run.results.forecasts import ProductionDatabase
 from django_confiture.dry_run.results.migrations import Failure, MigrationResult, ReverseResult
 from django_confiture.dry_run.results.preflight import Preflight
@@ -110,6 +111,8 @@ class Report:
     """An error outside any migration: in a receiver of pre_migrate or post_migrate."""
     preflight: Preflight | None = None
     """None if it ended before the plan was known."""
+    deploy: Deploy = NOTHING_TRIED
+    """What the running code and the new code can't do on each other's schema."""
     production: ProductionDatabase | None = None
     """None if no production sizes were given."""
     reverse: ReverseResult | None = None

@@ -87,7 +87,7 @@ class ProbeConnection:
         """Let the ORM of ``apps`` work here; what it and the probes do inside is undone."""
         original = connections[self.alias]
         with ExitStack() as stack:
-            stack.enter_context(self.session.undone(_PROBES))
+            stack.enter_context(self._rolled_back())
             self._set_timeouts()
             self.session.query(f"SAVEPOINT {_PROBE}")
             connections[self.alias] = self._own
@@ -95,6 +95,19 @@ class ProbeConnection:
             stack.enter_context(_without_signals(apps))
             self._reset()
             yield
+
+    @contextmanager
+    def _rolled_back(self) -> Iterator[None]:
+        """Undo everything: in the transaction that is open, or on a copy in one of its own."""
+        if self.session.status != TransactionStatus.IDLE:
+            with self.session.undone(_PROBES):
+                yield
+            return
+        self.session.query("BEGIN")
+        try:
+            yield
+        finally:
+            self.session.query("ROLLBACK")
 
     def attempt(self, action: Callable[[], object]) -> Failure | None:
         """Do something, check the deferred constraints, undo it; return why it failed."""

@@ -12,10 +12,13 @@ from django_confiture.dry_run.running_code.connection import Failure, ProbeConne
 from django_confiture.dry_run.running_code.instances import Variant
 from django_confiture.dry_run.running_code.models import tables_of
 from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
+from django_confiture.dry_run.running_code.sequences import sequences_kept
 from django_confiture.dry_run.running_code.values import Level
 
 _REPAIRS = 12
 """How many ways to satisfy a CHECK are tried."""
+_ALWAYS = "428C9"
+"""A value for a column that is GENERATED ALWAYS."""
 _LEVELS: tuple[Level, ...] = ("modest", "least", "most")
 
 
@@ -97,11 +100,21 @@ class Trial:
             if earlier.action == probe.action and failure.is_of_names:
                 return failure
         failed = self._connection.attempt(probe.run)
+        if failed is not None and (failed.is_of_names or failed.sqlstate == _ALWAYS):
+            failed = self._confirmed(probe, failed)  # which moves no sequence
         if failed is None:
             self.passed.append(probe)
         else:
             self.failed.append((probe, failed))
         return failed
+
+    def _confirmed(self, probe: Probe, failure: Failure) -> Failure | None:
+        """Return why it fails as the release sends it, None where it passes then."""
+        if probe.confirmed_by is None:
+            return failure
+        table = self._catalog.oid_of(self.model._meta.db_table)
+        with sequences_kept(self._connection.session, table):
+            return self._connection.attempt(probe.confirmed_by)
 
     def _inserted(self) -> Iterator[Variant]:
         """Try INSERTs; yield the variants that the table takes."""
@@ -161,8 +174,8 @@ class Trial:
             if probe.action in broken:
                 continue
             failure = self._connection.attempt(probe.run)
-            if failure is not None and probe.confirmed_by is not None:
-                failure = self._connection.attempt(probe.confirmed_by)
+            if failure is not None:
+                failure = self._confirmed(probe, failure)
             if failure is not None and not self._is_of_values(probe, failure):
                 if not failure.gave_up:
                     broken.add(probe.action)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import timedelta
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -127,6 +127,21 @@ class ReleaseWatch:
                 f"{name}: {migration} changes it in code that can't be read beforehand, so what "
                 "worked before is not known"
             ] = None
+
+    def breaks_after(self, migration: str) -> Mapping[str, tuple[Break, ...]]:
+        """Return what a migration broke, by relation as the reports name it."""
+        found: dict[str, tuple[Break, ...]] = {}
+        for each in self._breaks:
+            if each.migration == migration:
+                relation = self._names.get(each.table, each.table)
+                found[relation] = (*found.get(relation, ()), each)
+        return found
+
+    @property
+    def tried(self) -> frozenset[str]:
+        """The relations whose models were tried, as the reports name them."""
+        own = (name for trial in self._old.trials for name in tables_of(trial.model))
+        return frozenset(self._names.get(name, name) for name in own)
 
     # The end.
 

@@ -23,7 +23,7 @@ from django.core.management.base import (
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_confiture import signals
+from django_confiture import conf, signals
 from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
 from django_confiture.dry_run.judge import Known
@@ -124,6 +124,7 @@ class Command(BaseCommand):
             "known": Known(_production_stats(options), past_errors(alias)),
             "choose": self._since.chosen if self._since is not None else None,
             "show_values": options["show_values"],
+            "running_code": options["running_code"] and conf.get("DRY_RUN")["RUNNING_CODE"],
             "observer": self._progress,
         }
         with self._terminable():

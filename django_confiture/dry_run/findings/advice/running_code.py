@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from django.db.migrations import AlterModelTable, RemoveField, RenameField, RenameModel
+from django.db.migrations import (
+    AddField,
+    AlterModelTable,
+    RemoveField,
+    RenameField,
+    RenameModel,
+)
+from django.db.migrations.operations.base import Operation
+from django.db.models import NOT_PROVIDED
 
 from django_confiture.dry_run.findings.advice import migration_code
 from django_confiture.dry_run.findings.subject import Step
@@ -72,6 +80,52 @@ def rename_table(step: Step, table: str, new: str) -> str:
     return migration_code.comment(
         "Leave a view under the old name until no running code uses it:",
         f"CREATE VIEW {table} AS SELECT * FROM {new}",
+    )
+
+
+def default_in_database(operation: Operation | None, table: str) -> str:
+    """Return how to add a column that running code leaves out."""
+    if isinstance(operation, AddField) and operation.field.has_default():
+        default = operation.field.default
+        if not callable(default):
+            kept = default if operation.preserve_default else NOT_PROVIDED
+            field = migration_code.changed(operation.field, default=kept, db_default=default)
+            adding = AddField(operation.model_name, operation.name, field)
+            return migration_code.migration(
+                migration_code.operation(adding),
+                comment="The database fills in what the running release leaves out; in the model "
+                "as well",
+            )
+    return migration_code.migrations(
+        migration_code.comment(
+            f"This release: the column of {table} may be NULL, or has a db_default; new code",
+            "writes it. Fill the old rows in batches.",
+            "The next release: make it NOT NULL, once no code runs that leaves it out.",
+        )
+    )
+
+
+def narrower_type() -> str:
+    """Return how to make a column hold less."""
+    return migration_code.comment(
+        "This release: code that writes no value which is too large for the new type.",
+        "The next release: this migration, once no code runs that can.",
+    )
+
+
+def stricter_rule() -> str:
+    """Return how to add a rule that running code does not keep."""
+    return migration_code.comment(
+        "This release: code that keeps to the new rule, and mends the rows that don't.",
+        "The next release: this migration, once no code runs that can break it.",
+    )
+
+
+def two_releases() -> str:
+    """Return how to change what running code still uses."""
+    return migration_code.comment(
+        "This release: code that works on the schema before and after this migration.",
+        "The next release: this migration, once no other code runs.",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from django_confiture.dry_run.findings.advice import running_code
 from django_confiture.dry_run.findings.finding import evidence, finding
+from django_confiture.dry_run.findings.rules import releases
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
@@ -25,8 +26,22 @@ _RELATIONS = {ObjectType.TABLE, ObjectType.VIEW, ObjectType.MATVIEW, ObjectType.
 Rule = Callable[[Subject, Step], Iterator[Finding]]
 
 
+_PROVABLE = {"column-dropped", "column-renamed", "table-dropped", "table-renamed"}
+"""What is not guessed where the models of the running code were tried."""
+
+
 def breaks_of_running_code(subject: Subject) -> Iterator[Finding]:
     """Yield what breaks code that runs meanwhile, and what is better written otherwise."""
+    guesses = list(_guesses(subject))
+    for each in guesses:
+        if each.id not in _PROVABLE or each.relation not in subject.tried:
+            yield each
+    for relation, breaks in subject.breaks.items():
+        guessed = [each for each in guesses if each.id in _PROVABLE and each.relation == relation]
+        yield releases.running_code_breaks(subject, relation, breaks, guessed)
+
+
+def _guesses(subject: Subject) -> Iterator[Finding]:
     named = {name for step in subject.steps for name in _named(step)}
     for step in subject.steps:
         yield from _referenced(subject, step, named)

@@ -1,0 +1,127 @@
+"""Two releases along a rehearsal: the running code after each step, the new one before the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.state import ProjectState
+
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.plan.planned import Planned
+from django_confiture.dry_run.recording.records import RecordedOperation, RecordedSection
+from django_confiture.dry_run.results.deploy import Break, Deploy
+from django_confiture.dry_run.running_code.touched import Step
+from django_confiture.dry_run.running_code.watch import ReleaseWatch
+from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.redaction import message
+from django_confiture.dry_run.stage import Opened
+from django_confiture.formatting import one_line
+
+SWITCHED_OFF = "Nothing: running code is not checked in this dry run."
+NEVER_BEGAN = "Nothing: the dry run ended before the first migration."
+
+_CHANGING = (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED)
+_OF_TABLES = (
+    "create_stmt",
+    "create_seq_stmt",
+    "comment_stmt",
+    "index_stmt",
+    "create_extension_stmt",
+)
+"""DDL that changes nothing for those who use other tables than it locks."""
+
+
+@dataclass(frozen=True)
+class Releases:
+    """The states of the models when a plan starts, and when it has ended."""
+
+    old: ProjectState
+    new: ProjectState
+
+
+@dataclass(frozen=True)
+class StepBreaks:
+    """What the running code can no longer do after a step."""
+
+    breaks: Mapping[str, tuple[Break, ...]] = field(default_factory=dict)
+    """Relation, as reports name it → what breaks there."""
+    tried: frozenset[str] = frozenset()
+    """The relations whose models were tried, whether something broke or not."""
+
+
+class DeployWatch:
+    """Has both releases tried at the moments that the rehearsal comes to."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper, opened: Opened) -> None:
+        self._wrapper = wrapper
+        self._opened = opened
+        self._watch: ReleaseWatch | None = None
+        self._deploy = Deploy("unknown", not_checked=(NEVER_BEGAN,))
+
+    def start(self, read: Callable[[], Releases], planned: Planned) -> None:
+        """Try both releases before the plan."""
+        try:
+            releases = read()
+            watch = ReleaseWatch(self._wrapper, releases.old, releases.new)
+        except Exception as error:  # noqa: BLE001 - what a state raises, a migration will raise again
+            why = f"The models can't be rendered: {one_line(message(error))}"
+            self._deploy = Deploy("unknown", not_checked=(why,))
+            return
+        with self._opened.aside():
+            watch.start(planned)
+        self._watch = watch
+
+    def operation_ended(self, migration: str, operation: RecordedOperation) -> None:
+        """Try the running code after an operation that is committed before the next one begins."""
+        if self._watch is not None:
+            with self._opened.aside():
+                self._watch.stepped(migration, [_step(operation.index, operation.section)])
+
+    def migration_ended(
+        self, migration: str, sections: Iterator[tuple[RecordedOperation | None, RecordedSection]]
+    ) -> StepBreaks:
+        """Try the running code after a migration; return what it broke."""
+        if self._watch is None:
+            return StepBreaks()
+        steps = [_step(each.index if each else None, section) for each, section in sections]
+        with self._opened.aside():
+            self._watch.stepped(migration, steps)
+        return StepBreaks(self._watch.breaks_after(migration), self._watch.tried)
+
+    def end(self, *, complete: bool) -> None:
+        """Try what the new code could not do again; ``complete`` says if the whole plan ran."""
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return
+        if not complete:
+            self._deploy = watch.end(complete=False)
+            return
+        with self._opened.aside():
+            self._deploy = watch.end(complete=True)
+
+    @property
+    def deploy(self) -> Deploy:
+        """What was found."""
+        return self._deploy
+
+
+def _step(operation: int | None, section: RecordedSection) -> Step:
+    locks: dict[str, LockMode] = {}
+    for statement in section.statements:
+        for lock in statement.result.locks:
+            mode = LockMode[lock.mode]
+            locks[lock.relation] = max(mode, locks.get(lock.relation, mode))
+    changing = [each for each in section.statements if each.statement.kind in _CHANGING]
+    return Step(
+        operation,
+        locks,
+        tuple(each.statement.sql for each in changing),
+        outside=any(not each.result.locks and _is_of_others(each.statement) for each in changing),
+    )
+
+
+def _is_of_others(statement: Statement) -> bool:
+    """Whether a statement that locks no table changes what those who use tables run into."""
+    return statement.what not in _OF_TABLES

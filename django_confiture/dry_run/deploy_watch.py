@@ -11,7 +11,7 @@ from django.db.migrations.state import ProjectState
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.recording.records import RecordedOperation, RecordedSection
-from django_confiture.dry_run.results.deploy import Break, Deploy
+from django_confiture.dry_run.results.deploy import NOTHING, Break, Deploy
 from django_confiture.dry_run.running_code.touched import Step
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from django_confiture.dry_run.sql.parser import Kind, Statement
@@ -19,8 +19,8 @@ from django_confiture.dry_run.sql.redaction import message
 from django_confiture.dry_run.stage import Opened
 from django_confiture.formatting import one_line
 
-SWITCHED_OFF = "Nothing: running code is not checked in this dry run."
-NEVER_BEGAN = "Nothing: the dry run ended before the first migration."
+SWITCHED_OFF = f"{NOTHING}running code is not checked in this dry run."
+NEVER_BEGAN = f"{NOTHING}the dry run ended before the first migration."
 
 _CHANGING = (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED)
 _OF_TABLES = (

@@ -33,7 +33,7 @@ def aside(instruments: Instruments, interceptor: Interceptor) -> Iterator[None]:
         with interceptor.passing(instruments.session.raw):
             yield
         if instruments.prober.possible:
-            instruments.prober.recount()
+            instruments.prober.pass_over()
 
 
 class Stage(Protocol):

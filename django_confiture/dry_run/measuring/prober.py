@@ -105,6 +105,11 @@ class Prober:
         """Take what was counted meanwhile for nobody's."""
         self._last = self._catalog.recounted(self._last)
 
+    def pass_over(self) -> None:
+        """Take what was counted and locked meanwhile for nobody's."""
+        counted = self._catalog.recounted(self._last)
+        self._last = merge(counted, self._catalog.probe(objects=False))
+
     def committed_with_statement(self) -> None:
         """What its COMMIT checks was measured with the statement that it is the COMMIT of."""
         self._wrote = False

@@ -60,7 +60,10 @@ class Deploy:
     """What could not be executed, and why."""
 
 
-NOTHING_TRIED = Deploy("unknown", not_checked=("Nothing: no release was tried.",))
+NOTHING = "Nothing: "
+"""How the reason begins why no release was tried at all, as was asked for."""
+
+NOTHING_TRIED = Deploy("unknown", not_checked=(f"{NOTHING}no release was tried.",))
 
 
 def order_of(old_code: Sequence[Break], new_code: Sequence[Break], checked: Checked) -> Order:

@@ -34,7 +34,7 @@ def sequences_kept(session: Session, table: int | None) -> Iterator[None]:
     if table is None:
         yield
         return
-    before = dict(session.query(_POSITIONS, [table]))
+    before = {row[0]: row[1] for row in session.query(_POSITIONS, [table])}
     yield
     for sequence, position in session.query(_POSITIONS, [table]):
         if sequence in before and before[sequence] != position:

@@ -7,6 +7,7 @@ from collections import Counter
 from hashlib import sha256
 
 from django_confiture.dry_run.results import Report
+from django_confiture.reports.phrases import deploy
 from django_confiture.reports.phrases.problems import Level, Problem, problems
 
 _SEVERITIES: dict[Level, str] = {
@@ -23,12 +24,23 @@ _NOWHERE = "manage.py"
 def render(report: Report, **_options: object) -> str:
     """Return the array, without silenced findings."""
     seen: Counter[tuple[str, ...]] = Counter()
-    entries = []
+    entries = [_order_entry(line)] if (line := deploy.order(report)) else []
     for problem in problems(report):
         if problem.silenced is None:
             entries.append(_entry(problem, seen[problem.key]))
             seen[problem.key] += 1
     return json.dumps(entries, indent=2) + "\n"
+
+
+def _order_entry(line: str) -> dict[str, object]:
+    """Return the order of migrating and deploying: the array has no other place for it."""
+    return {
+        "description": line,
+        "check_name": "deploy-order",
+        "fingerprint": sha256(line.encode("utf-8", "backslashreplace")).hexdigest()[:40],
+        "severity": "info",
+        "location": {"path": _NOWHERE, "lines": {"begin": 1, "end": 1}},
+    }
 
 
 def _entry(problem: Problem, before: int) -> dict[str, object]:

@@ -27,7 +27,7 @@ from django_confiture.reports.html.details import (
 from django_confiture.reports.html.forecast import forecast
 from django_confiture.reports.html.text import harmless
 from django_confiture.reports.html.timeline import timeline
-from django_confiture.reports.phrases import closing, headline, schema
+from django_confiture.reports.phrases import closing, deploy, headline, schema
 from django_confiture.reports.phrases import forecast as forecast_phrases
 from django_confiture.reports.phrases import preflight as preflight_phrases
 from django_confiture.reports.phrases.facts import REHEARSED
@@ -113,6 +113,9 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "title": headline.headline(report),
         "subject": headline.subject(report),
         "outcome": headline.outcome(report),
+        "order": deploy.order(report),
+        "releases": deploy.matrix(report.deploy),
+        "not_tried": list(deploy.not_checked(report)),
         "tone": _tone(report),
         "findings": headline.severities(report.migrations),
         "where": _where(report),

@@ -13,7 +13,7 @@ from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.formatting import count, listed
 from django_confiture.reports.markdown.details import details
 from django_confiture.reports.markdown.escaping import WORDS, code, text
-from django_confiture.reports.phrases import closing, headline
+from django_confiture.reports.phrases import closing, deploy, headline
 from django_confiture.reports.phrases.problems import own
 from django_confiture.reports.phrases.verdicts import Mark, verdict, worth
 from django_confiture.reports.phrases.wording import about_size, first_line, steady
@@ -39,6 +39,8 @@ _MARKS: dict[Mark, str] = {
 def render(report: Report, **_options: object) -> str:
     """Return the report; it says which details it leaves out because they don't fit."""
     head = [MARKER, f"## {text(headline.subject(report))}: {text(headline.outcome(report))}", ""]
+    if line := deploy.order(report):
+        head += [f"**{text(line, 1000)}.**", ""]
     head += _summary(report)
     tail = ["", *_closing(report)]
     room = LIMIT - _size([*head, *tail]) - 300
@@ -113,6 +115,13 @@ def _details(report: Report, room: int) -> list[str]:
 # The end.
 
 
+def _releases(report: Report) -> Iterator[str]:
+    for each in deploy.new_code(report):
+        yield f"- New code can't {text(each)}"
+    for each in deploy.not_checked(report):
+        yield f"- Not tried: {text(each)}"
+
+
 def _closing(report: Report) -> Iterator[str]:
     if found := headline.severities(report.migrations):
         yield f"Findings: {found}."
@@ -126,6 +135,7 @@ def _closing(report: Report) -> Iterator[str]:
         yield closing.coverage(report)
     if report.reverse is not None:
         yield from _reverse(report)
+    yield from _releases(report)
     for waiter in report.yielded_to:
         relation = f" on {code(waiter.relation)}" if waiter.relation else ""
         yield (

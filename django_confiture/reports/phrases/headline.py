@@ -13,6 +13,7 @@ from django_confiture.dry_run.results import (
     Waiter,
 )
 from django_confiture.formatting import count, duration, listed
+from django_confiture.reports.phrases import deploy
 from django_confiture.reports.phrases.problems import own
 from django_confiture.reports.phrases.wording import visible
 
@@ -33,10 +34,11 @@ _UNDONE = {
 
 
 def headline(report: Report) -> str:
-    """Return how many migrations there were, how they went, and how many findings."""
+    """Return how many migrations there were, how they went, how many findings, what order."""
     found = severities(report.migrations)
     findings = f"; {found}" if found else ""
-    return f"{subject(report)}: {outcome(report)}{findings}"
+    line = deploy.order(report)
+    return f"{subject(report)}: {outcome(report)}{findings}{f'. {line}' if line else ''}"
 
 
 def subject(report: Report) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from django_confiture.formatting import duration, size
-from django_confiture.reports.phrases import closing, forecast, headline
+from django_confiture.reports.phrases import closing, deploy, forecast, headline
 from django_confiture.reports.phrases.verdicts import Mark, verdict
 from django_confiture.reports.phrases.wording import first_line
 from django_confiture.reports.text import findings
@@ -57,6 +57,7 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     for migration in report.migrations:
         if migration.outcome != "not_run" or migration.error is not None:
             yield from details(migration, verbosity)
+    yield from _new_code(report, verbosity)
     if report.reverse is not None:
         yield from _reverse(report.reverse, verbosity)
     yield ""
@@ -69,6 +70,8 @@ def _head(report: Report) -> Iterator[Line]:
     found = headline.severities(report.migrations)
     findings_found = f"; {found}" if found else ""
     yield f"[bold]{escape(headline.subject(report))}: {outcome}{findings_found}[/]"
+    if line := deploy.order(report):
+        yield f"[bold]{escape(line)}.[/]"
     name = escape(report.database.name)
     if report.clone is not None:
         name = f"a copy of {name}, made in {duration(report.clone.duration_ms)}"
@@ -95,6 +98,18 @@ def _verdict(migration: MigrationResult) -> Line:
     found = verdict(migration, WORDS)
     took = f"; took {duration(migration.duration_ms)}" if migration.outcome == "passed" else ""
     return row(_MARKS[found.mark], 5, f"{label(migration)}\n{found.text}{took}")
+
+
+def _new_code(report: Report, verbosity: int) -> Iterator[Line]:
+    """Yield what the new release can't do before the plan, and what was not tried."""
+    found = list(deploy.new_code(report))
+    if found and verbosity >= 2:
+        yield ""
+        yield "[bold]New code, before the plan is applied, can't:[/]"
+        for each in found:
+            yield row("", 8, escape(each), indent=2)
+    for each in deploy.not_checked(report):
+        yield row("[yellow]not tried[/]", 9, escape(each), indent=2)
 
 
 def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:

@@ -1,0 +1,229 @@
+"""Two releases in a dry run: what the report says, and that nothing of it is the migration's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.db import connection, connections, models
+from django.db.migrations import AddField, CreateModel, Migration, RemoveField, RunPython, RunSQL
+from django.db.migrations.state import ProjectState
+from django.db.models.signals import post_save, pre_delete, pre_save
+
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
+from django_confiture.dry_run.results import Report
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from django_confiture.reports import render
+from django_confiture.silencing import silenced
+from tests.support.dry_run import clean_up, fingerprint, migration, plain_connection
+from tests.support.published_schema import errors
+from tests.support.release_cases.library import ROWS, library
+from tests.support.releases import Writer, applied
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+_NOTE = AddField("Book", "note", models.TextField(default=""))
+
+
+@pytest.fixture
+def state() -> Iterator[ProjectState]:
+    """Commit the library, with rows."""
+    clean_up("default")
+    found = applied(ProjectState(), migration(*library(), name="0001_first"))
+    Writer(found, ROWS).fill()
+    yield found
+    connection.close()
+    clean_up("default")
+
+
+def rehearse(state: ProjectState, *plan: Migration, running_code: bool = True) -> Report:
+    wrapper = connections["default"]
+    rehearsal = transaction_rehearsal(wrapper, running_code=running_code)
+    with rehearsal.open():
+        executor = RehearsalExecutor(rehearsal, wrapper)
+        steps = [(each, False) for each in plan]
+        rehearsal.planned(steps)
+        for each in plan:
+            executor.record(each)
+        current = state.clone()
+        executor.look_ahead(steps, current)
+        try:
+            for each in plan:
+                current = executor.apply_migration(current, each)
+        except Exception as error:  # noqa: BLE001
+            rehearsal.failed(error)
+    report = rehearsal.report()
+    assert errors(json.loads(render(report, "json"))) == []
+    return report
+
+
+def ids(report: Report) -> list[tuple[str, str | None]]:
+    return [(each.id, each.relation) for m in report.migrations for each in m.findings]
+
+
+def breaks(found: Sequence[Any]) -> list[tuple[str, str, str | None, int | None]]:
+    return [(each.model, each.action, each.migration, each.operation) for each in found]
+
+
+def test_a_required_column_breaks_the_insert_of_the_running_release(state: ProjectState) -> None:
+    report = rehearse(state, migration(_NOTE, name="0002_note"))
+    assert breaks(report.deploy.old_code) == [("cases.Book", "insert", "cases.0002_note", 0)]
+    assert {each.action for each in report.deploy.new_code} == {
+        "select",
+        "insert",
+        "update",
+        "delete",
+    }
+    assert report.deploy.order == "neither"
+    (found,) = [e for e in report.migrations[0].findings if e.id == "running-code-breaks"]
+    assert (found.relation, found.operation, found.severity) == ("cases_book", 0, "danger")
+    assert 'null value in column "note"' in found.evidence[0]
+    assert "db_default=''" in found.advice
+
+
+def test_the_first_migration_counts_even_if_a_later_one_heals_it(state: ProjectState) -> None:
+    heals = RunSQL("ALTER TABLE cases_book ALTER note SET DEFAULT ''", RunSQL.noop)
+    report = rehearse(state, migration(_NOTE, name="0002_a"), migration(heals, name="0003_b"))
+    assert breaks(report.deploy.old_code) == [("cases.Book", "insert", "cases.0002_a", 0)]
+
+
+def test_the_operation_is_found_by_what_it_changes(state: ProjectState) -> None:
+    report = rehearse(
+        state,
+        migration(
+            AddField("Book", "kind", models.TextField(null=True)),
+            RemoveField("Book", "summary"),
+            AddField("Tag", "kind", models.TextField(null=True)),
+            name="0002_two",
+        ),
+    )
+    assert {each[3] for each in breaks(report.deploy.old_code)} == {1}
+
+
+def test_others_see_each_operation_of_a_non_atomic_migration(state: ProjectState) -> None:
+    heals = RunSQL("ALTER TABLE cases_book ALTER note SET DEFAULT ''", RunSQL.noop)
+    report = rehearse(state, migration(_NOTE, heals, name="0002_a", atomic=False))
+    assert breaks(report.deploy.old_code) == [("cases.Book", "insert", "cases.0002_a", 0)]
+
+
+def test_what_models_prove_is_not_guessed(state: ProjectState) -> None:
+    drop = RemoveField("Book", "summary")
+    assert ("column-dropped", "cases_book") in ids(
+        rehearse(state, migration(drop, name="0002_a"), running_code=False)
+    )
+    found = ids(rehearse(state, migration(drop, name="0002_a")))
+    assert ("running-code-breaks", "cases_book") in found
+    assert ("column-dropped", "cases_book") not in found
+
+
+def test_a_column_that_no_model_knows_any_more_is_no_break(state: ProjectState) -> None:
+    with plain_connection() as other:
+        other.execute("ALTER TABLE cases_book ADD legacy text")
+    drop = RunSQL("ALTER TABLE cases_book DROP COLUMN legacy", RunSQL.noop)
+    report = rehearse(state, migration(drop, name="0002_a"))
+    assert report.deploy.order == "either"
+    assert [each for each in ids(report) if each[0] != "no-lock-timeout"] == []
+
+
+def test_a_table_that_no_model_knows_is_still_guessed(state: ProjectState) -> None:
+    with plain_connection() as other:
+        other.execute("CREATE TABLE cases_unknown (id integer)")
+    report = rehearse(state, migration(RunSQL("DROP TABLE cases_unknown"), name="0002_a"))
+    assert ("table-dropped", "cases_unknown") in ids(report)
+
+
+def test_a_break_is_silenced_with_a_reason(state: ProjectState) -> None:
+    accepted = silenced(
+        AddField("Book", "note", models.TextField(default="")),
+        {"running-code-breaks": "nobody writes books at night"},
+    )
+    report = rehearse(state, migration(accepted, name="0002_a"))
+    (found,) = [e for e in report.migrations[0].findings if e.id == "running-code-breaks"]
+    assert found.silenced == "nobody writes books at night"
+
+
+def test_it_leaves_nothing_and_no_sequence_moved(state: ProjectState) -> None:
+    with plain_connection() as other:
+        before = fingerprint(other)
+        report = rehearse(state, migration(_NOTE, RemoveField("Tag", "label"), name="0002_a"))
+        assert fingerprint(other) == before
+    moved = {each.sequence for each in report.sequences_moved}
+    assert moved <= {"django_migrations_id_seq"}
+
+
+def test_nothing_of_it_is_the_migrations(state: ProjectState) -> None:
+    plan = [migration(_NOTE, name="0002_a"), migration(RunSQL("SELECT 1"), name="0003_b")]
+    off, on = rehearse(state, *plan, running_code=False), rehearse(state, *plan)
+    for without, tried in zip(off.migrations, on.migrations, strict=True):
+        assert facts(without) == facts(tried)
+    assert off.dead_bytes == on.dead_bytes
+
+
+def facts(result: Any) -> Any:
+    return [
+        (each.sql, each.rows_affected, each.locks, each.writes, each.scans)
+        for operation in result.operations
+        for each in operation.statements
+    ], [(each.relation, each.rows_written, each.strongest_lock) for each in result.tables]
+
+
+def test_no_receiver_of_signals_is_called(state: ProjectState) -> None:
+    called: list[object] = []
+
+    def receiver(**kwargs: object) -> None:
+        called.append(kwargs["sender"])
+
+    for signal in (pre_save, post_save, pre_delete):
+        signal.connect(receiver)
+    try:
+        rehearse(state, migration(_NOTE, name="0002_a"))
+    finally:
+        for signal in (pre_save, post_save, pre_delete):
+            signal.disconnect(receiver)
+    assert [each for each in called if "Book" in str(each)] == []
+
+
+def test_a_trigger_that_sleeps_is_not_checked(state: ProjectState) -> None:
+    with plain_connection() as other:
+        other.execute(
+            "CREATE FUNCTION dry_sleeps() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(5); RETURN NEW; END $$;"
+            "CREATE TRIGGER dry_sleeps BEFORE INSERT ON cases_tag"
+            " FOR EACH ROW EXECUTE FUNCTION dry_sleeps()"
+        )
+    add = AddField("Tag", "kind", models.TextField(null=True))
+    report = rehearse(state, migration(add, name="0002_a"))
+    assert any("INSERT of cases.Tag: canceling" in each for each in report.deploy.not_checked)
+    assert all(each.model != "cases.Tag" for each in report.deploy.old_code)
+
+
+def test_a_failing_plan_says_what_was_found_so_far(state: ProjectState) -> None:
+    fails = RunSQL("SELECT 1/0")
+    report = rehearse(state, migration(_NOTE, name="0002_a"), migration(fails, name="0003_b"))
+    assert report.outcome == "failed"
+    assert breaks(report.deploy.old_code) == [("cases.Book", "insert", "cases.0002_a", 0)]
+    assert {each.still_after for each in report.deploy.new_code} == {False}
+
+
+def test_code_that_cannot_be_read_is_followed(state: ProjectState) -> None:
+    def drop(apps: Any, editor: Any) -> None:
+        editor.execute("ALTER TABLE cases_tag DROP COLUMN label")
+
+    report = rehearse(state, migration(RunPython(drop, RunPython.noop), name="0002_a"))
+    assert ("cases.Tag", "select", "cases.0002_a", 0) in breaks(report.deploy.old_code)
+
+
+def test_switched_off_it_says_so(state: ProjectState) -> None:
+    report = rehearse(state, migration(_NOTE, name="0002_a"), running_code=False)
+    assert report.deploy.order == "unknown"
+    assert report.deploy.not_checked == ("Nothing: running code is not checked in this dry run.",)
+    assert "order" not in render(report, "text")
+
+
+@pytest.mark.parametrize("name", ["text", "markdown", "html", "github", "gitlab", "sarif"])
+def test_every_format_says_the_order(state: ProjectState, name: str) -> None:
+    new = CreateModel("Shelf", [("id", models.BigAutoField(primary_key=True))])
+    report = rehearse(state, migration(new, name="0002_a"))
+    assert "Migrate first, then deploy" in " ".join(render(report, name).split())

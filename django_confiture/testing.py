@@ -96,12 +96,14 @@ def run_hook(
     before = built.options
     built.options = {**before, **(options or {})}
     try:
-        with capture_hooks() as captured:
-            results = HookExecutor().execute_phase(
-                context.connection.connection, in_phase, [built], context
-            )
+        return _result_of(built, in_phase, context, context.connection.connection)
     finally:
         built.options = before
+
+
+def _result_of(hook: Hook, phase: HookPhase, context: HookContext, conn: Any) -> HookResult:
+    with capture_hooks() as captured:
+        results = HookExecutor().execute_phase(conn, phase, [hook], context)
     if not results:
         error = captured.runs[-1].error  # hooks that it ran itself come before it
         assert error is not None

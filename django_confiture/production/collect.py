@@ -66,20 +66,12 @@ def collect(
             oldest = _oldest_transaction(cursor)
             settings = _settings(cursor)
             look = _look(cursor, standby=server.standby)
-            before = _counters(cursor)
-        if interval:
-            time.sleep(interval.total_seconds())
-            with _reading(raw) as cursor:
-                after = _counters(cursor)
-            window: float | None = after[0] - before[0]
-            rates = _rates(before[1], after[1], window)
-        else:
-            window = None if server.reset is None else server.clock - server.reset
-            rates = _rates({}, before[1], window)
+            counters = _counters(cursor)
+        window, rates = _measured_rates(raw, server, counters, interval)
     except psycopg.errors.LockNotAvailable as error:
         raise StatsError("Another session has just locked a table; run it again.") from error
     except psycopg.Error as error:
-        raise StatsError(f"Cannot read the statistics: {' '.join(str(error).split())}") from error
+        raise StatsError(f"Cannot read the statistics: {one_line(error)}") from error
     return ProductionStats(
         database=server.database,
         server_version=server.version,
@@ -91,6 +83,23 @@ def collect(
         settings=settings,
         tables=assemble(look, rates),
     )
+
+
+def _measured_rates(
+    raw: psycopg.Connection[Any],
+    server: _Server,
+    counters: tuple[float, Counters],
+    interval: timedelta | None,
+) -> tuple[float | None, Rates]:
+    """Return the time in seconds over which the rates were measured, and the rates by OID."""
+    if not interval:
+        window = None if server.reset is None else server.clock - server.reset
+        return window, _rates({}, counters[1], window)
+    time.sleep(interval.total_seconds())
+    with _reading(raw) as cursor:
+        after = _counters(cursor)
+    elapsed = after[0] - counters[0]
+    return elapsed, _rates(counters[1], after[1], elapsed)
 
 
 def _raw(connection: BaseDatabaseWrapper | psycopg.Connection[Any]) -> psycopg.Connection[Any]:

@@ -170,7 +170,7 @@ ALTER_FIELD = [
          alter("product", _to("Archive", db_index=False), "line"),
          ("foreign-key-scan", LINE), ("foreign-key-without-index", LINE),
          locks={LINE: _SRE, ARCHIVE: _SRE}),
-    # Both tables are written anew, and the foreign key between them is dropped and added again.
+    # Both tables are rewritten, and the foreign key between them is dropped and added again.
     case("primary_key_type", alter("id", models.AutoField(primary_key=True), "customer"),
          ("type-change-rewrite", CUSTOMER), ("type-change-rewrite", ORDER),
          ("foreign-key-scan", ORDER)),

@@ -375,7 +375,7 @@ def test_details_of_a_migration() -> None:
     for said in (
         "shop.0002_total (backwards) blocks",
         "shop/migrations/0002_total.py, line 6",
-        "danger The new type of total makes PostgreSQL write shop_order anew",
+        "danger The new type of total makes PostgreSQL rewrite shop_order",
         "type-change-rewrite , operation 1, line 10",
         "reads of shop_order blocked for 1.6 s here, until the commit",
         "Instead: class Migration(migrations.Migration): atomic = False",

@@ -103,7 +103,7 @@ def _work(step: Step) -> Iterator[str]:
         passes = f" in {scan.passes} passes" if scan.passes > 1 else ""
         yield f"reads {rows} of {scan.relation}{passes}"
     if step.result.rewrites:
-        yield f"writes {listed(step.result.rewrites)} anew"
+        yield f"rewrites {listed(step.result.rewrites)}"
     built = step.result.indexes_built
     if built:
         yield f"builds {listed(built) if len(built) < 3 else f'{len(built)} indexes'}"

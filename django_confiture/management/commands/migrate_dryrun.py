@@ -92,7 +92,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=USAGE) from error
         except (Error, psycopg.Error) as error:  # outside of any migration
             raise CommandError(
-                f"The database ended the dry run: {_one_line(error)}", returncode=USAGE
+                f"The database ended the dry run: {one_line(error)}", returncode=USAGE
             ) from error
         if self._since is not None:
             report = self._since.marked(report)
@@ -106,16 +106,7 @@ class Command(BaseCommand):
 
     def _rehearse(self, options: dict[str, Any]) -> Report:
         alias = options["database"]
-        wrapper, source = connections[alias], connections[options["clone_of"] or alias]
-        for each in (wrapper, source):
-            if each.vendor != "postgresql":
-                raise DryRunRefused(
-                    f"The database {each.alias!r} is {each.vendor}; a dry run needs PostgreSQL."
-                )
-        try:
-            source.ensure_connection()
-        except (Error, psycopg.Error) as error:
-            raise CommandError(f"Cannot connect to {source.alias!r}: {_one_line(error)}") from error
+        wrapper, source = _connected(alias, options["clone_of"] or alias)
         if not options["skip_checks"]:
             self.check(databases=None if options["clone_of"] else [alias])
         if not options["samples"]:  # samples add their own time
@@ -254,13 +245,24 @@ def _send_finished(report: Report, *, shows_values: bool) -> None:
         )
 
 
+def _connected(alias: str, source_alias: str) -> tuple[BaseDatabaseWrapper, BaseDatabaseWrapper]:
+    """Return both connections, the one of the source open."""
+    wrapper, source = connections[alias], connections[source_alias]
+    for each in (wrapper, source):
+        if each.vendor != "postgresql":
+            raise DryRunRefused(
+                f"The database {each.alias!r} is {each.vendor}; a dry run needs PostgreSQL."
+            )
+    try:
+        source.ensure_connection()
+    except (Error, psycopg.Error) as error:
+        raise CommandError(f"Cannot connect to {source.alias!r}: {one_line(error)}") from error
+    return wrapper, source
+
+
 def _production_stats(options: dict[str, Any]) -> ProductionStats | None:
     if options["stats"] is not None:
         return load(options["stats"])
     if options["stats_from"] is not None:
         return collect(connections[options["stats_from"]])
     return None
-
-
-def _one_line(error: BaseException) -> str:
-    return one_line(error)

@@ -38,7 +38,7 @@ def fill_later() -> str:
     """Say how a new table gets its rows without holding up the one that it refers to."""
     return migration_code.comment(
         "Create the table in one migration, with its foreign key, and fill it in the next,",
-        "in batches: then each row is checked by itself, and nobody is blocked.",
+        "in batches: then each row is checked by itself, and no one is blocked.",
     )
 
 

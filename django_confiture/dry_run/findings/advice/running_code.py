@@ -31,7 +31,7 @@ def drop_column(step: Step, table: str, column: str) -> str:
         ),
         migration_code.migration(
             migration_code.run_sql(f"ALTER TABLE {table} DROP COLUMN {column}"),
-            comment="The next release: nobody uses it any more",
+            comment="The next release: no code uses it any longer",
         ),
     )
 
@@ -64,7 +64,7 @@ def drop_table(step: Step) -> str:
         ),
         migration_code.migration(
             migration_code.run_sql(step.result.sql),
-            comment="The next release: nobody uses it any more",
+            comment="The next release: no code uses it any longer",
         ),
     )
 

@@ -90,7 +90,7 @@ def domain(step: Step) -> str:
         ),
         migration_code.comment(
             "VALIDATE CONSTRAINT of a domain blocks writes as well: give it a quiet hour,",
-            "or put the CHECK on the tables, where validating it blocks nobody.",
+            "or put the CHECK on the tables, where validating it blocks no one.",
         ),
     )
 

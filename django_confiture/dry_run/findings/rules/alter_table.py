@@ -65,15 +65,15 @@ def _rewriting_column(
 ) -> Iterator[Finding]:
     name, table = column.colname, alter.table
     if ConstrType.GENERATED in given:
-        message = f"The stored generated column {name} makes PostgreSQL write {table} anew"
+        message = f"The stored generated column {name} makes PostgreSQL rewrite {table}"
         advice = columns.generated(alter, column)
         yield _found(alter, "generated-column-rewrite", message, advice)
     elif ConstrType.IDENTITY in given or type_name(column) in _SERIALS:
-        message = f"Numbering the rows in {name} makes PostgreSQL write {table} anew"
+        message = f"Numbering the rows in {name} makes PostgreSQL rewrite {table}"
         advice = columns.identity(alter, column)
         yield _found(alter, "identity-column-rewrite", message, advice)
     elif ConstrType.DEFAULT in given and functions_called_in(given[ConstrType.DEFAULT]):
-        message = f"The default of {name} differs by row, so PostgreSQL writes {table} anew"
+        message = f"The default of {name} differs by row, so PostgreSQL rewrites {table}"
         advice = columns.volatile_default(alter, column)
         yield _found(alter, "volatile-default-rewrite", message, advice)
 
@@ -169,7 +169,7 @@ def _type(alter: Alteration) -> Iterator[Finding]:
     name, table = alter.subcommand.name, alter.table
     advice = columns.new_type(alter)
     if alter.rewrites:
-        message = f"The new type of {name} makes PostgreSQL write {table} anew"
+        message = f"The new type of {name} makes PostgreSQL rewrite {table}"
         yield _found(alter, "type-change-rewrite", message, advice)
     elif alter.scans or alter.builds:
         message = f"The new type of {name} rebuilds indexes or checks constraints of {table} again"

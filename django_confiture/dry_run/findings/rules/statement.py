@@ -40,7 +40,7 @@ def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iter
         return  # a table of the dry run itself; its foreign keys have a rule
     sql = step.statement.command
     for table in step.result.rewrites:
-        message = f"{sql} writes {table} anew while nobody can read or write it"
+        message = f"{sql} rewrites {table} while no one can read or write it"
         yield measured("table-rewrite", subject, step, table, message, tables.rewrite(step))
     for table in step.scanned:
         if table in step.result.rewrites or not _locked(step, table):
@@ -104,7 +104,7 @@ def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
             "table-rewrite",
             step,
             name,
-            f"VACUUM FULL writes {name} anew while nobody can read or write it",
+            f"VACUUM FULL rewrites {name} while no one can read or write it",
             tables.rewrite(step),
             ["VACUUM can't run in a transaction, so it was not rehearsed"],
         )

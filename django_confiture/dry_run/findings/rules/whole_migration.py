@@ -29,7 +29,7 @@ def _repeated_rewrites(subject: Subject) -> Iterator[Finding]:
                 "repeated-rewrites",
                 steps[-1],
                 table,
-                f"{table} is written anew {len(steps)} times in one migration",
+                f"{table} is rewritten {len(steps)} times in one migration",
                 tables.one_alter(steps),
                 [shortened(step.result.sql) for step in steps],
             )

@@ -1,4 +1,4 @@
-"""A dry run on a throw-away copy of the database, where every commit is real."""
+"""A dry run on a clone, a throw-away copy of the database: every commit is real there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from django_confiture.dry_run.stage import Opened, aside
 from django_confiture.dry_run.transactions.real import CommittedTransactions
 
 _LOCK_TIMEOUT = "10s"
-"""Nobody is held up on a copy, so this only ends a migration that waits for itself."""
+"""A clone has no other sessions, so this only ends a migration that waits for itself."""
 
 
 def clone_rehearsal(wrapper: BaseDatabaseWrapper, clone: Clone, **options: Any) -> Rehearsal:
@@ -46,7 +46,7 @@ def clone_rehearsal(wrapper: BaseDatabaseWrapper, clone: Clone, **options: Any) 
 
 
 def with_clone(report: Report, clone: Clone) -> Report:
-    """Return the report with what became of the copy; call it when that is over."""
+    """Return the report with what became of the clone; call it once the clone is dropped."""
     return replace(
         report,
         clone=Copy(clone.name, clone.source.alias, clone.strategy, clone.duration_ms),
@@ -56,7 +56,7 @@ def with_clone(report: Report, clone: Clone) -> Report:
 
 
 class CloneStage:
-    """Runs on the copy that the connection was pointed at; dropping that is not its business."""
+    """Rehearses on the clone that the connection was pointed at; the caller drops that."""
 
     mode: Literal["clone"] = "clone"
     waiters: tuple[Waiter, ...] = ()
@@ -116,13 +116,13 @@ class CloneStage:
     # While it is open.
 
     def look_ahead(self, read: Callable[[], Planned]) -> None:
-        """Look at nothing: on a copy nobody else is touched, and nothing piles up."""
+        """Check nothing: a clone has no other sessions, and its dead space goes with it."""
 
     def start_migration(self) -> None:
-        """What a migration sets is set from there on, as it is for real."""
+        """Do nothing: what a migration sets stays set, as in a real run."""
 
     def check(self) -> None:
-        """Raise where there is no connection any more."""
+        """Raise if the connection is lost."""
         self._transactions.check_intact()
 
     def end_migration(self) -> None:
@@ -140,14 +140,14 @@ class CloneStage:
         return of_ours or lost or not isinstance(error, Exception)
 
     def waits_in_vain(self, error: BaseException) -> bool:  # noqa: ARG002
-        """Nobody else is there: the migration waits for itself."""
+        """Return False: a clone has no other sessions, so the migration waits for itself."""
         return False
 
     # When it is over.
 
     @property
     def sequences_moved(self) -> tuple[SequenceMove, ...]:
-        """Those of other databases; the copy's own go with it."""
+        """Sequences of other databases that moved; the clone's own go with it."""
         return self._others.sequences_moved if self._others is not None else ()
 
     def warnings(self, *, yielded: bool) -> Iterator[str]:  # noqa: ARG002 - it never yields

@@ -114,7 +114,7 @@ class RehearsalExecutor(MigrationExecutor):
             return
         self._rehearsal.restore_at_end(migration)
         for name in [name for name in vars(migration) if name.startswith("_confiture")]:
-            delattr(migration, name)  # woven for a real run; it is woven anew for this one
+            delattr(migration, name)  # woven for a real run; it gets woven again for this one
         for name in ("apply", "unapply"):
             vars(migration).pop(name, None)
         setattr(migration, _RECORDED, self._rehearsal)

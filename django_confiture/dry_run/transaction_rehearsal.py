@@ -219,7 +219,7 @@ class TransactionStage:
         """Close all cursors, as COMMIT would."""
         session = self._instruments.session
         if session.status == TransactionStatus.INTRANS:
-            with suppress(psycopg.Error):  # whose connection nobody has found lost until here
+            with suppress(psycopg.Error):  # the connection may be lost, which shows only here
                 self._transactions.close_cursors()
 
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:

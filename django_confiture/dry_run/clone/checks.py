@@ -1,4 +1,4 @@
-"""Why a database can't be copied, found out before anyone has to wait for it."""
+"""Checks that a database can be cloned, made before anyone has to wait for it."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ ORDER BY 5 DESC NULLS LAST
 """
 
 _OWN_GONE_AFTER = 5.0
-"""Seconds that the server gets to end the sessions which the command has just closed."""
+"""Seconds allowed for the sessions that this command has just closed to end."""
 
 _OTHERS_GONE_AFTER = 1.0
-"""Seconds for the others of a connection pool, which were closed as well, and for passers-by."""
+"""Seconds allowed for a pool's other sessions, closed as well, and for short visits to end."""
 
 _SHOWN = 5
 
@@ -64,14 +64,14 @@ class Source:
 
     @classmethod
     def of(cls, alias: str, conn: psycopg.Connection[Any]) -> Source:
-        """Read it from a connection to it; refuses what can't be copied at all."""
+        """Read it from a connection to it; refuse what can't be copied at all."""
         row: Any = conn.execute(_SOURCE).fetchone()
         oid, template, owner, bytes_, replica = row
         name = conn.info.dbname
         if replica:
             raise DryRunRefused(
                 f"The database {alias!r} is on a replica, where nothing can be created; "
-                "copy the one of its primary, or restore a backup."
+                "clone its primary, or restore a backup."
             )
         if template:
             raise DryRunRefused(
@@ -137,7 +137,7 @@ def check_unused(conn: psycopg.Connection[Any], source: Source, own: Collection[
 
 
 def in_use(source: Source, sessions: list[Any]) -> str:
-    """Return the line that says who keeps a database from being copied."""
+    """Return the line that names the sessions in a database, which can't be copied meanwhile."""
     shown = [_session(*session) for session in sessions[:_SHOWN]]
     if len(sessions) > _SHOWN:
         shown.append(f"and {len(sessions) - _SHOWN} more")

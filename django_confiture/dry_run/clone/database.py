@@ -1,4 +1,4 @@
-"""A throw-away copy of a database: made, used, and dropped on every way out."""
+"""The clone of a database: created, used, and dropped however the dry run ends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _WAL_LOG_UP_TO = 64 * 1024 * 1024
 """Bytes up to which WAL is cheaper than the checkpoints of a copy of files; see benchmarks/."""
 
 _ATTEMPTS, _BETWEEN_ATTEMPTS = 10, 0.5
-"""How often a copy is tried to be dropped, and the seconds in between."""
+"""How many times we try to drop a clone, and the seconds between two tries."""
 
 _SETTINGS = """
 SELECT setrole <> 0, split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
@@ -56,7 +56,7 @@ ORDER BY 1
 
 @dataclass
 class Clone:
-    """One copy; ``name`` is its database, ``notes`` what the report has to say about it."""
+    """One clone; ``name`` is its database, ``notes`` are lines for the report."""
 
     name: str
     source: Source
@@ -204,7 +204,7 @@ def _drop(clone: Clone, source: BaseDatabaseWrapper) -> None:
 
 
 def _end_prepared(clone: Clone, source: BaseDatabaseWrapper) -> None:
-    """Roll back what a migration left prepared: FORCE does not end that."""
+    """Roll back the prepared transactions that a migration left: FORCE does not end them."""
     left = clone.maintenance.execute(
         "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = %s", [clone.name]
     ).fetchall()
@@ -217,7 +217,7 @@ def _end_prepared(clone: Clone, source: BaseDatabaseWrapper) -> None:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the end."""
+    """Hold Ctrl-C and SIGTERM back until the block ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Copies that a killed run left behind: recognised by more than their name, and dropped.
+"""Clones that a killed run left behind: recognized by more than their name, and dropped.
 
 A copy is marked in the statement that makes it, so there is no moment in which it exists without
 its mark: its connection limit is a number that follows from its name. As long as the run that made

@@ -1,4 +1,4 @@
-"""What a forecast rests on, in words."""
+"""What a forecast rests on, in words: which tables, how much larger, what was not measured."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def basis_of_migration(
 
 
 def times(ratio: float) -> str:
-    """Return a ratio as people say it."""
+    """Return a ratio in words, such as "12 times as many"."""
     if ratio >= 10:
         return f"{ratio:.0f} times as many"
     if ratio >= 1.05:

@@ -14,7 +14,7 @@ _ROW_HEADER = 28
 
 @dataclass(frozen=True)
 class Volumes:
-    """Bytes; None where nothing tells them."""
+    """Bytes; None where they are not known."""
 
     wal: int | None
     dead: int | None

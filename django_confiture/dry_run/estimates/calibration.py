@@ -13,7 +13,7 @@ CONFIDENCE = 90
 """In percent: how often a range is meant to hold; see HELD for how often it has."""
 
 Z = 1.64
-"""So many standard errors to either side hold in CONFIDENCE percent of the cases."""
+"""A range this many standard errors wide on either side holds in CONFIDENCE percent of cases."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ DEFAULT = Growth(1.05, 0.15, 0.25)
 """For the kinds that the benchmark has not tried."""
 
 SAMPLED_SPREAD = 0.20
-"""Standard error of an exponent that two samples have said."""
+"""Standard error of an exponent measured on two samples."""
 
 GROWTH: dict[str, Growth] = {
     "metadata": Growth(0.0, 0.0, 0.30),
@@ -52,16 +52,16 @@ GROWTH: dict[str, Growth] = {
 }
 
 HELD: tuple[tuple[float, int], ...] = ((1.5, 91), (4, 92), (10, 95), (40, 95))
-"""(So many times the rows, how many of 100 ranges held, at most 95): as far as was tried."""
+"""(Times the rows measured, ranges that held of 100, at most 95), as far as the benchmark went."""
 
 
 def growth(kind: str) -> Growth:
-    """Return what is known of a kind."""
+    """Return how the work of a kind grows."""
     return GROWTH.get(kind, DEFAULT)
 
 
 def confidence(times: float) -> int:
-    """Return how often, in 100 cases, a range held that extrapolates so far; 0 if never tried.
+    """Return how many of 100 ranges that extrapolate this far held; 0 if that was never tried.
 
     Nothing was ever measured of an empty table.
     """

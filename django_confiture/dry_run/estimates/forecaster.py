@@ -49,7 +49,7 @@ GROUP BY c.relname, m.amname, i.indpred IS NOT NULL
 
 
 class Forecaster:
-    """Remembers from one migration to the next what filled the tables that the plan makes."""
+    """Makes the forecasts, and remembers which tables filled those that the plan creates."""
 
     def __init__(
         self, session: Session, sizes: Sizes, past_errors: Mapping[str, PastErrors] | None = None
@@ -61,7 +61,7 @@ class Forecaster:
         self._origins: dict[str, Work] = {}
 
     def estimated(self, result: MigrationResult, steps: Sequence[Step]) -> MigrationResult:
-        """Return the result with its forecasts; nothing is forecast of what did not pass."""
+        """Return the result with its forecasts; a migration that did not pass gets none."""
         if result.outcome != "passed":
             return result
         items = items_of(result, steps, self._index_kinds(steps), self._origins)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.estimates.past_errors import PastErrors
 
 FIXED_MS = 0.5
-"""What a statement takes whatever the table's size: parsing, locks, catalogs."""
+"""Milliseconds that a statement takes at any size of the table: parsing, locks, catalogs."""
 
 # Where the extrapolation's ground is thin, standard errors that the benchmark doesn't know.
 _UNKNOWN_SIZE = 0.7

@@ -11,7 +11,7 @@ from django_confiture.formatting import count
 from django_confiture.production import ProductionStats, TableStats
 
 SMALL = 10_000
-"""Fewer rows than this tell more about the server's start of a statement than about its rows."""
+"""With fewer rows than this, the start of a statement outweighs the work on its rows."""
 
 _FAR_OFF = 3
 
@@ -60,7 +60,7 @@ class Sizes:
                 self._roots[known.shown] = relations[int(root)].shown
 
     def table(self, relation: str) -> TableStats | None:
-        """Return what production says of a table."""
+        """Return production's statistics of a table."""
         return self.stats.tables.get(relation) if self.stats is not None else None
 
     def scale(self, relation: str, counted: int | None = None) -> Scale:
@@ -76,14 +76,14 @@ class Sizes:
         return Scale(relation, here, *_rows(relation, table))
 
     def _rows_here(self, relation: str, counted: int | None) -> int | None:
-        """Believe the last ANALYZE, as scans see dead rows, too; but not where it is far off."""
+        """Trust the last ANALYZE, since scans count dead rows too, unless it is far off."""
         known = self._here.get(relation)
         if known is None or counted is None:
             return counted if known is None else known
         return known if counted / _FAR_OFF <= known <= counted * _FAR_OFF else counted
 
     def _of_partition(self, relation: str) -> Scale:
-        """A partition that production does not have grows as the whole table does."""
+        """Scale a partition that production does not have as the whole table."""
         root = self._roots[relation]
         here = sum(rows for name, rows in self._here.items() if self._roots.get(name) == root)
         table = self.table(root)
@@ -107,7 +107,7 @@ def _rows(relation: str, table: TableStats) -> tuple[int | None, tuple[str, ...]
         return table.rows, _stale(relation, table)
     if table.rows == 0:
         return 0, ()
-    doubt = f"{relation} was never analysed in production"
+    doubt = f"{relation} was never analyzed in production"
     if table.live_rows:
         return table.live_rows, (f"{doubt}: its rows are those that the counters have seen",)
     return None, (doubt,)

@@ -31,7 +31,7 @@ MIN_ROWS = 50_000
 """A tenth of fewer rows than this takes no time that could be told from noise."""
 
 _MOST_TRIES = 10
-"""So often one kind of statement is tried on samples of the same tables in a dry run."""
+"""How many times a dry run tries one kind of statement on samples of the same tables."""
 
 _SCHEMA = "confiture_sample"
 _SAVEPOINT = "confiture_sample"

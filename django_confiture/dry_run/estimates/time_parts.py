@@ -19,7 +19,7 @@ from django_confiture.dry_run.findings.subject import Step
 from django_confiture.dry_run.results import MigrationResult, Sampled
 
 _MANY = 20
-"""From so many runs of one text on, its time is that of a loop in Python."""
+"""A text that ran at least this often ran in a Python loop, which its time follows."""
 
 
 _LOOPED_OVER = (SELECT, ROW_BY_ROW)

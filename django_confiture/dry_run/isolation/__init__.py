@@ -1,1 +1,1 @@
-"""Everything besides the connection under test: aliases, connections, threads, other sessions."""
+"""Keeps the dry run apart from other aliases, connections, threads and sessions."""

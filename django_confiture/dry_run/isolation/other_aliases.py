@@ -1,4 +1,4 @@
-"""Connections besides the one that is rehearsed.
+"""Other connections that a migration uses: they are held in rolled-back transactions too.
 
 A data migration may write through another alias, or open a connection of its own. Whatever Django
 opens is held in a rolled-back transaction as well; an alias of the very same database shares the
@@ -46,7 +46,7 @@ from django_confiture.dry_run.transactions.rehearsed import (
 
 
 class OtherConnections:
-    """Holds every other connection that a thread of the dry run has while it is on."""
+    """Holds every other connection that a thread of the dry run has, as long as the run lasts."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class OtherConnections:
         """The aliases of other databases on which a migration tried to commit by itself."""
 
     def warnings(self) -> Iterator[str]:
-        """Yield what the report has to say about them."""
+        """Yield the report's warnings about them."""
         if self._unmanaged.count:
             yield (
                 f"{self._unmanaged.count} connection(s) were opened past Django's; they "

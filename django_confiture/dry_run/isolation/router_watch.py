@@ -1,4 +1,4 @@
-"""What the project's database routers say while an operation runs.
+"""Records the answers of the project's database routers while an operation runs.
 
 An operation that a router keeps off a database does nothing there and passes; without this, it
 would count as rehearsed.

@@ -1,4 +1,4 @@
-"""Which threads are the dry run's: its own, and those that come of it.
+"""Which threads belong to the dry run: its own, and those it starts.
 
 What is patched for a dry run is patched for the process. A web server or a worker that makes one
 has other threads, whose transactions are none of its business.
@@ -32,7 +32,7 @@ class OwnThreads:
 
     @contextmanager
     def followed(self) -> Iterator[None]:
-        """Follow who starts whom; there can be one dry run in a process."""
+        """Follow which thread starts which; a process can have one dry run at a time."""
         if not _ALONE.acquire(blocking=False):
             raise DryRunRefused(
                 "Another dry run is on in this process; wait for its end, or use another process."

@@ -26,16 +26,16 @@ from django_confiture.dry_run.server.side_channel import Session
 _READ_ONLY = "default_transaction_read_only"
 
 _OURS = "django-confiture"
-"""How the names of our own sessions begin: the watchdog's, and the one that drops a copy."""
+"""Prefix of our own sessions' names: the watchdog's, and the one that drops a clone."""
 
 _POLL_S = 0.05
-"""Seconds between two looks at a connection that is in use."""
+"""Seconds between two checks of a connection that is in use."""
 
 _Connection = psycopg.BaseConnection[Any]
 
 
 class UnmanagedConnections:
-    """Lets connections that Django does not know of read, while a dry run is on."""
+    """Makes connections that Django does not know of read-only during a dry run."""
 
     def __init__(self, own: OwnThreads, timeouts: dict[str, str], writable: str | None) -> None:
         """Take as ``writable`` the identity of a database that is a copy."""
@@ -53,7 +53,7 @@ class UnmanagedConnections:
         """How many were held."""
 
     def spare(self, conn: _Connection) -> None:
-        """Leave a connection alone, which is Django's."""
+        """Leave a connection of Django's alone."""
         self._spared.add(psycopg_connection(conn))
 
     @contextmanager
@@ -66,14 +66,14 @@ class UnmanagedConnections:
             self._django.connects = False
 
     def pids(self) -> list[int]:
-        """Return the server processes of those that are held."""
+        """Return the server processes of the connections that are held."""
         with self._lock:
             held = list(self._held)
         return [conn.info.backend_pid for conn in held if not conn.closed]
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Hold what is opened or used; at the end set it back."""
+        """Make each connection read-only when it is opened or used; restore it at the end."""
         try:
             with patched(
                 (CONNECT, self._connected),

@@ -16,7 +16,7 @@ _STATEMENT = "confiture_statement"
 
 
 class CallbacksOnly(TransactionObserver):
-    """Passes on what callbacks another connection dropped.
+    """Passes on which callbacks another connection dropped, and nothing else.
 
     Its transactions free none of the locks that are measured.
     """
@@ -29,7 +29,7 @@ class CallbacksOnly(TransactionObserver):
 
 
 class Unrecorded:
-    """Stands in for the recorder where the statements are no part of the report."""
+    """The recorder of connections whose statements are not in the report."""
 
     def __init__(self, transactions: RehearsedTransactions) -> None:
         self._transactions = transactions

@@ -27,7 +27,7 @@ _PATIENCE = 0.1
 """Seconds from the cancel to the termination of a session that still blocks."""
 
 _NOTICED_MS = 100.0
-"""From when on a wait is worth saying; most end before."""
+"""Waits longer than this are reported; most end sooner."""
 
 # Waiting autovacuum workers, which have no user, give way by themselves; who waits in this process
 # is no stranger.
@@ -61,7 +61,7 @@ FROM pg_catalog.pg_stat_progress_create_index WHERE pid = %s
 """
 
 _GLANCE_S = 0.5
-"""Seconds between two looks at how far an index is."""
+"""Seconds between two readings of an index build's progress."""
 
 
 class Watchdog:
@@ -142,7 +142,7 @@ class Watchdog:
         return tuple(Waiter(*row) for row in rows)
 
     def _look_at_blockers(self) -> None:
-        """Remember whom the dry run itself waits for: a lock timeout doesn't say."""
+        """Remember which sessions the dry run itself waits for: a lock timeout doesn't say."""
         blockers = tuple(Blocker(*row) for row in self._conn.execute(_BLOCKERS, {"pid": self._pid}))
         if blockers:
             self.blockers = blockers

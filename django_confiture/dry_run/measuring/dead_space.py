@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
 
 _UNKNOWN_WIDTH = 200
-"""Bytes of a row, with its indexes, in a table that was never analysed."""
+"""Bytes of a row, with its indexes, in a table that was never analyzed."""
 
 _PAGE = 8192
 _HEADER = 28
@@ -31,7 +31,7 @@ _ENTRY = 40
 """Bytes of an entry in an index that is too small to be measured."""
 
 _AGAIN = 0.1
-"""What part of the limit has to be written before the tables are measured once more."""
+"""The share of the limit that has to be written before the tables are measured once more."""
 
 
 class RowWidths:
@@ -184,7 +184,7 @@ class DeadSpaceLimit:
         self.check()
 
     def _in_old_file(self, oid: int, now: Probe) -> bool:
-        """Say whether rows were written into the file that the rollback leaves as it is."""
+        """Return whether rows were written into the file that the rollback leaves as it is."""
         if now.relations[oid].filenode != self._catalog.relations[oid].filenode:
             self._anew.add(oid)  # a rewritten table gets its old file back
         return oid not in self._anew

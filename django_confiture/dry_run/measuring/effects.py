@@ -98,9 +98,9 @@ def effects(
     """Return what happened between two merged probes, in so many runs of statements."""
     touched = [oid for oid, seen in after.relations.items() if seen != before.relations.get(oid)]
     pairs = {oid: (before.relations[oid], after.relations[oid]) for oid in touched}
-    anew = {oid for oid, (old, new) in pairs.items() if _has_new_file(catalog, oid, old, new)}
-    rewrites = {oid for oid in anew if _rewritten(*pairs[oid], statement)}
-    truncated = anew - rewrites  # an empty table and its empty indexes: nothing read, nothing built
+    new_files = {oid for oid, (old, new) in pairs.items() if _has_new_file(catalog, oid, old, new)}
+    rewrites = {oid for oid in new_files if _rewritten(*pairs[oid], statement)}
+    truncated = new_files - rewrites  # empty tables and their empty indexes: nothing read or built
     built = {o: _built(old, new) for o, (old, new) in pairs.items() if o not in truncated}
     return Effects(
         locks=tuple(_locks(pairs, before, predicted, catalog)),
@@ -144,7 +144,7 @@ def _has_new_file(catalog: Catalog, oid: int, old: Observed, new: Observed) -> b
 
 
 def _rewritten(old: Observed, new: Observed, statement: Statement | None) -> bool:
-    """Say whether a table that has a new file was written anew, and not emptied."""
+    """Return whether a table that has a new file was rewritten, not emptied."""
     if statement is None or statement.kind is Kind.OPAQUE:
         return new.counters.returned > old.counters.returned  # TRUNCATE reads nothing
     return statement.what != "truncate_stmt"
@@ -183,7 +183,7 @@ def _rows_scanned(
 ) -> int | None:
     """Return the rows read by full scans.
 
-    Parallel workers of an index build report theirs to nobody; the build reads the whole table,
+    Parallel workers of an index build report no rows; the build reads the whole table,
     so the last ANALYZE says how many there are, and without one the figure is unknown.
     """
     rows = new.counters.returned - old.counters.returned

@@ -1,4 +1,4 @@
-"""Reading through indexes that comes to reading the table.
+"""Reads through indexes that amount to a full scan of the table.
 
 PostgreSQL counts a full scan of a table as one. It doesn't count as one what reads all of it in
 the order of an index, by a bitmap, or from the index alone; but each index has counters of its own.
@@ -10,7 +10,7 @@ from django_confiture.dry_run.measuring.relations import IndexCounters, Observed
 
 _SHARE = 0.1
 """The part of a table's rows from which on reading them is a scan of it. A tenth, not a half,
-since parallel workers report to nobody what they read: the leader's part is all that is seen."""
+since parallel workers don't report what they read: only the leader's part is seen."""
 
 _BYTES_A_ROW = 100
 """A guess for tables that were never analyzed."""

@@ -1,8 +1,8 @@
-"""Statements that no transaction can hold: their locks are watched from another connection.
+"""Samples the locks of statements that can't run in a transaction, from another connection.
 
 A transaction of ours around them is not possible, so nothing can be asked between the statement
 and its end. The other connection is to another database: CREATE INDEX CONCURRENTLY waits for
-everybody who looks at its own.
+every session with a snapshot in its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _POLL = 0.002
-"""Seconds between two looks at the locks; what is held for less may go unseen."""
+"""Seconds between two samples; a lock that is held for less may go unseen."""
 
 Held = frozenset[tuple[int, str]]
 """(OID, mode)."""
@@ -37,7 +37,7 @@ SELECT relation::bigint, mode FROM pg_catalog.pg_locks
 WHERE pid = $1 AND locktype = 'relation' AND granted AND relation >= {FIRST_NORMAL_OID}
 """
 
-# On a copy nobody else is counted, so these are the counters of the run.
+# A clone has no other sessions, so these are the counters of the run.
 _EVERYTHING = """
 SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0'),
   (SELECT json_agg(json_build_array(c.oid::bigint, c.relfilenode::bigint,
@@ -64,7 +64,7 @@ WHERE NOT i.indisvalid
 
 @dataclass
 class Seen:
-    """Which locks were held when; times by ``perf_counter``."""
+    """The locks that were seen, with when each was held, by ``perf_counter``."""
 
     started: float
     ended: float = 0.0
@@ -76,7 +76,7 @@ class Seen:
         return frozenset(lock for _at, held in self.changes for lock in held)
 
     def by(self, clock: Stopwatch, started: float) -> Seen:
-        """Return the same with times by ``clock``, which ran from ``started`` until now."""
+        """Return the same with times by ``clock``, which has run since ``started``."""
 
         def at(moment: float) -> float:
             return min(max(clock.at(moment), started), clock.now())
@@ -85,7 +85,7 @@ class Seen:
         return Seen(started, at(self.ended), changes)
 
     def with_predicted(self, predicted: Iterable[tuple[int, str]]) -> Seen:
-        """Add the locks that the statement takes, where they were over between two looks."""
+        """Add the locks that the statement takes but that were over between two samples."""
         missed = frozenset(predicted) - self.ever
         changes = [(self.started, missed), *((at, held | missed) for at, held in self.changes)]
         return replace(self, changes=changes)
@@ -105,7 +105,7 @@ class Seen:
 
 
 class LockWatch:
-    """Looks at the locks of one session, while a statement of it runs."""
+    """Samples the locks of one session while a statement of it runs."""
 
     def __init__(self, connection: psycopg.Connection[Any], pid: int) -> None:
         self._session = Session(connection)
@@ -115,7 +115,7 @@ class LockWatch:
         self._seen = Seen(0.0)
 
     def start(self) -> None:
-        """Look from now on."""
+        """Start to sample."""
         self._stop.clear()
         self._seen = Seen(perf_counter())
         self._thread = threading.Thread(target=self._watch, name="confiture-locks", daemon=True)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 _MOST = 100
-"""So many stretches are kept at least; a migration may have a transaction for each row."""
+"""At least this many stretches are kept; a migration may have a transaction for each row."""
 
 
 class Since(NamedTuple):
-    """From when on reads, writes and rows are blocked; None where they are not."""
+    """The moments since which reads, writes and rows are blocked; None where they are not."""
 
     reads: float | None = None
     writes: float | None = None
@@ -56,7 +56,7 @@ class TableTime:
                 self.since = self.since._replace(writes=at)
 
     def change_rows(self, at: float) -> None:
-        """Note that rows were updated or deleted: whoever writes the same ones waits."""
+        """Note that rows were updated or deleted: other writers of the same rows wait."""
         if self.since.rows is None:
             self.since = self.since._replace(rows=at)
 
@@ -118,7 +118,7 @@ class LockTimeline:
         self.keep({})
 
     def since(self) -> Mapping[int, Since]:
-        """Return what is locked now, and since when."""
+        """Return which tables are locked now, and since when."""
         return {oid: each.since for oid, each in self.tables.items()}
 
     def keep(self, held: Mapping[int, Since]) -> None:

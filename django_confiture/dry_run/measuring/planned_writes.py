@@ -113,7 +113,7 @@ def _found(plans: Any, session: Session) -> Iterator[Written]:
 
 @dataclass(frozen=True)
 class _Whole:
-    """What the planner takes a whole table for."""
+    """The size of a whole table as the planner sees it."""
 
     times_live: float
     """How many times as many rows as there are."""
@@ -121,7 +121,7 @@ class _Whole:
 
 
 def _whole(schema: str, name: str, session: Session) -> _Whole | None:
-    """Return what the planner takes a table for; None where it was never analyzed."""
+    """Return a table's size as the planner sees it; None if it was never analyzed."""
     live = session.query(_LIVE, [schema, name])
     if not live or float(live[0][0] or 0) <= 0:
         return None

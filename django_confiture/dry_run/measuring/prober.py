@@ -1,4 +1,4 @@
-"""What the server says between two statements: the last reading, and the one after it."""
+"""The prober: asks the server between two statements what the last one did."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.sql.parser import Statement
 
 _FRESH_S = 0.005
-"""A reading so young is also that before the next statement: a round trip takes a tenth of it."""
+"""A reading younger than this also serves as the one before the next statement."""
 
 
 class Prober:
@@ -102,11 +102,11 @@ class Prober:
         self._unprobed = 0
 
     def recount(self) -> None:
-        """Take what was counted meanwhile for nobody's."""
+        """Discard what was counted meanwhile: no statement is charged with it."""
         self._last = self._catalog.recounted(self._last)
 
     def pass_over(self) -> None:
-        """Take what was counted and locked meanwhile for nobody's."""
+        """Discard what was counted and locked meanwhile: no statement is charged with it."""
         counted = self._catalog.recounted(self._last)
         self._last = merge(counted, self._catalog.probe(objects=False))
 

@@ -40,7 +40,7 @@ class Relation:
     table: int | None
     """The table's OID where this is an index."""
     dead: int = 0
-    """Rows that nobody sees any more, and VACUUM has not removed."""
+    """Dead rows that VACUUM has not removed yet."""
 
     @property
     def shown(self) -> str:
@@ -123,7 +123,7 @@ class Catalog:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.relations = {
-            # Django's own record of what is applied is no part of what a migration costs.
+            # Django's own record of what is applied does not count as a cost of the migration.
             relation.oid: relation
             for relation in map(_relation, self._read_relations())
         }
@@ -132,7 +132,7 @@ class Catalog:
         self._constraints = self._read_constraints()
 
     def _read_relations(self) -> list[Row]:
-        """Read all relations; where somebody has one locked, with sizes as of the last VACUUM."""
+        """Read all relations; while another session locks one, with sizes as of the last VACUUM."""
         own = [MigrationRecorder.Migration._meta.db_table]
         measured = queries.RELATIONS.format(size=queries.MEASURED_SIZE)
         if self._session.status != TransactionStatus.INTRANS:

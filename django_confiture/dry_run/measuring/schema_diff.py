@@ -59,7 +59,7 @@ class SchemaObject:
     definition: str
 
     def is_as(self, before: SchemaObject) -> bool:
-        """Say whether nobody changed it.
+        """Return whether it is unchanged.
 
         A definition names other objects, which may have another name now: that changes the
         text, but not the catalog row.
@@ -73,7 +73,7 @@ Schema = Mapping[Owner, tuple[SchemaObject, ...]]
 
 
 class SchemaWatch:
-    """Says what each migration changed; the first reading is made at once."""
+    """Tells what each migration changed in the schema; reads it a first time at once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -196,7 +196,7 @@ def _by_owner(rows: Iterable[tuple[bool, list[Row]]]) -> Schema:
 
 
 def differences(before: Schema, after: Schema) -> tuple[SchemaChange, ...]:
-    """Return what was added, removed, renamed and changed; made anew as it was is no change."""
+    """Return what was added, removed, renamed and changed; an equal re-creation is no change."""
     old = {(each.kind, each.key): each for objects in before.values() for each in objects}
     new = {(each.kind, each.key): each for objects in after.values() for each in objects}
     pairs = [(old.pop(key), new.pop(key)) for key in [*new] if key in old]

@@ -1,4 +1,4 @@
-"""The time that a migration takes, without what a dry run does in between for itself."""
+"""A stopwatch for the migration's own time, without the work that the dry run adds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Stopwatch:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let what is done meanwhile take no time."""
+        """Hold the stopwatch still inside the block."""
         if self._stopped_at is not None:
             yield
             return
@@ -44,7 +44,7 @@ class Stopwatch:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count what is done meanwhile: it is the migration's own."""
+        """Let the stopwatch run inside the block: this is the migration's own work."""
         if self._stopped_at is None:
             yield
             return

@@ -89,7 +89,7 @@ class PlanWalk:
         self._unknown["operation that can't be read"] += 1
 
     def pass_by(self, migration: Migration) -> None:
-        """Change the state as a migration does that is no part of the plan."""
+        """Change the state as a migration outside the plan does."""
         for operation in migration.operations:
             self._advance(operation, migration.app_label)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Work that is undone and counts for nobody, and a line in the report about it."""
+    """Lets an operation do work that is undone and not measured, and put a line in the report."""
 
     instruments: Instruments
     interceptor: Interceptor

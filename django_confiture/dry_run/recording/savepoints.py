@@ -21,7 +21,7 @@ class _Savepoint:
 
 
 class Savepoints:
-    """Follows them, whoever sends them: PostgreSQL frees the locks taken since, and so do we."""
+    """Follows savepoints sent in any way: PostgreSQL frees the locks taken since, and so do we."""
 
     def __init__(self, prober: Prober, timeline: LockTimeline) -> None:
         self._prober = prober

@@ -64,7 +64,7 @@ class StatementProbes:
         unprobed = [entry for entry in self._log.section.entries if entry.unprobed]
         if not unprobed:
             return
-        # What was written is no work of a SELECT, which is asked last for that reason.
+        # A SELECT did not write what was written, so it is asked last.
         changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
         entry = (changing or unprobed)[-1]
         known = entry.changes

@@ -22,7 +22,7 @@ class Break:
     """None where Django or Python refused, not PostgreSQL."""
     error: str
     sql: str
-    """The statement, with ``%s`` for its values."""
+    """The statement, with ``%s`` in place of its values."""
     migration: str | None
     """The first migration after which it fails; None for new code, which fails before any."""
     operation: int | None
@@ -31,7 +31,7 @@ class Break:
 
 @dataclass(frozen=True)
 class NewCodeBreak(Break):
-    """Something that the new release can't do before the plan is applied."""
+    """Something that the new release can't do until the plan is applied."""
 
     still_after: bool
     """It fails after the plan as well, so that no order helps."""
@@ -47,27 +47,27 @@ class Checked:
 
 @dataclass(frozen=True)
 class Deploy:
-    """What the time between the migration and the deploy of the code is like."""
+    """What breaks between the migration and the deploy, and in which order to do them."""
 
     order: Order
     """In which order the migration and the new code can go live."""
     old_code: tuple[Break, ...] = ()
     """What running code can no longer do once the plan, or a part of it, is applied."""
     new_code: tuple[NewCodeBreak, ...] = ()
-    """What new code can't do before any of it is."""
+    """What new code can't do before the plan is applied."""
     checked: Checked = Checked()
     not_checked: tuple[str, ...] = ()
     """What could not be executed, and why."""
 
 
 NOTHING = "Nothing: "
-"""How the reason begins why no release was tried at all, as was asked for."""
+"""How the reason begins when neither release was tried at all."""
 
 NOTHING_TRIED = Deploy("unknown", not_checked=(f"{NOTHING}no release was tried.",))
 
 
 def order_of(old_code: Sequence[Break], new_code: Sequence[Break], checked: Checked) -> Order:
-    """Return the order that the breaks leave."""
+    """Return the deploy order that avoids the breaks."""
     if not checked.models and not checked.queries:
         return "unknown"
     match bool(old_code), bool(new_code):

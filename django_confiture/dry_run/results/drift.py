@@ -1,4 +1,4 @@
-"""How a schema differs from the one that the models would make."""
+"""How a schema differs from the one that the models would create."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        """What differs, in one sentence."""
+        """The difference in one sentence."""
         what = f"{self.object} {self.name}" if self.object != "table" else f"table {self.table}"
         of = f" of {self.table}" if self.object != "table" else ""
         if self.database is None:

@@ -1,4 +1,4 @@
-"""Errors that say nothing about a migration: the server, or a limit, ended the dry run."""
+"""Errors that are not the migration's fault: the server, or a limit, ended the dry run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes: connection lost, out of resources, server shutdown, system errors."""
 
 _IDLE_OR_LONG = ("25P03", "25P04")
-"""Transaction timeouts: they end our transaction, not one of the migration's."""
+"""Timeouts of whole transactions: they end the dry run's transaction, not the migration's."""
 
 
 def is_no_fault(kind: type[BaseException]) -> bool:

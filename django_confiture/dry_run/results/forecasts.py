@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Range:
-    """What a forecast says of one duration, in milliseconds."""
+    """The forecast of one duration, in milliseconds."""
 
     low_ms: float
     expected_ms: float

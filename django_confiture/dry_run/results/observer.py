@@ -1,4 +1,4 @@
-"""Who watches a dry run while it runs."""
+"""The observer: told what a dry run is doing, as it does it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IndexBuild:
-    """How far an index is that is being built."""
+    """The progress of an index build."""
 
     phase: str
     """PostgreSQL's word, such as ``building index: scanning table``."""
@@ -25,31 +25,31 @@ class IndexBuild:
 
 
 class Observer:
-    """Does nothing; subclass it to be told. Nothing that it raises is caught."""
+    """Does nothing; subclass it to be notified. Its exceptions are not caught."""
 
     def planned(self, plan: Sequence[tuple[Migration, bool]]) -> None:
-        """Take the migrations that are about to run, and whether backwards."""
+        """Receive the migrations that are about to run, and whether each is unapplied."""
 
     def preflighted(self, preflight: Preflight) -> None:
-        """Take what the plan is about to touch."""
+        """Receive what the plan is about to touch."""
 
     def migration_started(self, label: str, *, backwards: bool, number: int, total: int) -> None:
-        """Take the migration that begins, ``app_label.name``, and which of how many it is."""
+        """Receive the migration that begins, ``app_label.name``, its number, and the total."""
 
     def operation_started(self, index: int, description: str) -> None:
-        """Take the operation of that migration that begins, as it describes itself."""
+        """Receive the operation that begins, as it describes itself."""
 
     def sampled(self, sampled: Sampled | None) -> None:
-        """Take what samples say of the statement that begins; None where it was not tried."""
+        """Receive what samples say about the next statement; None if it was not tried on any."""
 
     def building_index(self, build: IndexBuild | None) -> None:
-        """Take how far the index is that is being built, if one is; in another thread."""
+        """Receive the progress of an index build, if there is one; called in another thread."""
 
     def waited_for(self, waiters: Sequence[Waiter]) -> None:
-        """Take who waits for the dry run right now, if anybody; in another thread, very often."""
+        """Receive the sessions waiting for the dry run; called very often, in another thread."""
 
     def gave_way(self, waiters: Sequence[Waiter]) -> None:
-        """Take who has waited for too long; called in another thread, at once."""
+        """Receive the session that waited too long; called at once, in another thread."""
 
     def migration_finished(self, result: MigrationResult) -> None:
-        """Take what it did."""
+        """Receive the result of the migration."""

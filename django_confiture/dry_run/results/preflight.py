@@ -1,4 +1,4 @@
-"""What the dry run found out before the first migration."""
+"""What the dry run checks before the first migration: tables, sessions, space, locks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Preflight:
     sessions: int
     """Other sessions that use these tables."""
     longest: OtherSession | None
-    """The one of them with the oldest transaction."""
+    """The session among these with the oldest transaction."""
     oldest_transaction: OtherSession | None
     """The session with the oldest transaction in the whole database."""
     hidden_sessions: int

@@ -1,4 +1,4 @@
-"""A dry run as a whole."""
+"""The report of one dry run: its database, migrations, waits, limits and verdict."""
 
 from __future__ import annotations
 

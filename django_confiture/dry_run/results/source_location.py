@@ -147,7 +147,7 @@ def _lines(pieces: Sequence[_Piece], counts: Sequence[int | None]) -> list[Lines
 
 
 def _count(node: ast.expr | ast.stmt, module: ModuleType) -> int | None:
-    """Return how many operations a name holds; None if only running the code would tell."""
+    """Return how many operations an expression holds; None if only running the code tells."""
     if isinstance(node, ast.Name):
         value = getattr(module, node.id, None)
         return len(value) if isinstance(value, list | tuple) else None

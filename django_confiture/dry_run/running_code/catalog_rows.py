@@ -26,7 +26,7 @@ class _Draft:
 
 
 class CatalogRows:
-    """Finds rows and makes rows; what it makes is undone by whoever calls it."""
+    """Finds and creates rows; the caller undoes what it creates."""
 
     def __init__(
         self, run: Callable[[str], Sequence[Sequence[str | None]]], catalog: TableCatalog

@@ -184,7 +184,7 @@ def _is_of_schema(model: type[Model], failure: Failure) -> bool:
 
 
 def _on_the_face_of_it(trial: Trial) -> Iterator[NewCodeBreak]:
-    """Yield what the schema itself refuses, where nobody knows whether the plan would cure it."""
+    """Yield what the schema itself refuses, when it is not known whether the plan would fix it."""
     seen: set[Action] = set()
     for probe, failure in trial.failed:
         if probe.action not in seen and _is_of_schema(trial.model, failure):

@@ -1,1 +1,1 @@
-"""Sessions on the server, and the drivers that lead to them."""
+"""Our sessions on the server: the driver's private names, patches, settings, identity."""

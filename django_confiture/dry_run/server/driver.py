@@ -1,8 +1,7 @@
-"""The one door to what psycopg, Django and Python keep to themselves.
+"""The only module that uses private names of psycopg, Django and Python.
 
-Every such name that the package uses stands in :data:`PRIVATE_NAMES`. A dry run looks for all of
-them before it starts: a release that has renamed one is refused by name, and not met in the middle
-of a run, or worse, never.
+:data:`PRIVATE_NAMES` lists them all. A dry run looks for each before it starts: a release that has
+renamed one is refused with that name, instead of failing in the middle of a run, or unnoticed.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _applied: set[PrivateName] = set()
 
 @contextmanager
 def patched(*patches: tuple[PrivateName, Wrap]) -> Iterator[None]:
-    """Apply the patches in order; each may be applied once at a time."""
+    """Apply the patches in order; each can be active only once at a time."""
     with ExitStack() as stack:
         for name, wrap in patches:
             stack.enter_context(_applied_once(name))

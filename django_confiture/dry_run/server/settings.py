@@ -20,7 +20,7 @@ OPTIONAL = {
     # A killed client is noticed in the middle of a long statement, too.
     "client_connection_check_interval": "2s",
 }
-"""What a server may refuse: on Windows it can't look whether a client is still there."""
+"""Settings that a server may refuse: on Windows it can't check whether a client is connected."""
 
 
 def accepted(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
@@ -34,7 +34,7 @@ def accepted(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def server_settings() -> dict[str, str]:
-    """Return what is set on the connections of a dry run."""
+    """Return the settings of a dry run's connections."""
     settings = {"application_name": APPLICATION_NAME, **OPTIONAL}
     given = conf.get("DRY_RUN")
     for name in ("lock_timeout", "statement_timeout"):
@@ -46,7 +46,7 @@ def server_settings() -> dict[str, str]:
 
 
 def database(session: Session, wrapper: BaseDatabaseWrapper) -> Database:
-    """Return what the report says of where it ran."""
+    """Return what the report says about the database it ran on."""
     name, version, size = session.query(
         "SELECT current_database(), current_setting('server_version'),"
         " pg_catalog.pg_database_size(current_database())"

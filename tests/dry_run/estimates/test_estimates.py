@@ -301,13 +301,13 @@ def test_a_table_that_is_empty_in_production(here: ProductionStats) -> None:
     assert found.estimate.expected_ms == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_table_that_was_never_analysed(here: ProductionStats) -> None:
+def test_a_table_that_was_never_analyzed(here: ProductionStats) -> None:
     never = {"analyzed": False, "rows": None}
     counted = production(here, dry_row={**never, "live_rows": 77_000})
     (result,) = forecast(counted, migration(runs(WIDEN)))
     assert of(result, "dry_row").rows == 77_000
     assert result.estimate is not None
-    assert any("never analysed in production" in line for line in result.estimate.basis)
+    assert any("never analyzed in production" in line for line in result.estimate.basis)
     unknown = production(here, dry_row={**never, "live_rows": None})
     (result,) = forecast(unknown, migration(runs(WIDEN)))
     assert of(result, "dry_row").rows is None

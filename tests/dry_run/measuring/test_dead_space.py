@@ -190,14 +190,14 @@ def test_what_is_foretold(big: Cases, operation: Operation, expected: tuple[str,
     assert size == pytest.approx(rows * (WIDTH + 100), rel=0.3)
 
 
-@pytest.mark.parametrize("analysed", ["ANALYZE", ""], ids=["analysed", "not"])
-def test_rows_for_a_table_of_one_row_and_much_room(big: Cases, analysed: str) -> None:
+@pytest.mark.parametrize("analyzed", ["ANALYZE", ""], ids=["analyzed", "not"])
+def test_rows_for_a_table_of_one_row_and_much_room(big: Cases, analyzed: str) -> None:
     """Its bytes for each row are 2 MB, which says nothing of the rows to come."""
     fill("cases_small", ROWS)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM cases_small WHERE id < (SELECT max(id) FROM cases_small)")
         cursor.execute("VACUUM cases_small")
-        if analysed:
+        if analyzed:
             cursor.execute("ANALYZE cases_small")
 
     many = "INSERT INTO cases_small (text) SELECT 'x' FROM generate_series(1, 1000000)"
@@ -487,7 +487,7 @@ def test_space_that_is_free_already_is_no_new_dead_space(big: Cases) -> None:
     assert document["dead_bytes"] < 300_000
 
 
-def test_a_table_that_was_never_analysed(cases: Cases, settings: Settings) -> None:
+def test_a_table_that_was_never_analyzed(cases: Cases, settings: Settings) -> None:
     settings.CONFITURE = {"DRY_RUN": {"MAX_DEAD_SPACE": "100kB"}}
     cases.add("0001_small", CreateModel("Small", FIELDS))
     cases.migrate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -39,21 +40,21 @@ def estimated_rows(rows: models.QuerySet[Any]) -> int:
 def estimated_to_do(backfill: Backfill, *, using: str, apps: Apps) -> int:
     """Return about how many rows are still to be done, from a sample of the table's pages.
 
-    Of a column that was added a moment ago the planner knows nothing, so it is not asked.
+    Of a column that was added a moment ago the planner knows nothing, and of a table that was
+    just rewritten it counts the dead rows, too.
     """
-    total = estimated_rows(backfill.rows(using, apps))
-    if backfill.where is None:
-        return total
     to_do = backfill.rows_to_do(using, apps)
-    keys = _sampled_keys(backfill.model_in(apps), using, SAMPLED_ROWS)
-    if len(keys) < FEW:
-        return estimated_rows(to_do) if total > SAMPLED_ROWS else to_do.count()
-    every = max(1, len(keys) // LOOKED_AT)
-    looked_at = keys[::every]
+    sample = _sample_of(backfill.model_in(apps), using)
+    if len(sample.keys) < FEW:
+        known = estimated_rows(backfill.rows(using, apps))
+        return estimated_rows(to_do) if known > SAMPLED_ROWS else to_do.count()
+    if backfill.where is None:
+        return sample.total
+    looked_at = sample.keys[:: max(1, len(sample.keys) // LOOKED_AT)]
     found = to_do.filter(pk__in=looked_at).count()
     if found == 0:
-        return min(estimated_rows(to_do), total // len(looked_at))
-    return round(total * found / len(looked_at))
+        return min(estimated_rows(to_do), sample.total // len(looked_at))
+    return round(sample.total * found / len(looked_at))
 
 
 def last_key(rows: models.QuerySet[Any]) -> Any:
@@ -101,18 +102,25 @@ def _add(run: BackfillRun, using: str, bounds: Sequence[Any]) -> None:
 
 def quantile_keys(model: type[models.Model], using: str, wanted: int) -> list[Any]:
     """Return keys that part the table in about equal shares, by a sample of its pages."""
-    keys = _sampled_keys(model, using, SAMPLED_ROWS)
+    keys = _sample_of(model, using).keys
     picked = [keys[len(keys) * number // wanted] for number in range(1, wanted)] if keys else []
     return [key for index, key in enumerate(picked) if key not in picked[:index]]
 
 
-def _sampled_keys(model: type[models.Model], using: str, wanted: int) -> list[Any]:
-    """Return about so many keys or more, in order; none where PostgreSQL can't take samples."""
-    total = max(1, estimated_rows(model._base_manager.using(using).all()))
+@dataclass(frozen=True)
+class _Sample:
+    keys: Sequence[Any]
+    """In order; none where PostgreSQL can't take samples."""
+    total: int
+    """How many rows the table has, by the share of pages that was read."""
+
+
+def _sample_of(model: type[models.Model], using: str) -> _Sample:
+    planned = max(1, estimated_rows(model._base_manager.using(using).all()))
     connection = connections[using]
     quote = connection.ops.quote_name
     columns = ", ".join(quote(str(field.column)) for field in key_fields(model))
-    percent = min(100.0, 100.0 * wanted / total)
+    percent = min(100.0, 100.0 * SAMPLED_ROWS / planned)
     try:
         with transaction.atomic(using=using), connection.cursor() as cursor:
             cursor.execute(
@@ -120,9 +128,10 @@ def _sampled_keys(model: type[models.Model], using: str, wanted: int) -> list[An
                 f" TABLESAMPLE SYSTEM (%s) ORDER BY {columns}",
                 [percent],
             )
-            sample = cursor.fetchall()
+            rows = cursor.fetchall()
     except (NotSupportedError, ProgrammingError) as error:
         if sqlstate_of(error) not in _NO_SAMPLES:
             raise
-        return []
-    return [row[0] if len(row) == 1 else row for row in sample]
+        return _Sample((), planned)
+    keys = [row[0] if len(row) == 1 else row for row in rows]
+    return _Sample(keys, round(len(keys) * 100 / percent))

@@ -37,7 +37,7 @@ def test_a_sample_is_measured_and_nothing_is_left(name: str, atomic: bool) -> No
     (note,) = (each for each in result.warnings if each.startswith("Backfill"))
     match = FORECAST.fullmatch(note)
     assert match, note
-    assert int(match["rows"].replace(",", "")) == pytest.approx(50_000, rel=0.05)
+    assert int(match["rows"].replace(",", "")) == pytest.approx(50_000, rel=0.15)
     assert int(match["sampled"].replace(",", "")) <= 50_000
     assert (counters(), BackfillRun.objects.count()) == ({0: 50_000}, 0)
     # What the sample did is not what the migration would do.

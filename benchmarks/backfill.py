@@ -247,7 +247,10 @@ def pgbench(bench: Bench, seconds: int, rate: int) -> tuple[float, float, int]:
 def replica(bench: Bench, limit: float) -> None:
     """A streaming replica whose replay is stopped for most of the time."""
     server = bench.server
-    data = bench.home / "pg" / "replica"
+    data = server.data.parent / "data-replica"
+    data.mkdir(mode=0o700)
+    if os.getuid() == 0:
+        shutil.chown(data, "nobody")
     with server._open("log") as log:
         server._run(
             log,

@@ -98,9 +98,7 @@ def load_backfill(path: str) -> Backfill:
     try:
         found = import_string(path)
     except ImportError as error:
-        raise BackfillLookupError(
-            f"{path!r} leads to no backfill: {error}{_hint(path)}."
-        ) from error
+        raise BackfillLookupError(f"{path!r} leads to no backfill: {error}{_hint(path)}") from error
     if not isinstance(found, type) or not issubclass(found, Backfill):
         raise BackfillLookupError(f"{path} is {found!r}; write a subclass of Backfill.")
     backfill = found()
@@ -183,4 +181,4 @@ def _subclasses(base: type[Backfill]) -> list[type[Backfill]]:
 
 def _hint(path: str) -> str:
     close = get_close_matches(path, declared_backfills(), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "; classes live in <app>/backfills.py"
+    return f"; did you mean {close[0]!r}?" if close else "; classes live in <app>/backfills.py."

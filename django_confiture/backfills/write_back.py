@@ -1,6 +1,6 @@
 """Changed rows written in one statement: what ``bulk_update`` does, without a CASE for each row.
 
-The rows travel as one JSON text, the cheapest form that psycopg and PostgreSQL share. A row that
+Each column travels as a JSON array, the cheapest form that Python and PostgreSQL share. A row that
 somebody else has changed since it was read is left alone, by PostgreSQL's own version of it,
 ``xmin``: a later pass does it. So nobody waits for a row while Python works on it.
 """
@@ -46,6 +46,10 @@ _PLAIN = {
 }
 """Django's own types whose values PostgreSQL reads from JSON as they were."""
 
+_AS_THEY_ARE = (models.CharField, models.TextField, models.IntegerField)
+_NATIVE = (str, int, type(None))
+"""Exact types, of which the fields make nothing else."""
+
 
 def with_version(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
     """Return ``rows``, each with the version of it that is read."""
@@ -71,16 +75,19 @@ def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
     if not rows:
         return 0
     connection, columns = connections[rows.db], _columns(rows.model, names)
-    values = [
-        [_jsonable(field.get_db_prep_save(getattr(row, field.attname), connection)) for row in rows]
-        for field in columns
-    ]
+    values = [_values(rows, field, connection) for field in columns]
     values.append([getattr(row, VERSION) for row in rows])
-    keys = [f"c{number}" for number in range(len(values))]
-    sent = [dict(zip(keys, each, strict=True)) for each in zip(*values, strict=True)]
     with connection.cursor() as cursor:
-        cursor.execute(_statement(rows.model, columns, connection), [json.dumps(sent)])
+        cursor.execute(_statement(rows.model, columns, connection), list(map(json.dumps, values)))
         return int(cursor.rowcount)
+
+
+def _values(rows: models.QuerySet[Any], field: Any, connection: Any) -> list[Any]:
+    """Return the values of one field as JSON can hold them."""
+    values = [getattr(row, field.attname) for row in rows]
+    if isinstance(field, _AS_THEY_ARE) and all(type(value) in _NATIVE for value in values):
+        return values
+    return [_jsonable(field.get_db_prep_save(value, connection)) for value in values]
 
 
 def _columns(model: type[models.Model], names: Sequence[str]) -> list[Any]:
@@ -89,17 +96,18 @@ def _columns(model: type[models.Model], names: Sequence[str]) -> list[Any]:
 
 def _statement(model: type[models.Model], columns: Sequence[Any], connection: Any) -> str:
     quote, keys = connection.ops.quote_name, len(key_fields(model))
-    named = [(quote(field.column), f"v.c{number}") for number, field in enumerate(columns)]
-    types = ", ".join(
-        f"c{number} {field.rel_db_type(connection)}" for number, field in enumerate(columns)
-    )
+    named = [
+        (quote(field.column), f"CAST(v.c{number} AS {field.rel_db_type(connection)})")
+        for number, field in enumerate(columns)
+    ]
     sets = ", ".join(f"{column} = {value}" for column, value in named[keys:])
     same = " AND ".join(f"t.{column} = {value}" for column, value in named[:keys])
-    version = f"c{len(columns)}"
+    names = [f"c{number}" for number in range(len(columns) + 1)]
+    arrays = ", ".join("json_array_elements_text(%s::json)" for _ in names)
     return (
         f"UPDATE {quote(model._meta.db_table)} t SET {sets}"
-        f" FROM json_to_recordset(%s::json) AS v({types}, {version} xid)"
-        f" WHERE {same} AND t.xmin = v.{version}"
+        f" FROM ROWS FROM ({arrays}) AS v({', '.join(names)})"
+        f" WHERE {same} AND t.xmin = CAST(v.{names[-1]} AS xid)"
     )
 
 

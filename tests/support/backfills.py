@@ -32,11 +32,11 @@ PATH = "tests.backfills.shelf.backfills."
 def shelf(transactional_db: None) -> Iterator[None]:
     """Give the shelf's tables, empty, as if the project had installed the app and migrated."""
     with override_settings(INSTALLED_APPS=APPS, **SETTINGS):
-        from tests.backfills.shelf.models import Book, Copy, Loan
+        from tests.backfills.shelf.models import Book, Copy, Everything, Loan
 
         call_command("migrate", "confiture_backfills", verbosity=0)
         with connection.schema_editor() as editor:
-            for model in (Book, Loan, Copy):
+            for model in (Book, Loan, Copy, Everything):
                 editor.create_model(model)
         execute("CREATE VIEW series AS SELECT i FROM generate_series(1, 3000) i")
         try:
@@ -45,7 +45,7 @@ def shelf(transactional_db: None) -> Iterator[None]:
             connection.close()
             execute("DROP VIEW series")
             with connection.schema_editor() as editor:
-                for model in (Book, Loan, Copy):
+                for model in (Book, Loan, Copy, Everything):
                     editor.delete_model(model)
             call_command("migrate", "confiture_backfills", "zero", verbosity=0)
 

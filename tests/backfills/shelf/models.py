@@ -32,3 +32,21 @@ class Copy(models.Model):
 
     class Meta:
         app_label = "shelf"
+
+
+class Everything(models.Model):
+    text = models.TextField(null=True)
+    number = models.BigIntegerField(null=True)
+    price = models.DecimalField(max_digits=20, decimal_places=5, null=True)
+    ratio = models.FloatField(null=True)
+    flag = models.BooleanField(null=True)
+    day = models.DateField(null=True)
+    moment = models.DateTimeField(null=True)
+    clock = models.TimeField(null=True)
+    uuid = models.UUIDField(null=True)
+    book = models.ForeignKey(Book, on_delete=models.CASCADE, null=True, db_constraint=False)
+    data = models.JSONField(null=True)
+    done = models.BooleanField(default=False)
+
+    class Meta:
+        app_label = "shelf"

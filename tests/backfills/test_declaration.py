@@ -1,0 +1,156 @@
+"""Declarations that can't run, and settings: each mistake with its exact words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import Error
+from django.db.models import Q
+from pytest_django import Settings
+
+from django_confiture.backfills import Backfill
+from tests.support.backfills import shelf
+from tests.support.paths import DOCS
+
+__all__ = ["shelf"]  # a fixture
+
+pytestmark = pytest.mark.usefixtures("shelf")
+WHERE = Q(sort_title=None)
+BETWEEN = "UPDATE shelf_book SET times_filled = 1 WHERE id BETWEEN %(low)s AND %(high)s"
+
+
+def process(self: Backfill, rows: Any) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "problem"),
+    [
+        ({}, 'model is None; write "app_label.Model"'),
+        ({"model": "Book"}, "model is 'Book'; write \"app_label.Model\""),
+        (
+            {"model": "shelf.Bok", "where": WHERE, "values": {}},
+            "model is 'shelf.Bok': App 'shelf' doesn't have a 'Bok' model.",
+        ),
+        (
+            {"model": "shelf.Book", "where": WHERE},
+            "it has none of values, process() and sql; write exactly one of them",
+        ),
+        (
+            {"model": "shelf.Book", "where": WHERE, "values": {"title": "x"}, "process": process},
+            "it has values and process() of values, process() and sql; write exactly one of them",
+        ),
+        (
+            {"model": "shelf.Book", "values": {"title": "x"}},
+            "where is missing; write a Q that says which rows are still to be done",
+        ),
+        (
+            {"model": "shelf.Book", "where": WHERE, "values": {"titel": "x"}},
+            "'titel' is no field of shelf.Book; write the field's name",
+        ),
+        (
+            {"model": "shelf.Book", "where": WHERE, "process": process, "mirror": True},
+            "mirror needs values; write values, or leave mirror out",
+        ),
+        (
+            {"model": "shelf.Book", "where": WHERE, "values": {"title": "x"}, "fields": ("title",)},
+            "fields is for process(); leave it out",
+        ),
+        (
+            {"model": "shelf.Book", "sql": "UPDATE shelf_book SET title = 'x'"},
+            "sql lacks %(low)s or %(high)s; write BETWEEN %(low)s AND %(high)s",
+        ),
+        (
+            {"model": "shelf.Book", "sql": "… id >= %(low)s AND id < %(high)s"},
+            "sql has < %(high)s, which leaves a row out; write <= %(high)s",
+        ),
+        (
+            {"model": "shelf.Loan", "sql": "… id > %(low)s AND id <= %(high)s"},
+            "sql has > %(low)s, which leaves a row out; write >= %(low)s",
+        ),
+        (
+            {"model": "shelf.Book", "sql": BETWEEN, "on_row_error": "skip"},
+            'on_row_error is \'skip\'; write "stop" or "continue"',
+        ),
+    ],
+)
+def test_a_declaration_that_can_not_run(attributes: dict[str, Any], problem: str) -> None:
+    from django_confiture.backfills.declaration import problems
+
+    assert problems(type("Wrong", (Backfill,), attributes)()) == [problem]
+
+
+def test_e030_names_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_confiture.backfills.checks import check_backfills
+    from tests.backfills.shelf import backfills
+
+    assert check_backfills() == []
+    monkeypatch.setattr(backfills.FillSortTitle, "on_row_error", "skip")
+    path = "tests.backfills.shelf.backfills.FillSortTitle"
+    assert check_backfills() == [
+        Error(
+            f"{path}: on_row_error is 'skip'.",
+            hint='Write "stop" or "continue".',
+            obj=path,
+            id="confiture.E030",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem", "hint"),
+    [
+        ({"MIN": 0}, 'CONFITURE["BACKFILLS"]["MIN"] is 0.', "Write a number, 1 or more."),
+        (
+            {"MIN": 10, "MAX": 5},
+            'CONFITURE["BACKFILLS"] has MIN 10 above MAX 5.',
+            "Write a smaller MIN.",
+        ),
+        (
+            {"LEASE": "5s"},
+            (
+                'CONFITURE["BACKFILLS"]["LEASE"] is 5 s, but a batch may take LOCK_TIMEOUT and '
+                "STATEMENT_TIMEOUT."
+            ),
+            "Write a LEASE that is longer than both together.",
+        ),
+        (
+            {"TARGET": "0s"},
+            'CONFITURE["BACKFILLS"]["TARGET"] is \'0s\'.',
+            'Write a duration, such as "2s".',
+        ),
+    ],
+)
+def test_e031_unusable_options(
+    settings: Settings, given: dict[str, Any], problem: str, hint: str
+) -> None:
+    from django_confiture.backfills.checks import check_backfills
+
+    settings.CONFITURE = {"BACKFILLS": given}
+    assert check_backfills() == [Error(problem, hint=hint, obj="settings", id="confiture.E031")]
+
+
+def test_e032_no_throttle(settings: Settings) -> None:
+    from django_confiture.backfills.checks import check_backfills
+
+    settings.CONFITURE = {"BACKFILLS": {"THROTTLES": ["builtins.int"]}}
+    found = set(map(str, check_backfills()))
+    assert found == {
+        (
+            'settings: (confiture.E032) CONFITURE["BACKFILLS"]["THROTTLES"][0] is \'builtins.int\'.\n'
+            "\tHINT: Write the path of a Throttle."
+        )
+    }
+
+
+def test_every_check_and_throttle_is_documented() -> None:
+    from django_confiture.backfills import checks, throttles
+
+    page = (DOCS / "backfills.md").read_text()
+    for number in ("E030", "E031", "E032"):
+        assert number in str(checks.__doc__)
+        assert f"`confiture.{number}`" in page
+    for each in throttles.Throttle.__subclasses__():
+        if each.__module__ == throttles.__name__:
+            assert f"| `{each.__name__}` |" in page

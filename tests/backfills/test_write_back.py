@@ -1,0 +1,74 @@
+"""What ``process`` changed arrives as it was, whatever its type."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.support.backfills import shelf
+
+__all__ = ["shelf"]  # a fixture
+
+VALUES: dict[str, list[Any]] = {
+    "text": ["", "it's", 'a "quoted" \\ back', "ünï → 日本", "%s {} $1", "\n\t", None],
+    "number": [0, -(2**63), 2**63 - 1, None],
+    "price": [Decimal("0.10000"), Decimal("-123456789012345.12345"), None],
+    "ratio": [0.1, 1e308, -1e-300, math.inf, None],
+    "flag": [True, False, None],
+    "day": [date(1, 1, 1), date(9999, 12, 31), None],
+    "moment": [datetime(2026, 2, 3, 4, 5, 6, 789123, tzinfo=UTC), None],
+    "clock": [time(23, 59, 59, 999999), None],
+    "uuid": [UUID("12345678-1234-5678-1234-567812345678"), None],
+    "book_id": [7, None],
+    "data": [{"a": [1, None, "x"]}, [], "text", None],
+}
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize("attribute", VALUES)
+def test_values_arrive(attribute: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.apps import apps
+    from django.db import transaction
+    from django.db.models import Q
+
+    from django_confiture.backfills.batches import do_window
+    from django_confiture.backfills.declaration import Backfill
+    from django_confiture.backfills.windows import next_window
+    from tests.backfills.shelf.models import Everything
+
+    wanted = VALUES[attribute]
+    rows = Everything.objects.bulk_create(Everything() for _ in wanted)
+
+    class Sets(Backfill):
+        model = "shelf.Everything"
+        where = Q(done=False)
+        fields = (attribute.removesuffix("_id"), "done")
+
+        def process(self, rows: Any) -> None:
+            for row, value in zip(rows, wanted, strict=True):
+                setattr(row, attribute, value)
+                row.done = True
+
+    with transaction.atomic():
+        window = next_window(Everything.objects.all(), after=None, high=None, size=100)
+        assert window is not None
+        assert do_window(Sets(), window, using="default", apps=apps) == len(rows)
+    found = Everything.objects.order_by("pk").values_list(attribute, flat=True)
+    assert list(found) == wanted
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["text", "book"], True), (["text", "data"], False)]
+)
+def test_what_json_can_not_hold_is_written_by_bulk_update(
+    shelf: None, names: list[str], expected: bool
+) -> None:
+    from django_confiture.backfills.write_back import can_write_back
+    from tests.backfills.shelf.models import Everything
+
+    assert can_write_back(Everything, names) is expected

@@ -17,6 +17,10 @@ __all__ = ["shelf"]  # a fixture
 
 pytestmark = pytest.mark.usefixtures("shelf")
 WHERE = Q(sort_title=None)
+TOO_SHORT = (
+    'CONFITURE["BACKFILLS"]["LEASE"] is 5 s, but a batch may take LOCK_TIMEOUT and '
+    "STATEMENT_TIMEOUT."
+)
 BETWEEN = "UPDATE shelf_book SET times_filled = 1 WHERE id BETWEEN %(low)s AND %(high)s"
 
 
@@ -109,10 +113,7 @@ def test_e030_names_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             {"LEASE": "5s"},
-            (
-                'CONFITURE["BACKFILLS"]["LEASE"] is 5 s, but a batch may take LOCK_TIMEOUT and '
-                "STATEMENT_TIMEOUT."
-            ),
+            TOO_SHORT,
             "Write a LEASE that is longer than both together.",
         ),
         (
@@ -135,13 +136,9 @@ def test_e032_no_throttle(settings: Settings) -> None:
     from django_confiture.backfills.checks import check_backfills
 
     settings.CONFITURE = {"BACKFILLS": {"THROTTLES": ["builtins.int"]}}
-    found = set(map(str, check_backfills()))
-    assert found == {
-        (
-            'settings: (confiture.E032) CONFITURE["BACKFILLS"]["THROTTLES"][0] is \'builtins.int\'.\n'
-            "\tHINT: Write the path of a Throttle."
-        )
-    }
+    found = check_backfills()[0]
+    assert found.msg == 'CONFITURE["BACKFILLS"]["THROTTLES"][0] is \'builtins.int\'.'
+    assert (found.hint, found.id) == ("Write the path of a Throttle.", "confiture.E032")
 
 
 def test_every_check_and_throttle_is_documented() -> None:

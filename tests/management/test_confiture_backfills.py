@@ -14,6 +14,7 @@ from tests.support.backfills import PATH, books, counters, execute, shelf
 __all__ = ["shelf"]  # a fixture
 
 FILL = PATH + "FillSortTitle"
+NO_ATTRIBUTE = f'Module "{PATH[:-1]}" does not define a "FillSortTitel" attribute/class'
 
 
 def said(*arguments: str, **options: Any) -> str:
@@ -97,10 +98,7 @@ def test_run_ends_with_1_where_it_is_not_complete() -> None:
         (("pause", FILL), f"{FILL} was never started; use start."),
         (
             ("run", PATH + "FillSortTitel"),
-            (
-                f"'{PATH}FillSortTitel' leads to no backfill: Module \"{PATH[:-1]}\" does not define a "
-                f"\"FillSortTitel\" attribute/class; did you mean '{FILL}'?"
-            ),
+            f"'{PATH}FillSortTitel' leads to no backfill: {NO_ATTRIBUTE}; did you mean '{FILL}'?",
         ),
     ],
 )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.plan.planned import Planned
-from django_confiture.dry_run.recording.records import RecordedOperation, RecordedSection
+from django_confiture.dry_run.recording.records import (
+    RecordedMigration,
+    RecordedOperation,
+    RecordedSection,
+)
 from django_confiture.dry_run.results.deploy import NOTHING, Break, Deploy
 from django_confiture.dry_run.running_code.touched import Step
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
@@ -54,14 +59,18 @@ class StepBreaks:
 class DeployWatch:
     """Has both releases tried at the moments that the rehearsal comes to."""
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, opened: Opened) -> None:
+    def __init__(self, wrapper: BaseDatabaseWrapper, opened: Opened, *, enabled: bool) -> None:
         self._wrapper = wrapper
         self._opened = opened
+        self._enabled = enabled
         self._watch: ReleaseWatch | None = None
-        self._deploy = Deploy("unknown", not_checked=(NEVER_BEGAN,))
+        why = NEVER_BEGAN if enabled else SWITCHED_OFF
+        self._deploy = Deploy("unknown", not_checked=(why,))
 
-    def start(self, read: Callable[[], Releases], planned: Planned) -> None:
+    def start(self, read: Callable[[], Releases], planned: Callable[[], Planned]) -> None:
         """Try both releases before the plan."""
+        if not self._enabled:
+            return
         try:
             releases = read()
             watch = ReleaseWatch(self._wrapper, releases.old, releases.new)
@@ -70,25 +79,28 @@ class DeployWatch:
             self._deploy = Deploy("unknown", not_checked=(why,))
             return
         with self._opened.aside():
-            watch.start(planned)
+            watch.start(planned())
         self._watch = watch
 
-    def operation_ended(self, migration: str, operation: RecordedOperation) -> None:
-        """Try the running code after an operation that is committed before the next one begins."""
-        if self._watch is not None:
+    def operation_ended(self, migration: Migration, operation: RecordedOperation) -> None:
+        """Try the running code after an operation that others see before the next one begins."""
+        if self._watch is not None and not migration.atomic:
             with self._opened.aside():
-                self._watch.stepped(migration, [_step(operation.index, operation.section)])
+                step = _step(operation.index, operation.section)
+                self._watch.stepped(_label(migration), [step])
 
     def migration_ended(
-        self, migration: str, sections: Iterator[tuple[RecordedOperation | None, RecordedSection]]
+        self, recorded: RecordedMigration, error: BaseException | None
     ) -> StepBreaks:
         """Try the running code after a migration; return what it broke."""
-        if self._watch is None:
+        if self._watch is None or error is not None:
             return StepBreaks()
+        label = _label(recorded.migration)
+        sections = recorded.sections
         steps = [_step(each.index if each else None, section) for each, section in sections]
         with self._opened.aside():
-            self._watch.stepped(migration, steps)
-        return StepBreaks(self._watch.breaks_after(migration), self._watch.tried)
+            self._watch.stepped(label, steps)
+        return StepBreaks(self._watch.breaks_after(label), self._watch.tried)
 
     def end(self, *, complete: bool) -> None:
         """Try what the new code could not do again; ``complete`` says if the whole plan ran."""
@@ -105,6 +117,10 @@ class DeployWatch:
     def deploy(self) -> Deploy:
         """What was found."""
         return self._deploy
+
+
+def _label(migration: Migration) -> str:
+    return f"{migration.app_label}.{migration.name}"
 
 
 def _step(operation: int | None, section: RecordedSection) -> Step:

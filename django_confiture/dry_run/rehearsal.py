@@ -15,12 +15,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture import silencing
-from django_confiture.dry_run.deploy_watch import (
-    SWITCHED_OFF,
-    DeployWatch,
-    Releases,
-    StepBreaks,
-)
+from django_confiture.dry_run.deploy_watch import DeployWatch, Releases
 from django_confiture.dry_run.isolation.router_watch import RouterWatch
 from django_confiture.dry_run.judge import Judge, Known
 from django_confiture.dry_run.measuring.schema_diff import Schema
@@ -39,10 +34,9 @@ from django_confiture.dry_run.results import (
     RunOutcome,
     Waiter,
 )
-from django_confiture.dry_run.results.deploy import Deploy
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.sql import redaction
-from django_confiture.dry_run.stage import Opened, Stage
+from django_confiture.dry_run.stage import Opened, Stage, known_to_hooks
 from django_confiture.hooks.base import Direction
 
 logger = logging.getLogger("django_confiture.dry_run")
@@ -91,7 +85,7 @@ class Rehearsal:
         self._choose = choose
         self._observer = observer or Observer()
         self._running_code = running_code
-        self._deploy_watch: DeployWatch | None = None
+        self._deploy_watch: DeployWatch
         self._outcome = _Outcome()
         self._preflight: Preflight | None = None
         self._instances: list[tuple[Migration, dict[str, Any]]] = []
@@ -117,11 +111,12 @@ class Rehearsal:
             )
             at_end.callback(self._judge.close)
             stack.callback(self._restore_instances)
-            stack.enter_context(_known_to_hooks(self._wrapper))
+            stack.enter_context(known_to_hooks(self._wrapper))
             stack.enter_context(self.router_watch.watching())
             stack.enter_context(self._recorder.following_hooks(self._wrapper))
-            if self._running_code:
-                self._deploy_watch = DeployWatch(self._wrapper, self._opened)
+            self._deploy_watch = DeployWatch(
+                self._wrapper, self._opened, enabled=self._running_code
+            )
             yield
             self._end_deploy_watch()
 
@@ -151,8 +146,7 @@ class Rehearsal:
         self._preflight = self._stage.look_ahead(read)
         if self._preflight is not None:
             self._observer.preflighted(self._preflight)
-        if self._deploy_watch is not None:
-            self._deploy_watch.start(read_releases, read())
+        self._deploy_watch.start(read_releases, read)
 
     def restore_at_end(self, migration: Migration) -> None:
         """Note an instance that is about to be changed: it may be the caller's."""
@@ -194,10 +188,7 @@ class Rehearsal:
         recorded = self._recorder.finish_migration()
         self._stage.end_migration()
         excused = error is not None and self._stage.excuses(error, recorded)
-        breaks = StepBreaks()
-        if error is None and self._deploy_watch is not None:
-            label = _label(recorded.migration)
-            breaks = self._deploy_watch.migration_ended(label, recorded.sections)
+        breaks = self._deploy_watch.migration_ended(recorded, error)
         result = self._judge.result(recorded, error, breaks, excused=excused)
         if error is not None and self._stage.waits_in_vain(error):
             self._outcome.waited_in_vain = True
@@ -213,9 +204,7 @@ class Rehearsal:
             yield opened
             self._opened.instruments.dead_space.check()
         recorded = self._recorder.recorded_so_far(opened)
-        migration = self._recorder.migration
-        if self._deploy_watch is not None and not migration.atomic:
-            self._deploy_watch.operation_ended(_label(migration), recorded)
+        self._deploy_watch.operation_ended(self._recorder.migration, recorded)
 
     def deferred(self, origin: OpenOperation | None) -> AbstractContextManager[None]:
         """Record deferred SQL where it comes from."""
@@ -251,15 +240,8 @@ class Rehearsal:
         return self._stage.waiters
 
     def _end_deploy_watch(self) -> None:
-        if self._deploy_watch is not None:
-            whole = len(self._outcome.results) == len(self._outcome.plan)
-            self._deploy_watch.end(complete=whole and not self._outcome.failed)
-
-    @property
-    def _deploy(self) -> Deploy:
-        if self._deploy_watch is None:
-            return Deploy("unknown", not_checked=(SWITCHED_OFF,))
-        return self._deploy_watch.deploy
+        whole = len(self._outcome.results) == len(self._outcome.plan)
+        self._deploy_watch.end(complete=whole and not self._outcome.failed)
 
     @contextmanager
     def reversing(self) -> Iterator[None]:
@@ -291,7 +273,7 @@ class Rehearsal:
             migrations=self.migrations(),
             error=self._outcome.error,
             preflight=self._preflight,
-            deploy=self._deploy,
+            deploy=self._deploy_watch.deploy,
             production=ProductionDatabase(
                 stats.database, stats.server_version, stats.collected_at.isoformat()
             )
@@ -313,17 +295,3 @@ class Rehearsal:
         if self.waiters or self._outcome.waited_in_vain:
             return "yielded"
         return "failed" if self._outcome.failed else "passed"
-
-
-def _label(migration: Migration) -> str:
-    return f"{migration.app_label}.{migration.name}"
-
-
-@contextmanager
-def _known_to_hooks(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
-    """Tell the hooks on a connection that it is a dry run."""
-    wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        vars(wrapper).pop("_confiture_dry_run", None)

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.recording.instruments import Instruments
@@ -78,3 +80,13 @@ class Stage(Protocol):
     @property
     def dead_bytes(self) -> int:
         """How much space it left for VACUUM."""
+
+
+@contextmanager
+def known_to_hooks(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+    """Tell the hooks on a connection that it is a dry run."""
+    wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        vars(wrapper).pop("_confiture_dry_run", None)

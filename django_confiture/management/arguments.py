@@ -13,6 +13,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     _choose_plan(parser)
     _choose_conditions(parser)
     _choose_production(parser)
+    parser.add_argument(
+        "--no-running-code",
+        action="store_false",
+        dest="running_code",
+        help="Don't try what the running release and the new one do on each other's schema.",
+    )
     parser.add_argument("--skip-checks", action="store_true", help="Skip system checks.")
 
 
@@ -48,12 +54,6 @@ def _choose_conditions(parser: ArgumentParser) -> None:
         "--allow-dead-space",
         action="store_true",
         help="Go on even if the plan leaves more dead space than MAX_DEAD_SPACE.",
-    )
-    parser.add_argument(
-        "--no-running-code",
-        action="store_false",
-        dest="running_code",
-        help="Don't try what the running release and the new one do on each other's schema.",
     )
     parser.add_argument(
         "--show-values",

@@ -202,9 +202,15 @@ def foreground(bench: Bench, seconds: int, rate: int) -> None:
             "OPTIONS": {"share": 0.25},
         },
     )
+    tenth = [{"THROTTLE": f"{THROTTLES}.ShareOfTime", "OPTIONS": {"share": 0.1}}]
     cases: dict[str, Any] = {
         "alone": None,
         "beside, defaults": {},
+        "beside, TARGET 50ms, a tenth of the time": {
+            "TARGET": "50ms",
+            "WORKERS": 1,
+            "THROTTLES": tenth,
+        },
         "beside, TARGET 100ms, a quarter of the time": {"TARGET": "100ms", "THROTTLES": share},
     }
     for case, options in cases.items():
@@ -332,10 +338,50 @@ def watch_lag(bench: Bench, data: Path, lags: list[float], stop: threading.Event
             lags.append(now - seen[0][0] if seen[0][1] <= replayed and len(seen) > 1 else 0.0)
 
 
+def forecasts(bench: Bench, times: int) -> None:
+    """What a dry run's sample says of the duration, and what one worker then takes."""
+    from django.apps import apps
+
+    from django_confiture.backfills import forecast
+    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills.running import run_here
+
+    inside = 0
+    for number in range(times):
+        way = ("ByValues", "ByProcess")[number % 2]
+        bench.new_database("bench")
+        backfill = load_backfill(PATH + way)
+        found = forecast.sampled_forecast(Undone(), backfill, using="default", apps=apps)
+        assert found is not None
+        began = time.perf_counter()
+        run_here(PATH + way, using="default", actor="benchmark", workers=1)
+        took = time.perf_counter() - began
+        low, high = found.low_seconds, found.high_seconds
+        inside += low <= took <= high
+        expected = f"{low:6.1f} to {high:6.1f} s, expected {found.expected_seconds:6.1f}"
+        print(f"{way:10} {expected}: {took:6.1f} s")
+    print(f"{inside} of {times} in their range")
+
+
+class Undone:
+    """A dry run as far as a sample needs one."""
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        from django.db import transaction
+
+        with transaction.atomic():
+            yield
+            transaction.set_rollback(True)
+
+    def note(self, text: str) -> None:
+        print(text)
+
+
 def kills(bench: Bench, times: int) -> None:
     """A single runner, killed at random moments."""
     for _ in range(times):
-        process = bench.started("confiture_backfills", "run", PATH + "Counting", MAX=2000)
+        process = bench.started("confiture_backfills", "run", PATH + "Counting", MAX=500)
         began = bench.done()
         wait_for(lambda: bench.done() > began or process.poll() is not None)  # noqa: B023
         time.sleep(random.uniform(0, 0.8))
@@ -416,21 +462,27 @@ def wait_for(done: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+_WHAT = ("throughput", "forecasts", "foreground", "replica", "kills", "workers")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("throughput", "foreground", "replica", "kills", "workers"))
+    parser.add_argument("what", choices=_WHAT)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=5.0, help="seconds of replication lag")
     parser.add_argument("--broker", choices=("db", "celery"), default="db")
     options = parser.parse_args()
     bench = Bench(options.rows)
     try:
         if options.what == "throughput":
             throughput(bench, options.rounds)
+        elif options.what == "forecasts":
+            forecasts(bench, times=10)
         elif options.what == "foreground":
             foreground(bench, seconds=20, rate=100)
         elif options.what == "replica":
-            replica(bench, limit=2.0)
+            replica(bench, options.limit)
         elif options.what == "kills":
             kills(bench, times=30)
         else:

@@ -73,17 +73,24 @@ def forecast_in(rehearsal: Rehearsing, backfill: Backfill, *, using: str, apps: 
     name = backfill.path()
     with transaction.atomic(using=using):  # which process() may need
         try:
-            with rehearsal.unrecorded():
-                rows = estimated_to_do(backfill, using=using, apps=apps)
-                batches = list(_sample(backfill, using, apps))
+            forecast = sampled_forecast(rehearsal, backfill, using=using, apps=apps)
         except Error as error:
             transaction.set_rollback(False, using=using)  # it is undone already
             why = one_line(error)
             return f"Backfill {name}: a sample of it failed, and so may all of it: {why}"
-    forecast = forecast_of(batches, rows)
     if forecast is None:
         return f"Backfill {name}: no row of the sample is to be done, so nothing is known of it."
     return f"Backfill {name}: {described(forecast)}"
+
+
+def sampled_forecast(
+    rehearsal: Rehearsing, backfill: Backfill, *, using: str, apps: Apps
+) -> BackfillForecast | None:
+    """Return the forecast from a sample; None where no row of it is to be done."""
+    with rehearsal.unrecorded():
+        rows = estimated_to_do(backfill, using=using, apps=apps)
+        batches = list(_sample(backfill, using, apps))
+    return forecast_of(batches, rows)
 
 
 def forecast_of(batches: Sequence[SampledBatch], rows: int) -> BackfillForecast | None:

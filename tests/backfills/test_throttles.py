@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from datetime import datetime
 from threading import Event, Thread
@@ -36,6 +37,22 @@ def test_replication_lag_by_a_function(lag: float | None, reason: str) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_without_replicas_nothing_lags() -> None:
     assert throttles.ReplicationLag(limit="0s").reason(MOMENT) == ""
+
+
+@pytest.mark.parametrize(
+    ("readings", "expected"),
+    [
+        ([(0, 100, 100)], (0.0, 0.0)),  # level
+        ([(0, 100, 100), (1, 200, 150), (2, 300, 200)], (1.0, 2.0)),  # 50 a second, 100 to go
+        ([(0, 100, 100), (4, 500, 100)], (4.0, math.inf)),  # it has stopped
+        ([(0, 100, 100), (0.1, 500, 100)], (0.1, 0.0)),  # too short to tell its pace
+    ],
+)
+def test_lag_so_far_and_lag_to_come(
+    readings: list[tuple[float, int, int]], expected: tuple[float, float]
+) -> None:
+    found = throttles.lags([throttles._Reading(*each) for each in readings])
+    assert found == pytest.approx(expected)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -90,6 +91,7 @@ class Capture:
             for params in params_seq:
                 cursor.execute(query, params)
             return
+        self._before(statement, query, None)
         with self._sink.measured(statement, cursor):
             original(query, params_seq, **kwargs)
 
@@ -100,6 +102,7 @@ class Capture:
         if statement.kind is Kind.TRANSACTION:
             cursor.execute(query, *args)
             return
+        self._before(statement, query, args[0] if args else None)
         with self._sink.measured(statement, cursor):
             yield from original(query, *args, **kwargs)
 
@@ -111,6 +114,7 @@ class Capture:
         if len(statements) > 1 or any(each.kind is Kind.TRANSACTION for each in statements):
             raise psycopg.ProgrammingError("COPY cannot be mixed with other operations")
         statement = self._first(query, placeholders=bool(args))
+        self._before(statement, query, args[0] if args else None)
         with self._sink.measured(statement, cursor), original(query, *args, **kwargs) as copy:
             yield copy
 
@@ -123,6 +127,8 @@ class Capture:
         **kwargs: Any,
     ) -> Any:
         statements = self._parsed(query, placeholders=params is not None)
+        if isinstance(cursor, psycopg.ServerCursor) and cursor.withhold and self._sink.autocommit:
+            statements = tuple(replace(each, cursor_of_driver=cursor.name) for each in statements)
         if len(statements) > 1 and self._takes_one_statement(cursor, params):
             with self._sink.measured(Statement(str(query), Kind.UNPARSED), cursor):
                 return original(query, params, **kwargs)  # which the server refuses
@@ -151,7 +157,7 @@ class Capture:
             if len(statements) > 1 and isinstance(params, Sequence):
                 own = params[used : used + statement.parameters]
                 used += statement.parameters
-            self._policy.before(statement)
+            self._before(statement, statement.sql, own)
             plain = sent is not None and sent == statement.plain_sql
             with self._sink.measured(
                 statement,
@@ -167,6 +173,9 @@ class Capture:
         if len(statements) > 1:
             set_cursor_results(cursor, results)
         return cursor
+
+    def _before(self, statement: Statement, query: Any, params: Any) -> None:
+        self._policy.before(statement, functools.partial(self._merged, query, params))
 
     def _merged(self, query: Any, params: Any) -> str:
         """Return a statement with its parameters in it."""

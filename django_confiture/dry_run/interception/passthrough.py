@@ -29,7 +29,7 @@ class AsWritten:
             return None
         return statement.sql
 
-    def before(self, statement: Statement) -> None:
+    def before(self, statement: Statement, text: Callable[[], str]) -> None:
         """Nothing is exchanged."""
 
     def exchange(self, statement: Statement) -> None:

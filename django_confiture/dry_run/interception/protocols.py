@@ -50,8 +50,11 @@ class SendPolicy(Protocol):
     def text(self, statement: Statement, *, alone: bool) -> str | None:
         """Return the text to send for ``statement``, None where nothing can be sent."""
 
-    def before(self, statement: Statement) -> None:
-        """Do what has to happen before ``statement`` is sent, or in place of it."""
+    def before(self, statement: Statement, text: Callable[[], str]) -> None:
+        """Do what has to happen before ``statement`` is sent, or in place of it.
+
+        ``text`` returns the statement with its parameters in it.
+        """
 
     def exchange(self, statement: Statement) -> None:
         """Note that the plain form of ``statement`` is sent, or raise its own error."""

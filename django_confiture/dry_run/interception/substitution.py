@@ -51,9 +51,10 @@ class Substitutes:
         self._recorder.note_not_rehearsed(f"{statement.command} can't run inside a transaction.")
         return None
 
-    def before(self, statement: Statement) -> None:
+    def before(self, statement: Statement, text: Callable[[], str]) -> None:
         """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
-        self._transactions.before(statement)
+        if why := self._transactions.before(statement, text):
+            self._recorder.note_not_rehearsed(why)
         if statement.kind is Kind.TRANSACTION:
             self._control(statement)
 

@@ -99,7 +99,9 @@ class StatementRecorder(TransactionObserver):
         Outside a transaction it has one of its own for real, so an error undoes it alone. And
         where DDL fails, the rows at fault are looked for in the state right before it.
         """
-        if statement.kind in _UNGUARDED or not self._instruments.prober.possible:
+        if not self._instruments.prober.possible:
+            return False
+        if statement.kind in _UNGUARDED and not statement.held_cursor:
             return False
         return self.autocommit or statement.may_meet_rows
 

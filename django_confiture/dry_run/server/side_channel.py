@@ -55,6 +55,17 @@ class Session:
                 raise error
         return results[-1]
 
+    def columns_of_cursor(self, name: str) -> list[tuple[str, str]]:
+        """Return the columns of an open cursor: (name, type as SQL)."""
+        self._pgconn.send_describe_portal(name.encode())
+        portal = results_of(self.raw, self._pgconn)[-1]
+        types = [
+            self.value("SELECT format_type($1, $2)", [portal.ftype(each), portal.fmod(each)])
+            for each in range(portal.nfields)
+        ]
+        names = [_text(portal.fname(each)) or "" for each in range(portal.nfields)]
+        return list(zip(names, types, strict=True))
+
     def value(self, text: str, params: Sequence[str | int | None] = ()) -> str:
         """Return the one value of a one-row query as text, ``""`` for NULL."""
         return self.query(text, params)[0][0] or ""

@@ -51,6 +51,9 @@ __all__ = ["Kind", "Statement", "SyntaxUnknown", "parse"]
 # Some places of the grammar take a literal only: COMMENT ... IS '', RESTART WITH 0.
 _STAND_INS = ("$1", "''", "0")
 
+_HOLD = 0x20
+"""``CURSOR_OPT_HOLD`` in ``parsenodes.h``."""
+
 SyntaxUnknown = postgast.PgQueryError
 """Raised where a text made of nodes, such as an expression, can't be written or read."""
 
@@ -71,6 +74,8 @@ class Statement:
     """True where PostgreSQL refuses the statement inside a transaction."""
     placeholders: bool = False
     """Whether psycopg replaces ``%s`` and ``%%`` in it."""
+    cursor_of_driver: str = ""
+    """The cursor WITH HOLD that the driver declares for it."""
 
     @property
     def hides_code(self) -> bool:
@@ -187,6 +192,14 @@ class Statement:
             return ""
         name: str = self.node.variable_set_stmt.name
         return "" if name.startswith("TRANSACTION") else name
+
+    @property
+    def held_cursor(self) -> str:
+        """The cursor WITH HOLD that it declares; ``""`` for none."""
+        if self.cursor_of_driver or self.what != "declare_cursor_stmt":
+            return self.cursor_of_driver
+        cursor = self.node.declare_cursor_stmt
+        return str(cursor.portalname) if cursor.options & _HOLD else ""
 
     @property
     def what(self) -> str:

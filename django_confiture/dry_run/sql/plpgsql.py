@@ -1,7 +1,8 @@
-"""What the code of a DO block runs, as PL/pgSQL's own parser reads it."""
+"""What the code of a DO block or a function runs, as PL/pgSQL's own parser reads it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,9 @@ import postgast
 from postgast import pg_query_pb2 as pg
 
 _MAY_COMMIT = {"PLpgSQL_stmt_commit", "PLpgSQL_stmt_rollback", "PLpgSQL_stmt_call"}
+# The parser's JSON of a trigger function is broken, so it reads one with two arguments instead.
+_TRIGGER = re.compile(r"\(\s*\)\s+RETURNS\s+trigger\b", re.IGNORECASE)
+_WITH_ARGUMENTS = "(new record, old record) RETURNS record"
 _STATEMENT = 0
 """``parseMode`` of a whole SQL statement; all others are expressions and assignments."""
 
@@ -28,10 +32,10 @@ class CodeBlock:
 
 
 @lru_cache(maxsize=128)
-def code_block(do_statement: str) -> CodeBlock | None:
-    """Return what a DO block runs; None where it is not PL/pgSQL, or can't be read."""
+def code_block(statement: str) -> CodeBlock | None:
+    """Return what DO runs, or CREATE FUNCTION makes; None if not PL/pgSQL, or not readable."""
     try:
-        functions = postgast.parse_plpgsql(do_statement)
+        functions = postgast.parse_plpgsql(_TRIGGER.sub(_WITH_ARGUMENTS, statement, count=1))
     except (postgast.PgQueryError, ValueError):
         return None
     if not any("action" in each.get("PLpgSQL_function", {}) for each in functions):

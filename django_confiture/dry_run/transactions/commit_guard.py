@@ -7,6 +7,7 @@ event trigger and no loop over the catalogs, needs no right, and leaves no dead 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -45,10 +46,11 @@ def check_commit_guard(session: Session) -> None:
         )
 
 
-def close_cursors(session: Session) -> None:
-    """Close the cursors that a migration has left open, as its COMMIT would."""
+def close_cursors(session: Session, held: Collection[str]) -> None:
+    """Close the cursors that a migration has left open, as its COMMIT would; leave ``held``."""
     left = session.query(
         "SELECT name FROM pg_catalog.pg_cursors WHERE name NOT IN ('', $1)", [COMMIT_GUARD]
     )
     for (name,) in left:
-        session.query(f"CLOSE {sql.Identifier(name or '').as_string()}")
+        if name not in held:
+            session.query(f"CLOSE {sql.Identifier(name or '').as_string()}")

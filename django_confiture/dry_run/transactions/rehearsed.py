@@ -110,12 +110,13 @@ class RehearsedTransactions:
             )
 
     def assert_settings(self) -> None:
-        """Set the timeouts again: a migration's own SET LOCAL would outlive it in here."""
+        """Set the timeouts again: a migration may have set its own for the session."""
         calls = (
             f"set_config(${2 * i + 1}, ${2 * i + 2}, true)" for i in range(len(self._settings))
         )
         pairs = [each for setting in self._settings.items() for each in setting]
         self.session.query(f"SELECT {', '.join(calls)}", pairs)
+        self._simulated_commit.settings_changed()
 
     def _take_over(self) -> None:
         self._taken = TakenOver(
@@ -171,7 +172,7 @@ class RehearsedTransactions:
 
     def close_cursors(self) -> None:
         """Close what a migration has left open, as its COMMIT would."""
-        close_cursors(self.session)
+        close_cursors(self.session, self._simulated_commit.held_cursors)
 
     @property
     def in_transaction(self) -> bool:
@@ -287,6 +288,6 @@ class RehearsedTransactions:
         self.session.query(f"RELEASE SAVEPOINT {INNER}")
         self._simulated_commit.ended(kept=keep)
 
-    def before(self, statement: Statement) -> None:
-        """Note what a statement leaves to do for the COMMIT."""
-        self._simulated_commit.before(statement)
+    def before(self, statement: Statement, text: Callable[[], str]) -> str:
+        """Note what a statement leaves to do for the COMMIT; return what of it can't be seen."""
+        return self._simulated_commit.before(statement, text)

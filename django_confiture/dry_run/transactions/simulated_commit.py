@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from django_confiture.dry_run.transactions.at_commit.enum_values import EnumValues
+from django_confiture.dry_run.transactions.at_commit.held_cursors import HeldCursors
 from django_confiture.dry_run.transactions.at_commit.local_settings import LocalSettings
 from django_confiture.dry_run.transactions.at_commit.temporary_tables import TemporaryTables
 from django_confiture.hooks.deferred_sql import (
@@ -39,12 +40,28 @@ class SimulatedCommit:
     def __init__(self, session: Session, clock: Stopwatch) -> None:
         self._session = session
         self._clock = clock
-        self._actions = (LocalSettings(session), EnumValues(session), TemporaryTables(session))
+        self._settings = LocalSettings(session)
+        self._cursors = HeldCursors(session)
+        self._noting = (self._cursors, EnumValues(session), TemporaryTables(session))
 
-    def before(self, statement: Statement) -> None:
-        """Note what a statement leaves to do for the COMMIT."""
-        for each in self._actions:
+    def before(self, statement: Statement, text: Callable[[], str]) -> str:
+        """Note what a statement leaves to do for the COMMIT; return what of it can't be seen.
+
+        ``text`` returns the statement with its parameters in it.
+        """
+        for each in self._noting:
             each.before(statement)
+        unseen = (self._settings.before(statement, text), self._cursors.not_kept())
+        return " ".join(filter(None, unseen))
+
+    @property
+    def held_cursors(self) -> Collection[str]:
+        """The cursors that outlive their transaction."""
+        return self._cursors.kept
+
+    def settings_changed(self) -> None:
+        """Take settings for committed that the dry run itself has changed."""
+        self._settings.changed_outside()
 
     def check_constraints(self, failed: Callable[[psycopg.Error], None]) -> float:
         """Check deferred constraints, and return the milliseconds that this took.
@@ -69,5 +86,5 @@ class SimulatedCommit:
     def ended(self, *, kept: bool) -> None:
         """Do what the end of the transaction would do, beyond what a savepoint's does."""
         with self._clock.stopped():
-            for each in self._actions:
+            for each in (*self._noting, self._settings):
                 each.ended(kept=kept)

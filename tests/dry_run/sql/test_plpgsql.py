@@ -70,3 +70,13 @@ def test_calls_what_no_rollback_undoes(body: str, name: str) -> None:
 )
 def test_other_code_is_not_read(statement: str) -> None:
     assert code_block(statement) is None
+
+
+def test_a_trigger_function_is_read() -> None:
+    block = code_block(
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN new.a := 1; PERFORM g(); RETURN new; END $$"
+    )
+
+    assert block is not None
+    assert "SELECT g()" in block.sql

@@ -10,10 +10,13 @@ from django.contrib.auth.models import Group
 
 from tests.cases.migrations_on_disk import query
 from tests.support.artefact_cases import CASES, Case
+from tests.support.cursor_cases import CURSOR_CASES
 from tests.support.dry_run import fingerprint, for_real
 from tests.support.outcomes import naively, rehearsed
+from tests.support.settings_cases import SETTINGS_CASES
 
-each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+_ALL = {**CASES, **CURSOR_CASES, **SETTINGS_CASES}
+each_case = pytest.mark.parametrize("case", _ALL.values(), ids=_ALL)
 
 
 @pytest.fixture(autouse=True)

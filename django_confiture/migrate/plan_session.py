@@ -5,30 +5,20 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import psycopg
-from django.db import connections
-from django.db.backends.signals import connection_created
 
 from django_confiture import signals
-from django_confiture.exceptions import MigrateRefused
-from django_confiture.formatting import one_line
 from django_confiture.migrate import journal, stale_plan
-from django_confiture.migrate.announcements import Announcer, log_facts
+from django_confiture.migrate.announcements import Announcer
 from django_confiture.migrate.beacon import Beacon
-from django_confiture.migrate.journal import Backend
 from django_confiture.migrate.known_forecasts import known_forecasts
 from django_confiture.migrate.one_at_a_time import Turn, take_turn
-from django_confiture.migrate.resume import Resumption
-from django_confiture.migrate.second_connection import (
-    Direct,
-    backend_pid,
-    connect_beside,
-    is_pooled,
-    shares_sessions,
-)
+from django_confiture.migrate.own_sessions import OwnSessions
+from django_confiture.migrate.second_connection import connect_beside
+from django_confiture.migrate.server_path import ServerPath
 from django_confiture.migrate.settings import migrate_settings
 from django_confiture.migrate.terminal import Output, TerminalLine
 from django_confiture.migrate.turn_news import TurnNews
@@ -36,20 +26,14 @@ from django_confiture.migrate.watch import GaveWay, Listener, Target, Watch
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
     from django.db.migrations.state import ProjectState
 
-logger = logging.getLogger("django_confiture.migrate")
-
 WATCH_NAME = "django-confiture watch"
-
-_NOTICE_A_KILL = "SET client_connection_check_interval = '1s'"
-"""Without it the server completes the statement of a ``migrate`` that was killed."""
 
 
 class PlanSession:
-    """The settings of one ``migrate``, what is known of its connection, and its watch."""
+    """The settings of one ``migrate``, its turn, its watch, and its line on the terminal."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
@@ -61,39 +45,18 @@ class PlanSession:
         self._begun = 0
         self._applied_by_others: list[Migration] = []
         self._announcer: Announcer | None = None
-        self._own_pids: set[int] = set()
-        self._is_pooled: bool | None = None
-        self._is_shared: bool | None = None
-
-    @property
-    def is_pooled(self) -> bool:
-        """Whether a pool stands between the connection and the server."""
-        if self._is_pooled is None:
-            self._connection.ensure_connection()
-            raw = self._connection.connection
-            self._is_pooled = is_pooled(raw, Direct(raw))
-        return self._is_pooled
+        self._own_sessions = OwnSessions()
+        self._path = ServerPath(connection)
 
     @property
     def session_is_shared(self) -> bool:
-        """Whether that pool gives the session to other clients between two transactions."""
-        if self._is_shared is None:
-            self._is_shared = self._find_out()
-        return self._is_shared
+        """Whether a pool gives the session to other clients between two transactions."""
+        return self._path.session_is_shared
 
     def check(self, plan: Sequence[Migration]) -> None:
         """Refuse what can't work here, before the first migration runs."""
-        if not self.settings.timeouts or not self.session_is_shared:
-            return
-        label = next((f"{m.app_label}.{m.name}" for m in plan if not m.atomic), None)
-        if label is not None:
-            raise MigrateRefused(
-                f"The connection to {self._connection.alias!r} goes through a pool whose sessions "
-                "are shared between clients (transaction pooling), and the timeouts of "
-                f'CONFITURE["MIGRATE"] can\'t hold for {label}, which is not atomic, without '
-                "reaching those clients; let migrate connect to PostgreSQL itself or to a pool in "
-                "session mode, or leave LOCK_TIMEOUT and STATEMENT_TIMEOUT out for it."
-            )
+        if self.settings.timeouts:
+            self._path.refuse_timeouts(plan)
 
     def take_turn(self, plan: list[tuple[Migration, bool]], write: Callable[[str], object]) -> None:
         """Wait for another ``migrate`` of the database, and leave out what it has done."""
@@ -107,7 +70,7 @@ class PlanSession:
             return
         if not turn.holds_lock:
             return
-        self._is_pooled = turn.is_pooled
+        self._path.is_like(pooled=turn.is_pooled)
         waited = turn.waited_s > 0.1  # longer than one try takes
         done = stale_plan.leave_out_what_is_done(plan, self._connection, has_waited=waited)
         self._planned = len(plan)
@@ -123,8 +86,7 @@ class PlanSession:
         """Tell those who watch, here and in other shells, which session migrates what."""
         if self.watch is None and self._turn is None:
             return None
-        raw = self._connection.connection
-        begun = target(backend_pid(Direct(raw)) if self.is_pooled else raw.info.backend_pid)
+        begun = target(self._path.backend_pid())
         if self.watch is not None:
             self.watch.follow(begun)
         if self._terminal is not None:
@@ -161,31 +123,6 @@ class PlanSession:
         if journal.is_available(self._connection):
             journal.forget_applied(self._connection)
 
-    def journaled(
-        self, migration: Migration, editor: BaseDatabaseSchemaEditor, sender_facts: dict[str, Any]
-    ) -> AbstractContextManager[None]:
-        """Return a context in which the operations of ``migration`` are journaled."""
-        if not journal.is_available(self._connection):
-            self._warn_without_journal(migration)
-            return nullcontext()
-        backend = Backend(None, "")
-        if not self.session_is_shared:
-            backend = journal.this_backend(self._connection)
-            with suppress(psycopg.Error):  # servers on Windows can't
-                self._connection.connection.execute(_NOTICE_A_KILL)
-        resumption = Resumption(migration, editor, backend, sender_facts)
-        return resumption.operations()
-
-    def _warn_without_journal(self, migration: Migration) -> None:
-        logger.warning(
-            "%s.%s could not go on if it were cut off: the journal's table is not in %r yet; "
-            "migrate confiture_history first.",
-            migration.app_label,
-            migration.name,
-            self._connection.alias,
-            extra=log_facts(migration),
-        )
-
     def start_watch(self, terminal: Output | None) -> None:
         """Watch the migrations of the plan, where a setting, a listener or a terminal wants it."""
         settings = self.settings
@@ -197,16 +134,11 @@ class PlanSession:
         if terminal is not None:
             self._terminal = TerminalLine(terminal, known_forecasts(self._connection.alias))
             listeners.append(self._terminal)
-        self._own_pids = {
-            each.connection.info.backend_pid
-            for each in connections.all(initialized_only=True)
-            if each.vendor == "postgresql" and each.connection is not None
-        }
-        connection_created.connect(self._note_connection)
+        self._own_sessions.start()
         self.watch = Watch(
             lambda: connect_beside(self._connection, WATCH_NAME),
             listeners,
-            own_pids=lambda: tuple(self._own_pids),
+            own_pids=self._own_sessions.pids,
             max_blocking=settings.max_blocking,
             lock_timeout=settings.lock_timeout,
             at_once=at_once,
@@ -221,26 +153,9 @@ class PlanSession:
             self._turn.end()
         if self._announcer is not None:
             self._announcer.stop()
-        connection_created.disconnect(self._note_connection)
+        self._own_sessions.stop()
         if _open.get(self._connection.alias) is self:
             del _open[self._connection.alias]
-
-    def _note_connection(self, *, connection: Any, **_: object) -> None:
-        """Remember other sessions of this process: what waits for us there is no stranger."""
-        if connection.vendor == "postgresql":
-            self._own_pids.add(connection.connection.info.backend_pid)
-
-    def _find_out(self) -> bool:
-        if not self.is_pooled:
-            return False
-        try:
-            return shares_sessions(self._connection, Direct(self._connection.connection))
-        except psycopg.Error as error:
-            raise MigrateRefused(
-                f"The connection to {self._connection.alias!r} goes through a pool, and a second "
-                f"one, to see whether its sessions are shared, failed "
-                f"({one_line(error)}); connect to PostgreSQL itself."
-            ) from error
 
 
 def _someone_listens() -> bool:

@@ -6,10 +6,11 @@ import hashlib
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from django.db import Error as DatabaseError
 from django.db import transaction
 
@@ -17,7 +18,7 @@ from django_confiture import signals
 from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import count
 from django_confiture.hooks.deferred_sql import flush_deferred_sql
-from django_confiture.migrate import cut_off, steps
+from django_confiture.migrate import cut_off, journal, steps
 from django_confiture.migrate.announcements import log_facts
 from django_confiture.migrate.journal import DONE, STARTED, Backend, Entry, Journal
 
@@ -32,6 +33,41 @@ logger = logging.getLogger("django_confiture.migrate")
 _NEEDS_NO_TRANSACTION = frozenset({"25001", "2D000"})
 """active_sql_transaction, invalid_transaction_termination: what PostgreSQL says of a statement
 that has to run, or to commit, outside of a transaction."""
+
+
+_NOTICE_A_KILL = "SET client_connection_check_interval = '1s'"
+"""Without it the server completes the statement of a ``migrate`` that was killed."""
+
+
+def journaled(
+    migration: Migration,
+    editor: BaseDatabaseSchemaEditor,
+    sender_facts: dict[str, Any],
+    *,
+    session_is_shared: bool,
+) -> AbstractContextManager[None]:
+    """Return a context in which the operations of a migration are journaled and resumed."""
+    connection = editor.connection
+    if not journal.is_available(connection):
+        _warn_without_journal(migration, connection.alias)
+        return nullcontext()
+    backend = Backend(None, "")
+    if not session_is_shared:
+        backend = journal.this_backend(connection)
+        with suppress(psycopg.Error):  # servers on Windows can't
+            connection.connection.execute(_NOTICE_A_KILL)
+    return Resumption(migration, editor, backend, sender_facts).operations()
+
+
+def _warn_without_journal(migration: Migration, alias: str) -> None:
+    logger.warning(
+        "%s.%s could not go on if it were cut off: the journal's table is not in %r yet; "
+        "migrate confiture_history first.",
+        migration.app_label,
+        migration.name,
+        alias,
+        extra=log_facts(migration),
+    )
 
 
 class Resumption:

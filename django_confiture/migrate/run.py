@@ -24,6 +24,7 @@ from django_confiture.migrate.announcements import log_facts
 from django_confiture.migrate.attempts import Attempts
 from django_confiture.migrate.patient_statements import PatientStatements
 from django_confiture.migrate.plan_session import PlanSession
+from django_confiture.migrate.resume import journaled
 from django_confiture.migrate.timeouts import MigrationTimeouts
 from django_confiture.operations import AROUND
 
@@ -175,7 +176,12 @@ class MigrationRun:
         strands = self._direction == "forward" and not self._editor.atomic_migration
         if self._context.dry_run or not strands or not self._settings.resume:
             return nullcontext()
-        return self._session.journaled(self._migration, self._editor, self._sender_facts())
+        return journaled(
+            self._migration,
+            self._editor,
+            self._sender_facts(),
+            session_is_shared=self._session.session_is_shared,
+        )
 
     def _ended(self, error: BaseException | None) -> None:
         """After commit or rollback."""

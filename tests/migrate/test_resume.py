@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import threading
@@ -489,7 +488,7 @@ def run_process(cases: Cases, kill_after_s: float | None = None) -> float:
         said += text
     began = time.monotonic()
     if kill_after_s is not None:
-        threading.Timer(kill_after_s, lambda: os.kill(process.pid, signal.SIGKILL)).start()
+        threading.Timer(kill_after_s, process.kill).start()
     said += process.communicate(timeout=120)[0]
     assert process.returncode == (0 if kill_after_s is None else -signal.SIGKILL) or (
         kill_after_s is not None and process.returncode == 0

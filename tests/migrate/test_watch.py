@@ -249,7 +249,7 @@ def test_a_receiver_that_is_slow_or_fails_does_not_stop_the_watch(
 def test_a_prepared_transaction_has_a_name_though_it_has_no_session(
     cases: Cases, settings: Settings, caplog: pytest.LogCaptureFixture, own_server: OwnServer
 ) -> None:
-    settings.CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "500ms"}}
+    settings.CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "3s"}}
     cases.add("0001_waits", migrations.RunSQL("ALTER TABLE accounts ADD note text"))
     with own_server.started(max_prepared_transactions=2), own_server.connect() as other:
         other.execute("CREATE TABLE accounts (id integer)")

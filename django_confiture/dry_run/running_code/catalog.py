@@ -176,18 +176,21 @@ class TableCatalog:
         self._tables.clear()
         self._oids.clear()
 
-    def load(self, names: Iterable[str]) -> None:
-        """Look up at once what is going to be asked for, by the names that Django has for it."""
+    def resolve(self, names: Iterable[str]) -> None:
+        """Look up at once which of the tables that Django calls so are there."""
         wanted = {self._quote(name): name for name in names if name not in self._oids}
-        if not wanted:
-            return
         found = self.named(list(wanted))
         for quoted, name in wanted.items():
             self._oids[name] = found[quoted].oid if quoted in found else None
-        self._fetch(each.oid for each in found.values())
+
+    def load(self, names: Iterable[str]) -> None:
+        """Look up at once what is going to be asked of the tables that Django calls so."""
+        names = list(names)
+        self.resolve(names)
+        self._fetch([oid for name in names if (oid := self._oids[name]) is not None])
 
     def _fetch(self, oids: Iterable[int]) -> None:
-        given = [oid for oid in oids if oid not in self._tables]
+        given = [oid for oid in dict.fromkeys(oids) if oid not in self._tables]
         rows = self._session.query(_TABLES, [_array(map(str, given))]) if given else []
         self._tables.update(dict.fromkeys(given))
         for (text,) in rows:
@@ -218,8 +221,7 @@ class TableCatalog:
 
     def oid_of(self, table: str) -> int | None:
         """Return the OID of a table that Django calls so, None where there is none."""
-        if table not in self._oids:
-            self.load([table])
+        self.resolve([] if table in self._oids else [table])
         return self._oids[table]
 
     def table(self, oid: int) -> Table | None:

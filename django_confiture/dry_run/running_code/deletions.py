@@ -41,21 +41,35 @@ class Dependents:
 
     def make(self, row: Row, key: ForeignKey | None = None) -> None:
         """Make rows that go with a row; where ``key`` leads to one of them, one that refers."""
-        self._descend(self._model, row, key, _DEEPEST)
+        self._descend(self._model, row, key, _DEEPEST, {self._model})
 
-    def _descend(self, model: type[Model], row: Row, key: ForeignKey | None, left: int) -> None:
+    def _descend(
+        self,
+        model: type[Model],
+        row: Row,
+        key: ForeignKey | None,
+        left: int,
+        seen: set[type[Model]],
+    ) -> None:
         if key is not None and key.target == self._catalog.oid_of(model._meta.db_table):
             columns = zip(key.columns, key.target_columns, strict=True)
             self._rows.made(key.table, {column: row.get(target) for column, target in columns})
         for child, field in _dependents(model, self._relevant) if left else ():
             remote: Any = field.remote_field
             oid = self._catalog.oid_of(child._meta.db_table)
+            if child in seen or not (self._matters_below(child) or (key and key.target == oid)):
+                continue
+            seen.add(child)
             value = row.get(remote.model._meta.get_field(remote.field_name).column)
             if oid is None or value is None:
                 continue
             made = self._rows.made(oid, {str(field.column): value})
             if made is not None and remote.on_delete is CASCADE:
-                self._descend(child, made, key, left - 1)
+                self._descend(child, made, key, left - 1, seen)
+
+    def _matters_below(self, model: type[Model]) -> bool:
+        """Whether a row is needed for a deletion to come to the tables below it."""
+        return any(True for _each in _dependents(model, self._relevant))
 
     def models(self) -> Iterator[type[Model]]:
         """Yield the model and those whose rows a deletion takes with it."""
@@ -93,10 +107,14 @@ class Dependents:
 
 def _all_dependents(model: type[Model]) -> Iterator[tuple[type[Model], Any]]:
     """Yield the models, with their foreign key, that a deletion of a model's rows asks."""
-    for relation in model._meta.related_objects:
+    for relation in model._meta.get_fields(include_hidden=True):
+        if not (relation.auto_created and not relation.concrete):
+            continue
         child: Any = relation.related_model
-        field: Any = relation.field
-        if not relation.many_to_many and field.remote_field.on_delete is not DO_NOTHING:
+        field: Any = getattr(relation, "field", None)
+        if relation.many_to_many or field is None or field.many_to_many:
+            continue
+        if getattr(field.remote_field, "on_delete", DO_NOTHING) is not DO_NOTHING:
             yield child._meta.concrete_model, field
 
 

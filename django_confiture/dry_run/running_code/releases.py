@@ -41,6 +41,7 @@ class Tools:
         models = release.using(tables)
         ancestors = release.ancestors(models)
         relevant = frozenset((*models, *ancestors))
+        self.catalog.resolve(model._meta.db_table for model in release.models)
         self.catalog.load(name for model in relevant for name in tables_of(model))
         for model in (*models, *ancestors):
             probes = ModelProbes(
@@ -85,7 +86,9 @@ class RunningCode:
     def after(self, chosen: Sequence[Trial]) -> Iterator[tuple[Trial, Probe, Failure]]:
         """Try some of it again; yield what fails for the first time."""
         self._tools.catalog.forget()
-        self._tools.catalog.load(name for trial in chosen for name in tables_of(trial.model))
+        if chosen:
+            self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
+            self._tools.catalog.load(name for trial in chosen for name in trial.tables)
         with self._tools.connection.probing(self._release.apps):
             for trial in chosen:
                 for probe, failure in trial.again(self._may_refer):

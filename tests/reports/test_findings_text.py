@@ -94,3 +94,9 @@ def test_they_are_counted_at_the_end() -> None:
         DANGER, DANGER, POLICY, silenced
     )
     assert "Findings" not in rendered()
+
+
+def test_code_is_never_broken() -> None:
+    long = "# " + "a comment of many words " * 20 + "\nx = " + repr("a [bold] text " * 30)
+    output = rendered(replace(DANGER, advice=long))
+    assert all(f"    {line.rstrip()}\n" in output for line in long.splitlines())

@@ -6,9 +6,11 @@ were measured, with their parse trees. ``docs/findings.md`` lists the findings b
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from django_confiture.dry_run.findings.advice.of_operations import SOLVED, rewriting
+from django_confiture.dry_run.findings.advice.sentences import as_comment
 from django_confiture.dry_run.findings.rules import (
     failures,
     running_code,
@@ -18,6 +20,8 @@ from django_confiture.dry_run.findings.rules import (
 )
 from django_confiture.dry_run.findings.subject import Subject
 from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.rewriting.files import NotRewritten
+from django_confiture.dry_run.rewriting.source import snippet
 from django_confiture.silencing import reasons_of_migration, reasons_of_operation
 
 _RANK = {"danger": 0, "warning": 1, "notice": 2}
@@ -33,8 +37,29 @@ def findings_of(subject: Subject) -> tuple[Finding, ...]:
         *running_code.breaks_of_running_code(subject),
         *failures.known_failures(subject),
     ]
-    ordered = sorted(_merged(found), key=_place)
+    ordered = sorted(_with_code(subject, _merged(found)), key=_place)
     return tuple(_silenced(subject, each) for each in ordered)
+
+
+def _with_code(subject: Subject, found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield the findings with the code that takes their operation's place, where there is one."""
+    advice: dict[int, str] = {}
+    for each in found:
+        if each.operation is None or each.id not in SOLVED:
+            yield each
+            continue
+        if each.operation not in advice:
+            advice[each.operation] = _code(subject, each.operation)
+        code = advice[each.operation]
+        yield replace(each, advice=f"{each.advice}\n{code}" if code.startswith("#") else code)
+
+
+def _code(subject: Subject, index: int) -> str:
+    """Return the code that takes an operation's place, or a comment that says why there is none."""
+    new = rewriting(subject, index)
+    if isinstance(new, NotRewritten):
+        return as_comment(f"There is no code for the whole operation: {new.reason}.")
+    return snippet(new.files)
 
 
 def _place(finding: Finding) -> tuple[int, int]:
@@ -58,7 +83,7 @@ def _merged(found: Iterable[Finding]) -> list[Finding]:
 
 def _both(one: Finding, other: Finding) -> Finding:
     evidence = tuple(dict.fromkeys([*one.evidence, *other.evidence]))
-    advice = "\n\n\n".join(dict.fromkeys([one.advice, other.advice]))
+    advice = "\n".join(dict.fromkeys([one.advice, other.advice]))
     statements = tuple(dict.fromkeys([*one.statements, *other.statements]))
     return replace(one, evidence=evidence, advice=advice, statements=statements)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from django_confiture.dry_run.findings.advice.migration_code import with_imports
+from django_confiture.dry_run.findings.advice.sentences import in_words
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding
@@ -32,12 +32,13 @@ def finding(
     at: Step | int | None,
     relation: str | None,
     message: str,
-    advice: str,
+    advice: str = "",
     evidence: Iterable[str] = (),
 ) -> Finding:
     """Return a finding with the severity and the basis of its id.
 
     ``at`` is the statement that it is about, or an operation's index, or None for the migration.
+    ``advice`` is what to do about it, where what is said of all findings of the id is not enough.
     """
     basis: Literal["measured", "policy"] = "policy" if name in POLICY else "measured"
     return Finding(
@@ -47,7 +48,7 @@ def finding(
         relation,
         at.operation if isinstance(at, Step) else at,
         message,
-        with_imports(advice),
+        advice or in_words(name),
         tuple(evidence),
         statements=(at.id,) if isinstance(at, Step) else (),
     )
@@ -59,10 +60,9 @@ def measured(
     step: Step,
     relation: str,
     message: str,
-    advice: str,
 ) -> Finding:
     """Return a finding about a statement, with what was measured of it as evidence."""
-    return finding(name, step, relation, message, advice, evidence(subject, step, relation))
+    return finding(name, step, relation, message, evidence=evidence(subject, step, relation))
 
 
 def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from django_confiture.formatting import duration, one_line
 from django_confiture.reports.phrases import forecast, schema
 from django_confiture.reports.phrases.facts import hook_line, offending_rows, operation_facts
 from django_confiture.reports.text import findings, statements
-from django_confiture.reports.text.markup import WORDS, Line, escape, row
+from django_confiture.reports.text.markup import WORDS, Line, escape, row, unbroken
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
@@ -56,7 +56,13 @@ def details(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
         where = migration.error.operation or "its commit"
         yield row("[yellow]stopped[/]", 8, f"in: {escape(where)}", indent=2)
     for each in findings.rows(migration.findings, escape, full=verbosity >= 2):
-        yield row(each.label, each.width, each.text, indent=each.indent)
+        yield _finding_line(each)
+
+
+def _finding_line(each: findings.Row) -> Line:
+    if each.code:
+        return unbroken(each.text, indent=each.indent)
+    return row(each.label, each.width, each.text, indent=each.indent)
 
 
 def _operation(

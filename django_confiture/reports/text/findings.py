@@ -15,12 +15,13 @@ _STYLES = {"danger": "bold red", "warning": "yellow", "notice": "cyan"}
 
 
 class Row(NamedTuple):
-    """One row of the report: a label, and text that is wrapped next to it."""
+    """One row of the report: a label, and text that is wrapped next to it unless it is code."""
 
     indent: int
     width: int
     label: str
     text: str
+    code: bool = False
 
 
 def rows(findings: Sequence[Finding], escape: Escape, *, full: bool) -> Iterator[Row]:
@@ -51,12 +52,12 @@ def _finding(finding: Finding, escape: Escape, *, full: bool) -> Iterator[Row]:
 
 
 def _advice(advice: str, escape: Escape) -> Iterator[Row]:
+    """Yield code as it is, and comments: both are for pasting, so no line is broken."""
     if not advice:
         return
     yield Row(2, 8, "[green]instead[/]", "")
     for line in re.sub(r"\n{3,}", "\n\n", advice).splitlines():
-        spaces = len(line) - len(line.lstrip())
-        yield Row(3, spaces, "", escape(line.lstrip()))
+        yield Row(4, 0, "", escape(line), code=True)
 
 
 def summary(migrations: Iterable[MigrationResult]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rich import markup
 from rich.table import Table
+from rich.text import Text
 
 from django_confiture.formatting import duration, size
 from django_confiture.reports.phrases.wording import Words, visible
 
-Line = str | Table
+Line = str | Table | Text
 
 
 def escape(text: str) -> str:
@@ -26,3 +27,8 @@ def row(left: str, width: int, right: str, *, indent: int = 0) -> Table:
     grid.add_column(overflow="fold")
     grid.add_row(" " * indent + left, right)
     return grid
+
+
+def unbroken(line: str, *, indent: int) -> Text:
+    """Return a line that is printed in one piece: code that is broken can't be pasted."""
+    return Text.from_markup(" " * indent + line)

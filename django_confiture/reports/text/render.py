@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from django_confiture.formatting import duration, size
 from django_confiture.reports.phrases import closing, deploy, forecast, headline
@@ -33,7 +34,7 @@ _MARKS: dict[Mark, str] = {
 def render(
     report: Report, *, color: bool = False, width: int = 80, verbosity: int = 1, **_options: object
 ) -> str:
-    """Return the report as text of at most ``width`` columns."""
+    """Return the report as text of at most ``width`` columns; code keeps its own lines."""
     out = StringIO()
     console = Console(
         file=out,
@@ -45,7 +46,7 @@ def render(
         legacy_windows=False,
     )
     for line in _lines(report, verbosity):
-        console.print(line)
+        console.print(line, soft_wrap=isinstance(line, Text))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 

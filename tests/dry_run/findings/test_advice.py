@@ -1,80 +1,39 @@
-"""The advice is run: it does what the migration does, without the damage."""
+"""The code that findings print is run as printed: it ends as the migration does, without harm."""
 
 from __future__ import annotations
 
 import ast
+import html
+import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections, models
-from django.db.migrations import Migration
+from django.db import connection, connections, models
+from django.db.migrations import AddConstraint, AddField, AddIndex, AlterField, Migration
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 from django.test import override_settings
 
-from django_confiture.dry_run.findings.advice import migration_code
-from django_confiture.dry_run.findings.advice.wrapping import wrapped
+from django_confiture.dry_run.findings.advice.of_operations import SOLVED
+from django_confiture.dry_run.findings.advice.sentences import SENTENCES
 from django_confiture.dry_run.migrate import migrate_with
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
+from django_confiture.dry_run.results import Finding, Report
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from django_confiture.finding_ids import SEVERITIES
+from django_confiture.reports import render
 from tests.corpus import CASES
 from tests.corpus.case import sql
 from tests.corpus.database import MIGRATIONS, PATIENT, corpus, dry_run
-from tests.support.dry_run import migration, rehearse
+from tests.support.dry_run import fingerprint, migration, plain_connection, rehearse
 
 __all__ = ["corpus"]
 
-PASTED = [
-    "add_fk_default",
-    "add_fk_null",
-    "add_fk_null_no_index",
-    "add_index",
-    "add_index_concurrently_atomic",
-    "add_indexed_null",
-    "add_positive_null",
-    "add_unique_null",
-    "check",
-    "detach",
-    "domain",
-    "fk",
-    "fk_constraint",
-    "not_null",
-    "not_null_constraint",
-    "refresh",
-    "reindex_index",
-    "reindex_table",
-    "remove_db_index",
-    "remove_field",
-    "remove_index",
-    "rename_field",
-    "sql_concurrently_atomic",
-    "sql_of_partitions",
-    "two_rewrites",
-    "unique_column",
-    "unique",
-    "unique_deferrable",
-    "unique_where",
-    "validate_in_same_statement",
-    "validate_in_same_transaction",
-]
-
-
-NEXT = {
-    # This advice is what comes after the operation, or after its first part.
-    "add_fk_null_no_index": "",
-    "validate_in_same_transaction": "",
-    "validate_in_same_statement": "ALTER TABLE cases_order ADD CONSTRAINT c"
-    " CHECK (total >= 0) NOT VALID",
-}
-ALLOWED = {
-    # One pass in place of two is less harm, not none.
-    "two_rewrites": {"type-change-rewrite"},
-    # The column is dropped all the same, one release later.
-    "remove_field": {"column-dropped"},
-    # That it has no index is another finding, with advice of its own.
-    "fk": {"foreign-key-without-index"},
-    "fk_constraint": {"foreign-key-without-index"},
-}
+LONG = "a_column_whose_name_is_so_long_that_postgresql_cuts_constraints"
 
 
 def pasted(advice: str) -> list[Migration]:
@@ -88,38 +47,185 @@ def pasted(advice: str) -> list[Migration]:
     return found
 
 
-@pytest.mark.parametrize("name", PASTED)
-def test_pasted_advice_passes_and_harms_nobody(corpus: None, name: str) -> None:
-    (case,) = (each for each in CASES if each.name == name)
-    finding = dry_run(case).migrations[-1].findings[-1 if name == "two_rewrites" else 0]
-    plan = pasted(finding.advice)
-    if name in NEXT:
-        first = sql(NEXT[name]) if NEXT[name] else case.plan[0].operations[:1]
-        plan.insert(0, migration(*first, name="0002_first"))
-    with override_settings(CONFITURE={"MIGRATE": {"LOCK_TIMEOUT": "2s"}, "DRY_RUN": PATIENT}):
+def _null(**options: Any) -> models.Field[Any, Any]:
+    return models.ForeignKey("cases.Customer", models.CASCADE, null=True, **options)
+
+
+def _of(field: str, to: models.Field[Any, Any], model: str = "order") -> AlterField:
+    return AlterField(model, field, to)
+
+
+def _add(to: models.Field[Any, Any], name: str = "new") -> AddField:
+    return AddField("order", name, to)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "index": AddIndex("order", models.Index(fields=["total", "-id"], name="cases_total")),
+    "index with everything": AddIndex(
+        "order",
+        models.Index(
+            models.F("total").desc(), condition=models.Q(total__gt=3), include=["price"],
+            name="cases_total_all"),
+    ),
+    "check": AddConstraint(
+        "order", models.CheckConstraint(condition=models.Q(total__gte=0), name="cases_sane")
+    ),
+    "unique": AddConstraint("order", models.UniqueConstraint(fields=["number"], name="cases_u")),
+    "unique, NULLs not distinct": AddConstraint(
+        "order", models.UniqueConstraint(fields=["number"], nulls_distinct=False, name="cases_u")
+    ),
+    "unique, deferrable": AddConstraint(
+        "order",
+        models.UniqueConstraint(
+            fields=["number"], deferrable=models.Deferrable.DEFERRED, name="Cases U"),
+    ),
+    "unique index": AddConstraint(
+        "order",
+        models.UniqueConstraint(
+            fields=["number"], condition=models.Q(total__gt=1), include=["price"], name="cases_u"),
+    ),
+    "foreign key": _add(_null()),
+    "foreign key, long and quoted": _add(_null(db_column="New Key"), LONG),
+    "foreign key with a default": _add(
+        models.ForeignKey("cases.Customer", models.CASCADE, default=7)
+    ),
+    "one to one": _add(models.OneToOneField("cases.Customer", models.CASCADE, null=True)),
+    "positive": _add(models.PositiveIntegerField(null=True)),
+    "positive, indexed, unique, long": _add(
+        models.PositiveIntegerField(null=True, unique=True, db_column=LONG)
+    ),
+    "text with its like index": _add(models.CharField(max_length=9, null=True, db_index=True)),
+    "db_index": _of("number", models.CharField(max_length=20, db_index=True)),
+    "unique=True": _of("number", models.CharField(max_length=20, unique=True)),
+    "not null": _of("currency", models.CharField(max_length=3)),
+    "not null, filled": _of("note", models.TextField(default="it's 100 %")),
+    "not null, filled, indexed": _of("note", models.TextField(default="none", db_index=True)),
+}  # fmt: skip
+"""Operations that harm, whose findings print code."""
+
+IN_WORDS: dict[str, Operation] = {
+    "an index that is dropped": _of("code", models.CharField(max_length=20, unique=True)),
+    "type": _of("total", models.BigIntegerField()),
+    "type and index": _of("number", models.CharField(max_length=40, db_index=True)),
+    "type and NOT NULL": _of("currency", models.CharField(max_length=9)),
+    "type and CHECK": _of("total", models.PositiveBigIntegerField()),
+    "a value of a function": _of("note", models.TextField(default=lambda: "x")),
+}
+"""Operations that harm, for which no recipe covers all that they do."""
+
+
+def _findings(report: Report) -> list[Finding]:
+    return [each for result in report.migrations for each in result.findings]
+
+
+def _patient() -> Any:
+    return override_settings(CONFITURE={"MIGRATE": {"LOCK_TIMEOUT": "9s"}, "DRY_RUN": PATIENT})
+
+
+def _code(operation: Operation) -> str:
+    with _patient():
+        found = [each for each in _findings(rehearse(migration(operation))) if each.id in SOLVED]
+    assert found
+    (advice,) = {each.advice for each in found}
+    return advice
+
+
+def _end(plan: Sequence[Migration]) -> tuple[dict[str, Any], ProjectState]:
+    """Migrate for real, read everything, and go back: the schema before must be there again."""
+    with override_settings(MIGRATION_MODULES=MIGRATIONS):
+        states = [MigrationExecutor(connection).loader.project_state(("cases", "0001_base"))]
+    before = _schema()
+    for each in plan:
+        with connection.schema_editor(atomic=each.atomic) as editor:
+            states.append(each.apply(states[-1].clone(), editor))
+    with plain_connection() as observer:
+        rows = {k: v for k, v in fingerprint(observer).items() if k.startswith("rows of public.c")}
+    found = {**_schema(), **rows}
+    for each, state in reversed([*zip(plan, states, strict=False)]):
+        with connection.schema_editor(atomic=each.atomic) as editor:
+            each.unapply(state.clone(), editor)
+    assert _schema() == before
+    with plain_connection() as observer:
+        observer.execute("UPDATE cases_order SET note = NULL")
+    return found, states[-1]
+
+
+def _schema() -> dict[str, list[str]]:
+    """Return the columns, constraints and indexes of the cases, whatever their order."""
+    with plain_connection() as observer:
+        everything = fingerprint(observer)
+        indexes = observer.execute(
+            "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid,"
+            " indisunique FROM pg_index WHERE indrelid::regclass::text ~ '^cases_'"
+        ).fetchall()
+    found = {"columns": everything["columns"], "constraints": everything["constraints"]}
+    return {name: sorted(map(str, rows)) for name, rows in {**found, "indexes": indexes}.items()}
+
+
+def _models(state: ProjectState) -> list[Any]:
+    """Return the models as the autodetector compares them."""
+    return [
+        (key, {n: str(f.deconstruct()[1:]) for n, f in model.fields.items()}, str(model.options))
+        for key, model in sorted(state.models.items())
+    ]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_printed_code_ends_as_the_migration_does(corpus: None, name: str) -> None:
+    plan = pasted(_code(OPERATIONS[name]))
+    wanted, wanted_state = _end([migration(OPERATIONS[name])])
+
+    found, state = _end(plan)
+
+    assert found == wanted
+    assert _models(state) == _models(wanted_state)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_printed_code_harms_nobody(corpus: None, name: str) -> None:
+    plan = pasted(_code(OPERATIONS[name]))
+    with _patient():
         report = rehearse(*plan)
     assert [each.error for each in report.migrations] == [None] * len(plan)
-    harm = {each.id for result in report.migrations for each in result.findings}
-    assert harm <= ALLOWED.get(name, set())
+    left = {each.id for each in _findings(report) if each.severity == "danger"}
+    assert left <= {"running-code-breaks"}  # code that runs leaves the new column out
 
 
-@pytest.mark.parametrize(
-    ("statement", "says"),
-    [
-        ("DROP INDEX cases_event_id", "lock_timeout"),
-        ("ALTER TABLE cases_event ADD UNIQUE (id, kind)", "ALTER TABLE ONLY"),
-        ("ALTER TABLE cases_event ADD PRIMARY KEY (id, kind)", "ALTER TABLE ONLY"),
-        ("CREATE INDEX ON cases_event (kind)", "CREATE INDEX cases_event_idx ON ONLY"),
-    ],
-)
-def test_what_is_advised_for_partitions(corpus: None, statement: str, says: str) -> None:
-    first = sql("CREATE INDEX cases_event_id ON cases_event (id)")
-    plan = migration(*first, name="0002_first"), migration(*sql(statement), name="0003_next")
+@pytest.mark.parametrize("output", ["text", "json", "markdown", "html"])
+def test_every_format_prints_the_code_as_it_is(corpus: None, output: str) -> None:
+    operation = OPERATIONS["foreign key, long and quoted"]
+    with _patient():
+        report = rehearse(migration(operation))
+    printed = render(report, output, verbosity=2)
+    (advice,) = {each.advice for each in _findings(report) if each.id in SOLVED}
+    if output == "json":
+        assert advice in [
+            each["advice"] for each in json.loads(printed)["migrations"][0]["findings"]
+        ]
+    else:
+        lines = html.unescape(printed).splitlines()
+        code = [line for line in advice.splitlines() if line]
+        assert {line.strip() for line in code} <= {line.strip() for line in lines}
 
-    advice = [each.advice for each in rehearse(*plan).migrations[1].findings]
 
-    assert any(says in each for each in advice)
-    assert not any("DROP INDEX CONCURRENTLY" in each for each in advice)
+@pytest.mark.parametrize("name", IN_WORDS)
+def test_what_no_recipe_covers_is_said_in_words(corpus: None, name: str) -> None:
+    with _patient():
+        found = _findings(rehearse(migration(IN_WORDS[name])))
+    assert [each for each in found if each.severity == "danger"]
+    for each in found:
+        assert all(line.startswith("# ") for line in each.advice.splitlines())
+
+
+def test_each_finding_has_its_words() -> None:
+    assert SENTENCES.keys() == SEVERITIES.keys() - {"running-code-breaks"}
+
+
+def test_partitioned_tables_get_no_code_that_postgresql_refuses(corpus: None) -> None:
+    found = _findings(rehearse(migration(*sql("CREATE INDEX ON cases_event (kind)"))))
+    (index,) = (each for each in found if each.id == "index-build-blocks-writes")
+    assert "ON ONLY" in index.advice
+    assert index.advice.startswith("#")
 
 
 def test_backwards_only_what_was_measured(corpus: None) -> None:
@@ -164,33 +270,3 @@ def test_a_dry_run_without_findings_says_nothing(corpus: None, capsys: Any) -> N
     with override_settings(MIGRATION_MODULES=MIGRATIONS):
         call_command("migrate_dryrun", "cases", verbosity=0)
     assert "Findings" not in capsys.readouterr().out
-
-
-def test_batches_name_the_model_of_a_table() -> None:
-    text = migration_code.batches("shop_order", "update(note=1)")
-    assert 'apps.get_model("shop", "Order")' in text
-    ast.parse(text)
-    assert migration_code.batches("nobody", "delete()").startswith("# Write nobody in batches")
-
-
-def test_sql_is_split_at_blanks_and_long_names_at_underscores() -> None:
-    text = migration_code.run_sql("ALTER TABLE t DROP CONSTRAINT " + "a_long_part_" * 6)
-    joined = ast.parse(text.replace("migrations.RunSQL", "f").rstrip(",")).body[0]
-    assert isinstance(joined, ast.Expr)
-    assert isinstance(joined.value, ast.Call)
-    assert ast.literal_eval(joined.value.args[0]) == (
-        "ALTER TABLE t DROP CONSTRAINT " + "a_long_part_" * 6
-    )
-    assert max(map(len, text.splitlines())) < 60
-
-
-def test_long_calls_are_wrapped_and_strings_left_alone() -> None:
-    line = "f(a='x, (y' , b=[1, 2], c=" + "g(" + ", ".join(f"argument_{i}" for i in range(9)) + "))"
-    assert ast.dump(ast.parse(wrapped(line))) == ast.dump(ast.parse(line))
-    assert max(map(len, wrapped(line).splitlines())) <= 66
-
-
-def test_fields_are_copied() -> None:
-    field = models.CharField(max_length=5)
-    assert migration_code.changed(field, null=True).null
-    assert not field.null

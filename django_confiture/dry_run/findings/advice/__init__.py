@@ -1,1 +1,1 @@
-"""What to do instead, as code that can be pasted."""
+"""What to write instead: code where a recipe covers the whole operation, else a sentence."""

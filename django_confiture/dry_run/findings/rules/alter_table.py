@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from django_confiture.dry_run.findings.advice import columns, constraints, tables
 from django_confiture.dry_run.findings.alteration import Alteration
 from django_confiture.dry_run.findings.finding import measured
 from django_confiture.dry_run.findings.subject import Step, Subject
@@ -45,19 +44,17 @@ def _add_column(alter: Alteration) -> Iterator[Finding]:
         yield from _rewriting_column(alter, column, given)
     elif alter.scans and ConstrType.CHECK in given:
         message = f"Adding {name} with its CHECK reads all of {alter.table} while it is locked"
-        yield _found(alter, "check-constraint-scan", message, columns.with_check(alter, column))
+        yield _found(alter, "check-constraint-scan", message)
     if (
         ConstrType.FOREIGN in given
         and ConstrType.DEFAULT in given
         and alter.step.scans(alter.table)
     ):
         message = f"Adding {name} with a default checks its foreign key for every row"
-        advice = columns.with_foreign_key(alter, column)
-        yield _found(alter, "foreign-key-scan", message, advice)
+        yield _found(alter, "foreign-key-scan", message)
     if alter.builds and ConstrType.UNIQUE in given and not alter.rewrites:
         message = f"Adding {name} as unique builds its index while {alter.table} is locked"
-        advice = columns.unique(alter, column)
-        yield _found(alter, "unique-constraint-builds-index", message, advice)
+        yield _found(alter, "unique-constraint-builds-index", message)
 
 
 def _rewriting_column(
@@ -66,16 +63,13 @@ def _rewriting_column(
     name, table = column.colname, alter.table
     if ConstrType.GENERATED in given:
         message = f"The stored generated column {name} makes PostgreSQL rewrite {table}"
-        advice = columns.generated(alter, column)
-        yield _found(alter, "generated-column-rewrite", message, advice)
+        yield _found(alter, "generated-column-rewrite", message)
     elif ConstrType.IDENTITY in given or type_name(column) in _SERIALS:
         message = f"Numbering the rows in {name} makes PostgreSQL rewrite {table}"
-        advice = columns.identity(alter, column)
-        yield _found(alter, "identity-column-rewrite", message, advice)
+        yield _found(alter, "identity-column-rewrite", message)
     elif ConstrType.DEFAULT in given and functions_called_in(given[ConstrType.DEFAULT]):
         message = f"The default of {name} differs by row, so PostgreSQL rewrites {table}"
-        advice = columns.volatile_default(alter, column)
-        yield _found(alter, "volatile-default-rewrite", message, advice)
+        yield _found(alter, "volatile-default-rewrite", message)
 
 
 def _add_constraint(alter: Alteration) -> Iterator[Finding]:
@@ -88,8 +82,7 @@ def _add_constraint(alter: Alteration) -> Iterator[Finding]:
 def _check(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     if alter.scans:
         message = f"Checking {_named(constraint)} reads all of {alter.table} while it is locked"
-        advice = constraints.check(alter, constraint)
-        yield _found(alter, "check-constraint-scan", message, advice)
+        yield _found(alter, "check-constraint-scan", message)
 
 
 def _foreign_key(alter: Alteration, constraint: Node) -> Iterator[Finding]:
@@ -97,7 +90,7 @@ def _foreign_key(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     message = (
         f"Checking {_named(constraint)} for every row blocks writes to {alter.table} and {parent}"
     )
-    yield _found(alter, "foreign-key-scan", message, constraints.foreign_key(alter, constraint))
+    yield _found(alter, "foreign-key-scan", message)
 
 
 def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]:
@@ -113,8 +106,7 @@ def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]
         read = parent in step.scanned and is_large(step.scanned[parent])
         if step.blocks_writes(parent) and (is_large(rows) or read):
             message = f"Checking the rows of the new table blocks writes to {parent}"
-            advice = constraints.fill_later()
-            yield measured("foreign-key-scan", subject, step, parent, message, advice)
+            yield measured("foreign-key-scan", subject, step, parent, message)
 
 
 def _adds_foreign_key(clause: Node) -> bool:
@@ -129,14 +121,13 @@ def _adds_foreign_key(clause: Node) -> bool:
 def _unique(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     if alter.builds and not constraint.indexname:
         message = f"The index of {_named(constraint)} is built while {alter.table} is locked"
-        advice = constraints.unique(alter, constraint)
-        yield _found(alter, "unique-constraint-builds-index", message, advice)
+        yield _found(alter, "unique-constraint-builds-index", message)
 
 
 def _primary_key(alter: Alteration, constraint: Node) -> Iterator[Finding]:
     if (alter.builds and not constraint.indexname) or alter.scans:
         message = f"The new primary key reads all of {alter.table} while it is locked"
-        yield _found(alter, "primary-key-scan", message, constraints.primary_key(alter))
+        yield _found(alter, "primary-key-scan", message)
 
 
 def _exclusion(alter: Alteration, constraint: Node) -> Iterator[Finding]:
@@ -144,9 +135,7 @@ def _exclusion(alter: Alteration, constraint: Node) -> Iterator[Finding]:
         message = (
             f"The index of {_named(constraint)} is built row by row while {alter.table} is locked"
         )
-        yield _found(
-            alter, "exclusion-constraint-builds-index", message, constraints.exclusion(alter)
-        )
+        yield _found(alter, "exclusion-constraint-builds-index", message)
 
 
 def _not_null_constraint(alter: Alteration, constraint: Node) -> Iterator[Finding]:
@@ -162,22 +151,21 @@ def _set_not_null(alter: Alteration) -> Iterator[Finding]:
 
 def _not_null_finding(alter: Alteration, column: str) -> Finding:
     message = f"Looking for NULLs in {column} reads all of {alter.table} while it is locked"
-    return _found(alter, "not-null-scan", message, constraints.not_null(alter, column))
+    return _found(alter, "not-null-scan", message)
 
 
 def _type(alter: Alteration) -> Iterator[Finding]:
     name, table = alter.subcommand.name, alter.table
-    advice = columns.new_type(alter)
     if alter.rewrites:
         message = f"The new type of {name} makes PostgreSQL rewrite {table}"
-        yield _found(alter, "type-change-rewrite", message, advice)
+        yield _found(alter, "type-change-rewrite", message)
     elif alter.scans or alter.builds:
         message = f"The new type of {name} rebuilds indexes or checks constraints of {table} again"
-        yield _found(alter, "type-change-rebuilds-indexes", message, advice)
+        yield _found(alter, "type-change-rebuilds-indexes", message)
     for other in alter.step.scanned:
         if other != table and other not in alter.step.of(table, alter.step.scanned):
             message = f"The new type of {name} checks the foreign keys of {other} again"
-            yield _found(alter, "foreign-key-scan", message, advice, other)
+            yield _found(alter, "foreign-key-scan", message, other)
 
 
 def _validate(alter: Alteration) -> Iterator[Finding]:
@@ -188,34 +176,29 @@ def _validate(alter: Alteration) -> Iterator[Finding]:
         message = (
             f"{alter.subcommand.name} is validated while {alter.table} is still locked from before"
         )
-        advice = constraints.validate(alter)
-        yield _found(alter, "validate-while-locked", message, advice)
+        yield _found(alter, "validate-while-locked", message)
 
 
 def _attach(alter: Alteration) -> Iterator[Finding]:
     for table in alter.step.scanned:
         if alter.step.blocks_writes(table):
             message = f"Attaching the partition reads all of {table} while it is locked"
-            advice = tables.attach(alter.step, alter.subcommand)
-            yield _found(alter, "partition-attach-scan", message, advice, table)
+            yield _found(alter, "partition-attach-scan", message, table)
 
 
 def _detach(alter: Alteration) -> Iterator[Finding]:
     if not definition(alter.subcommand).partition_cmd.concurrent:
         message = f"Detaching a partition blocks reads and writes of {alter.table}"
-        advice = tables.detach(alter.step)
-        yield _found(alter, "partition-detach-blocks-reads", message, advice)
+        yield _found(alter, "partition-detach-blocks-reads", message)
 
 
 def _trigger(alter: Alteration) -> Iterator[Finding]:
     message = f"Enabling or disabling triggers blocks writes to {alter.table} until the commit"
-    yield _found(alter, "trigger-blocks-writes", message, tables.alone())
+    yield _found(alter, "trigger-blocks-writes", message)
 
 
-def _found(
-    alter: Alteration, finding_id: str, message: str, advice: str, table: str = ""
-) -> Finding:
-    return measured(finding_id, alter.subject, alter.step, table or alter.table, message, advice)
+def _found(alter: Alteration, finding_id: str, message: str, table: str = "") -> Finding:
+    return measured(finding_id, alter.subject, alter.step, table or alter.table, message)
 
 
 def _named(constraint: Node) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from django.contrib.postgres.operations import NotInTransactionMixin
 
-from django_confiture.dry_run.findings.advice import failures
 from django_confiture.dry_run.findings.finding import finding
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Failure, Finding
@@ -47,8 +46,7 @@ def _column_without_default(step: Step, error: Failure) -> Iterator[Finding]:
                 step,
                 written_name(step.node.relation),
                 f"{column.colname} has no value for the rows that are there already",
-                failures.default(step, column),
-                [f"{error.type}: {error.message}"],
+                evidence=[f"{error.type}: {error.message}"],
             )
 
 
@@ -65,8 +63,7 @@ def _concurrently(subject: Subject, last: Step | None, error: Failure) -> Iterat
             index,
             None,
             "CONCURRENTLY can't run in the transaction of the migration",
-            failures.atomic(failed),
-            [f"{error.type}: {error.message}"],
+            evidence=[f"{error.type}: {error.message}"],
         )
 
 
@@ -79,6 +76,5 @@ def _enum_value(subject: Subject, last: Step | None, error: Failure) -> Iterator
         last,
         None,
         f"{added[0].node.new_val} can't be used in the transaction that adds it",
-        failures.enum(added[0]),
-        [f"{error.type}: {error.message}"],
+        evidence=[f"{error.type}: {error.message}"],
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django_confiture.dry_run.findings.advice import running_code
+from django_confiture.dry_run.findings.advice import sentences
 from django_confiture.dry_run.findings.finding import finding
-from django_confiture.dry_run.findings.subject import Subject
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.formatting import listed
@@ -18,7 +17,7 @@ _REFUSED = ("23505", "23514", "23P01", "23503")
 
 
 def running_code_breaks(
-    subject: Subject, relation: str, breaks: Sequence[Break], guessed: Sequence[Finding]
+    relation: str, breaks: Sequence[Break], guessed: Sequence[Finding]
 ) -> Finding:
     """Return the finding of one table; ``guessed`` is what the migration's text says of it."""
     actions = listed([each.action.upper() for each in breaks])
@@ -30,7 +29,7 @@ def running_code_breaks(
         f"The running release can no longer {actions} in {relation}"
         if any(each.action == "insert" for each in breaks)
         else f"The running release can no longer {actions} rows of {relation}",
-        _advice(subject, breaks, guessed),
+        _advice(breaks, guessed),
         [_said(each) for each in breaks],
     )
 
@@ -40,18 +39,15 @@ def _said(each: Break) -> str:
     return f"{each.action.upper()} of {each.model}: {each.error}{code}"
 
 
-def _advice(subject: Subject, breaks: Sequence[Break], guessed: Sequence[Finding]) -> str:
+def _advice(breaks: Sequence[Break], guessed: Sequence[Finding]) -> str:
     codes = {each.sqlstate for each in breaks}
     if guessed and not codes.isdisjoint(_NAMES_GONE):
         return guessed[0].advice
-    first = breaks[0]
-    operation = (
-        subject.migration.operations[first.operation] if first.operation is not None else None
-    )
-    if first.sqlstate == _NO_VALUE:
-        return running_code.default_in_database(operation, first.table)
-    if first.sqlstate in _TOO_LARGE:
-        return running_code.narrower_type()
-    if first.sqlstate in _REFUSED:
-        return running_code.stricter_rule()
-    return running_code.two_releases()
+    state = breaks[0].sqlstate
+    if state == _NO_VALUE:
+        words = sentences.NO_VALUE
+    elif state in _TOO_LARGE:
+        words = sentences.NARROWER_TYPE
+    else:
+        words = sentences.STRICTER_RULE if state in _REFUSED else sentences.TWO_RELEASES
+    return sentences.as_comment(words)

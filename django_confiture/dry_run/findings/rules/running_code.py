@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from django_confiture.dry_run.findings.advice import running_code
 from django_confiture.dry_run.findings.finding import evidence, finding
 from django_confiture.dry_run.findings.rules import releases
 from django_confiture.dry_run.findings.subject import Step, Subject
@@ -38,7 +37,7 @@ def breaks_of_running_code(subject: Subject) -> Iterator[Finding]:
             yield each
     for relation, breaks in subject.breaks.items():
         guessed = [each for each in guesses if each.id in _PROVABLE and each.relation == relation]
-        yield releases.running_code_breaks(subject, relation, breaks, guessed)
+        yield releases.running_code_breaks(relation, breaks, guessed)
 
 
 def _guesses(subject: Subject) -> Iterator[Finding]:
@@ -55,8 +54,7 @@ def _guesses(subject: Subject) -> Iterator[Finding]:
             table,
             f"No index supports the foreign key on {columns}: each DELETE of a referenced row "
             f"reads all of {table}",
-            running_code.foreign_key_index(table, columns),
-            [unindexed(constraint, columns)],
+            evidence=[unindexed(constraint, columns)],
         )
 
 
@@ -101,8 +99,7 @@ def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Findi
                 step,
                 table,
                 message,
-                running_code.referenced(),
-                evidence(subject, step, table),
+                evidence=evidence(subject, step, table),
             )
 
 
@@ -133,18 +130,14 @@ def _alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
             yield _json(step, written_name(step.node.relation), column.colname or clause.name)
 
 
-def _column(
-    subject: Subject, step: Step, table: str, column: str, name: str, new: str = ""
-) -> Iterator[Finding]:
+def _column(subject: Subject, step: Step, table: str, column: str, name: str) -> Iterator[Finding]:
     if (table, column) in subject.columns_added:
         return
     if name == "column-dropped":
         message = f"Code that still runs selects {column} of {table} until it is replaced"
-        advice = running_code.drop_column(step, table, column)
     else:
         message = f"Code that still runs knows {column} of {table} under its old name"
-        advice = running_code.rename_column(step, column, new)
-    yield finding(name, step, table, message, advice)
+    yield finding(name, step, table, message)
 
 
 def _create_table(_subject: Subject, step: Step) -> Iterator[Finding]:
@@ -156,7 +149,7 @@ def _create_table(_subject: Subject, step: Step) -> Iterator[Finding]:
 
 def _json(step: Step, table: str, column: str) -> Finding:
     message = f"{column} is json, which has no equality: SELECT DISTINCT of {table} fails"
-    return finding("json-column", step, table, message, running_code.json(step))
+    return finding("json-column", step, table, message)
 
 
 def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
@@ -169,8 +162,7 @@ def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
         table = step.existing(each)
         if table is not None and not _made_again(subject, step, each):
             message = f"Code that still runs reads {table} until it is replaced"
-            advice = running_code.drop_table(step)
-            yield finding("table-dropped", step, table, message, advice)
+            yield finding("table-dropped", step, table, message)
 
 
 def _made_again(subject: Subject, step: Step, dropped: Node) -> bool:
@@ -204,35 +196,31 @@ def _rename(subject: Subject, step: Step) -> Iterator[Finding]:
     if table is None:
         return
     if kind == ObjectType.COLUMN:
-        yield from _column(
-            subject, step, table, step.node.subname, "column-renamed", step.node.newname
-        )
+        yield from _column(subject, step, table, step.node.subname, "column-renamed")
     elif kind in _RELATIONS:
-        yield _table_renamed(step, table, step.node.newname)
+        yield _table_renamed(step, table)
 
 
 def _moved(_subject: Subject, step: Step) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
     if table is not None:
-        yield _table_renamed(step, table, f"{step.node.newschema}.{table}")
+        yield _table_renamed(step, table)
 
 
-def _table_renamed(step: Step, table: str, new: str) -> Finding:
+def _table_renamed(step: Step, table: str) -> Finding:
     message = f"Code that still runs knows {table} under its old name"
-    advice = running_code.rename_table(step, table, new)
-    return finding("table-renamed", step, table, message, advice)
+    return finding("table-renamed", step, table, message)
 
 
 def _schema(step: Step, name: str, how: str) -> Finding:
     message = f"The schema {name} is {how}: code that still runs looks for its tables there"
-    return finding("schema-changed", step, None, message, running_code.schema())
+    return finding("schema-changed", step, None, message)
 
 
 def _enum(_subject: Subject, step: Step) -> Iterator[Finding]:
     if step.node.old_val:
         message = f"Code that still runs reads and writes {step.node.old_val}, which is renamed"
-        advice = running_code.enum_value(step)
-        yield finding("enum-value-renamed", step, None, message, advice)
+        yield finding("enum-value-renamed", step, None, message)
 
 
 _RULES: Mapping[str, Rule] = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from django_confiture.dry_run.findings.advice import indexes, tables
 from django_confiture.dry_run.findings.finding import finding, measured
 from django_confiture.dry_run.findings.rules.alter_table import of_alter_table
 from django_confiture.dry_run.findings.subject import Step, Subject
@@ -41,18 +40,16 @@ def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iter
     sql = step.statement.command
     for table in step.result.rewrites:
         message = f"{sql} rewrites {table} while no one can read or write it"
-        yield measured("table-rewrite", subject, step, table, message, tables.rewrite(step))
+        yield measured("table-rewrite", subject, step, table, message)
     for table in step.scanned:
         if table in step.result.rewrites or not _locked(step, table):
             continue
         if step.result.indexes_built:
             message = f"{sql} builds an index of {table} while writes are blocked"
-            advice = indexes.hidden(step)
-            yield measured("index-build-blocks-writes", subject, step, table, message, advice)
+            yield measured("index-build-blocks-writes", subject, step, table, message)
         elif not most_rows(subject, step, table):
             message = f"{sql} reads all of {table} while writes are blocked"
-            advice = tables.hidden_scan()
-            yield measured("scan-blocks-writes", subject, step, table, message, advice)
+            yield measured("scan-blocks-writes", subject, step, table, message)
 
 
 def _locked(step: Step, table: str) -> bool:
@@ -74,8 +71,7 @@ def _index(subject: Subject, step: Step) -> Iterator[Finding]:
     mode = step.effective(table)
     what = "reads and writes of" if mode is not None and mode.blocks_reads else "writes to"
     message = f"Building {name} blocks {what} {table}"
-    advice = indexes.build(subject, step)
-    yield measured("index-build-blocks-writes", subject, step, table, message, advice)
+    yield measured("index-build-blocks-writes", subject, step, table, message)
 
 
 def _reindex(subject: Subject, step: Step) -> Iterator[Finding]:
@@ -83,16 +79,14 @@ def _reindex(subject: Subject, step: Step) -> Iterator[Finding]:
         return
     for table in step.scanned:
         message = f"REINDEX blocks writes to {table}, and reads that use the index"
-        advice = indexes.reindex(step)
-        yield measured("reindex-blocks-writes", subject, step, table, message, advice)
+        yield measured("reindex-blocks-writes", subject, step, table, message)
 
 
 def _refresh(subject: Subject, step: Step) -> Iterator[Finding]:
     view = step.existing(step.node.relation)
     if view is not None and not step.node.concurrent and not step.node.skip_data:
         message = f"REFRESH MATERIALIZED VIEW blocks reads of {view} while it runs"
-        advice = tables.refresh(view)
-        yield measured("refresh-blocks-reads", subject, step, view, message, advice)
+        yield measured("refresh-blocks-reads", subject, step, view, message)
 
 
 def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
@@ -105,8 +99,7 @@ def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
             step,
             name,
             f"VACUUM FULL rewrites {name} while no one can read or write it",
-            tables.rewrite(step),
-            ["VACUUM can't run in a transaction, so it was not rehearsed"],
+            evidence=["VACUUM can't run in a transaction, so it was not rehearsed"],
         )
 
 
@@ -115,24 +108,21 @@ def _domain(subject: Subject, step: Step) -> Iterator[Finding]:
         if step.blocks_writes(table):
             name = ".".join(part.string.sval for part in step.node.type_name)
             message = f"The new constraint of the domain {name} reads all of {table}"
-            advice = tables.domain(step)
-            yield measured("domain-constraint-scan", subject, step, table, message, advice)
+            yield measured("domain-constraint-scan", subject, step, table, message)
 
 
 def _create_trigger(subject: Subject, step: Step) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
     if table is not None:
         message = f"CREATE TRIGGER blocks writes to {table} until the commit"
-        advice = tables.alone()
-        yield measured("trigger-blocks-writes", subject, step, table, message, advice)
+        yield measured("trigger-blocks-writes", subject, step, table, message)
 
 
 def _truncated(subject: Subject, step: Step) -> Iterator[Finding]:
     for table in sorted(step.truncated):
         if subject.relations[table].size:
             message = f"TRUNCATE removes every row of {table}, and blocks it until the commit"
-            advice = tables.truncate(table)
-            yield measured("truncate-loses-rows", subject, step, table, message, advice)
+            yield measured("truncate-loses-rows", subject, step, table, message)
 
 
 def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
@@ -141,14 +131,12 @@ def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
         for table, mode in step.locks.items():
             if mode.blocks_reads:
                 message = f"DROP INDEX blocks reads and writes of {table}"
-                advice = indexes.drop(step)
-                yield measured("index-drop-blocks-reads", subject, step, table, message, advice)
+                yield measured("index-drop-blocks-reads", subject, step, table, message)
     if kind == ObjectType.TRIGGER:
         for table, mode in step.locks.items():
             if mode.blocks_reads:
                 message = f"DROP TRIGGER blocks reads and writes of {table} until the commit"
-                advice = tables.alone()
-                yield measured("trigger-blocks-writes", subject, step, table, message, advice)
+                yield measured("trigger-blocks-writes", subject, step, table, message)
 
 
 _RULES: Mapping[str, Rule] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from django_confiture.dry_run.findings.advice import tables
 from django_confiture.dry_run.findings.finding import finding, shortened
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
@@ -30,8 +29,7 @@ def _repeated_rewrites(subject: Subject) -> Iterator[Finding]:
                 steps[-1],
                 table,
                 f"{table} is rewritten {len(steps)} times in one migration",
-                tables.one_alter(steps),
-                [shortened(step.result.sql) for step in steps],
+                evidence=[shortened(step.result.sql) for step in steps],
             )
 
 
@@ -44,8 +42,7 @@ def _no_lock_timeout(subject: Subject) -> Iterator[Finding]:
                     step,
                     table,
                     "Nothing limits the wait for a lock, during which all others wait behind it",
-                    tables.lock_timeout(),
-                    [
+                    evidence=[
                         f"{mode.name} on {table} is waited for without a limit",
                         "said once: it holds for the migrations after this one, too",
                     ],

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from django_confiture.dry_run.findings.advice import writes as advice
 from django_confiture.dry_run.findings.finding import evidence, finding, shortened
 from django_confiture.dry_run.findings.subject import Held, Step, Subject
 from django_confiture.dry_run.findings.thresholds import LONG_MS, MANY_ROWS, is_many, rows_read
@@ -67,8 +66,7 @@ def _backfill(subject: Subject, table: str, written: _Table, step: Step) -> Find
         step,
         table,
         f"One transaction writes {count(rows, 'row')} of {table} and keeps them locked",
-        advice.backfill(table, step),
-        [
+        evidence=[
             f"{count(rows, 'row')}{of} written, all locked until the commit",
             *(line for line in evidence(subject, step, table) if "WAL" in line or "reads" in line),
         ],
@@ -185,8 +183,7 @@ def _while_locked(
         operation,
         table,
         f"{verb} while {_waits(subject, tables)} are blocked",
-        advice.split(subject, operation, since.step.operation, table, writes=writes),
-        [
+        evidence=[
             f"{since.mode.name} is held since {shortened(since.step.result.sql)}",
             *dict.fromkeys(work.what for work in works),
             *([f"reads of {table} blocked for {duration(reads_ms)} here"] if reads_ms else ()),

@@ -1,0 +1,46 @@
+"""The code that takes an operation's place, for all findings of that operation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.recipes import rewriting_of
+from django_confiture.dry_run.sql.parser import Kind
+
+SOLVED = frozenset(
+    {
+        "backfill-in-one-transaction",
+        "backfill-while-locked",
+        "check-constraint-scan",
+        "foreign-key-scan",
+        "index-build-blocks-writes",
+        "index-drop-blocks-reads",
+        "not-null-scan",
+        "unique-constraint-builds-index",
+        "work-while-locked",
+    }
+)
+"""The findings whose cause a recipe takes away."""
+
+_MADE_BY_DJANGO = (Kind.DDL, Kind.DML)
+
+
+def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
+    """Return what an operation of a rehearsed migration becomes."""
+    steps = [step for step in subject.steps if step.operation == index]
+    if subject.result.error is not None:
+        return NotRewritten("the migration fails, so not all of its statements are known")
+    if not subject.forward:
+        return NotRewritten("the migration is taken back")
+    return rewriting_of(
+        subject.migration.operations[index],
+        [step.statement for step in steps if step.statement.kind in _MADE_BY_DJANGO],
+        app_label=subject.migration.app_label,
+        partitioned=_partitioned(steps),
+    )
+
+
+def _partitioned(steps: Sequence[Step]) -> bool:
+    return any(step.kinds.get(name) == "p" for step in steps for name in step.locks)

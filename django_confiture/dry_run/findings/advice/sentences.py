@@ -1,0 +1,163 @@
+"""What to do about a finding, in words, for where there is no code that was tried.
+
+Each line is a comment, so that a report may show sentences where it shows code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def in_words(finding_id: str) -> str:
+    """Return what to do about a finding; ``""`` where its message says it."""
+    return as_comment(SENTENCES.get(finding_id, ""))
+
+
+def as_comment(text: str) -> str:
+    """Return a text as lines of comment."""
+    return "\n".join(f"# {line}" for line in text.splitlines())
+
+
+_TWO_RELEASES_OF_A_COLUMN = """\
+This release: take the field out of the model and out of the migrations' state
+(SeparateDatabaseAndState with state_operations alone), and let the database accept
+INSERTs without it. The next release: drop the column."""
+
+NO_VALUE = """\
+Give the field a db_default, in the model as well: then the database fills in what the
+running release leaves out. Without one: let the column be NULL in this release, and make
+it NOT NULL in the next, once no code runs that leaves it out."""
+
+NARROWER_TYPE = """\
+This release: code that writes no value which is too large for the new type.
+The next release: this migration, once no code runs that can."""
+
+STRICTER_RULE = """\
+This release: code that keeps to the new rule, and mends the rows that don't.
+The next release: this migration, once no code runs that can break it."""
+
+TWO_RELEASES = """\
+This release: code that works on the schema before and after this migration.
+The next release: this migration, once no other code runs."""
+
+_ALONE = """\
+It takes no time by itself. Give it a migration of its own, so that nothing else runs
+under its lock, and a lock_timeout:
+CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}"""
+
+SENTENCES: Mapping[str, str] = {
+    "backfill-in-one-transaction": """\
+Write the rows in batches by primary key, each in a transaction of its own: in a migration
+with atomic = False, or as a Backfill (docs/backfills.md).""",
+    "backfill-while-locked": """\
+Put what changes the schema into a migration of its own, which commits at once; write the
+rows in the next one, in batches that commit one by one.""",
+    "check-constraint-scan": """\
+Add the CHECK as NOT VALID: only new rows have to obey it. VALIDATE CONSTRAINT in the next
+migration reads the table and lets others write.""",
+    "column-dropped": _TWO_RELEASES_OF_A_COLUMN,
+    "column-renamed": """\
+Keep the column's name: rename the field in the model with db_column set to the old name.
+Then makemigrations writes a RenameField that changes no column.""",
+    "concurrently-in-transaction": """\
+Set atomic = False in the migration's class, and put nothing else into it.""",
+    "domain-constraint-scan": """\
+Add the constraint as NOT VALID: only new values have to obey it. VALIDATE CONSTRAINT of a
+domain blocks writes as well: give it a quiet hour, or put the CHECK on the tables.""",
+    "enum-value-renamed": """\
+Add the new value; have the code accept both; then change the rows in batches. The old
+value stays: PostgreSQL can't drop one.""",
+    "enum-value-used-at-once": """\
+Add the value in a migration that does nothing else; what uses it comes in the next one.""",
+    "exclusion-constraint-builds-index": """\
+PostgreSQL can neither add an exclusion constraint NOT VALID nor build its index
+CONCURRENTLY. Create it with a new table that takes the place of this one, or plan a
+maintenance window.""",
+    "foreign-key-scan": """\
+Add the foreign key as NOT VALID: only new rows have to obey it. VALIDATE CONSTRAINT in the
+next migration reads the table and lets others write. A new table: create it in one
+migration with its foreign key, and fill it in the next, in batches.""",
+    "foreign-key-without-index": """\
+Build one in the next migration, CONCURRENTLY; or leave db_index=True, Django's default
+for a foreign key.""",
+    "generated-column-rewrite": """\
+PostgreSQL 18 computes it when it is read, which costs nothing now: db_persist=False.
+Before 18: a plain nullable column that the code fills, and the old rows in batches.""",
+    "identity-column-rewrite": """\
+A sequence, a nullable column whose default is its nextval, the old rows in batches, then
+NOT NULL.""",
+    "index-build-blocks-writes": """\
+CREATE INDEX CONCURRENTLY lets others write meanwhile. It needs a migration with
+atomic = False, and stands alone in it. A partitioned table takes it for each partition:
+CREATE INDEX ... ON ONLY the whole, then one by one, then ALTER INDEX ... ATTACH PARTITION.""",
+    "index-drop-blocks-reads": """\
+DROP INDEX CONCURRENTLY, in a migration with atomic = False, waits for others without
+making them wait. PostgreSQL drops no index of a partitioned table so: there, give it a
+migration of its own and a lock_timeout.""",
+    "json-column": """\
+Use jsonb, which models.JSONField() makes.""",
+    "locks-referenced-table": """\
+Drop the foreign key in a migration of its own first, so that nothing else runs under that
+lock, and give it a lock_timeout:
+CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}""",
+    "no-lock-timeout": """\
+CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}""",
+    "not-null-scan": """\
+Fill the NULLs in batches. Then a CHECK (... IS NOT NULL) as NOT VALID, VALIDATE CONSTRAINT
+in the next migration, and SET NOT NULL in the one after it: the CHECK proves it, so nothing
+is read, and the CHECK can be dropped.""",
+    "not-null-without-default": """\
+Give the field a db_default: a constant costs nothing, whatever the table's size. Or add it
+as NULL, fill the rows in batches, and make it NOT NULL afterwards.""",
+    "partition-attach-scan": """\
+First add a CHECK to the partition that says what the bound says, NOT VALID, and VALIDATE it
+in the next migration: then ATTACH PARTITION reads nothing, and the CHECK can be dropped.""",
+    "partition-detach-blocks-reads": """\
+DETACH PARTITION ... CONCURRENTLY, in a migration with atomic = False. PostgreSQL refuses it
+where there is a default partition.""",
+    "primary-key-scan": """\
+Make the columns NOT NULL first (see not-null-scan), build a unique index CONCURRENTLY, and
+then ADD CONSTRAINT ... PRIMARY KEY USING INDEX. A partitioned table takes neither.""",
+    "refresh-blocks-reads": """\
+REFRESH MATERIALIZED VIEW CONCURRENTLY, in a migration with atomic = False. It needs a unique
+index on the view, on columns and without WHERE.""",
+    "reindex-blocks-writes": """\
+REINDEX ... CONCURRENTLY, in a migration with atomic = False.""",
+    "repeated-rewrites": """\
+Do it in one ALTER TABLE: each of them writes the whole table again.""",
+    "scan-blocks-writes": """\
+Write the statement as an operation of its own, so that its online form can be used:
+constraints NOT VALID first, VALIDATE CONSTRAINT in a later migration.""",
+    "schema-changed": """\
+Have both schemas in the search_path until all code uses the new one.""",
+    "table-dropped": """\
+This release: take the model out of the code and out of the migrations' state
+(SeparateDatabaseAndState with state_operations alone). The next release: drop the table.""",
+    "table-renamed": """\
+Keep the table's name, with db_table in the model's Meta: then the models change and the
+database does not. Or leave a view under the old name until no running code uses it.""",
+    "table-rewrite": """\
+It has no form that lets others work meanwhile. Use pg_repack, or fill a new table in
+batches and swap the names, or plan a maintenance window and give it a lock_timeout.""",
+    "trigger-blocks-writes": _ALONE,
+    "truncate-loses-rows": """\
+Delete in batches, if code that still runs must not find it locked.""",
+    "type-change-rebuilds-indexes": """\
+Build the new indexes CONCURRENTLY under another name, in a migration with atomic = False,
+and drop the old ones, before the type changes; or plan a maintenance window.""",
+    "type-change-rewrite": """\
+A new column next to the old one: written by both releases' code or by a trigger, filled in
+batches, and swapped in a later release. It takes two releases; see docs/findings.md.""",
+    "unique-constraint-builds-index": """\
+Build a unique index CONCURRENTLY, in a migration with atomic = False. In the next one,
+ADD CONSTRAINT ... UNIQUE USING INDEX takes no time. A partitioned table takes it for each
+partition, and ALTER TABLE ONLY for the whole.""",
+    "validate-while-locked": """\
+VALIDATE CONSTRAINT in a migration of its own, so that no lock of before is held.""",
+    "volatile-default-rewrite": """\
+Add the column as NULL and without the default; set the default in the next statement, which
+is for new rows alone; fill the others in batches.""",
+    "work-while-locked": """\
+Put what locks into a migration of its own, which commits at once; the work comes in the
+next one. A hook that works is better in a migration of its own, too.""",
+}

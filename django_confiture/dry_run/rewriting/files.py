@@ -1,0 +1,47 @@
+"""What a rewriting is made of: migration files in their order, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.migrations.operations.base import Operation
+
+
+@dataclass(frozen=True)
+class NullFill:
+    """Rows that get a value where they have none, in batches that commit one by one."""
+
+    app_label: str
+    model: str
+    field: str
+    """Its name, for a foreign key that of its column's attribute."""
+    value: object
+
+
+@dataclass(frozen=True)
+class RewrittenFile:
+    """One migration file of a rewriting."""
+
+    what: str
+    """What it does, for its name: lower case, with underscores."""
+    why: str
+    """One line, for the comment above its class."""
+    operations: Sequence[Operation] = ()
+    atomic: bool = True
+    fill: NullFill | None = None
+    """What is filled before the operations; such a file is not atomic."""
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """What an operation becomes; the models see the operation itself, in the last file."""
+
+    files: tuple[RewrittenFile, ...]
+
+
+@dataclass(frozen=True)
+class NotRewritten:
+    """Why there is no recipe for an operation."""
+
+    reason: str

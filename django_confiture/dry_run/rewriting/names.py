@@ -1,0 +1,19 @@
+"""The names that PostgreSQL gives to what a statement does not name."""
+
+from __future__ import annotations
+
+NAME_BYTES = 63
+
+
+def object_name(table: str, column: str, label: str) -> str:
+    """Return the name that PostgreSQL makes for a column's constraint: ``table_column_label``.
+
+    Where it would be too long, the longer of the two names is cut.
+    """
+    room = NAME_BYTES - len(label) - 2
+    parts = [table.encode(), column.encode()]
+    while len(parts[0]) + len(parts[1]) > room:
+        longer = 0 if len(parts[0]) > len(parts[1]) else 1
+        parts[longer] = parts[longer][:-1]
+    cut = [part.decode(errors="ignore") for part in parts]
+    return f"{cut[0]}_{cut[1]}_{label}"

@@ -1,0 +1,94 @@
+"""The source of migration files, as Django's own writer has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from django.db.migrations import RunPython
+from django.db.migrations.migration import Migration
+from django.db.migrations.writer import MigrationWriter
+
+from django_confiture.dry_run.rewriting.files import NullFill, RewrittenFile
+
+_FUNCTIONS = "confiture_functions_of_this_file"
+_SHORTER = (
+    (f"import {_FUNCTIONS}\n", ""),
+    (f"{_FUNCTIONS}.", ""),
+    ("import django.db.migrations.operations.special\n", ""),
+    ("django.db.migrations.operations.special.RunPython", "migrations.RunPython"),
+    ("reverse_sql='',", "reverse_sql=migrations.RunSQL.noop,"),
+)
+_HEAD = "class Migration(migrations.Migration):\n"
+_NO_DEPENDENCIES = "    dependencies = [\n    ]\n\n"
+_FILL = """\
+def fill(apps, schema_editor):
+    using = schema_editor.connection.alias
+    model = apps.get_model({app_label!r}, {model!r})
+    rows = model._base_manager.using(using).filter({field}__isnull=True)
+    last = None
+    while True:
+        rest = rows if last is None else rows.filter(pk__gt=last)
+        keys = rest.order_by("pk").values_list("pk", flat=True)[:5000]
+        batch = list(keys)
+        if not batch:
+            return
+        rows.filter(pk__in=batch).update({field}={value})
+        last = batch[-1]
+"""
+
+
+def snippet(files: Iterable[RewrittenFile]) -> str:
+    """Return all files of an operation, one below the other, each with what it imports."""
+    numbered = enumerate(files)
+    return "\n\n\n".join(
+        file_source(each, (), above="" if number == 0 else "The next migration. ").strip()
+        for number, each in numbered
+    )
+
+
+def file_source(
+    file: RewrittenFile,
+    dependencies: Sequence[tuple[str, str]],
+    *,
+    above: str = "",
+    run_before: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return the source of one file; ``above`` goes in front of the comment that says why."""
+    operations = list(file.operations)
+    functions, imports = _functions(file.fill)
+    if file.fill is not None:
+        operations.insert(0, RunPython(_placeholder(), RunPython.noop, elidable=True))
+    made = type("Migration", (Migration,), {"operations": operations})("0001_made", "made")
+    made.dependencies = list(dependencies)
+    source = MigrationWriter(made, include_header=False).as_string()
+    for written, short in _SHORTER:
+        source = source.replace(written, short)
+    settings = "" if file.atomic else "\n    atomic = False\n"
+    if run_before:
+        settings += f"\n    run_before = {list(run_before)!r}\n"
+    comment = f"# {above}{file.why}\n" if above or file.why else ""
+    source = source.replace(_HEAD, f"{functions}{comment}{_HEAD}{settings}", 1)
+    source = _tidied(source if dependencies else source.replace(_NO_DEPENDENCIES, ""))
+    return "".join(f"{line}\n" for line in sorted(imports)) + source
+
+
+def _placeholder() -> Callable[[object, object], None]:
+    def fill(_apps: object, _schema_editor: object) -> None:
+        raise NotImplementedError
+
+    fill.__module__, fill.__qualname__ = _FUNCTIONS, "fill"
+    return fill
+
+
+def _functions(fill: NullFill | None) -> tuple[str, set[str]]:
+    if fill is None:
+        return "", set()
+    value, imports = MigrationWriter.serialize(fill.value)
+    source = _FILL.format(app_label=fill.app_label, model=fill.model, field=fill.field, value=value)
+    return f"{source}\n\n", set(imports)
+
+
+def _tidied(source: str) -> str:
+    """Return the source with the blank lines that a formatter would leave."""
+    return re.sub(r"(class Migration\(.*\):\n)\n+", r"\1", re.sub(r"\n{4,}", "\n\n\n", source))

@@ -38,6 +38,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "running-code-breaks": "danger",
     "scan-blocks-writes": "danger",
     "schema-changed": "warning",
+    "schema-differs-from-models": "danger",
     "table-dropped": "warning",
     "table-renamed": "warning",
     "table-rewrite": "danger",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import psycopg
 
 from django_confiture.dry_run.deploy_watch import StepBreaks
 from django_confiture.dry_run.estimates import Forecaster, PastErrors, Sizes
@@ -13,8 +16,14 @@ from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaWatch
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.report_builder import migration_result
 from django_confiture.dry_run.results import MigrationResult
+from django_confiture.dry_run.schema_check.plan_check import PlanDrift, check_plan
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.formatting import one_line
 from django_confiture.production import ProductionStats
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.migrations.state import ProjectState
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,35 @@ class Judge:
         """Return the schema before the first migration, and as it is now."""
         assert self._schema is not None  # a migration ran
         return self._schema.first, self._schema.now()
+
+    def drift(
+        self,
+        wrapper: BaseDatabaseWrapper,
+        start: ProjectState,
+        end: ProjectState,
+        results: Iterable[MigrationResult],
+    ) -> PlanDrift:
+        """Return how the tables that the plan touched differ from their models."""
+        if self._schema is None:
+            return PlanDrift()
+        changed = {
+            name
+            for each in results
+            for change in each.schema_changes
+            for name in (change.relation, change.name)
+            if name is not None
+        }
+        try:
+            return check_plan(
+                self._session,
+                wrapper,
+                start=start,
+                end=end,
+                changed=changed,
+                first=self._schema.first,
+            )
+        except (psycopg.Error, LookupError, ValueError, TypeError) as error:
+            return PlanDrift(not_compared={"the tables of the plan": one_line(error)})
 
     def close(self) -> None:
         """Give back what a rollback does not undo."""

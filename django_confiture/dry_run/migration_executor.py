@@ -50,7 +50,10 @@ class RehearsalExecutor(MigrationExecutor):
         """Migrate as Django does, once the report knows the plan."""
         self._rehearsal.planned(plan or [])
         self.look_ahead(plan or [], kwargs.get("state"))
-        return super().migrate(targets, plan, *args, **kwargs)
+        start = copy_of(kwargs.get("state") or self.project_state()) if plan else ProjectState()
+        end = super().migrate(targets, plan, *args, **kwargs)
+        self._rehearsal.plan_ended(start, end)
+        return end
 
     def look_ahead(
         self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None = None

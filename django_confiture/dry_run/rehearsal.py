@@ -13,9 +13,11 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 
 from django_confiture import silencing
 from django_confiture.dry_run.deploy_watch import DeployWatch, Releases
+from django_confiture.dry_run.findings.rules.plan_drift import drift_notes, with_drift
 from django_confiture.dry_run.isolation.router_watch import RouterWatch
 from django_confiture.dry_run.judge import Judge, Known
 from django_confiture.dry_run.measuring.schema_diff import Schema
@@ -88,6 +90,7 @@ class Rehearsal:
         self._deploy_watch: DeployWatch
         self._outcome = _Outcome()
         self._preflight: Preflight | None = None
+        self._notes: list[str] = []
         self._instances: list[tuple[Migration, dict[str, Any]]] = []
         self.router_watch = RouterWatch(wrapper.alias)
         self._opened: Opened
@@ -210,6 +213,17 @@ class Rehearsal:
         """Record deferred SQL where it comes from."""
         return nullcontext() if origin is None else self._recorder.resumed(origin)
 
+    def plan_ended(self, start: ProjectState, end: ProjectState) -> None:
+        """Compare what a plan that went forward leaves with what its models would make."""
+        outcome = self._outcome
+        if outcome.failed or not outcome.results or any(back for _, back in outcome.plan):
+            return
+        with self._opened.instruments.clock.stopped():
+            drift = self._judge.drift(self._wrapper, start, end, outcome.results)
+        migrations = [migration for migration, _backwards in outcome.plan]
+        outcome.results = with_drift(outcome.results, migrations, drift)
+        self._notes += drift_notes(drift)
+
     def failed(self, error: BaseException) -> None:
         """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
         if self._outcome.failed:
@@ -285,6 +299,7 @@ class Rehearsal:
             yielded_to=self.waiters,
             warnings=(
                 *notes,
+                *self._notes,
                 *tenants_not_seen(self._wrapper),
                 *self._stage.warnings(yielded=outcome == "yielded"),
             ),

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from django.db import router
 
+from django_confiture.formatting import one_line
+
 if TYPE_CHECKING:
     from django.apps.registry import Apps
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -89,7 +91,10 @@ def _make_all(
         session.attempt(statement)
     editor = _sql_writer(wrapper)
     for table, model in makeable.items():
-        error = _try(session, _create(editor, model))
+        try:
+            error = _try(session, _create(editor, model))
+        except Exception as raised:  # noqa: BLE001 - whatever a field or an index says of itself
+            error = one_line(raised)
         if error is not None:
             yield table, error
     # A state can list one index twice: after RenameIndex of unnamed fields that had one already.

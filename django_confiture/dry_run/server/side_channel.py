@@ -125,6 +125,20 @@ class Session:
         return self._pgconn.pipeline_status != pq.PipelineStatus.OFF
 
 
+@contextmanager
+def undone_work(session: Session) -> Iterator[None]:
+    """Undo what happens inside: in a transaction, or behind a savepoint of the one that is open."""
+    if session.status != pq.TransactionStatus.IDLE:
+        with session.undone():
+            yield
+        return
+    session.query("BEGIN")
+    try:
+        yield
+    finally:
+        session.query("ROLLBACK")
+
+
 def text_of(query: Any, raw: psycopg.BaseConnection[Any]) -> str:
     """Return the text of whatever the driver takes for a query."""
     if isinstance(query, sql.Composable):

@@ -1,0 +1,87 @@
+"""The finding about tables that a plan leaves different from their models."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django_confiture.dry_run.findings.finding import finding
+from django_confiture.dry_run.results import Finding, MigrationResult
+from django_confiture.formatting import count
+from django_confiture.silencing import reasons_of_migration
+
+if TYPE_CHECKING:
+    from django.db.migrations.migration import Migration
+
+    from django_confiture.dry_run.results.drift import Difference
+    from django_confiture.dry_run.schema_check.plan_check import PlanDrift
+
+_MOST = 20
+"""The most differences of one table that its finding lists."""
+
+_ADVICE = (
+    "Make both sides agree: give RunSQL its state_operations, SeparateDatabaseAndState the same "
+    "change on either side, or the missing operation to the migration. manage.py confiture_drift "
+    "compares all tables once it is applied."
+)
+
+
+def with_drift(
+    results: Sequence[MigrationResult], plan: Iterable[Migration], drift: PlanDrift
+) -> list[MigrationResult]:
+    """Return the results with a finding for each table, at the last migration that touched it."""
+    migrations = {(each.app_label, each.name): each for each in plan}
+    by_table: defaultdict[str, list[Difference]] = defaultdict(list)
+    for each in drift.made:
+        by_table[each.table].append(each)
+    found = list(results)
+    for table, differences in by_table.items():
+        at = _last_to_touch(found, table, drift.app_labels or {})
+        migration = migrations.get((found[at].app_label, found[at].name))
+        added = _finding(table, differences, migration)
+        found[at] = replace(found[at], findings=(added, *found[at].findings))
+    return found
+
+
+def drift_notes(drift: PlanDrift) -> list[str]:
+    """Return what was different before, and what could not be compared, as warnings."""
+    notes = [
+        f"Different from the models before the plan already: {each.sentence}."
+        for each in drift.before
+    ]
+    notes += [
+        f"The schema of {table} was not compared with its model: {reason}."
+        for table, reason in (drift.not_compared or {}).items()
+    ]
+    return notes
+
+
+def _last_to_touch(
+    results: Sequence[MigrationResult], table: str, app_labels: Mapping[str, str]
+) -> int:
+    for index in reversed(range(len(results))):
+        for change in results[index].schema_changes:
+            if table in (change.relation, change.name):
+                return index
+    for index in reversed(range(len(results))):
+        if results[index].app_label == app_labels.get(table):
+            return index
+    return len(results) - 1
+
+
+def _finding(table: str, differences: Sequence[Difference], migration: Migration | None) -> Finding:
+    sentences = [each.sentence for each in differences[:_MOST]]
+    if more := len(differences) - _MOST:
+        sentences += [f"and {count(more, 'more difference')}"] if more > 0 else []
+    found = finding(
+        "schema-differs-from-models",
+        None,
+        table,
+        f"What the plan leaves of {table} is not what its model would make",
+        _ADVICE,
+        sentences,
+    )
+    reasons = reasons_of_migration(migration) if migration is not None else {}
+    return replace(found, silenced=reasons.get(found.id))

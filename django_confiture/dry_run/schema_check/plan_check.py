@@ -1,0 +1,96 @@
+"""Compare what a plan leaves with what the models of its end would make."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaObject
+from django_confiture.dry_run.results.drift import Difference
+from django_confiture.dry_run.schema_check.check import check_schema
+from django_confiture.dry_run.schema_check.scratch_tables import compared_models
+from django_confiture.dry_run.server.side_channel import undone_work
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.migrations.state import ProjectState
+
+    from django_confiture.dry_run.server.side_channel import Session
+
+
+@dataclass(frozen=True)
+class PlanDrift:
+    """How the tables that a plan touches differ from their models at its end.
+
+    Additions that no statement of the models can meet are left out: an index made by hand, a column
+    that an earlier release still needs, a default that the database keeps.
+    """
+
+    made: tuple[Difference, ...] = ()
+    """What the plan leaves different."""
+    before: tuple[Difference, ...] = ()
+    """What was different in the same way before the plan."""
+    not_compared: Mapping[str, str] | None = None
+    """Table name → why it was not compared; None if the plan touches no table of a model."""
+    app_labels: Mapping[str, str] | None = None
+    """Table name → the app of its model."""
+
+
+def check_plan(
+    session: Session,
+    wrapper: BaseDatabaseWrapper,
+    *,
+    start: ProjectState,
+    end: ProjectState,
+    changed: Collection[str],
+    first: Schema,
+) -> PlanDrift:
+    """Compare the tables that the plan touches: in its models, or in the schema (``changed``).
+
+    ``first`` is the schema before the plan, by which older differences are told apart.
+    """
+    models = compared_models(end.apps, wrapper)
+    labels = {model._meta.db_table: model._meta.app_label for model in models}
+    tables = {*_tables_of_changed_models(start, end, wrapper), *changed} & labels.keys()
+    if not tables:
+        return PlanDrift()
+    with undone_work(session):
+        check = check_schema(session, wrapper, end.apps, tables=tables)
+        found = [each for each in check.differences if not each.harmless]
+        if not found:
+            return PlanDrift(not_compared=check.not_compared, app_labels=labels)
+        older = check_schema(
+            session,
+            wrapper,
+            start.apps,
+            tables={each.table for each in found},
+            there=_by_table(first),
+        )
+    known = set(older.differences)
+    return PlanDrift(
+        tuple(each for each in found if each not in known),
+        tuple(each for each in found if each in known),
+        check.not_compared,
+        labels,
+    )
+
+
+def _tables_of_changed_models(
+    start: ProjectState, end: ProjectState, wrapper: BaseDatabaseWrapper
+) -> Iterator[str]:
+    known = start.models
+    changed = {key for key in end.models if key not in known or known[key] != end.models[key]}
+    for model in compared_models(end.apps, wrapper):
+        owner = model._meta.auto_created or model
+        if (owner._meta.app_label, owner._meta.model_name) in changed:  # type: ignore[union-attr]
+            yield model._meta.db_table
+
+
+def _by_table(schema: Schema) -> Mapping[str, Sequence[SchemaObject]]:
+    return {
+        each.name: objects
+        for objects in schema.values()
+        for each in objects
+        if each.kind == "table"
+    }

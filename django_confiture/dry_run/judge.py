@@ -15,7 +15,7 @@ from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaWatch
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.report_builder import migration_result
-from django_confiture.dry_run.results import MigrationResult
+from django_confiture.dry_run.results import MigrationResult, ProductionDatabase
 from django_confiture.dry_run.schema_check.plan_check import PlanDrift, check_plan
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import one_line
@@ -34,6 +34,15 @@ class Known:
     """Production's sizes."""
     past_errors: Mapping[str, PastErrors] | None = None
     """Errors of earlier forecasts, by the kind of work."""
+
+    @property
+    def production(self) -> ProductionDatabase | None:
+        """The database that the sizes are of."""
+        stats = self.stats
+        if stats is None:
+            return None
+        collected = stats.collected_at.isoformat()
+        return ProductionDatabase(stats.database, stats.server_version, collected)
 
 
 class Judge:

@@ -30,7 +30,6 @@ from django_confiture.dry_run.results import (
     Failure,
     MigrationResult,
     Preflight,
-    ProductionDatabase,
     Report,
     ReverseResult,
     RunOutcome,
@@ -90,7 +89,7 @@ class Rehearsal:
         self._deploy_watch: DeployWatch
         self._outcome = _Outcome()
         self._preflight: Preflight | None = None
-        self._notes: list[str] = []
+        self._notes = [*tenants_not_seen(wrapper)]
         self._instances: list[tuple[Migration, dict[str, Any]]] = []
         self.router_watch = RouterWatch(wrapper.alias)
         self._opened: Opened
@@ -220,8 +219,7 @@ class Rehearsal:
             return
         with self._opened.instruments.clock.stopped():
             drift = self._judge.drift(self._wrapper, start, end, outcome.results)
-        migrations = [migration for migration, _backwards in outcome.plan]
-        outcome.results = with_drift(outcome.results, migrations, drift)
+        outcome.results = with_drift(outcome.results, outcome.plan, drift)
         self._notes += drift_notes(drift)
 
     def failed(self, error: BaseException) -> None:
@@ -278,7 +276,6 @@ class Rehearsal:
 
     def report(self, *, notes: Sequence[str] = (), reverse: ReverseResult | None = None) -> Report:
         """Return what was found; ``notes`` say something about how it was asked for."""
-        stats = self._known.stats
         outcome = self._run_outcome()
         return Report(
             database=self._opened.database,
@@ -288,21 +285,12 @@ class Rehearsal:
             error=self._outcome.error,
             preflight=self._preflight,
             deploy=self._deploy_watch.deploy,
-            production=ProductionDatabase(
-                stats.database, stats.server_version, stats.collected_at.isoformat()
-            )
-            if stats is not None
-            else None,
+            production=self._known.production,
             reverse=reverse,
             sequences_moved=self._stage.sequences_moved,
             dead_bytes=self._stage.dead_bytes,
             yielded_to=self.waiters,
-            warnings=(
-                *notes,
-                *self._notes,
-                *tenants_not_seen(self._wrapper),
-                *self._stage.warnings(yielded=outcome == "yielded"),
-            ),
+            warnings=(*notes, *self._notes, *self._stage.warnings(yielded=outcome == "yielded")),
             mode=self._stage.mode,
         )
 

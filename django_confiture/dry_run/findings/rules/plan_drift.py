@@ -29,10 +29,10 @@ _ADVICE = (
 
 
 def with_drift(
-    results: Sequence[MigrationResult], plan: Iterable[Migration], drift: PlanDrift
+    results: Sequence[MigrationResult], plan: Iterable[tuple[Migration, bool]], drift: PlanDrift
 ) -> list[MigrationResult]:
     """Return the results with a finding for each table, at the last migration that touched it."""
-    migrations = {(each.app_label, each.name): each for each in plan}
+    migrations = {(each.app_label, each.name): each for each, _backwards in plan}
     by_table: defaultdict[str, list[Difference]] = defaultdict(list)
     for each in drift.made:
         by_table[each.table].append(each)

@@ -54,13 +54,23 @@ def weave_plan(
         entry.build()
     session = plan_session.open_session(connection, kwargs.get("apps"))
     session.check(new)
+    if not getattr(connection, "_confiture_dry_run", False):
+        _begin(session, plan, kwargs)
+    labels = tuple(f"{each.app_label}.{each.name}" for each, _backwards in plan)
+    for migration, _backwards in plan:
+        weave(migration, entries, labels)
+
+
+def _begin(
+    session: plan_session.PlanSession,
+    plan: list[tuple[Migration, bool]],
+    kwargs: Mapping[str, Any],
+) -> None:
+    """Begin a real run of the plan, which may get shorter here."""
     if not phases.creating_test_database():
         session.take_turn(plan, _printer(kwargs))
     session.prepare_journal()
     session.start_watch(_terminal(kwargs))
-    labels = tuple(f"{each.app_label}.{each.name}" for each, _backwards in plan)
-    for migration, _backwards in plan:
-        weave(migration, entries, labels)
 
 
 def _printer(kwargs: Mapping[str, Any]) -> Callable[[str], object]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, migrations
 from django.dispatch import Signal
 from pytest_django import Settings
@@ -266,3 +268,32 @@ def test_a_prepared_transaction_has_a_name_though_it_has_no_session(
     (blocker,) = facts["blocked_by"]
     assert (blocker["pid"], blocker["application_name"]) == (0, "prepared transaction transfer 7")
     assert (blocker["state"], blocker["query_ms"]) == ("prepared", None)
+
+
+def test_a_dry_run_has_a_watchdog_of_its_own(
+    history: None, cases: Cases, settings: Settings
+) -> None:
+    """It takes no turn, deletes nothing of the journal, and shows no line."""
+    found: list[Any] = []
+    looks = migrations.RunPython(
+        lambda apps, editor: found.extend(
+            query(
+                "SELECT application_name FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name ~ '^django-confiture'"
+            )
+        )
+    )
+    cases.add("0001_looks", sleep(0.6), looks)
+    settings.CONFITURE = {}
+    logger, handler = logging.getLogger("django_confiture"), logging.NullHandler()
+    logger.addHandler(handler)
+    out = StringIO()
+    try:
+        call_command("migrate_dryrun", "cases", format="json", verbosity=0, stdout=out)
+    finally:
+        logger.removeHandler(handler)
+    assert sorted(name for (name,) in found) == [
+        "django-confiture dry run",
+        "django-confiture watchdog",
+    ]
+    assert "journalentry" not in out.getvalue()

@@ -24,6 +24,21 @@ if TYPE_CHECKING:
 _RECORDED = "_confiture_recorded"
 
 
+def executor_of(rehearsal: Rehearsal, using: str, connection: Any, *args: Any) -> MigrationExecutor:
+    """Return what ``migrate`` runs a plan with: on another alias than ``using``, Django's own.
+
+    A receiver or a migration may call ``migrate`` for another one, whose migrations are not those
+    of this report.
+    """
+    if connection.alias == using:
+        return RehearsalExecutor(rehearsal, connection, *args)
+    rehearsal.note(
+        f"migrate was called for the database {connection.alias!r} meanwhile. That is rolled back "
+        f"too, and is not in this report: rehearse it with --database {connection.alias}."
+    )
+    return MigrationExecutor(connection, *args)
+
+
 class RehearsalExecutor(MigrationExecutor):
     """Django's executor, with each migration and each operation recorded."""
 
@@ -106,6 +121,18 @@ class RehearsalExecutor(MigrationExecutor):
         """Unapply one migration."""
         with self._rehearsal.migration(migration, "backward"):
             return super().unapply_migration(state, migration, *args, **kwargs)
+
+    def detect_soft_applied(
+        self, project_state: ProjectState | None, migration: Migration
+    ) -> tuple[bool, ProjectState]:
+        """Look as Django does for ``--fake-initial``, and say which migration is not run."""
+        found: tuple[bool, ProjectState] = super().detect_soft_applied(project_state, migration)
+        if found[0]:
+            self._rehearsal.note(
+                f"{migration} was only recorded as applied (--fake-initial): what it would create "
+                "exists already, and whether that is what it describes was not looked at."
+            )
+        return found
 
     def project_state(self) -> ProjectState:
         """Return the state after all applied migrations."""

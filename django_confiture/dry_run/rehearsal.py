@@ -208,6 +208,11 @@ class Rehearsal:
         recorded = self._recorder.recorded_so_far(opened)
         self._deploy_watch.operation_ended(self._recorder.migration, recorded)
 
+    def note(self, text: str) -> None:
+        """Note what the report has to say, once."""
+        if text not in self._notes:
+            self._notes.append(text)
+
     def deferred(self, origin: OpenOperation | None) -> AbstractContextManager[None]:
         """Record deferred SQL where it comes from."""
         return nullcontext() if origin is None else self._recorder.resumed(origin)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
+
+_REFUSED = {
+    "--fake": "it runs nothing, so there is nothing to rehearse; use it with migrate",
+    "--plan": "the report lists the plan, and what each migration does; leave it out",
+    "--check": "a dry run always ends with 0 where nothing is pending; use migrate --check",
+    "--prune": "it only deletes rows of django_migrations; use it with migrate",
+}
+"""Flags of ``migrate`` that change what runs so that nothing is left to rehearse."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Take those of ``migrate`` that choose the plan, and our own."""
     _choose_plan(parser)
+    _take_flags_of_migrate(parser)
     _choose_conditions(parser)
     _choose_production(parser)
     parser.add_argument(
@@ -40,6 +51,37 @@ def _choose_plan(parser: ArgumentParser) -> None:
         metavar="REVISION",
         help="Report on what the branch adds to this revision of git, such as origin/main.",
     )
+
+
+def _take_flags_of_migrate(parser: ArgumentParser) -> None:
+    """Take those that change what runs, to pass them on or to refuse them by name."""
+    parser.add_argument(
+        "--fake-initial",
+        action="store_true",
+        help="As migrate: only record initial migrations whose tables exist.",
+    )
+    parser.add_argument(
+        "--run-syncdb",
+        action="store_true",
+        help="As migrate: also create the tables of apps without migrations.",
+    )
+    parser.add_argument(
+        "--noinput", "--no-input", action="store_true", help="No effect: a dry run never asks."
+    )
+    for flag in _REFUSED:
+        parser.add_argument(flag, action="store_true", dest=_dest(flag), help=SUPPRESS)
+
+
+def refused_flag(options: Mapping[str, Any]) -> str:
+    """Return why a flag of ``migrate`` is refused, ``""`` if none of those is given."""
+    for flag, why in _REFUSED.items():
+        if options.get(_dest(flag)):
+            return f"migrate_dryrun has no {flag}: {why}."
+    return ""
+
+
+def _dest(flag: str) -> str:
+    return f"refused_{flag.strip('-')}"
 
 
 def _choose_conditions(parser: ArgumentParser) -> None:

@@ -28,7 +28,7 @@ from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
 from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.migrate import migrate_with
-from django_confiture.dry_run.migration_executor import RehearsalExecutor
+from django_confiture.dry_run.migration_executor import executor_of
 from django_confiture.dry_run.plan.git_base import Since
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS, refuse_open_transaction
 from django_confiture.dry_run.rehearsal import Rehearsal
@@ -75,7 +75,8 @@ class Command(BaseCommand):
         self._verbosity = options["verbosity"]
         self._interrupted: int | None = None
         self._progress = Progress(self.stderr, self._verbosity)
-        if wrong := report_files.misplaced(report_files.files_of(options)):
+        misplaced = report_files.misplaced(report_files.files_of(options))
+        if wrong := arguments.refused_flag(options) or misplaced:
             raise CommandError(wrong, returncode=USAGE)
         try:
             self._budget = budget.budget_of(options)
@@ -170,10 +171,12 @@ class Command(BaseCommand):
         try:
             reversal = Reversal(rehearsal, wrapper) if options["reverse"] else None
             migrate_with(
-                partial(RehearsalExecutor, rehearsal),
+                partial(executor_of, rehearsal, wrapper.alias),
                 using=wrapper.alias,
                 target=(options["app_label"], options["migration_name"]),
                 verbosity=max(0, self._verbosity - 1),
+                fake_initial=options["fake_initial"],
+                run_syncdb=options["run_syncdb"],
             )
             if reversal is not None:
                 return reversal.run()

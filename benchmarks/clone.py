@@ -74,7 +74,7 @@ def make(address: dict[str, Any], megabytes: int) -> None:
 
 
 def copied(address: dict[str, Any], strategy: str, dirty: int) -> tuple[float, float, float]:
-    """Return seconds, bytes of WAL, and how long somebody had to wait who connects meanwhile.
+    """Return seconds, bytes of WAL, and how long a client that connects meanwhile had to wait.
 
     ``dirty`` is how many MB another database has changed and not written yet: file_copy begins
     with a checkpoint of the whole server.

@@ -79,7 +79,7 @@ class Bench:
         )
 
     def _duration(self, *, clone: bool) -> float:
-        """Return how long the command takes if nobody kills it, the second time."""
+        """Return how long the command takes if it is not killed, the second time."""
         for _ in range(2):
             started = time.monotonic()
             process = self.start(*["--clone"] * clone)
@@ -107,7 +107,7 @@ class Bench:
             return cursor.fetchall() if cursor.description else []
 
     def wait_until_alone(self) -> float:
-        """Return after how many seconds nobody else was connected; the limit and more if ever."""
+        """Return after how many seconds we were the only session; more than the limit if never."""
         started = time.monotonic()
         while self.sessions() and time.monotonic() - started < GONE_WITHIN_S:
             time.sleep(0.02)
@@ -194,7 +194,7 @@ class Bench:
         return random.choice([pid for pid, _name in self.sessions()] or [self._checkpointer()])
 
     def _checkpointer(self) -> int:
-        """Return the process that a server which has recovered has anew; 0 for none yet."""
+        """Return the checkpointer's pid, a new one after a recovery; 0 if there is none yet."""
         query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
         return int(next(iter(self.ask(query)), [0])[0])
 

@@ -1,7 +1,7 @@
 """Whether the dry run's locks are those of a real run: a project's history, from its middle on.
 
 Each migration's transaction is asked for its locks right before it commits. Ends with 1 where the
-dry run has missed one, or has one too many, of those that block somebody.
+dry run has missed one, or has one too many, of those that block other sessions.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def opened(path: Path) -> tuple[list[float], list[float]]:
-    """Return the milliseconds to the load event and to the first paint, each time anew."""
+    """Return the milliseconds to the load event and to the first paint of each fresh page."""
     from playwright.sync_api import sync_playwright
 
     chromium = (

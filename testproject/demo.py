@@ -22,7 +22,7 @@ def _heading(text: str) -> None:
 
 
 def _bring_to_base() -> None:
-    """Apply the base migrations, and take back the shop's later ones if somebody applied them."""
+    """Apply the base migrations, and unapply the shop's later ones if they are applied."""
     for target in (["confiture_history"], ["contenttypes"], ["auth"], ["shop", BASE_MIGRATION]):
         call_command("migrate", *target, verbosity=0)
 

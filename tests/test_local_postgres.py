@@ -280,7 +280,7 @@ def test_a_killed_watcher_is_replaced_by_the_next_user(sandbox: Sandbox) -> None
 def test_a_half_made_cluster_is_made_again(fresh_sandbox: Sandbox) -> None:
     killed = fresh_sandbox.start()
     wait_until(lambda: any(fresh_sandbox.directory.glob("confiture-*/data/PG_VERSION")))
-    kill(killed)  # initdb goes on for a while, in nobody's interest
+    kill(killed)  # initdb goes on for a while, though no one needs it
     assert not (fresh_sandbox.home / "ready").exists()
     user = fresh_sandbox.start()
     assert is_running(read_host(user))

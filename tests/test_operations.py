@@ -634,7 +634,7 @@ def test_a_router_that_refuses_the_hints_keeps_the_hook_away(
     cases.add(
         "0001_initial",
         RunHook(InsertsGroup, hints={"only": "elsewhere"}),
-        RunHook("nobody registered this", hints={"only": "elsewhere"}),
+        RunHook("not registered", hints={"only": "elsewhere"}),
         RunHook(InsertsGroup, hints={"only": "here"}, options={"name": "here"}),
     )
     cases.migrate()
@@ -679,7 +679,7 @@ from django_confiture.operations import RunHook
 class Migration(migrations.Migration):
     operations = [
         migrations.CreateModel("Thing", [("id", models.BigAutoField(primary_key=True))]),
-        RunHook("nobody registered this"),
+        RunHook("not registered"),
         RunHook("nor this", phase="CLEANUP"),
     ]
 """

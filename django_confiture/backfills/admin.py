@@ -32,7 +32,7 @@ else:  # the classes of Django itself take no parameters
 
 
 class _ReadOnly:
-    """What a worker has written is only looked at."""
+    """Read-only: a worker has written these rows."""
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
         """Return False: backfills are declared in code."""
@@ -126,18 +126,18 @@ class BackfillRunAdmin(_ReadOnly, _ModelAdmin):
 
     @admin.display
     def remaining(self, run: BackfillRun) -> str:
-        """Return how long it will still take."""
+        """Return how long the rest will take."""
         seconds = _status(run).remaining_seconds
         return "-" if not seconds else duration(seconds * 1000)
 
     @admin.display
     def workers(self, run: BackfillRun) -> int:
-        """Return how many workers are at it."""
+        """Return the number of workers."""
         return _status(run).workers
 
     @admin.display(description="waits for")
     def waits(self, run: BackfillRun) -> str:
-        """Return what holds it."""
+        """Return which throttles hold it."""
         return ", ".join(_status(run).throttled_by) or "-"
 
 

@@ -7,7 +7,7 @@ from django.core import checks
 
 
 class BackfillsConfig(AppConfig):
-    """Runs backfills, and keeps what is known of them."""
+    """Runs backfills, and keeps their state."""
 
     name = "django_confiture.backfills"
     label = "confiture_backfills"

@@ -26,7 +26,7 @@ from django_confiture.backfills.throttling import throttling_of
 def check_backfills(**_: Any) -> list[CheckMessage]:
     """Check every declared backfill, and the settings of all.
 
-    What is no setting of the right kind at all, the package's other checks say.
+    Settings of the wrong type are reported by the package's other checks.
     """
     if not apps.is_installed("django_confiture.backfills"):
         return []  # a test has taken the app away again

@@ -1,4 +1,4 @@
-"""What people do to a backfill: start, pause, resume, cancel, retry. All of it is audited."""
+"""Actions on a backfill: start, pause, resume, cancel, retry. Each leaves an audit event."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ S = BackfillState
 
 @dataclass(frozen=True)
 class _Transition:
-    """What an action makes of which states."""
+    """Which states an action is allowed in, and which state it leads to."""
 
     allowed: tuple[BackfillState, ...]
     becomes: BackfillState
@@ -116,7 +116,7 @@ def act(action: str, name: str, *, using: str, actor: str) -> str:
 
 
 def perform(action: str, name: str, *, using: str, actor: str) -> str:
-    """Do any of :data:`ACTIONS`."""
+    """Perform one of :data:`ACTIONS`."""
     if action == "start":
         return start(name, using=using, actor=actor)
     return act(action, name, using=using, actor=actor)

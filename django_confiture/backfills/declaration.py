@@ -23,7 +23,7 @@ _HIGH_BELOW = re.compile(r"<(?!=)\s*%\(high\w*\)s")
 
 
 class Backfill:
-    """Rows to fill, and with what. Subclass it in ``<app>/backfills.py``.
+    """A backfill: the rows to fill, and how. Subclass it in ``<app>/backfills.py``.
 
     Set ``model``, ``where``, and one of ``values``, ``process`` and ``sql``.
     """
@@ -133,7 +133,7 @@ def problems(backfill: Backfill) -> list[str]:
         try:
             model._meta.get_field(name)
         except FieldDoesNotExist:
-            found.append(f"{name!r} is no field of {model_label}; write the field's name")
+            found.append(f"{name!r} is not a field of {model_label}; write the field's name")
     return found
 
 

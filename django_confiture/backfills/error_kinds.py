@@ -13,7 +13,7 @@ from django_confiture import formatting
 _BUSY = frozenset({"55P03", "57014", "40P01", "40001"})
 """Lock timeout, statement timeout, deadlock, serialization failure."""
 _HOPELESS = ("42", "0A", "25", "26", "53", "54", "58", "XX")
-"""Classes of SQLSTATE that no smaller batch gets round: SQL that is wrong, rights, a full disk."""
+"""Classes of SQLSTATE that a smaller batch can't avoid: wrong SQL, missing rights, a full disk."""
 
 
 FIRST_DELAY = 0.1

@@ -15,7 +15,7 @@ logger = logging.getLogger("django_confiture.backfills")
 
 
 def note(run: BackfillRun, action: str, *, using: str, actor: str, detail: str = "") -> None:
-    """Write who did what into the audit trail, and into the log."""
+    """Record who did what in the audit trail, and log it."""
     BackfillEvent.objects.using(using).create(
         run_id=run.pk, action=action, actor=actor[:255], detail=detail
     )
@@ -24,7 +24,7 @@ def note(run: BackfillRun, action: str, *, using: str, actor: str, detail: str =
 
 
 def fail(run: BackfillRun, why: str, *, using: str, actor: str) -> None:
-    """Make a backfill that has not ended a failed one."""
+    """Mark a backfill as failed, unless it has ended."""
     with transaction.atomic(using=using):
         under_way = (BackfillState.QUEUED, BackfillState.RUNNING)
         changed = BackfillRun.objects.using(using).filter(pk=run.pk, state__in=under_way)

@@ -33,10 +33,10 @@ From the runs in benchmarks/README.md."""
 
 
 class Rehearsing(Protocol):
-    """What a dry run offers to those who sample in it."""
+    """What a dry run offers to operations that sample in it."""
 
     def unrecorded(self) -> AbstractContextManager[None]:
-        """Undo what is done inside, and count it for nobody."""
+        """Undo what is done inside, and measure none of it."""
 
     def note(self, text: str) -> None:
         """Put a line into the report of the migration."""

@@ -1,4 +1,4 @@
-"""What the operations do in a migration."""
+"""Starts, requires and cancels a backfill in a migration, for the operations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Leases on ranges: who works on which, fenced by a generation number.
 
-All times are the server's. A worker whose lease ran out may still commit as long as nobody has
+All times are the server's. A worker whose lease ran out may still commit as long as no one has
 taken its range; from then on its generation is too old, and its batch is rolled back.
 """
 
@@ -60,7 +60,7 @@ def new_worker_name() -> str:
 
 
 def claim(run: BackfillRun, *, using: str, worker: str, duration: timedelta) -> Lease | None:
-    """Take a lease on a range that nobody works on; None where there is none."""
+    """Take a lease on a range that no worker has; None if there is none."""
     with transaction.atomic(using=using):
         free = Q(leased_until=None) | Q(leased_until__lt=Now()) | Q(worker__in=_gone(run, using))
         ranges = open_ranges(run, using).filter(free)
@@ -102,7 +102,7 @@ def _has_ended(worker: str) -> bool:
 
 
 def known_sizer(run: BackfillRun, options: BackfillOptions, *, using: str) -> BatchSizer:
-    """Return what the latest batch of any worker says of the next one's size."""
+    """Return the sizer after the latest batch of any worker."""
     ranges = BackfillRange.objects.using(using).filter(run_id=run.pk, batch_size__isnull=False)
     latest = ranges.order_by(F("leased_until").desc(nulls_last=True), "-position").first()
     if latest is None:

@@ -1,4 +1,4 @@
-"""What is known of each backfill. The rows live in the database that is backfilled.
+"""The state of each backfill. The rows live in the database that is backfilled.
 
 Only so can a worker commit its batch and what it has done in one transaction.
 """

@@ -1,4 +1,4 @@
-"""What ties a backfill to migrations; files import it from ``django_confiture.operations``."""
+"""Operations that start and require backfills; import them from ``django_confiture.operations``."""
 
 from __future__ import annotations
 

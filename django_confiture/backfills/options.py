@@ -1,4 +1,4 @@
-"""``CONFITURE["BACKFILLS"]``, read."""
+"""The settings in ``CONFITURE["BACKFILLS"]``, read and validated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UnusableOption(conf.SettingError):
 
 @dataclass(frozen=True)
 class BackfillOptions:
-    """What the settings say; each attribute is a key of theirs in lower case."""
+    """The settings of backfills; each attribute is a key in lower case."""
 
     target: timedelta
     """How long a batch should take."""
@@ -70,7 +70,7 @@ def backfill_options() -> BackfillOptions:
 
 
 def contradictions(options: BackfillOptions) -> list[tuple[str, str]]:
-    """Return what can't be together, with the fix."""
+    """Return the settings that contradict each other, with the fix."""
     found = []
     if options.min > options.max:
         problem = f'CONFITURE["BACKFILLS"] has MIN {options.min} above MAX {options.max}'

@@ -1,4 +1,4 @@
-"""How many rows there are to do, and the ranges of keys that workers share out."""
+"""Estimates the rows to do, and splits the keys into ranges that workers share."""
 
 from __future__ import annotations
 

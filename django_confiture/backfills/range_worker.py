@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_confiture.backfills")
 
 HELD_FOR = 0.2
-"""Seconds between two looks at what holds the backfill."""
+"""Seconds between two checks of what holds the backfill."""
 
 
 class RangeOutcome(Enum):
@@ -54,7 +54,7 @@ class RowFault(BackfillError):  # noqa: N818 - its message says what failed
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker on a backfill needs to know."""
+    """The settings and connection that every worker on a backfill needs."""
 
     run: BackfillRun
     backfill: Backfill

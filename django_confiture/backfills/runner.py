@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_confiture.backfills")
 
 IDLE = 0.5
-"""Seconds between two looks for a range while other workers have them all."""
+"""Seconds between two tries to get a range while other workers have them all."""
 
 
 class WorkOutcome(Enum):
@@ -71,7 +71,7 @@ class WorkOutcome(Enum):
 
 @dataclass(frozen=True)
 class WorkResult:
-    """What came of a worker's turn."""
+    """The result of a worker's turn."""
 
     outcome: WorkOutcome
     taken_over: int = 0

@@ -1,4 +1,4 @@
-"""A backfill in this process, from beginning to end."""
+"""Runs a backfill in this process until it has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far each backfill is: what the command and the admin show."""
+"""The status of each backfill, as the command and the admin show it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BackfillStatus:
     """Rows: an estimate until the backfill is complete; None before it has begun."""
     percent: float | None
     rows_per_second: float | None
-    """None while nobody works on it."""
+    """None while no worker is at it."""
     remaining_seconds: float | None
     batch_size: int | None
     workers: int
@@ -43,7 +43,7 @@ def statuses(using: str, names: list[str] | None = None) -> list[BackfillStatus]
 
 
 def status_of(run: BackfillRun, using: str) -> BackfillStatus:
-    """Return how far one backfill is."""
+    """Return the status of one backfill."""
     ranges = BackfillRange.objects.using(using).filter(run_id=run.pk)
     live = Q(finished=False, leased_until__gte=Now())
     facts = ranges.aggregate(

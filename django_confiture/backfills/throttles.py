@@ -1,4 +1,4 @@
-"""What may hold a backfill between two batches: each a small class, several together.
+"""Throttles: conditions that hold a backfill between two batches, such as replication lag.
 
 A throttle is made from ``CONFITURE["BACKFILLS"]["THROTTLES"]`` with its ``OPTIONS``. Its
 ``reason`` is asked between batches, at most once a second, and says why the backfill has to wait.
@@ -291,5 +291,5 @@ def _clock(value: object, name: str) -> time:
     try:
         return time.fromisoformat(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        problem = f"{name} is {value!r}, which is no time of day"
+        problem = f"{name} is {value!r}, which is not a time of day"
         raise conf.SettingError(problem, 'write one such as "22:00"') from None

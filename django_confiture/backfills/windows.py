@@ -1,4 +1,4 @@
-"""The next keys to do: keyset, so that a batch costs the same at the end as at the beginning."""
+"""The next keys to do, by keyset: a batch costs the same at the end as at the beginning."""
 
 from __future__ import annotations
 

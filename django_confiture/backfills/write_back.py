@@ -1,8 +1,8 @@
 """Changed rows written in one statement: what ``bulk_update`` does, without a CASE for each row.
 
 Each column travels as a JSON array, the cheapest form that Python and PostgreSQL share. A row that
-somebody else has changed since it was read is left alone, by PostgreSQL's own version of it,
-``xmin``: a later pass does it. So nobody waits for a row while Python works on it.
+another session has changed since it was read is left alone, by PostgreSQL's own version of it,
+``xmin``: a later pass does it. So no session waits for a row while Python works on it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def can_write_back(model: type[models.Model], names: Sequence[str]) -> bool:
 
 
 def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
-    """Write the fields ``names`` of each instance that nobody has changed; return how many."""
+    """Write the fields ``names`` of each instance that no one has changed; return how many."""
     if not rows:
         return 0
     connection, columns = connections[rows.db], _columns(rows.model, names)

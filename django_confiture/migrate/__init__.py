@@ -1,1 +1,1 @@
-"""A real ``migrate``: hooks woven around its migrations, and its timeouts."""
+"""A real ``migrate``: hooks around its migrations, timeouts, retries, giving way, resuming."""

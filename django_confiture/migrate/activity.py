@@ -1,4 +1,4 @@
-"""Who blocks a session, whom it blocks, and how far it is, as PostgreSQL's own views tell it."""
+"""Which sessions block a session, which it blocks, and its progress, from PostgreSQL's views."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ FROM pg_catalog.pg_stat_activity WHERE pid = %(pid)s
 
 @dataclass(frozen=True)
 class Blocker:
-    """A session that holds what another one waits for."""
+    """A session that holds a lock that another one waits for."""
 
     pid: int
     """The server process; 0 for a prepared transaction, which has none."""
@@ -101,7 +101,7 @@ class Blocker:
     transaction_ms: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what log events and JSON say of it."""
+        """Return the fields that log events and JSON have for it."""
         found = asdict(self)
         for name in ("query_ms", "transaction_ms"):
             found[name] = None if found[name] is None else round(found[name])
@@ -110,7 +110,7 @@ class Blocker:
 
 @dataclass(frozen=True)
 class Wait:
-    """What a session waits for, and for whom."""
+    """The lock that a session waits for, and the sessions that hold it."""
 
     relation: str | None
     """None where it waits for another transaction to end."""
@@ -131,13 +131,13 @@ class Waiter:
 
     @property
     def name(self) -> str:
-        """Its application where it says one, else its user and process."""
+        """Its application name if it has one, else its user and process."""
         return self.application_name or f"{self.user}, pid {self.pid}"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a command is that PostgreSQL counts."""
+    """The progress of a command, as PostgreSQL reports it."""
 
     command: str
     phase: str
@@ -148,7 +148,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Doing:
-    """What a session is doing, and for how long."""
+    """The statement of a session, and how long it and its transaction have run."""
 
     state: str
     statement: str
@@ -159,7 +159,7 @@ class Doing:
 
 
 def anyone_waits(raw: psycopg.Connection[Any], pid: int) -> tuple[bool, bool]:
-    """Return whether a session waits for a lock, and whether any other one does."""
+    """Return whether a session waits for a lock, and whether any other session does."""
     row = raw.execute(_UNGRANTED, {"pid": pid}).fetchone()
     assert row is not None
     return bool(row[0]), bool(row[1])
@@ -178,13 +178,13 @@ def what_it_waits_for(raw: psycopg.Connection[Any], pid: int) -> Wait | None:
 def who_waits_for_it(
     raw: psycopg.Connection[Any], pid: int, *, own_pids: Collection[int] = ()
 ) -> tuple[Waiter, ...]:
-    """Return the sessions that wait for a session, but for ``own_pids``; the longest wait first."""
+    """Return the sessions that wait for a session, without ``own_pids``; the longest wait first."""
     rows = raw.execute(_WAITERS, {"pid": pid, "own": list(own_pids)})
     return tuple(Waiter(*row) for row in rows)
 
 
 def progress_of(raw: psycopg.Connection[Any], pid: int) -> Progress | None:
-    """Return how far the index, the table or the vacuum is that a session works on."""
+    """Return the progress of the index build, table rewrite or vacuum that a session runs."""
     row = raw.execute(_PROGRESS, {"pid": pid}).fetchone()
     return Progress(*row) if row else None
 

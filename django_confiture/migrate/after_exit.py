@@ -1,4 +1,4 @@
-"""The moment after a migration's commit or rollback, told without any override of Django's."""
+"""Calls back after a migration's commit or rollback, without overriding anything of Django's."""
 
 from __future__ import annotations
 

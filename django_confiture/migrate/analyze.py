@@ -1,4 +1,4 @@
-"""``ANALYZE`` after a migration, of the tables whose statistics say nothing any more."""
+"""``ANALYZE`` after a migration, of the tables whose statistics it has made useless."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("django_confiture.migrate")
 DEFAULT_LOCK_TIMEOUT = timedelta(seconds=1)
 _LEAST_ROWS = 50
 _SHARE = 0.1
-"""Those of autovacuum: so many rows, and this share of the table."""
+"""Autovacuum's own thresholds: a number of rows, and a share of the table."""
 
 _TABLES = """
 SELECT c.oid::bigint, c.relfilenode::bigint, n.nspname, c.relname,
@@ -51,7 +51,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is compared: by OID, the tables, and the tables of indexes on expressions."""
+    """What is compared later: tables by OID, and the tables of indexes on expressions."""
 
     tables: Mapping[int, Table]
     expression_indexes: Mapping[int, int]
@@ -84,7 +84,7 @@ def analyze_what_changed(
 
 
 def _reasons(before: Snapshot, after: Snapshot) -> dict[int, str]:
-    """Return why which tables are analyzed, by OID."""
+    """Return why each table needs ANALYZE, by OID."""
     reasons: dict[int, str] = {}
     for index, oid in after.expression_indexes.items():
         if index not in before.expression_indexes and oid in after.tables:

@@ -1,4 +1,4 @@
-"""What the watch sees, told as log events and signals, in a thread that may take its time."""
+"""Log events and signals about what the watch sees, sent from a thread that may block."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from django_confiture.migrate.watch import Observation, Target
 logger = logging.getLogger("django_confiture.migrate")
 
 NOTICED_MS = 200.0
-"""From when on a wait is worth saying; most end before."""
+"""Waits longer than this are announced; most end sooner."""
 _FIRST_REPEAT_S = 10.0
 _DETAILS_S = 1.0
 
 
 class Announcer:
-    """Says once who is in the way, again when that changes, and less and less often after."""
+    """Announces which sessions are in the way: at once, on each change, then ever less often."""
 
     def __init__(self) -> None:
         self._waits = _Reminder()
@@ -36,13 +36,13 @@ class Announcer:
         self._thread.start()
 
     def observed(self, observation: Observation) -> None:
-        """Take the latest observation; one that was not looked at yet is out of date."""
+        """Keep the latest observation; it replaces one that was not announced yet."""
         with self._changed:
             self._latest = observation
             self._changed.notify()
 
     def stop(self) -> None:
-        """Say what is left to say; a second call changes nothing."""
+        """Announce what is left, and stop; a second call changes nothing."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -78,7 +78,7 @@ class Announcer:
 
 
 class _Reminder:
-    """Decides when something is news, and when it is worth saying again."""
+    """Decides when something is news, and when to repeat it."""
 
     def __init__(self) -> None:
         self._said: tuple[Hashable, Hashable] = (None, None)
@@ -129,7 +129,7 @@ def say_it_blocks(target: Target, waiters: tuple[Waiter, ...]) -> None:
 
 
 def log_facts(migration: Any) -> dict[str, object]:
-    """Return what every log event says of a migration."""
+    """Return the fields that every log event about a migration has."""
     return {"migration": migration.name, "app_label": migration.app_label}
 
 

@@ -1,4 +1,4 @@
-"""The attempts at one migration: which failure is worth another, and when.
+"""The attempts at one migration: which failures are retried, and when.
 
 A lock timeout (55P03) and a deadlock (40P01) are, and that it gave way to other sessions: nothing
 is wrong with the migration then. Nothing else is, and nothing after a commit.
@@ -66,7 +66,7 @@ class Attempts:
             self._follow(facts)
 
     def completed(self) -> None:
-        """End an attempt that did all it had to; raise if it was ended by the watch meanwhile.
+        """End an attempt that did all its work; raise if the watch ended it meanwhile.
 
         From here on the watch ends nothing.
         """
@@ -99,17 +99,17 @@ class Attempts:
         return error
 
     def ended_too_late(self) -> None:
-        """Tell that the watch ended a migration, not atomic, that had done all it had to."""
+        """Report that the watch ended a non-atomic migration that had done all its work."""
         if (ended := self._leave()) is not None:
             self._tell(ended)
 
     def last_blockers(self) -> list[dict[str, Any]]:
-        """Return who was in the way of the last attempt."""
+        """Return the sessions that were in the way of the last attempt."""
         watch = self._session.watch
         return [each.as_dict() for each in watch.last_blockers()] if watch is not None else []
 
     def abandoned(self) -> None:
-        """End the attempt, whatever became of it: what comes now is not to be interrupted."""
+        """End the attempt, however it went: what follows must not be interrupted."""
         self._leave()
 
     def _follow(self, facts: dict[str, Any]) -> None:
@@ -182,7 +182,7 @@ class Attempts:
 
 
 class _Interrupted(Exception):  # noqa: N818 - not shown to anyone
-    """The watch ended an attempt that had not noticed."""
+    """The watch ended an attempt that did not notice."""
 
     def __init__(self, gave_way: GaveWay) -> None:
         super().__init__("canceled by django-confiture")

@@ -1,4 +1,4 @@
-"""What a ``migrate`` tells other shells: which migration runs, in which session.
+"""What a ``migrate`` publishes for other shells: which migration runs, in which session.
 
 It is the query that the connection with the lock ran last, which ``pg_stat_activity`` shows. There
 is no table to clean up, and it is gone with the process.
@@ -74,7 +74,7 @@ def connected_migrates(raw: psycopg.Connection[Any]) -> list[Migrate]:
 
 
 def _read(query: str) -> Beacon | None:
-    """Return what a query says; one that was cut short, or may not be seen, says nothing."""
+    """Parse a query's beacon; None if it was cut short, or this role may not see it."""
     _, _, text = query.partition("/* ")
     try:
         return Beacon(**json.loads(text.partition(" */")[0]))

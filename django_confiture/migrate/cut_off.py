@@ -1,4 +1,4 @@
-"""A step that was cut off partway: what the catalog says of it, and what is cleaned up."""
+"""A step that was cut off partway: what the catalog shows of it, and what to clean up."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WHERE pid = %s AND extract(epoch FROM backend_start)::text = %s AND state = 'act
 
 
 def indexes_named_in(names: str, raw: psycopg.Connection[Any]) -> dict[str, tuple[int, bool]]:
-    """Return the indexes that stand in a text: their OIDs, and whether they are valid."""
+    """Return the indexes named in a text: their OIDs, and whether they are valid."""
     if not names:
         return {}
     rows = raw.execute(_INDEXES, [names])
@@ -50,7 +50,7 @@ def indexes_named_in(names: str, raw: psycopg.Connection[Any]) -> dict[str, tupl
 
 
 def wait_for_orphan(backend: Backend, migration: Migration, raw: psycopg.Connection[Any]) -> None:
-    """Wait until the session of a killed ``migrate`` has ended the statement that it was at."""
+    """Wait until the session of a killed ``migrate`` has finished its statement."""
     if backend.pid is None:
         return
     said = False
@@ -75,7 +75,7 @@ def is_done(step: Step, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
 
 
 def drop_invalid_indexes(step: Step, migration: Migration, raw: psycopg.Connection[Any]) -> None:
-    """Drop what a CONCURRENTLY that was cut off has left, so that it can be built."""
+    """Drop the INVALID indexes that a cut-off CONCURRENTLY left, so that they can be built."""
     if not step.names:
         return
     for index in invalid_indexes(raw):
@@ -97,7 +97,7 @@ def _stands_in(name: str, text: str) -> bool:
 
 
 def describe(step: Step, raw: psycopg.Connection[Any]) -> str:
-    """Return what is there of the indexes that a step names."""
+    """Return a sentence about those of a step's indexes that exist, or nothing."""
     there = indexes_named_in(step.names, raw)
     if not there:
         return ""

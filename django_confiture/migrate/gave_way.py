@@ -1,4 +1,4 @@
-"""How it is told that a migration gave way: log event, signal, and the error's words."""
+"""The log event, signal and error message for a migration that gave way to other sessions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def described(
 
 
 def _needed(ended: GaveWay) -> str:
-    """Return how long it had worked until then: what it needs at least."""
+    """Return how long it had worked until then, which is the least it needs."""
     doing = ended.doing
     open_ms = doing.transaction_ms or doing.statement_ms or 0.0
     command = _COMMAND.match(doing.statement)

@@ -1,4 +1,4 @@
-"""What of a non-atomic migration is done: rows of ``django_confiture.history``, by operation.
+"""The journal: which operations of a non-atomic migration are done, as rows of ``history``.
 
 They are written on the connection that migrates, so that an operation with a transaction of its
 own and its row are committed together. Past Django's cursors, so that they are in no statistics.
@@ -25,7 +25,7 @@ _HISTORY = "django_confiture.history"
 
 @dataclass(frozen=True)
 class Backend:
-    """A server process, told from a later one with the same number."""
+    """A server process, distinguished from a later one with the same number."""
 
     pid: int | None
     """None where a pool gives each transaction another one."""
@@ -64,7 +64,7 @@ class Journal:
         self._backend = backend or Backend(None, "")
 
     def entries(self) -> list[Entry]:
-        """Return what earlier runs have written, in order."""
+        """Return the entries that earlier runs have written, in order."""
         rows = self._execute(
             "SELECT id, operation, step, state, fingerprint, indexes, backend_pid,"
             " backend_started, started_at::text FROM {table}"
@@ -104,7 +104,7 @@ class Journal:
         )
 
     def forget(self) -> None:
-        """Delete what is known of the migration."""
+        """Delete the migration's entries."""
         self._execute(
             "DELETE FROM {table} WHERE schema = current_schema() AND app_label = %s AND name = %s",
             self._key,
@@ -161,7 +161,7 @@ def is_available(connection: BaseDatabaseWrapper) -> bool:
 
 
 def forget_applied(connection: BaseDatabaseWrapper) -> None:
-    """Delete what is known of migrations that are recorded as applied: they are complete."""
+    """Delete the entries of migrations that are recorded as applied: they are complete."""
     execute(
         connection,
         "DELETE FROM {table} WHERE schema = current_schema()"

@@ -1,4 +1,4 @@
-"""What dry runs have forecast of migrations, where the ledger is installed."""
+"""Forecasts of earlier dry runs for the migrations of a plan, if the ledger is installed."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 NAME = "django-confiture migrate"
-"""The application name of those who hold the lock or want it begins like this."""
+"""Prefix of the application name of every ``migrate`` that holds the lock or waits for it."""
 CLASS = 1_668_247_142
 """The first half of the lock's key; the second is made of the schema."""
 
@@ -48,7 +48,7 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s AND l.objid = %s 
 """
 
 _ours: set[int] = set()
-"""The server processes that hold a lock for this process: who is in there may go on."""
+"""The server processes that hold a lock on behalf of this process."""
 
 
 @dataclass(frozen=True)
@@ -154,5 +154,5 @@ def _check_room_in_pool(wrapper: BaseDatabaseWrapper) -> None:
 
 
 def application_name() -> str:
-    """Return the name by which another ``migrate`` says whom it waits for."""
+    """Return the application name by which another ``migrate`` names the one it waits for."""
     return f"{NAME} {socket.gethostname()[:30]}:{os.getpid()}"

@@ -1,4 +1,4 @@
-"""Statements that may wait for long without anyone waiting behind them, and what they leave.
+"""Statements that can wait long without blocking others; ``lock_timeout`` is lifted for them.
 
 ``CREATE INDEX CONCURRENTLY`` and its like wait for older transactions, ``VALIDATE CONSTRAINT``
 for other schema changes; reads and writes go on meanwhile. A ``lock_timeout`` there protects no
@@ -90,7 +90,7 @@ class PatientStatements:
                 self._set_lock_timeout(raw, row[0])
 
     def _blocks_others(self, raw: psycopg.Connection[Any]) -> bool:
-        """Return whether those who need what we have locked already would wait with us."""
+        """Return whether other sessions would wait for the locks that we hold already."""
         if raw.autocommit:
             return False
         row = raw.execute(_HOLDS_STRONG_LOCK).fetchone()

@@ -50,7 +50,7 @@ class Entry:
     """Aliases; none: every database."""
 
     def covers(self, label: str, alias: str) -> bool:
-        """Say whether the hook wraps the migration ``label`` on the database ``alias``."""
+        """Return whether the hook wraps the migration ``label`` on the database ``alias``."""
         wanted = not self.migrations or any(fnmatchcase(label, each) for each in self.migrations)
         return wanted and (not self.databases or alias in self.databases)
 
@@ -142,7 +142,7 @@ def hooks_from_file(
 
 
 def creating_test_database() -> bool:
-    """Say whether Django is creating or updating a test database right now.
+    """Return whether Django is creating or updating a test database right now.
 
     Nothing that Django keeps says so, but its test runner, pytest-django and ``testserver`` all
     call ``create_test_db`` of the database's creation object, which calls ``migrate``; so the
@@ -160,5 +160,5 @@ def creating_test_database() -> bool:
 
 
 def settings_hooks_on() -> bool:
-    """Say whether hooks from settings fire: not while a test database is created, unless asked."""
+    """Return whether hooks from settings run: in test databases only with ``TEST_DATABASES``."""
     return bool(conf.get("TEST_DATABASES")) or not creating_test_database()

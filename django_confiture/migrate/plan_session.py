@@ -1,4 +1,4 @@
-"""What one ``migrate`` keeps for one database, from ``pre_migrate`` to its end."""
+"""The session of one ``migrate`` on one database, from ``pre_migrate`` to its end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PlanSession:
             self._path.refuse_timeouts(plan)
 
     def take_turn(self, plan: list[tuple[Migration, bool]], write: Callable[[str], object]) -> None:
-        """Wait for another ``migrate`` of the database, and leave out what it has done."""
+        """Wait for another ``migrate`` of the database; drop what it applied from the plan."""
         if not self.settings.one_at_a_time:
             return
         news = TurnNews(plan[0][0], write)
@@ -83,7 +83,7 @@ class PlanSession:
         return stale_plan.catch_up(state, others) if others else state
 
     def attempt_begins(self, target: Callable[[int], Target]) -> Target | None:
-        """Tell those who watch, here and in other shells, which session migrates what."""
+        """Tell the watch and other shells which session runs which migration."""
         if self.watch is None and self._turn is None:
             return None
         begun = target(self._path.backend_pid())
@@ -96,7 +96,7 @@ class PlanSession:
         return begun
 
     def attempt_ends(self) -> GaveWay | None:
-        """Watch no more; return why the attempt was ended, if it was."""
+        """Stop watching; return why the attempt was ended, if it was."""
         ended = self.watch.leave() if self.watch is not None else None
         if self._terminal is not None:
             self._terminal.end()

@@ -111,7 +111,7 @@ class Resumption:
         app_label: str,
         states: tuple[ProjectState, ProjectState],
     ) -> None:
-        """Do the steps of one operation that were not done before."""
+        """Run the steps of one operation that no earlier run has done."""
         all_steps = steps.steps_of(operation, app_label, self._editor, states)
         for number, step in enumerate(all_steps):
             entry = self._earlier.get((index, number))
@@ -166,7 +166,7 @@ class Resumption:
         self._journal.write(DONE, index, number)
 
     def _explain(self, error: Exception, step: steps.Step, index: int, entry: Entry) -> None:
-        """Say of a step that fails where it was cut off what is there, and what to do."""
+        """Add to the error of a step that was cut off before what exists of it, and what to do."""
         there = ""
         with suppress(Exception):  # the connection may be gone, or its transaction broken
             there = cut_off.describe(step, self._connection.connection)
@@ -191,7 +191,7 @@ class Resumption:
         )
 
     def _tell(self, index: int) -> None:
-        """Say once where it goes on, if that is not the beginning."""
+        """Log once where the migration goes on, unless that is its beginning."""
         if self._has_resumed or not self._earlier:
             return
         self._has_resumed = True
@@ -206,7 +206,7 @@ class Resumption:
 
 
 class _Resumable:
-    """Stands for an operation in the migration that Django runs; has its attributes."""
+    """Replaces an operation in the migration that Django runs; has the same attributes."""
 
     atomic = False  # each step has what it needs
 
@@ -225,7 +225,7 @@ class _Resumable:
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Do what is left of the operation."""
+        """Run what is left of the operation."""
         self._resumption.perform(self._index, self._operation, app_label, (from_state, to_state))
 
 

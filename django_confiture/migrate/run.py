@@ -223,7 +223,7 @@ class MigrationRun:
         )
 
     def _quietly(self, action: Callable[[], None], *others: Callable[[], None]) -> None:
-        """Do it all: a failure after the failure is logged and never hides the first.
+        """Run every call: a failure after the first is logged and never hides it.
 
         Should Ctrl-C end one, the others are still done.
         """
@@ -264,7 +264,7 @@ class MigrationRun:
             self._hooks.setdefault(each.phase, []).append(each.hook)
 
     def _new_context(self) -> None:
-        """Forget what an attempt that was rolled back has left in the context."""
+        """Clear what a rolled-back attempt has left in the context."""
         self._context = new_context(self._migration, self._connection, self._direction, self._plan)
         attach_context(self._editor, self._context)
 

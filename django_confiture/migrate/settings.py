@@ -1,4 +1,4 @@
-"""What ``CONFITURE["MIGRATE"]`` says, read and validated."""
+"""The settings in ``CONFITURE["MIGRATE"]``, read and validated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a ``migrate`` that was not alone: what another one has done meanwhile is left out.
+"""Removes from the plan of a ``migrate`` what another one has applied while it waited.
 
 Django computes plan and project state before it sends ``pre_migrate``. The plan in the signal is
 the list that the executor runs, so it can be shortened there; the state can't, so the first
@@ -26,7 +26,7 @@ Key = tuple[str, str]
 def leave_out_what_is_done(
     plan: list[tuple[Migration, bool]], connection: BaseDatabaseWrapper, *, has_waited: bool
 ) -> list[tuple[Migration, bool]]:
-    """Shorten ``plan`` in place; return what is left out of it, in order."""
+    """Shorten ``plan`` in place; return the migrations taken out of it, in order."""
     applied = _applied(connection, with_replacements=has_waited)
     done = [each for each in plan if _is_done(each[0], applied, backwards=each[1])]
     if done:
@@ -37,7 +37,7 @@ def leave_out_what_is_done(
 
 
 def _applied(connection: BaseDatabaseWrapper, *, with_replacements: bool) -> set[Key]:
-    """Return the applied migrations; what that means of squashed ones only the loader knows."""
+    """Return the applied migrations; only the loader knows what that means for squashed ones."""
     if with_replacements:
         return set(MigrationLoader(connection).applied_migrations)
     return set(MigrationRecorder(connection).applied_migrations())

@@ -1,4 +1,4 @@
-"""How far a ``migrate`` is that runs in another shell: what ``confiture_status`` tells."""
+"""The state of a ``migrate`` in another shell, as ``confiture_status`` reports it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Status:
-    """All that is known of a database."""
+    """The ``migrate`` commands of a database: the one that runs and those that wait."""
 
     database: str
     running: tuple[Running, ...]

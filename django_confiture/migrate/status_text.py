@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 _MOST = 5
-"""So many sessions are named."""
+"""At most this many sessions are named."""
 
 
 def as_text(status: Status) -> str:
@@ -62,7 +62,7 @@ def _of_forecast(running: Running) -> str:
 
 
 def progress_text(progress: Progress) -> str:
-    """Return how far a command is."""
+    """Return a command's progress in words."""
     share = f" {100 * progress.done // progress.total} %" if progress.total else ""
     return f"{progress.phase or progress.command}{share}"
 

@@ -1,4 +1,4 @@
-"""The steps of an operation, done one by one, and whether a transaction can hold each."""
+"""Splits an operation into steps, and tells which of them can run in a transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Step:
     """``create``, ``drop``, or empty: what it does to them CONCURRENTLY."""
 
     def run(self, app_label: str, editor: BaseDatabaseSchemaEditor) -> None:
-        """Do it."""
+        """Run it."""
         self.operation.database_forwards(app_label, editor, self.before, self.after)
 
 
@@ -83,7 +83,7 @@ def _index_of(operation: Operation) -> tuple[str, str]:
 
 
 def _in_transaction(operation: Operation, editor: BaseDatabaseSchemaEditor) -> str:
-    """Return whether a transaction holds it: Django's own schema operations are known to."""
+    """Return whether it can run in a transaction: Django's own schema operations are known to."""
     if isinstance(operation, RunPython):
         return ALWAYS if operation.atomic else NEVER
     if isinstance(operation, NotInTransactionMixin | ValidateConstraint):

@@ -1,4 +1,4 @@
-"""The line on which ``migrate`` says "Applying ...", with what happens while that lasts.
+"""Live progress on the line where ``migrate`` says "Applying ...".
 
 Only on a terminal, and only once a migration takes longer than a second. When the migration ends,
 the line is as Django has written it, so that its "OK" follows.
@@ -26,7 +26,7 @@ _LEAST_ROOM = 20
 
 
 class Output(Protocol):
-    """What ``migrate`` writes to."""
+    """The stream that ``migrate`` writes to."""
 
     def write(self, msg: str, style_func: Any = None, ending: str | None = None) -> Any:
         """Write a text."""
@@ -63,7 +63,7 @@ class TerminalLine:
                 self._is_drawn = False
 
     def observed(self, observation: Observation) -> None:
-        """Draw the line, if it is time to."""
+        """Draw the line if it is due."""
         now = monotonic()
         with self._lock:
             target = self._target

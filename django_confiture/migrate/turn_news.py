@@ -1,4 +1,4 @@
-"""What a ``migrate`` says, in the log and on its output, while it waits for another one."""
+"""Messages of a ``migrate``, in the log and on its output, while it waits for another one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AGAIN_AFTER_S = 30.0
 
 
 class TurnNews:
-    """Tells of one wait; ``write`` prints a line, where ``migrate`` prints any."""
+    """Reports one wait; ``write`` prints a line, if ``migrate`` prints any."""
 
     def __init__(self, first: Migration, write: Callable[[str], object]) -> None:
         self._first = first
@@ -28,7 +28,7 @@ class TurnNews:
         self._next_s = 0.0
 
     def waiting(self, holder: Blocker, waited_s: float) -> None:
-        """Say for whom it waits, at once and every half a minute."""
+        """Report which ``migrate`` it waits for, at once and every half minute."""
         if waited_s < self._next_s:
             return
         if self._next_s == 0.0:
@@ -42,7 +42,7 @@ class TurnNews:
         logger.warning("waits_for_migrate", extra={**log_facts(self._first), **facts})
 
     def goes_on(self, waited_s: float, *, left_out: int) -> None:
-        """Say that the wait is over, and what need not be done any more."""
+        """Report that the wait is over, and how many migrations the other one applied."""
         if self._next_s == 0.0 and not left_out:
             return
         waited = duration(waited_s * 1000)
@@ -55,7 +55,7 @@ class TurnNews:
         logger.info("goes_on_after_migrate", extra={**log_facts(self._first), **facts})
 
     def alone_unknown(self, error: Exception) -> None:
-        """Say that it goes on without a lock."""
+        """Report that it goes on without the lock."""
         described = one_line(error)
         logger.warning(
             "Another migrate could start meanwhile: no connection for the lock that keeps it out "

@@ -1,4 +1,4 @@
-"""A thread with a connection of its own: who blocks the migration, and whom it blocks.
+"""A thread with its own connection that watches who blocks the migration, and whom it blocks.
 
 With ``MAX_BLOCKING`` it ends what has blocked others for too long. Canceling reaches a statement
 that runs; nothing reaches Python between two statements, so there the session is terminated,
@@ -26,9 +26,9 @@ logger = logging.getLogger("django_confiture.migrate")
 LONGEST_POLL_S = 0.1
 _SHORTEST_POLL_S = 0.02
 _GRACE_S = 0.25
-"""No connection is opened for a migration that takes less, unless a setting needs it at once."""
+"""A migration that takes less gets no watching connection, unless a setting needs it at once."""
 _PATIENCE_S = 0.1
-"""From the cancel to the termination of a session that still blocks."""
+"""Seconds from the cancel to the termination of a session that still blocks."""
 _PROGRESS_S = 0.5
 _RECONNECT_S = 2.0
 
@@ -65,7 +65,7 @@ class GaveWay:
 
 
 class Listener(Protocol):
-    """Is told what the watch sees, in the watch's thread: it must return at once."""
+    """Gets what the watch sees, in the watch's thread: it must return at once."""
 
     def observed(self, observation: Observation) -> None:
         """Take note."""
@@ -111,13 +111,13 @@ class Watch:
             self._target, self._gave_way, self._blockers = target, None, ()
 
     def leave(self) -> GaveWay | None:
-        """Watch no more, and end nothing from now on; return why the attempt was ended, if so."""
+        """Stop watching and end nothing from now on; return why the attempt was ended, if so."""
         with self._lock:
             self._target = None
             return self._gave_way
 
     def last_blockers(self) -> tuple[activity.Blocker, ...]:
-        """Return who was in the way of the last attempt, as seen last."""
+        """Return the sessions last seen in the way of the last attempt."""
         with self._lock:
             return self._blockers
 
@@ -197,7 +197,7 @@ class Watch:
             self._conn.execute("SELECT pg_catalog.pg_cancel_backend(%s)", [target.pid])
 
     def _lost(self, error: psycopg.Error) -> None:
-        """Go on without looking, say so once, and try to connect again later."""
+        """Go on without a connection, log that once, and try to connect again later."""
         self._close()
         self._blind_until = monotonic() + _RECONNECT_S
         if self._warned:
@@ -219,6 +219,6 @@ class Watch:
 
 
 def _poll_s(max_blocking: timedelta | None, lock_timeout: timedelta | None) -> float:
-    """Return how often to look: five times within what is to be noticed, if there is time."""
+    """Return the seconds between looks: a fifth of the shortest wait to be noticed."""
     limits = [each.total_seconds() / 5 for each in (max_blocking, lock_timeout) if each]
     return max(min([*limits, LONGEST_POLL_S]), _SHORTEST_POLL_S)

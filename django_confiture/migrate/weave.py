@@ -87,7 +87,7 @@ def _printer(kwargs: Mapping[str, Any]) -> Callable[[str], object]:
 
 
 def _terminal(kwargs: Mapping[str, Any]) -> Any:
-    """Return what ``migrate`` writes to, if that is a terminal and shows a line a migration."""
+    """Return the stream of ``migrate``, if it is a terminal that shows a line per migration."""
     stdout: Any = kwargs.get("stdout")
     if stdout is None or kwargs.get("verbosity") != 1 or not stdout.isatty():
         return None

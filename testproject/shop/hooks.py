@@ -12,7 +12,7 @@ class BackfillCustomerLifetimeValue(Hook):
 
     One ``INSERT … SELECT`` reads all orders and their lines and writes a row for each customer
     who has an order that was not cancelled. The table was created in the same migration, so
-    nobody else can see it yet and nothing has to be merged with rows that are already there.
+    no one else can see it yet and nothing has to be merged with rows that are already there.
 
     Backwards there is nothing to do: the migration drops the table.
     """

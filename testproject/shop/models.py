@@ -5,7 +5,7 @@ from django.db import models
 
 
 class Customer(models.Model):
-    """Somebody who orders."""
+    """A customer."""
 
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=200)

@@ -200,7 +200,7 @@ def test_all_that_hold_are_named_and_it_goes_on_after(settings: Settings) -> Non
         ),
         (
             {"THROTTLE": HERE + "HoursOfDay", "OPTIONS": {"start": "25:00", "end": "1"}},
-            "X, HoursOfDay: start is '25:00', which is no time of day",
+            "X, HoursOfDay: start is '25:00', which is not a time of day",
         ),
     ],
 )

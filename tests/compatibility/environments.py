@@ -111,7 +111,7 @@ class Project:
             "COMPAT_PACKAGES": ",".join(self.packages),
             "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
             "DD_TRACE_ENABLED": "true",
-            "DD_TRACE_AGENT_URL": "http://127.0.0.1:9",  # where nobody listens
+            "DD_TRACE_AGENT_URL": "http://127.0.0.1:9",  # where nothing listens
             "ELASTIC_APM_DISABLE_SEND": "true",
             "NEW_RELIC_DEVELOPER_MODE": "true",  # which sends nothing
             "DJANGO_SETTINGS_MODULE": "compat_settings",

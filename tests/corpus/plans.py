@@ -90,7 +90,7 @@ CASES: list[Case] = [
          Step([AddIndexConcurrently("order", models.Index(fields=["extra"], name="cases_i"))],
               atomic=False),
          locks={ORDER: "ShareUpdateExclusiveLock"}),
-    # A table that the plan makes is nobody's problem, whatever is done to it.
+    # No one else uses a table that the plan creates, whatever is done to it.
     plan("new_table_changed", Step([_NEW]),
          Step([AddIndex("new", models.Index(fields=["number"], name="cases_n"))]),
          Step([AlterField("new", "number", models.BigIntegerField())]),

@@ -24,10 +24,10 @@ CASES: list[Case] = [
          (_BACKFILL, ARCHIVE)),
     case("update_few", sql("UPDATE cases_archive SET payload = 'x' WHERE id < 2000")),
     case("update_one", sql("UPDATE cases_order SET note = 'x' WHERE id = 1")),
-    # 40 rows: all of them, and yet nobody waits.
+    # 40 rows: all of them, and yet no one waits.
     case("update_small_table", sql("UPDATE cases_tag SET name = 'x'")),
     case("insert_seeds", sql(_SEED.format(50))),
-    # New rows lock nobody out, unless they are many.
+    # New rows lock no one out, unless they are many.
     case("insert_some", sql(_SEED.format(8_000))),
     case("insert_many", sql(_SEED.format(12_000)), (_BACKFILL, ARCHIVE)),
     case("delete_all", sql("DELETE FROM cases_line"), (_BACKFILL, LINE)),

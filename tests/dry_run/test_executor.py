@@ -204,7 +204,7 @@ def test_a_session_that_ends_before_the_first_migration(
     [
         ({"DRY_RUN": {"LOCK_TIMEOUT": "soon"}}, ImproperlyConfigured),
         ({"PHASES": {"NOPE": []}}, ImproperlyConfigured),
-        ({"PHASES": {"CLEANUP": ["nobody"]}}, HookLookupError),
+        ({"PHASES": {"CLEANUP": ["missing"]}}, HookLookupError),
     ],
 )
 def test_a_wrong_setting_is_no_failure_of_the_migration(

@@ -1,4 +1,4 @@
-"""Migrations that nobody would write, made at random: nothing of them ever persists.
+"""Random migrations that no one would write: nothing of them ever persists.
 
 ``CONFITURE_FUZZ=2000`` tries so many instead of a few.
 """
@@ -204,7 +204,7 @@ plans = st.lists(
 
 @pytest.fixture(scope="module")
 def fresh(both_databases: None, django_db_blocker: Blocker) -> Iterator[_Tables]:
-    """Give tables that are made anew whenever an example has changed them."""
+    """Give tables that are created again whenever an example has changed them."""
     with django_db_blocker.unblock():
         tables = _Tables()
         tables.make()

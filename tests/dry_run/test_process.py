@@ -178,7 +178,7 @@ def test_wrong_usage(project: Project, arguments: list[str], message: str) -> No
 
 def test_a_system_check_that_fails(project: Project) -> None:
     with (project.directory / "dry_settings.py").open("a") as settings:
-        settings.write("CONFITURE = {'PHASES': {'CLEANUP': ['nobody']}}")
+        settings.write("CONFITURE = {'PHASES': {'CLEANUP': ['missing']}}")
 
     out, err = project.run(code=2)
 

@@ -117,7 +117,7 @@ USE_GOOD = runs("SELECT 'good'::cases_mood")
 def test_an_enum_value_that_needs_a_commit(
     role: Cases, plan: list[list[Any]], code: int, request: pytest.FixtureRequest
 ) -> None:
-    """That it can't write to a catalog is no fault of the migration."""
+    """The migration is not to blame for a catalog that the dry run may not write."""
     with as_superuser() as server:
         if request.node.callspec.id == "of one transaction" and server.info.server_version < 170000:
             code = 1  # for real as well
@@ -258,7 +258,7 @@ def test_no_connection_for_the_watchdog_needs_consent(role: Cases) -> None:
         "The watchdog, which ends the dry run when other sessions wait for it, got no connection ("
     )
     assert line.endswith(
-        f'too many connections for role "{ROLE}"); free one, or pass --no-watchdog where nobody '
+        f'too many connections for role "{ROLE}"); free one, or pass --no-watchdog where no one '
         "else uses the database."
     )
     assert dry_run("cases", "--no-watchdog").code == 0

@@ -1,4 +1,4 @@
-"""The admin of the ledger: who may look sees everything, and nobody can change anything."""
+"""The ledger's admin: users with the view permission see everything, no one can change it."""
 
 from __future__ import annotations
 

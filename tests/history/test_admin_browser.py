@@ -51,7 +51,7 @@ def ledger(history: None, cases: Cases) -> Cases:
 
 
 def _spread() -> None:
-    """Make durations of several orders of magnitude of it, signed anew."""
+    """Make durations of several orders of magnitude of it, and sign them again."""
     from django_confiture.history import ledger
     from django_confiture.history.accuracy import MigrationForecast
     from django_confiture.history.models import DryRun, MigrationExecution
@@ -111,7 +111,7 @@ def _serving() -> Iterator[str]:
 
 @contextmanager
 def browsing(server: str, user: User) -> Iterator[Watched]:
-    """Open a browser in which somebody is logged in."""
+    """Open a browser in which a user is logged in."""
     client = Client()
     client.force_login(user)
     cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": server}
@@ -206,7 +206,7 @@ def test_the_audit_trail_of_hooks(server: str) -> None:
         page.locator("#searchbar").fill("0002_hook")
         page.locator("#searchbar").press("Enter")
         expect(row).to_have_count(1)
-        page.locator("#searchbar").fill("nobody")
+        page.locator("#searchbar").fill("unknown")
         page.locator("#searchbar").press("Enter")
         expect(row).to_have_count(0)
         assert watched.errors == []
@@ -257,7 +257,7 @@ def _reachable_by_keyboard(watched: Watched, name: str) -> None:
 
 def test_who_may_see_nothing_sees_nothing(server: str) -> None:
     addresses = pages()
-    with browsing(server, User.objects.create_user("nobody", is_staff=True)) as watched:
+    with browsing(server, User.objects.create_user("powerless", is_staff=True)) as watched:
         page = watched.page
         page.goto(f"{server}/admin/")
         assert "Migration history" not in page.inner_text("body")

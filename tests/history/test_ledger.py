@@ -86,7 +86,7 @@ HEAD_OF_2 = f"UPDATE {HEAD} SET last_number = 2 WHERE last_number = 3"
 @pytest.mark.parametrize(
     ("sql", "problems"),
     [
-        (f"UPDATE {EXECUTION} SET os_user = 'somebody' WHERE number = 2", ["row 2 was changed"]),
+        (f"UPDATE {EXECUTION} SET os_user = 'mallory' WHERE number = 2", ["row 2 was changed"]),
         (
             f"UPDATE {EXECUTION} SET started_at = started_at - interval '1 ms' WHERE number = 3",
             ["row 3 was changed"],

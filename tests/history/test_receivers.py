@@ -408,10 +408,10 @@ def test_an_os_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     with installed():
         from django_confiture.history import run_recorder
 
-        def nobody() -> str:
+        def no_user() -> str:
             raise KeyError("uid not found")
 
-        monkeypatch.setattr("getpass.getuser", nobody)
+        monkeypatch.setattr("getpass.getuser", no_user)
         run_recorder.os_user.cache_clear()
         assert run_recorder.os_user() == ""
         run_recorder.os_user.cache_clear()

@@ -100,8 +100,8 @@ def test_a_registered_hook_is_found_and_listed_until_it_is_unregistered(
 
 def test_an_unknown_name_is_none_and_unregistering_it_is_no_error() -> None:
     hooks = HookRegistry()
-    hooks.unregister("nobody")
-    assert hooks.get("nobody") is None
+    hooks.unregister("missing")
+    assert hooks.get("missing") is None
 
 
 @pytest.mark.parametrize("wrong", [int, 12, None, "shop.hooks.Backfill", First()])

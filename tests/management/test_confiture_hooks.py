@@ -287,8 +287,8 @@ def test_usage(cases: Cases, args: list[str], message: str) -> None:
 
 def test_a_mistake_in_the_settings(cases: Cases, settings: Settings) -> None:
     make(cases)
-    settings.CONFITURE = {"PHASES": {"CLEANUP": ["nobody"]}, "ENTRY_POINTS": False}
-    with pytest.raises(CommandError, match="no hook is registered as 'nobody'") as caught:
+    settings.CONFITURE = {"PHASES": {"CLEANUP": ["missing"]}, "ENTRY_POINTS": False}
+    with pytest.raises(CommandError, match="no hook is registered as 'missing'") as caught:
         run("cases")
     assert caught.value.returncode == 2
     assert "\n" not in str(caught.value)
@@ -308,7 +308,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "invalid choice: 'nowhere'" in done.stderr
 
-    environment = {**os.environ, **path, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    environment = {**os.environ, **path, "DATABASE_URL": "postgresql://user@127.0.0.1:1/none"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

@@ -271,7 +271,7 @@ def test_a_setting_that_is_no_duration(two: Cases) -> None:
     ("given", "message"),
     [
         ({"PHASES": {"NOPE": []}}, "there is no such phase"),
-        ({"PHASES": {"CLEANUP": ["nobody"]}}, "no hook is registered as 'nobody'"),
+        ({"PHASES": {"CLEANUP": ["missing"]}}, "no hook is registered as 'missing'"),
         ({"DRY_RUN": {"YIELD_AFTER": f"{'9' * 400}d"}}, "is not a duration of less than 100 years"),
     ],
 )
@@ -285,7 +285,7 @@ def test_a_setting_that_is_wrong(two: Cases, given: Any, message: str) -> None:
 
 
 def test_a_system_check_that_fails(two: Cases) -> None:
-    with override_settings(CONFITURE={"PHASES": {"CLEANUP": ["nobody"]}}):
+    with override_settings(CONFITURE={"PHASES": {"CLEANUP": ["missing"]}}):
         ran = dry_run(skip_checks=False)
 
     assert (ran.code, ran.out) == (2, "")

@@ -1,4 +1,4 @@
-"""Several ``migrate``s of one database: each migration is applied once, whoever is killed."""
+"""Several ``migrate``s of one database: each migration is applied once, even if some are killed."""
 
 from __future__ import annotations
 

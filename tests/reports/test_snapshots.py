@@ -1,4 +1,4 @@
-"""Each format of the shop's dry run, against a file; ``SNAPSHOTS=write`` writes them anew."""
+"""Each format of the shop's dry run, against a file; ``SNAPSHOTS=write`` rewrites them."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Watched:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.errors: list[str] = []
-        """Errors and warnings on the console, and exceptions that nobody caught."""
+        """Errors and warnings on the console, and uncaught exceptions."""
         self.requests: list[str] = []
         """The addresses that it asked for, but those of the page itself."""
         page.on("console", self._said)

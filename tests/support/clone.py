@@ -1,4 +1,4 @@
-"""What the tests of ``--clone`` share: a database that nobody else is connected to."""
+"""What the tests of ``--clone`` share: a database that no one else is connected to."""
 
 from __future__ import annotations
 

@@ -93,17 +93,17 @@ def clean_up(alias: str) -> None:
 
 
 class _Tables:
-    """The tables of :data:`TABLES` in both databases, made anew where a test has changed them."""
+    """The tables of :data:`TABLES` in both databases, created again if a test has changed them."""
 
     def __init__(self) -> None:
         self.observers = {
             alias: psycopg.connect(**parameters(alias), autocommit=True) for alias in ALIASES
         }
         self.known: dict[str, Any] = {}
-        """What "untouched" has seen, as long as nobody else may have changed it since."""
+        """What "untouched" has seen, as long as nothing else may have changed it since."""
 
     def make(self) -> None:
-        """Make the tables anew, and every connection."""
+        """Create the tables and every connection again."""
         self.known = {}
         for alias, observer in self.observers.items():
             connections[alias].close()

@@ -66,7 +66,7 @@ class KeptConnection(PooledConnection):
 
 
 class HidingConnection(Delegate):
-    """As nobody's so far: neither it nor its cursors tell what is behind them."""
+    """An unknown proxy: neither it nor its cursors tell what is behind them."""
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         return HidingCursor(vars(self)["hidden"].cursor(*args, **kwargs))

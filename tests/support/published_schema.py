@@ -1,6 +1,6 @@
 """The JSON Schema, which every JSON report of the suite has to obey.
 
-It is made anew, so that one test says that the published one is old, and not all of them.
+It is generated again, so that one test says that the published one is old, and not all of them.
 """
 
 from __future__ import annotations

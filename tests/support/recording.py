@@ -78,7 +78,7 @@ def persisted() -> list[str]:
 
 
 def forget() -> None:
-    """Start anew."""
+    """Start over."""
     ran.clear()
     fails.clear()
     contexts.clear()

@@ -1,1 +1,1 @@
-"""Old and new models, and production's queries, executed on the schema that they will meet."""
+"""Runs what the old and the new models do on the schema that each will meet."""

@@ -44,7 +44,7 @@ _GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something could not be done."""
+    """The error that a probe met."""
 
     sqlstate: str | None
     error: str
@@ -54,7 +54,7 @@ class Failure:
 
     @property
     def gave_up(self) -> bool:
-        """Whether it says nothing about the schema: a timeout, a lock that another session has."""
+        """Whether the cause is not the schema: a timeout, or a lock of another session."""
         return self.sqlstate in _GAVE_UP
 
     @property
@@ -110,7 +110,7 @@ class ProbeConnection:
             self.session.query("ROLLBACK")
 
     def attempt(self, action: Callable[[], object]) -> Failure | None:
-        """Do something, check the deferred constraints, undo it; return why it failed."""
+        """Call ``action``, check the deferred constraints, undo it all; return why it failed."""
         self._sent.clear()
         try:
             action()

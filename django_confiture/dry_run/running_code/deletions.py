@@ -1,4 +1,4 @@
-"""How a release deletes a row, and what goes with it or refers to it."""
+"""The rows that a release deletes together with a row, and those that refer to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
 from django_confiture.dry_run.running_code.models import Release
 
 _DEEPEST = 4
-"""How many generations of rows below a deleted one are made."""
+"""How many levels of dependent rows are created below a deleted one."""
 
 Models = Collection[type[Model]]
 

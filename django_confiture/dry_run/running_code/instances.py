@@ -20,7 +20,7 @@ KeyFrom = Literal["own", "served"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to fill a row."""
+    """One set of values for a row."""
 
     name: str
     level: Level | None

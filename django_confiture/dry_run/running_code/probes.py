@@ -1,4 +1,4 @@
-"""What a release does with the rows of one model, as things that can be tried."""
+"""Probes: the SELECTs, INSERTs, UPDATEs and DELETEs that a release sends for one model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MADE_UP = (
 
 @dataclass(frozen=True)
 class Probe:
-    """One thing to try."""
+    """One SELECT, INSERT, UPDATE or DELETE to try."""
 
     action: Action
     name: str

@@ -27,7 +27,7 @@ Key = tuple[str, Action]
 
 
 class Tools:
-    """What the probes of both releases share."""
+    """The objects that the probes of both releases share."""
 
     def __init__(self, wrapper: BaseDatabaseWrapper, timeout: timedelta) -> None:
         self.wrapper = wrapper
@@ -84,7 +84,7 @@ class RunningCode:
                 self._not_checked[unchecked(trial.model, action, failures[0])] = None
 
     def after(self, chosen: Sequence[Trial]) -> Iterator[tuple[Trial, Probe, Failure]]:
-        """Try some of it again; yield what fails for the first time."""
+        """Try the affected models again; yield what fails for the first time."""
         self._tools.catalog.forget()
         if chosen:
             self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)

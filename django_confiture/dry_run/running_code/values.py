@@ -1,4 +1,4 @@
-"""Values that a field of a release may have: ordinary ones, and those at its limits."""
+"""Makes up values for a field: ordinary ones, and those at its limits."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from django_confiture.dry_run.running_code.touched import PlannedTables, Step, a
 from django_confiture.dry_run.running_code.trial import Trial
 
 _FEW = 40
-"""So many models are tried whole where code that can't be read may change any of their tables."""
+"""At most this many models are tried where unreadable code may change any of their tables."""
 
 
 class ReleaseWatch:

@@ -129,9 +129,9 @@ def test_what_commits_after_each_partition() -> None:
         "CREATE TABLE dry_part PARTITION OF dry_whole FOR VALUES FROM (1) TO (9);"
         "CREATE INDEX dry_i ON dry_whole (id)"
     )
-    anew = [runs("REINDEX TABLE dry_whole"), runs("REINDEX INDEX dry_i")]
+    rebuilds = [runs("REINDEX TABLE dry_whole"), runs("REINDEX INDEX dry_i")]
 
-    (result,) = on_a_copy(migration(parts, *anew, atomic=False)).migrations
+    (result,) = on_a_copy(migration(parts, *rebuilds, atomic=False)).migrations
 
     assert result.error is None
     assert [each.rehearsed for each in result.operations] == ["exact"] * 3
@@ -200,7 +200,7 @@ def test_a_procedure_that_does_not_commit_is_looked_into() -> None:
 
 
 def test_locks_are_free_after_each_commit() -> None:
-    """In one transaction the second lock would be inherited; here it is granted anew."""
+    """In one transaction the second lock would be inherited; here it is granted again."""
     add = runs("ALTER TABLE dry_row ADD COLUMN more integer")
     drop = runs("ALTER TABLE dry_row DROP COLUMN more")
     rolled_back, copied = both_ways(migration(add), migration(drop, name="0002_drop"))

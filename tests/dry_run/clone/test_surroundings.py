@@ -416,7 +416,7 @@ def test_what_a_killed_run_left_is_dropped_and_named() -> None:
 
 
 def test_a_drop_that_was_interrupted_is_finished() -> None:
-    """The server marks such a database as invalid: nobody can connect to it any more."""
+    """The server marks such a database as invalid: no one can connect to it any more."""
     name = new_name("shop")
     leave(name, -1)
     with connected_to("postgres") as plain:

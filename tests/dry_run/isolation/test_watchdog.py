@@ -29,7 +29,7 @@ from tests.support.dry_run import (
 pytestmark = pytest.mark.usefixtures("untouched")
 
 LOCK = runs("LOCK TABLE dry_row IN ACCESS EXCLUSIVE MODE")
-HELD_FOR_S = 5.0  # what the migrations below would take if nobody made them give way
+HELD_FOR_S = 5.0  # what the migrations below would take if they did not have to give way
 
 
 class Victim:
@@ -220,7 +220,7 @@ def test_leaves_no_connection_and_no_thread() -> None:
 
 
 def test_a_migration_that_swallows_the_cancel_and_keeps_its_locks_is_terminated() -> None:
-    """The first who waits gives up at once, so that nobody waits when the statement is over."""
+    """The first who waits gives up at once, so that no one waits when the statement is over."""
 
     def body() -> None:
         with connection.cursor() as cursor, suppress(DatabaseError), transaction.atomic():

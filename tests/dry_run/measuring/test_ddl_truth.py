@@ -1,7 +1,7 @@
 """What DDL statements do, statement by statement: measured by the dry run, and without it.
 
 Each line of CASES says what PostgreSQL does; the strongest lock of every table, which tables are
-written anew, which indexes get a new file, how often tables are read from end to end, and how
+rewritten, which indexes get a new file, how often tables are read from end to end, and how
 many rows are inserted/updated/deleted.
 """
 
@@ -243,7 +243,7 @@ def expected(case: Case) -> Seen:
 
 @pytest.fixture
 def tables(both_databases: None, django_db_blocker: Blocker, case: Case) -> Iterator[None]:
-    """Make the tables anew, so that no rows of other cases lie about dead."""
+    """Create the tables again, so that other cases leave no dead rows."""
     with django_db_blocker.unblock(), plain_connection() as plain:
         if plain.info.server_version < case.since * 10_000:
             pytest.skip(f"new in PostgreSQL {case.since}")
@@ -343,9 +343,9 @@ def run(plain: psycopg.Connection[Any], case: Case) -> Seen:
     plain.execute("ROLLBACK")
 
     tables = {oid: each.name for oid, each in before.items() if each.table == oid}
-    anew = new_files(before, after)
-    emptied = {each.table for each in anew if each.table == each.oid and not each.size}
-    filled = [each for each in anew if each.table not in emptied]
+    changed = new_files(before, after)
+    emptied = {each.table for each in changed if each.table == each.oid and not each.size}
+    filled = [each for each in changed if each.table not in emptied]
     return Seen(
         strongest([(tables[oid], mode) for oid, mode in held if oid in tables]),
         {each.name for each in filled if each.table == each.oid},
@@ -356,7 +356,7 @@ def run(plain: psycopg.Connection[Any], case: Case) -> Seen:
             for oid, name in tables.items()
             if any(work[oid][2:])
         },
-        {each.name for each in anew if each.table in emptied},
+        {each.name for each in changed if each.table in emptied},
     )
 
 

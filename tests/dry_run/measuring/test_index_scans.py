@@ -362,7 +362,7 @@ def test_what_a_commit_checks_is_not_read_by_the_next_statement() -> None:
     assert second.operations[0].statements[0].scans == ()
 
 
-# On a copy of the database, where each transaction counts anew.
+# On a clone, where each transaction starts to count at zero.
 
 
 @pytest.mark.parametrize("atomic", [True, False], ids=["atomic", "non-atomic"])

@@ -353,7 +353,7 @@ def test_a_renamed_table_is_one_change() -> None:
     found = last(MODEL, OWNED, RenameModel("Thing", "Item"))
     renamed, *foreign_key = short(found.schema_changes)
     assert renamed == ("renamed", "table", "cases_item", "cases_thing", "cases_item")
-    # Django makes the foreign key anew, with another name.
+    # Django creates the foreign key again, with another name.
     assert [each[:2] for each in foreign_key] == [
         ("added", "constraint"),
         ("removed", "constraint"),

@@ -283,7 +283,7 @@ def test_a_table_that_somebody_has_locked_holds_nothing_up(base: Cases) -> None:
     assert time.monotonic() - started < 5
 
 
-# What nobody can know.
+# What can't be known.
 
 
 class Touches(Hook):

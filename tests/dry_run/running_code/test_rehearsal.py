@@ -137,11 +137,11 @@ def test_a_table_that_no_model_knows_is_still_guessed(state: ProjectState) -> No
 def test_a_break_is_silenced_with_a_reason(state: ProjectState) -> None:
     accepted = silenced(
         AddField("Book", "note", models.TextField(default="")),
-        {"running-code-breaks": "nobody writes books at night"},
+        {"running-code-breaks": "no one writes books at night"},
     )
     report = rehearse(state, migration(accepted, name="0002_a"))
     (found,) = [e for e in report.migrations[0].findings if e.id == "running-code-breaks"]
-    assert found.silenced == "nobody writes books at night"
+    assert found.silenced == "no one writes books at night"
 
 
 def test_it_leaves_nothing_and_no_sequence_moved(state: ProjectState) -> None:

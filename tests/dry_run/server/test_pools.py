@@ -96,7 +96,7 @@ def test_the_watchdog_is_refused_where_nobody_answers_it(monkeypatch: pytest.Mon
 
 
 def test_an_open_transaction_has_its_session() -> None:
-    """That of whoever called: no other client gets it before its end."""
+    """The caller's transaction: no other client gets its session before it ends."""
     with pooled("transaction"):
         connection.ensure_connection()
         connection.connection.execute("BEGIN")

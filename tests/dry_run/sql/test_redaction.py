@@ -439,7 +439,7 @@ def test_messages_where_no_row_is_at_hand() -> None:
 def test_a_text_that_stands_in_code_is_shown_as_it_stands(people: Cases) -> None:
     people.add(
         "0002_case",
-        python(lambda: _execute("UPDATE cases_person SET other = 5 WHERE name = 'nobody'")),
+        python(lambda: _execute("UPDATE cases_person SET other = 5 WHERE name = 'absent'")),
         runs("UPDATE cases_person SET other = 6"),
         AddField("person", "new", models.CharField(max_length=5, default="new")),
         AddIndex("person", models.Index(fields=["other"], name="cases_i")),
@@ -449,7 +449,7 @@ def test_a_text_that_stands_in_code_is_shown_as_it_stands(people: Cases) -> None
 
     shown = [each["sql"] for operation in operations for each in operation["statements"]]
     assert shown[:2] == [
-        "UPDATE cases_person SET other = 5 WHERE name = 'nobody'",
+        "UPDATE cases_person SET other = 5 WHERE name = 'absent'",
         "UPDATE cases_person SET other = 6",
     ]
     assert "DEFAULT 'new'" in shown[2]

@@ -61,7 +61,7 @@ def refuse_foreign_database() -> None:
     name = connection.settings_dict["NAME"]
     if "confiture" not in name and not name.startswith("test_"):
         raise CommandError(
-            f"The database {name!r} could be somebody's: the shop replaces tables, so it only "
+            f"The database {name!r} could hold real data: the shop replaces tables, so it only "
             "uses a database that has 'confiture' in its name, such as confiture_shop."
         )
 

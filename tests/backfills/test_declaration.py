@@ -51,7 +51,7 @@ def process(self: Backfill, rows: Any) -> None:
         ),
         (
             {"model": "shelf.Book", "where": WHERE, "values": {"titel": "x"}},
-            "'titel' is no field of shelf.Book; write the field's name",
+            "'titel' is not a field of shelf.Book; write the field's name",
         ),
         (
             {"model": "shelf.Book", "where": WHERE, "process": process, "mirror": True},

@@ -343,8 +343,8 @@ def test_code_quality() -> None:
 
     assert re.fullmatch("[0-9a-f]{40}", found.pop("fingerprint"))
     assert found == {
-        "description": "shop.0002_total: The new type of total makes PostgreSQL write shop_order "
-        "anew",
+        "description": "shop.0002_total: The new type of total makes PostgreSQL rewrite "
+        "shop_order",
         "check_name": "type-change-rewrite",
         "severity": "critical",
         "location": {

@@ -1,1 +1,1 @@
-"""Where statements are caught, and what is sent in their place."""
+"""Catches the statements of a connection, and decides what is sent in their place."""

@@ -1,4 +1,4 @@
-"""What happens to each statement of one connection, whichever method of a cursor it came by.
+"""Handles each statement of one connection, whichever method of a cursor sent it.
 
 Scripts are sent one statement at a time, and what can't be sent in our transaction is exchanged.
 """

@@ -1,4 +1,4 @@
-"""Leads what psycopg is told to do to what catches it, by connection.
+"""Routes calls of psycopg's methods to the capture of their connection.
 
 psycopg's methods are patched at class level, once for all connections: nothing less sees the ORM's
 ``iterator()``, a raw ``conn.execute()``, and cursors that were opened before.
@@ -24,7 +24,7 @@ from django_confiture.dry_run.server.patches import Wrap, patched
 
 
 class Interceptor:
-    """Knows which connections are caught, and by what; the others' statements pass."""
+    """Routes the statements of caught connections; those of others pass through."""
 
     def __init__(self) -> None:
         self._captures: dict[psycopg.BaseConnection[Any], Capture] = {}
@@ -42,7 +42,7 @@ class Interceptor:
 
     @contextmanager
     def catching(self, raw: psycopg.Connection[Any], capture: Capture) -> Iterator[None]:
-        """Lead what is sent on one connection to ``capture``."""
+        """Route what is sent on one connection to ``capture``."""
         self._captures[raw] = capture
         try:
             yield

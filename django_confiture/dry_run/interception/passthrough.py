@@ -1,4 +1,4 @@
-"""On a copy everything is sent as written, except what would change the whole server."""
+"""The policy on a clone: everything is sent as written, unless it changes the whole server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class AsWritten:
-    """Exchanges nothing."""
+    """Sends everything as written."""
 
     def __init__(self, recorder: StatementSink, transactions: CommittedTransactions) -> None:
         self._recorder = recorder
         self._transactions = transactions
 
     def text(self, statement: Statement, *, alone: bool) -> str | None:
-        """Return the text itself; None for what no copy can hold."""
+        """Return the text itself; None for what would reach beyond the clone."""
         if alone and statement.of_the_server and not self._transactions.in_transaction:
             self._recorder.note_not_rehearsed(
                 f"{statement.command} would change the server, not the copy."

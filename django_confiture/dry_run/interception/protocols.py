@@ -1,4 +1,4 @@
-"""What catches statements, and what it needs of those who measure and of those who exchange."""
+"""Protocols between the code that catches statements and the sinks and policies it calls."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from django_confiture.dry_run.sql.parser import Statement
 
 DriverGenerator = Generator[Any, Any, Any]
-"""What the driver waits with for the server's answer."""
+"""The driver's function that waits for the server's answer."""
 
 
 class StatementSink(Protocol):
-    """Is told of each statement: the recorder, or what stands in for it."""
+    """Receives each statement: a recorder, or a substitute for one."""
 
     @property
     def autocommit(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is sent to the server for a statement: in the dry run's transaction not always the same."""
+"""The policy in a rolled-back transaction: statements that can't run there get substitutes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENDS_TRANSACTION = (
 
 
 class Substitutes:
-    """Exchanges what can't be in a transaction that is rolled back."""
+    """Replaces statements that can't run in a transaction that is rolled back."""
 
     def __init__(self, recorder: StatementSink, transactions: RehearsedTransactions) -> None:
         self._recorder = recorder
@@ -84,7 +84,7 @@ class Substitutes:
             yield
 
     def check(self) -> None:
-        """Refuse to send what would take effect."""
+        """Refuse to send anything that would take effect."""
         self._transactions.check_not_ended()
 
     def end(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002

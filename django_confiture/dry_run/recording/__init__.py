@@ -1,1 +1,1 @@
-"""What is recorded while migrations run: statements, and the rows that stand in their way."""
+"""Records what runs during a migration: its statements, their effects, and offending rows."""

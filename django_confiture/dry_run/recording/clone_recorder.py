@@ -1,4 +1,4 @@
-"""Statements on a copy of the database, where every transaction is real."""
+"""Records statements on a clone, where every transaction is real."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Way = Callable[[Statement, Any], AbstractContextManager[Any]]
 _UNCHANGED = Counters()
 
 _LOOKED_INTO = {"alter_table_stmt", "index_stmt"}
-"""Statements that rows can stand in the way of: a savepoint lets us look for them."""
+"""Statements that existing rows can make fail: a savepoint lets us look for those rows."""
 
 _HARMLESS = r"""
 SELECT bool_and(l.lanname IN ('plpgsql', 'sql') AND p.prosrc !~* '\m(commit|rollback|call)\M')
@@ -36,7 +36,7 @@ WHERE p.prokind = 'p' AND p.proname = $1
 
 
 class CloneRecorder:
-    """Is told of each statement where it is caught, and of the transactions, which are real.
+    """Records each statement where it is caught, and the transactions, which are real.
 
     A statement that would be alone in its transaction gets the same transaction from us, so that
     it can be asked for its locks and counters before it ends. What can't be in one is watched
@@ -65,7 +65,7 @@ class CloneRecorder:
         return not self._transactions.in_transaction
 
     def own_work(self) -> AbstractContextManager[None]:
-        """Let what is done inside take no time."""
+        """Stop the clock inside the block."""
         return self._clock.stopped()
 
     @contextmanager
@@ -130,13 +130,13 @@ class CloneRecorder:
 
     @contextmanager
     def _controlling(self, statement: Statement, _cursor: Any) -> Iterator[None]:
-        """Let BEGIN, COMMIT or ROLLBACK do what it does."""
+        """Send BEGIN, COMMIT or ROLLBACK as it is."""
         with self._transactions.controlled(statement), self._measurer.plainly(statement):
             yield
 
     @contextmanager
     def _alone(self, statement: Statement, cursor: Any) -> Iterator[None]:
-        """Give a statement in autocommit its transaction, to look into it before it ends."""
+        """Wrap a statement in autocommit in a transaction, to measure it before that ends."""
         self._transactions.begin()
         try:
             with self._measurer.measured(statement, cursor, guarded=False) as entry:

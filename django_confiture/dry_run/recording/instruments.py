@@ -1,4 +1,4 @@
-"""What measures the statements of one connection, put together once."""
+"""The instruments that measure one connection's statements, assembled in one place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django_confiture.dry_run.server.side_channel import Session
 
 @dataclass(frozen=True)
 class Instruments:
-    """They share one session, one stopwatch and one snapshot of what there was before."""
+    """The instruments of one connection: they share a session, a stopwatch and a snapshot."""
 
     session: Session
     clock: Stopwatch
@@ -31,7 +31,7 @@ class Instruments:
 def instruments(
     session: Session, clock: Stopwatch, *, max_dead_bytes: int | None = None
 ) -> Instruments:
-    """Take the snapshot, and return what measures from there on."""
+    """Take the snapshot, and return the instruments that measure against it."""
     catalog = Catalog(session)
     prober = Prober(session, catalog)
     timeline = LockTimeline(catalog, clock)

@@ -1,4 +1,4 @@
-"""One statement while it runs: its savepoint, its time, its error."""
+"""Measures one statement while it runs: its savepoint, its time, its error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Transactions(Protocol):
     """The transactions that statements run in: rehearsed ones, or real ones on a copy."""
 
     def check_intact(self) -> None:
-        """Raise where the dry run can't go on."""
+        """Raise if the dry run can't go on."""
 
 
 class StatementTransaction(Protocol):
@@ -33,11 +33,11 @@ class StatementTransaction(Protocol):
         """Check what its COMMIT would check; raises what that raises."""
 
     def statement_ended(self) -> None:
-        """Do what its end would do."""
+        """Do what the end of the transaction would do."""
 
 
 class Measurer:
-    """Holds while a statement runs, in each of the ways in which one can."""
+    """Measures a statement that is sent, one that is skipped, and one that is only timed."""
 
     def __init__(self, instruments: Instruments, transactions: Transactions) -> None:
         self._instruments = instruments
@@ -91,7 +91,7 @@ class Measurer:
 
     @contextmanager
     def unsent(self, statement: Statement) -> Iterator[None]:
-        """Note a statement in whose place nothing is sent."""
+        """Note a statement that is not sent at all."""
         entry = self._log.noted(statement)
         entry.begin(self._clock.now())
         with self._timed(entry):

@@ -1,4 +1,4 @@
-"""How many rows stand in the way of a constraint or a type, and which.
+"""Counts the rows that violate a constraint or don't fit a type, and names the first few.
 
 PostgreSQL stops at the first row. These queries count the others, in the state right before the
 statement that failed, bounded by a timeout: a figure that takes too long is left out.
@@ -71,7 +71,7 @@ def _counted(rows: _Rows, error: psycopg.Error, session: Session) -> Violations 
 
 
 def _keys(rows: _Rows, session: Session) -> tuple[str, ...]:
-    """Return the first few primary keys, where they tell nothing or may be told."""
+    """Return the first few primary keys, if they reveal nothing or may be shown."""
     columns = session.query(
         "SELECT a.attname, format('%I', a.attname), y.typname FROM pg_catalog.pg_index i"
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"

@@ -1,4 +1,4 @@
-"""Statements that no transaction of ours can hold, on a copy: what is seen from outside of them."""
+"""Measures statements that can't run in our transaction, from outside, on a clone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNCHANGED = Counters()
 
 
 class OutsideWatch:
-    """Reads everything before and after a statement, and looks at its locks meanwhile."""
+    """Reads everything before and after a statement, and samples its locks meanwhile."""
 
     def __init__(
         self, instruments: Instruments, transactions: CommittedTransactions, watch: LockWatch
@@ -80,7 +80,7 @@ class OutsideWatch:
 
 
 def calm(probe: Probe) -> Probe:
-    """Return a reading as it is between two transactions: nothing locked, nothing counted."""
+    """Return a reading as between two transactions: nothing locked, nothing counted."""
     return Probe(
         probe.wal,
         {

@@ -91,13 +91,13 @@ class Recorder:
 
     @contextmanager
     def around_operations(self) -> Iterator[None]:
-        """Hold while the migration runs."""
+        """Record what runs around the operations, until the block ends."""
         with self._inside(self._running.around):
             yield
 
     @contextmanager
     def operation(self, index: int, operation: Operation) -> Iterator[OpenOperation]:
-        """Hold while one operation of the migration runs."""
+        """Record one operation of the migration, until the block ends."""
         recorded = OpenSection(Section(origin=origin_of(operation)))
         opened = OpenOperation(index, operation, recorded)
         self._running.operations.append(opened)
@@ -128,7 +128,7 @@ class Recorder:
         return RecordedOperation(operation.index, operation.operation, recorded)
 
     def finish_migration(self) -> RecordedMigration:
-        """Return all that was recorded of the migration, whose transaction is over."""
+        """Return everything recorded of the migration, whose transaction is over."""
         self._timeline.release()
         running, self._open = self._running, None
         remarks = self._log.remarks
@@ -158,7 +158,7 @@ class Recorder:
 
     @contextmanager
     def _inside(self, opened: OpenSection) -> Iterator[None]:
-        """Hold between two boundaries: what the server counts between them belongs to it."""
+        """Charge what the server counts inside the block to one section."""
         self._probes.boundary()
         with self._log.inside(opened.section):
             try:

@@ -1,4 +1,4 @@
-"""What was recorded of one migration, when it is over."""
+"""The record of one migration after it has run: its sections and statements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The migration's own savepoints, and what going back to one undoes."""
+"""Tracks the migration's own savepoints, and what a rollback to one undoes."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Savepoints:
         self._before = prober.last.relations
 
     def begun(self) -> None:
-        """A transaction has begun."""
+        """Note that a transaction has begun."""
         self._open = []
         self._before = self._prober.last.relations
 
     def ended(self, *, kept: bool) -> None:
-        """It was committed, or rolled back."""
+        """Note that it was committed or rolled back."""
         if not kept:
             self._prober.go_back_to(self._before)
         self._open = []
 
     def sent(self, statement: Statement) -> None:
-        """SAVEPOINT, RELEASE or ROLLBACK TO was sent, and has worked."""
+        """Note that SAVEPOINT, RELEASE or ROLLBACK TO was sent and succeeded."""
         name = statement.node.transaction_stmt.savepoint_name
         if statement.command == "SAVEPOINT":
             self._open.append(_Savepoint(name, self._timeline.since(), self._prober.last.relations))

@@ -1,4 +1,4 @@
-"""What is recorded together: the statements of an operation, or of what runs around them."""
+"""Sections: the statements of one operation, or those around the operations, while recorded."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Entry:
 
 @dataclass
 class Section:
-    """What is recorded together: an operation, or the hooks of a phase."""
+    """The statements recorded together: those of an operation, or of the hooks of a phase."""
 
     origin: Origin = "code"
     entries: list[Entry] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The log of statements: where what runs now is noted, and what its migration is told to say."""
+"""The log of statements: keeps each in its section, and remarks for its migration's report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StatementFailure:
 
 @dataclass
 class Remarks:
-    """What is noted of a migration beyond its statements."""
+    """Remarks about a migration beyond its statements."""
 
     failures: list[StatementFailure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -46,16 +46,16 @@ class StatementLog:
 
     @property
     def section(self) -> Section:
-        """What runs now is recorded here."""
+        """The section that is recorded now."""
         return self._section
 
     @property
     def remarks(self) -> Remarks:
-        """What was noted since the migration started."""
+        """The remarks since the migration started."""
         return self._remarks
 
     def start_migration(self) -> None:
-        """Forget what was noted of the one before."""
+        """Clear the remarks of the migration before."""
         self._remarks = Remarks()
 
     @contextmanager
@@ -88,13 +88,13 @@ class StatementLog:
     def note_failure(
         self, sql: str, error: Exception, violations: Violations | None = None
     ) -> None:
-        """Note what PostgreSQL has refused."""
+        """Note a statement that PostgreSQL refused."""
         self._remarks.failures.append(StatementFailure(sql, error, violations))
 
     def explain_failure(
         self, sql: str, error: Exception, violations: Violations | None = None
     ) -> None:
-        """Say more of an error that was noted last, or note it."""
+        """Add the offending rows to the error noted last, or note the error."""
         failures = self._remarks.failures
         if failures and failures[-1].error is error:
             known = failures.pop().violations

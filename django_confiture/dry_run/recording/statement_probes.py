@@ -1,4 +1,4 @@
-"""What one statement did: asked of the server after it, or at the next boundary.
+"""Asks the server what each statement did: right after it, or at the next boundary.
 
 Probing after every statement would double the run time. So DDL is probed one by one, each DML
 text a few times, each SELECT once, and the rest once at the next boundary: where a section or a
@@ -31,7 +31,7 @@ _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 
 @dataclass(frozen=True)
 class Care:
-    """How one statement is measured."""
+    """How carefully one statement is measured."""
 
     entry: Entry
     started: float
@@ -140,7 +140,7 @@ class StatementProbes:
         return True
 
     def _note_blindness(self, statement: Statement) -> None:
-        """Say so where code may take locks that are held already: no view shows those."""
+        """Warn where code may take locks that are held already: no view shows those."""
         if not statement.hides_code:
             return
         held = [

@@ -1,4 +1,4 @@
-"""Statements of a connection whose transaction is rolled back at the end: each is measured."""
+"""Records and measures the statements of a connection whose transaction is rolled back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNGUARDED = (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
 
 
 class StatementRecorder(TransactionObserver):
-    """Is told of each statement where it is caught, and of the rehearsed transactions."""
+    """Records each statement where it is caught, and the rehearsed transactions."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class StatementRecorder(TransactionObserver):
         return not self._transactions.in_transaction
 
     def own_work(self) -> AbstractContextManager[None]:
-        """Let what is done inside take no time."""
+        """Stop the clock inside the block."""
         return self._instruments.clock.stopped()
 
     @contextmanager
@@ -120,7 +120,7 @@ class StatementRecorder(TransactionObserver):
     # Told by the rehearsed transactions.
 
     def transaction_begun(self) -> None:
-        """Remember what there was before it."""
+        """Remember what was held before the transaction."""
         self._instruments.savepoints.begun()
 
     def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""What makes COMMIT impossible: a cursor WITH HOLD whose query fails.
+"""The guard that makes COMMIT impossible: a cursor WITH HOLD whose query fails.
 
 At COMMIT, in whatever way it arrives, PostgreSQL runs the query of such a cursor to its end to keep
 the rows; the error aborts the transaction. Unlike a table, a cursor is seen by no introspection, no

@@ -1,4 +1,4 @@
-"""One of Django's connections, with what it knows of transactions reset for a dry run."""
+"""Resets a Django connection's transaction state for a dry run, and restores it after."""
 
 from __future__ import annotations
 

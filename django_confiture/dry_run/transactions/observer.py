@@ -1,4 +1,4 @@
-"""What is told when transactions begin and end, rehearsed ones and real ones."""
+"""Protocols of observers that are notified when transactions begin and end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TransactionObserver:
-    """Is told when a rehearsed transaction begins and ends, and what was only recorded."""
+    """Is notified when a rehearsed transaction begins and ends, and of dropped callbacks."""
 
     def transaction_begun(self) -> None:
         """After a rehearsed BEGIN."""
@@ -33,7 +33,7 @@ class TransactionObserver:
 
 
 class RealTransactionObserver(Protocol):
-    """Is told when a real transaction begins and ends."""
+    """Is notified when a real transaction begins and ends."""
 
     def transaction_begun(self) -> None:
         """After BEGIN."""

@@ -30,7 +30,7 @@ def counting(
 
 @contextmanager
 def uncalled(wrapper: BaseDatabaseWrapper, dropped: Callable[[int], None]) -> Iterator[None]:
-    """Let them stand in."""
+    """Count callbacks instead of calling them, until the block ends."""
     shadows = counting(wrapper, dropped)
     vars(wrapper).update(shadows)
     try:

@@ -1,4 +1,4 @@
-"""Real transactions, on a copy of the database: BEGIN, COMMIT and ROLLBACK are real here.
+"""Real transactions, on a clone: BEGIN, COMMIT and ROLLBACK are real here.
 
 Nothing is exchanged. What remains to do is to notice where each transaction ends, in whatever way
 it does, since PostgreSQL's counters and locks are those of one transaction; to keep ``on_commit``
@@ -93,7 +93,7 @@ class CommittedTransactions:
             self._observer.callbacks_dropped(count)
 
     def subscribe(self, observer: RealTransactionObserver) -> None:
-        """Tell ``observer`` from now on."""
+        """Notify ``observer`` from now on."""
         self._observer = observer
 
     # What is asked while it runs.

@@ -1,4 +1,4 @@
-"""What a session keeps when its transaction is rolled back, put back as it was."""
+"""Restores what a session keeps after a rollback: advisory locks and prepared statements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _READ_ONLY = "default_transaction_read_only"
 
 
 class SessionState:
-    """Advisory locks and prepared statements as they were before a dry run.
+    """The session's advisory locks and prepared statements before a dry run.
 
     While it is on, a transaction that is not ours can't write: one that a migration begins after
     it has ended ours, in whatever way. In a transaction of the caller's the setting would be part

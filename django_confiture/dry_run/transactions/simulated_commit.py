@@ -1,4 +1,4 @@
-"""What a COMMIT does besides committing, in a transaction that stays open."""
+"""The other effects of a COMMIT, such as constraint checks, in a transaction that stays open."""
 
 from __future__ import annotations
 

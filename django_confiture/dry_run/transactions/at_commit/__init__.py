@@ -1,1 +1,1 @@
-"""What a COMMIT does besides committing."""
+"""Side effects of a COMMIT that a rehearsed one has to imitate."""

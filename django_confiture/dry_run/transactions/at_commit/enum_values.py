@@ -1,4 +1,4 @@
-"""Values that a migration adds to an enum: usable after its COMMIT, which a dry run has not.
+"""Values that a migration adds to an enum: usable only after a COMMIT, which a dry run lacks.
 
 PostgreSQL remembers by OID what ``ALTER TYPE ... ADD VALUE`` has added, and refuses to use it until
 the transaction ends. So no row can hold one, and each may get another OID where the
@@ -17,8 +17,8 @@ from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.postgres import POSTGRESQL_17
 
 NO_COMMIT = (
-    "An enum value can be used after the COMMIT that follows its ADD VALUE, which a dry run has "
-    "not: rehearse as a superuser, for whom it does without, or with --clone."
+    "An enum value can be used only after the COMMIT of its ADD VALUE, and a dry run does not "
+    "commit: rehearse as a superuser, who does not need that COMMIT, or with --clone."
 )
 
 _ADDING = {"alter_enum_stmt", "do_stmt", "call_stmt"}

@@ -343,8 +343,7 @@ def test_code_quality() -> None:
 
     assert re.fullmatch("[0-9a-f]{40}", found.pop("fingerprint"))
     assert found == {
-        "description": "shop.0002_total: The new type of total makes PostgreSQL rewrite "
-        "shop_order",
+        "description": "shop.0002_total: The new type of total makes PostgreSQL rewrite shop_order",
         "check_name": "type-change-rewrite",
         "severity": "critical",
         "location": {

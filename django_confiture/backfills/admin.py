@@ -72,12 +72,32 @@ class _Events(_ReadOnly, _Inline):
     fields = readonly_fields = ("at", "action", "actor", "detail")
 
 
+def _action(name: str) -> Callable[[Any, HttpRequest, QuerySet[BackfillRun]], None]:
+    def act(modeladmin: Any, request: HttpRequest, runs: QuerySet[BackfillRun]) -> None:  # noqa: ARG001
+        for run in runs:
+            try:
+                said = control.perform(
+                    name, run.name, using=runs.db, actor=f"admin:{request.user.get_username()}"
+                )
+            except BackfillError as error:
+                messages.error(request, str(error))
+            else:
+                messages.success(request, said)
+
+    act.__name__ = name
+    describe = admin.action(
+        permissions=["operate"], description=f"{name.capitalize()} the selected backfills"
+    )
+    return describe(act)
+
+
 @admin.register(BackfillRun)
 class BackfillRunAdmin(_ReadOnly, _ModelAdmin):
     """How far backfills are; actions for those who have the permission to operate them."""
 
     list_display = ("name", "state", "bar", "rows", "rate", "remaining", "workers", "waits")
     list_filter = ("state",)
+    actions = tuple(_action(name) for name in control.ACTIONS)
     search_fields = ("name",)
     fields = (
         *("name", "state", "bar", "rows", "rate", "remaining", "workers", "waits"),
@@ -89,14 +109,6 @@ class BackfillRunAdmin(_ReadOnly, _ModelAdmin):
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may start, pause, resume, cancel and retry."""
         return bool(request.user.has_perm("confiture_backfills.operate_backfillrun"))
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Add what the user may do to backfills."""
-        actions: dict[str, Any] = super().get_actions(request)
-        if self.has_operate_permission(request):
-            for name in control.ACTIONS:
-                actions[name] = _action(name), name, f"{name.capitalize()} the selected backfills"
-        return actions
 
     @admin.display(description="progress")
     def bar(self, run: BackfillRun) -> str:
@@ -139,21 +151,6 @@ class BackfillRunAdmin(_ReadOnly, _ModelAdmin):
     def waits(self, run: BackfillRun) -> str:
         """Return which throttles hold it."""
         return ", ".join(_status(run).throttled_by) or "-"
-
-
-def _action(name: str) -> Callable[[Any, HttpRequest, QuerySet[BackfillRun]], None]:
-    def act(modeladmin: Any, request: HttpRequest, runs: QuerySet[BackfillRun]) -> None:  # noqa: ARG001
-        for run in runs:
-            try:
-                said = control.perform(
-                    name, run.name, using=runs.db, actor=f"admin:{request.user.get_username()}"
-                )
-            except BackfillError as error:
-                messages.error(request, str(error))
-            else:
-                messages.success(request, said)
-
-    return act
 
 
 def _status(run: BackfillRun) -> BackfillStatus:

@@ -65,14 +65,14 @@ def test_killed_and_frozen_workers_are_replaced_by_the_others() -> None:
     process = started(
         "confiture_backfills", "start", PATH + "CountBooks", settings=SETTINGS, **OPTIONS
     )
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert "is queued, with 4 tasks queued." in output
     workers = [worker(number, MAX=200) for number in range(4)]
     try:
         wait_for(lambda: done() > 2000)
         workers[0].kill()
         workers[1].send_signal(signal.SIGSTOP)
-        wait_for(lambda: state(PATH + "CountBooks") == "completed", 90)
+        wait_for(lambda: state(PATH + "CountBooks") == "completed", 180)
         assert counters() == {1: ROWS}
         workers[1].send_signal(signal.SIGCONT)
     finally:

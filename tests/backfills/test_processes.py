@@ -81,7 +81,7 @@ def runner(name: str, **options: Any) -> subprocess.Popen[str]:
 
 def ended(process: subprocess.Popen[str]) -> str:
     """Wait for a process; return what it printed."""
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
     return output
 

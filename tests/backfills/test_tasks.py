@@ -38,7 +38,7 @@ def queue(shelf: None) -> Any:
 def command(*arguments: str, **options: Any) -> str:
     """Run manage.py in a process of its own, in a project that has workers."""
     process = started(*arguments, **{**OPTIONS, **options})
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
     return output
 
@@ -68,7 +68,7 @@ def test_two_workers_share_it_and_the_queue_is_empty_at_the_end() -> None:
     assert f"{PATH}CountBooks is queued, with 4 tasks queued." in said
     assert ready() == 4
     workers = [worker(), worker()]
-    wait_for(lambda: state(PATH + "CountBooks") == "completed", 60)
+    wait_for(lambda: state(PATH + "CountBooks") == "completed", 180)
     wait_for(lambda: ready() == 0, 20)
     for process in workers:
         process.terminate()
@@ -87,7 +87,7 @@ def test_killed_and_frozen_workers_are_replaced_by_the_others() -> None:
     wait_for(lambda: done() > 2000)
     workers[0].kill()
     workers[1].send_signal(signal.SIGSTOP)
-    wait_for(lambda: state(PATH + "CountBooks") == "completed", 90)
+    wait_for(lambda: state(PATH + "CountBooks") == "completed", 180)
     assert counters() == {1: ROWS}
     workers[1].send_signal(signal.SIGCONT)
     sleep(1)

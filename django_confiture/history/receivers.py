@@ -90,6 +90,8 @@ def _ended(
 def _write_all(run: Run) -> None:
     alias = router.db_for_write(MigrationExecution)
     if not table_exists(MigrationExecution, alias):
+        if run.migration.app_label == MigrationExecution._meta.app_label:
+            return  # the migrations that make the ledger are under way
         table = MigrationExecution._meta.db_table
         missing = LookupError(f"there is no table {table} in {alias!r} yet; migrate makes it")
         warn("a migration so far", missing, run.migration)

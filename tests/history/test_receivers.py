@@ -297,6 +297,18 @@ def test_the_creation_of_a_test_database(history: None, cases: Cases) -> None:
 # What may go wrong.
 
 
+def test_the_first_migrations_of_the_ledger_warn_of_nothing(
+    transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with installed():
+        try:
+            call_command("migrate", "confiture_history", verbosity=0)
+            assert warnings(caplog) == []
+            assert next(row.name for row in rows()) == "0001_initial"
+        finally:
+            remove()
+
+
 def test_without_its_tables_it_waits(
     transactional_db: None, cases: Cases, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -94,5 +94,5 @@ $(VENV)/.%: pyproject.toml
 	"$(PYTHON)" -m venv $(VENV)
 	$(RUN) pip install --quiet --upgrade "pip>=25.1"
 	$(RUN) pip install --quiet --editable . --group $* $(if $(DJANGO),"django==$(DJANGO).*") \
-	  $(if $(filter 5.2,$(DJANGO)),,--group celery)
+	  $(if $(filter dev,$*),$(if $(filter 5.2,$(DJANGO)),,--group celery))
 	@touch $@

@@ -52,7 +52,7 @@ LOCKED = TableResult(
     "AccessExclusiveLock",
     reads_blocked_ms=1600.0,
     writes_blocked_ms=1600.0,
-    blocked_by=REWRITE.sql,
+    blocked_by=REWRITE.text,
     rewritten=True,
     rows_scanned=400_000,
     rows_written=600,

@@ -61,7 +61,7 @@ LOCKED = TableResult(
     "AccessExclusiveLock",
     reads_blocked_ms=1600.0,
     writes_blocked_ms=1600.0,
-    blocked_by=REWRITE.sql,
+    blocked_by=REWRITE.text,
     rewritten=True,
     rows_scanned=400_000,
     rows_written=0,
@@ -181,7 +181,7 @@ def _one_of_many(number: int, statements: int) -> MigrationResult:
             )
             for index in range(statements)
         ),
-        tables=(replace(LOCKED, relation=table, blocked_by=rewrite.sql, blocked=(blocked,)),),
+        tables=(replace(LOCKED, relation=table, blocked_by=rewrite.text, blocked=(blocked,)),),
         findings=(replace(REWRITTEN, relation=table),),
     )
 

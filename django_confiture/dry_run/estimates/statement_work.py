@@ -78,7 +78,7 @@ def work_of(step: Step, index_kinds: Mapping[str, str]) -> Work:
 
 
 def _kind(step: Step, scans: bool, index_kinds: Mapping[str, str]) -> str:  # noqa: FBT001
-    if step.statement.kind in (Kind.OPAQUE, Kind.UNPARSED):
+    if step.statement.kind in (Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN):
         return CODE
     if step.statement.kind is Kind.SELECT:
         return SELECT

@@ -72,7 +72,7 @@ def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:
         yield f"takes {own.name} on {relation}{_blocks(own)}"
     held = step.held.get(relation)
     if held is not None and held.mode > (own or 0):
-        since = shortened(held.step.result.sql)
+        since = shortened(held.step.result.text)
         yield f"{held.mode.name} is held since {since}{_blocks(held.mode)}"
     yield from _times(subject, relation)
     yield from _work(step)

@@ -159,7 +159,7 @@ class PlanHistory:
                     self._columns.add((table, definition(each).column_def.colname))
 
     def _new_foreign_keys(self, steps: Iterable[Step], *, forward: bool) -> Iterator[_Key]:
-        changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED}
+        changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN}
         if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return
         if not any(step.statement.kind in changes for step in steps):

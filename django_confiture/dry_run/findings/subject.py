@@ -81,7 +81,7 @@ class Step:
     @property
     def hides_effects(self) -> bool:
         """Whether its text does not show what it does."""
-        return self.statement.kind in (Kind.OPAQUE, Kind.UNPARSED)
+        return self.statement.kind in (Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN)
 
     def existing(self, range_var: Node) -> str | None:
         """Return the relation that ``range_var`` names, None if it is of the dry run itself."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.index_scans import read_through_indexes
 from django_confiture.dry_run.measuring.relations import (
     Catalog,
@@ -39,6 +40,15 @@ class Effects:
     indexes_built: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     wal_bytes: int | None = None
+
+    @property
+    def matters(self) -> bool:
+        """Whether it took a lock, read or wrote rows: more than to look at a table's definition."""
+        locked = any(
+            LockMode[mode] >= LockMode.RowShareLock for _oid, mode, _inherited in self.locks
+        )
+        done = (self.rewrites, self.truncated, self.scans, self.writes, self.indexes_built)
+        return locked or any(done) or bool(self.constraints)
 
     def table_locks(self, catalog: Catalog) -> tuple[TableLock, ...]:
         """Return the locks with names instead of OIDs."""
@@ -84,7 +94,7 @@ def merge(before: Probe, after: Probe) -> Probe:
     for oid in known.keys() - after.relations.keys():
         if known[oid].modes:
             known[oid] = replace(known[oid], modes=frozenset())
-    return Probe(after.wal, known)
+    return Probe(after.wal, known, after.activity)
 
 
 def effects(

@@ -41,15 +41,30 @@ SELECT json_agg(json_build_array(i.indrelid::bigint, {_INDEX_COUNTERS}))
 FROM pg_catalog.pg_index i WHERE i.indexrelid >= {FIRST_NORMAL_OID} AND {_INDEX_WAS_READ}
 """
 
+WAL_POSITION = "pg_catalog.pg_current_wal_insert_lsn()"
+
+_OWN_LOCKS = f"""
+SELECT l.relation, l.mode FROM pg_catalog.pg_locks l
+WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+  AND l.mode <> 'SIReadLock' AND l.relation BETWEEN {FIRST_NORMAL_OID} AND {{last}}
+"""
+
+_ACTIVITY = f"""
+concat_ws(' ', {WAL_POSITION}, (SELECT concat_ws(' ', count(*),
+  sum(pg_catalog.pg_stat_get_xact_numscans(o.relation)
+    + pg_catalog.pg_stat_get_xact_tuples_inserted(o.relation)
+    + pg_catalog.pg_stat_get_xact_tuples_updated(o.relation)
+    + pg_catalog.pg_stat_get_xact_tuples_deleted(o.relation))) FROM own o))
+"""
+
+ACTIVITY = f"WITH own AS MATERIALIZED ({_OWN_LOCKS}) SELECT {_ACTIVITY}"
+"""A text that is another one once this session has locked, read or written anything."""
+
 LOCKED = f"""
-WITH held AS MATERIALIZED (
-  SELECT l.relation AS oid, array_agg(DISTINCT l.mode) AS modes
-  FROM pg_catalog.pg_locks l
-  WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
-    AND l.mode <> 'SIReadLock' AND l.relation BETWEEN {FIRST_NORMAL_OID} AND {{last}}
-  GROUP BY l.relation
+WITH own AS MATERIALIZED ({_OWN_LOCKS}), held AS MATERIALIZED (
+  SELECT relation AS oid, array_agg(DISTINCT mode) AS modes FROM own GROUP BY relation
 )
-SELECT pg_catalog.pg_wal_lsn_diff({{lsn}}, '0/0'),
+SELECT pg_catalog.pg_wal_lsn_diff({WAL_POSITION}, '0/0'), {_ACTIVITY},
   (SELECT json_agg(json_build_array(h.oid::bigint, h.modes, c.relfilenode::bigint,
      pg_catalog.pg_stat_get_xact_numscans(h.oid),
      pg_catalog.pg_stat_get_xact_tuples_returned(h.oid),
@@ -69,5 +84,3 @@ OBJECTS = """
 (SELECT json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
    WHERE k.conrelid = h.oid)
 """
-
-WAL_POSITION = "pg_catalog.pg_current_wal_insert_lsn()"

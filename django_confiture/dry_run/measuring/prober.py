@@ -15,6 +15,7 @@ from django_confiture.dry_run.sql.parser import Kind
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog, Observed
+    from django_confiture.dry_run.measuring.stopwatch import Stopwatch
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parser import Statement
 
@@ -25,9 +26,11 @@ _FRESH_S = 0.005
 class Prober:
     """Reads locks, files, counters and the WAL's position of one session."""
 
-    def __init__(self, session: Session, catalog: Catalog) -> None:
+    def __init__(self, session: Session, catalog: Catalog, clock: Stopwatch) -> None:
         self._session = session
         self._catalog = catalog
+        self._clock = clock
+        self._looked_at = clock.now()
         self._last = catalog.at_start()
         self._unprobed = 0
         self._wrote = False
@@ -45,6 +48,11 @@ class Prober:
         """How many runs of statements there were since then."""
         return self._unprobed
 
+    @property
+    def looked_at(self) -> float:
+        """When it last asked the server, by the stopwatch."""
+        return self._looked_at
+
     def left_unprobed(self) -> None:
         """Count one more."""
         self._unprobed += 1
@@ -57,8 +65,9 @@ class Prober:
 
     def before(self, savepoint: str, *, probing: bool) -> None:
         """Set the savepoint and read the WAL's position, in one round trip or none."""
+        self._looked_at = self._clock.now()
         if probing and not self._fresh:
-            self._last = Probe(self._catalog.wal(savepoint), self._last.relations)
+            self._last = replace(self._last, wal=self._catalog.wal(savepoint))
         elif savepoint:
             self._session.query(savepoint)
 
@@ -82,9 +91,17 @@ class Prober:
         measured = effects(self._catalog, self._last, now, statement, predicted, runs)
         self._last = now
         self._read_at = now, perf_counter()
+        self._looked_at = self._clock.now()
         self._unprobed = 0
         self._wrote = self._wrote or bool(measured.writes)
         return measured
+
+    def has_moved(self) -> bool:
+        """Return whether the session did anything since the last reading, caught or not."""
+        if not self._catalog.relations or self._catalog.activity() == self._last.activity:
+            self._looked_at = self._clock.now()
+            return False
+        return True
 
     def go_back_to(self, then: Mapping[int, Observed]) -> None:
         """Take up what was held then, by ``last.relations``; counters never go back."""
@@ -94,7 +111,7 @@ class Prober:
             else replace(old, counters=now.counters, index_reads=now.index_reads)
             for oid, now in self._last.relations.items()
         }
-        self._last = Probe(self._last.wal, relations)
+        self._last = replace(self._last, relations=relations)
 
     def start_from(self, reading: Probe) -> None:
         """Take what is known by another way for the last reading."""

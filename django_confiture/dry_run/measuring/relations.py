@@ -115,6 +115,8 @@ class Probe:
 
     wal: int
     relations: Mapping[int, Observed] = field(default_factory=dict)
+    activity: str = ""
+    """Another text once the session has locked, read or written anything; ``""`` if not asked."""
 
 
 class Catalog:
@@ -221,9 +223,9 @@ class Catalog:
         if not self.relations:
             return Probe(self.wal(before))
         sql = before + queries.LOCKED.format(
-            last=self._last, lsn=queries.WAL_POSITION, objects=queries.OBJECTS if objects else "1"
+            last=self._last, objects=queries.OBJECTS if objects else "1"
         )
-        wal, relations = self._session.query(sql)[0]
+        wal, activity, relations = self._session.query(sql)[0]
         return Probe(
             int(wal or 0),
             {
@@ -232,7 +234,12 @@ class Catalog:
                 # An index that was dropped has no kind any more on the server's side.
                 if row[0] in self.relations and self.relations[row[0]].table is None
             },
+            activity or "",
         )
+
+    def activity(self) -> str:
+        """Return a text that changes with whatever this session does to the relations."""
+        return self._session.value(queries.ACTIVITY.format(last=self._last))
 
     def wal(self, before: str = "") -> int:
         """Return the position of WAL insertion, in bytes."""

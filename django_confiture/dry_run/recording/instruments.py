@@ -33,7 +33,7 @@ def instruments(
 ) -> Instruments:
     """Take the snapshot, and return the instruments that measure against it."""
     catalog = Catalog(session)
-    prober = Prober(session, catalog)
+    prober = Prober(session, catalog, clock)
     timeline = LockTimeline(catalog, clock)
     return Instruments(
         session=session,

@@ -141,6 +141,7 @@ class Measurer:
         was_sent = self._session.status != TransactionStatus.INTRANS
         if was_sent:
             self._probes.refused(care)
+            self._instruments.prober.left_unprobed()  # no rollback takes back what it counted
         violations = None
         if guarded and not was_sent:
             self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")  # the driver has refused it

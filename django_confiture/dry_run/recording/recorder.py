@@ -196,10 +196,12 @@ class Recorder:
 
         def started(*, context: HookContext, **_facts: object) -> None:
             if context.connection is wrapper:
+                self._probes.boundary()
                 self._hook_began = self._clock.now(), perf_counter()
 
         def finished(*, context: HookContext, **facts: Any) -> None:
             if context.connection is wrapper and self._open is not None:
+                self._probes.boundary(f"in the hook {facts['hook']}")
                 self._note_hook(self._open, context, **facts)
 
         signals.hook_started.connect(started)

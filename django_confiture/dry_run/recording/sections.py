@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.measuring.effects import Effects, total_scans, total_writes
-from django_confiture.dry_run.results import Sampled, StatementResult
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.results import NOT_CAUGHT, Sampled, StatementResult
+from django_confiture.dry_run.sql.parser import UNSEEN, Kind, Statement
 from django_confiture.dry_run.sql.redaction import HIDDEN, Origin, shown_sql
 from django_confiture.dry_run.sql.rewrite import without_constants
 
@@ -65,7 +65,7 @@ class Entry:
         relations = catalog.relations
         return StatementResult(
             id=self.id,
-            sql=self.shown,
+            sql=None if self.statement.kind is Kind.UNSEEN else self.shown,
             executions=self.executions,
             duration_ms=self.duration_ms,
             rows_affected=self.rows,
@@ -99,6 +99,12 @@ class Section:
     """How many texts there were that differ in constants alone."""
     _sampled: set[str] = field(default_factory=set)
     """Shapes of which one text was tried on samples."""
+
+    def unseen_entry(self) -> Entry:
+        """Return a new entry for what was not caught."""
+        entry = Entry(UNSEEN, NOT_CAUGHT, executions=1)
+        self.entries.append(entry)
+        return entry
 
     def new_entry(self, statement: Statement) -> Entry:
         """Return an entry for a statement, which is not in the list yet."""

@@ -12,6 +12,11 @@ from django_confiture.dry_run.recording.sections import Entry, Section
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.sql.parser import Statement
 
+_UNSEEN = (
+    "SQL reached the server in a way that is not caught. What it did was read from the server's "
+    "own locks, files and counters; its text is not known, and it took at most the time given."
+)
+
 
 @dataclass(frozen=True)
 class StatementFailure:
@@ -75,7 +80,14 @@ class StatementLog:
 
     def noted(self, statement: Statement) -> Entry:
         """Return the entry of a statement that is about to run."""
-        entry = self._section.entry_of(statement)
+        return self._numbered(self._section.entry_of(statement))
+
+    def noted_unseen(self) -> Entry:
+        """Return an entry for what reached the server without being caught."""
+        self._section.not_rehearsed.append(_UNSEEN)
+        return self._numbered(self._section.unseen_entry())
+
+    def _numbered(self, entry: Entry) -> Entry:
         entry.id = entry.id or next(self._ids)
         entry.runs[self._transaction] += 1
         return entry

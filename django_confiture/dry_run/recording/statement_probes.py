@@ -25,6 +25,9 @@ from django_confiture.dry_run.sql.parser import Kind, Statement
 Predicted = Sequence[tuple[int, str]]
 """(OID, mode) of each lock that a statement takes by PostgreSQL's rules."""
 
+_AT_BOUNDARY = {"fetch_stmt", "declare_cursor_stmt", "constraints_set_stmt", "prepare_stmt"}
+"""Statements that lock or read for another one, as cursors of the server do: asked about later."""
+
 _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 """After so many runs of one text in an operation, the rest is measured at its end."""
 
@@ -53,11 +56,32 @@ class StatementProbes:
         self._timeline = instruments.timeline
         self._dead_space = instruments.dead_space
 
-    def boundary(self) -> None:
-        """Give what the server counted since the last reading to the statement that did it."""
+    def boundary(self, place: str = "") -> None:
+        """Give what the server counted since the last reading to the statement that did it.
+
+        What no statement did that was caught is noted as unseen; ``place`` says where that was.
+        """
         with self._clock.stopped():
-            if self._prober.unprobed and self._session.status == TransactionStatus.INTRANS:
+            if self._session.status != TransactionStatus.INTRANS or self._session.in_pipeline:
+                return
+            if self._prober.unprobed:
                 self._settle()
+            elif self._prober.has_moved():
+                self._note_unseen(place)
+
+    def _note_unseen(self, place: str) -> None:
+        """Charge what was not caught to the section; it began after the last look at the server."""
+        started = self._prober.looked_at
+        found = self._read()
+        if not found.matters:
+            return
+        entry = self._log.noted_unseen()
+        entry.note = place
+        entry.begin(started)
+        entry.duration_ms = (self._clock.now() - started) * 1000
+        entry.effects.append(found)
+        self._note_locks(found, entry.shown, started)
+        self._note_rows(entry.changes, started)
 
     def _settle(self) -> None:
         rest = self._read()
@@ -121,8 +145,7 @@ class StatementProbes:
 
     def _is_probed(self, statement: Statement, entry: Entry, cursor: Any) -> bool:
         """Return whether to probe after the statement; first settle what was not probed so far."""
-        # What a cursor of the server reads is read after its statement has ended.
-        later = isinstance(cursor, psycopg.ServerCursor) or statement.what == "fetch_stmt"
+        later = isinstance(cursor, psycopg.ServerCursor) or statement.what in _AT_BOUNDARY
         if statement.kind in (Kind.QUIET, Kind.SAVEPOINT) and not later:
             return False
         if statement.kind is Kind.SELECT and not (

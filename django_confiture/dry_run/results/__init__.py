@@ -47,6 +47,7 @@ from django_confiture.dry_run.results.report import (
     Waiter,
 )
 from django_confiture.dry_run.results.statements import (
+    NOT_CAUGHT,
     HookOutcome,
     OperationResult,
     Rehearsed,
@@ -58,6 +59,7 @@ from django_confiture.dry_run.results.statements import (
 from django_confiture.finding_ids import Severity
 
 __all__ = [
+    "NOT_CAUGHT",
     "Blocked",
     "Blocker",
     "Copy",

@@ -183,7 +183,7 @@ def _where(*, forecast: bool) -> str:
 def _first(migration: MigrationResult, statement: str) -> OperationResult | None:
     """Return the operation that sent a statement."""
     for operation in migration.operations:
-        if statement in (each.sql for each in operation.statements):
+        if statement in (each.text for each in operation.statements):
             return operation
     return None
 

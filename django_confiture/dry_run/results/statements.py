@@ -10,6 +10,10 @@ from django_confiture.dry_run.results.forecasts import Estimate, Sampled
 Rehearsed = Literal["exact", "substituted", "not_rehearsed", "skipped_by_router"]
 
 
+NOT_CAUGHT = "(SQL that was not caught)"
+"""How reports print a statement of which only the effects are known."""
+
+
 @dataclass(frozen=True)
 class TableLock:
     """A lock that a statement needs on a relation that existed before the dry run."""
@@ -44,11 +48,15 @@ class Write:
 
 @dataclass(frozen=True)
 class StatementResult:
-    """One SQL statement as written, with placeholders for parameters."""
+    """One SQL statement as written, with placeholders for parameters.
+
+    One without SQL stands for what reached the server without being caught: the server's own
+    account of it, whose duration is at most the time from one reading to the next.
+    """
 
     id: int = field(default=0, kw_only=True)
     """Its number in the dry run, by its first run; findings refer to it. 0 in older reports."""
-    sql: str
+    sql: str | None
     executions: int
     """How often this text ran in the operation, with any parameters."""
     duration_ms: float
@@ -69,6 +77,11 @@ class StatementResult:
     """None if it was not tried on samples."""
     estimate: Estimate | None = None
     """The forecast of its duration in production; None if nothing was measured."""
+
+    @property
+    def text(self) -> str:
+        """Its SQL as reports print it."""
+        return NOT_CAUGHT if self.sql is None else self.sql
 
     @property
     def rows_written(self) -> int:
@@ -109,3 +122,8 @@ class OperationResult:
     line: int | None = None
     """Its line in the migration's file, or that of the class if it is not written there."""
     end_line: int | None = None
+
+    @property
+    def unseen(self) -> bool:
+        """Whether something of it reached the server without being caught."""
+        return any(statement.sql is None for statement in self.statements)

@@ -58,6 +58,8 @@ class Kind(Enum):
     TRANSACTION = auto()
     """BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION; also DISCARD, which ends temporary tables."""
     UNPARSED = auto()
+    UNSEEN = auto()
+    """Whatever reached the server without being caught: known by what it did alone."""
 
 
 def kind_of(node: Node) -> Kind:

@@ -46,7 +46,7 @@ from django_confiture.dry_run.sql.rewrite import (
     without_concurrently,
 )
 
-__all__ = ["Kind", "Statement", "SyntaxUnknown", "parse"]
+__all__ = ["UNSEEN", "Kind", "Statement", "SyntaxUnknown", "parse"]
 
 # Some places of the grammar take a literal only: COMMENT ... IS '', RESTART WITH 0.
 _STAND_INS = ("$1", "''", "0")
@@ -105,6 +105,8 @@ class Statement:
     @property
     def command(self) -> str:
         """The first word, upper case."""
+        if self.kind is Kind.UNSEEN:
+            return "SQL that was not caught"
         words = self.sql.split(maxsplit=1)
         return words[0].upper() if words else ""
 
@@ -205,6 +207,10 @@ class Statement:
     def what(self) -> str:
         """The node's name in the parser, for example ``alter_table_stmt``."""
         return node_field(self.node) if self.node is not None else ""
+
+
+UNSEEN = Statement("", Kind.UNSEEN)
+"""Stands for everything that was not caught between two readings."""
 
 
 @lru_cache(maxsize=512)

@@ -26,9 +26,9 @@ from django_confiture.reports.html.text import (
 )
 from django_confiture.reports.phrases import forecast, headline, schema
 from django_confiture.reports.phrases.facts import (
-    REHEARSED,
     hook_line,
     offending_rows,
+    reason_label,
     statement_facts,
 )
 from django_confiture.reports.phrases.verdicts import verdict, worth
@@ -201,7 +201,7 @@ def _operation(
         operation.description,
         duration(operation.duration_ms),
         f"line {operation.line}" if operation.line else "",
-        REHEARSED[operation.rehearsed] if operation.reason else "",
+        reason_label(operation) if operation.reason else "",
         operation.reason,
         tuple(hook_line(each, PLAIN_WORDS) for each in operation.hooks),
         tuple(_statement(each, migration) for each in chosen),
@@ -215,7 +215,7 @@ def _statement(statement: StatementResult, migration: MigrationResult) -> Statem
     facts = statement_facts(statement, tables, PLAIN_WORDS, forecast=known)
     times = [f"{statement.executions:,} times"] if statement.executions > 1 else []
     return Statement(
-        in_element(clipped(cleandoc(statement.sql), _CHARACTERS)),
+        in_element(clipped(cleandoc(statement.text), _CHARACTERS)),
         duration(statement.duration_ms),
         (*times, *(fact.sentence for fact in facts)),
         statement.note,

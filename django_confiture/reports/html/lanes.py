@@ -126,7 +126,7 @@ def _by(migration: MigrationResult, table: TableResult, blocked: Blocked) -> Sta
     """Return the statement that took the lock."""
     for statement in statements_of(migration):
         if blocked.what != "rows":
-            if statement.sql == table.blocked_by:
+            if statement.text == table.blocked_by:
                 return statement
         elif any(w.relation == table.relation and w.updated + w.deleted for w in statement.writes):
             return statement
@@ -137,7 +137,7 @@ def _text_by(migration: MigrationResult, table: TableResult, blocked: Blocked) -
     if blocked.what != "rows":
         return one_line(table.blocked_by)
     statement = _by(migration, table, blocked)
-    return one_line(statement.sql) if statement is not None else ""
+    return one_line(statement.text) if statement is not None else ""
 
 
 def _production(table: TableResult, blocked: Blocked) -> str:

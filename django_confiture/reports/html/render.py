@@ -30,7 +30,7 @@ from django_confiture.reports.html.timeline import timeline
 from django_confiture.reports.phrases import closing, deploy, headline, schema
 from django_confiture.reports.phrases import forecast as forecast_phrases
 from django_confiture.reports.phrases import preflight as preflight_phrases
-from django_confiture.reports.phrases.facts import REHEARSED
+from django_confiture.reports.phrases.facts import reason_label
 from django_confiture.reports.phrases.problems import own
 from django_confiture.reports.phrases.wording import first_line
 
@@ -197,7 +197,7 @@ def _not_exact(migrations: Sequence[MigrationResult]) -> Iterator[tuple[str, str
                     f"m{number}",
                     migration.label,
                     operation.description,
-                    REHEARSED[operation.rehearsed],
+                    reason_label(operation),
                     operation.reason,
                 )
 

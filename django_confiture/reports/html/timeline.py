@@ -156,7 +156,7 @@ def _operation_facts(operation: OperationResult) -> Iterator[tuple[str, str]]:
     statements = operation.statements
     if statements:
         longest = max(statements, key=lambda each: each.duration_ms)
-        yield "statement", clipped(one_line(longest.sql), 300)
+        yield "statement", clipped(one_line(longest.text), 300)
         if len(statements) > 1:
             yield "", f"the longest of {len(statements):,}"
     modes = {(lock.relation, lock.mode) for each in statements for lock in each.locks}

@@ -14,10 +14,10 @@ from django_confiture.formatting import count, listed, one_line
 from django_confiture.reports.markdown.escaping import WORDS, block, code, in_html, text
 from django_confiture.reports.phrases import forecast, headline
 from django_confiture.reports.phrases.facts import (
-    REHEARSED,
     hook_line,
     offending_rows,
     operation_facts,
+    reason_label,
 )
 from django_confiture.reports.phrases.wording import about, about_size, clipped, first_line, steady
 
@@ -133,7 +133,7 @@ def _operation(operation: OperationResult, migration: MigrationResult) -> Iterat
         f"{': ' + facts if facts else ''}"
     )
     if operation.reason:
-        yield f"<br>{REHEARSED[operation.rehearsed]}: {text(operation.reason)}"
+        yield f"<br>{reason_label(operation)}: {text(operation.reason)}"
     for hook in operation.hooks:
         yield f"<br>Hook {hook_line(hook, WORDS)}"
     yield ""
@@ -148,4 +148,4 @@ def _operation(operation: OperationResult, migration: MigrationResult) -> Iterat
 def _statement(statement: StatementResult) -> str:
     times = f"  -- {statement.executions:,} times" if statement.executions > 1 else ""
     note = f"  -- {statement.note}" if statement.note else ""
-    return clipped(one_line(statement.sql), 400) + times + note
+    return clipped(one_line(statement.text), 400) + times + note

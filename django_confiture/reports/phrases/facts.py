@@ -18,13 +18,12 @@ from django_confiture.formatting import count, listed
 from django_confiture.reports.phrases.forecast import between
 from django_confiture.reports.phrases.wording import Words
 
-REHEARSED = {
+_REHEARSED = {
     "substituted": "In another form",
     "not_rehearsed": "Not rehearsed",
     "skipped_by_router": "Not on this database",
     "exact": "Note",
 }
-"""The label of an operation's reason."""
 
 _NAMES = 10
 """The most names in one fact; the JSON report has all."""
@@ -45,6 +44,11 @@ class Fact:
     def sentence(self) -> str:
         """Return the fact for formats without a column of labels."""
         return f"{self.label} {self.text}" if self.needs_label else self.text
+
+
+def reason_label(operation: OperationResult) -> str:
+    """Return the label of an operation's reason."""
+    return "Not caught" if operation.unseen else _REHEARSED[operation.rehearsed]
 
 
 def operation_facts(

@@ -62,6 +62,9 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
         return Verdict("rows", does)
     if headline.has_warning(migration):
         return Verdict("risk", f"{does or 'blocks no one'}; {_worst_finding(migration, words)}")
+    if any(operation.unseen for operation in migration.operations):
+        known = "SQL that was not caught is known by its effects alone"
+        return Verdict("risk", f"{does or 'blocks no one'}; {known}")
     if blocks:
         return Verdict("safe", f"is safe: it {does}, whatever the table's size")
     return Verdict("safe", "is safe: it blocks no one")

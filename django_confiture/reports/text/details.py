@@ -74,8 +74,8 @@ def _operation(
     for fact in operation_facts(operation, tables, WORDS):
         yield row(f"[dim]{fact.label}[/]", 8, fact.text, indent=5)
     if operation.reason:
-        name = f"[yellow]{_REHEARSED[operation.rehearsed]}[/]"
-        yield row(name, 8, escape(operation.reason), indent=5)
+        name = "unseen" if operation.unseen else _REHEARSED[operation.rehearsed]
+        yield row(f"[yellow]{name}[/]", 8, escape(operation.reason), indent=5)
     for hook in operation.hooks:
         yield row("[dim]hook[/]", 8, hook_line(hook, WORDS), indent=5)
     if verbosity >= 2:

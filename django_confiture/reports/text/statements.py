@@ -21,7 +21,7 @@ def lines(
     """Yield a statement in one line; ``full`` adds everything that was measured of it."""
     note = f" ({escape(statement.note)})" if statement.note else ""
     times = f" ({statement.executions:,} times)" if statement.executions > 1 else ""
-    sql = escape(one_line(statement.sql)[:300])
+    sql = escape(one_line(statement.text)[:300])
     yield row(f"[cyan]{duration(statement.duration_ms)}[/]", 8, f"{sql}{times}{note}", indent=5)
     if not full:
         return

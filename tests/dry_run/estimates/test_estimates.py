@@ -77,7 +77,7 @@ def statement(result: MigrationResult, start: str) -> StatementResult:
         each
         for operation in result.operations
         for each in operation.statements
-        if each.sql.startswith(start)
+        if each.text.startswith(start)
     )
     return found
 

@@ -89,7 +89,7 @@ def scans(statement: StatementResult) -> dict[str, tuple[int, int]]:
 def statements_of(code: Callable[[], None]) -> dict[str, Scan]:
     """Dry-run Python without full scans; return the only scan of each statement that has one."""
     result = passed(runs("SET LOCAL enable_seqscan = off"), python(code))
-    return {each.sql: each.scans[0] for each in result.operations[1].statements if each.scans}
+    return {each.text: each.scans[0] for each in result.operations[1].statements if each.scans}
 
 
 # What is a scan.

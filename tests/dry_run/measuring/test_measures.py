@@ -413,7 +413,7 @@ def test_concurrently_is_reported_with_its_own_lock_and_said_to_be_substituted(s
 
 
 def statements_of(result: MigrationResult, index: int) -> list[str]:
-    return [statement.sql for statement in result.operations[index].statements]
+    return [statement.text for statement in result.operations[index].statements]
 
 
 def test_deferred_sql_belongs_to_the_operation_that_left_it() -> None:

@@ -73,7 +73,7 @@ def _operation_of(subject: Subject, table: str, constraint: str) -> int | None:
 
 def _says(step: Step, name: str) -> bool:
     """Return whether a name stands in the text of a statement as a whole."""
-    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", step.result.sql) is not None
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", step.result.text) is not None
 
 
 def _named(step: Step) -> Iterator[str]:

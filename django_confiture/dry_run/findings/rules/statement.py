@@ -22,7 +22,7 @@ Rule = Callable[[Subject, Step], Iterator[Finding]]
 
 def of_statement(subject: Subject, step: Step) -> Iterator[Finding]:
     """Yield what one statement does."""
-    if step.statement.kind not in (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED):
+    if step.statement.kind not in (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN):
         return
     rule = _RULES.get(step.statement.what)
     found = list(rule(subject, step)) if rule is not None else []

@@ -29,7 +29,7 @@ def _repeated_rewrites(subject: Subject) -> Iterator[Finding]:
                 steps[-1],
                 table,
                 f"{table} is rewritten {len(steps)} times in one migration",
-                evidence=[shortened(step.result.sql) for step in steps],
+                evidence=[shortened(step.result.text) for step in steps],
             )
 
 

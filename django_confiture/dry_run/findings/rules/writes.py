@@ -92,15 +92,15 @@ def _under_lock(subject: Subject) -> Iterator[_Work]:
         since = max(held.values(), key=lambda lock: lock.mode)
         if step.statement.kind is Kind.DDL:
             if rows_read(step) > MANY_ROWS and since.step.operation != step.operation:
-                what = f"{shortened(step.result.sql)} reads {count(rows_read(step), 'row')}"
+                what = f"{shortened(step.result.text)} reads {count(rows_read(step), 'row')}"
                 yield _Work(step.operation, tuple(held), since, writes=False, what=what)
             continue
         rows = step.result.rows_written
         if rows > MANY_ROWS or _most(subject, step):
-            what = f"{shortened(step.result.sql)} writes {count(rows, 'row')}"
+            what = f"{shortened(step.result.text)} writes {count(rows, 'row')}"
             yield _Work(step.operation, tuple(held), since, writes=True, what=what)
         elif (read := rows_read(step)) > MANY_ROWS:
-            what = f"{shortened(step.result.sql)} reads {count(read, 'row')}"
+            what = f"{shortened(step.result.text)} reads {count(read, 'row')}"
             yield _Work(step.operation, tuple(held), since, writes=False, what=what)
 
 
@@ -149,7 +149,7 @@ def _overlap(table: TableResult, operation: OperationResult) -> float:
 
 
 def _taken(subject: Subject, table: TableResult) -> Held | None:
-    by = (step for step in subject.steps if step.result.sql == table.blocked_by)
+    by = (step for step in subject.steps if step.result.text == table.blocked_by)
     return next((Held(LockMode[table.strongest_lock], step) for step in by), None)
 
 
@@ -184,7 +184,7 @@ def _while_locked(
         table,
         f"{verb} while {_waits(subject, tables)} are blocked",
         evidence=[
-            f"{since.mode.name} is held since {shortened(since.step.result.sql)}",
+            f"{since.mode.name} is held since {shortened(since.step.result.text)}",
             *dict.fromkeys(work.what for work in works),
             *([f"reads of {table} blocked for {duration(reads_ms)} here"] if reads_ms else ()),
             f"writes to {table} blocked for {duration(writes_ms)} here",

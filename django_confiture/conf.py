@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
         "ANALYZE": False,
     },
     "DRY_RUN": {
-        "LOCK_TIMEOUT": "1s",
+        "LOCK_TIMEOUT": "2s",
         "STATEMENT_TIMEOUT": None,
         "YIELD_AFTER": "200ms",
         "MAX_DEAD_SPACE": "1GB",

@@ -150,7 +150,7 @@ class CloneStage:
         """Sequences of other databases that moved; the clone's own go with it."""
         return self._others.sequences_moved if self._others is not None else ()
 
-    def warnings(self, *, yielded: bool) -> Iterator[str]:  # noqa: ARG002 - it never yields
+    def warnings(self, *, gave_up: bool) -> Iterator[str]:  # noqa: ARG002 - it never waits in vain
         """Yield what the report has to say about it."""
         if self._others is not None:
             yield from self._others.warnings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -231,8 +231,11 @@ class Rehearsal:
         """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
         if self._outcome.failed:
             return
-        self._outcome.error = failure(error, None)
-        self._outcome.waited_in_vain |= self._stage.waits_in_vain(error)
+        found = failure(error, None)
+        if self._stage.waits_in_vain(error):
+            self._outcome.waited_in_vain = True
+            found = replace(found, blames_migration=False)
+        self._outcome.error = found
 
     # What came of it.
 
@@ -295,11 +298,15 @@ class Rehearsal:
             sequences_moved=self._stage.sequences_moved,
             dead_bytes=self._stage.dead_bytes,
             yielded_to=self.waiters,
-            warnings=(*notes, *self._notes, *self._stage.warnings(yielded=outcome == "yielded")),
+            warnings=(
+                *notes,
+                *self._notes,
+                *self._stage.warnings(gave_up=self._outcome.waited_in_vain),
+            ),
             mode=self._stage.mode,
         )
 
     def _run_outcome(self) -> RunOutcome:
-        if self.waiters or self._outcome.waited_in_vain:
+        if self.waiters:
             return "yielded"
         return "failed" if self._outcome.failed else "passed"

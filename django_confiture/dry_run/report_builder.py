@@ -19,6 +19,7 @@ from django_confiture.dry_run.results import (
     MigrationResult,
     OperationResult,
     Rehearsed,
+    StatementResult,
     TableResult,
 )
 from django_confiture.dry_run.results.error_classes import is_no_fault
@@ -154,15 +155,34 @@ def _tables(recorded: RecordedMigration, catalog: Catalog) -> tuple[TableResult,
     effects = recorded.effects
     wrote = {oid for e in effects for oid, _counters in e.writes}
     read = {oid for e in effects for oid, _rows, _passes in e.scans}
-    found = (
-        _table(catalog.relations[oid].shown, oid, recorded.tables.get(oid), effects)
+    statements = [each.result for each in recorded.recorded_statements]
+    names = {
+        oid: catalog.relations[oid].shown
         for oid in recorded.tables.keys() | wrote | read
         if catalog.relations[oid].kind in _TABLES
+    }
+    found = (
+        _table(name, oid, recorded.tables.get(oid), effects, _waited_ms(statements, name))
+        for oid, name in names.items()
     )
     return tuple(sorted(found, key=lambda table: (-table.writes_blocked_ms, table.relation)))
 
 
-def _table(name: str, oid: int, times: TableTime | None, effects: Sequence[Effects]) -> TableResult:
+def _waited_ms(statements: Iterable[StatementResult], relation: str) -> float | None:
+    """Return how long statements waited for locks on a table, None where that was not seen."""
+    seen = [each for each in statements if each.waited_ms is not None]
+    if not seen:
+        return None
+    return sum(wait.ms for each in seen for wait in each.waits if wait.relation == relation)
+
+
+def _table(
+    name: str,
+    oid: int,
+    times: TableTime | None,
+    effects: Sequence[Effects],
+    waited_ms: float | None,
+) -> TableResult:
     scans = [rows for e in effects for o, rows, _passes in e.scans if o == oid]
     written = sum(
         wrote.inserted + wrote.updated + wrote.deleted
@@ -185,4 +205,5 @@ def _table(name: str, oid: int, times: TableTime | None, effects: Sequence[Effec
         blocked=tuple(times.blocked),
         row_locks=tuple(times.row_locks),
         changed_in=times.changed_in,
+        waited_ms=waited_ms,
     )

@@ -70,7 +70,7 @@ class Stage(Protocol):
     def waiters(self) -> tuple[Waiter, ...]:
         """The sessions for whose sake the dry run ended."""
 
-    def warnings(self, *, yielded: bool) -> Iterator[str]:
+    def warnings(self, *, gave_up: bool) -> Iterator[str]:
         """Yield what the report has to say about where it took place."""
 
     @property

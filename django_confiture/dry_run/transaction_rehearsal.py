@@ -21,6 +21,7 @@ from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.measuring.dead_space import RowWidths
+from django_confiture.dry_run.measuring.lock_waits import LockWait
 from django_confiture.dry_run.measuring.nontransactional import (
     Positions,
     sequence_positions,
@@ -47,6 +48,8 @@ from django_confiture.dry_run.transactions.at_commit.enum_values import (
     is_committed_by_then,
 )
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
+from django_confiture.formatting import duration
+from django_confiture.migrate.activity import Blocker
 
 
 def transaction_rehearsal(
@@ -110,7 +113,10 @@ class TransactionStage:
             stack.callback(self._rolled_back, transactions, found.name, sequences)
             self._transactions = transactions
             self._instruments = instruments(
-                session, self._clock, max_dead_bytes=self._max_dead_bytes
+                session,
+                self._clock,
+                max_dead_bytes=self._max_dead_bytes,
+                waits=self._watchdog.waits if self._watchdog is not None else None,
             )
             stack.callback(self._measure_dead_space, self._instruments)
             stack.enter_context(self._catching(transactions, self._instruments))
@@ -261,14 +267,27 @@ class TransactionStage:
         """How much space the rows that were rolled back take until VACUUM."""
         return self._dead_bytes
 
-    def warnings(self, *, yielded: bool) -> Iterator[str]:
+    def warnings(self, *, gave_up: bool) -> Iterator[str]:
         """Yield what the report has to say about it."""
         yield from self._notes
         if self._others is not None:
             yield from self._others.warnings()
-        if self._watchdog is not None and yielded and not self.waiters:
-            for blocker in self._watchdog.blockers:
-                yield (
-                    f"Waited in vain for a lock of session {blocker.pid} "
-                    f"({blocker.application or 'no name'}, {blocker.state})."
-                )
+        if gave_up and self._watchdog is not None and self._watchdog.waits.last is not None:
+            yield from _in_vain(self._watchdog.waits.last)
+
+
+def _in_vain(wait: LockWait) -> Iterator[str]:
+    """Yield who held the lock that the dry run waited for until it gave up."""
+    what = f"{wait.mode} on {wait.relation}" if wait.relation else "the end of a transaction"
+    for blocker in wait.blocked_by:
+        since = blocker.transaction_ms
+        age = "" if since is None else f", its transaction open for {duration(since)}"
+        who = blocker.name if not blocker.pid else f"session {blocker.pid} ({_described(blocker)})"
+        yield (
+            f"Waited {duration(wait.ms)} in vain for {what}, held by {who}{age}. No one waited for "
+            "the dry run; end that transaction, or run the dry run again later."
+        )
+
+
+def _described(blocker: Blocker) -> str:
+    return ", ".join(filter(None, [blocker.name, blocker.state]))

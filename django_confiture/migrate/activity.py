@@ -100,6 +100,13 @@ class Blocker:
     query_ms: float | None
     transaction_ms: float | None
 
+    @property
+    def name(self) -> str:
+        """Its application where it says one, else what it is, or its user and process."""
+        if self.application_name or not self.pid:
+            return self.application_name
+        return f"{self.user}, pid {self.pid}" if self.user else "autovacuum"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields that log events and JSON have for it."""
         found = asdict(self)

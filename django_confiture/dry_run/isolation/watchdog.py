@@ -9,17 +9,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from time import monotonic
+from time import monotonic, perf_counter
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_confiture.dry_run.measuring.lock_waits import LockWaits
 from django_confiture.dry_run.plan.refusals import OUT_OF_LOCKS, is_out_of_locks
-from django_confiture.dry_run.results import Blocker, Waiter
+from django_confiture.dry_run.results import Waiter
 from django_confiture.dry_run.results.observer import IndexBuild, Observer
 from django_confiture.dry_run.server.second_connection import backend_pid, connect_beside
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
+from django_confiture.migrate.activity import what_it_waits_for
 
 APPLICATION_NAME = "django-confiture watchdog"
 
@@ -47,18 +49,13 @@ WHERE w.since < clock_timestamp() - %(after)s * interval '1 ms'
   AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(w.pid))
 """
 
-_BLOCKERS = """
-SELECT a.pid, coalesce(a.application_name, ''), coalesce(a.state, ''),
-       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 * 1000
-FROM unnest(pg_catalog.pg_blocking_pids(%(pid)s)) AS blocking (pid)
-JOIN pg_catalog.pg_stat_activity a USING (pid)
-"""
-
-
 _INDEX_BUILD = """
 SELECT phase, greatest(blocks_done, tuples_done), greatest(blocks_total, tuples_total)
 FROM pg_catalog.pg_stat_progress_create_index WHERE pid = %s
 """
+
+_WAITING_POLL_S = 0.01
+"""Seconds between two looks while the dry run itself waits for a lock."""
 
 _GLANCE_S = 0.5
 """Seconds between two readings of an index build's progress."""
@@ -84,9 +81,11 @@ class Watchdog:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="confiture-watchdog", daemon=True)
         self.waiters: tuple[Waiter, ...] = ()
-        self.blockers: tuple[Blocker, ...] = ()
+        self.waits = LockWaits()
+        """What the dry run itself waits for."""
         self.lost: Exception | None = None
         self._glanced = 0.0
+        self._pause = self._poll
 
     def start(self) -> None:
         """Connect, and watch from now on; refuses where there is no second connection."""
@@ -124,13 +123,13 @@ class Watchdog:
 
     def _watch(self) -> None:
         try:
-            while not self._stopped.wait(self._poll):
+            while not self._stopped.wait(self._pause):
                 waiters = self._waiting(min(_NOTICED_MS, self.after_ms))
                 self._observer.waited_for(waiters)
                 if late := tuple(w for w in waiters if w.waited_ms >= self.after_ms):
                     self._give_way(late)
                     continue
-                self._look_at_blockers()
+                self._look_at_own_wait()
                 self._look_at_index()
         except Exception as error:  # noqa: BLE001 - an observer's as well: nothing watches any more
             self.lost = error
@@ -141,11 +140,13 @@ class Watchdog:
         )
         return tuple(Waiter(*row) for row in rows)
 
-    def _look_at_blockers(self) -> None:
-        """Remember which sessions the dry run itself waits for: a lock timeout doesn't say."""
-        blockers = tuple(Blocker(*row) for row in self._conn.execute(_BLOCKERS, {"pid": self._pid}))
-        if blockers:
-            self.blockers = blockers
+    def _look_at_own_wait(self) -> None:
+        """Note which lock the dry run itself waits for, and look more often while it does."""
+        asked = perf_counter()
+        wait = what_it_waits_for(self._conn, self._pid)
+        if wait is not None:
+            self.waits.note(wait, asked)
+        self._pause = self._poll if wait is None else min(self._poll, _WAITING_POLL_S)
 
     def _look_at_index(self) -> None:
         """Tell how far the index is that is being built; nothing else of DDL says so."""

@@ -30,6 +30,10 @@ class Stopwatch:
         """Count a part of what is done while it is stopped: the migration would do it as well."""
         self._left_out -= seconds
 
+    def leave_out(self, seconds: float) -> None:
+        """Don't count a part of what was done while it ran: the wait for another session."""
+        self._left_out += seconds
+
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Hold the stopwatch still inside the block."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django_confiture.dry_run.measuring.dead_space import DeadSpaceLimit
 from django_confiture.dry_run.measuring.lock_timeline import LockTimeline
+from django_confiture.dry_run.measuring.lock_waits import LockWaits
 from django_confiture.dry_run.measuring.prober import Prober
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
@@ -26,10 +27,16 @@ class Instruments:
     timeline: LockTimeline
     savepoints: Savepoints
     dead_space: DeadSpaceLimit
+    waits: LockWaits | None = None
+    """What the session waited for; None where no second connection looks."""
 
 
 def instruments(
-    session: Session, clock: Stopwatch, *, max_dead_bytes: int | None = None
+    session: Session,
+    clock: Stopwatch,
+    *,
+    max_dead_bytes: int | None = None,
+    waits: LockWaits | None = None,
 ) -> Instruments:
     """Take the snapshot, and return the instruments that measure against it."""
     catalog = Catalog(session)
@@ -44,4 +51,5 @@ def instruments(
         timeline=timeline,
         savepoints=Savepoints(prober, timeline),
         dead_space=DeadSpaceLimit(session, catalog, max_dead_bytes),
+        waits=waits,
     )

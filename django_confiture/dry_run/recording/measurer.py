@@ -125,8 +125,18 @@ class Measurer:
                 yield
             passed = True
         finally:
+            self._leave_out_waits(entry)
             if passed or failed:
                 entry.duration_ms += (self._clock.now() - started) * 1000
+
+    def _leave_out_waits(self, entry: Entry) -> None:
+        """Keep what was waited for other sessions out of all times, and note it apart."""
+        waits = self._instruments.waits
+        if waits is None:
+            return
+        taken = waits.take()
+        entry.waits = [*(entry.waits or ()), *taken]
+        self._clock.leave_out(sum(each.ms for each in taken) / 1000)
 
     def _goes_on_after(
         self,

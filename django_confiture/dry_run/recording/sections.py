@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.measuring.effects import Effects, total_scans, total_writes
-from django_confiture.dry_run.results import NOT_CAUGHT, Sampled, StatementResult
+from django_confiture.dry_run.measuring.lock_waits import LockWait
+from django_confiture.dry_run.results import NOT_CAUGHT, Sampled, StatementResult, Waited
 from django_confiture.dry_run.sql.parser import UNSEEN, Kind, Statement
 from django_confiture.dry_run.sql.redaction import HIDDEN, Origin, shown_sql
 from django_confiture.dry_run.sql.rewrite import without_constants
@@ -41,6 +42,8 @@ class Entry:
     started: float | None = None
     """When it first ran, by the stopwatch."""
     sampled: Sampled | None = None
+    waits: list[LockWait] | None = None
+    """What it waited for; None where no second connection looked."""
     runs: Counter[int] = field(default_factory=Counter)
     """How often it ran in which transaction, by the transaction's number."""
 
@@ -79,6 +82,8 @@ class Entry:
             note=self.note,
             started_ms=max(0.0, ((self.started or 0.0) - began) * 1000),
             sampled=self.sampled,
+            waited_ms=None if self.waits is None else sum(each.ms for each in self.waits),
+            waits=tuple(map(waited, self.waits or ())),
         )
 
 
@@ -161,6 +166,12 @@ class Section:
             if any(oid == table and passes for oid, _rows, passes in scans):
                 return entry
         return None
+
+
+def waited(wait: LockWait) -> Waited:
+    """Return a wait as reports tell it."""
+    names = dict.fromkeys(each.name for each in wait.blocked_by)
+    return Waited(wait.relation, wait.mode, wait.ms, tuple(names))
 
 
 def _unique(items: Iterable[Any]) -> tuple[Any, ...]:

@@ -36,7 +36,6 @@ from django_confiture.dry_run.results.preflight import (
     Preflight,
 )
 from django_confiture.dry_run.results.report import (
-    Blocker,
     Copy,
     Coverage,
     Database,
@@ -54,6 +53,7 @@ from django_confiture.dry_run.results.statements import (
     Scan,
     StatementResult,
     TableLock,
+    Waited,
     Write,
 )
 from django_confiture.finding_ids import Severity
@@ -61,7 +61,6 @@ from django_confiture.finding_ids import Severity
 __all__ = [
     "NOT_CAUGHT",
     "Blocked",
-    "Blocker",
     "Copy",
     "Coverage",
     "Database",
@@ -96,6 +95,7 @@ __all__ = [
     "TableLock",
     "TableResult",
     "Violations",
+    "Waited",
     "Waiter",
     "Write",
 ]

@@ -48,6 +48,9 @@ class TableResult:
     """The longest periods in which updated or deleted rows were locked while the table was not."""
     changed_in: int = 0
     """In how many transactions it updated or deleted rows."""
+    waited_ms: float | None = None
+    """How long the dry run waited for other sessions' locks on it, which is in no other figure;
+    None where no second connection looked."""
     production: Production | None = None
     """None if no production sizes were given, or the table is not in them."""
 

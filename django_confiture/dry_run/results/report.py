@@ -52,16 +52,6 @@ class Waiter:
 
 
 @dataclass(frozen=True)
-class Blocker:
-    """Another session that held a lock that the dry run waited for."""
-
-    pid: int
-    application: str
-    state: str
-    transaction_ms: float | None
-
-
-@dataclass(frozen=True)
 class SequenceMove:
     """A sequence whose position changed: nextval and setval do not roll back."""
 

@@ -47,6 +47,18 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Waited:
+    """A wait of the dry run for a lock that others held."""
+
+    relation: str | None
+    """None where it waited for another transaction to end."""
+    mode: str
+    ms: float
+    blocked_by: tuple[str, ...] = ()
+    """The sessions that held it, by name: ``autovacuum``, ``prepared transaction x``."""
+
+
+@dataclass(frozen=True)
 class StatementResult:
     """One SQL statement as written, with placeholders for parameters.
 
@@ -73,6 +85,10 @@ class StatementResult:
     """Why it was not run as written; empty if it was."""
     started_ms: float = 0.0
     """When it first ran, in ms from the start of the migration."""
+    waited_ms: float | None = None
+    """How long it waited for other sessions' locks, which is in no other figure; None where no
+    second connection looked."""
+    waits: tuple[Waited, ...] = ()
     sampled: Sampled | None = None
     """None if it was not tried on samples."""
     estimate: Estimate | None = None

@@ -60,6 +60,7 @@ def operation_facts(
         yield Fact("writes", count(rows, "row"))
     yield from _work(statements, words)
     yield from _locks(statements, tables, words)
+    yield from _waits(statements, words)
 
 
 def statement_facts(
@@ -72,6 +73,7 @@ def statement_facts(
     if (statement.wal_bytes or 0) >= _WAL_BYTES:
         yield Fact("writes", f"{words.size(statement.wal_bytes or 0)} of WAL", needs_label=False)
     yield from _locks([statement], tables, words)
+    yield from _waits([statement], words)
     if statement.sampled is not None:
         low, high = statement.sampled.rows
         power = f"its rows to the power of {statement.sampled.exponent:.2f}"
@@ -122,6 +124,16 @@ def _locks(
             held = ", held since before" if lock.inherited else ""
             text = f"{mode.name} on {words.code(relation)}{_effect(mode)}{held}"
             yield Fact("takes", text, needs_label=False)
+
+
+def _waits(statements: Sequence[StatementResult], words: Words) -> Iterator[Fact]:
+    """Yield for whom the dry run waited, which is in no other figure."""
+    waits: dict[str, float] = {}
+    for wait in (each for statement in statements for each in statement.waits):
+        who = listed([words.text(name) for name in wait.blocked_by]) or "another transaction"
+        waits[who] = waits.get(who, 0.0) + wait.ms
+    for who, ms in waits.items():
+        yield Fact("waited", f"{words.duration(ms)} for {who}")
 
 
 def _effect(mode: LockMode) -> str:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -16,6 +17,8 @@ from pytest_django import Settings
 from django_confiture import DryRunExecutor
 from django_confiture.dry_run.results import Report, Waiter
 from django_confiture.exceptions import DryRunRefused, DryRunYielded
+from django_confiture.management.exit_codes import exit_code
+from django_confiture.reports import render
 from tests.support.dry_run import (
     executes,
     migration,
@@ -25,10 +28,14 @@ from tests.support.dry_run import (
     rehearse,
     runs,
 )
+from tests.support.server import OwnServer, own_server
+
+__all__ = ["own_server"]
 
 pytestmark = pytest.mark.usefixtures("untouched")
 
 LOCK = runs("LOCK TABLE dry_row IN ACCESS EXCLUSIVE MODE")
+LOCK_CHILD = runs("LOCK TABLE dry_child IN SHARE MODE")
 HELD_FOR_S = 5.0  # what the migrations below would take if they did not have to give way
 
 
@@ -147,12 +154,11 @@ def test_gives_up_where_others_hold_the_lock(settings: Settings) -> None:
         other.execute("SELECT FROM dry_row")
         report = rehearse(migration(LOCK))
 
-    assert report.outcome == "yielded"
+    assert (report.outcome, report.verdict) == ("failed", "stopped")
     assert report.migrations[0].outcome == "not_run"
-    assert any(
-        "Waited in vain for a lock of session" in warning and "long reader" in warning
-        for warning in report.warnings
-    )
+    (said,) = (each for each in report.warnings if "in vain" in each)
+    assert "in vain for AccessExclusiveLock on dry_row, held by session" in said
+    assert "long reader, idle in transaction" in said
 
 
 def test_connections_of_its_own_are_no_victims() -> None:
@@ -290,5 +296,78 @@ def test_a_lock_that_it_waits_for_in_vain_says_nothing_of_the_migration() -> Non
         report = rehearse(migration(runs("LOCK TABLE dry_row IN SHARE MODE")))
 
     (result,) = report.migrations
-    assert (report.outcome, result.outcome) == ("yielded", "not_run")
-    assert [each for each in report.warnings if each.startswith("Waited in vain for a lock")]
+    assert (report.outcome, report.verdict, result.outcome) == ("failed", "stopped", "not_run")
+    assert [each for each in report.warnings if "in vain for ShareLock on dry_row" in each]
+
+
+def test_a_prepared_transaction_is_named(own_server: OwnServer, settings: Settings) -> None:
+    settings.CONFITURE = {**settings.CONFITURE, "DRY_RUN": {"LOCK_TIMEOUT": "300ms"}}
+    with own_server.started(max_prepared_transactions=2), own_server.connect() as other:
+        other.execute("DROP TABLE IF EXISTS held; CREATE TABLE held (id int)")
+        other.execute("BEGIN; INSERT INTO held VALUES (1); PREPARE TRANSACTION 'forgotten'")
+        try:
+            report = rehearse(migration(runs("ALTER TABLE held ADD extra int")))
+        finally:
+            other.execute("ROLLBACK PREPARED 'forgotten'; DROP TABLE held")
+
+    assert exit_code(report) == 2
+    assert any("held by prepared transaction forgotten" in each for each in report.warnings)
+
+
+WAITED_S = 0.6
+WAITS = """
+    SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE datname = current_database() AND NOT granted AND waitstart < clock_timestamp() - %s
+"""
+
+
+def let_wait(holder: psycopg.Connection[Any]) -> None:
+    """Give the locks back once someone has waited for them for long enough."""
+    until = time.monotonic() + HELD_FOR_S
+    while time.monotonic() < until:
+        if holder.execute(WAITS, [timedelta(seconds=WAITED_S)]).rowcount:
+            break
+        time.sleep(0.01)
+    holder.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize(
+    ("held", "statement", "relation"),
+    [
+        ("SELECT FROM dry_row", "ALTER TABLE dry_row ADD extra int", "dry_row"),
+        ("UPDATE dry_row SET number = 0 WHERE id = 1", "UPDATE dry_row SET number = 1", "dry_row"),
+    ],
+    ids=["a table", "a row"],
+)
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_wait_is_in_no_time(held: str, statement: str, relation: str, *, atomic: bool) -> None:
+    with plain_connection() as other:
+        other.execute("SET application_name = 'holder'")
+        other.execute("BEGIN")
+        other.execute(held)
+        thread = threading.Thread(target=let_wait, args=[other])
+        thread.start()
+        report = rehearse(migration(LOCK_CHILD, runs(statement), atomic=atomic))
+        thread.join()
+
+    assert report.outcome == "passed"
+    (result,) = report.migrations
+    (statement_result,) = result.operations[1].statements
+    assert statement_result.waited_ms == pytest.approx(WAITED_S * 1000, rel=0.4)
+    (wait,) = statement_result.waits
+    assert wait.blocked_by == ("holder",)
+    assert statement_result.duration_ms < WAITED_S * 500
+    assert result.duration_ms < WAITED_S * 500
+    tables = {each.relation: each for each in result.tables}
+    assert tables[relation].waited_ms == pytest.approx(WAITED_S * 1000, rel=0.4)
+    assert tables[relation].writes_blocked_ms < WAITED_S * 500
+    assert tables["dry_child"].writes_blocked_ms < WAITED_S * 500
+    assert tables["dry_child"].waited_ms == 0
+    assert "for holder" in render(report, "text")
+
+
+def test_without_a_second_connection_no_wait_is_seen(settings: Settings) -> None:
+    settings.CONFITURE = {**settings.CONFITURE, "DRY_RUN": {"YIELD_AFTER": None}}
+    (result,) = rehearse(migration(LOCK)).migrations
+    assert result.operations[0].statements[0].waited_ms is None
+    assert result.tables[0].waited_ms is None

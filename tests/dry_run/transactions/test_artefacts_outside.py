@@ -20,6 +20,7 @@ from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.isolation import watchdog
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.migrate.activity import what_it_waits_for
 from tests.cases.migrations_on_disk import query
 from tests.support.dry_run import (
     failed,
@@ -495,8 +496,8 @@ def test_what_is_asked_needs_no_rights() -> None:
             assert set(catalog.at_start().relations) == set(catalog.relations)
             assert catalog.probe(objects=True).wal > 0
             facts = {"pid": plain.info.backend_pid, "own": [], "after": 0}
-            for question in (watchdog._WAITERS, watchdog._BLOCKERS):
-                assert plain.execute(question, facts).fetchall() == []
+            assert plain.execute(watchdog._WAITERS, facts).fetchall() == []
+            assert what_it_waits_for(plain, plain.info.backend_pid) is None
         finally:
             plain.execute("ROLLBACK; RESET ROLE")
             plain.execute(sql.SQL("DROP ROLE {}").format(name))

@@ -170,7 +170,7 @@ def test_what_others_do_is_hidden(role: Cases) -> None:
     with as_superuser(application_name="others") as other:
         other.execute("BEGIN")
         other.execute("LOCK TABLE cases_a IN ROW SHARE MODE")
-        found = in_json("cases", code=4)["preflight"]
+        found = in_json("cases", code=2)["preflight"]
         err = dry_run("cases").err
 
     assert (found["sessions"], found["hidden_sessions"]) == (1, 1)

@@ -308,7 +308,8 @@ def test_a_prepared_transaction_is_named(own_server: OwnServer, settings: Settin
         try:
             report = rehearse(migration(runs("ALTER TABLE held ADD extra int")))
         finally:
-            other.execute("ROLLBACK PREPARED 'forgotten'; DROP TABLE held")
+            other.execute("ROLLBACK PREPARED 'forgotten'")
+            other.execute("DROP TABLE held")
 
     assert exit_code(report) == 2
     assert any("held by prepared transaction forgotten" in each for each in report.warnings)

@@ -278,7 +278,7 @@ def test_a_table_that_somebody_has_locked_holds_nothing_up(base: Cases) -> None:
         started = time.monotonic()
         ran = dry_run("cases")
 
-    assert ran.code == 4
+    assert ran.code == 2
     assert "cases_b" in ran.err
     assert time.monotonic() - started < 5
 
@@ -370,7 +370,7 @@ def test_who_is_at_work(base: Cases) -> None:
             other.execute(statement)
         time.sleep(1.1)
         pids = one.info.backend_pid, three.info.backend_pid
-        found = preflight(code=4)
+        found = preflight(code=2)
         err = dry_run("cases").err
 
     assert found["sessions"] == 1
@@ -405,7 +405,7 @@ def test_a_prepared_transaction_is_somebody(own_server: OwnServer, cases: Cases)
         other.execute("LOCK TABLE dry_p IN SHARE MODE")
         other.execute("PREPARE TRANSACTION 'dry'")
         try:
-            found = preflight(code=4)
+            found = preflight(code=2)
         finally:
             other.execute("ROLLBACK PREPARED 'dry'")
             other.execute("DROP TABLE dry_p")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -23,11 +22,11 @@ from django_confiture.dry_run.judge import Judge, Known
 from django_confiture.dry_run.measuring.schema_diff import Schema
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.tenants import tenants_not_seen
+from django_confiture.dry_run.plan_outcome import Plan, PlanOutcome
 from django_confiture.dry_run.recording.recorder import OpenOperation, Recorder
 from django_confiture.dry_run.recording.records import migration_log_fields
-from django_confiture.dry_run.report_builder import failure, not_run
+from django_confiture.dry_run.report_builder import not_run
 from django_confiture.dry_run.results import (
-    Failure,
     MigrationResult,
     Preflight,
     Report,
@@ -41,24 +40,6 @@ from django_confiture.dry_run.stage import Opened, Stage, known_to_hooks
 from django_confiture.hooks.base import Direction
 
 logger = logging.getLogger("django_confiture.dry_run")
-
-Plan = list[tuple[Migration, bool]]
-"""Migrations, each with whether it is undone."""
-
-
-@dataclass
-class _Outcome:
-    """What came of a plan so far."""
-
-    plan: Plan = field(default_factory=list)
-    results: list[MigrationResult] = field(default_factory=list)
-    error: Failure | None = None
-    """One outside any migration."""
-    waited_in_vain: bool = False
-
-    @property
-    def failed(self) -> bool:
-        return self.error is not None or any(each.error is not None for each in self.results)
 
 
 class Rehearsal:
@@ -87,7 +68,7 @@ class Rehearsal:
         self._observer = observer or Observer()
         self._running_code = running_code
         self._deploy_watch: DeployWatch
-        self._outcome = _Outcome()
+        self._outcome = PlanOutcome()
         self._preflight: Preflight | None = None
         self._notes = [*tenants_not_seen(wrapper)]
         self._instances: list[tuple[Migration, dict[str, Any]]] = []
@@ -229,13 +210,8 @@ class Rehearsal:
 
     def failed(self, error: BaseException) -> None:
         """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
-        if self._outcome.failed:
-            return
-        found = failure(error, None)
-        if self._stage.waits_in_vain(error):
-            self._outcome.waited_in_vain = True
-            found = replace(found, blames_migration=False)
-        self._outcome.error = found
+        if not self._outcome.failed:
+            self._outcome.failed_outside(error, in_vain=self._stage.waits_in_vain(error))
 
     # What came of it.
 
@@ -267,7 +243,7 @@ class Rehearsal:
     def reversing(self) -> Iterator[None]:
         """Collect results apart from those of the plan."""
         self._end_deploy_watch()
-        forward, self._outcome = self._outcome, _Outcome()
+        forward, self._outcome = self._outcome, PlanOutcome()
         try:
             yield
         finally:

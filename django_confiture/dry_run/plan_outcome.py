@@ -1,0 +1,36 @@
+"""What came of a plan so far: its migrations' results, and an error outside any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from django.db.migrations.migration import Migration
+
+from django_confiture.dry_run.report_builder import failure
+from django_confiture.dry_run.results import Failure, MigrationResult
+
+Plan = list[tuple[Migration, bool]]
+"""Migrations, each with whether it is undone."""
+
+
+@dataclass
+class PlanOutcome:
+    """What came of a plan so far."""
+
+    plan: Plan = field(default_factory=list)
+    results: list[MigrationResult] = field(default_factory=list)
+    error: Failure | None = None
+    """One outside any migration."""
+    waited_in_vain: bool = False
+    """Whether another session held a lock for longer than the dry run waits."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it did not come to its end."""
+        return self.error is not None or any(each.error is not None for each in self.results)
+
+    def failed_outside(self, error: BaseException, *, in_vain: bool) -> None:
+        """Note an error outside any migration; one that waited ``in_vain`` blames no migration."""
+        found = failure(error, None)
+        self.error = replace(found, blames_migration=False) if in_vain else found
+        self.waited_in_vain |= in_vain

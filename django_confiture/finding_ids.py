@@ -22,6 +22,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "foreign-key-without-index": "notice",
     "generated-column-rewrite": "danger",
     "identity-column-rewrite": "danger",
+    "if-not-exists-skips": "danger",
     "index-build-blocks-writes": "danger",
     "index-drop-blocks-reads": "notice",
     "json-column": "notice",

@@ -36,7 +36,35 @@ EXTENSIONS = [
     )
 ]
 
+_NOT_EXISTS = "CREATE INDEX{} IF NOT EXISTS cases_line_quantity ON cases_line ({})"
+
+SKIPPED = [
+    case("index_of_other_columns_is_there", sql(_NOT_EXISTS.format("", "order_id")),
+         ("if-not-exists-skips", LINE)),
+    case("unique_index_of_the_name_is_plain",
+         sql(_NOT_EXISTS.format("", "quantity").replace("INDEX", "UNIQUE INDEX")),
+         ("if-not-exists-skips", LINE)),
+    case("index_of_another_table_is_there",
+         sql(_NOT_EXISTS.format("", "id").replace("ON cases_line", "ON cases_order")),
+         ("if-not-exists-skips", ORDER)),
+    case("partial_index_is_there_concurrently",
+         sql(_NOT_EXISTS.format(" CONCURRENTLY", "quantity") + " WHERE quantity > 3"),
+         ("if-not-exists-skips", LINE), atomic=False),
+    case("the_same_index_is_there", sql(_NOT_EXISTS.format("", "quantity"))),
+    case("other_table_is_there",
+         sql("CREATE TABLE IF NOT EXISTS cases_event_b (id bigint, kind text)"),
+         ("if-not-exists-skips", "cases_event_b")),
+    case("the_same_table_is_there",
+         sql("CREATE TABLE IF NOT EXISTS cases_event_b (id int NOT NULL, kind text NOT NULL)")),
+    case("other_column_is_there",
+         sql("ALTER TABLE cases_event_b ADD COLUMN IF NOT EXISTS kind varchar(3)"),
+         ("if-not-exists-skips", "cases_event_b")),
+    case("the_same_column_is_there",
+         sql("ALTER TABLE cases_event_b ADD COLUMN IF NOT EXISTS kind text NOT NULL")),
+]  # fmt: skip
+
 CASES: list[Case] = [
+    *SKIPPED,
     case("add_index", AddIndex("order", _INDEX), ("index-build-blocks-writes", ORDER),
          locks={ORDER: "ShareLock"}),
     case("add_index_concurrently", AddIndexConcurrently("order", _INDEX), atomic=False,

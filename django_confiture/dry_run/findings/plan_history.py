@@ -11,6 +11,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
 from django_confiture.dry_run.findings import findings_of
+from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
 from django_confiture.dry_run.findings.rules.running_code import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
@@ -98,6 +99,7 @@ class PlanHistory:
             self._lock_timeout_told
             or any(sets_timeout(step.statement, "lock_timeout") for step in steps),
             breaks,
+            by_statement(other_shapes(self._session, steps)),
             tried,
         )
         found = findings_of(subject)

@@ -125,6 +125,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class OtherShape:
+    """Something that is there under the name of what was to be made, and is something else."""
+
+    step_id: int
+    relation: str
+    what: str
+    """``index cases_i``, for example."""
+    there: str
+    asked: str
+
+
+@dataclass(frozen=True)
 class Subject:
     """One migration as the rules see it."""
 
@@ -143,6 +155,8 @@ class Subject:
     """Whether the real run gives up waiting for locks, or has been told to."""
     breaks: Mapping[str, tuple[Break, ...]] = field(default_factory=dict)
     """Relation → what the running code can no longer do there."""
+    other_shapes: Mapping[int, Sequence[OtherShape]] = field(default_factory=dict)
+    """Statement's id → what IF NOT EXISTS has left as it was though it differs."""
     tried: frozenset[str] = frozenset()
     """The relations whose models in the running code were tried."""
 

@@ -7,12 +7,13 @@ import ast
 import pytest
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
+from psycopg.errors import UniqueViolation
 
 from django_confiture.dry_run.results import Finding
 from tests.corpus import CASES
 from tests.corpus.case import Case
 from tests.corpus.database import corpus, dry_run
-from tests.support.dry_run import table
+from tests.support.dry_run import migration, plain_connection, rehearse, runs, table
 
 __all__ = ["corpus"]
 
@@ -43,3 +44,18 @@ def test_corpus_is_large_and_names_each_case_once() -> None:
 def test_base_is_loaded(corpus: None) -> None:
     loader = MigrationLoader(connections["default"])
     assert ("cases", "0001_base") in loader.applied_migrations
+
+
+def test_an_invalid_index_is_there(corpus: None) -> None:
+    """A cut-off CONCURRENTLY has left it, with the very definition that is asked for again."""
+    create = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS cases_left ON cases_line (product_id)"
+    with plain_connection() as connection:
+        with pytest.raises(UniqueViolation):
+            connection.execute(create)
+        try:
+            (result,) = rehearse(migration(runs(create), atomic=False)).migrations
+        finally:
+            connection.execute("DROP INDEX cases_left")
+
+    (finding,) = (each for each in result.findings if each.id == "if-not-exists-skips")
+    assert "INVALID" in finding.evidence[0]

@@ -86,6 +86,9 @@ Before 18: a plain nullable column that the code fills, and the old rows in batc
     "identity-column-rewrite": """\
 A sequence, a nullable column whose default is its nextval, the old rows in batches, then
 NOT NULL.""",
+    "if-not-exists-skips": """\
+Leave IF NOT EXISTS out: then the migration fails where it would make nothing. What is there
+under that name has to go first, an INVALID index by DROP INDEX CONCURRENTLY.""",
     "index-build-blocks-writes": """\
 CREATE INDEX CONCURRENTLY lets others write meanwhile. It needs a migration with
 atomic = False, and stands alone in it. A partitioned table takes it for each partition:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from django_confiture.dry_run.findings.advice.sentences import in_words
 from django_confiture.dry_run.findings.finding import finding, measured
 from django_confiture.dry_run.findings.rules.alter_table import of_alter_table
 from django_confiture.dry_run.findings.subject import Step, Subject
@@ -28,6 +29,7 @@ def of_statement(subject: Subject, step: Step) -> Iterator[Finding]:
     found = list(rule(subject, step)) if rule is not None else []
     yield from found
     yield from _truncated(subject, step)
+    yield from _skipped(subject, step)
     yield from _by_measurement(subject, step, {each.relation for each in found})
 
 
@@ -116,6 +118,18 @@ def _create_trigger(subject: Subject, step: Step) -> Iterator[Finding]:
     if table is not None:
         message = f"CREATE TRIGGER blocks writes to {table} until the commit"
         yield measured("trigger-blocks-writes", subject, step, table, message)
+
+
+def _skipped(subject: Subject, step: Step) -> Iterator[Finding]:
+    for each in subject.other_shapes.get(step.id, ()):
+        yield finding(
+            "if-not-exists-skips",
+            step,
+            each.relation,
+            f"IF NOT EXISTS makes nothing: the {each.what} that is there is another",
+            in_words("if-not-exists-skips"),
+            [f"there: {each.there}", f"asked for: {each.asked}"],
+        )
 
 
 def _truncated(subject: Subject, step: Step) -> Iterator[Finding]:

@@ -1,0 +1,147 @@
+"""What IF NOT EXISTS has found in place of what it would make, compared by PostgreSQL itself.
+
+The statement is run again on an empty table, which is then undone, and the catalog's own words for
+the two are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from django_confiture.dry_run.findings.subject import OtherShape, Step
+from django_confiture.dry_run.sql.nodes import quoted_relation, written_name
+from django_confiture.dry_run.sql.parser import SyntaxUnknown
+from django_confiture.dry_run.sql.shapes import (
+    columns_elsewhere,
+    index_elsewhere,
+    table_elsewhere,
+)
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.server.side_channel import Session
+
+_SCHEMA, _TABLE = "pg_temp", "confiture_shape"
+_NEW = f"{_SCHEMA}.{_TABLE}"
+
+_INDEX = """
+    SELECT t.oid::regclass::text, i.indisvalid, c.relkind,
+      CASE WHEN i.indisunique THEN 'UNIQUE INDEX' ELSE 'INDEX' END
+        || substring(pg_get_indexdef(c.oid) from ' USING .*$')
+    FROM pg_catalog.pg_class c
+    LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+    LEFT JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+    WHERE c.relname = $1
+      AND c.relnamespace = (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = $2::regclass)
+"""
+
+# A sequence of its own has another name.
+_COLUMNS = """
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod)
+      || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
+      || CASE WHEN a.attidentity <> '' THEN ' IDENTITY' ELSE '' END
+      || coalesce(' DEFAULT ' || regexp_replace(
+        pg_get_expr(d.adbin, d.adrelid), 'nextval\\(.*\\)', 'nextval(...)'), '')
+    FROM pg_catalog.pg_attribute a
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum
+"""
+
+
+def other_shapes(session: Session, steps: Iterable[Step]) -> Iterator[OtherShape]:
+    """Yield what IF NOT EXISTS has left as it was though it differs, or is not usable."""
+    if session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
+        return
+    looks = {
+        "index_stmt": _of_index,
+        "create_stmt": _of_table,
+        "alter_table_stmt": _of_columns,
+    }
+    steps = list(steps)
+    for step in steps:
+        look = looks.get(step.statement.what)
+        if look is None or "EXISTS" not in step.statement.sql.upper() or _changed(step, steps):
+            continue
+        with suppress(psycopg.Error, SyntaxUnknown), session.undone():
+            yield from list(look(session, step))
+
+
+def by_statement(found: Iterable[OtherShape]) -> dict[int, list[OtherShape]]:
+    """Return them by the id of their statement."""
+    sorted_: dict[int, list[OtherShape]] = {}
+    for each in found:
+        sorted_.setdefault(each.step_id, []).append(each)
+    return sorted_
+
+
+def _changed(step: Step, steps: Iterable[Step]) -> bool:
+    """Return whether a later statement has changed the same relation's definition."""
+    name = step.node.relation.relname
+    return any(
+        each.id > step.id
+        and each.statement.what in ("alter_table_stmt", "rename_stmt")
+        and each.node.relation.relname == name
+        for each in steps
+    )
+
+
+def _of_index(session: Session, step: Step) -> Iterator[OtherShape]:
+    node, table = step.node, quoted_relation(step.node.relation)
+    if not (node.if_not_exists and node.idxname):
+        return
+    session.query(f"CREATE TEMPORARY TABLE {_TABLE} (LIKE {table})")
+    session.query(index_elsewhere(node, _SCHEMA, _TABLE))
+    there = session.query(_INDEX, [node.idxname, table])
+    asked = session.query(_INDEX, [node.idxname, _NEW])
+    if not (there and asked):
+        return
+    (on, valid, kind, shape), wanted = there[0], asked[0][3]
+    named = session.value("SELECT $1::regclass::text", [table])
+    if kind not in ("i", "I"):
+        shape = "no index at all"
+    elif on != named:
+        shape = f"an index of {on}: {shape}"
+    elif valid == "f":
+        shape = f"{shape}, INVALID: what built it was cut off"
+    if shape != wanted:
+        what = f"index {node.idxname}"
+        yield OtherShape(step.id, written_name(node.relation), what, shape or "", wanted or "")
+
+
+def _of_table(session: Session, step: Step) -> Iterator[OtherShape]:
+    node = step.node
+    create = table_elsewhere(node, _SCHEMA, _TABLE) if node.if_not_exists else ""
+    if not create:
+        return
+    session.query(create)
+    there = session.query(_COLUMNS, [quoted_relation(node.relation)])
+    asked = session.query(_COLUMNS, [_NEW])
+    if sorted(map(str, there)) != sorted(map(str, asked)):
+        name = written_name(node.relation)
+        yield OtherShape(step.id, name, f"table {name}", _listed(there), _listed(asked))
+
+
+def _of_columns(session: Session, step: Step) -> Iterator[OtherShape]:
+    node = step.node
+    for column, add in columns_elsewhere(node, _SCHEMA, _TABLE):
+        session.query(f"CREATE TEMPORARY TABLE {_TABLE} ()")
+        session.query(add)
+        there = _shapes(session, quoted_relation(node.relation)).get(column, "")
+        asked = _shapes(session, _NEW)[column]
+        session.query(f"DROP TABLE {_NEW}")
+        if there != asked:
+            table = written_name(node.relation)
+            yield OtherShape(step.id, table, f"column {column}", there, asked)
+
+
+def _shapes(session: Session, relation: str) -> dict[str, str]:
+    return {name or "": shape or "" for name, shape in session.query(_COLUMNS, [relation])}
+
+
+def _listed(columns: Iterable[tuple[str | None, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in columns)

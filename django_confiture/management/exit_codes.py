@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import Report
 
-FAILED, USAGE, EXCEEDED, YIELDED = 1, 2, 3, 4
+FAILED, USAGE, EXCEEDED, YIELDED, UNPROVEN = 1, 2, 3, 4, 5
 
 
 def exit_code(report: Report) -> int:

@@ -32,10 +32,11 @@ from django_confiture.dry_run.rewriting.files import (
 from django_confiture.dry_run.rewriting.statement_parts import NoRecipe, Part, Phase, parts_of
 from django_confiture.dry_run.sql.enums import AlterTableType
 from django_confiture.dry_run.sql.nodes import subcommands
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement
 
 _BY_STATEMENTS = (AddConstraint, AddField, AlterField, AlterUniqueTogether)
 _TWICE = "Each batch commits by itself"
+_HARMLESS = (Kind.SELECT, Kind.QUIET, Kind.SAVEPOINT, Kind.TRANSACTION)
 _WHY = {
     Phase.SCHEMA: "Short locks only: what is there already is not read",
     Phase.INDEX: "CONCURRENTLY lets others write; it can't run in a transaction",
@@ -99,7 +100,8 @@ def _by_statements(
     """Yield the files of an operation whose statements are taken apart one by one."""
     fill = None
     parts: list[Part] = []
-    for statement in _without_passing_default(operation, statements):
+    changing = [each for each in statements if each.kind not in _HARMLESS]
+    for statement in _without_passing_default(operation, changing):
         if statement.what == "update_stmt":
             fill = _null_fill(operation, app_label)
         else:

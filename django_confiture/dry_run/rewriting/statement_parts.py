@@ -75,8 +75,6 @@ class NoRecipe(Exception):  # noqa: N818 - it says that there is none, not that 
 
 def parts_of(statement: Statement) -> Iterator[Part]:
     """Yield what a statement becomes; raises :class:`NoRecipe` where that is not known."""
-    if statement.what == "constraints_set_stmt":
-        return  # it is about the transaction in which several statements were together
     if statement.what == "index_stmt":
         yield _index(getattr(statement.node, statement.what))
     elif statement.what == "alter_table_stmt":

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
-from django_confiture.dry_run.sql.parser import Kind
 
 SOLVED = frozenset(
     {
@@ -24,8 +23,6 @@ SOLVED = frozenset(
 )
 """The findings whose cause a recipe takes away."""
 
-_MADE_BY_DJANGO = (Kind.DDL, Kind.DML)
-
 
 def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
     """Return what an operation of a rehearsed migration becomes."""
@@ -36,7 +33,7 @@ def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
         return NotRewritten("the migration is taken back")
     return rewriting_of(
         subject.migration.operations[index],
-        [step.statement for step in steps if step.statement.kind in _MADE_BY_DJANGO],
+        [step.statement for step in steps],
         app_label=subject.migration.app_label,
         partitioned=_partitioned(steps),
     )

@@ -1,0 +1,1 @@
+"""Rewrites a pending migration into files that let others work, and proves it by two rehearsals."""

@@ -1,0 +1,76 @@
+"""What becomes of a migration that is to be fixed: per operation, as files, and the proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["fixed", "kept", "refused"]
+
+
+@dataclass(frozen=True)
+class OperationOutcome:
+    """What becomes of one operation."""
+
+    index: int
+    description: str
+    finding: str | None
+    """The id of the finding that it is about."""
+    outcome: Outcome
+    reason: str | None
+    """Why it is refused, or kept although there is a finding."""
+
+
+@dataclass(frozen=True)
+class FixedFile:
+    """One migration file."""
+
+    name: str
+    """The migration's name, without ``.py``."""
+    source: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The original and the files, rehearsed one after the other, compared."""
+
+    schema_equal: bool
+    state_equal: bool
+    rows_equal: bool
+    dangers_before: int
+    dangers_after: int
+    dangers_left_to_expect: int
+    """Those of the operations that are not fixed."""
+    blocked_ms_before: float
+    blocked_ms_after: float
+    running_code_breaks_before: int
+    running_code_breaks_after: int
+    reversible: bool
+    """Whether the files can be taken back as far as the original can."""
+    differences: tuple[str, ...] = ()
+    """What is not equal, one line each."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing speaks against the files."""
+        return (
+            self.schema_equal
+            and self.state_equal
+            and self.rows_equal
+            and self.reversible
+            and not self.differences
+            and self.dangers_after <= self.dangers_left_to_expect
+            and self.running_code_breaks_after <= self.running_code_breaks_before
+        )
+
+
+@dataclass(frozen=True)
+class Fix:
+    """What ``confiture_fix`` found out about one migration."""
+
+    migration: str
+    """``app_label.name``."""
+    operations: tuple[OperationOutcome, ...]
+    files: tuple[FixedFile, ...] = ()
+    proof: Proof | None = None
+    """None where nothing could be fixed."""

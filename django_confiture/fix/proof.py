@@ -1,0 +1,86 @@
+"""The original and the files that take its place, compared by what their rehearsals came to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TypeVar
+
+from django_confiture.dry_run.results import Finding, Report
+from django_confiture.fix.outcomes import Proof
+from django_confiture.fix.rehearsing import Ending, Reached
+
+_Key = TypeVar("_Key")
+
+
+def proof_of(original: Ending, fixed: Ending, *, names: Collection[str], mended: int) -> Proof:
+    """Return the proof; ``mended`` dangers should be gone, ``names`` are the files' migrations."""
+    assert original.reached is not None  # else nothing is fixed
+    before, after = original.report, fixed.report
+    name = before.migrations[-1].name
+    there = fixed.reached
+    dangers = len(_dangers(before, {name}))
+    return Proof(
+        schema_equal=there is not None and there.schema == original.reached.schema,
+        state_equal=there is not None and there.state.models == original.reached.state.models,
+        rows_equal=there is not None and there.rows == original.reached.rows,
+        dangers_before=dangers,
+        dangers_after=len(_dangers(after, names)),
+        dangers_left_to_expect=dangers - mended,
+        blocked_ms_before=_blocked_ms(before, {name}),
+        blocked_ms_after=_blocked_ms(after, names),
+        running_code_breaks_before=_breaks(before),
+        running_code_breaks_after=_breaks(after),
+        reversible=there is not None and (there.taken_back or not original.reached.taken_back),
+        differences=tuple(
+            _differences(original.reached, there)
+            if there is not None
+            else [f"the files fail: {fixed.why_failed}"]
+        ),
+    )
+
+
+def _dangers(report: Report, names: Collection[str]) -> list[Finding]:
+    return [
+        finding
+        for migration in report.migrations
+        if migration.name in names and migration.direction == "forward"
+        for finding in migration.findings
+        if finding.severity == "danger" and finding.silenced is None
+        if finding.id != "running-code-breaks"  # counted by itself
+    ]
+
+
+def _blocked_ms(report: Report, names: Collection[str]) -> float:
+    """Return for how long the migration that blocks the longest blocks a table."""
+    return max(
+        (
+            max(table.reads_blocked_ms, table.writes_blocked_ms)
+            for migration in report.migrations
+            if migration.name in names and migration.direction == "forward"
+            for table in migration.tables
+        ),
+        default=0.0,
+    )
+
+
+def _breaks(report: Report) -> int:
+    return len({(each.model, each.action) for each in report.deploy.old_code})
+
+
+def _differences(original: Reached, fixed: Reached) -> Iterator[str]:
+    for (kind, table, name), was, now in _unequal(original.schema, fixed.schema):
+        where = f" of {table}" if table and table != name else ""
+        yield f"{kind} {name}{where}: {was or 'none'} originally, {now or 'none'} with the files"
+    for table, _was, _now in _unequal(original.rows, fixed.rows):
+        yield f"the rows of {table} differ"
+    for (app_label, model), _was, _now in _unequal(original.state.models, fixed.state.models):
+        yield f"the model {app_label}.{model} differs in the migrations' state"
+
+
+def _unequal(
+    one: Mapping[_Key, object], other: Mapping[_Key, object]
+) -> Iterator[tuple[_Key, object, object]]:
+    for key in [*one, *(key for key in other if key not in one)]:
+        was, now = one.get(key), other.get(key)
+        if was != now:
+            yield key, was, now

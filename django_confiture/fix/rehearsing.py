@@ -1,0 +1,168 @@
+"""A rehearsal of some migrations, and what the database is like at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.core.management.sql import emit_pre_migrate_signal
+
+from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaWatch
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
+from django_confiture.dry_run.results import Report
+from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from django_confiture.formatting import one_line
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.migrations.migration import Migration
+    from django.db.migrations.state import ProjectState
+
+    from django_confiture.dry_run.rehearsal import Rehearsal
+
+SchemaText = Mapping[tuple[str, str, str], str]
+"""Kind, table and name of each object → its definition."""
+
+_TABLES = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND c.relpersistence <> 't'
+  AND c.relname <> 'django_migrations'
+  AND c.oid IN (SELECT relation FROM pg_catalog.pg_locks
+                WHERE pid = pg_catalog.pg_backend_pid() AND mode <> 'AccessShareLock')
+ORDER BY 1, 2
+"""
+_CHECKSUM = (
+    "SELECT count(*), sum(pg_catalog.hashtextextended(to_jsonb(t)::text, 0)::numeric) FROM (TABLE "
+)
+_PARTITIONED = "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'p'"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a rehearsal came to, before it was rolled back."""
+
+    state: ProjectState
+    schema: SchemaText
+    rows: Mapping[str, str]
+    """Table → number and checksum of its rows."""
+    taken_back: bool
+    """Whether taking it back led to the schema before."""
+    partitioned: frozenset[str]
+    """The partitioned tables, without their schemas."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a rehearsal reported, and what it came to."""
+
+    report: Report
+    reached: Reached | None
+    """None where it failed on the way."""
+
+    @property
+    def why_failed(self) -> str:
+        """The error, on one line."""
+        errors = [each.error for each in self.report.migrations if each.error is not None]
+        error = errors[0] if errors else self.report.error
+        return "it did not come to its end" if error is None else one_line(error.message)
+
+
+def rehearsed(
+    wrapper: BaseDatabaseWrapper,
+    migrations: Sequence[Migration],
+    *,
+    missing: Sequence[Migration],
+    rows_of: Iterable[str] | None = None,
+) -> Ending:
+    """Rehearse ``missing``, on which they depend, and the migrations; roll everything back.
+
+    ``rows_of`` are the quoted tables to read, None those that it has locked to change them.
+    """
+    rehearsal = transaction_rehearsal(wrapper, show_values=True)
+    reached = None
+    with rehearsal.open():
+        try:
+            reached = _Run(rehearsal, wrapper).reached(migrations, missing, rows_of)
+        except Exception as error:  # noqa: BLE001 - whatever a migration raises is in the report
+            rehearsal.failed(error)
+    return Ending(rehearsal.report(), reached)
+
+
+class _Run:
+    """The steps of one rehearsal."""
+
+    def __init__(self, rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper) -> None:
+        self._rehearsal = rehearsal
+        self._executor = RehearsalExecutor(rehearsal, wrapper)
+        self._session = Session(wrapper.connection)
+
+    def reached(
+        self,
+        migrations: Sequence[Migration],
+        missing: Sequence[Migration],
+        rows_of: Iterable[str] | None,
+    ) -> Reached:
+        """Apply, look, and take back."""
+        state = self._begin([*missing, *migrations])
+        for each in missing:
+            state = self._executor.apply_migration(state, each)
+        before = _as_text(SchemaWatch(self._session).first)
+        states = [state]
+        for each in migrations:
+            states.append(self._executor.apply_migration(states[-1].clone(), each))
+        schema = _as_text(self._rehearsal.schemas()[1])
+        rows = _rows(self._session, rows_of)
+        partitioned = frozenset(str(name) for (name,) in self._session.query(_PARTITIONED))
+        taken_back = self._taken_back(migrations, states, before)
+        return Reached(states[-1], schema, rows, taken_back, partitioned)
+
+    def _begin(self, migrations: Sequence[Migration]) -> ProjectState:
+        executor = self._executor
+        executor.recorder.ensure_schema()
+        state: ProjectState = executor.project_state()
+        plan = [(each, False) for each in migrations]
+        self._rehearsal.planned(plan)
+        executor.look_ahead(plan, state)
+        for each in migrations:
+            executor.record(each)
+        using = executor.connection.alias
+        emit_pre_migrate_signal(0, interactive=False, db=using, apps=state.apps, plan=plan)
+        return state
+
+    def _taken_back(
+        self, migrations: Sequence[Migration], states: Sequence[ProjectState], before: SchemaText
+    ) -> bool:
+        """Return whether the migrations can be undone, with the schema of before."""
+        if not all(each.reversible for one in migrations for each in one.operations):
+            return False
+        with self._rehearsal.reversing():
+            try:
+                for each, state in reversed([*zip(migrations, states, strict=False)]):
+                    self._executor.unapply_migration(state.clone(), each)
+            except Exception:  # noqa: BLE001 - whatever it raises, it can't be taken back
+                return False
+        return _as_text(self._rehearsal.schemas()[1]) == before
+
+
+def _rows(session: Session, tables: Iterable[str] | None) -> Mapping[str, str]:
+    """Return how many rows tables have, and a checksum that no order of columns changes."""
+    if tables is None:
+        tables = [
+            f"{quote_identifier(schema or '')}.{quote_identifier(name or '')}"
+            for schema, name in session.query(_TABLES)
+        ]
+    return {
+        table: "/".join(map(str, session.query(f"{_CHECKSUM}{table}) t")[0])) for table in tables
+    }
+
+
+def _as_text(schema: Schema) -> SchemaText:
+    return {
+        (each.kind, each.relation or "", each.name): each.definition
+        for objects in schema.values()
+        for each in objects
+    }

@@ -1,0 +1,216 @@
+"""``confiture_fix``: what it fixes is migrated for real, and what it refuses is left alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import models
+from django.db.migrations import AddField, AddIndex, AlterField, CreateModel, RunPython, RunSQL
+from django.test import override_settings
+
+from django_confiture.fix.outcomes import FixedFile
+from django_confiture.fix.writing import WouldOverwrite, write_files
+from tests.cases.migrations_on_disk import Cases, query
+from tests.fix.unsteady_code import unsteady
+from tests.support.dry_run import fingerprint, plain_connection
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+FILL = """
+    INSERT INTO cases_customer (name) SELECT i::text FROM generate_series(1, 500) i;
+    INSERT INTO cases_order (total, note) SELECT i, NULL FROM generate_series(1, 20000) i;
+"""
+SETTINGS = {"MIGRATE": {"LOCK_TIMEOUT": "9s"}, "DRY_RUN": {"LOCK_TIMEOUT": "30s"}}
+
+
+def _key() -> tuple[str, models.Field[Any, Any]]:
+    return "id", models.BigAutoField(primary_key=True)
+
+
+@pytest.fixture
+def shop(cases: Cases) -> Cases:
+    """Give two tables with rows."""
+    cases.add(
+        "0001_shop",
+        CreateModel("Customer", [_key(), ("name", models.CharField(max_length=9))]),
+        CreateModel("Order", [_key(), ("total", models.IntegerField()),
+                              ("note", models.TextField(null=True))]),
+        RunSQL(FILL, RunSQL.noop),
+    )  # fmt: skip
+    cases.migrate()
+    return cases
+
+
+def fix(name: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+    out = StringIO()
+    code = 0
+    with override_settings(CONFITURE=SETTINGS):
+        try:
+            call_command("confiture_fix", "cases", name, "--format", "json", *arguments, stdout=out)
+        except SystemExit as error:
+            code = int(error.code or 0)
+    return code, json.loads(out.getvalue())
+
+
+def outcomes(document: dict[str, Any]) -> list[str]:
+    return [each["outcome"] for each in document["operations"]]
+
+
+def end() -> tuple[Any, ...]:
+    with plain_connection() as observer:
+        found = fingerprint(observer)
+        indexes = query(
+            "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid"
+            " FROM pg_index WHERE indrelid::regclass::text ~ '^cases_' ORDER BY 1"
+        )
+    rows = {key: value for key, value in found.items() if "public.cases_" in key}
+    return sorted(found["columns"]), sorted(found["constraints"]), indexes, rows
+
+
+def forget_modules(cases: Cases) -> None:
+    """Have the migrations read again, as the next process does."""
+    for module in [name for name in sys.modules if name.startswith(f"{cases.package.name}.")]:
+        del sys.modules[module]
+
+
+HARMFUL = [
+    AddField("order", "customer", models.ForeignKey("cases.Customer", models.CASCADE, null=True)),
+    AddField("customer", "age", models.IntegerField(null=True)),
+    AlterField("order", "note", models.TextField(default="none")),
+    AddIndex("order", models.Index(fields=["total"], name="cases_order_total")),
+]
+
+
+def test_the_files_migrate_to_what_the_original_makes(shop: Cases) -> None:
+    shop.add("0002_more", *HARMFUL)
+    shop.migrate()
+    wanted = end()
+    shop.migrate("0001_shop")
+    with plain_connection() as observer:
+        observer.execute("UPDATE cases_order SET note = NULL")
+
+    code, document = fix("0002", "--write")
+
+    assert (code, outcomes(document)) == (0, ["fixed", "kept", "fixed", "fixed"])
+    proof = document["proof"]
+    assert all(proof[f"{what}_equal"] for what in ("schema", "state", "rows"))
+    assert proof["reversible"]
+    assert proof["dangers_before"] >= 3
+    assert proof["dangers_after"] == 0
+    names = [each["name"] for each in document["files"]]
+    assert names[-1] == "0002_more"
+    written = {path.stem for path in shop.package.glob("0002*.py")}
+    assert written == set(names)
+    forget_modules(shop)
+    shop.migrate()
+    assert end() == wanted
+    call_command("confiture_drift", stdout=StringIO())  # exits with 1 where it finds something
+    shop.migrate("0001_shop")
+    assert shop.applied() == {"0001_shop"}
+
+
+def test_without_write_it_prints_the_files(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3])
+    before = {path.name: path.read_text() for path in shop.package.glob("*.py")}
+    out = StringIO()
+    with override_settings(CONFITURE=SETTINGS):
+        call_command("confiture_fix", "cases", "0002", stdout=out)
+    assert {path.name: path.read_text() for path in shop.package.glob("*.py")} == before
+    assert "AddIndexConcurrently" in out.getvalue()
+    assert "atomic = False" in out.getvalue()
+    assert "Schema equal, models equal, rows equal; reversible as before." in out.getvalue()
+
+
+def test_nothing_to_fix(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[1])
+    code, document = fix("0002")
+    assert (code, outcomes(document), document["files"]) == (1, ["kept"], [])
+    assert document["proof"] is None
+
+
+def test_what_has_no_recipe_is_refused_and_the_rest_is_fixed(shop: Cases) -> None:
+    shop.add("0002_more", AlterField("order", "total", models.BigIntegerField()), HARMFUL[3])
+    code, document = fix("0002")
+    assert (code, outcomes(document)) == (0, ["refused", "fixed"])
+    refused = document["operations"][0]
+    assert refused["finding"] == "type-change-rewrite"
+    assert "two releases" in refused["reason"]
+
+
+def test_code_of_the_file_stays_in_one_file(shop: Cases) -> None:
+    shop.write("0002_more", OWN_CODE)
+    code, document = fix("0002")
+    assert (code, outcomes(document)) == (1, ["refused", "refused"])
+    assert "its file defines fill()" in document["operations"][0]["reason"]
+
+
+OWN_CODE = """
+from django.db import migrations, models
+
+
+def fill(apps, schema_editor):
+    pass
+
+
+class Migration(migrations.Migration):
+    dependencies = [("cases", "0001_shop")]
+    operations = [
+        migrations.AddIndex("order", models.Index(fields=["total"], name="cases_order_total")),
+        migrations.RunPython(fill, migrations.RunPython.noop),
+    ]
+"""
+
+
+def test_a_migration_that_fails_is_refused(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3], RunSQL("SELECT 1 / 0"))
+    code, document = fix("0002")
+    assert code == 1
+    assert "it fails: division by zero" in document["operations"][0]["reason"]
+
+
+def test_what_a_database_has_applied_is_refused(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3])
+    code, document = fix("0002", "--applied-elsewhere")
+    assert code == 1
+    assert "applied elsewhere" in document["operations"][0]["reason"]
+    shop.migrate()
+    code, document = fix("0002")
+    assert code == 1
+    assert "the database 'default' has applied it" in document["operations"][0]["reason"]
+
+
+def test_no_file_is_overwritten(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[0])
+    _code, document = fix("0002")
+    first = shop.package / f"{document['files'][0]['name']}.py"
+    first.write_text("mine")
+    files = [FixedFile(each["name"], each["source"]) for each in document["files"]]
+    with pytest.raises(WouldOverwrite, match=first.name):
+        write_files(shop.package, files)
+    assert first.read_text() == "mine"
+    first.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("0009", "has no migration '0009'"), ("000", "more than one")]
+)
+def test_a_wrong_name_is_said(shop: Cases, name: str, says: str) -> None:
+    shop.add("0002_more", HARMFUL[3])
+    with pytest.raises(CommandError, match=says) as caught:
+        fix(name)
+    assert caught.value.returncode == 2
+
+
+def test_rows_that_differ_fail_the_proof(shop: Cases) -> None:
+    shop.add("0002_more", RunPython(unsteady, RunPython.noop), HARMFUL[3])
+    before = {path.name for path in shop.package.glob("*.py")}
+    code, document = fix("0002", "--write")
+    assert code == 5
+    assert document["proof"]["rows_equal"] is False
+    assert 'the rows of "public"."cases_order" differ' in document["proof"]["differences"]
+    assert {path.name for path in shop.package.glob("*.py")} == before

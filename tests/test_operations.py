@@ -420,7 +420,7 @@ def test_apps_are_the_historical_models_where_the_hook_stands(cases: Cases, dire
         create("Thing"),
         migrations.AddField("thing", "size", models.IntegerField(null=True)),
         RunHook(doing(look, directions=(direction,))),
-        migrations.AddField("thing", "colour", models.TextField(null=True)),
+        migrations.AddField("thing", "color", models.TextField(null=True)),
     )
     cases.migrate()
     if direction == "backward":

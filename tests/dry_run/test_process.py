@@ -145,7 +145,7 @@ def test_a_migration_that_would_fail(project: Project) -> None:
     assert "division by zero" in out
 
 
-def test_without_a_terminal_there_is_no_colour_and_no_long_line(project: Project) -> None:
+def test_without_a_terminal_there_is_no_color_and_no_long_line(project: Project) -> None:
     project.add("connection.cursor().execute('SELECT ' + '1234567890, ' * 30 + '0')")
 
     out, err = project.run("cases", "-v", "2", code=0, COLUMNS="200")

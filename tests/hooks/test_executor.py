@@ -194,7 +194,7 @@ def test_in_djangos_autocommit_each_hook_has_a_transaction_that_commits(
     assert django_conn.info.transaction_status == TransactionStatus.IDLE
 
 
-def test_djangos_connection_is_recognised_without_a_context_that_names_it(
+def test_djangos_connection_is_recognized_without_a_context_that_names_it(
     django_conn: Connection[Any],
 ) -> None:
     def tolerated(conn: Connection[Any], context: HookContext) -> None:

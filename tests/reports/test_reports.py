@@ -246,7 +246,7 @@ def test_rows_that_parallel_workers_hide_are_every_row() -> None:
     assert "reads shop_order: every row" in flat(text(replace(MIGRATION, operations=(operation,))))
 
 
-def test_colour_only_where_it_is_asked_for() -> None:
+def test_color_only_where_it_is_asked_for() -> None:
     assert "\x1b[" in render(report_of(MIGRATION), "text", color=True)
     assert "\x1b" not in text(MIGRATION)
 

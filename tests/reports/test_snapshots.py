@@ -18,7 +18,7 @@ from django_confiture import signals
 from django_confiture.dry_run.results import Database, Report, Scan, SequenceMove
 from django_confiture.reports import FORMATS, render
 from tests.management.test_migrate_dryrun import dry_run
-from tests.support.report_cases import normalised
+from tests.support.report_cases import normalized
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 SUFFIXES = {"json": "json", "gitlab": "json", "sarif": "json", "markdown": "md", "html": "html"}
@@ -86,7 +86,7 @@ def steadied(value: Any) -> Any:
         )
     if isinstance(value, float):
         return 100.0 if value else 0.0
-    return normalised(value) if isinstance(value, str) else value
+    return normalized(value) if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("output_format", FORMATS)

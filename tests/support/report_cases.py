@@ -288,6 +288,6 @@ def everything() -> Report:
 _VOLATILE = re.compile(r"\d[\d.,]*(?= (ms|s|min|bytes|kB|MB|GB)\b)")
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """Return a sentence without the figures that no two runs share."""
     return _VOLATILE.sub("N", text)

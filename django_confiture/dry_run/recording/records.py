@@ -110,10 +110,6 @@ class RecordedMigration:
         last = max((run for each in everything for run in each.runs), default=None)
         return [each.statement for each in everything if last in each.runs]
 
-    def log_fields(self, **more: object) -> dict[str, object]:
-        """Return the ``extra`` fields of a log event about it."""
-        return {**migration_log_fields(self.migration), **more}
-
 
 def migration_log_fields(migration: Migration) -> dict[str, object]:
     """Return the ``extra`` fields of a log event about a migration."""

@@ -61,11 +61,6 @@ def tables_of(model: type[Model]) -> Iterator[str]:
         yield parent._meta.db_table
 
 
-def tables_by_model(models: Collection[type[Model]]) -> Mapping[type[Model], tuple[str, ...]]:
-    """Return the tables of each model."""
-    return {model: tuple(tables_of(model)) for model in models}
-
-
 def _living(apps: Apps, wrapper: BaseDatabaseWrapper) -> Iterator[type[Model]]:
     for model in apps.get_models(include_auto_created=True):
         swapped_or_proxy = model._meta.swapped or model._meta.proxy

@@ -79,13 +79,6 @@ def add_constraint(constraint: Node) -> Node:
     return subcommand
 
 
-def set_default(column: str, expression: Node) -> Node:
-    """Return the subcommand ALTER COLUMN … SET DEFAULT."""
-    subcommand = _subcommand(AlterTableType.ColumnDefault, column)
-    definition(subcommand).CopyFrom(expression)
-    return subcommand
-
-
 def _subcommand(subtype: AlterTableType, name: str = "") -> Node:
     return pg.AlterTableCmd(subtype=int(subtype), name=name, behavior=int(DropBehavior.RESTRICT))
 

@@ -115,7 +115,7 @@ def _migration(column: Column) -> Shape:
         facts.append(("rows", f"{migration.rows_affected:,} written"))
     if wal:
         facts.append(("WAL", size(wal)))
-    labelled, wide = column.width >= LABELLED, column.width >= TIMED
+    labeled, wide = column.width >= LABELLED, column.width >= TIMED
     sign = "✗ " if migration.error is not None else ""
     return Shape(
         percent(column.x),
@@ -124,7 +124,7 @@ def _migration(column: Column) -> Shape:
         f"{migration.label}{' (fails)' if migration.outcome == 'failed' else ''}, {took}",
         tuple(facts),
         column.target,
-        text=f"{sign}{migration.version or migration.name[:4]}" if labelled else "",
+        text=f"{sign}{migration.version or migration.name[:4]}" if labeled else "",
         note=f" {took}" if wide else "",
         wide=wide,
     )

@@ -25,14 +25,14 @@ def lines(preflight: Preflight) -> Iterator[str]:
     if not tables and not maybe:
         tables = ["no table that exists"]
     yield "Before the first migration:"
-    yield from _labelled("touches", [*tables, *maybe])
-    yield from _labelled("at work", others(preflight))
+    yield from _labeled("touches", [*tables, *maybe])
+    yield from _labeled("at work", others(preflight))
     if sum(each.size_bytes for each in preflight.dead_space) >= _WORTH_SAYING_BYTES:
-        yield from _labelled("leaves", dead_space(preflight))
-    yield from _labelled("limits", limits(preflight))
+        yield from _labeled("leaves", dead_space(preflight))
+    yield from _labeled("limits", limits(preflight))
 
 
-def _labelled(label: str, texts: Sequence[str]) -> Iterator[str]:
+def _labeled(label: str, texts: Sequence[str]) -> Iterator[str]:
     for text in texts:
         for line in wrap(text, _WIDTH - _LABEL - 1, break_on_hyphens=False):
             yield f"  {label:<{_LABEL - 2}} {_visible(line)}"

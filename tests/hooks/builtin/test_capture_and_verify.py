@@ -325,10 +325,10 @@ def test_sql_that_fails_is_the_failure_of_the_hook(cases: Cases, settings: Setti
         ),
         (
             "verify_consistency",
-            {"colour": 1},
+            {"color": 1},
             (
                 "confiture.E011",
-                "verify_consistency has the unknown option 'colour'.",
+                "verify_consistency has the unknown option 'color'.",
                 "Known are: tolerance, relations, queries, renamed.",
             ),
         ),

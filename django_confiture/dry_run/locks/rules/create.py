@@ -9,7 +9,7 @@ from django_confiture.dry_run.locks.rules.alter import (
     references,
 )
 from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
-from django_confiture.dry_run.locks.rules.partitions import neighbours
+from django_confiture.dry_run.locks.rules.partitions import neighbors
 from django_confiture.dry_run.locks.rules.queries import named, planned
 from django_confiture.dry_run.sql.enums import ConstrType
 from django_confiture.dry_run.sql.identifiers import qualified_name
@@ -30,7 +30,7 @@ def create_table(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     ).values():
         if statement.HasField("partbound"):
             yield Lock(parent.oid, _AX)
-            yield from neighbours(parent.oid, lookup)
+            yield from neighbors(parent.oid, lookup)
         else:
             yield Lock(parent.oid, _SUE)
 

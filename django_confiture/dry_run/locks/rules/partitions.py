@@ -10,7 +10,7 @@ _SRX = LockMode.ShareRowExclusiveLock
 _AX = LockMode.AccessExclusiveLock
 
 
-def neighbours(parent: int, lookup: Lookup) -> Iterator[Lock]:
+def neighbors(parent: int, lookup: Lookup) -> Iterator[Lock]:
     """Yield the default partition, which is scanned, and the other sides of foreign keys.
 
     The parent's keys, and those to it, become the new partition's too.
@@ -31,7 +31,7 @@ def _other_sides(tables: Set[int], lookup: Lookup) -> tuple[set[int], set[int]]:
 def attached(parent: int, partition: NamedRelation, lookup: Lookup) -> Iterator[Lock]:
     """Yield what ATTACH PARTITION locks in addition to the parent."""
     yield from locks(lookup.family_of(partition), _AX)
-    yield from neighbours(parent, lookup)
+    yield from neighbors(parent, lookup)
 
 
 def detached(parent: int, partition: NamedRelation, lookup: Lookup) -> Iterator[Lock]:

@@ -1,4 +1,4 @@
-"""Backfills against one UPDATE, beside other clients, with a slow replica, killed and frozen."""
+"""Backfills against one UPDATE, with other clients, with a slow replica, killed and frozen."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def throughput(bench: Bench, rounds: int) -> None:
 
 
 def foreground(bench: Bench, seconds: int, rate: int) -> None:
-    """pgbench's own transactions, alone and beside a backfill with and without a throttle."""
+    """pgbench's own transactions, alone and during a backfill with and without a throttle."""
     subprocess.run(
         ["pgbench", "-i", "-q", "-s", "10", "-h", bench.host, "-U", "postgres", "template"],
         check=True,

@@ -283,7 +283,7 @@ def _judge(pairs: list[Pair]) -> None:
 
 
 def holds(pair: Pair, z: float) -> bool:
-    """Say whether the real run was inside the range."""
+    """Return whether the real run was inside the range."""
     low, _expected, high = forecast_ms(pair[3], pair[2] / pair[1], z)
     return low <= pair[4] <= high
 

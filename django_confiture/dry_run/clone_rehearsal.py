@@ -133,7 +133,7 @@ class CloneStage:
                 self._transactions.close_cursors()
 
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
-        """Return whether an error says nothing about the migration: it never came to its end."""
+        """Return whether an error is not the migration's fault, which then did not finish."""
         cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
         lost = self._transactions.session.status == TransactionStatus.UNKNOWN
         of_ours = is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements)
@@ -151,6 +151,6 @@ class CloneStage:
         return self._others.sequences_moved if self._others is not None else ()
 
     def warnings(self, *, gave_up: bool) -> Iterator[str]:  # noqa: ARG002 - it never waits in vain
-        """Yield what the report has to say about it."""
+        """Yield the report's warnings about the clone."""
         if self._others is not None:
             yield from self._others.warnings()

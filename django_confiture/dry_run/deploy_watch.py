@@ -1,4 +1,4 @@
-"""Two releases along a rehearsal: the running code after each step, the new one before the plan."""
+"""Checks both releases during a rehearsal: the running one after each step, the new one before."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class StepBreaks:
 
 
 class DeployWatch:
-    """Has both releases tried at the moments that the rehearsal comes to."""
+    """Tries both releases at the points that the rehearsal reports."""
 
     def __init__(self, wrapper: BaseDatabaseWrapper, opened: Opened, *, enabled: bool) -> None:
         self._wrapper = wrapper
@@ -103,7 +103,7 @@ class DeployWatch:
         return StepBreaks(self._watch.breaks_after(label), self._watch.tried)
 
     def end(self, *, complete: bool) -> None:
-        """Try what the new code could not do again; ``complete`` says if the whole plan ran."""
+        """Try again what the new code could not do; ``complete`` says if the whole plan ran."""
         watch, self._watch = self._watch, None
         if watch is None:
             return
@@ -115,7 +115,7 @@ class DeployWatch:
 
     @property
     def deploy(self) -> Deploy:
-        """What was found."""
+        """The result, as the report has it."""
         return self._deploy
 
 

@@ -1,4 +1,4 @@
-"""The dry run of one migration."""
+"""``DryRunExecutor``: the Python API for a dry run of one migration."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _result(report: Report, result: MigrationResult) -> DryRunResult:
 
 
 def _doubts(estimate: MigrationEstimate | None) -> list[str]:
-    """Return what the figures of the estimate rest on, and that they are none where they are."""
+    """Return what the estimate rests on, or why there is none."""
     if estimate is None:
         return ["Nothing was measured to its end, so there is no estimate."]
     found = [f"The estimate: {text}." for text in estimate.basis]

@@ -1,4 +1,4 @@
-"""What a recorded migration means: its findings, its forecast, what it did to the schema."""
+"""Judges a recorded migration: its findings, its forecast, its changes to the schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Known:
-    """What it is judged by, beyond what was measured."""
+    """What a migration is judged by, beyond what was measured."""
 
     stats: ProductionStats | None = None
     """Production's sizes."""
@@ -71,7 +71,7 @@ class Judge:
         *,
         excused: bool,
     ) -> MigrationResult:
-        """Return what is said of a migration, while the transaction is there that it ran in.
+        """Return a migration's result, while the transaction that it ran in is still open.
 
         ``breaks`` are what it breaks for the running code.
         ``excused`` says that the ``error`` says nothing about it: it never came to its end.
@@ -126,6 +126,6 @@ class Judge:
             return PlanDrift(not_compared={"the tables of the plan": one_line(error)})
 
     def close(self) -> None:
-        """Give back what a rollback does not undo."""
+        """Release what a rollback does not undo."""
         if self._schema is not None:
             self._schema.close()

@@ -40,7 +40,7 @@ def executor_of(rehearsal: Rehearsal, using: str, connection: Any, *args: Any) -
 
 
 class RehearsalExecutor(MigrationExecutor):
-    """Django's executor, with each migration and each operation recorded."""
+    """Django's executor, which records each migration and each operation."""
 
     def __init__(self, rehearsal: Rehearsal, connection: Any, *args: Any) -> None:
         super().__init__(connection, *args)
@@ -82,7 +82,7 @@ class RehearsalExecutor(MigrationExecutor):
     def _releases(
         self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None
     ) -> Releases:
-        """Return the models that are in use when the plan starts, and those of its end."""
+        """Return the models of the plan's start, which are in use, and those of its end."""
         old = state if state is not None and not plan[0][1] else self.project_state()
         if not plan[0][1]:
             migrations = [migration for migration, _backwards in plan]

@@ -1,4 +1,4 @@
-"""Tell a migration's operations apart while Django applies it, in one call as ``migrate`` does.
+"""Tells a migration's operations apart while Django applies it, in one call as ``migrate`` does.
 
 ``Migration.apply`` and ``unapply`` may be overridden: they may look at all operations, refuse some,
 or write rows of their own. So they are called once, and the operations are told apart where
@@ -113,7 +113,7 @@ class _Boundaries:
             self._committing = opened
 
     def _blame_irreversible(self, error: IrreversibleError) -> None:
-        """Note the operation for whose sake Django refuses to go back, before it did anything."""
+        """Note the operation that Django can't reverse, before it does anything."""
         for index, operation in enumerate(self._migration.operations):
             if not operation.reversible:
                 with self._rehearsal.operation(index, operation):

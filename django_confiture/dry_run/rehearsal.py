@@ -1,4 +1,4 @@
-"""One dry run on one connection: what ``migrate`` tells it goes to who records, judges, reports."""
+"""One dry run on one connection: passes ``migrate``'s events to recorder, judge and report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ logger = logging.getLogger("django_confiture.dry_run")
 
 
 class Rehearsal:
-    """Coordinates; it records nothing and judges nothing itself."""
+    """Coordinates a dry run; others record, judge and report."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Rehearsal:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Rehearse what is migrated inside; at the end everything is as it was."""
+        """Rehearse what is migrated inside the block, and restore everything at its end."""
         self._started = perf_counter()
         with ExitStack() as stack:
             stack.enter_context(redaction.shown(show=self._show_values))
@@ -110,7 +110,7 @@ class Rehearsal:
     # Told by Django's executor.
 
     def chosen(self, plan: Plan) -> Plan:
-        """Return what of a plan is to be rehearsed."""
+        """Return the part of a plan that is to be rehearsed."""
         return plan if self._choose is None else self._choose(plan)
 
     def planned(self, plan: Sequence[tuple[Migration, bool]]) -> None:
@@ -190,7 +190,7 @@ class Rehearsal:
         self._deploy_watch.operation_ended(self._recorder.migration, recorded)
 
     def note(self, text: str) -> None:
-        """Note what the report has to say, once."""
+        """Add a line to the report, once."""
         if text not in self._notes:
             self._notes.append(text)
 
@@ -232,7 +232,7 @@ class Rehearsal:
 
     @property
     def waiters(self) -> tuple[Waiter, ...]:
-        """The sessions for whose sake the dry run ended."""
+        """The waiting sessions that made the dry run end."""
         return self._stage.waiters
 
     def _end_deploy_watch(self) -> None:
@@ -259,7 +259,7 @@ class Rehearsal:
         return (*self._judge.settled(results), *not_run(self._outcome.plan, results))
 
     def report(self, *, notes: Sequence[str] = (), reverse: ReverseResult | None = None) -> Report:
-        """Return what was found; ``notes`` say something about how it was asked for."""
+        """Return the report; ``notes`` are lines about how the dry run was requested."""
         outcome = self._run_outcome()
         return Report(
             database=self._opened.database,

@@ -1,4 +1,4 @@
-"""What was recorded, as the results that the reports are made of."""
+"""Builds the results that reports are made of from what was recorded."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def not_run(
 
 
 def failure(error: BaseException, recorded: RecordedMigration | None) -> Failure:
-    """Say why in PostgreSQL's words: the first error, not what came of it."""
+    """Return the failure in PostgreSQL's words: the first error, not its consequences."""
     cause: BaseException = error
     if isinstance(error, DatabaseError) and error.__cause__ is not None:
         cause = error.__cause__

@@ -38,7 +38,7 @@ class Reversal:
         self._executor = RehearsalExecutor(rehearsal, wrapper)
 
     def run(self) -> ReverseResult | None:
-        """Undo, compare, and return what came of it; None where there was nothing to undo."""
+        """Undo the plan, compare, and return the result; None if there was nothing to undo."""
         if not self._rehearsal.plan:
             return None
         plan = self._reversed(self._rehearsal.plan)

@@ -1,4 +1,4 @@
-"""What a rehearsal needs of the place where migrations run: a transaction, or a copy."""
+"""The interface of a stage, where migrations are rehearsed: a transaction or a clone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Opened:
 
 @contextmanager
 def aside(instruments: Instruments, interceptor: Interceptor) -> Iterator[None]:
-    """Let pass what is sent inside, take no time for it, and count nothing of it."""
+    """Send what is sent inside unrecorded: it takes no time and counts for nothing."""
     with instruments.clock.stopped():
         with interceptor.passing(instruments.session.raw):
             yield
@@ -39,11 +39,11 @@ def aside(instruments: Instruments, interceptor: Interceptor) -> Iterator[None]:
 
 
 class Stage(Protocol):
-    """Where migrations are rehearsed: a transaction that is rolled back, or a copy."""
+    """Where migrations are rehearsed: a transaction that is rolled back, or a clone."""
 
     @property
     def mode(self) -> Literal["transaction", "clone"]:
-        """How the report names it."""
+        """The stage's name in the report."""
 
     def open(self) -> AbstractContextManager[Opened]:
         """Catch every statement from now on; whatever happens, clean up at the end."""
@@ -55,31 +55,31 @@ class Stage(Protocol):
         """Begin a migration as the real run would."""
 
     def check(self) -> None:
-        """Raise where what was rehearsed can't be relied on."""
+        """Raise if what was rehearsed can't be relied on."""
 
     def end_migration(self) -> None:
         """Do what the end of the migration's transaction would do."""
 
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
-        """Return whether an error says nothing about the migration, which never came to its end."""
+        """Return whether an error is not the migration's fault, which then did not finish."""
 
     def waits_in_vain(self, error: BaseException) -> bool:
         """Return whether an error is that another session holds a lock for too long."""
 
     @property
     def waiters(self) -> tuple[Waiter, ...]:
-        """The sessions for whose sake the dry run ended."""
+        """The waiting sessions that made the dry run end."""
 
     def warnings(self, *, gave_up: bool) -> Iterator[str]:
-        """Yield what the report has to say about where it took place."""
+        """Yield the report's warnings about the stage."""
 
     @property
     def sequences_moved(self) -> tuple[SequenceMove, ...]:
-        """What the end did not undo."""
+        """The sequences that stay moved after the end."""
 
     @property
     def dead_bytes(self) -> int:
-        """How much space it left for VACUUM."""
+        """The bytes of dead rows that it leaves for VACUUM."""
 
 
 @contextmanager

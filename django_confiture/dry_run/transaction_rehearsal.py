@@ -216,7 +216,7 @@ class TransactionStage:
         self._transactions.assert_settings()
 
     def check(self) -> None:
-        """Raise where the transaction is not the one that was opened, or leaves too much behind."""
+        """Raise if the transaction is not the one that was opened, or leaves too many dead rows."""
         self._transactions.check_intact()
         self._transactions.check_commit_guard()
         self._instruments.dead_space.check()
@@ -229,7 +229,7 @@ class TransactionStage:
                 self._transactions.close_cursors()
 
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
-        """Return whether an error says nothing about the migration: it never came to its end."""
+        """Return whether an error is not the migration's fault, which then did not finish."""
         cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
         if is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements):
             return True
@@ -253,7 +253,7 @@ class TransactionStage:
 
     @property
     def waiters(self) -> tuple[Waiter, ...]:
-        """The sessions for whose sake the dry run ended."""
+        """The waiting sessions that made the dry run end."""
         return self._watchdog.waiters if self._watchdog is not None else ()
 
     @property
@@ -264,11 +264,11 @@ class TransactionStage:
 
     @property
     def dead_bytes(self) -> int:
-        """How much space the rows that were rolled back take until VACUUM."""
+        """The bytes that rolled-back rows take until VACUUM."""
         return self._dead_bytes
 
     def warnings(self, *, gave_up: bool) -> Iterator[str]:
-        """Yield what the report has to say about it."""
+        """Yield the report's warnings about the transaction."""
         yield from self._notes
         if self._others is not None:
             yield from self._others.warnings()

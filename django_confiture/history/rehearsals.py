@@ -45,7 +45,7 @@ def why_not_rehearsed(
     database: str,
     younger_than: timedelta,
 ) -> str:
-    """Say why no dry run of ``database`` vouches for the rest of a plan; ``""`` where one does.
+    """Return why no dry run of ``database`` covers the rest of a plan; ``""`` if one does.
 
     ``plan`` has labels and directions. A dry run vouches for it that passed, is young enough, had
     the same sources and settings, and the same migrations; those before them are done by now.

@@ -26,7 +26,7 @@ class Audited(Migration):
 
 
 class NoDataBesideSchema(Migration):
-    """Refuses data migrations beside changes of the schema."""
+    """Refuses data migrations together with changes of the schema."""
 
     def apply(self, *args: Any, **kwargs: Any) -> ProjectState:
         kinds = {type(each) for each in self.operations}

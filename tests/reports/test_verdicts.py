@@ -1,4 +1,4 @@
-"""What is judged is the migration, whatever was tried before it or done beside SQL."""
+"""Verdicts are about the migration, whatever was tried before it or done outside SQL."""
 
 from __future__ import annotations
 

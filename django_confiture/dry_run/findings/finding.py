@@ -66,7 +66,7 @@ def measured(
 
 
 def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:
-    """Say what a statement did to a table, each measurement in words."""
+    """Yield what a statement did to a table, each measurement in words."""
     own = step.locks.get(relation)
     if own is not None:
         yield f"takes {own.name} on {relation}{_blocks(own)}"

@@ -28,7 +28,7 @@ _SUSPECT = re.compile(rf"\b({_FUNCTION.pattern})\b|\b(?:COPY|CHECKPOINT)\b", re.
 
 
 def why_not_sent(statement: Statement) -> str:
-    """Say what would take effect beyond the transaction; ``""`` where nothing would."""
+    """Return what would take effect beyond the transaction; ``""`` if nothing would."""
     if not _SUSPECT.search(statement.sql):
         return ""
     if statement.what == "copy_stmt":
@@ -74,7 +74,7 @@ def _is_transactional(call: Node) -> bool:
 
 
 def why_not_rehearsed(statement: Statement, error: psycopg.Error) -> str:
-    """Say why an error of ``statement`` is that of the dry run's transaction; ``""`` for others.
+    """Return why the dry run's transaction caused an error of ``statement``; ``""`` if it did not.
 
     Alone, as it is for real, the statement would not have met with it.
     """

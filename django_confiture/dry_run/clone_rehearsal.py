@@ -107,6 +107,7 @@ class CloneStage:
             self._interceptor,
             server_settings(),
             self._clock,
+            measuring.log.note_not_rehearsed,
             committed=True,
         )
         sampling = offered_to_operations(self._wrapper, measuring, self._interceptor)

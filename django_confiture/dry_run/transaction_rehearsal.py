@@ -18,10 +18,10 @@ from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
+from django_confiture.dry_run.isolation.waits_in_vain import for_itself, in_vain
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.measuring.dead_space import RowWidths
-from django_confiture.dry_run.measuring.lock_waits import LockWait
 from django_confiture.dry_run.measuring.nontransactional import (
     Positions,
     sequence_positions,
@@ -48,8 +48,6 @@ from django_confiture.dry_run.transactions.at_commit.enum_values import (
     is_committed_by_then,
 )
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
-from django_confiture.formatting import duration
-from django_confiture.migrate.activity import Blocker
 
 
 def transaction_rehearsal(
@@ -176,6 +174,7 @@ class TransactionStage:
             self._interceptor,
             server_settings(),
             self._clock,
+            measuring.log.note_not_rehearsed,
         )
         sampling = offered_to_operations(self._wrapper, measuring, self._interceptor)
         with self._interceptor.catching(raw, capture), self._others.held(), sampling:
@@ -241,13 +240,29 @@ class TransactionStage:
             bool(self.waiters)
             or session.status == TransactionStatus.UNKNOWN
             or self.waits_in_vain(error)
+            or self._waited_for_earlier(error, recorded)
             or self._instruments.dead_space.stopped
             or not isinstance(error, Exception)
         )
 
     def waits_in_vain(self, error: BaseException) -> bool:
         """Return whether another session held a lock for longer than the dry run waits."""
-        return is_lock_timeout(error)
+        return is_lock_timeout(error) and not self._waited_for_itself
+
+    @property
+    def _waited_for_itself(self) -> bool:
+        return self._watchdog is not None and self._watchdog.self_wait is not None
+
+    def _waited_for_earlier(self, error: BaseException, recorded: RecordedMigration) -> bool:
+        """Return whether its own thread waited for what an earlier migration has locked.
+
+        That one would have been committed; what the migration itself has locked stops it for real.
+        """
+        if self._watchdog is None or self._watchdog.self_wait is None or not is_lock_timeout(error):
+            return False
+        relations = self._instruments.catalog.relations
+        locked = {relations[oid].shown for oid in recorded.tables}
+        return self._watchdog.self_wait.relation not in locked
 
     # When it is over.
 
@@ -272,22 +287,7 @@ class TransactionStage:
         yield from self._notes
         if self._others is not None:
             yield from self._others.warnings()
-        if gave_up and self._watchdog is not None and self._watchdog.waits.last is not None:
-            yield from _in_vain(self._watchdog.waits.last)
-
-
-def _in_vain(wait: LockWait) -> Iterator[str]:
-    """Yield who held the lock that the dry run waited for until it gave up."""
-    what = f"{wait.mode} on {wait.relation}" if wait.relation else "the end of a transaction"
-    for blocker in wait.blocked_by:
-        since = blocker.transaction_ms
-        age = "" if since is None else f", its transaction open for {duration(since)}"
-        who = blocker.name if not blocker.pid else f"session {blocker.pid} ({_described(blocker)})"
-        yield (
-            f"Waited {duration(wait.ms)} in vain for {what}, held by {who}{age}. No one waited for "
-            "the dry run; end that transaction, or run the dry run again later."
-        )
-
-
-def _described(blocker: Blocker) -> str:
-    return ", ".join(filter(None, [blocker.name, blocker.state]))
+        if self._watchdog is not None and self._watchdog.self_wait is not None:
+            yield for_itself(self._watchdog.self_wait)
+        elif gave_up and self._watchdog is not None and self._watchdog.waits.last is not None:
+            yield from in_vain(self._watchdog.waits.last)

@@ -12,6 +12,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -44,6 +45,11 @@ from django_confiture.dry_run.transactions.rehearsed import (
     RehearsedTransactions,
 )
 
+UNMEASURED = (
+    "Another connection of this process, to {alias!r}, ran SQL: what it wrote and "
+    "locked is not in this report."
+)
+
 
 class OtherConnections:
     """Holds every other connection that a thread of the dry run has, as long as the run lasts."""
@@ -55,6 +61,7 @@ class OtherConnections:
         interceptor: Interceptor,
         settings: dict[str, str],
         clock: Stopwatch,
+        not_rehearsed: Callable[[str], None],
         *,
         committed: bool = False,
     ) -> None:
@@ -64,6 +71,7 @@ class OtherConnections:
         self._interceptor = interceptor
         self._settings = settings
         self._clock = clock
+        self._not_rehearsed = not_rehearsed
         self._committed = committed
         self._identity = database_identity(Session(main.connection))
         self._held: dict[int, ExitStack] = {}
@@ -154,6 +162,8 @@ class OtherConnections:
         same = database_identity(Session(wrapper.connection)) == self._identity
         if same and self._committed:
             stack.enter_context(uncalled(wrapper, self._callbacks_dropped))
+            if wrapper.alias == self._main.alias:
+                self._not_rehearsed(UNMEASURED.format(alias=wrapper.alias))
         elif same and threading.get_ident() == owning_thread(self._main):
             stack.enter_context(_shared(wrapper, self._main))
             callbacks = CallbacksOnly(self._callbacks_dropped)
@@ -176,10 +186,13 @@ class OtherConnections:
             stack.callback(self._note_sequences, held.session, before)
         held.begin()
         stack.callback(held.end)
-        sink = Unrecorded(held)
+        sink = Unrecorded(held, partial(self._not_measured, wrapper.alias))
         raw = psycopg_connection(wrapper.connection)
         capture = Capture(raw, sink, Substitutes(sink, held))
         stack.enter_context(self._interceptor.catching(raw, capture))
+
+    def _not_measured(self, alias: str) -> None:
+        self._not_rehearsed(UNMEASURED.format(alias=alias))
 
     def _note_sequences(self, session: Session, before: Positions) -> None:
         """See which sequences of another database moved; two of its connections see the same."""

@@ -31,7 +31,11 @@ class CallbacksOnly(TransactionObserver):
 class Unrecorded:
     """The recorder of connections whose statements are not in the report."""
 
-    def __init__(self, transactions: RehearsedTransactions) -> None:
+    def __init__(
+        self, transactions: RehearsedTransactions, not_measured: Callable[[], None]
+    ) -> None:
+        """Take as ``not_measured`` what is told that a statement changed something."""
+        self._not_measured = not_measured
         self._transactions = transactions
         self._session = transactions.session
 
@@ -62,6 +66,8 @@ class Unrecorded:
     ) -> Iterator[None]:
         """Let an error undo nothing but the statement, where it has a transaction of its own."""
         quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
+        if not quiet and statement.kind is not Kind.SELECT:
+            self._not_measured()
         usable = self._session.status == TransactionStatus.INTRANS and not self._session.in_pipeline
         if skipped or quiet or not usable or not self.autocommit:
             yield

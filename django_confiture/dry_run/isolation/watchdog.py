@@ -21,7 +21,7 @@ from django_confiture.dry_run.results.observer import IndexBuild, Observer
 from django_confiture.dry_run.server.second_connection import backend_pid, connect_beside
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
-from django_confiture.migrate.activity import what_it_waits_for
+from django_confiture.migrate.activity import Wait, what_it_waits_for
 
 APPLICATION_NAME = "django-confiture watchdog"
 
@@ -83,6 +83,8 @@ class Watchdog:
         self.waiters: tuple[Waiter, ...] = ()
         self.waits = LockWaits()
         """What the dry run itself waits for."""
+        self.self_wait: Wait | None = None
+        """The last wait of another connection of this process for the one that is watched."""
         self.lost: Exception | None = None
         self._glanced = 0.0
         self._pause = self._poll
@@ -130,6 +132,7 @@ class Watchdog:
                     self._give_way(late)
                     continue
                 self._look_at_own_wait()
+                self._look_at_own_threads()
                 self._look_at_index()
         except Exception as error:  # noqa: BLE001 - an observer's as well: nothing watches any more
             self.lost = error
@@ -147,6 +150,13 @@ class Watchdog:
         if wait is not None:
             self.waits.note(wait, asked)
         self._pause = self._poll if wait is None else min(self._poll, _WAITING_POLL_S)
+
+    def _look_at_own_threads(self) -> None:
+        """Note where another connection of this process waits for the one that is watched."""
+        for pid in self._own_pids():
+            wait = what_it_waits_for(self._conn, pid)
+            if wait is not None and any(each.pid == self._pid for each in wait.blocked_by):
+                self.self_wait = wait
 
     def _look_at_index(self) -> None:
         """Tell how far the index is that is being built; nothing else of DDL says so."""

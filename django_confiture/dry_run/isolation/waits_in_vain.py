@@ -1,0 +1,37 @@
+"""What the report says of waits for locks that ended with ``lock_timeout``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django_confiture.dry_run.measuring.lock_waits import LockWait
+from django_confiture.formatting import duration
+from django_confiture.migrate.activity import Blocker, Wait
+
+
+def in_vain(wait: LockWait) -> Iterator[str]:
+    """Yield who held the lock that the dry run waited for until it gave up."""
+    what = f"{wait.mode} on {wait.relation}" if wait.relation else "the end of a transaction"
+    for blocker in wait.blocked_by:
+        since = blocker.transaction_ms
+        age = "" if since is None else f", its transaction open for {duration(since)}"
+        who = blocker.name if not blocker.pid else f"session {blocker.pid} ({_described(blocker)})"
+        yield (
+            f"Waited {duration(wait.ms)} in vain for {what}, held by {who}{age}. No one waited for "
+            "the dry run; end that transaction, or run the dry run again later."
+        )
+
+
+def _described(blocker: Blocker) -> str:
+    return ", ".join(filter(None, [blocker.name, blocker.state]))
+
+
+def for_itself(wait: Wait) -> str:
+    """Return that another connection of this process waited for the one that is rehearsed."""
+    what = f"{wait.mode} on {wait.relation}" if wait.relation else "the end of its transaction"
+    return (
+        f"Another connection of this process waited {duration(wait.waited_ms)} for {what}, which "
+        "the migrations' own connection holds. PostgreSQL sees no deadlock there. Where the same "
+        "migration has locked it, the real run hangs: write from the thread that migrates. Where "
+        "an earlier migration has, rehearse this one once that is applied, or with --clone."
+    )

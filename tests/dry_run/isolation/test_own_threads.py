@@ -1,0 +1,60 @@
+"""What a migration's own threads do: said to be unmeasured; they are no other sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection
+from pytest_django import Settings
+
+from django_confiture.management.exit_codes import exit_code
+from tests.support.dry_run import migration, only_operation, python, rehearse, runs
+
+pytestmark = pytest.mark.usefixtures("scratch")
+
+ALTER = "ALTER TABLE dry_row ADD extra int"
+
+
+def in_a_thread(sql: str) -> Callable[[], None]:
+    def send() -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+        finally:
+            connection.close()
+
+    def code() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(send).result()
+
+    return code
+
+
+def test_what_it_writes_is_said_to_be_unmeasured() -> None:
+    operation = only_operation(python(in_a_thread("UPDATE dry_row SET number = 0")))
+    assert operation.rehearsed == "not_rehearsed"
+    assert "Another connection of this process, to 'default', ran SQL" in operation.reason
+
+
+def test_what_it_reads_changes_nothing() -> None:
+    operation = only_operation(python(in_a_thread("SELECT name FROM dry_row")))
+    assert operation.rehearsed == "exact"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_it_waits_for_the_migration_itself(settings: Settings, *, together: bool) -> None:
+    settings.CONFITURE = {**settings.CONFITURE, "DRY_RUN": {"LOCK_TIMEOUT": "500ms"}}
+    threaded = python(in_a_thread("UPDATE dry_row SET number = 0"))
+    if together:
+        report = rehearse(migration(runs(ALTER), threaded))
+    else:
+        report = rehearse(
+            migration(runs(ALTER), name="0001_alter"), migration(threaded, name="0002_threads")
+        )
+
+    assert exit_code(report) == (1 if together else 2)
+    assert report.yielded_to == ()
+    (said,) = (each for each in report.warnings if "of this process waited" in each)
+    assert "RowExclusiveLock on dry_row, which the migrations' own connection holds" in said

@@ -1,4 +1,4 @@
-"""What becomes of a migration that is to be fixed: per operation, as files, and the proof."""
+"""The outcome of a fix: what each operation becomes, the files, and the proof."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The original and the files that take its place, compared by what their rehearsals came to."""
+"""Compares the rehearsals of the original migration and of the files that replace it."""
 
 from __future__ import annotations
 

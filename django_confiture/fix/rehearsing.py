@@ -1,4 +1,4 @@
-"""A rehearsal of some migrations, and what the database is like at its end."""
+"""Rehearses migrations, and records the schema and the rows at the end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _PARTITIONED = "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'p'"
 
 @dataclass(frozen=True)
 class Reached:
-    """What a rehearsal came to, before it was rolled back."""
+    """The state that a rehearsal reached before it was rolled back."""
 
     state: ProjectState
     schema: SchemaText

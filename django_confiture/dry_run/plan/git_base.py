@@ -40,7 +40,7 @@ class Since:
         self._first: set[str] = set()
 
     def chosen(self, plan: Sequence[tuple[Migration, bool]]) -> Plan:
-        """Return the plan up to the branch's last migration; the rest says nothing about it."""
+        """Return the plan up to the branch's last migration; the rest is not the branch's."""
         if any(backwards for _migration, backwards in plan):
             raise DryRunRefused("--since is for plans that apply migrations; this one undoes some.")
         own = [index for index, (migration, _b) in enumerate(plan) if not self.had(migration)]
@@ -62,7 +62,7 @@ class Since:
         )
 
     def marked(self, report: Report) -> Report:
-        """Return the report with what only ran first marked as such."""
+        """Return the report with the migrations that only ran first marked as such."""
         migrations = tuple(
             replace(each, rehearsed_first=each.label in self._first) for each in report.migrations
         )

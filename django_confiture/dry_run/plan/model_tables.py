@@ -1,4 +1,4 @@
-"""The names of the tables behind models, as migrations know them: without rendering any."""
+"""The table names of models, read from a project state without rendering it."""
 
 from __future__ import annotations
 

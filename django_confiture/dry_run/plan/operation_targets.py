@@ -41,7 +41,7 @@ def fields_with_relations(
 
 
 def in_database(each: Field[Any, Any]) -> tuple[Any, ...]:
-    """Return what of a field the database knows."""
+    """Return the parts of a field's definition that the database knows."""
     _name, path, args, given = each.deconstruct()
     known = {key: value for key, value in given.items() if key not in each.non_db_attrs}
     return path, args, known, given.get("db_column")

@@ -62,7 +62,7 @@ FROM (SELECT
 
 @dataclass(frozen=True)
 class Others:
-    """What other sessions do."""
+    """The sessions at work on the plan's tables, and the oldest transactions."""
 
     on_table: Mapping[int, int]
     """The OID of a table of the plan → how many sessions are at work on it."""
@@ -73,7 +73,7 @@ class Others:
 
 
 def others_at_work(session: Session, roots: Mapping[int, int], own_pids: Collection[int]) -> Others:
-    """Return who is at work on tables, and who has been for longest in this database.
+    """Return the sessions at work on tables, and the oldest transaction of the database.
 
     ``roots`` holds each table, and each partition or child of one, with the table that it is of.
     """

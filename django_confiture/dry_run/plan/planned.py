@@ -1,4 +1,4 @@
-"""What the operations of a plan say that it will touch; nothing of it was asked of the database."""
+"""What a plan will touch according to its operations, before the database is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dry run is about to touch and who is at work there, before the first migration runs."""
+"""The preflight: what a dry run will touch, and which sessions are at work there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SAVEPOINT = "confiture_preflight"
 _RUNS_CODE = "SQL that runs code"
 _PATIENCE = "100ms"
-"""How long to wait for a lock on a table whose size is asked for."""
+"""How long the query of a table's size waits for a lock on it."""
 _AT_MOST = "10s"
 """For one query of ours, whatever the setting for the migrations' statements."""
 
@@ -75,12 +75,12 @@ class Table:
 
 @dataclass(frozen=True)
 class _Touched:
-    """What the plan touches of what exists."""
+    """The existing tables that the plan touches."""
 
     oids: frozenset[int]
     writes: tuple[Written, ...]
     running_code: int
-    """Statements of SQL that run code."""
+    """SQL statements that run code."""
 
 
 def look_ahead(

@@ -1,4 +1,4 @@
-"""What a plan will touch, read off its operations before anything runs.
+"""Reads from a plan's operations what it will touch, before anything runs.
 
 The operations are walked as Django walks them, on a copy of the state without rendered models: a
 few milliseconds for hundreds of migrations.

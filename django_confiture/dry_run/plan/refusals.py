@@ -1,4 +1,4 @@
-"""Where a dry run does not begin: each in one line, with the way out."""
+"""Refusals: reasons not to begin a dry run, each in one line with the fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the project keeps tenants in schemas of their own, which one dry run does not look at."""
+"""Warns that one dry run does not cover tenants in schemas of their own."""
 
 from __future__ import annotations
 

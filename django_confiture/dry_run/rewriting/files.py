@@ -1,4 +1,4 @@
-"""What a rewriting is made of: migration files in their order, or the reason why there is none."""
+"""The result of a rewriting: migration files in order, or the reason why there are none."""
 
 from __future__ import annotations
 

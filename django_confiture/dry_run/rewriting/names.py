@@ -1,4 +1,4 @@
-"""The names that PostgreSQL gives to what a statement does not name."""
+"""The names that PostgreSQL generates for constraints that a statement does not name."""
 
 from __future__ import annotations
 

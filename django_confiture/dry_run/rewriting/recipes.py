@@ -1,4 +1,4 @@
-"""What an operation becomes, by what it is and by the statements that it makes."""
+"""Recipes: which files an operation becomes, by its class and by its statements."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def rewriting_of(
 
 
 def _own_operations(operation: Operation) -> tuple[RewrittenFile, ...] | None:
-    """Return what Django has an operation of its own for."""
+    """Return the file with Django's own concurrent operation, if it has one."""
     if type(operation) is AddIndex:
         better = AddIndexConcurrently(operation.model_name, operation.index)
         return (RewrittenFile("index", _WHY[Phase.INDEX], [better], atomic=False),)

@@ -1,4 +1,4 @@
-"""The source of migration files, as Django's own writer has it."""
+"""Writes the source of migration files with Django's own writer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each statement of a schema change, taken apart into what holds locks and what takes time."""
+"""Splits a statement of a schema change into parts: those that lock, those that take time."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Phase(IntEnum):
     VALIDATE = 3
     """Reads the table, and lets others write to it."""
     SWITCH = 4
-    """Short locks again: what the validated constraint or the new index makes cheap."""
+    """Short locks again, for what the validated constraint or the new index makes cheap."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One statement of the rewritten operation, and the one that takes it back."""
+    """One statement of the rewritten operation, and the one that reverses it."""
 
     phase: Phase
     sql: str

@@ -1,4 +1,4 @@
-"""Compare what is there now with what the models of a project state would make."""
+"""Compares the schema that is there now with the one that a project state's models would create."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TableObjects = Mapping[str, Sequence[SchemaObject]]
 
 @dataclass(frozen=True)
 class SchemaCheck:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     differences: tuple[Difference, ...]
     not_compared: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Compare the objects of a table with those of the table that its model would make.
+"""Compares the objects of a table with those of the table that its model would create.
 
 Pure functions over what ``measuring.schema_queries`` reads. Names that Django generates contain a
 hash of the table's and the columns' names at the time, so after a rename they are others than a

@@ -1,4 +1,4 @@
-"""Compare what a plan leaves with what the models of its end would make."""
+"""Compares the schema that a plan leaves with the one that its final models would create."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class PlanDrift:
     """
 
     made: tuple[Difference, ...] = ()
-    """What the plan leaves different."""
+    """The differences that the plan leaves."""
     before: tuple[Difference, ...] = ()
-    """What was different in the same way before the plan."""
+    """The differences that were there before the plan."""
     not_compared: Mapping[str, str] | None = None
     """Table name → why it was not compared; None if the plan touches no table of a model."""
     app_labels: Mapping[str, str] | None = None

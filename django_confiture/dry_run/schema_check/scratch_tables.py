@@ -1,4 +1,4 @@
-"""The tables that models would make, as temporary tables that are gone a moment later.
+"""Creates the tables of models as temporary tables for a moment, to compare them.
 
 Django's own schema editor writes the SQL; it is sent past the recorder, with ``pg_temp`` first in
 the search path, so that what has no schema in its name is made there. It takes no lock on a real
@@ -31,7 +31,7 @@ _ONE = "confiture_scratch_table"
 
 @dataclass(frozen=True)
 class ScratchTables:
-    """What became of the models while their tables exist."""
+    """The temporary tables of the models, and the models that have none."""
 
     made: Mapping[str, int]
     """Table name, as models have it → OID of the temporary table."""

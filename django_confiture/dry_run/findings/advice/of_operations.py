@@ -21,7 +21,7 @@ SOLVED = frozenset(
         "work-while-locked",
     }
 )
-"""The findings whose cause a recipe takes away."""
+"""The findings whose cause a recipe removes."""
 
 
 def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:

@@ -1,4 +1,4 @@
-"""What to do about a finding, in words, for where there is no code that was tried.
+"""Advice in words, for findings that no recipe has tested code for.
 
 Each line is a comment, so that a report may show sentences where it shows code.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 def in_words(finding_id: str) -> str:
-    """Return what to do about a finding; ``""`` where its message says it."""
+    """Return what to do about a finding; ``""`` if its message says so already."""
     return as_comment(SENTENCES.get(finding_id, ""))
 
 

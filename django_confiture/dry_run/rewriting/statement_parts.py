@@ -85,6 +85,10 @@ def parts_of(statement: Statement) -> Iterator[Part]:
                 kind = AlterTableType(subcommand.subtype).name if _known(subcommand) else "unknown"
                 raise NoRecipe(f"its ALTER TABLE has a part of the kind {kind}")
             yield from rule(node.relation, subcommand)
+    elif statement.what == "comment_stmt":  # alone it takes no time, and goes with its column
+        yield Part(Phase.SCHEMA, statement.sql)
+    elif statement.what == "rename_stmt":
+        raise NoRecipe("it renames something")
     else:
         raise NoRecipe(f"it runs {statement.command}")
 

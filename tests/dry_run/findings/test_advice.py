@@ -7,6 +7,7 @@ import html
 import json
 from collections.abc import Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -189,6 +190,63 @@ def test_printed_code_harms_nobody(corpus: None, name: str) -> None:
     assert [each.error for each in report.migrations] == [None] * len(plan)
     left = {each.id for each in _findings(report) if each.severity == "danger"}
     assert left <= {"running-code-breaks"}  # code that runs leaves the new column out
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "NOT NULL": {"null": False},
+    "index": {"db_index": True},
+    "unique": {"unique": True},
+    "default": {"default": "x"},
+    "database default": {"db_default": "y"},
+    "length": {"max_length": 4},
+    "comment": {"db_comment": "of the order"},
+    "column": {"db_column": "Renamed"},
+}
+SLOW = {"NOT NULL", "index", "unique"}
+PAIRS = [pair for pair in combinations(CHANGES, 2) if SLOW & {*pair}]
+
+
+ADDED_WITH_CODE = {
+    ("index", "unique"),
+    ("index", "default"),
+    ("index", "database default"),
+    ("index", "length"),
+    ("index", "comment"),
+    ("index", "column"),
+    ("unique", "length"),
+    ("unique", "comment"),
+    ("unique", "column"),
+}
+ALTERED_WITH_CODE = {
+    ("NOT NULL", "index"),
+    ("NOT NULL", "default"),
+    ("index", "unique"),
+    ("index", "default"),
+    ("unique", "default"),
+}
+"""Of the others, some harm no one, some fail on these rows, and some get words."""
+
+
+def _changed(pair: tuple[str, str], *, adds: bool) -> Operation:
+    options = {"max_length": 3, "null": True, **CHANGES[pair[0]], **CHANGES[pair[1]]}
+    field = models.CharField(**options)
+    return _add(field) if adds else _of("currency", field)
+
+
+@pytest.mark.parametrize("adds", [True, False], ids=["add", "alter"])
+@pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
+def test_two_changes_of_one_field(corpus: None, pair: tuple[str, str], *, adds: bool) -> None:
+    operation = _changed(pair, adds=adds)
+    currency = "NULL" if "unique" in pair else "'EUR'"
+    with plain_connection() as observer:
+        observer.execute(f"UPDATE cases_order SET currency = {currency}")
+    with _patient():
+        report = rehearse(migration(operation))
+    found = [each for each in _findings(report) if each.id in SOLVED]
+    code = {each.advice for each in found if not each.advice.startswith("#")}
+    assert len(code) == (pair in (ADDED_WITH_CODE if adds else ALTERED_WITH_CODE))
+    for advice in code:
+        assert _end(pasted(advice))[0] == _end([migration(operation)])[0]
 
 
 @pytest.mark.parametrize("output", ["text", "json", "markdown", "html"])

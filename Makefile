@@ -31,7 +31,7 @@ find_python = $(shell for version in $(1); do \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
-  schema clean
+  schema plans clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,9 @@ format: $(VENV)/.dev ## Format the code, and fix what ruff can fix
 schema: $(VENV)/.dev ## Regenerate the JSON Schema of the JSON report
 	$(no_server) $(RUN) django_confiture.reports.json.schema > report.schema.json
 	mv report.schema.json django_confiture/reports/json/report.schema.json
+
+plans: $(VENV)/.dev ## Run 2,000 random plans dry and for real, and compare
+	CONFITURE_PLANS=2000 $(RUN) pytest -n 0 tests/dry_run/transactions/test_random_plans.py
 
 clean: ## Remove everything that the other targets made
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \

@@ -107,6 +107,16 @@ CURSOR_CASES: dict[str, Case] = {
         ],
         naive=IN_USE.format("dry_row"),
     ),
+    "h: a cursor without HOLD outside a transaction": Case(
+        lambda: [first(runs(DECLARED.replace(" WITH HOLD", "")), atomic=False)],
+        "InternalError: DECLARE CURSOR can only be used in transaction blocks",
+        naive="",
+    ),
+    "h: LOCK TABLE outside a transaction": Case(
+        lambda: [first(runs("LOCK TABLE dry_row"), atomic=False)],
+        "InternalError: LOCK TABLE can only be used in transaction blocks",
+        naive="",
+    ),
     "h: a cursor without HOLD is gone": Case(
         lambda: [
             first(runs(DECLARED.replace(" WITH HOLD", ""))),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from psycopg.errors import NoActiveSqlTransaction
+
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
 from django_confiture.dry_run.server.driver import one_statement_only
 from django_confiture.dry_run.sql.concurrently import refuse
@@ -42,6 +44,8 @@ class Substitutes:
             return None
         if not (alone and self._recorder.autocommit):
             return statement.sql
+        if name := statement.only_in_transaction:
+            raise NoActiveSqlTransaction(f"{name} can only be used in transaction blocks")
         if statement.sets_locally:
             return None  # outside a transaction it changes nothing
         if not statement.outside_transaction:

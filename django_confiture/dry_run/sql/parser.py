@@ -196,6 +196,13 @@ class Statement:
         return "" if name.startswith("TRANSACTION") else name
 
     @property
+    def only_in_transaction(self) -> str:
+        """How PostgreSQL calls it where it refuses it outside a transaction; ``""`` for others."""
+        if self.what == "declare_cursor_stmt" and not self.held_cursor:
+            return "DECLARE CURSOR"
+        return "LOCK TABLE" if self.what == "lock_stmt" else ""
+
+    @property
     def held_cursor(self) -> str:
         """The cursor WITH HOLD that it declares; ``""`` for none."""
         if self.cursor_of_driver or self.what != "declare_cursor_stmt":

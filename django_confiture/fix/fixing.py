@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.db import router
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
@@ -142,6 +143,7 @@ def _rewriting(
         list(_statements(operation)),
         app_label=migration.app_label,
         partitioned=not locked.isdisjoint(original.reached.partitioned),
+        routed=bool(router.routers),
     )
 
 

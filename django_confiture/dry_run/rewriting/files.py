@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.migrations.operations.base import Operation
@@ -17,6 +17,8 @@ class NullFill:
     field: str
     """Its name, for a foreign key that of its column's attribute."""
     value: object
+    hints: Mapping[str, str]
+    """For the database routers."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from django.contrib.postgres.operations import (
@@ -57,10 +57,12 @@ def rewriting_of(
     *,
     app_label: str,
     partitioned: bool,
+    routed: bool,
 ) -> Rewriting | NotRewritten:
     """Return what an operation becomes, or why there is no recipe for all of it.
 
-    ``statements`` are all that it makes; ``partitioned`` says whether one of its tables is.
+    ``statements`` are all that it makes; ``partitioned`` says whether one of its tables is, and
+    ``routed`` whether the project has database routers, which are then told the model.
     """
     if partitioned:
         return NotRewritten("a partitioned table takes neither CONCURRENTLY nor NOT VALID")
@@ -69,7 +71,7 @@ def rewriting_of(
     if type(operation) not in _BY_STATEMENTS:
         return NotRewritten(f"there is no recipe for {type(operation).__name__}")
     try:
-        return Rewriting(tuple(_by_statements(operation, statements, app_label)))
+        return Rewriting(tuple(_by_statements(operation, statements, app_label, routed=routed)))
     except NoRecipe as reason:
         return NotRewritten(str(reason))
 
@@ -95,30 +97,33 @@ def _own_operations(operation: Operation) -> tuple[RewrittenFile, ...] | None:
 
 
 def _by_statements(
-    operation: Operation, statements: Sequence[Statement], app_label: str
+    operation: Operation, statements: Sequence[Statement], app_label: str, *, routed: bool
 ) -> Iterator[RewrittenFile]:
     """Yield the files of an operation whose statements are taken apart one by one."""
     fill = None
     parts: list[Part] = []
+    hints = {"model_name": _model_name(operation)} if routed else {}
     changing = [each for each in statements if each.kind not in _HARMLESS]
     for statement in _without_passing_default(operation, changing):
         if statement.what == "update_stmt":
-            fill = _null_fill(operation, app_label)
+            fill = _null_fill(operation, app_label, hints)
         else:
             parts += parts_of(statement)
     if not parts:
         raise NoRecipe("nothing of it takes long")
-    files = list(_in_phases(parts, fill))
+    files = list(_in_phases(parts, fill, hints))
     if fill is not None:
         yield RewrittenFile("fill", f"{_TWICE}, so no row stays locked", atomic=False, fill=fill)
     yield from files[:-1]
     yield _with_state(files[-1], operation)
 
 
-def _in_phases(parts: Sequence[Part], fill: NullFill | None) -> Iterator[RewrittenFile]:
+def _in_phases(
+    parts: Sequence[Part], fill: NullFill | None, hints: Mapping[str, str]
+) -> Iterator[RewrittenFile]:
     in_order = sorted(parts, key=lambda part: part.phase)
     for phase, group in groupby(in_order, key=lambda part: part.phase):
-        together = [part.operation for part in group]
+        together = [part.operation(hints) for part in group]
         if phase is Phase.INDEX:  # one a file: where one fails, the others are done
             for each in together:
                 yield RewrittenFile(_WHAT[phase], _WHY[phase], [each], atomic=False)
@@ -162,7 +167,12 @@ def _alters_default(statement: Statement) -> bool:
     )
 
 
-def _null_fill(operation: Operation, app_label: str) -> NullFill:
+def _model_name(operation: Operation) -> str:
+    name: str = getattr(operation, "model_name_lower", "") or operation.name_lower  # type: ignore[attr-defined]
+    return name
+
+
+def _null_fill(operation: Operation, app_label: str, hints: Mapping[str, str]) -> NullFill:
     if type(operation) is not AlterField or not operation.field.has_default():
         raise NoRecipe("it writes rows")
     default = operation.field.default
@@ -170,4 +180,4 @@ def _null_fill(operation: Operation, app_label: str) -> NullFill:
         raise NoRecipe("the value that it fills in comes from a function")
     name = operation.name + ("_id" if operation.field.remote_field else "")
     value = operation.field.get_default()
-    return NullFill(app_label, operation.model_name, name, value)
+    return NullFill(app_label, operation.model_name, name, value, hints)

@@ -58,7 +58,7 @@ def file_source(
     operations = list(file.operations)
     functions, imports = _functions(file.fill)
     if file.fill is not None:
-        operations.insert(0, RunPython(_placeholder(), RunPython.noop, elidable=True))
+        operations.insert(0, _run(file.fill))
     made = type("Migration", (Migration,), {"operations": operations})("0001_made", "made")
     made.dependencies = list(dependencies)
     source = MigrationWriter(made, include_header=False).as_string()
@@ -71,6 +71,11 @@ def file_source(
     source = source.replace(_HEAD, f"{functions}{comment}{_HEAD}{settings}", 1)
     source = _tidied(source if dependencies else source.replace(_NO_DEPENDENCIES, ""))
     return "".join(f"{line}\n" for line in sorted(imports)) + source
+
+
+def _run(fill: NullFill) -> RunPython:
+    hints = dict(fill.hints) or None
+    return RunPython(_placeholder(), RunPython.noop, hints=hints, elidable=True)
 
 
 def _placeholder() -> Callable[[object, object], None]:

@@ -63,10 +63,9 @@ class Part:
     sql: str
     reverse: str = RunSQL.noop
 
-    @property
-    def operation(self) -> RunSQL:
-        """The operation that runs it."""
-        return RunSQL(self.sql, self.reverse)
+    def operation(self, hints: Mapping[str, str]) -> RunSQL:
+        """Return the operation that runs it; ``hints`` are for the database routers."""
+        return RunSQL(self.sql, self.reverse, hints=dict(hints) or None)
 
 
 class NoRecipe(Exception):  # noqa: N818 - it says that there is none, not that something failed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db import router
+
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
@@ -36,6 +38,7 @@ def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
         [step.statement for step in steps],
         app_label=subject.migration.app_label,
         partitioned=_partitioned(steps),
+        routed=bool(router.routers),
     )
 
 

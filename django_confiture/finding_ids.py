@@ -36,6 +36,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "refresh-blocks-reads": "danger",
     "reindex-blocks-writes": "danger",
     "repeated-rewrites": "warning",
+    "rows-locked-while-working": "warning",
     "running-code-breaks": "danger",
     "scan-blocks-writes": "danger",
     "schema-changed": "warning",

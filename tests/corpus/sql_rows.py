@@ -24,6 +24,8 @@ CASES: list[Case] = [
          (_BACKFILL, ARCHIVE)),
     case("update_few", sql("UPDATE cases_archive SET payload = 'x' WHERE id < 2000")),
     case("update_one", sql("UPDATE cases_order SET note = 'x' WHERE id = 1")),
+    case("select_for_update", sql("SELECT FROM cases_order FOR UPDATE", "SELECT pg_sleep(0.3)"),
+         ("rows-locked-while-working", ORDER), locks={ORDER: "RowShareLock"}),
     # 40 rows: all of them, and yet no one waits.
     case("update_small_table", sql("UPDATE cases_tag SET name = 'x'")),
     case("insert_seeds", sql(_SEED.format(50))),

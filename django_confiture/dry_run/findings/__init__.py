@@ -13,6 +13,7 @@ from django_confiture.dry_run.findings.advice.of_operations import SOLVED, rewri
 from django_confiture.dry_run.findings.advice.sentences import as_comment
 from django_confiture.dry_run.findings.rules import (
     failures,
+    row_locks,
     running_code,
     statement,
     whole_migration,
@@ -33,6 +34,7 @@ def findings_of(subject: Subject) -> tuple[Finding, ...]:
     found = [
         *damage,
         *writes.bulk_writes(subject, damage),
+        *row_locks.rows_locked(subject),
         *whole_migration.across_statements(subject),
         *running_code.breaks_of_running_code(subject),
         *failures.known_failures(subject),

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.effects import Effects, total_scans, total_writes
 from django_confiture.dry_run.measuring.lock_waits import LockWait
 from django_confiture.dry_run.results import NOT_CAUGHT, Sampled, StatementResult, Waited
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog
 
 POOLED_KINDS = (Kind.DML, Kind.SELECT)
+
+ROW_LOCKS_MODE = LockMode.RowShareLock.name
+"""What SELECT … FOR UPDATE and its like take on the table."""
 
 MOST_TEXTS = 20
 """So many texts that differ in constants alone are measured, and reported, each for itself."""
@@ -51,6 +55,14 @@ class Entry:
     def changes(self) -> set[int]:
         """The tables whose rows it has updated or deleted, by its runs so far."""
         return {o for e in self.effects for o, wrote in e.writes if wrote.updated or wrote.deleted}
+
+    @property
+    def row_locks(self) -> set[int]:
+        """The tables whose rows it has locked without writing to any table."""
+        if not self.statement.may_lock_rows or any(e.writes for e in self.effects):
+            return set()
+        locks = (lock for e in self.effects for lock in e.locks)
+        return {oid for oid, mode, _inherited in locks if mode == ROW_LOCKS_MODE}
 
     def begin(self, now: float) -> None:
         """Note when it runs for the first time."""

@@ -81,7 +81,7 @@ class StatementProbes:
         entry.duration_ms = (self._clock.now() - started) * 1000
         entry.effects.append(found)
         self._note_locks(found, entry.shown, started)
-        self._note_rows(entry.changes, started)
+        self._note_rows(entry.changes | entry.row_locks, started)
 
     def _settle(self) -> None:
         rest = self._read()
@@ -91,11 +91,11 @@ class StatementProbes:
         # A SELECT did not write what was written, so it is asked last.
         changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
         entry = (changing or unprobed)[-1]
-        known = entry.changes
+        known = entry.changes | entry.row_locks
         entry.effects.append(self._log.section.attributed(rest))
         entry.unprobed = False
         self._note_locks(rest, entry.shown, self._clock.now())
-        self._note_rows(entry.changes - known, self._clock.now())
+        self._note_rows((entry.changes | entry.row_locks) - known, self._clock.now())
 
     def before(
         self, statement: Statement, cursor: Any, *, savepoint: str = "", plain: bool = False
@@ -123,7 +123,7 @@ class StatementProbes:
             self._note_locks(measured, entry.shown, care.started)
         elif release:
             self._session.query(release)
-        self._note_rows(entry.changes, care.started)
+        self._note_rows(entry.changes | entry.row_locks, care.started)
         self._dead_space.ran(statement, cursor.rowcount, probed=care.probing)
 
     def refused(self, care: Care) -> None:
@@ -139,7 +139,10 @@ class StatementProbes:
     def _predicted(self, statement: Statement, entry: Entry) -> Predicted:
         if not self._catalog.relations:
             return ()
-        if statement.kind is Kind.DDL or (statement.kind is Kind.DML and not entry.executions):
+        first = not entry.executions
+        if statement.kind is Kind.DDL or (first and statement.kind is Kind.DML):
+            return self.predict(statement)
+        if first and statement.locks_rows:
             return self.predict(statement)
         return ()
 

@@ -163,6 +163,16 @@ class Statement:
         return any(map(is_user_relation, self.relations))
 
     @property
+    def locks_rows(self) -> bool:
+        """Whether it is a SELECT … FOR UPDATE, NO KEY UPDATE, SHARE or KEY SHARE."""
+        return self.what == "select_stmt" and bool(self.node.select_stmt.locking_clause)
+
+    @property
+    def may_lock_rows(self) -> bool:
+        """Whether it can lock rows that it does not write: by its text, or in code it runs."""
+        return self.locks_rows or self.kind in (Kind.OPAQUE, Kind.UNSEEN)
+
+    @property
     def commits(self) -> bool:
         """Whether it would end our transaction by committing it."""
         return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in COMMITS

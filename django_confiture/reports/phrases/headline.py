@@ -119,6 +119,8 @@ def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def keeps_locked(table: TableResult, name: str) -> str:
     """Return what a migration writes to a table, and whether it keeps the rows locked."""
+    if not table.rows_written:
+        return f"keeps rows of {name} locked"
     rows = count(table.rows_written, "row")
     if table.changed_in > 1:
         return f"writes {rows} of {name} in {table.changed_in:,} transactions"

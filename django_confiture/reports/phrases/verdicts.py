@@ -52,7 +52,7 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
         [
             headline.keeps_locked(each, words.code(each.relation))
             for each in tables
-            if each.rows_written and not each.reads_blocked_ms
+            if (each.rows_written or each.row_locks) and not each.reads_blocked_ms
         ]
     )
     does = "; ".join(filter(None, [blocks, writes]))

@@ -121,6 +121,10 @@ where there is a default partition.""",
     "primary-key-scan": """\
 Make the columns NOT NULL first (see not-null-scan), build a unique index CONCURRENTLY, and
 then ADD CONSTRAINT ... PRIMARY KEY USING INDEX. A partitioned table takes neither.""",
+    "rows-locked-while-working": """\
+Lock fewer rows, and for less time: select_for_update() on a batch of keys, inside an
+atomic() of its own that ends with the batch, in a migration with atomic = False. Do the
+slow work before the rows are locked.""",
     "refresh-blocks-reads": """\
 REFRESH MATERIALIZED VIEW CONCURRENTLY, in a migration with atomic = False. It needs a unique
 index on the view, on columns and without WHERE.""",

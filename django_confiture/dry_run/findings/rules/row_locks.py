@@ -1,0 +1,44 @@
+"""Rows that are locked and not written: SELECT … FOR UPDATE and its like, in functions as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from django_confiture.dry_run.findings.finding import evidence, finding
+from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.thresholds import LONG_MS
+from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.results import Finding
+from django_confiture.formatting import duration
+
+_WORTH_SAYING_MS = 100.0
+"""Rows that are locked for less than this make no one wait for long."""
+
+
+def rows_locked(subject: Subject) -> Iterator[Finding]:
+    """Yield the tables of which rows stay locked for long; how long makes the severity."""
+    found: dict[str, Step] = {}
+    for step in subject.steps:
+        if step.statement.may_lock_rows and not step.result.writes:
+            for table, mode in step.locks.items():
+                if mode is LockMode.RowShareLock:
+                    found.setdefault(table, step)
+    for table, step in found.items():
+        held_ms = _longest_ms(subject, table)
+        if held_ms < _WORTH_SAYING_MS:
+            continue
+        each = finding(
+            "rows-locked-while-working",
+            step,
+            table,
+            f"Rows of {table} stay locked for {duration(held_ms)}: sessions that write them wait",
+            evidence=evidence(subject, step, table),
+        )
+        yield replace(each, severity="danger") if held_ms >= LONG_MS else each
+
+
+def _longest_ms(subject: Subject, relation: str) -> float:
+    """Return the longest time for which rows of a table were locked while the table was not."""
+    spans = (s for t in subject.result.tables if t.relation == relation for s in t.row_locks)
+    return max((each.end_ms - each.start_ms for each in spans), default=0.0)

@@ -1,0 +1,60 @@
+"""Rows that are locked and not written are reported like rows that are."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection, transaction
+
+from django_confiture.reports import render
+from tests.support.dry_run import executes, migration, passed, python, rehearse, runs, table
+
+pytestmark = pytest.mark.usefixtures("scratch")
+
+FUNCTION = """
+CREATE FUNCTION dry_locks() RETURNS void LANGUAGE plpgsql AS
+$$ BEGIN PERFORM FROM dry_row FOR UPDATE; END $$
+"""
+
+
+def locked(*operations: object, atomic: bool = True) -> list[tuple[str, str | None]]:
+    result = passed(*operations, atomic=atomic)  # type: ignore[arg-type]
+    ids = [each for each in result.findings if each.id == "rows-locked-while-working"]
+    return [(each.severity, each.relation) for each in ids]
+
+
+@pytest.mark.parametrize("how", ["UPDATE", "NO KEY UPDATE", "SHARE", "KEY SHARE"])
+def test_by_how_long_they_stay_locked(how: str) -> None:
+    lock = runs(f"SELECT * FROM dry_row FOR {how}")
+    assert locked(lock) == []
+    assert locked(lock, executes("SELECT pg_sleep(0.3)")) == [("warning", "dry_row")]
+    assert locked(lock, executes("SELECT pg_sleep(1.1)")) == [("danger", "dry_row")]
+
+
+def test_in_a_function() -> None:
+    operations = runs(FUNCTION), runs("SELECT dry_locks()"), executes("SELECT pg_sleep(0.3)")
+    assert locked(*operations) == [("warning", "dry_row")]
+
+
+def test_where_an_earlier_migration_has_locked_rows_too() -> None:
+    lock = runs("SELECT * FROM dry_row WHERE id < 9 FOR UPDATE")
+    report = rehearse(
+        migration(lock, name="0001_first"),
+        migration(lock, executes("SELECT pg_sleep(0.3)"), name="0002_second"),
+    )
+    assert "rows-locked-while-working" in {each.id for each in report.migrations[1].findings}
+    assert table(report.migrations[1], "dry_row").row_locks
+    assert "keeps rows of dry_row locked" in render(report, "text")
+
+
+def test_a_transaction_that_ends_before_the_work() -> None:
+    def code() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM dry_row FOR UPDATE")
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.3)")
+
+    assert locked(python(code), atomic=False) == []
+
+
+def test_reading_locks_no_rows() -> None:
+    assert locked(runs("SELECT * FROM dry_row"), executes("SELECT pg_sleep(0.3)")) == []

@@ -168,5 +168,5 @@ def _require_tables(schema_editor: BaseDatabaseSchemaEditor, who: str) -> None:
             )
 
 
-# Migration files name them by this module for ever.
+# Migration files name them by this module forever.
 StartBackfill.__module__ = RequireBackfill.__module__ = "django_confiture.operations"

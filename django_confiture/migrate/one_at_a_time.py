@@ -141,7 +141,7 @@ def _schema(wrapper: BaseDatabaseWrapper) -> str:
 
 
 def _check_room_in_pool(wrapper: BaseDatabaseWrapper) -> None:
-    """Refuse a pool that has no second session for the migrations: they would wait for ever."""
+    """Refuse a pool that has no second session for the migrations: they would wait forever."""
     wrapper.ensure_connection()
     if answers(wrapper.connection):
         return

@@ -91,7 +91,7 @@ def test_killed_and_frozen_workers_are_replaced_by_the_others() -> None:
     assert counters() == {1: ROWS}
     workers[1].send_signal(signal.SIGCONT)
     sleep(1)
-    wait_for(lambda: ready() <= 1, 20)  # the one that was killed stays "running" for ever
+    wait_for(lambda: ready() <= 1, 20)  # the one that was killed stays "running" forever
     assert counters() == {1: ROWS}
 
 

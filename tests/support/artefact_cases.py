@@ -1,6 +1,6 @@
 """Plans whose outcome differs between a real run and one transaction around everything.
 
-The letters are those of the list of artefacts in the design notes.
+The letters name the artifacts: what a plan sees only because of that one transaction.
 """
 
 from __future__ import annotations

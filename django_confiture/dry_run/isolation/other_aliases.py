@@ -2,7 +2,7 @@
 
 A data migration may write through another alias, or open a connection of its own. Whatever Django
 opens is held in a rolled-back transaction as well; an alias of the very same database shares the
-connection, as a second one would wait for our locks for ever. What a migration opens past Django
+connection, as a second one would wait for our locks forever. What a migration opens past Django
 can't be rolled back, so it can't write.
 """
 
@@ -76,7 +76,7 @@ class OtherConnections:
         self._identity = database_identity(Session(main.connection))
         self._held: dict[int, ExitStack] = {}
         self._held_wrappers: list[BaseDatabaseWrapper] = []
-        # It would wait for our locks for ever, and PostgreSQL sees no deadlock.
+        # It would wait for our locks forever, and PostgreSQL sees no deadlock.
         timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
         self._own = OwnThreads()
         self._unmanaged = UnmanagedConnections(

@@ -1,4 +1,4 @@
-"""Rows that were written and rolled back: foretold, counted while they pile up, and limited."""
+"""Rows that were written and rolled back: forecast, counted while they pile up, and limited."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def refused(ran: Ran) -> str:
     return ran.err.rpartition("CommandError: ")[2]
 
 
-def foretold(cases: Cases, *operations: Operation) -> list[tuple[str, int, int]]:
+def forecast(cases: Cases, *operations: Operation) -> list[tuple[str, int, int]]:
     cases.add("0002_case", *operations)
     found = in_json("cases", "--allow-dead-space")["preflight"]
     assert found["max_dead_bytes"] is None
@@ -182,8 +182,8 @@ EVERY = ("cases_big", ROWS)
         ),
     ],
 )
-def test_what_is_foretold(big: Cases, operation: Operation, expected: tuple[str, int]) -> None:
-    ((relation, rows, size),) = foretold(big, operation)
+def test_what_is_forecast(big: Cases, operation: Operation, expected: tuple[str, int]) -> None:
+    ((relation, rows, size),) = forecast(big, operation)
 
     assert relation == expected[0]
     assert rows == pytest.approx(expected[1], rel=0.05, abs=5)
@@ -201,7 +201,7 @@ def test_rows_for_a_table_of_one_row_and_much_room(big: Cases, analyzed: str) ->
             cursor.execute("ANALYZE cases_small")
 
     many = "INSERT INTO cases_small (text) SELECT 'x' FROM generate_series(1, 1000000)"
-    ((relation, rows, size),) = foretold(big, runs(f"DO $$BEGIN END$$; {many}"))
+    ((relation, rows, size),) = forecast(big, runs(f"DO $$BEGIN END$$; {many}"))
 
     assert (relation, rows) == ("cases_small", 1_000_000)
     assert 60 * rows < size < 250 * rows
@@ -219,10 +219,10 @@ def test_rows_for_a_table_of_one_row_and_much_room(big: Cases, analyzed: str) ->
 def test_dead_rows_that_are_there_are_not_written_again(
     bloated: Cases, statement: str, table: str, rows: int
 ) -> None:
-    ((relation, foretold_rows, size),) = foretold(bloated, runs(statement))
+    ((relation, forecast_rows, size),) = forecast(bloated, runs(statement))
 
     assert relation == table
-    assert foretold_rows == pytest.approx(rows, rel=0.2)
+    assert forecast_rows == pytest.approx(rows, rel=0.2)
     assert size == pytest.approx(rows * WIDTH, rel=0.3)
 
 
@@ -249,7 +249,7 @@ def test_a_column_that_is_still_to_be_added(big: Cases) -> None:
     add = AddField("big", "new", models.IntegerField(null=True))
     update = runs("UPDATE cases_big SET new = 1 WHERE new IS NULL")
 
-    ((relation, rows, _size),) = foretold(big, add, update)
+    ((relation, rows, _size),) = forecast(big, add, update)
 
     assert (relation, rows) == EVERY
 
@@ -270,7 +270,7 @@ def test_a_column_that_is_still_to_be_added(big: Cases) -> None:
 def test_what_leaves_nothing(big: Cases, operation: Operation) -> None:
     gone = runs("CREATE TABLE cases_gone (id bigint, text text, number integer)")
 
-    assert foretold(big, gone, operation) == []
+    assert forecast(big, gone, operation) == []
 
 
 def test_backwards(big: Cases) -> None:

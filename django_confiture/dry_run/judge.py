@@ -53,8 +53,13 @@ class Judge:
     ) -> None:
         self._session = session
         self._catalog = catalog
-        self._history = PlanHistory(session, catalog, has_lock_timeout=has_lock_timeout)
         sizes = Sizes(session, catalog, known.stats)
+        self._history = PlanHistory(
+            session,
+            catalog,
+            has_lock_timeout=has_lock_timeout,
+            ratio=lambda relation: sizes.scale(relation).ratio,
+        )
         self._forecaster = Forecaster(session, sizes, known.past_errors)
         self._schema: SchemaWatch | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -56,8 +56,19 @@ ORDER BY c.relname, k.conname
 class PlanHistory:
     """The findings of one dry run, migration by migration."""
 
-    def __init__(self, session: Session, catalog: Catalog, *, has_lock_timeout: bool) -> None:
-        """Take ``has_lock_timeout`` where the connection limits the wait for locks by itself."""
+    def __init__(
+        self,
+        session: Session,
+        catalog: Catalog,
+        *,
+        has_lock_timeout: bool,
+        ratio: Callable[[str], float | None] = lambda _relation: None,
+    ) -> None:
+        """Take ``has_lock_timeout`` where the connection limits the wait for locks by itself.
+
+        ``ratio`` says how many times as many rows a table has in production.
+        """
+        self._ratio = ratio
         self._session = session
         self._catalog = catalog
         self._relations = {each.shown: each for each in catalog.relations.values()}
@@ -101,12 +112,24 @@ class PlanHistory:
             breaks,
             by_statement(other_shapes(self._session, steps)),
             tried,
+            dict(self._growth(steps)),
         )
         found = findings_of(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
         self._note_columns(steps)
         self._filled += filled(steps)
         return found
+
+    def _growth(self, steps: Sequence[Step]) -> Iterator[tuple[str, float]]:
+        """Yield the tables that production has more rows of, and how many times as many."""
+        worked_on = {
+            *(scan.relation for step in steps for scan in step.result.scans),
+            *(write.relation for step in steps for write in step.result.writes),
+        }
+        for relation in worked_on:
+            ratio = self._ratio(relation)
+            if ratio is not None and ratio > 1:
+                yield relation, ratio
 
     def settled(self, results: Iterable[MigrationResult]) -> Iterator[MigrationResult]:
         """Yield the results without foreign keys that a later migration has given an index."""

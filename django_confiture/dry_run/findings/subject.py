@@ -159,6 +159,8 @@ class Subject:
     """Statement's id → what IF NOT EXISTS has left as it was though it differs."""
     tried: frozenset[str] = frozenset()
     """The relations whose models in the running code were tried."""
+    growth: Mapping[str, float] = field(default_factory=dict)
+    """Relation → how many times as many rows production has; none where it has fewer."""
 
     @property
     def forward(self) -> bool:
@@ -169,6 +171,10 @@ class Subject:
         """Return how many rows a table had at the last ANALYZE, None without one."""
         known = self.relations.get(relation)
         return known.rows if known is not None and known.rows >= 0 else None
+
+    def in_production(self, relation: str, rows: float) -> float:
+        """Return how many rows of a table it would be in production, as far as that is known."""
+        return rows * self.growth.get(relation, 1.0)
 
     def rows_put_into(self, name: str, before: Step) -> int:
         """Return how many rows the plan has put into a table before a statement."""

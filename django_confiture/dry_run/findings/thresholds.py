@@ -15,8 +15,11 @@ LONG_MS = 1000.0
 
 
 def is_many(subject: Subject, table: str, rows: float, changed: float) -> bool:
-    """Return whether ``rows`` written, ``changed`` of them updated or deleted, are a backfill."""
-    if rows > MANY_ROWS:
+    """Return whether ``rows`` written, ``changed`` of them updated or deleted, are a backfill.
+
+    Where production's sizes are known, its rows count: 833 here can be 33,000 there.
+    """
+    if subject.in_production(table, rows) > MANY_ROWS:
         return True
     known = subject.rows(table)
     return known is not None and known > SMALL_TABLE and changed >= MOST * known
@@ -36,9 +39,31 @@ def most_rows(subject: Subject, step: Step, table: str) -> bool:
     )
 
 
-def is_large(rows: int | None) -> bool:
+def is_large(subject: Subject, table: str, rows: int | None) -> bool:
     """Return whether a scan of so many rows takes time; where they are not known, it may."""
-    return rows is None or rows > MANY_ROWS
+    return rows is None or subject.in_production(table, rows) > MANY_ROWS
+
+
+def reads_many(subject: Subject, step: Step) -> bool:
+    """Return whether full scans read many rows; where they are not known, they may."""
+    read = [
+        MANY_ROWS + 1 if rows is None else subject.in_production(table, rows)
+        for table, rows in step.scanned.items()
+    ]
+    return sum(read) > MANY_ROWS
+
+
+def writes_many(subject: Subject, step: Step) -> bool:
+    """Return whether a statement wrote many rows, or most rows of a table."""
+    return step.result.rows_written > MANY_ROWS or any(
+        is_many(
+            subject,
+            write.relation,
+            write.inserted + write.updated + write.deleted,
+            write.updated + write.deleted,
+        )
+        for write in step.result.writes
+    )
 
 
 def rows_read(step: Step) -> int:

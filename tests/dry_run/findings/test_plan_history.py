@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from django.db import connections
 from django.db.migrations import Migration
 
+from django_confiture.dry_run.judge import Known
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from django_confiture.production import collect
 from tests.support.dry_run import executes, migration, rehearse, runs
 
 pytestmark = pytest.mark.usefixtures("scratch")
@@ -102,3 +109,29 @@ def _ids(plan: Migration) -> set[str]:
     (result,) = rehearse(plan).migrations
     findings: tuple[Finding, ...] = result.findings
     return {each.id for each in findings}
+
+
+def _findings_for(rows: int | None) -> list[str]:
+    """Dry-run an UPDATE of 300 of 1,000 rows for a production that has so many rows."""
+    wrapper = connections["default"]
+    with wrapper.cursor() as cursor:
+        cursor.execute("ANALYZE dry_row")
+    stats = collect(wrapper)
+    if rows is not None:
+        table = replace(stats.tables["dry_row"], rows=rows)
+        stats = replace(stats, tables={**stats.tables, "dry_row": table})
+    rehearsal = transaction_rehearsal(wrapper, known=Known(stats))
+    case = migration(runs("UPDATE dry_row SET number = 3 WHERE id <= 300"))
+    with rehearsal.open():
+        executor = RehearsalExecutor(rehearsal, wrapper)
+        executor.record(case)
+        rehearsal.planned([(case, False)])
+        executor.apply_migration(executor.project_state(), case)
+    (result,) = rehearsal.migrations()
+    return [each.id for each in result.findings]
+
+
+def test_where_production_is_known_its_rows_count() -> None:
+    assert "backfill-in-one-transaction" not in _findings_for(None)
+    assert "backfill-in-one-transaction" not in _findings_for(20_000)
+    assert "backfill-in-one-transaction" in _findings_for(100_000)

@@ -103,8 +103,8 @@ def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]
     if not any(_adds_foreign_key(clause) for clause in subcommands(step.node)):
         return
     for parent in step.locks:
-        read = parent in step.scanned and is_large(step.scanned[parent])
-        if step.blocks_writes(parent) and (is_large(rows) or read):
+        read = parent in step.scanned and is_large(subject, parent, step.scanned[parent])
+        if step.blocks_writes(parent) and (is_large(subject, parent, rows) or read):
             message = f"Checking the rows of the new table blocks writes to {parent}"
             yield measured("foreign-key-scan", subject, step, parent, message)
 

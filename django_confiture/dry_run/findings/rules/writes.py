@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 from django_confiture.dry_run.findings.finding import evidence, finding, shortened
 from django_confiture.dry_run.findings.subject import Held, Step, Subject
-from django_confiture.dry_run.findings.thresholds import LONG_MS, MANY_ROWS, is_many, rows_read
+from django_confiture.dry_run.findings.thresholds import (
+    LONG_MS,
+    is_many,
+    reads_many,
+    rows_read,
+    writes_many,
+)
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding, OperationResult, TableResult
 from django_confiture.dry_run.sql.parser import Kind
@@ -91,16 +97,16 @@ def _under_lock(subject: Subject) -> Iterator[_Work]:
             continue
         since = max(held.values(), key=lambda lock: lock.mode)
         if step.statement.kind is Kind.DDL:
-            if rows_read(step) > MANY_ROWS and since.step.operation != step.operation:
+            if reads_many(subject, step) and since.step.operation != step.operation:
                 what = f"{shortened(step.result.text)} reads {count(rows_read(step), 'row')}"
                 yield _Work(step.operation, tuple(held), since, writes=False, what=what)
             continue
         rows = step.result.rows_written
-        if rows > MANY_ROWS or _most(subject, step):
+        if writes_many(subject, step):
             what = f"{shortened(step.result.text)} writes {count(rows, 'row')}"
             yield _Work(step.operation, tuple(held), since, writes=True, what=what)
-        elif (read := rows_read(step)) > MANY_ROWS:
-            what = f"{shortened(step.result.text)} reads {count(read, 'row')}"
+        elif reads_many(subject, step):
+            what = f"{shortened(step.result.text)} reads {count(rows_read(step), 'row')}"
             yield _Work(step.operation, tuple(held), since, writes=False, what=what)
 
 
@@ -113,13 +119,6 @@ def _held(subject: Subject, step: Step) -> dict[str, Held]:
             if mode.blocks_writes and table not in held:
                 held[table] = Held(mode, step)
     return {table: lock for table, lock in held.items() if table in subject.relations}
-
-
-def _most(subject: Subject, step: Step) -> bool:
-    return any(
-        is_many(subject, write.relation, 0, write.updated + write.deleted)
-        for write in step.result.writes
-    )
 
 
 def _long_work(subject: Subject) -> Iterator[_Work]:

@@ -137,6 +137,10 @@ Write the statement as an operation of its own, so that its online form can be u
 constraints NOT VALID first, VALIDATE CONSTRAINT in a later migration.""",
     "schema-changed": """\
 Have both schemas in the search_path until all code uses the new one.""",
+    "schema-differs-from-models": """\
+Make both sides agree: give RunSQL its state_operations, SeparateDatabaseAndState the same
+change on either side, or the migration the operation that is missing. Once it is applied,
+manage.py confiture_drift compares all tables.""",
     "table-dropped": """\
 This release: take the model out of the code and out of the migrations' state
 (SeparateDatabaseAndState with state_operations alone). The next release: drop the table.""",

@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 _MOST = 20
 """The most differences of one table that its finding lists."""
 
-_ADVICE = (
-    "Make both sides agree: give RunSQL its state_operations, SeparateDatabaseAndState the same "
-    "change on either side, or the missing operation to the migration. manage.py confiture_drift "
-    "compares all tables once it is applied."
-)
-
 
 def with_drift(
     results: Sequence[MigrationResult], plan: Iterable[tuple[Migration, bool]], drift: PlanDrift
@@ -80,8 +74,7 @@ def _finding(table: str, differences: Sequence[Difference], migration: Migration
         None,
         table,
         f"What the plan leaves of {table} is not what its model would make",
-        _ADVICE,
-        sentences,
+        evidence=sentences,
     )
     reasons = reasons_of_migration(migration) if migration is not None else {}
     return replace(found, silenced=reasons.get(found.id))

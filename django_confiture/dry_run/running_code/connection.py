@@ -7,7 +7,7 @@ never that of the migration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -124,14 +124,23 @@ class ProbeConnection:
             self._reset()
         return None
 
-    def recorded(self, action: Callable[[], object]) -> str | None:
-        """Do something and undo it; return the script that does the same, None if it failed."""
+    def recorded(self, action: Callable[[], object]) -> tuple[Failure | None, str | None]:
+        """Do something and undo it; return why it failed, and the script that does the same.
+
+        There is no script where rows for it could only be made in a second way.
+        """
         self._script = []
         try:
-            failure = self.attempt(action)
-            return "; ".join(self._script) if failure is None else None
+            if self.attempt(action) is None:
+                return None, "; ".join(self._script)
         finally:
             self._script = None
+        return self.attempt(action), None
+
+    @staticmethod
+    def one_script(scripts: Iterable[str]) -> str:
+        """Return one script that runs several, each undone before the next one."""
+        return f"; {_CHECK}; {_UNDO}; ".join(scripts)
 
     def passes(self, script: str) -> bool:
         """Run a script, check the deferred constraints, and undo it; return whether it passed."""

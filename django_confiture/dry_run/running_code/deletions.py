@@ -37,7 +37,7 @@ class Dependents:
     @property
     def exist(self) -> bool:
         """Whether the release knows of rows that go with one of this model."""
-        return any(True for _each in _dependents(self._model, self._relevant))
+        return any(True for _each in _all_dependents(self._model))
 
     def make(self, row: Row, key: ForeignKey | None = None) -> None:
         """Make rows that go with a row; where ``key`` leads to one of them, one that refers."""

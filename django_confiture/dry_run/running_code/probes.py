@@ -81,20 +81,15 @@ class ModelProbes:
     # Everything.
 
     def each(self) -> Iterator[Probe]:
-        """Yield every probe."""
-        if not self.deletes_alone:
-            variants = list(self.variants())
-            yield from self.selects()
-            yield from map(self.insert, variants)
-            yield from self.more_inserts(variants[0])
-            yield from self.updates(variants)
-        yield from self.deletes()
+        """Yield every probe but those of DELETE."""
+        variants = list(self.variants())
+        yield from self.selects()
+        yield from map(self.insert, variants)
+        yield from self.more_inserts(variants[0])
+        yield from self.updates(variants)
 
-    def together(self) -> None:
-        """Do in one go what :meth:`each` does one by one, in fewer statements."""
-        if self.deletes_alone:
-            self._delete_made()
-            return
+    def rows_together(self) -> None:
+        """Select, insert and update in one go, in fewer statements than one by one."""
         rows = self._captured_rows()
         list(rows if self.model._meta.auto_created else rows.select_for_update(skip_locked=True))
         variants = list(self.variants())
@@ -107,7 +102,6 @@ class ModelProbes:
             if not (variant.captured or self.model._meta.auto_created):
                 self._instances.fill(instance, variant)
                 self._save(instance)
-        self._delete_made()
 
     # SELECT.
 
@@ -236,7 +230,8 @@ class ModelProbes:
         """Return how the release deletes a row that a table unknown to it refers to."""
         return Probe("delete", f"referred to by {key.name}", partial(self._delete_instance, key))
 
-    def _delete_made(self) -> None:
+    def deletes_together(self) -> None:
+        """Delete in both ways, where they send something else."""
         self._delete_instance()
         if self.dependents.exist:  # else both ways send the same
             self._delete_queryset()

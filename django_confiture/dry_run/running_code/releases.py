@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import timedelta
+from functools import cache
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
@@ -89,10 +90,13 @@ class RunningCode:
         if chosen:
             self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
             self._tools.catalog.load(name for trial in chosen for name in trial.tables)
+        may_refer = cache(self._may_refer)  # as it is now
         with self._tools.connection.probing(self._release.apps):
             for trial in chosen:
-                for probe, failure in trial.again(self._may_refer):
-                    key = (trial.model._meta.label, probe.action)
+                label = trial.model._meta.label
+                known = {action for model, action in self._found if model == label}
+                for probe, failure in trial.again(may_refer, known):
+                    key = (label, probe.action)
                     if failure.gave_up:
                         self._not_checked[unchecked(trial.model, probe.action, failure)] = None
                     elif key not in self._found:

@@ -12,6 +12,7 @@ from django_confiture.dry_run.running_code.connection import Failure, ProbeConne
 from django_confiture.dry_run.running_code.instances import Variant
 from django_confiture.dry_run.running_code.models import tables_of
 from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
+from django_confiture.dry_run.running_code.scripts import PassedScripts, Recorded
 from django_confiture.dry_run.running_code.sequences import sequences_kept
 from django_confiture.dry_run.running_code.values import Level
 
@@ -19,6 +20,8 @@ _REPAIRS = 12
 """How many ways to satisfy a CHECK are tried."""
 _ALWAYS = "428C9"
 """A value for a column that is GENERATED ALWAYS."""
+_OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
+_DELETES: frozenset[Action] = frozenset(("delete",))
 _LEVELS: tuple[Level, ...] = ("modest", "least", "most")
 
 
@@ -34,6 +37,11 @@ class _Schema:
     references: frozenset[tuple[int, tuple[str, ...]]]
     """Foreign keys that lead here and are not the release's, by table and columns."""
 
+    @property
+    def of_rows(self) -> tuple[object, ...]:
+        """What a script with values in it does not show: types, defaults, rights."""
+        return self.types, self.keys, self.access
+
 
 class Trial:
     """Tries the probes of one model, and remembers what came of each."""
@@ -45,6 +53,7 @@ class Trial:
         self._probes = probes
         self._connection = connection
         self._catalog = catalog
+        self._scripts = PassedScripts(connection)
         self.passed: list[Probe] = []
         self.failed: list[tuple[Probe, Failure]] = []
 
@@ -71,27 +80,45 @@ class Trial:
 
     def start(self) -> None:
         """Try everything for the first time: at once, and if that fails one by one."""
-        self._schema_before = self._last_seen = self._schema()
+        self._schema_before = self._last_seen = self._last_passed = self._schema()
+        self._recorded = Recorded()
         if not self._probes.deletes_alone:
             self.capture()
-        self._script = self._connection.recorded(self._probes.together)
-        if self._script is not None:
-            self.passed = list(self._probes.each())
+            self._start_part(
+                _OF_ROWS, self._probes.rows_together, self._probes.each, self._rows_one_by_one
+            )
+        self._start_part(
+            _DELETES,
+            self._probes.deletes_together,
+            self._probes.deletes,
+            lambda: [self._try(probe) for probe in self._probes.deletes()],
+        )
+        self._scripts.keep_each(self._recorded)
+
+    def _start_part(
+        self,
+        actions: frozenset[Action],
+        together: Callable[[], None],
+        each: Callable[[], Iterator[Probe]],
+        one_by_one: Callable[[], object],
+    ) -> None:
+        """Try some actions at once; where that fails, one by one."""
+        _failure, script = self._connection.recorded(together)
+        if script is not None:
+            self.passed += each()
+            self._scripts.keep(actions, script)
         else:
-            self._start_one_by_one()
+            one_by_one()
 
     def capture(self) -> None:
         """Remember rows that are there now."""
         self._connection.attempt(self._probes.capture)
 
-    def _start_one_by_one(self) -> None:
-        if not self._probes.deletes_alone:
-            for probe in self._probes.selects():
-                self._try(probe)
-            variants = list(self._inserted())
-            for probe in self._probes.updates(variants or list(self._probes.variants())):
-                self._try(probe)
-        for probe in self._probes.deletes():
+    def _rows_one_by_one(self) -> None:
+        for probe in self._probes.selects():
+            self._try(probe)
+        variants = list(self._inserted())
+        for probe in self._probes.updates(variants or list(self._probes.variants())):
             self._try(probe)
 
     def _try(self, probe: Probe) -> Failure | None:
@@ -99,11 +126,11 @@ class Trial:
         for earlier, failure in self.failed:
             if earlier.action == probe.action and failure.is_of_names:
                 return failure
-        failed = self._connection.attempt(probe.run)
+        failed, script = self._connection.recorded(probe.run)
         if failed is not None and (failed.is_of_names or failed.sqlstate == _ALWAYS):
             failed = self._confirmed(probe, failed)  # which moves no sequence
         if failed is None:
-            self.passed.append(probe)
+            self._note_passed(probe, script)
         else:
             self.failed.append((probe, failed))
         return failed
@@ -118,6 +145,10 @@ class Trial:
         with sequences_kept(self._connection.session, table):
             return self._connection.attempt(probe.confirmed_by)
 
+    def _note_passed(self, probe: Probe, script: str | None) -> None:
+        self.passed.append(probe)
+        self._recorded.note(probe.action, script)
+
     def _inserted(self) -> Iterator[Variant]:
         """Try INSERTs; yield the variants that the table takes."""
         taken = [each for each in map(self._taken, self._probes.variants()) if each is not None]
@@ -130,8 +161,10 @@ class Trial:
         if failure is None:
             return variant
         for other in islice(self._repaired(variant, failure), _REPAIRS):
-            if self._connection.attempt(self._probes.insert(other).run) is None:
-                self.passed.append(self._probes.insert(other))
+            probe = self._probes.insert(other)
+            failed, script = self._connection.recorded(probe.run)
+            if failed is None:
+                self._note_passed(probe, script)
                 return other
         return None
 
@@ -162,26 +195,39 @@ class Trial:
 
     # The other schema.
 
-    def again(self, may_refer: Callable[[ForeignKey], bool]) -> Iterator[tuple[Probe, Failure]]:
+    def again(
+        self, may_refer: Callable[[ForeignKey], bool], known: Set[Action]
+    ) -> Iterator[tuple[Probe, Failure]]:
         """Yield what passed on the first schema and fails on this one.
 
-        ``may_refer`` says whether there can be rows with a foreign key unknown to the release.
+        ``may_refer`` says whether there can be rows with a foreign key unknown to the release,
+        ``known`` what is broken already: it is not tried again.
         """
         now = self._last_seen = self._schema()
-        same = self._script is not None and now == self._schema_before
-        if same and self._connection.passes(self._script or ""):
-            return
-        broken: set[Action] = set()
-        for probe in (*self.passed, *self._since(now, may_refer)):
+        broken: set[Action] = set(known)
+        left = self._left(now, broken)
+        recorded = Recorded()
+        passed = [each for each in self.passed if each.action in left]
+        for probe in (*passed, *self._since(now, may_refer)):
             if probe.action in broken:
                 continue
-            failure = self._connection.attempt(probe.run)
+            failure, script = self._connection.recorded(probe.run)
             if failure is not None:
                 failure = self._confirmed(probe, failure)
             if failure is not None and not self._is_of_values(probe, failure):
                 if not failure.gave_up:
                     broken.add(probe.action)
                 yield probe, failure
+            if probe in passed:
+                recorded.note(probe.action, script)
+        self._scripts.keep_each(recorded)
+        self._last_passed = now
+
+    def _left(self, now: _Schema, known: Set[Action]) -> Set[Action]:
+        """Return the actions that may fail: those whose script has not passed as it is."""
+        wanted = {probe.action for probe in self.passed} - known
+        of_rows = () if now.of_rows == self._last_passed.of_rows else _OF_ROWS
+        return wanted - self._scripts.passed(wanted.difference(of_rows))
 
     def _is_of_values(self, probe: Probe, failure: Failure) -> bool:
         """Whether it fails for a value that was made up and that the release may never write.

@@ -460,7 +460,12 @@ SHAPE: dict[str, Any] = {
     "rolled_back": bool,
     "mode": str,
     "duration_ms": float,
-    "coverage": {"exact": int, "substituted": int, "not_rehearsed": int},
+    "coverage": {
+        "exact": int,
+        "substituted": int,
+        "not_rehearsed": int,
+        "skipped_by_router": int,
+    },
     "sequences_moved": [{"database": str, "sequence": str, "before": object, "after": int}],
     "dead_bytes": int,
     "yielded_to": [],
@@ -576,4 +581,9 @@ def test_the_shape_of_the_json_report(cases: Cases) -> None:
         "mode": "AccessExclusiveLock",
         "inherited": False,
     }
-    assert document["coverage"] == {"exact": 4, "substituted": 0, "not_rehearsed": 0}
+    assert document["coverage"] == {
+        "exact": 4,
+        "substituted": 0,
+        "not_rehearsed": 0,
+        "skipped_by_router": 0,
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -38,6 +38,7 @@ _SIGNALS = (
     signals.post_delete,
     signals.m2m_changed,
 )
+_LOCKED = "55P03"
 _GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200")
 """Canceled, no lock, deadlock, out of disk or memory: nothing is known of the statement."""
 
@@ -78,6 +79,8 @@ class ProbeConnection:
         self._timeout_ms = round(timeout.total_seconds() * 1000)
         self._sent: list[str] = []
         self._script: list[str] | None = None
+        self._locked: Failure | None = None
+        """What ended the first wait for a lock: then nothing more is tried, or each would wait."""
         self._own: Any = connections.create_connection(wrapper.alias)
         self._own.connection = wrapper.connection
         self._own.execute_wrappers.append(self._note)
@@ -88,6 +91,7 @@ class ProbeConnection:
         original = connections[self.alias]
         with ExitStack() as stack:
             stack.enter_context(self._rolled_back())
+            self._locked = None
             self._set_timeouts()
             self.session.query(f"SAVEPOINT {_PROBE}")
             connections[self.alias] = self._own
@@ -111,6 +115,8 @@ class ProbeConnection:
 
     def attempt(self, action: Callable[[], object]) -> Failure | None:
         """Call ``action``, check the deferred constraints, undo it all; return why it failed."""
+        if self._locked is not None:
+            return self._locked
         self._sent.clear()
         try:
             action()
@@ -119,7 +125,11 @@ class ProbeConnection:
             if self.session.status not in _OPEN:
                 raise
             self.session.query(_UNDO)
-            return self._failure(error)
+            failure = self._failure(error)
+            if failure.sqlstate == _LOCKED:
+                why = f"not tried, as a session was waited for in vain: {failure.error}"
+                self._locked = replace(failure, error=why)
+            return failure
         finally:
             self._reset()
         return None
@@ -144,6 +154,8 @@ class ProbeConnection:
 
     def passes(self, script: str) -> bool:
         """Run a script, check the deferred constraints, and undo it; return whether it passed."""
+        if self._locked is not None:
+            return False
         try:
             self.session.query(f"{script}; {_CHECK}; {_UNDO}")
         except psycopg.Error:
@@ -161,10 +173,12 @@ class ProbeConnection:
         self.session.query(f"SAVEPOINT {_ROW}")
         try:
             return self.session.query(text)
-        except psycopg.Error:
+        except psycopg.Error as error:
             if self.session.status not in _OPEN:
                 raise
             self.session.query(f"ROLLBACK TO SAVEPOINT {_ROW}")
+            if error.sqlstate == _LOCKED:
+                raise  # which ends the attempt: the next statement would wait, too
             return []
         finally:
             self.session.query(f"RELEASE SAVEPOINT {_ROW}")
@@ -181,8 +195,9 @@ class ProbeConnection:
     def _set_timeouts(self) -> None:
         self.session.query(
             "SELECT pg_catalog.set_config('statement_timeout', $1, true),"
-            " pg_catalog.set_config('lock_timeout', $1, true)",
-            [f"{self._timeout_ms}ms"],
+            " pg_catalog.set_config('lock_timeout', $2, true)",
+            # The shorter one, so that a wait for a lock is told from a slow statement.
+            [f"{self._timeout_ms}ms", f"{max(1, self._timeout_ms // 2)}ms"],
         )
 
     def _reset(self) -> None:

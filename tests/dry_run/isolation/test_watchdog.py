@@ -348,7 +348,8 @@ def test_a_wait_is_in_no_time(held: str, statement: str, relation: str, *, atomi
         other.execute(held)
         thread = threading.Thread(target=let_wait, args=[other])
         thread.start()
-        report = rehearse(migration(LOCK_CHILD, runs(statement), atomic=atomic))
+        first = LOCK_CHILD if atomic else runs("SELECT 1")
+        report = rehearse(migration(first, runs(statement), atomic=atomic))
         thread.join()
 
     assert report.outcome == "passed"
@@ -362,8 +363,9 @@ def test_a_wait_is_in_no_time(held: str, statement: str, relation: str, *, atomi
     tables = {each.relation: each for each in result.tables}
     assert tables[relation].waited_ms == pytest.approx(WAITED_S * 1000, rel=0.4)
     assert tables[relation].writes_blocked_ms < WAITED_S * 500
-    assert tables["dry_child"].writes_blocked_ms < WAITED_S * 500
-    assert tables["dry_child"].waited_ms == 0
+    if atomic:
+        assert tables["dry_child"].writes_blocked_ms < WAITED_S * 500
+        assert tables["dry_child"].waited_ms == 0
     assert "for holder" in render(report, "text")
 
 

@@ -72,7 +72,7 @@ class StatementProbes:
     def _note_unseen(self, place: str) -> None:
         """Charge what was not caught to the section; it began after the last look at the server."""
         started = self._prober.looked_at
-        found = self._read()
+        found = self._log.section.attributed(self._read())
         if not found.matters:
             return
         entry = self._log.noted_unseen()

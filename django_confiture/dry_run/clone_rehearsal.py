@@ -60,7 +60,7 @@ class CloneStage:
 
     mode: Literal["clone"] = "clone"
     waiters: tuple[Waiter, ...] = ()
-    """Nobody else is there."""
+    """On a clone no other session is there."""
     dead_bytes = 0
 
     def __init__(self, wrapper: BaseDatabaseWrapper, clone: Clone) -> None:

@@ -37,7 +37,7 @@ def _tables(cases: Cases) -> Iterator[None]:
 def crossing() -> Iterator[Callable[[], None]]:
     """Give what makes another session want our table, while it holds the one that we want next.
 
-    Whoever checks for deadlocks first is the victim: the other session never checks.
+    The session that checks for deadlocks first is the victim: the other session never checks.
     """
     with connect("crossing") as other:
         other.execute("SET deadlock_timeout = '20s'")

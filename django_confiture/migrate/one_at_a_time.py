@@ -37,6 +37,7 @@ CLASS = 1_668_247_142
 """The first half of the lock's key; the second is made of the schema."""
 
 _POLL_S = 0.2
+_UNLOCK = "SELECT pg_catalog.pg_advisory_unlock_all()"
 
 _HOLDER = """
 SELECT l.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), a.state,
@@ -70,8 +71,9 @@ class Turn:
         """Let the next one begin; a second call changes nothing."""
         _ours.discard(self.pid)
         with suppress(psycopg.Error):
-            if not self.is_pooled and not self.raw.closed:
-                self.raw.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+            if not self.raw.closed:
+                release = "ROLLBACK" if self.is_pooled else _UNLOCK
+                self.raw.execute(release)  # closing alone would release it some time later
             self.raw.close()
 
 

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import override_settings
 
 from tests import backfill_settings
+from tests.support.admin_site import admin_of_installed_apps
 
 SETTINGS = {
     name: getattr(backfill_settings, name)
@@ -31,7 +32,7 @@ PATH = "tests.backfills.shelf.backfills."
 @pytest.fixture
 def shelf(transactional_db: None) -> Iterator[None]:
     """Give the shelf's tables, empty, as if the project had installed the app and migrated."""
-    with override_settings(INSTALLED_APPS=APPS, **SETTINGS):
+    with override_settings(INSTALLED_APPS=APPS, **SETTINGS), admin_of_installed_apps():
         from tests.backfills.shelf.models import Book, Copy, Everything, Loan
 
         call_command("migrate", "confiture_backfills", verbosity=0)

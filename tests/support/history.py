@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import override_settings
 
 from tests import history_settings
+from tests.support.admin_site import admin_of_installed_apps
 
 _SETTINGS = {
     name: getattr(history_settings, name)
@@ -44,7 +45,8 @@ def installed() -> Iterator[None]:
         from django_confiture.history import forecast_log, receivers, recording_errors
 
         try:
-            yield
+            with admin_of_installed_apps():
+                yield
         finally:
             receivers.disconnect()
             forecast_log.disconnect()

@@ -27,21 +27,21 @@ from django_confiture.dry_run.recording.instruments import Instruments, instrume
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.recording.sampling import offered_to_operations
 from django_confiture.dry_run.rehearsal import Rehearsal
-from django_confiture.dry_run.results import Copy, Report, SequenceMove, Waiter
+from django_confiture.dry_run.results import CloneResult, Report, SequenceMove, Waiter
 from django_confiture.dry_run.results.error_classes import is_no_fault
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql.timeouts import is_our_timeout
 from django_confiture.dry_run.stage import Opened, aside
-from django_confiture.dry_run.transactions.real import CommittedTransactions
+from django_confiture.dry_run.transactions.real import RealTransactions
 
 _LOCK_TIMEOUT = "10s"
 """A clone has no other sessions, so this only ends a migration that waits for itself."""
 
 
 def clone_rehearsal(wrapper: BaseDatabaseWrapper, clone: Clone, **options: Any) -> Rehearsal:
-    """Return the rehearsal on a copy; ``options`` are those of :class:`Rehearsal`."""
+    """Return the rehearsal on a clone; ``options`` are those of :class:`Rehearsal`."""
     return Rehearsal(wrapper, CloneStage(wrapper, clone), **options)
 
 
@@ -49,7 +49,7 @@ def with_clone(report: Report, clone: Clone) -> Report:
     """Return the report with what became of the clone; call it once the clone is dropped."""
     return replace(
         report,
-        clone=Copy(clone.name, clone.source.alias, clone.strategy, clone.duration_ms),
+        clone=CloneResult(clone.name, clone.source.alias, clone.strategy, clone.duration_ms),
         rolled_back=clone.dropped,
         warnings=(*clone.notes, *report.warnings),
     )
@@ -75,7 +75,7 @@ class CloneStage:
         """Catch until the end; nothing is rolled back that the migrations don't roll back."""
         check_names()
         settings = {**server_settings(), "lock_timeout": _LOCK_TIMEOUT}
-        transactions = CommittedTransactions(self._wrapper, settings, self._clock)
+        transactions = RealTransactions(self._wrapper, settings, self._clock)
         session = transactions.session
         self._transactions = transactions
         found = replace(database(session, self._wrapper), name=self._clone.source.name)
@@ -91,9 +91,7 @@ class CloneStage:
                 )
 
     @contextmanager
-    def _catching(
-        self, transactions: CommittedTransactions, measuring: Instruments
-    ) -> Iterator[None]:
+    def _catching(self, transactions: RealTransactions, measuring: Instruments) -> Iterator[None]:
         watch = LockWatch(self._clone.maintenance, backend_pid(measuring.session))
         recorder = CloneRecorder(measuring, transactions, watch)
         transactions.subscribe(recorder)

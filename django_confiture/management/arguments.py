@@ -111,7 +111,7 @@ def _choose_conditions(parser: ArgumentParser) -> None:
         "--clone-of",
         choices=tuple(connections),
         metavar="ALIAS",
-        help="The same, on a copy of the database behind this alias, such as staging.",
+        help="The same, on a clone of the database behind this alias, such as staging.",
     )
     parser.add_argument(
         "--reverse",

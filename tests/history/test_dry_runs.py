@@ -123,7 +123,7 @@ def test_one_whose_session_was_ended(history: None, cases: Cases) -> None:
 
 
 def test_one_on_a_copy(history: None, cases: Cases) -> None:
-    """It is kept in the database itself, not in the copy that is gone."""
+    """It is kept in the database itself, not in the clone that is gone."""
     cases.add("0001_table", migrations.RunSQL(CREATE))
     printed, code = dry_run(clone=True)
     assert code == 0

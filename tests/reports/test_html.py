@@ -19,7 +19,7 @@ from hatchling.builders.wheel import WheelBuilder
 import django_confiture
 from django_confiture.dry_run.results import (
     Blocked,
-    Copy,
+    CloneResult,
     DeadSpace,
     Failure,
     HookOutcome,
@@ -160,14 +160,14 @@ def test_what_else_the_head_says() -> None:
 
 
 def test_a_copy_that_was_left_behind() -> None:
-    copy = Copy("confiture_copy_1", "default", "wal_log", 1200.0)
+    clone = CloneResult("confiture_clone_1", "default", "wal_log", 1200.0)
 
-    left = page(SAFE, mode="clone", clone=copy, rolled_back=False).text
-    gone = page(SAFE, mode="clone", clone=copy).text
+    left = page(SAFE, mode="clone", clone=clone, rolled_back=False).text
+    gone = page(SAFE, mode="clone", clone=clone).text
 
-    assert "Left behind: the copy confiture_copy_1. Drop it." in left
-    assert "On a copy of shop, made in 1.2 s" in gone
-    assert "It ran on a copy, which was dropped." in gone
+    assert "Left behind: the clone confiture_clone_1. Drop it." in left
+    assert "On a clone of shop, made in 1.2 s" in gone
+    assert "It ran on a clone, which was dropped." in gone
     assert "Left behind" not in gone
 
 

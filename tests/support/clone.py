@@ -111,7 +111,7 @@ def _source(name: str) -> Iterator[str]:
 
 
 def on_a_copy(*migrations: Migration, using: str = "default", of: str | None = None) -> Report:
-    """Dry-run migrations on a copy and return the report, passed or failed."""
+    """Dry-run migrations on a clone and return the report, passed or failed."""
     wrapper = connections[using]
     with cloned(wrapper, connections[of or using], say=lambda _line: None) as clone:
         rehearsal = _run(clone, using, migrations)
@@ -148,6 +148,6 @@ def only(report: Report) -> MigrationResult:
 
 
 def both_ways(*migrations: Migration) -> tuple[Report, Report]:
-    """Dry-run by rolling back, then on a copy."""
+    """Dry-run by rolling back, then on a clone."""
     rolled_back = rehearse_in_a_transaction(*migrations)
     return rolled_back, on_a_copy(*migrations)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
-from tests.support.artefact_cases import Case, first, second
+from tests.support.artifact_cases import Case, first, second
 from tests.support.dry_run import python, runs
 
 IN_USE = (

@@ -1,4 +1,4 @@
-"""The three ways to run a plan that the artefacts are told by: for real, naively, rehearsed."""
+"""The three ways to run a plan that the artifacts are told by: for real, naively, rehearsed."""
 
 from __future__ import annotations
 

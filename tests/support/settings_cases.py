@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.artefact_cases import Case, first, second
+from tests.support.artifact_cases import Case, first, second
 from tests.support.dry_run import executes, runs
 
 # One that is read here, in the view, and in nothing else that passes.

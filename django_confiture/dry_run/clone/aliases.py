@@ -1,4 +1,4 @@
-"""Django's aliases of a database, pointed at its copy for a while."""
+"""Django's aliases of a database, pointed at its clone for a while."""
 
 from __future__ import annotations
 
@@ -107,19 +107,19 @@ def pointed(
 
 
 def _check(wrapper: BaseDatabaseWrapper, name: str) -> None:
-    """Make sure that an alias leads to the copy before anything is written through it."""
+    """Make sure that an alias leads to the clone before anything is written through it."""
     try:
         with wrapper.cursor() as cursor:
             cursor.execute("SELECT current_database()")
             (reached,) = cursor.fetchone()
     except (DatabaseError, psycopg.Error) as error:
         raise DryRunRefused(
-            f"The alias {wrapper.alias!r} does not reach the copy: {' '.join(str(error).split())}"
+            f"The alias {wrapper.alias!r} does not reach the clone: {' '.join(str(error).split())}"
         ) from error
     if reached != name:
         raise DryRunRefused(
-            f"The alias {wrapper.alias!r} reaches {reached} instead of the copy {name}, so nothing "
-            "was run; a connection pooler in between has to be left out."
+            f"The alias {wrapper.alias!r} reaches {reached} instead of the clone {name}, so "
+            "nothing was run; a connection pooler in between has to be left out."
         )
 
 

@@ -98,11 +98,11 @@ def check_rights(conn: psycopg.Connection[Any], source: Source) -> None:
 
 
 def check_space(conn: psycopg.Connection[Any], source: Source) -> None:
-    """Refuse where the copy has no room on the disk; only a server on this machine tells."""
+    """Refuse where the clone has no room on the disk; only a server on this machine tells."""
     free = _free_bytes(conn)
     if free is not None and free < source.size:
         raise DryRunRefused(
-            f"A copy of {source.name} needs {size(source.size)}, and the server's disk has "
+            f"A clone of {source.name} needs {size(source.size)}, and the server's disk has "
             f"{size(free)} free; make room, or run without --clone."
         )
 

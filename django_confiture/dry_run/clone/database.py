@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 _WAL_LOG_UP_TO = 64 * 1024 * 1024
-"""Bytes up to which WAL is cheaper than the checkpoints of a copy of files; see benchmarks/."""
+"""Bytes up to which WAL is cheaper than the checkpoints of copying files; see benchmarks/."""
 
 _ATTEMPTS, _BETWEEN_ATTEMPTS = 10, 0.5
 """How many times we try to drop a clone, and the seconds between two tries."""
@@ -74,7 +74,7 @@ def cloned(
     *,
     say: Callable[[str], None],
 ) -> Iterator[Clone]:
-    """Point ``wrapper``, and every alias of its database, at a new copy of that of ``source``."""
+    """Point ``wrapper``, and every alias of its database, at a new clone of that of ``source``."""
     if wrapper.in_atomic_block or source.in_atomic_block:
         raise DryRunRefused("--clone closes the connection, which is in a transaction.")
     source.ensure_connection()
@@ -111,7 +111,7 @@ def _create(clone: Clone) -> None:
         ) from error
     except errors.DiskFull as error:
         raise DryRunRefused(
-            f"The server's disk is full: a copy of {clone.source.name} needs "
+            f"The server's disk is full: a clone of {clone.source.name} needs "
             f"{size(clone.source.size)}. What was copied is removed."
         ) from error
     except psycopg.Error as error:
@@ -159,7 +159,7 @@ def _statement(clone: Clone, strategy: str) -> sql.Composed:
 
 
 def _copy_settings(clone: Clone) -> None:
-    """Give the copy what ALTER DATABASE ... SET gave the source: it is not part of the copy."""
+    """Give the clone what ALTER DATABASE ... SET gave the source: it is not part of the clone."""
     conn = clone.maintenance
     for of_role, name, value in conn.execute(_SETTINGS, [clone.source.oid]).fetchall():
         target = sql.SQL("DATABASE {}").format(sql.Identifier(clone.name))
@@ -171,13 +171,13 @@ def _copy_settings(clone: Clone) -> None:
                 sql.SQL("ALTER {} SET {} FROM CURRENT").format(target, sql.Identifier(name))
             )
         except psycopg.Error as error:
-            clone.notes.append(f"The copy lacks the setting {name} of its source: {_said(error)}")
+            clone.notes.append(f"The clone lacks the setting {name} of its source: {_said(error)}")
         finally:
             conn.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
 
 
 def _drop(clone: Clone, source: BaseDatabaseWrapper) -> None:
-    """Drop the copy, whatever happens; a second Ctrl-C has to wait for that."""
+    """Drop the clone, whatever happens; a second Ctrl-C has to wait for that."""
     with _uninterrupted():
         for attempt in range(_ATTEMPTS):
             if attempt > 1:
@@ -198,8 +198,8 @@ def _drop(clone: Clone, source: BaseDatabaseWrapper) -> None:
                 clone.dropped = True
                 return
     clone.notes.append(
-        f"The copy {clone.name} could not be dropped ({_said(failure)}); the next run with --clone "
-        "will, or DROP DATABASE."
+        f"The clone {clone.name} could not be dropped ({_said(failure)}); the next run with "
+        "--clone will, or DROP DATABASE."
     )
 
 

@@ -1,6 +1,6 @@
 """Clones that a killed run left behind: recognized by more than their name, and dropped.
 
-A copy is marked in the statement that makes it, so there is no moment in which it exists without
+A clone is marked in the statement that makes it, so there is no moment in which it exists without
 its mark: its connection limit is a number that follows from its name. As long as the run that made
 it is alive, a session of it holds an advisory lock that follows from the name, too; the server
 frees it with the session.
@@ -42,14 +42,14 @@ FROM pg_catalog.pg_database d WHERE d.datname = %(name)s
 
 
 def new_name(source: str) -> str:
-    """Return a name for a copy of ``source``, within the server's limit."""
+    """Return a name for a clone of ``source``, within the server's limit."""
     start = f"{_PREFIX}{secrets.token_hex(6)}_"
     kept = source.encode()[: _LIMIT - len(start)].decode(errors="ignore")
     return start + kept
 
 
 def connection_limit(name: str) -> int:
-    """Return the connection limit that marks a copy; no one comes near it."""
+    """Return the connection limit that marks a clone; no one comes near it."""
     return 100_000 + zlib.crc32(name.encode()) % 900_000
 
 
@@ -59,7 +59,7 @@ def lock_key(name: str) -> int:
 
 
 def drop_leftovers(conn: psycopg.Connection[Any]) -> Iterator[str]:
-    """Drop the copies whose run is dead; yield a line for each that was found."""
+    """Drop the clones whose run is dead; yield a line for each that was found."""
     names = conn.execute(
         "SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)", [_PREFIX]
     ).fetchall()
@@ -76,15 +76,15 @@ def _drop_if_dead(conn: psycopg.Connection[Any], name: str) -> Iterator[str]:
     if alive or limit not in (connection_limit(name), _INVALID):
         return
     if sessions:
-        yield f"Left {name}, a copy of an earlier run, as {sessions} session(s) are in it."
+        yield f"Left {name}, a clone of an earlier run, as {sessions} session(s) are in it."
         return
     if not owned:
-        yield f"Left {name}, a copy of an earlier run, as it belongs to another role."
+        yield f"Left {name}, a clone of an earlier run, as it belongs to another role."
         return
     try:
         conn.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
     except psycopg.Error as error:
         reason = one_line(error)
-        yield f"Could not drop {name}, a copy of an earlier run: {reason}"
+        yield f"Could not drop {name}, a clone of an earlier run: {reason}"
     else:
-        yield f"Dropped {name}, a copy that an earlier run left behind."
+        yield f"Dropped {name}, a clone that an earlier run left behind."

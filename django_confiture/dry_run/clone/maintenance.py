@@ -36,6 +36,6 @@ def maintenance_connection(source: BaseDatabaseWrapper, name: str) -> psycopg.Co
             conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", setting)
         return conn
     raise DryRunRefused(
-        "A copy is made from another database of the server, postgres or template1, and the role "
+        "A clone is made from another database of the server, postgres or template1, and the role "
         f"can connect to neither: {one_line(error)}"
     ) from error

@@ -10,13 +10,13 @@ from django_confiture.dry_run.interception.protocols import DriverGenerator, Sta
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.transactions.real import CommittedTransactions
+    from django_confiture.dry_run.transactions.real import RealTransactions
 
 
 class AsWritten:
     """Sends everything as written."""
 
-    def __init__(self, recorder: StatementSink, transactions: CommittedTransactions) -> None:
+    def __init__(self, recorder: StatementSink, transactions: RealTransactions) -> None:
         self._recorder = recorder
         self._transactions = transactions
 
@@ -24,7 +24,7 @@ class AsWritten:
         """Return the text itself; None for what would reach beyond the clone."""
         if alone and statement.of_the_server and not self._transactions.in_transaction:
             self._recorder.note_not_rehearsed(
-                f"{statement.command} would change the server, not the copy."
+                f"{statement.command} would change the server, not the clone."
             )
             return None
         return statement.sql

@@ -65,7 +65,7 @@ class OtherConnections:
         *,
         committed: bool = False,
     ) -> None:
-        """Take ``committed`` where the main connection is to a copy, where all may be written."""
+        """Take ``committed`` where the main connection is to a clone, where all may be written."""
         self._main = main
         self._callbacks_dropped = callbacks_dropped
         self._interceptor = interceptor

@@ -19,7 +19,7 @@ from django_confiture.dry_run.recording.offending_rows import explain
 from django_confiture.dry_run.recording.outside_watch import OutsideWatch, calm
 from django_confiture.dry_run.sql.concurrently import commits_by_partition
 from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.transactions.real import CommittedTransactions
+from django_confiture.dry_run.transactions.real import RealTransactions
 
 _Way = Callable[[Statement, Any], AbstractContextManager[Any]]
 
@@ -44,7 +44,7 @@ class CloneRecorder:
     """
 
     def __init__(
-        self, instruments: Instruments, transactions: CommittedTransactions, watch: LockWatch
+        self, instruments: Instruments, transactions: RealTransactions, watch: LockWatch
     ) -> None:
         self._instruments = instruments
         self._session = instruments.session

@@ -20,7 +20,7 @@ _STATEMENT = "confiture_statement"
 
 
 class Transactions(Protocol):
-    """The transactions that statements run in: rehearsed ones, or real ones on a copy."""
+    """The transactions that statements run in: rehearsed ones, or real ones on a clone."""
 
     def check_intact(self) -> None:
         """Raise if the dry run can't go on."""

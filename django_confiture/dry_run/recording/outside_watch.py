@@ -19,7 +19,7 @@ from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.sections import Entry
 from django_confiture.dry_run.recording.statement_probes import Predicted
 from django_confiture.dry_run.sql.parser import Statement
-from django_confiture.dry_run.transactions.real import CommittedTransactions
+from django_confiture.dry_run.transactions.real import RealTransactions
 
 _UNCHANGED = Counters()
 
@@ -28,7 +28,7 @@ class OutsideWatch:
     """Reads everything before and after a statement, and samples its locks meanwhile."""
 
     def __init__(
-        self, instruments: Instruments, transactions: CommittedTransactions, watch: LockWatch
+        self, instruments: Instruments, transactions: RealTransactions, watch: LockWatch
     ) -> None:
         self._session = instruments.session
         self._clock = instruments.clock

@@ -36,7 +36,7 @@ from django_confiture.dry_run.results.preflight import (
     Preflight,
 )
 from django_confiture.dry_run.results.report import (
-    Copy,
+    CloneResult,
     Coverage,
     Database,
     Exceeded,
@@ -61,7 +61,7 @@ from django_confiture.finding_ids import Severity
 __all__ = [
     "NOT_CAUGHT",
     "Blocked",
-    "Copy",
+    "CloneResult",
     "Coverage",
     "Database",
     "DeadSpace",

@@ -25,8 +25,8 @@ class Database:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """The throw-away copy that the migrations ran on."""
+class CloneResult:
+    """The throw-away clone that the migrations ran on."""
 
     name: str
     """The name of its database, which has been dropped."""
@@ -116,9 +116,9 @@ class Report:
     """The revision that ``--since`` named."""
     warnings: tuple[str, ...] = ()
     rolled_back: bool = True
-    """Whether nothing is left behind. False only if the copy could not be dropped."""
+    """Whether nothing is left behind. False only if the clone could not be dropped."""
     mode: Literal["transaction", "clone"] = "transaction"
-    clone: Copy | None = None
+    clone: CloneResult | None = None
 
     @property
     def verdict(self) -> str:

@@ -102,7 +102,7 @@ class ProbeConnection:
 
     @contextmanager
     def _rolled_back(self) -> Iterator[None]:
-        """Undo everything: in the transaction that is open, or on a copy in one of its own."""
+        """Undo everything: in the transaction that is open, or on a clone in one of its own."""
         if self.session.status != TransactionStatus.IDLE:
             with self.session.undone(_PROBES):
                 yield

@@ -1,4 +1,4 @@
-"""Statements whose effects no rollback and no copy can hold: they are not sent."""
+"""Statements whose effects no rollback and no clone can hold: they are not sent."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def why_not_rehearsed(statement: Statement, error: psycopg.Error) -> str:
     if isinstance(error, InvalidTransactionTermination):
         return (
             f"{statement.command} ran code that commits by itself; "
-            "only a copy of the database can show what it does."
+            "only a clone of the database can show what it does."
         )
     # Code that is run by a statement can't have it outside a transaction either.
     if isinstance(error, ActiveSqlTransaction) and statement.kind is Kind.DDL:

@@ -2,7 +2,7 @@
 
 Nothing is exchanged. What remains to do is to notice where each transaction ends, in whatever way
 it does, since PostgreSQL's counters and locks are those of one transaction; to keep ``on_commit``
-callbacks from being called; and to stop a commit that would reach beyond the copy.
+callbacks from being called; and to stop a commit that would reach beyond the clone.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _FLUSHES = 150000
 """The version from which a session can be told to hand its counters over."""
 
 
-class CommittedTransactions:
+class RealTransactions:
     """Watches the transactions of one Django connection, which are its own."""
 
     def __init__(
@@ -116,7 +116,7 @@ class CommittedTransactions:
     def check_intact(self) -> None:
         """Refuse to go on without a connection."""
         if self.session.status == TransactionStatus.UNKNOWN:
-            raise DryRunStopped("The connection to the copy was lost, so the dry run stopped.")
+            raise DryRunStopped("The connection to the clone was lost, so the dry run stopped.")
 
     def close_cursors(self) -> None:
         """Close what a migration has left open."""
@@ -162,7 +162,7 @@ class CommittedTransactions:
         self.over(committed=False)
 
     def ending(self, *, commit: bool) -> None:
-        """Look at the transaction while it is there; refuse what would reach beyond the copy.
+        """Look at the transaction while it is there; refuse what would reach beyond the clone.
 
         The deferred constraints are checked here rather than by the COMMIT that follows, so that
         the rows at fault can be looked for.
@@ -191,7 +191,7 @@ class CommittedTransactions:
             self.session.query("ROLLBACK")
             self.over(committed=False)
             raise DryRunRefused(
-                f"A migration changes what is not in the copy but in the whole server, or on "
+                f"A migration changes what is not in the clone but in the whole server, or on "
                 f"another one ({beyond}), so the dry run stopped before that was committed; "
                 "rehearse it without --clone, which rolls it back."
             )

@@ -163,7 +163,7 @@ def _where(report: Report) -> str:
     database = report.database
     name = database.name
     if report.clone is not None:
-        name = f"a copy of {name}, made in {duration(report.clone.duration_ms)}"
+        name = f"a clone of {name}, made in {duration(report.clone.duration_ms)}"
     return (
         f"On {name}, PostgreSQL {database.server_version}, {size(database.size_bytes)}; "
         f"took {duration(report.duration_ms)}."

@@ -32,8 +32,8 @@ def ending(report: Report) -> str:
     if report.clone is None and report.mode == "transaction":
         return "Everything was rolled back."
     if report.rolled_back:
-        return "It ran on a copy, which was dropped."
-    return "It ran on a copy, which could not be dropped."
+        return "It ran on a clone, which was dropped."
+    return "It ran on a clone, which could not be dropped."
 
 
 def undone(reverse: ReverseResult) -> str:

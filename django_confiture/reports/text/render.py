@@ -75,7 +75,7 @@ def _head(report: Report) -> Iterator[Line]:
         yield f"[bold]{escape(line)}.[/]"
     name = escape(report.database.name)
     if report.clone is not None:
-        name = f"a copy of {name}, made in {duration(report.clone.duration_ms)}"
+        name = f"a clone of {name}, made in {duration(report.clone.duration_ms)}"
     version = escape(report.database.server_version)
     yield f"[dim]on {name}, PostgreSQL {version}, {size(report.database.size_bytes)}[/]"
     if report.error is not None:

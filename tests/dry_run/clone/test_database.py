@@ -112,7 +112,7 @@ def test_an_index_built_concurrently() -> None:
     assert table(only(report), "dry_row").writes_blocked_ms == 0
 
 
-# What only a copy can show.
+# What only a clone can show.
 
 VACUUMS = runs("VACUUM dry_row")
 INDEX = "CREATE UNIQUE INDEX CONCURRENTLY dry_unique ON dry_row (code)"
@@ -143,7 +143,7 @@ def test_a_database_is_not_moved() -> None:
 
     (result,) = on_a_copy(migration(moves, atomic=False)).migrations
 
-    assert result.operations[0].reason == "ALTER would change the server, not the copy."
+    assert result.operations[0].reason == "ALTER would change the server, not the clone."
 
 
 def test_vacuum_is_run() -> None:

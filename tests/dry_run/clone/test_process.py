@@ -45,7 +45,7 @@ def _project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project
 
 
 def clone_of(project: Project) -> str:
-    """Return the copy of a project's database, once there is one."""
+    """Return the clone of a project's database, once there is one."""
     names: list[str] = []
 
     def there() -> bool:
@@ -103,8 +103,8 @@ def test_the_text(project: Project) -> None:
 
     out, _err = project.run("cases", "--clone", code=0)
 
-    assert f"on a copy of {project.dbname}, made in " in " ".join(out.split())
-    assert out.endswith("It ran on a copy, which was dropped.\n")
+    assert f"on a clone of {project.dbname}, made in " in " ".join(out.split())
+    assert out.endswith("It ran on a clone, which was dropped.\n")
 
 
 def test_the_plan_is_undone_on_the_copy(project: Project) -> None:
@@ -188,7 +188,7 @@ def test_what_a_kill_leaves_is_dropped_by_the_next_run(project: Project, code: s
 
     _out, err = project.run("cases", "--clone", code=0)
 
-    assert f"Dropped {name}, a copy that an earlier run left behind.\n" in err
+    assert f"Dropped {name}, a clone that an earlier run left behind.\n" in err
     assert clones() == []
 
 

@@ -1,4 +1,4 @@
-"""``--clone``: other aliases, pools, hooks, what reaches beyond the copy, and who is in the way."""
+"""``--clone``: other aliases, pools, hooks, what reaches beyond it, and who is in the way."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_an_alias_of_another_database_is_rolled_back() -> None:
 
 
 def test_a_copy_of_the_database_of_another_alias(source: str) -> None:
-    """The migrations of "default" run on a copy of the other one's rows."""
+    """The migrations of "default" run on a clone of the other one's rows."""
     staging = f"{parameters()['dbname']}_staging"
     with connected_to(source) as plain:
         before = fingerprint(plain)
@@ -154,7 +154,7 @@ def test_a_thread_writes_to_the_copy() -> None:
 
 
 def test_a_connection_of_the_migrations_own(source: str) -> None:
-    """To the copy it may write, as for real; to the source it can't."""
+    """To the clone it may write, as for real; to the source it can't."""
 
     def connects() -> None:
         with connected_to(connection.settings_dict["NAME"]) as copy:
@@ -197,7 +197,7 @@ def test_hooks_of_all_phases_know_that_it_is_a_dry_run(settings: Settings, atomi
     assert Counts.seen == [True] * len(phases)
 
 
-# What is not in the copy.
+# What is not in the clone.
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_hooks_of_all_phases_know_that_it_is_a_dry_run(settings: Settings, atomi
 def test_what_belongs_to_the_whole_server_is_not_committed(
     source: str, statement: str, what: str, atomic: bool
 ) -> None:
-    with pytest.raises(DryRunRefused, match=rf"not in the copy .*\({what}\).*without --clone"):
+    with pytest.raises(DryRunRefused, match=rf"not in the clone .*\({what}\).*without --clone"):
         refused(on_a_copy(migration(runs(statement.format(source=source)), atomic=atomic)))
 
     with connected_to("postgres") as plain:
@@ -235,7 +235,7 @@ def test_a_statement_of_the_server_is_not_sent() -> None:
 
     (operation,) = only(report).operations
     assert operation.rehearsed == "not_rehearsed"
-    assert operation.reason == "CREATE would change the server, not the copy."
+    assert operation.reason == "CREATE would change the server, not the clone."
 
 
 def test_a_transaction_that_was_left_prepared_does_not_keep_the_copy() -> None:
@@ -345,14 +345,14 @@ def test_a_disk_that_is_too_small(source: str) -> None:
     with connected_to(source) as plain:
         known = replace(Source.of("default", plain), size=10**18)
         with pytest.raises(
-            DryRunRefused, match=r"A copy of .* needs 909494\.7 TB, and .*disk has .* free"
+            DryRunRefused, match=r"A clone of .* needs 909494\.7 TB, and .*disk has .* free"
         ):
             check_space(plain, known)
 
 
 def test_an_alias_that_does_not_reach_the_copy() -> None:
     with (
-        pytest.raises(DryRunRefused, match=r"The alias 'default' does not reach the copy: .*nope"),
+        pytest.raises(DryRunRefused, match=r"The alias 'default' does not reach the clone: .*nope"),
         pointed([connections["default"]], connections["default"], "nope"),
     ):
         pass
@@ -411,7 +411,7 @@ def test_what_a_killed_run_left_is_dropped_and_named() -> None:
 
     report = on_a_copy(migration(runs(WRITES)))
 
-    assert report.warnings == (f"Dropped {name}, a copy that an earlier run left behind.",)
+    assert report.warnings == (f"Dropped {name}, a clone that an earlier run left behind.",)
     assert clones() == []
 
 
@@ -450,7 +450,7 @@ def test_a_copy_that_somebody_looks_at_is_left_alone() -> None:
     finally:
         drop(name)
     (warning,) = report.warnings
-    assert warning == f"Left {name}, a copy of an earlier run, as 1 session(s) are in it."
+    assert warning == f"Left {name}, a clone of an earlier run, as 1 session(s) are in it."
 
 
 def test_a_copy_whose_run_is_alive_is_left_alone() -> None:

@@ -125,7 +125,7 @@ def test_code_that_commits_by_itself_is_not_rehearsed() -> None:
 
     assert operation.rehearsed == "not_rehearsed"
     assert operation.reason == (
-        "CALL ran code that commits by itself; only a copy of the database can show what it does."
+        "CALL ran code that commits by itself; only a clone of the database can show what it does."
     )
 
 

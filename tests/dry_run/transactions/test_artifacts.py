@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 
 from tests.cases.migrations_on_disk import query
-from tests.support.artefact_cases import CASES, Case
+from tests.support.artifact_cases import CASES, Case
 from tests.support.cursor_cases import CURSOR_CASES
 from tests.support.dry_run import fingerprint, for_real
 from tests.support.outcomes import naively, rehearsed

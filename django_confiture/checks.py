@@ -209,6 +209,7 @@ def _silenced(migrations: Iterable[Migration]) -> Iterator[CheckMessage]:
         yield _error("E013", error)
         return
     labels = {f"{each.app_label}.{each.name}" for each in migrations}
+    labels |= {"receivers.pre_migrate", "receivers.post_migrate"}
     yield from _unmatched(patterns, labels, 'CONFITURE["SILENCED"]')
 
 

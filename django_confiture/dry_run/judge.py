@@ -68,6 +68,11 @@ class Judge:
         if self._schema is None:
             self._schema = SchemaWatch(self._session)
 
+    def start_plan(self) -> None:
+        """Compare with the schema as it is now, after ``pre_migrate``."""
+        if self._schema is not None:
+            self._schema.start_here()
+
     def result(
         self,
         recorded: RecordedMigration,

@@ -35,6 +35,7 @@ from django_confiture.dry_run.results import (
     Waiter,
 )
 from django_confiture.dry_run.results.observer import Observer
+from django_confiture.dry_run.signal_receivers import ReceiverWatch
 from django_confiture.dry_run.sql import redaction
 from django_confiture.dry_run.stage import Opened, Stage, known_to_hooks
 from django_confiture.hooks.base import Direction
@@ -76,6 +77,7 @@ class Rehearsal:
         self._opened: Opened
         self._recorder: Recorder
         self._judge: Judge
+        self._receivers: ReceiverWatch
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -97,6 +99,10 @@ class Rehearsal:
             stack.enter_context(known_to_hooks(self._wrapper))
             stack.enter_context(self.router_watch.watching())
             stack.enter_context(self._recorder.following_hooks(self._wrapper))
+            self._receivers = ReceiverWatch(
+                self._wrapper.alias, self._stage, self._recorder, self._judge
+            )
+            stack.enter_context(self._receivers.watching())
             self._deploy_watch = DeployWatch(
                 self._wrapper, self._opened, enabled=self._running_code
             )
@@ -116,7 +122,7 @@ class Rehearsal:
     def planned(self, plan: Sequence[tuple[Migration, bool]]) -> None:
         """Note the plan, so that what did not run is in the report as well."""
         silencing.check_plan(plan)
-        self._outcome.plan = list(plan)
+        self._outcome.plan += plan  # a receiver may call migrate again
         self._observer.planned(plan)
 
     def look_ahead(
@@ -266,6 +272,7 @@ class Rehearsal:
             outcome=outcome,
             duration_ms=(perf_counter() - self._started) * 1000,
             migrations=self.migrations(),
+            receivers=self._receivers.results,
             error=self._outcome.error,
             preflight=self._preflight,
             deploy=self._deploy_watch.deploy,

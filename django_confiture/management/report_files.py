@@ -14,6 +14,7 @@ from django_confiture.dry_run.results import Report
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.reports import FORMATS, render
 from django_confiture.reports.phrases.headline import headline
+from django_confiture.reports.phrases.problems import own
 
 
 class ReportFile(NamedTuple):
@@ -85,7 +86,7 @@ def write(report: Report, options: Mapping[str, Any]) -> Iterator[Path]:
 
 def printed(report: Report, options: Mapping[str, Any], stdout: Any, *, color: bool) -> str:
     """Return the text for standard output, in characters that its encoding has."""
-    nothing = not report.migrations and report.error is None
+    nothing = not report.migrations and not own(report) and report.error is None
     if nothing and options["format"] == "text":
         return f"{headline(report)}.\n"
     rendered = render(

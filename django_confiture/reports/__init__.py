@@ -36,4 +36,5 @@ def _folded(report: Report) -> Report:
     if not first:
         return report
     note = f"Ran first, since they are pending but not new: {', '.join(first)}."
-    return replace(report, migrations=shown, warnings=(note, *report.warnings))
+    migrations = tuple(each for each in shown if not each.of_receivers)
+    return replace(report, migrations=migrations, warnings=(note, *report.warnings))

@@ -131,3 +131,7 @@ class LockTimeline:
         """Begin a migration."""
         self.tables = {}
         self.began = self._clock.now()
+
+    def resume(self, tables: dict[int, TableTime], began: float) -> None:
+        """Go on with a migration that another one has interrupted."""
+        self.tables, self.began = tables, began

@@ -82,6 +82,10 @@ class SchemaWatch:
         self._versions = self._read_versions()
         self.first: Schema = dict(self._schema)
 
+    def start_here(self) -> None:
+        """Take the last reading for the first: the plan starts now."""
+        self.first = dict(self._schema)
+
     def close(self) -> None:
         """Drop the prepared statements, which no rollback undoes."""
         with suppress(psycopg.Error):

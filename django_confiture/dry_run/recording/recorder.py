@@ -7,7 +7,7 @@ a :class:`CloneRecorder`, which note them in the recorder's log.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture import signals
+from django_confiture.dry_run.measuring.lock_timeline import TableTime
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.records import (
     RecordedMigration,
@@ -24,6 +25,7 @@ from django_confiture.dry_run.recording.records import (
     RecordedStatement,
 )
 from django_confiture.dry_run.recording.sections import Section
+from django_confiture.dry_run.recording.statement_log import Remarks
 from django_confiture.dry_run.recording.statement_probes import StatementProbes
 from django_confiture.dry_run.results import HookOutcome
 from django_confiture.dry_run.sql.parser import Kind
@@ -68,6 +70,16 @@ class _OpenMigration:
     """How many its hooks wanted to have called on commit."""
 
 
+@dataclass(frozen=True)
+class _Interrupted:
+    """A migration, or the receivers of a signal, that called ``migrate`` for another one."""
+
+    migration: _OpenMigration
+    remarks: Remarks
+    tables: dict[int, TableTime]
+    began: float
+
+
 class Recorder:
     """Records the migrations of one connection, one after the other."""
 
@@ -78,6 +90,7 @@ class Recorder:
         self._timeline = instruments.timeline
         self._probes = StatementProbes(instruments)
         self._open: _OpenMigration | None = None
+        self._interrupted: list[_Interrupted] = []
         self._hook_began: tuple[float, float] | None = None
         """When the hook that runs began, by the stopwatch and by ``perf_counter``."""
 
@@ -85,6 +98,11 @@ class Recorder:
 
     def start_migration(self, migration: Migration, direction: Direction) -> None:
         """Record from now on what this migration does."""
+        if self._open is not None:
+            timeline = self._timeline
+            self._interrupted.append(
+                _Interrupted(self._open, self._log.remarks, timeline.tables, timeline.began)
+            )
         self._log.start_migration()
         self._timeline.start()
         self._open = _OpenMigration(migration, direction, self._clock.now())
@@ -137,7 +155,7 @@ class Recorder:
             for each in running.operations
         }
         failed_in = running.failed_in
-        return RecordedMigration(
+        recorded = RecordedMigration(
             migration=running.migration,
             direction=running.direction,
             duration_ms=(self._clock.now() - running.started) * 1000,
@@ -150,6 +168,20 @@ class Recorder:
             callbacks=remarks.callbacks + running.hook_callbacks,
             tables=dict(self._timeline.tables),
         )
+        self._go_on()
+        return recorded
+
+    def _go_on(self) -> None:
+        """Take up what the finished migration has interrupted."""
+        if self._interrupted:
+            before = self._interrupted.pop()
+            self._open = before.migration
+            self._log.start_migration(before.remarks)
+            self._timeline.resume(before.tables, before.began)
+
+    def own_work(self) -> AbstractContextManager[None]:
+        """Stop the clock inside the block."""
+        return self._clock.stopped()
 
     @property
     def _running(self) -> _OpenMigration:

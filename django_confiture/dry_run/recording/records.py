@@ -46,6 +46,11 @@ class RecordedSection:
     hooks: tuple[HookOutcome, ...]
 
     @property
+    def matters(self) -> bool:
+        """Whether anything was sent, or was not rehearsed."""
+        return bool(self.statements or self.hooks or self.not_rehearsed)
+
+    @property
     def results(self) -> tuple[StatementResult, ...]:
         """What the report says of its statements, savepoints left out."""
         return tuple(each.result for each in self.statements)

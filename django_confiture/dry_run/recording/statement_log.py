@@ -59,9 +59,9 @@ class StatementLog:
         """The remarks since the migration started."""
         return self._remarks
 
-    def start_migration(self) -> None:
-        """Clear the remarks of the migration before."""
-        self._remarks = Remarks()
+    def start_migration(self, remarks: Remarks | None = None) -> None:
+        """Begin with no remarks, or go on with those of a migration that was interrupted."""
+        self._remarks = remarks or Remarks()
 
     @contextmanager
     def inside(self, section: Section) -> Iterator[None]:

@@ -18,6 +18,7 @@ from django_confiture.dry_run.results.forecasts import (
     Sampled,
 )
 from django_confiture.dry_run.results.migrations import (
+    RECEIVERS,
     Blocked,
     Failure,
     Finding,
@@ -60,6 +61,7 @@ from django_confiture.finding_ids import Severity
 
 __all__ = [
     "NOT_CAUGHT",
+    "RECEIVERS",
     "Blocked",
     "CloneResult",
     "Coverage",

@@ -48,7 +48,7 @@ def judged(report: Report, budget: Budget) -> Report:
     """Return the report with the limits that are exceeded; a failed run stays failed."""
     exceeded = tuple(
         each
-        for migration in report.migrations
+        for migration in report.measured
         if not migration.rehearsed_first and migration.outcome == "passed"
         for each in _exceeded(migration, budget, forecast=report.production is not None)
     )

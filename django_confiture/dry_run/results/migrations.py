@@ -13,6 +13,9 @@ from django_confiture.dry_run.results.statements import (
 )
 from django_confiture.finding_ids import Severity
 
+RECEIVERS = "receivers"
+"""What stands for an app where receivers of ``pre_migrate`` and ``post_migrate`` are reported."""
+
 MigrationOutcome = Literal["passed", "failed", "not_run"]
 
 
@@ -151,6 +154,14 @@ class MigrationResult:
     def label(self) -> str:
         """``app_label.name``, as Django prints a migration."""
         return f"{self.app_label}.{self.name}"
+
+    @property
+    def of_receivers(self) -> bool:
+        """Whether it is no migration, but what receivers of a signal do."""
+        return (self.app_label, self.name) in (
+            (RECEIVERS, "pre_migrate"),
+            (RECEIVERS, "post_migrate"),
+        )
 
     @property
     def skipped_by_router(self) -> bool:

@@ -97,6 +97,9 @@ class Report:
     outcome: RunOutcome
     duration_ms: float
     migrations: tuple[MigrationResult, ...]
+    receivers: tuple[MigrationResult, ...] = ()
+    """What receivers of ``pre_migrate`` and ``post_migrate`` did: for each signal, one in the shape
+    of a migration, named like the signal, whose operations are its receivers."""
     error: Failure | None = None
     """An error outside any migration: in a receiver of pre_migrate or post_migrate."""
     preflight: Preflight | None = None
@@ -119,6 +122,13 @@ class Report:
     """Whether nothing is left behind. False only if the clone could not be dropped."""
     mode: Literal["transaction", "clone"] = "transaction"
     clone: CloneResult | None = None
+
+    @property
+    def measured(self) -> tuple[MigrationResult, ...]:
+        """The migrations in their order, with the receivers of both signals around them."""
+        before = [each for each in self.receivers if each.name == "pre_migrate"]
+        after = [each for each in self.receivers if each.name != "pre_migrate"]
+        return (*before, *self.migrations, *after)
 
     @property
     def verdict(self) -> str:

@@ -138,6 +138,8 @@ class OperationResult:
     line: int | None = None
     """Its line in the migration's file, or that of the class if it is not written there."""
     end_line: int | None = None
+    file: str | None = None
+    """Where a receiver is written; None for the migration's own file."""
 
     @property
     def unseen(self) -> bool:

@@ -102,11 +102,14 @@ WAITING = (*_names("psycopg:Connection", "wait"), *_names("psycopg:AsyncConnecti
 START_THREAD = PrivateName("threading:Thread", "start")
 DJANGO_CONNECT = PrivateName(_WRAPPER, "connect")
 ROUTER_ANSWER = PrivateName("django.db.utils:ConnectionRouter", "allow_migrate")
-MIGRATE_EXECUTOR = PrivateName("django.core.management.commands.migrate", "MigrationExecutor")
+_MIGRATE = "django.core.management.commands.migrate"
+MIGRATE_EXECUTOR = PrivateName(_MIGRATE, "MigrationExecutor")
+EMIT_SIGNALS = _names(_MIGRATE, "emit_pre_migrate_signal", "emit_post_migrate_signal")
+LIVE_RECEIVERS = PrivateName("django.dispatch:Signal", "_live_receivers")
 
 PATCHED = (
     *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, *WAITING, START_THREAD,
-    DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR,
+    DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 

@@ -59,10 +59,10 @@ def context_of(row: DryRun) -> dict[str, Any]:
         report = restored(json.loads(row.report))
         return {
             "row": row,
-            "lines": [_line(each) for each in report.migrations],
+            "lines": [_line(each) for each in report.measured],
             "findings": [
                 _found(migration, each)
-                for migration in report.migrations
+                for migration in report.measured
                 for each in migration.findings
             ],
             "text": render(report, "text"),

@@ -200,12 +200,20 @@ def _operation(
         operation.index + 1,
         operation.description,
         duration(operation.duration_ms),
-        f"line {operation.line}" if operation.line else "",
+        _where(operation),
         reason_label(operation) if operation.reason else "",
         operation.reason,
         tuple(hook_line(each, PLAIN_WORDS) for each in operation.hooks),
         tuple(_statement(each, migration) for each in chosen),
         len(operation.statements) - len(chosen),
+    )
+
+
+def _where(operation: OperationResult) -> str:
+    if not operation.line:
+        return ""
+    return (
+        f"{operation.file}, line {operation.line}" if operation.file else f"line {operation.line}"
     )
 
 

@@ -117,7 +117,7 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "releases": deploy.matrix(report.deploy),
         "not_tried": list(deploy.not_checked(report)),
         "tone": _tone(report),
-        "findings": headline.severities(report.migrations),
+        "findings": headline.severities(report.measured),
         "where": _where(report),
         "ending": closing.ending(report),
         "failing": [each for each in shown if each.badge.css in ("fails", "stopped")],
@@ -145,9 +145,9 @@ _TONES = {
 
 
 def _tone(report: Report) -> str:
-    if not report.migrations and report.error is None:
+    if not own(report) and report.error is None:
         return "good"
-    harmful = report.verdict == "passed" and headline.has_danger(report.migrations)
+    harmful = report.verdict == "passed" and headline.has_danger(report.measured)
     return "warn" if harmful else _TONES[report.verdict]
 
 

@@ -123,7 +123,7 @@ def _releases(report: Report) -> Iterator[str]:
 
 
 def _closing(report: Report) -> Iterator[str]:
-    if found := headline.severities(report.migrations):
+    if found := headline.severities(report.measured):
         yield f"Findings: {found}."
     first = [each for each in report.migrations if each not in own(report)]
     if first:

@@ -35,7 +35,7 @@ _UNDONE = {
 
 def headline(report: Report) -> str:
     """Return how many migrations there were, how they went, how many findings, what order."""
-    found = severities(report.migrations)
+    found = severities(report.measured)
     findings = f"; {found}" if found else ""
     line = deploy.order(report)
     return f"{subject(report)}: {outcome(report)}{findings}{f'. {line}' if line else ''}"
@@ -43,7 +43,7 @@ def headline(report: Report) -> str:
 
 def subject(report: Report) -> str:
     """Return what was rehearsed."""
-    migrations = own(report)
+    migrations = [each for each in own(report) if not each.of_receivers]
     since = f" since {visible(_short(report.since))}" if report.since else ""
     if not migrations and report.error is None:
         return f"No migration{since}" if since else "No migration is pending"
@@ -56,7 +56,7 @@ def _short(revision: str) -> str:
 
 def outcome(report: Report) -> str:
     """Return how it went."""
-    if not report.migrations and report.error is None:
+    if not report.migrations and not own(report) and report.error is None:
         return "nothing to rehearse"
     undone = _UNDONE[report.reverse.outcome] if report.reverse is not None else ""
     return _OUTCOMES[report.verdict] + undone

@@ -65,19 +65,33 @@ def problems(report: Report) -> tuple[Problem, ...]:
 
 
 def own(report: Report) -> tuple[MigrationResult, ...]:
-    """Return the migrations that the report is about: those of the branch, and any that failed."""
-    return tuple(m for m in report.migrations if not m.rehearsed_first or m.error is not None)
+    """Return what the report is about: migrations of the branch, any that failed, and receivers."""
+    return tuple(m for m in report.measured if _is_own(m))
+
+
+def _is_own(migration: MigrationResult) -> bool:
+    if migration.error is not None or not migration.of_receivers:
+        return migration.error is not None or not migration.rehearsed_first
+    return _is_worth_telling(migration)
+
+
+def _is_worth_telling(receivers: MigrationResult) -> bool:
+    """Return whether receivers did more than Django's own do with each ``migrate``."""
+    blocks = any(table.writes_blocked_ms for table in receivers.tables)
+    names = [each.description for each in receivers.operations]
+    foreign = any(not name.startswith("django.") for name in names) or bool(receivers.statements)
+    return bool(receivers.findings) or blocks or foreign
 
 
 def _found(report: Report) -> Iterator[Problem]:
-    if report.error is not None:
+    if report.error is not None and not any(each.error for each in report.receivers):
         yield Problem(OUTSIDE, "failure", "Fails outside the migrations", _failure(report.error))
     for waiter in report.yielded_to:
         who = f"{waiter.statement_kind or 'statement'} of {waiter.application or 'no name'}"
         yield Problem(
             YIELDED, "warning", "Gave way", f"The dry run gave way: {visible(who)} waited for it."
         )
-    by_label = {migration.label: migration for migration in report.migrations}
+    by_label = {migration.label: migration for migration in report.measured}
     failing = {(e.figure, e.migration, e.operation, e.relation) for e in report.exceeded}
     for migration in own(report):
         for found in _of_migration(migration):
@@ -170,9 +184,10 @@ def _at(
     relation: str | None = None,
     silenced: str | None = None,
 ) -> Problem:
-    line = end_line = migration.line
+    file, line, end_line = migration.file, migration.line, migration.line
     for each in migration.operations:
         if each.index == operation:
+            file = each.file or file
             line, end_line = each.line or line, each.end_line or end_line
     return Problem(
         name,
@@ -183,7 +198,7 @@ def _at(
         migration=migration.label,
         operation=operation,
         relation=relation,
-        file=visible(migration.file) if migration.file is not None else None,
+        file=visible(file) if file is not None else None,
         line=line,
         end_line=end_line,
         silenced=silenced,

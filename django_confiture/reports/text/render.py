@@ -11,6 +11,7 @@ from rich.text import Text
 
 from django_confiture.formatting import duration, size
 from django_confiture.reports.phrases import closing, deploy, forecast, headline
+from django_confiture.reports.phrases.problems import own
 from django_confiture.reports.phrases.verdicts import Mark, verdict
 from django_confiture.reports.phrases.wording import first_line
 from django_confiture.reports.text import findings
@@ -53,9 +54,9 @@ def render(
 def _lines(report: Report, verbosity: int) -> Iterator[Line]:
     yield from _head(report)
     yield ""
-    for migration in report.migrations:
+    for migration in own(report):
         yield _verdict(migration)
-    for migration in report.migrations:
+    for migration in own(report):
         if migration.outcome != "not_run" or migration.error is not None:
             yield from details(migration, verbosity)
     yield from _new_code(report, verbosity)
@@ -68,7 +69,7 @@ def _lines(report: Report, verbosity: int) -> Iterator[Line]:
 def _head(report: Report) -> Iterator[Line]:
     """Yield the headline, where it ran, and what is wrong with the run as a whole."""
     outcome = f"[{_color(report)}]{escape(headline.outcome(report))}[/]"
-    found = headline.severities(report.migrations)
+    found = headline.severities(report.measured)
     findings_found = f"; {found}" if found else ""
     yield f"[bold]{escape(headline.subject(report))}: {outcome}{findings_found}[/]"
     if line := deploy.order(report):
@@ -91,7 +92,7 @@ def _color(report: Report) -> str:
     if report.verdict == "failed":
         return "red"
     undone = report.reverse is None or report.reverse.outcome == "same"
-    calm = report.verdict == "passed" and undone and not headline.has_danger(report.migrations)
+    calm = report.verdict == "passed" and undone and not headline.has_danger(report.measured)
     return "green" if calm else "yellow"
 
 
@@ -134,7 +135,7 @@ def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:
 
 def _closing(report: Report, verbosity: int) -> Iterator[str]:
     yield f"{closing.coverage(report)} {escape(forecast.whose_times(report))}"
-    if found := findings.summary(report.migrations):
+    if found := findings.summary(report.measured):
         more = "" if verbosity >= 2 else " -v 2 shows what proves them, and better code."
         yield f"{found}{more}"
     for warning in report.warnings:

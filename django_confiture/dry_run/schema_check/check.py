@@ -13,7 +13,7 @@ from django_confiture.dry_run.schema_check.scratch_tables import (
     ScratchTables,
     compared_models,
     scratch_tables,
-    table_oid,
+    table_oids,
 )
 
 if TYPE_CHECKING:
@@ -63,11 +63,9 @@ def read_tables(
     session: Session, wrapper: BaseDatabaseWrapper, tables: Iterable[str]
 ) -> TableObjects:
     """Return the objects of the tables that exist."""
-    oids = {table: table_oid(session, wrapper, table) for table in tables}
-    objects = read_relations(session, [oid for oid in oids.values() if oid is not None])
-    return {
-        table: objects[oid] for table, oid in oids.items() if oid is not None and oid in objects
-    }
+    oids = table_oids(session, wrapper, tables)
+    objects = read_relations(session, oids.values())
+    return {table: objects[oid] for table, oid in oids.items() if oid in objects}
 
 
 def _chosen(models: Iterable[type[Model]], tables: Collection[str] | None) -> Iterator[type[Model]]:

@@ -8,6 +8,7 @@ is made for its target.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,47 +64,68 @@ def scratch_tables(
             " current_setting('search_path')), true)"
         )
         not_made = dict(_make_all(session, wrapper, chosen))
-        made = {
-            table: oid
-            for table in chosen
-            if table not in not_made and (oid := table_oid(session, wrapper, table)) is not None
-        }
+        oids = table_oids(session, wrapper, chosen)
+        made = {table: oid for table, oid in oids.items() if table not in not_made}
         named = {table: _given_names(model) for table, model in chosen.items()}
         yield ScratchTables(made, named, not_made)
     finally:
         session.query(f"ROLLBACK TO SAVEPOINT {_MADE}; RELEASE SAVEPOINT {_MADE}")
 
 
-def table_oid(session: Session, wrapper: BaseDatabaseWrapper, table: str) -> int | None:
-    """Return the OID of the relation that a model's ``db_table`` means now."""
-    found = session.value("SELECT pg_catalog.to_regclass($1)::oid", [wrapper.ops.quote_name(table)])
-    return int(found) if found else None
+def table_oids(
+    session: Session, wrapper: BaseDatabaseWrapper, tables: Iterable[str]
+) -> Mapping[str, int]:
+    """Return the OIDs of the relations that models' ``db_table`` mean now, of those that exist."""
+    quoted = {wrapper.ops.quote_name(table): table for table in tables}
+    rows = session.query(
+        "SELECT name, pg_catalog.to_regclass(name)::oid FROM json_array_elements_text($1) name",
+        [json.dumps([*quoted])],
+    )
+    return {quoted[name or ""]: int(oid) for name, oid in rows if oid is not None}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Statements that succeed or fail together."""
+
+    sql: str
+    tables: Collection[str] = ()
+    """The tables that are not made if it fails."""
 
 
 def _make_all(
     session: Session, wrapper: BaseDatabaseWrapper, chosen: Mapping[str, type[Model]]
 ) -> Iterator[tuple[str, str]]:
-    """Make the tables; yield those that can't be made, each with the reason."""
+    """Make the tables; yield those that can't be made, each with the reason.
+
+    All are made in one round trip, or one by one where something fails.
+    """
     makeable = {table: model for table, model in chosen.items() if '"' not in table}
     for table in chosen.keys() - makeable.keys():
         yield table, "its db_table names a schema"
-    for statement in _stand_ins(wrapper, makeable):
-        session.attempt(statement)
     editor = _sql_writer(wrapper)
+    steps = [_Step(each) for each in _stand_ins(wrapper, makeable)]
     for table, model in makeable.items():
         try:
-            error = _try(session, _create(editor, model))
+            steps.append(_Step(_create(editor, model), [table]))
         except Exception as raised:  # noqa: BLE001 - whatever a field or an index says of itself
-            error = one_line(raised)
+            yield table, one_line(raised)
+    steps += _deferred(editor, makeable)
+    if _try(session, "\n".join(each.sql for each in steps)) is None:
+        return
+    for step in steps:
+        error = _try(session, step.sql)
         if error is not None:
-            yield table, error
+            yield from ((table, error) for table in step.tables)
+
+
+def _deferred(editor: Any, makeable: Collection[str]) -> Iterator[_Step]:
     # A state can list one index twice: after RenameIndex of unnamed fields that had one already.
     deferred = {str(statement): statement for statement in editor.deferred_sql}
     for statement in deferred.values():
         editor.execute(statement, None)
-        error = _try(session, _collected(editor))
-        if error is not None:
-            yield from ((table, error) for table in makeable if _is_of(statement, table))
+        of = [table for table in makeable if _is_of(statement, table)]
+        yield _Step(_collected(editor), of)
 
 
 def _sql_writer(wrapper: BaseDatabaseWrapper) -> Any:
@@ -112,29 +134,32 @@ def _sql_writer(wrapper: BaseDatabaseWrapper) -> Any:
     return editor.__enter__()  # which opens no transaction
 
 
-def _create(editor: Any, model: type[Model]) -> list[str]:
+def _create(editor: Any, model: type[Model]) -> str:
     if not model._meta.auto_created:
-        editor.create_model(model)  # its automatic many-to-many tables too
+        try:
+            editor.create_model(model)  # its automatic many-to-many tables too
+        except Exception:
+            _collected(editor)
+            raise
     return _collected(editor)
 
 
-def _collected(editor: Any) -> list[str]:
+def _collected(editor: Any) -> str:
     """Return the SQL written since the last call."""
     statements, editor.collected_sql = list(editor.collected_sql), []
-    return statements
+    return "\n".join(statements)
 
 
-def _try(session: Session, statements: list[str]) -> str | None:
+def _try(session: Session, sql: str) -> str | None:
     """Run statements in one round trip; return the error that undid them, if any."""
-    if not statements:
+    if not sql:
         return None
     session.query(f"SAVEPOINT {_ONE}")
     try:
-        session.query("\n".join(statements))
+        session.query(f"{sql}\n; RELEASE SAVEPOINT {_ONE}")
     except psycopg.Error as error:
         session.query(f"ROLLBACK TO SAVEPOINT {_ONE}; RELEASE SAVEPOINT {_ONE}")
         return str(error).partition("\n")[0]
-    session.query(f"RELEASE SAVEPOINT {_ONE}")
     return None
 
 
@@ -155,7 +180,7 @@ def _stand_ins(wrapper: BaseDatabaseWrapper, chosen: Mapping[str, type[Model]]) 
     quote = wrapper.ops.quote_name
     for table, columns in wanted.items():
         parts = [f"{quote(column)} {kind} UNIQUE" for column, kind in columns.items()]
-        yield f"CREATE TABLE pg_temp.{quote(table)} ({', '.join(parts)})"
+        yield f"CREATE TABLE pg_temp.{quote(table)} ({', '.join(parts)});"
 
 
 def _referenced(model: type[Model]) -> Iterator[Any]:

@@ -115,7 +115,7 @@ def parse_duration(value: object, *, name: str) -> timedelta | None:
 
     ``None`` stays ``None``. Anything else is a :class:`SettingError` that names the option.
     """
-    if value is None or isinstance(value, timedelta):
+    if value is None or (isinstance(value, timedelta) and value >= timedelta(0)):
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     milliseconds = float(match[1]) * _UNITS[match[2]] if match is not None else math.inf

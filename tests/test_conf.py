@@ -93,7 +93,9 @@ def test_durations(given: object, expected: timedelta | None) -> None:
     assert conf.parse_duration(given, name="x") == expected
 
 
-@pytest.mark.parametrize("given", [5, "5", "soon", "-1s", "1 year", "", True, ["1s"]])
+@pytest.mark.parametrize(
+    "given", [5, "5", "soon", "-1s", timedelta(seconds=-1), "1 year", "", True, ["1s"]]
+)
 def test_no_durations(given: object) -> None:
     with pytest.raises(ImproperlyConfigured) as caught:
         conf.parse_duration(given, name="THIS")

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from django_confiture import conf
 from django_confiture.formatting import one_line
+from django_confiture.postgres import POSTGRESQL_15
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -76,7 +77,7 @@ def analyze_what_changed(
 ) -> None:
     """Analyze each table that was rewritten, filled, or got an index on an expression."""
     raw = connection.connection
-    if raw.info.server_version >= 150000:  # counters are written once a second at most
+    if raw.info.server_version >= POSTGRESQL_15:  # counters are written once a second at most
         raw.execute("SELECT pg_catalog.pg_stat_force_next_flush()")
     after = snapshot(connection)
     for oid, reason in _reasons(before, after).items():

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
 from django_confiture.migrate.announcements import log_facts
-from django_confiture.migrate.invalid_indexes import (
-    InvalidIndex,
-    invalid_indexes,
-    replaced_name,
-)
+from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by, stands_in
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,10 +23,11 @@ logger = logging.getLogger("django_confiture.migrate")
 _POLL_S = 0.1
 
 _INDEXES = """
-SELECT i.relname, i.oid::bigint, x.indisvalid FROM pg_catalog.pg_index x
+SELECT i.relname, i.oid::bigint, x.indisvalid, n.nspname, pg_catalog.pg_table_is_visible(i.oid)
+FROM pg_catalog.pg_index x
 JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = i.relnamespace
-WHERE n.nspname !~ '^pg_' AND position(i.relname IN %s) > 0
+WHERE n.nspname !~ '^pg_' AND position(lower(replace(i.relname, '"', '""')) IN lower(%s)) > 0
 """
 
 _IS_AT_WORK = """
@@ -42,11 +38,21 @@ WHERE pid = %s AND extract(epoch FROM backend_start)::text = %s AND state = 'act
 
 
 def indexes_named_in(names: str, raw: psycopg.Connection[Any]) -> dict[str, tuple[int, bool]]:
-    """Return the indexes named in a text: their OIDs, and whether they are valid."""
+    """Return the indexes named in a text: their OIDs, and whether they are valid.
+
+    Of several schemas with an index of that name, the one named in the text counts, else the first
+    of the search path.
+    """
     if not names:
         return {}
-    rows = raw.execute(_INDEXES, [names])
-    return {name: (oid, valid) for name, oid, valid in rows if _stands_in(name, names)}
+    rows = [row for row in raw.execute(_INDEXES, [names]) if stands_in(row[0], names)]
+    visible = {name: (oid, valid) for name, oid, valid, _schema, is_visible in rows if is_visible}
+    named = {
+        name: (oid, valid)
+        for name, oid, valid, schema, _is_visible in rows
+        if stands_in(schema, names)
+    }
+    return {**visible, **named}
 
 
 def wait_for_orphan(backend: Backend, migration: Migration, raw: psycopg.Connection[Any]) -> None:
@@ -70,30 +76,19 @@ def is_done(step: Step, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
     if step.verb == "create":
         return any(valid and entry.indexes.get(name) != oid for name, (oid, valid) in there.items())
     if step.verb == "drop":
-        return bool(entry.indexes) and not (set(entry.indexes) & set(there))
+        left = {oid for oid, _valid in there.values()}
+        return bool(entry.indexes) and not (set(entry.indexes.values()) & left)
     return False
 
 
 def drop_invalid_indexes(step: Step, migration: Migration, raw: psycopg.Connection[Any]) -> None:
     """Drop the INVALID indexes that a cut-off CONCURRENTLY left, so that they can be built."""
-    if not step.names:
+    if not step.names or step.verb == "drop":  # a second DROP gets rid of it
         return
-    for index in invalid_indexes(raw):
-        if _was_left(index, step):
-            raw.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index.identifier))
-            facts = {"index": index.name, "table": index.table}
-            logger.warning("invalid_index_dropped", extra={**log_facts(migration), **facts})
-
-
-def _was_left(index: InvalidIndex, step: Step) -> bool:
-    if step.verb == "create":
-        return _stands_in(index.name, step.names)
-    rebuilt = replaced_name(index.name)
-    return step.verb == "" and rebuilt != index.name and _stands_in(rebuilt, step.names)
-
-
-def _stands_in(name: str, text: str) -> bool:
-    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text) is not None
+    for index in invalid_indexes_left_by(step.names, raw, reindex=not step.verb):
+        raw.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(index.identifier))
+        facts = {"index": index.name, "table": index.table}
+        logger.warning("invalid_index_dropped", extra={**log_facts(migration), **facts})
 
 
 def describe(step: Step, raw: psycopg.Connection[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,10 @@ ORDER BY i.oid
 """
 
 
+_LONGEST = 63
+"""Bytes of a name; PostgreSQL cuts the rest off, of a name that it makes up in the middle."""
+
+
 @dataclass(frozen=True)
 class InvalidIndex:
     """An index that serves no query."""
@@ -44,21 +49,39 @@ class InvalidIndex:
         """The same as text."""
         return self.identifier.as_string(None)
 
+    def is_left_by(self, text: str, *, reindex: bool) -> bool:
+        """Return whether a statement with this text may have left it behind.
 
-def invalid_indexes(raw: psycopg.Connection[Any]) -> list[InvalidIndex]:
-    """Return the INVALID indexes of the database that no session is building."""
-    return [InvalidIndex(*row) for row in raw.execute(_INVALID)]
+        ``REINDEX`` leaves indexes under other names than those that it names.
+        """
+        if not self.is_visible and not stands_in(self.schema, text):
+            return False
+        return self._is_rebuilt_by(text) if reindex else stands_in(self.name, text)
+
+    def _is_rebuilt_by(self, text: str) -> bool:
+        replaced = _replaced_name(self.name)
+        if replaced is None:
+            return False
+        is_cut = len(self.name.encode()) >= _LONGEST
+        return stands_in(self.table, text) or stands_in(replaced, text, is_cut=is_cut)
 
 
-def invalid_indexes_named_in(text: str, raw: psycopg.Connection[Any]) -> list[InvalidIndex]:
-    """Return those whose name, or that of the index they were to replace, stands in ``text``."""
-    return [each for each in invalid_indexes(raw) if replaced_name(each.name) in text]
+def invalid_indexes_left_by(
+    text: str, raw: psycopg.Connection[Any], *, reindex: bool
+) -> list[InvalidIndex]:
+    """Return the INVALID indexes that a statement has left, and that no session is building."""
+    found = (InvalidIndex(*row) for row in raw.execute(_INVALID))
+    return [each for each in found if each.is_left_by(text, reindex=reindex)]
 
 
-def replaced_name(name: str) -> str:
-    """Return the name of the index that a ``REINDEX CONCURRENTLY`` was to replace by this one."""
-    for suffix in ("_ccnew", "_ccold"):
-        start, found, number = name.rpartition(suffix)
-        if found and (not number or number.isdigit()):
-            return start
-    return name
+def stands_in(name: str, text: str, *, is_cut: bool = False) -> bool:
+    """Return whether a name stands in SQL, quoted or not; of one that is cut, the beginning."""
+    quoted = re.escape(name.replace('"', '""'))
+    end = "" if is_cut else r"(?![\w$])"
+    return re.search(rf"(?<![\w$]){quoted}{end}", text, re.IGNORECASE) is not None
+
+
+def _replaced_name(name: str) -> str | None:
+    """Return the index that ``REINDEX CONCURRENTLY`` was to replace by this one, or by which."""
+    match = re.fullmatch(r"(.+)_cc(?:new|old)\d*", name, re.DOTALL)
+    return match[1] if match else None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import Error
 from psycopg.pq import TransactionStatus
 
-from django_confiture.migrate.invalid_indexes import invalid_indexes_named_in
+from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by
 
 if TYPE_CHECKING:
     import psycopg
@@ -100,8 +100,9 @@ class PatientStatements:
         raw.execute("SELECT pg_catalog.set_config('lock_timeout', %s, %s)", [value, self._local])
 
     def _note_invalid_indexes(self, text: str, error: Exception) -> None:
+        reindex = first_word(text).upper() == "REINDEX"
         try:
-            left = invalid_indexes_named_in(text, self._connection.connection)
+            left = invalid_indexes_left_by(text, self._connection.connection, reindex=reindex)
         except Error:  # the connection is gone, or the transaction is broken
             return
         for index in left:

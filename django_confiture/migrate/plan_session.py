@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psycopg
+from django.db import connections
 
 from django_confiture import signals
 from django_confiture.migrate import journal, stale_plan
@@ -47,6 +48,21 @@ class PlanSession:
         self._announcer: Announcer | None = None
         self._own_sessions = OwnSessions()
         self._path = ServerPath(connection)
+        self._at_work = False
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Stay open while a migration runs, though that may call ``migrate`` itself."""
+        self._at_work = True
+        try:
+            yield
+        finally:
+            self._at_work = False
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether one of its migrations is running."""
+        return self._at_work
 
     @property
     def session_is_shared(self) -> bool:
@@ -154,8 +170,8 @@ class PlanSession:
         if self._announcer is not None:
             self._announcer.stop()
         self._own_sessions.stop()
-        if _open.get(self._connection.alias) is self:
-            del _open[self._connection.alias]
+        if self in (open_sessions := _open_sessions(self._connection)):
+            open_sessions.remove(self)
 
 
 def _someone_listens() -> bool:
@@ -167,8 +183,13 @@ def _someone_listens() -> bool:
     )
 
 
-_open: dict[str, PlanSession] = {}
-"""By alias."""
+def _open_sessions(connection: BaseDatabaseWrapper) -> list[PlanSession]:
+    """Return the sessions of a connection: of a ``migrate``, and of those that it has called.
+
+    A connection belongs to one thread, so threads that migrate do not share them.
+    """
+    found: list[PlanSession] = vars(connection).setdefault("_confiture_sessions", [])
+    return found
 
 
 def open_session(connection: BaseDatabaseWrapper, lives_with: object = None) -> PlanSession:
@@ -179,9 +200,10 @@ def open_session(connection: BaseDatabaseWrapper, lives_with: object = None) -> 
     session = PlanSession(connection)
     if getattr(connection, "_confiture_dry_run", False):
         return session
-    if (before := _open.get(connection.alias)) is not None:
-        before.close()
-    _open[connection.alias] = session
+    open_sessions = _open_sessions(connection)
+    for each in [each for each in open_sessions if not each.is_at_work]:
+        each.close()  # its migrate ended without post_migrate
+    open_sessions.append(session)
     if lives_with is not None:
         weakref.finalize(lives_with, session.close)
     return session
@@ -189,14 +211,15 @@ def open_session(connection: BaseDatabaseWrapper, lives_with: object = None) -> 
 
 def current_session(connection: BaseDatabaseWrapper) -> PlanSession:
     """Return the session of the plan that runs; one of its own where there was no plan."""
-    session = _open.get(connection.alias)
-    if session is None or getattr(connection, "_confiture_dry_run", False):
+    open_sessions = _open_sessions(connection)
+    if not open_sessions or getattr(connection, "_confiture_dry_run", False):
         return PlanSession(connection)
-    return session
+    return open_sessions[-1]
 
 
 def close_session(alias: str) -> None:
     """End the session of a plan that has run."""
-    if (session := _open.get(alias)) is not None:
+    if open_sessions := _open_sessions(connections[alias]):
+        session = open_sessions[-1]
         session.prepare_journal()
         session.close()

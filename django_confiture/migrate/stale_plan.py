@@ -28,9 +28,12 @@ def leave_out_what_is_done(
 ) -> list[tuple[Migration, bool]]:
     """Shorten ``plan`` in place; return the migrations taken out of it, in order."""
     applied = _applied(connection, with_replacements=has_waited)
-    done = [each for each in plan if _is_done(each[0], applied, backwards=each[1])]
+    done: list[tuple[Migration, bool]] = []
+    left: list[tuple[Migration, bool]] = []
+    for step in plan:
+        (done if _is_done(step[0], applied, backwards=step[1]) else left).append(step)
     if done:
-        plan[:] = [each for each in plan if each not in done]
+        plan[:] = left
     if has_waited:
         _refuse_what_lacks_its_ground(plan, applied)
     return done

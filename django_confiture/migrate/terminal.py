@@ -45,6 +45,7 @@ class TerminalLine:
         self._target: Target | None = None
         self._prefix = ""
         self._is_drawn = False
+        self._is_gone = False
         self._next = 0.0
 
     def begin(self, target: Target) -> None:
@@ -67,7 +68,9 @@ class TerminalLine:
         now = monotonic()
         with self._lock:
             target = self._target
-            if target is not observation.target or now < target.since + _FROM_S or now < self._next:
+            if self._is_gone or target is not observation.target:
+                return
+            if now < target.since + _FROM_S or now < self._next:
                 return
             room = shutil.get_terminal_size().columns - 1 - len(self._prefix)
             if room < _LEAST_ROOM:
@@ -78,8 +81,12 @@ class TerminalLine:
             self._draw(self._prefix + (text if len(text) <= room else f"{text[: room - 3]}..."))
 
     def _draw(self, text: str) -> None:
-        self._output.write(f"\r\x1b[K{text}", ending="")
-        self._output.flush()
+        """Draw, or stop for good: neither a closed terminal nor its encoding is the migration's."""
+        try:
+            self._output.write(f"\r\x1b[K{text}", ending="")
+            self._output.flush()
+        except (OSError, ValueError):
+            self._is_gone = True
 
     def _text(self, observation: Observation, elapsed_s: float) -> str:
         target = observation.target

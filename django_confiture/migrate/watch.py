@@ -86,7 +86,7 @@ class Watch:
         wants_progress: bool = False,
     ) -> None:
         self._connect = connect
-        self._listeners = listeners
+        self._listeners = list(listeners)
         self._own_pids = own_pids
         self._limit_ms = None if max_blocking is None else max_blocking.total_seconds() * 1000
         self._poll_s = _poll_s(max_blocking, lock_timeout)
@@ -156,8 +156,17 @@ class Watch:
                 if self._target is target:
                     self._blockers = wait.blocked_by
         progress, doing = self._glance(conn, pid)
-        for listener in self._listeners:
-            listener.observed(Observation(target, wait, waiters, progress, doing))
+        self._tell(Observation(target, wait, waiters, progress, doing))
+
+    def _tell(self, observation: Observation) -> None:
+        """Pass on what was seen; a listener that fails gets no more, and the watch goes on."""
+        for listener in tuple(self._listeners):
+            try:
+                listener.observed(observation)
+            except Exception:
+                self._listeners.remove(listener)
+                name = type(listener).__name__
+                logger.exception("%s failed, and gets no more news of the migration", name)
 
     def _glance(
         self, conn: psycopg.Connection[Any], pid: int

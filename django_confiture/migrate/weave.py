@@ -136,6 +136,7 @@ def _woven(
         if direction == "forward":
             project_state = session.caught_up(project_state)
         run = MigrationRun(migration, schema_editor, direction, session, entries, labels)
-        return run.around(step, project_state)
+        with session.at_work():
+            return run.around(step, project_state)
 
     return run

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
+from io import StringIO
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection, connections, migrations
 from django.dispatch import Signal
@@ -14,11 +17,13 @@ from pytest_django import Settings
 
 from django_confiture import signals
 from django_confiture.exceptions import MigrationGaveWay
+from django_confiture.migrate.second_connection import connect_beside
+from django_confiture.migrate.watch import Observation, Target, Watch
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support import recording
 from tests.support.logs import events
 from tests.support.pools import behind_pgbouncer
-from tests.support.sessions import client, holding
+from tests.support.sessions import client, connect, holding
 
 LIMIT_S = 0.3
 SLACK_S = 0.6
@@ -225,3 +230,48 @@ def test_through_pgbouncer(
     assert shop.longest_s <= LIMIT_S + SLACK_S
     assert len(events(caplog, "migration_gave_way")) == 1
     assert query("SELECT count(*) FROM recording_parent") == [(0,)]
+
+
+class BrokenTerminal(StringIO):
+    """A terminal that was closed: Django's own lines go nowhere, ours raise."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if "\r" in text:
+            raise OSError("Input/output error")
+        return len(text)
+
+
+def test_it_gives_way_though_the_terminal_is_gone(cases: Cases, settings: Settings) -> None:
+    settings.CONFITURE = {"MIGRATE": {"MAX_BLOCKING": "2s"}}
+    cases.add("0001_blocks", ALTER, migrations.RunSQL("SELECT pg_sleep(5)"))
+    with client(READS) as shop, pytest.raises(MigrationGaveWay):
+        cases.migrate(stdout=BrokenTerminal(), verbosity=1)
+    assert 2 <= shop.longest_s <= 2 + SLACK_S
+
+
+def test_a_listener_that_fails_does_not_stop_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    class Fails:
+        def observed(self, observation: Observation) -> None:
+            raise KeyError(observation.target.pid)
+
+    limit = timedelta(milliseconds=300)
+    with connect("migrates") as migrates, client(READS) as shop:
+        watch = Watch(
+            lambda: connect_beside(connection, "watches"),
+            [Fails()],
+            own_pids=lambda: (),
+            max_blocking=limit,
+        )
+        try:
+            migrates.execute("LOCK recording_parent")
+            watch.follow(Target(migrates.info.backend_pid, 1, None, {}))
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                migrates.execute("SELECT pg_sleep(5)")
+        finally:
+            watch.stop()
+    assert shop.longest_s <= LIMIT_S + SLACK_S
+    (error,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert error.getMessage() == "Fails failed, and gets no more news of the migration"

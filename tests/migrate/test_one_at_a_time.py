@@ -26,6 +26,7 @@ from tests.support import migrate_process, recording
 from tests.support.dry_run import parameters
 from tests.support.logs import events
 from tests.support.pools import behind_pgbouncer, pooled
+from tests.support.sessions import client
 
 HOLDERS = """
 SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -64,6 +65,11 @@ def record(*names: str) -> str:
     """Return what another ``migrate`` records of migrations that it has applied."""
     values = ", ".join(f"('cases', '{name}', now())" for name in names)
     return f"INSERT INTO django_migrations (app, name, applied) VALUES {values}"
+
+
+def execute(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
 
 
 def insert(what: str) -> migrations.RunSQL:
@@ -241,6 +247,65 @@ def test_a_migrate_within_a_migrate_does_not_wait_for_itself(
     settings.CONFITURE = {}
     cases.migrate("0001")
     assert cases.applied() == {"0001_calls"}
+
+
+def test_a_migrate_within_a_migrate_leaves_the_first_one_its_lock_and_its_watch(
+    cases: Cases, settings: Settings
+) -> None:
+    holders: list[list[tuple[Any, ...]]] = []
+
+    def again(apps: Any, schema_editor: Any) -> None:
+        call_command("migrate", "auth", "zero", fake=True, verbosity=0)
+        call_command("migrate", "auth", fake=True, verbosity=0)
+        holders.append(query(HOLDERS))
+
+    cases.add("0001_calls", migrations.RunPython(again))
+    cases.add("0002_blocks", migrations.RunSQL("LOCK recording_parent; SELECT pg_sleep(3)"))
+    settings.CONFITURE = {"MIGRATE": {"MAX_BLOCKING": "300ms"}}
+    with (
+        client("SELECT FROM recording_parent") as shop,
+        pytest.raises(exceptions.MigrationGaveWay),
+    ):
+        cases.migrate()
+    assert holders == [[(one_at_a_time.application_name(),)]]
+    assert shop.longest_s < 2
+    assert query(HOLDERS) == []
+
+
+def test_threads_that_migrate_have_a_session_each(cases: Cases, settings: Settings) -> None:
+    """As where tenants are migrated side by side: each thread has its own schema."""
+    both = threading.Barrier(2, timeout=20)
+    found: list[int] = []
+
+    def meets(apps: Any, schema_editor: Any) -> None:
+        if query("SELECT current_schema()") == [("public",)]:
+            thread.start()
+            both.wait()
+            found.append(len(query(HOLDERS)))
+        else:
+            both.wait()
+        both.wait()
+
+    def migrate_tenant() -> None:
+        try:
+            execute("SET search_path = tenant")
+            cases.migrate()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=migrate_tenant)
+    cases.add("0001_meets", migrations.RunPython(meets), atomic=False)
+    settings.CONFITURE = {}
+    execute("CREATE SCHEMA tenant")
+    try:
+        cases.migrate()
+        thread.join()
+        done = query("SELECT name FROM tenant.django_migrations WHERE app = 'cases'")
+    finally:
+        thread.join()
+        execute("DROP SCHEMA tenant CASCADE")
+    assert done == [("0001_meets",)]
+    assert found == [2]
 
 
 def test_without_a_connection_for_the_lock_it_says_so_and_goes_on(

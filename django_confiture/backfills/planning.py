@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from django.db import NotSupportedError, ProgrammingError, connections, models, transaction
@@ -24,7 +25,7 @@ ROWS_A_RANGE = 20_000
 """At least; a smaller table is not split."""
 SAMPLED_ROWS = 30_000
 LOOKED_AT = 2000
-"""Rows that are asked whether they are still to be done."""
+"""Rows that are asked whether they are still to be done; at random, as keys may have a pattern."""
 FEW = 100
 """Fewer sampled rows say nothing."""
 _NO_SAMPLES = {"0A000", "42809"}
@@ -50,7 +51,7 @@ def estimated_to_do(backfill: Backfill, *, using: str, apps: Apps) -> int:
         return estimated_rows(to_do) if known > SAMPLED_ROWS else to_do.count()
     if backfill.where is None:
         return sample.total
-    looked_at = sample.keys[:: max(1, len(sample.keys) // LOOKED_AT)]
+    looked_at = Random(0).sample(sample.keys, min(LOOKED_AT, len(sample.keys)))  # noqa: S311
     found = to_do.filter(pk__in=looked_at).count()
     if found == 0:
         return min(estimated_rows(to_do), sample.total // len(looked_at))

@@ -200,7 +200,7 @@ def test_the_plain_recipe(project: Project) -> None:
     ran = project.run(script, {"BASE": "main"}, shell="sh -e", code=3)
 
     assert "Dry run of 8 migrations since " in ran.stdout
-    assert ": all would apply, over the budget" in ran.stdout
+    assert ", over the budget" in " ".join(ran.stdout.split())
     document = json.loads((project.directory / "migrate-dryrun.json").read_text())
     assert document["since"] == project.base
     assert len(document["migrations"]) == 8

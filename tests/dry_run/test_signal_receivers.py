@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -134,8 +135,8 @@ def test_where_it_is_written_is_marked_in_pull_requests(things: Cases) -> None:
 @pytest.mark.parametrize("name", ["text", "markdown", "html"])
 def test_it_is_a_section_of_the_report(name: str, things: Cases) -> None:
     with received(post_migrate, rewrite_things):
-        shown = dry_run("cases", "--format", name).out
-    without = dry_run("cases", "--format", name).out
+        shown = dry_run("cases", "--format", name, verbosity=2).out
+    without = dry_run("cases", "--format", name, verbosity=2).out
 
     assert "receivers.post_migrate" in shown
     assert "test_signal_receivers.rewrite_things" in shown
@@ -146,9 +147,12 @@ def test_the_text_says_what_it_blocks(things: Cases) -> None:
     with received(post_migrate, rewrite_things):
         shown = dry_run("cases").out
 
-    assert "Dry run of 1 migration: all would apply; 1 danger" in shown
-    assert "LOCKS receivers.post_migrate" in shown
-    assert "blocks reads and writes on cases_thing for" in shown
+    words = " ".join(shown.split())
+    assert (
+        "Dry run of 1 migration: receivers of signals would stop writers, the longest for" in words
+    )
+    assert re.search("^LOCKS .* receivers.post_migrate: ", shown, re.MULTILINE)
+    assert "reads and writes of cases_thing" in shown
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_nothing_pending_is_said_and_what_receivers_do_all_the_same(things: Case
 
     assert shown.code == 0
     assert "No migration is pending" in shown.out
-    assert "LOCKS receivers.post_migrate" in shown.out
+    assert re.search("^LOCKS .* receivers.post_migrate: ", shown.out, re.MULTILINE)
     assert dry_run("cases").out == "No migration is pending: nothing to rehearse.\n"
 
 
@@ -192,7 +196,7 @@ def test_a_receiver_that_only_reads(things: Cases) -> None:
 
     assert _of(section, read_things)["statements"][0]["scans"]
     assert "receivers.post_migrate\n" in shown
-    assert "is safe: it blocks no one" in shown
+    assert re.search("^ ok  *receivers.post_migrate$", shown, re.MULTILINE)
 
 
 def test_the_calls_for_each_app_are_one(things: Cases) -> None:
@@ -238,7 +242,7 @@ def test_one_that_fails_is_named(signal: Signal, things: Cases) -> None:
     (section,) = document["receivers"]
     assert (section["outcome"], section["error"]["type"]) == ("failed", "DivisionByZero")
     assert section["error"]["operation"].endswith("fails")
-    assert "FAIL  receivers." in shown
+    assert re.search("^FAIL  *receivers..*_migrate would fail$", shown, re.MULTILINE)
     assert marked.count("division by zero") == 1
     assert "test_signal_receivers.py" in marked
 

@@ -195,7 +195,7 @@ def test_a_link_opens_the_migration(opened: Opened) -> None:
     page = opened(REPORTS["shop"])
     assert not page.is_visible("#m0")
 
-    page.click("#verdict a >> nth=0")
+    page.click("#verdict a >> text=shop.0001_note")
 
     page.wait_for_selector("#m0", state="visible")
 
@@ -228,7 +228,7 @@ def test_nothing_is_lost_without_javascript(opened: Opened) -> None:
     assert page.locator("a.bar.reads title").text_content() == (
         "shop_order: reads and writes blocked for 1.6 s by shop.0002_total"
     )
-    page.click("#verdict a >> nth=0")
+    page.click("#verdict a >> text=shop.0001_note")
     page.wait_for_selector("#m0", state="visible")
 
 

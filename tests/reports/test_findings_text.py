@@ -49,16 +49,11 @@ def test_a_finding_with_its_evidence_and_code() -> None:
     )
 
 
-def test_by_default_it_says_what_and_where() -> None:
+def test_by_default_they_are_counted_with_what_shows_them() -> None:
     output = rendered(DANGER, verbosity=1)
-    assert (
-        block(output)
-        == """\
-  danger   Building [shop]_i blocks writes to shop_order
-           index-build-blocks-writes, operation 1
-"""
-    )
-    assert "Findings: 1 danger. -v 2 shows what proves them, and better code." in output
+    assert block(output) == ""
+    assert "; 1 danger\n" in output
+    assert "-v 2 shows each operation, what proves the findings, and better code." in output
 
 
 def test_a_policy_says_that_it_is_one() -> None:

@@ -72,14 +72,18 @@ def sarif(report: Report) -> dict[str, Any]:
 
 # Markdown.
 
+STOPPED = "1 of 2 would stop writers, the longest for about 2 s on shop_order"
+
 
 def test_the_verdict_comes_first() -> None:
-    assert lines(SAFE, MIGRATION)[:5] == [
+    assert lines(SAFE, MIGRATION)[:7] == [
         MARKER,
-        "## Dry run of 2 migrations: all would apply",
+        "## Dry run of 2 migrations: " + STOPPED,
         "",
-        "- ✅ `shop.0001_note` is safe: it blocks no one",
+        "**Fix:** `manage.py confiture_fix shop 0002_total`",
+        "",
         "- ⚠️ `shop.0002_total` blocks reads and writes on `shop_order` for about 2 s",
+        "- ✅ `shop.0001_note` is safe: it blocks no one",
     ]
 
 
@@ -119,19 +123,19 @@ def test_the_verdict_on_a_failure() -> None:
 
     found = lines(FAILED, pending, stopped)
 
-    assert found[1] == "## Dry run of 3 migrations: would fail"
+    assert found[1] == "## Dry run of 3 migrations: shop.0003_unique would fail"
     assert found[3] == (
         '- ❌ `shop.0003_unique` would fail: could not create unique index "shop_order_number_key" '
         "(12 rows of `shop_order`, such as `id=42, id=43`)"
     )
-    assert found[4] == "- ⏭️ `shop.0004_next` was not run"
-    assert found[5].startswith("- ⏹️ `shop.0005_stopped` was stopped before its end: could not")
+    assert found[4].startswith("- ⏹️ `shop.0005_stopped` was stopped before its end: could not")
+    assert found[5] == "- ⏭️ `shop.0004_next` was not run"
 
 
 def test_many_tables_are_not_all_named() -> None:
     tables = tuple(replace(LOCKED, relation=f"t{n}") for n in range(9))
 
-    assert "and so on with 5 more tables" in lines(replace(MIGRATION, tables=tables))[3]
+    assert "and so on with 5 more tables" in lines(replace(MIGRATION, tables=tables))[5]
 
 
 def test_the_forecast_is_the_figure_where_there_is_one() -> None:
@@ -195,7 +199,8 @@ def test_the_rest_of_the_run() -> None:
     )
 
     for part in (
-        "## Dry run of 1 migration since origin/main: all would apply, over the budget",
+        "## Dry run of 1 migration since origin/main: it would stop writers for about 2 s on ",
+        "shop_order, over the budget",
         "**Over the budget:** --fail-on danger: x-y",
         "**Over the budget:** --max-blocking 500 ms: shop.0002_total blocks writes on shop_order",
         "**Fails outside the migrations:** receiver failed",
@@ -260,7 +265,10 @@ def test_a_comment_fits_and_the_verdict_is_kept(count: int) -> None:
     found = markdown(*many, FAILED)
 
     assert len(found.encode()) <= LIMIT
-    assert found.splitlines()[1] == f"## Dry run of {count + 1:,} migrations: would fail"
+    assert found.splitlines()[1] == (
+        f"## Dry run of {count + 1:,} migrations: shop.0003_unique would fail; {count:,} of "
+        f"{count + 1:,} would stop writers, the longest for about 2 s on shop_order"
+    )
     assert "Everything was rolled back." in found
     assert ("left out: a comment takes 65,536 characters" in found) is (count > 60)
     if count < 5000:
@@ -288,7 +296,10 @@ def test_one_migration_with_much_in_it_fits() -> None:
 def test_annotations() -> None:
     first, *rest = render(report_of(MIGRATION, FAILED), "github").splitlines()
 
-    assert first == ("::notice title=migrate_dryrun::Dry run of 2 migrations: would fail; 1 danger")
+    assert first == (
+        "::notice title=migrate_dryrun::Dry run of 2 migrations: shop.0003_unique would fail; 1 of "
+        "2 would stop writers, the longest for 1.6 s on shop_order; 1 danger"
+    )
     place = "file=shop/migrations/0002_total.py,line=10,endLine=14"
     failure = (
         'UniqueViolation: could not create unique index "shop_order_number_key" '

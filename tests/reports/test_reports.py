@@ -24,8 +24,10 @@ from django_confiture.dry_run.results import (
     Waiter,
     Write,
 )
+from django_confiture.dry_run.results.deploy import Break, Deploy
 from django_confiture.formatting import duration, size
 from django_confiture.reports import FORMATS, render
+from tests.support.report_cases import exceeded
 
 REWRITE = StatementResult(
     "ALTER TABLE shop_order\n  ALTER total TYPE bigint",
@@ -78,7 +80,7 @@ def report_of(*migrations: MigrationResult, **more: Any) -> Report:
     return Report(DATABASE, more.pop("outcome", outcome), 2000.0, migrations, **more)
 
 
-def text(*migrations: MigrationResult, verbosity: int = 1, **more: Any) -> str:
+def text(*migrations: MigrationResult, verbosity: int = 2, **more: Any) -> str:
     return render(report_of(*migrations, **more), "text", verbosity=verbosity)
 
 
@@ -89,11 +91,10 @@ def flat(report: str) -> str:
 def test_the_text_report() -> None:
     assert text(MIGRATION, sequences_moved=(SequenceMove("shop", "shop_seq", 1, 2),)) == (
         """\
-Dry run of 1 migration: all would apply
-on shop, PostgreSQL 18.6, 8 MB
+Dry run of 1 migration: it would stop writers for 1.6 s on shop_order
 
-LOCKS shop.0002_total
-      blocks reads and writes on shop_order for 1.6 s; took 1.6 s
+LOCKS   1.6 s ██████ shop.0002_total
+                     blocks reads and writes on shop_order for 1.6 s; took 1.6 s
 
 shop.0002_total  1.6 s
   1.  Raw SQL operation
@@ -103,13 +104,67 @@ shop.0002_total  1.6 s
      rewrites shop_order
      builds   shop_order_pkey
      takes    AccessExclusiveLock on shop_order, blocks reads and writes
+     1.5 s    ALTER TABLE shop_order ALTER total TYPE bigint
+     10 ms    UPDATE shop_order SET total = %s (3 times)
 
 1 operation rehearsed exactly, 0 in another form, 0 not at all. Times are those
 of this database, not of production.
 Sequences moved, which no rollback undoes: shop_seq.
-Everything was rolled back.
+On shop, PostgreSQL 18.6, 8 MB. Everything was rolled back.
 """
     )
+
+
+def test_verbosity_1_has_a_line_for_each_migration() -> None:
+    quick = replace(MIGRATION, name="0003_quick", tables=(replace(LOCKED, writes_blocked_ms=90.0),))
+    calm = replace(MIGRATION, name="0001_calm", tables=(), operations=())
+
+    assert text(calm, quick, MIGRATION, verbosity=1) == (
+        """\
+Dry run of 3 migrations: 2 of 3 would stop writers, the longest for 1.6 s on
+shop_order
+
+LOCKS   1.6 s ██████ shop.0002_total: reads and writes of shop_order
+LOCKS   90 ms ▍      shop.0003_quick: reads and writes of shop_order
+ ok                  shop.0001_calm
+
+2 operations rehearsed exactly, 0 in another form, 0 not at all. Times are those
+of this database, not of production.
+-v 2 shows each operation, what proves the findings, and better code.
+On shop, PostgreSQL 18.6, 8 MB. Everything was rolled back.
+"""
+    )
+
+
+@pytest.mark.parametrize("name", ["0002_total", "0002_" + "very_" * 30 + "long"])
+def test_ten_migrations_fit_on_a_screen(name: str) -> None:
+    """A terminal has 24 lines of 80 columns, and each migration has its line."""
+    tables = tuple(replace(LOCKED, relation=f"shop_{number}") for number in range(9))
+    migrations = [replace(MIGRATION, name=f"{n}{name}", tables=tables) for n in range(10)]
+    broken = Break(
+        "shop.Order", "shop_order", "insert", "23502", 'null value in column "a"', "", "", None
+    )
+    found = text(
+        *migrations,
+        verbosity=1,
+        warnings=tuple("something to know, at length " * 9 for _ in range(9)),
+        sequences_moved=(SequenceMove("shop", "shop_seq", 1, 2),),
+        deploy=Deploy("code_first", old_code=(broken,) * 9),
+        dead_bytes=3 * 1024**2,
+        exceeded=tuple(exceeded(each) for each in migrations),
+    ).splitlines()
+
+    assert len(found) <= 24
+    assert max(len(line) for line in found) <= 80
+    assert sum(line.startswith("LOCKS") for line in found) == 10
+
+
+def test_a_long_plan_counts_what_is_harmless() -> None:
+    calm = replace(MIGRATION, tables=(), operations=())
+    found = text(MIGRATION, *(replace(calm, name=f"{n:04}_calm") for n in range(30)), verbosity=1)
+
+    assert "LOCKS   1.6 s ██████ shop.0002_total" in found
+    assert "30 more migrations do no harm, or did not run: -v 2" in found
 
 
 def test_verbosity_3_adds_what_each_statement_did() -> None:
@@ -142,7 +197,7 @@ def test_statements_are_shown_with_verbosity_2() -> None:
 @pytest.mark.parametrize(
     ("table", "verdict"),
     [
-        ({}, "LOCKS shop.0002_total blocks reads and writes on shop_order for 1.6 s"),
+        ({}, "LOCKS 1.6 s ██████ shop.0002_total blocks reads and writes on shop_order for 1.6 s"),
         ({"reads_blocked_ms": 0.0}, "blocks writes on shop_order for 1.6 s"),
         (
             {"reads_blocked_ms": 500.0},
@@ -165,13 +220,13 @@ def test_the_verdict_of_what_does_not_grow() -> None:
     long = replace(add, tables=(replace(short, reads_blocked_ms=1e3, writes_blocked_ms=1e3),))
 
     assert (
-        "ok shop.0002_total is safe: it blocks reads and writes on shop_order for 9 ms, whatever"
+        "ok 9 ms shop.0002_total is safe: it blocks reads and writes on shop_order for 9 ms, what"
         in flat(text(add))
     )
     assert "ok shop.0002_total is safe: it blocks no one; took 1.6 s" in flat(
         text(replace(add, tables=()))
     )
-    assert "LOCKS shop.0002_total blocks reads and writes on shop_order for 1.0 s; took" in flat(
+    assert "██████ shop.0002_total blocks reads and writes on shop_order for 1.0 s; took" in flat(
         text(long)
     )
 
@@ -188,9 +243,10 @@ def test_a_failure() -> None:
 
     found = flat(text(failed, pending))
 
-    assert found.startswith("Dry run of 2 migrations: would fail")
+    assert found.startswith("Dry run of 2 migrations: shop.0002_total would fail")
     verdict = (
-        'FAIL shop.0002_total would fail: duplicate key value violates unique constraint "x" --'
+        "FAIL 1.6 s ██████ shop.0002_total would fail: duplicate key value violates unique "
+        'constraint "x" --'
     )
     assert verdict in found
     assert "UniqueViolation" in found
@@ -304,7 +360,9 @@ def test_no_name_does_harm_in_a_terminal(name: str) -> None:
     found = render(everywhere(name), "text", verbosity=3)
 
     assert all(character.isprintable() or character == "\n" for character in found)
-    assert found.count("\nEverything was rolled back.") == 1
+    ending = "\nOn shop, PostgreSQL 18.6, 8 MB. Everything was rolled back.\n"
+    assert found.count("\nEverything was rolled back.") == 0
+    assert found.count(ending) == 1
     if name.isprintable() and len(name) < 40:
         assert name in flat(found)
     assert all(len(line) <= 80 for line in found.splitlines())

@@ -23,15 +23,17 @@ from django_confiture.reports.html.text import (
     VERDICT_WORDS,
     Badge,
     in_element,
+    percent,
 )
-from django_confiture.reports.phrases import forecast, headline, schema
+from django_confiture.reports.phrases import forecast, harm, headline, schema
 from django_confiture.reports.phrases.facts import (
     hook_line,
     offending_rows,
     reason_label,
     statement_facts,
 )
-from django_confiture.reports.phrases.verdicts import verdict, worth
+from django_confiture.reports.phrases.harm import worth
+from django_confiture.reports.phrases.verdicts import verdict
 from django_confiture.reports.phrases.wording import clipped, first_line
 
 _STATEMENTS, _CHARACTERS = 500, 4_000
@@ -98,6 +100,10 @@ class Details:
     """Markup, with names escaped."""
     worth: int
     took: str
+    stopped: str
+    """For how long writers have to wait at most; ``""`` if they don't."""
+    bar: str
+    """The same as a share of the longest of all migrations, in percent."""
     commit: str
     where: str
     findings: str
@@ -128,9 +134,12 @@ class Details:
         )
 
 
-def details(migration: MigrationResult, *, target: str, opened: bool) -> Details:
-    """Return what the page shows of a migration."""
+def details(
+    migration: MigrationResult, *, target: str, opened: bool, share: float = 0.0
+) -> Details:
+    """Return what the page shows of a migration; ``share`` is the length of its bar."""
     found = verdict(migration, VERDICT_WORDS)
+    stop = harm.longest_stop(migration)
     line = f", line {migration.line}" if migration.line else ""
     operations = tuple(_operations(migration))
     return Details(
@@ -140,6 +149,8 @@ def details(migration: MigrationResult, *, target: str, opened: bool) -> Details
         words=SafeString(found.text),
         worth=worth(migration),
         took=duration(migration.duration_ms),
+        stopped=duration(stop.ms) if stop is not None else "",
+        bar=percent(max(100 * share, 1.0)) if share else "",
         commit=duration(migration.commit_ms) if migration.commit_ms >= 1 else "",
         where=f"{migration.file}{line}" if migration.file else "",
         findings=headline.severities([migration]),
@@ -165,7 +176,7 @@ def rows_at_fault(migration: MigrationResult) -> str:
 def _findings(migration: MigrationResult) -> Iterator[Shown]:
     lines = {each.index: each.line for each in migration.operations}
     seen: set[str] = set()
-    for finding in headline.counted(migration.findings):
+    for finding in harm.counted(migration):
         number = finding.operation
         where = "" if number is None else f"operation {number + 1}"
         if number is not None and lines.get(number):

@@ -27,7 +27,14 @@ from django_confiture.reports.html.details import (
 from django_confiture.reports.html.forecast import forecast
 from django_confiture.reports.html.text import harmless
 from django_confiture.reports.html.timeline import timeline
-from django_confiture.reports.phrases import closing, deploy, headline, schema
+from django_confiture.reports.phrases import (
+    closing,
+    deploy,
+    fix_command,
+    harm,
+    headline,
+    schema,
+)
 from django_confiture.reports.phrases import forecast as forecast_phrases
 from django_confiture.reports.phrases import preflight as preflight_phrases
 from django_confiture.reports.phrases.facts import reason_label
@@ -108,12 +115,15 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
     migrations = own(report)
     calm = [each for each in shown if each.badge.css in _CALM]
     folded = calm if len(calm) > _LISTED else []
+    ranked = [shown[position] for position in harm.ranked(migrations)]
     return {
         "report": report,
         "title": headline.headline(report),
         "subject": headline.subject(report),
         "outcome": headline.outcome(report),
-        "order": deploy.order(report),
+        "order": deploy.decision(report),
+        "why_this_order": deploy.why_this_order(report),
+        "fixes": fix_command.commands(report),
         "releases": deploy.matrix(report.deploy),
         "not_tried": list(deploy.not_checked(report)),
         "tone": _tone(report),
@@ -124,7 +134,7 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "over": headline.over_budget(report),
         "yielded": [headline.waited(each) for each in report.yielded_to],
         "error": first_line(report.error.message) if report.error is not None else "",
-        "verdicts": [each for each in shown if not folded or each.badge.css not in _CALM],
+        "verdicts": [each for each in ranked if not folded or each.badge.css not in _CALM],
         "folded": folded,
         "number": len(shown),
         "blocks": SafeString(_BLOCKS),
@@ -154,8 +164,10 @@ def _tone(report: Report) -> str:
 def _details(migrations: Sequence[MigrationResult], over: set[str], prefix: str) -> list[Details]:
     opened = kept_open(migrations, over)
     return [
-        details(each, target=f"{prefix}{number}", opened=number in opened)
-        for number, each in enumerate(migrations)
+        details(each, target=f"{prefix}{number}", opened=number in opened, share=share)
+        for number, (each, share) in enumerate(
+            zip(migrations, harm.shares(migrations), strict=True)
+        )
     ]
 
 

@@ -23,14 +23,13 @@ class Badge:
     word: str
 
 
-_CAUTION = Badge("harm", "!", "Caution")
 BADGES: dict[Mark, Badge] = {
     "fails": Badge("fails", "✗", "Fails"),
     "stopped": Badge("stopped", "■", "Stopped"),
     "skipped": Badge("skipped", "○", "Not run"),
-    "locks": _CAUTION,
-    "rows": _CAUTION,
-    "risk": _CAUTION,
+    "locks": Badge("harm", "!", "Stops writes"),
+    "rows": Badge("harm", "!", "Locks rows"),
+    "risk": Badge("harm", "!", "Risk"),
     "safe": Badge("safe", "✓", "Safe"),
 }
 

@@ -12,7 +12,7 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.formatting import count, listed, one_line
 from django_confiture.reports.markdown.escaping import WORDS, block, code, in_html, text
-from django_confiture.reports.phrases import forecast, headline
+from django_confiture.reports.phrases import forecast, harm, headline
 from django_confiture.reports.phrases.facts import (
     hook_line,
     offending_rows,
@@ -76,7 +76,7 @@ def _failure(migration: MigrationResult) -> Iterator[str]:
 
 
 def _findings(migration: MigrationResult) -> Iterator[str]:
-    shown = headline.counted(migration.findings)
+    shown = harm.counted(migration)
     for position, finding in enumerate(shown[:_FINDINGS]):
         yield from _finding(finding, migration.operations)
         if finding.advice and finding.advice not in [f.advice for f in shown[:position]]:

@@ -13,10 +13,11 @@ from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.formatting import count, listed
 from django_confiture.reports.markdown.details import details
 from django_confiture.reports.markdown.escaping import WORDS, code, text
-from django_confiture.reports.phrases import closing, deploy, headline
+from django_confiture.reports.phrases import closing, deploy, fix_command, headline
+from django_confiture.reports.phrases.harm import ranked, worth
 from django_confiture.reports.phrases.problems import own
-from django_confiture.reports.phrases.verdicts import Mark, verdict, worth
-from django_confiture.reports.phrases.wording import about_size, first_line, steady
+from django_confiture.reports.phrases.verdicts import Mark, verdict
+from django_confiture.reports.phrases.wording import about, about_size, first_line, steady
 
 MARKER = "<!-- django-confiture migrate_dryrun -->"
 """The first line, by which a CI job finds its earlier comment."""
@@ -38,9 +39,9 @@ _MARKS: dict[Mark, str] = {
 
 def render(report: Report, **_options: object) -> str:
     """Return the report; it says which details it leaves out because they don't fit."""
-    head = [MARKER, f"## {text(headline.subject(report))}: {text(headline.outcome(report))}", ""]
-    if line := deploy.order(report):
-        head += [f"**{text(line, 1000)}.**", ""]
+    outcome = headline.outcome(report, about)
+    head = [MARKER, f"## {text(headline.subject(report))}: {text(outcome)}", ""]
+    head += _next_steps(report)
     head += _summary(report)
     tail = ["", *_closing(report)]
     room = LIMIT - _size([*head, *tail]) - 300
@@ -49,18 +50,30 @@ def render(report: Report, **_options: object) -> str:
     return "\n".join([*head, *verdicts, *_details(report, room), *tail]) + "\n"
 
 
+def _next_steps(report: Report) -> Iterator[str]:
+    """Yield in which order to deploy, and the command that fixes the worst migration."""
+    if line := deploy.decision(report):
+        why = deploy.why_this_order(report)
+        yield f"**Deploy:** {text(line)}.{f' {text(why, 1000)}.' if why else ''}"
+        yield ""
+    if commands := fix_command.commands(report):
+        more = f", and {len(commands) - 1:,} more" if len(commands) > 1 else ""
+        yield f"**Fix:** {code(commands[0])}{more}"
+        yield ""
+
+
 def _size(lines: Sequence[str]) -> int:
     return sum(len(line.encode()) + 1 for line in lines)
 
 
 def _fitting(items: Mapping[int, str], worth: Mapping[int, int], room: int) -> list[int]:
-    """Return the positions of the items that fit, in order; the worst are kept first."""
-    kept = []
+    """Return the positions of the items that fit, in their order; the worst are kept first."""
+    kept = set()
     for position in sorted(items, key=lambda each: (-worth[each], each)):
         if (size := len(items[position].encode()) + 1) <= room:
             room -= size
-            kept.append(position)
-    return sorted(kept)
+            kept.add(position)
+    return [position for position in items if position in kept]
 
 
 # The verdict.
@@ -79,7 +92,7 @@ def _summary(report: Report) -> Iterator[str]:
 
 
 def _verdicts(migrations: Sequence[MigrationResult], room: int) -> list[str]:
-    lines = {position: _verdict(each) for position, each in enumerate(migrations)}
+    lines = {position: _verdict(migrations[position]) for position in ranked(migrations)}
     worths = {position: worth(each) for position, each in enumerate(migrations)}
     kept = _fitting(lines, worths, room)
     more = len(lines) - len(kept)

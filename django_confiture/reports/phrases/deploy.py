@@ -17,25 +17,38 @@ _NAMED = 2
 _SHOWN = 20
 
 
+_DECISIONS = {
+    "either": "Either order: the running release and the new one live with both schemas",
+    "migrate_first": "Migrate first, then deploy: the running release lives with the new schema",
+    "code_first": "Deploy first, then migrate: the new release lives with the old schema",
+    "neither": "Neither order works: split it, two releases are needed",
+}
+
+
 def order(report: Report) -> str:
-    """Return the order in one line; ``""`` where there is nothing to say of it."""
+    """Return the order and why in one line; ``""`` where there is nothing to say of it."""
+    return ". ".join(filter(None, [decision(report), why_this_order(report)]))
+
+
+def decision(report: Report) -> str:
+    """Return the order alone; ``""`` where there is nothing to say of it."""
+    return _DECISIONS.get(report.deploy.order, "")
+
+
+def why_this_order(report: Report) -> str:
+    """Return what each release can't do on the other one's schema."""
     deploy = report.deploy
-    old, new = _cannot(deploy.old_code), _cannot(deploy.new_code)
-    match deploy.order:
-        case "either":
-            line = "Either order: the running release and the new one live with both schemas"
-        case "migrate_first":
-            line = "Migrate first, then deploy: the running release lives with the new schema"
-            line += f", and the new one can't {new} before"
-        case "code_first":
-            line = "Deploy first, then migrate: the new release lives with the old schema"
-            line += f", and the running one can't {old} after"
-        case "neither":
-            line = f"Neither order: the running release can't {old}; the new one can't {new} before"
-            line += ". Split it: two releases are needed"
-        case _:
-            return ""
-    return line + _never_cured(deploy.new_code)
+    if deploy.order not in _DECISIONS:
+        return ""
+    sentences = []
+    if deploy.order in ("code_first", "neither"):
+        sentences.append(f"After the plan the running release can't {_cannot(deploy.old_code)}")
+    if deploy.order in ("migrate_first", "neither"):
+        sentences.append(f"Before the plan the new release can't {_cannot(deploy.new_code)}")
+    if never_cured := [each for each in deploy.new_code if each.still_after]:
+        still = "No order helps: even after the plan the new release can't"
+        sentences.append(f"{still} {_cannot(never_cured)}")
+    return ". ".join(sentences)
 
 
 def _cannot(breaks: Sequence[Break]) -> str:
@@ -43,10 +56,20 @@ def _cannot(breaks: Sequence[Break]) -> str:
     parts = []
     for table in list(tables)[:_NAMED]:
         own = [each for each in breaks if each.table == table]
-        actions = listed([each.action.upper() for each in own])
-        parts.append(f"{actions} {table} ({why(own[0])})")
+        parts.append(f"{_actions(own, table)} ({why(own[0])})")
     more = len(tables) - len(parts)
-    return "; ".join([*parts, *([f"and so on with {count(more, 'more table')}"] if more else [])])
+    if more:
+        return f"{', '.join(parts)}, and so on with {count(more, 'more table')}"
+    return " or ".join(parts)
+
+
+def _actions(breaks: Sequence[Break], table: str) -> str:
+    actions = list(dict.fromkeys(each.action.upper() for each in breaks))
+    if actions == ["QUERY"]:
+        return f"run a query of {table}"
+    if actions == ["INSERT"]:
+        return f"INSERT into {table}"
+    return f"{listed(actions)} rows of {table}"
 
 
 def why(found: Break) -> str:
@@ -67,13 +90,6 @@ def why(found: Break) -> str:
         case "23505" | "23514" | "23P01" if names:
             return f"{names[-1]} refuses what was allowed"
     return first_line(found.error)
-
-
-def _never_cured(breaks: Sequence[NewCodeBreak]) -> str:
-    left = [each for each in breaks if each.still_after]
-    if not left:
-        return ""
-    return f". No order helps: after the plan the new one still can't {_cannot(left)}"
 
 
 def new_code(report: Report) -> Iterator[str]:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from django_confiture.dry_run.results import (
-    Finding,
     MigrationResult,
     Report,
     TableResult,
     Waiter,
 )
 from django_confiture.formatting import count, duration, listed
-from django_confiture.reports.phrases import deploy
+from django_confiture.reports.phrases import deploy, harm
 from django_confiture.reports.phrases.problems import own
 from django_confiture.reports.phrases.wording import visible
 
-_OUTCOMES = {
-    "passed": "all would apply",
+_ENDED_EARLY = {
     "failed": "would fail",
-    "exceeded": "all would apply, over the budget",
     "yielded": "stopped, other sessions were waiting",
     "stopped": "stopped before its end",
 }
@@ -54,12 +51,49 @@ def _short(revision: str) -> str:
     return revision[:10] if re.fullmatch("[0-9a-f]{40}", revision) else revision
 
 
-def outcome(report: Report) -> str:
-    """Return how it went."""
+def outcome(report: Report, said: Callable[[float], str] = duration) -> str:
+    """Return what matters most: what fails, whom it stops, and for how long at most.
+
+    ``said`` writes a duration.
+    """
     if not report.migrations and not own(report) and report.error is None:
         return "nothing to rehearse"
     undone = _UNDONE[report.reverse.outcome] if report.reverse is not None else ""
-    return _OUTCOMES[report.verdict] + undone
+    over = ", over the budget" if report.verdict == "exceeded" else ""
+    found = "; ".join(filter(None, [_ended_early(report), _harm(own(report), said)]))
+    return f"{found or 'all would apply'}{over}{undone}"
+
+
+def _ended_early(report: Report) -> str:
+    failing = [each for each in report.measured if each.outcome == "failed"]
+    if report.verdict == "failed" and failing:
+        return f"{visible(failing[0].label)} would fail"
+    return _ENDED_EARLY.get(report.verdict, "")
+
+
+def _harm(migrations: Sequence[MigrationResult], said: Callable[[float], str]) -> str:
+    """Return how many migrations stop writers or keep rows locked, ``""`` if none does."""
+    stopping = [each for each in migrations if harm.stops_writers(each)]
+    if stopping:
+        stops = filter(None, (harm.longest_stop(each) for each in stopping))
+        longest = max(stops, key=lambda stop: stop.ms)
+        where = f"{said(longest.ms)} on {visible(longest.relation)}"
+        where += " in production" if longest.forecast else ""
+        which = _which(stopping, migrations)
+        most = "" if which == "it" else ", the longest"
+        return f"{which} would stop writers{most} for {where}"
+    locking = [e for e in migrations if harm.keeps_rows_locked(e) and has_warning(e)]
+    return f"{_which(locking, migrations)} would keep rows locked" if locking else ""
+
+
+def _which(harmful: Sequence[MigrationResult], migrations: Sequence[MigrationResult]) -> str:
+    """Return how many of the migrations these are, and whether receivers are among them."""
+    number = sum(not each.of_receivers for each in harmful)
+    of = sum(not each.of_receivers for each in migrations)
+    receivers = ["receivers of signals"] if number < len(harmful) else []
+    if number == of == 1 and not receivers:
+        return "it"
+    return listed([*([f"{number:,} of {of:,}"] if number else []), *receivers])
 
 
 def severities(migrations: Iterable[MigrationResult]) -> str:
@@ -67,15 +101,6 @@ def severities(migrations: Iterable[MigrationResult]) -> str:
     found = list(_severities(migrations))
     names = ("danger", "warning", "notice")
     return listed([count(found.count(name), name) for name in names if name in found])
-
-
-LONG_MS = 1000.0
-"""A table that is blocked this long deserves a look, whatever its size."""
-
-
-def blocks_long(migration: MigrationResult) -> bool:
-    """Return whether it blocks a table for longer than people take for granted."""
-    return any(table.writes_blocked_ms >= LONG_MS for table in migration.tables)
 
 
 def has_danger(migrations: Iterable[MigrationResult]) -> bool:
@@ -91,7 +116,7 @@ def has_warning(migration: MigrationResult) -> bool:
 def _severities(migrations: Iterable[MigrationResult]) -> Iterator[str]:
     for migration in migrations:
         if not migration.rehearsed_first:
-            yield from (each.severity for each in counted(migration.findings))
+            yield from (each.severity for each in harm.counted(migration))
 
 
 def waited(waiter: Waiter) -> str:
@@ -110,11 +135,6 @@ def over_budget(report: Report) -> list[str]:
     ids = listed(sorted({str(each.figure) for each in failing}))
     findings = [f"--fail-on {failing[0].limit}: {ids}"] if failing else []
     return findings + [each.message for each in report.exceeded if each.budget != "fail_on"]
-
-
-def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings that are not silenced."""
-    return tuple(each for each in findings if each.silenced is None)
 
 
 def keeps_locked(table: TableResult, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 from django_confiture.dry_run.results import MigrationResult, TableResult
 from django_confiture.dry_run.results.blocking import blocking_of
 from django_confiture.formatting import count, listed
-from django_confiture.reports.phrases import headline
+from django_confiture.reports.phrases import harm, headline
 from django_confiture.reports.phrases.facts import offending_rows
 from django_confiture.reports.phrases.wording import Words, first_line
 
@@ -56,7 +56,7 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
         ]
     )
     does = "; ".join(filter(None, [blocks, writes]))
-    if blocks and _blocks_for_long(migration):
+    if harm.stops_writers(migration):
         return Verdict("locks", does)
     if writes:
         return Verdict("rows", does)
@@ -68,6 +68,30 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
     if blocks:
         return Verdict("safe", f"is safe: it {does}, whatever the table's size")
     return Verdict("safe", "is safe: it blocks no one")
+
+
+def reason(migration: MigrationResult, words: Words) -> str:
+    """Return the verdict in a few words, for one line beside the migration's name."""
+    found = verdict(migration, words)
+    if found.mark == "locks":
+        return _stopped(migration, words)
+    if found.mark == "risk":
+        return _worst_finding(migration, words) if harm.counted(migration) else found.text
+    return "" if found.mark == "safe" else found.text
+
+
+def _stopped(migration: MigrationResult, words: Words) -> str:
+    """Return which tables' reads and writes it blocks, the longest first."""
+    blocked = sorted(
+        (each for each in migration.tables if each.writes_blocked_ms),
+        key=lambda each: (-blocking_of(each).writes_ms, each.relation),
+    )
+    tables: dict[str, list[str]] = {}
+    for each in blocked:
+        tables.setdefault(blocking_of(each).what, []).append(words.code(each.relation))
+    parts = [f"{what} of {listed(names[:_TABLES])}" for what, names in tables.items()]
+    more = sum(len(names[_TABLES:]) for names in tables.values())
+    return "; ".join([*parts, *([count(more, "more table")] if more else [])])
 
 
 def _routed(migration: MigrationResult) -> str:
@@ -88,24 +112,9 @@ def blocks_table(table: TableResult, words: Words) -> str:
     return f"{first}, reads for {said(blocking.reads_ms)}"
 
 
-def worth(migration: MigrationResult) -> int:
-    """Return how much a migration deserves a look: 3 if it fails, 0 if nothing is wrong."""
-    if migration.error is not None:
-        return 3
-    severities = {each.severity for each in headline.counted(migration.findings)}
-    blocks = any(table.writes_blocked_ms for table in migration.tables)
-    if "danger" in severities or (blocks and _blocks_for_long(migration)):
-        return 2
-    return 1 if severities else 0
-
-
-def _blocks_for_long(migration: MigrationResult) -> bool:
-    return migration.grows or headline.blocks_long(migration)
-
-
 def _worst_finding(migration: MigrationResult, words: Words) -> str:
     order = ("danger", "warning", "notice")
-    counted = headline.counted(migration.findings)
+    counted = harm.counted(migration)
     worst = min(counted, key=lambda each: order.index(each.severity))
     return words.text(first_line(worst.message))
 

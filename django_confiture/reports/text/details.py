@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from django_confiture.formatting import duration, one_line
+from django_confiture.formatting import duration
 from django_confiture.reports.phrases import forecast, schema
-from django_confiture.reports.phrases.facts import hook_line, offending_rows, operation_facts
+from django_confiture.reports.phrases.facts import hook_line, operation_facts
 from django_confiture.reports.text import findings, statements
+from django_confiture.reports.text.failures import failure
 from django_confiture.reports.text.markup import WORDS, Line, escape, row, unbroken
+from django_confiture.reports.text.verdicts import label
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.results import (
-        Failure,
         MigrationResult,
         OperationResult,
         SchemaChange,
@@ -27,24 +28,17 @@ _REHEARSED = {
 }
 
 
-def label(migration: MigrationResult) -> str:
-    """Return a migration's name, and its direction if it is backwards."""
-    backwards = " (backwards)" if migration.direction == "backward" else ""
-    return f"[bold]{escape(migration.label)}[/]{backwards}"
-
-
 def details(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
-    """Yield what a migration did; verbosity 2 adds statements, 3 the facts of each."""
+    """Yield what a migration did; verbosity 3 adds the facts of each statement."""
     yield ""
     yield f"{label(migration)}  {duration(migration.duration_ms)}"
     for operation in migration.operations:
         yield from _operation(operation, migration, verbosity)
     for hook in migration.hooks:
         yield row("hook", 8, hook_line(hook, WORDS), indent=2)
-    for name, text in forecast.rows(migration, full=verbosity >= 2):
+    for name, text in forecast.rows(migration, full=True):
         yield row(f"[bold]{name}[/]" if name else "", 8, escape(text), indent=2)
-    if verbosity >= 2:
-        yield from schema_changes(migration.schema_changes)
+    yield from schema_changes(migration.schema_changes)
     if migration.commit_ms >= 1:
         took = duration(migration.commit_ms)
         yield row("commit", 8, f"{took} to check the deferred constraints", indent=2)
@@ -55,7 +49,7 @@ def details(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
     elif migration.error is not None:
         where = migration.error.operation or "its commit"
         yield row("[yellow]stopped[/]", 8, f"in: {escape(where)}", indent=2)
-    for each in findings.rows(migration.findings, escape, full=verbosity >= 2):
+    for each in findings.rows(migration.findings, escape, full=True):
         yield _finding_line(each)
 
 
@@ -78,23 +72,9 @@ def _operation(
         yield row(f"[yellow]{name}[/]", 8, escape(operation.reason), indent=5)
     for hook in operation.hooks:
         yield row("[dim]hook[/]", 8, hook_line(hook, WORDS), indent=5)
-    if verbosity >= 2:
-        known = forecast.made(migration) is not None
-        for statement in operation.statements:
-            yield from statements.lines(statement, tables, forecast=known, full=verbosity >= 3)
-
-
-def failure(error: Failure) -> Iterator[Line]:
-    """Yield an error, the rows that stand in the way, and where it happened."""
-    message = escape(one_line(error.message))
-    yield row("[bold red]fails[/]", 8, f"with {escape(error.type)}: {message}", indent=2)
-    if error.violations is not None:
-        yield row("", 8, offending_rows(error.violations, WORDS), indent=2)
-    if error.operation:
-        yield row("", 8, f"in the operation: {escape(error.operation)}", indent=2)
-    if error.statement:
-        statement = one_line(error.statement)[:500]
-        yield row("", 8, f"in the statement: {escape(statement)}", indent=2)
+    known = forecast.made(migration) is not None
+    for statement in operation.statements:
+        yield from statements.lines(statement, tables, forecast=known, full=verbosity >= 3)
 
 
 def schema_changes(changes: Sequence[SchemaChange]) -> Iterator[Line]:

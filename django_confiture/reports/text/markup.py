@@ -32,3 +32,10 @@ def row(left: str, width: int, right: str, *, indent: int = 0) -> Table:
 def unbroken(line: str, *, indent: int) -> Text:
     """Return a line that is printed in one piece: code that is broken can't be pasted."""
     return Text.from_markup(" " * indent + line)
+
+
+def cut(line: str) -> Text:
+    """Return a line that is cut where it is wider than the terminal."""
+    text = Text.from_markup(line)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text

@@ -1,4 +1,4 @@
-"""The terminal report: first the verdict on each migration, then its details."""
+"""The terminal report: one screen at verbosity 1, all details at verbosity 2."""
 
 from __future__ import annotations
 
@@ -9,27 +9,17 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from django_confiture.formatting import duration, size
-from django_confiture.reports.phrases import closing, deploy, forecast, headline
+from django_confiture.formatting import count, duration, size
+from django_confiture.reports.phrases import closing, deploy, fix_command, forecast, headline
 from django_confiture.reports.phrases.problems import own
-from django_confiture.reports.phrases.verdicts import Mark, verdict
 from django_confiture.reports.phrases.wording import first_line
-from django_confiture.reports.text import findings
-from django_confiture.reports.text.details import details, failure, label, schema_changes
-from django_confiture.reports.text.markup import WORDS, Line, escape, row
+from django_confiture.reports.text import findings, verdicts
+from django_confiture.reports.text.details import details, schema_changes
+from django_confiture.reports.text.failures import failure
+from django_confiture.reports.text.markup import Line, cut, escape, row
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.results import MigrationResult, Report, ReverseResult
-
-_MARKS: dict[Mark, str] = {
-    "fails": "[bold red]FAIL [/]",
-    "stopped": "[yellow]STOP [/]",
-    "skipped": "[dim] --  [/]",
-    "locks": "[yellow]LOCKS[/]",
-    "rows": "[yellow]ROWS [/]",
-    "risk": "[yellow]RISK [/]",
-    "safe": "[green] ok  [/]",
-}
+    from django_confiture.dry_run.results import Report, ReverseResult
 
 
 def render(
@@ -47,45 +37,50 @@ def render(
         legacy_windows=False,
     )
     for line in _lines(report, verbosity):
-        console.print(line, soft_wrap=isinstance(line, Text))
+        if isinstance(line, Text) and line.no_wrap:
+            console.print(line, no_wrap=True, overflow="ellipsis")
+        else:
+            console.print(line, soft_wrap=isinstance(line, Text))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def _lines(report: Report, verbosity: int) -> Iterator[Line]:
-    yield from _head(report)
+    yield from _head(report, verbosity)
     yield ""
-    for migration in own(report):
-        yield _verdict(migration)
-    for migration in own(report):
-        if migration.outcome != "not_run" or migration.error is not None:
-            yield from details(migration, verbosity)
-    yield from _new_code(report, verbosity)
+    yield from verdicts.lines(own(report), verbosity)
+    if verbosity >= 2:
+        for migration in own(report):
+            if migration.outcome != "not_run" or migration.error is not None:
+                yield from details(migration, verbosity)
+        yield from _new_code(report)
     if report.reverse is not None:
         yield from _reverse(report.reverse, verbosity)
     yield ""
     yield from _closing(report, verbosity)
 
 
-def _head(report: Report) -> Iterator[Line]:
-    """Yield the headline, where it ran, and what is wrong with the run as a whole."""
+def _head(report: Report, verbosity: int) -> Iterator[Line]:
+    """Yield the headline, the order of the deploy, the fix, where it ran and what ended it."""
     outcome = f"[{_color(report)}]{escape(headline.outcome(report))}[/]"
     found = headline.severities(report.measured)
     findings_found = f"; {found}" if found else ""
     yield f"[bold]{escape(headline.subject(report))}: {outcome}{findings_found}[/]"
-    if line := deploy.order(report):
-        yield f"[bold]{escape(line)}.[/]"
-    name = escape(report.database.name)
-    if report.clone is not None:
-        name = f"a clone of {name}, made in {duration(report.clone.duration_ms)}"
-    version = escape(report.database.server_version)
-    yield f"[dim]on {name}, PostgreSQL {version}, {size(report.database.size_bytes)}[/]"
+    if line := deploy.decision(report):
+        yield row("[bold]Deploy[/]", 6, f"[bold]{escape(line)}.[/]")
+    if why := deploy.why_this_order(report):
+        yield row("", 6, escape(why)) if verbosity >= 2 else cut(f"{'':6} {escape(why)}")
+    if line := fix_command.line(report):
+        yield row("[bold]Fix[/]", 6, escape(line))
     if report.error is not None:
         message = escape(first_line(report.error.message))
         yield f"[bold red]Failed outside the migrations[/]: {message}"
     for waiter in report.yielded_to:
         yield f"[yellow]Gave way[/] to {escape(headline.waited(waiter))}."
-    for sentence in headline.over_budget(report):
-        yield f"[yellow]Over the budget[/]: {escape(sentence)}."
+    over = [escape(each) for each in headline.over_budget(report)]
+    if over and verbosity < 2:
+        yield cut(f"[yellow]Over the budget[/]: {'; '.join(over)}")
+    else:
+        yield from (f"[yellow]Over the budget[/]: {each}." for each in over)
 
 
 def _color(report: Report) -> str:
@@ -96,16 +91,10 @@ def _color(report: Report) -> str:
     return "green" if calm else "yellow"
 
 
-def _verdict(migration: MigrationResult) -> Line:
-    found = verdict(migration, WORDS)
-    took = f"; took {duration(migration.duration_ms)}" if migration.outcome == "passed" else ""
-    return row(_MARKS[found.mark], 5, f"{label(migration)}\n{found.text}{took}")
-
-
-def _new_code(report: Report, verbosity: int) -> Iterator[Line]:
+def _new_code(report: Report) -> Iterator[Line]:
     """Yield what the new release can't do before the plan, and what was not tried."""
     found = list(deploy.new_code(report))
-    if found and verbosity >= 2:
+    if found:
         yield ""
         yield "[bold]New code, before the plan is applied, can't:[/]"
         for each in found:
@@ -118,8 +107,8 @@ def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:
     color = "green" if reverse.outcome == "same" else "red"
     yield ""
     yield f"[bold]Reverse: [{color}]{closing.undone(reverse)}[/][/]"
-    for migration in reverse.migrations:
-        yield _verdict(migration)
+    if verbosity >= 2 or reverse.error is not None:
+        yield from verdicts.lines(reverse.migrations, verbosity)
     if verbosity >= 2:
         for migration in reverse.migrations:
             if migration.outcome != "not_run":
@@ -133,16 +122,44 @@ def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:
         yield "[dim]Rows were not compared: a reverse doesn't bring back what was deleted.[/]"
 
 
-def _closing(report: Report, verbosity: int) -> Iterator[str]:
+def _closing(report: Report, verbosity: int) -> Iterator[Line]:
     yield f"{closing.coverage(report)} {escape(forecast.whose_times(report))}"
-    if found := findings.summary(report.measured):
-        more = "" if verbosity >= 2 else " -v 2 shows what proves them, and better code."
-        yield f"{found}{more}"
-    for warning in report.warnings:
-        yield f"[yellow]![/] {escape(warning)}"
+    if verbosity < 2:
+        if own(report):
+            yield "-v 2 shows each operation, what proves the findings, and better code."
+    elif found := findings.summary(report.measured):
+        yield found
+    yield from _notes(report, verbosity)
+    yield f"[dim]{escape(_where(report))}.[/] [bold]{closing.ending(report)}[/]"
+
+
+def _notes(report: Report, verbosity: int) -> Iterator[Line]:
+    """Yield what to know of the run itself.
+
+    At verbosity 1 a run that came to its end has the first note alone, and how many follow.
+    """
+    warnings = list(report.warnings)
+    if verbosity < 2:
+        warnings += [f"{each.label}: {text}" for each in own(report) for text in each.warnings]
+    notes = [f"[yellow]![/] {escape(warning)}" for warning in warnings]
+    if report.dead_bytes:
+        notes.append(f"Dead space left until VACUUM: {size(report.dead_bytes)}.")
     if report.sequences_moved:
         names = ", ".join(escape(move.sequence) for move in report.sequences_moved)
-        yield f"Sequences moved, which no rollback undoes: {names}."
-    if report.dead_bytes:
-        yield f"Dead space left until VACUUM: {size(report.dead_bytes)}."
-    yield f"[bold]{closing.ending(report)}[/]"
+        notes.append(f"Sequences moved, which no rollback undoes: {names}.")
+    if verbosity >= 2 or report.verdict not in ("passed", "exceeded"):
+        yield from notes
+        return
+    if untried := len(list(deploy.not_checked(report))):
+        notes.append(f"Of the releases, {count(untried, 'thing')} could not be tried.")
+    yield from (cut(note) for note in notes[:1])
+    if len(notes) > 1:
+        yield f"{count(len(notes) - 1, 'more note')} with -v 2."
+
+
+def _where(report: Report) -> str:
+    name = report.database.name
+    if report.clone is not None:
+        name = f"a clone of {name}, made in {duration(report.clone.duration_ms)}"
+    size_of = size(report.database.size_bytes)
+    return f"On {name}, PostgreSQL {report.database.server_version}, {size_of}"

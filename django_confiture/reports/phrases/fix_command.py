@@ -1,0 +1,34 @@
+"""The command that rewrites the migrations of a report for which there is a recipe."""
+
+from __future__ import annotations
+
+from django_confiture.dry_run.results import MigrationResult, Report
+from django_confiture.reports.phrases import harm
+from django_confiture.reports.phrases.problems import own
+
+
+def commands(report: Report) -> tuple[str, ...]:
+    """Return a ``confiture_fix`` for each migration with a recipe, the most harmful first."""
+    migrations = own(report)
+    ranked = [migrations[position] for position in harm.ranked(migrations)]
+    return tuple(
+        f"manage.py confiture_fix {each.app_label} {each.name}"
+        for each in ranked
+        if _has_recipe(each)
+    )
+
+
+def line(report: Report) -> str:
+    """Return the first command and how many more there are; ``""`` without any."""
+    found = commands(report)
+    if not found:
+        return ""
+    more = f", and {len(found) - 1:,} more" if len(found) > 1 else ""
+    return f"{found[0]}{more}"
+
+
+def _has_recipe(migration: MigrationResult) -> bool:
+    """Return whether a finding shows code that takes an operation's place."""
+    if migration.error or migration.of_receivers or migration.direction == "backward":
+        return False
+    return any("class Migration(" in each.advice for each in harm.counted(migration))

@@ -6,7 +6,7 @@ statement that failed, bounded by a timeout: a figure that takes too long is lef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,9 +125,8 @@ def _check(error: psycopg.Error, statement: Statement | None, session: Session) 
     )
     if known:
         return _Rows(table, f"NOT ({known[0][0]})")
-    for constraint in _constraints(statement, ConstrType.CHECK):
-        if constraint.conname in ("", name):
-            return _Rows(table, f"NOT ({expression_sql(constraint.raw_expr)})")
+    if (constraint := _violated(statement, name, ConstrType.CHECK)) is not None:
+        return _Rows(table, f"NOT ({expression_sql(constraint.raw_expr)})")
     if statement is not None and statement.adds_column:
         return _Rows(table, "true")  # each row would get the same default
     return None
@@ -153,10 +152,8 @@ def _foreign_key(
     if known:
         far, matches, given = known[0]
         return _Rows(table, f"{given} AND NOT EXISTS (SELECT FROM {far} p WHERE {matches})")
-    for constraint in _constraints(statement, ConstrType.FOREIGN):
-        if constraint.conname in ("", name):
-            return _dangling(table, constraint, session)
-    return None
+    constraint = _violated(statement, name, ConstrType.FOREIGN)
+    return None if constraint is None else _dangling(table, constraint, session)
 
 
 def _dangling(table: str, constraint: Any, session: Session) -> _Rows:
@@ -212,27 +209,29 @@ def _unique_keys(
         ]
         where = expression_sql(index.where_clause) if index.HasField("where_clause") else ""
         return keys, where, not index.nulls_not_distinct
-    for constraint in _constraints(statement, ConstrType.UNIQUE, ConstrType.PRIMARY):
-        if constraint.conname in ("", error.diag.constraint_name):
-            names = [each.string.sval for each in constraint.keys]
-            return _quoted(names, session), "", not constraint.nulls_not_distinct
-    return [], "", True
+    name = error.diag.constraint_name
+    constraint = _violated(statement, name, ConstrType.UNIQUE, ConstrType.PRIMARY)
+    if constraint is None:
+        return [], "", True
+    names = [each.string.sval for each in constraint.keys]
+    return _quoted(names, session), "", not constraint.nulls_not_distinct
 
 
 def _exclusion(error: psycopg.Error, statement: Statement | None, session: Session) -> _Rows | None:
     table = _table(error, session)
-    for constraint in _constraints(statement, ConstrType.EXCLUSION):
+    constraint = _violated(statement, error.diag.constraint_name, ConstrType.EXCLUSION)
+    if constraint is not None and table is not None:
         pairs = []
         for each in constraint.exclusions:
             element, operators = each.list.items
             (name,) = [element.index_elem.name]
-            if table is None or not name:
+            if not name:
                 return None
             (column,) = _quoted([name], session, prefix="")
             operator = operators.list.items[-1].string.sval
             pairs.append(f"o.{column} {operator} t.{column}")
         return _Rows(
-            table or "",
+            table,
             f"EXISTS (SELECT FROM {table} o WHERE o.ctid <> t.ctid AND {' AND '.join(pairs)})",
         )
     return None
@@ -259,8 +258,12 @@ def _cast(_error: psycopg.Error, statement: Statement | None, session: Session) 
     return None
 
 
-def _constraints(statement: Statement | None, *kinds: ConstrType) -> Sequence[Any]:
-    return [] if statement is None else statement.added_constraints(*kinds)
+def _violated(statement: Statement | None, name: str | None, *kinds: ConstrType) -> Any | None:
+    """Return the constraint of that name; else the one that PostgreSQL had to name itself."""
+    added = [] if statement is None else statement.added_constraints(*kinds)
+    named = [each for each in added if each.conname == name]
+    found = named or [each for each in added if not each.conname]
+    return found[0] if len(found) == 1 else None
 
 
 _Finder = Callable[[psycopg.Error, "Statement | None", Session], "_Rows | None"]

@@ -105,6 +105,72 @@ def test_counts_what_only_the_commit_finds() -> None:
     assert error.violations.count == 92  # 90 were there before, unvalidated
 
 
+PARTS = """
+CREATE TABLE parts (
+  id int PRIMARY KEY, tenant int, number int, label text, room int NOT NULL, span int4range
+);
+INSERT INTO parts SELECT g, g % 10, g % 7, nullif('l' || g % 4, 'l0'), g / 2, int4range(g, g + 1)
+FROM generate_series(1, 100) g;
+CREATE TABLE pairs (a int, b int, PRIMARY KEY (a, b));
+INSERT INTO pairs SELECT a, b FROM generate_series(0, 9) a, generate_series(0, 4) b;
+"""
+LATE = """
+ALTER TABLE parts ADD CONSTRAINT late FOREIGN KEY (tenant, number) REFERENCES pairs NOT VALID;
+ALTER TABLE parts VALIDATE CONSTRAINT late
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "count"),
+    [
+        # The key of the other table is not written down, and has two columns.
+        ("ALTER TABLE parts ADD FOREIGN KEY (tenant, number) REFERENCES pairs", 28),
+        ("ALTER TABLE parts ADD FOREIGN KEY (tenant, number) REFERENCES pairs (a, b)", 28),
+        (LATE, 28),
+        # NULLs are different, but for NULLS NOT DISTINCT.
+        ("CREATE UNIQUE INDEX ON parts (label, tenant)", 75),
+        ("ALTER TABLE parts ADD UNIQUE (label, tenant)", 75),
+        ("ALTER TABLE parts DROP CONSTRAINT parts_pkey, ADD PRIMARY KEY (room)", 98),
+        ("CREATE UNIQUE INDEX ON parts ((number + 1), tenant) WHERE id > 50", 0),
+        ("CREATE UNIQUE INDEX ON parts ((number + 1)) WHERE id > 50", 50),
+        # Which of several was violated.
+        ("ALTER TABLE parts ADD CHECK (id > 0), ADD CONSTRAINT c CHECK (room > 5)", 11),
+        ("ALTER TABLE parts ADD CONSTRAINT c CHECK (id > 0), ADD CHECK (room > 5)", 11),
+        ("ALTER TABLE parts ADD UNIQUE (id), ADD CONSTRAINT u UNIQUE (room)", 98),
+        ("ALTER TABLE parts ALTER label TYPE int USING substr(label, 2)::int + tenant / 0", 100),
+    ],
+)
+def test_counts_for_each_form_of_a_constraint(statement: str, count: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(PARTS)
+    migrated = rehearse(migration(migrations.RunSQL(statement))).migrations[0]
+    if not count:
+        assert migrated.error is None
+        return
+    assert migrated.error is not None
+    assert migrated.error.violations is not None
+    assert migrated.error.violations.count == count
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE parts ADD EXCLUDE USING gist (int4range(room, room + 2) WITH &&)",
+        "DO $$ BEGIN EXECUTE 'ALTER TABLE parts ADD UNIQUE (room)'; END $$",
+        "DO $$ BEGIN EXECUTE 'ALTER TABLE parts ALTER label SET NOT NULL'; END $$",
+        "ALTER TABLE parts ADD CHECK (id > 0), ADD CHECK (room > 5)",
+        "INSERT INTO parts (id, room) VALUES (1, 1)",
+        "INSERT INTO parts (id) VALUES (1000)",
+    ],
+)
+def test_rows_that_can_not_be_told_are_not_counted(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(PARTS)
+    error = rehearse(migration(migrations.RunSQL(statement))).migrations[0].error
+    assert error is not None
+    assert error.violations is None
+
+
 def test_keys_that_are_no_numbers_are_not_shown() -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE people (email text PRIMARY KEY, age int)")

@@ -32,11 +32,11 @@ def fingerprint_of(plan: Iterable[tuple[str, str]]) -> dict[str, Any]:
 def source_hash(label: str) -> str:
     """Return the hash of a migration's file, ``""`` where there is none to read."""
     app_label, _, name = label.partition(".")
-    package, _explicit = MigrationLoader.migrations_module(app_label)
     try:
+        package, _explicit = MigrationLoader.migrations_module(app_label)
         spec = find_spec(f"{package}.{name}") if package else None
         source = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
-    except (ImportError, OSError):
+    except (LookupError, ImportError, OSError):
         return ""
     return hashlib.sha256(source).hexdigest() if source else ""
 

@@ -16,10 +16,10 @@ def test_with_the_engine_of_django_tenants(
     monkeypatch.setitem(connection.settings_dict, "ENGINE", engine)
     if schema is not None:
         monkeypatch.setattr(connection, "schema_name", schema, raising=False)
-    (warning,) = tenants_not_seen(connection)  # type: ignore[arg-type]
+    (warning,) = tenants_not_seen(connection)
     assert f"only the schema '{schema or 'public'}' was looked at" in warning
 
 
 def test_with_any_other_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connection.settings_dict, "ENGINE", "my_django_tenants_like.backend")
-    assert tenants_not_seen(connection) == ()  # type: ignore[arg-type]
+    assert tenants_not_seen(connection) == ()

@@ -95,10 +95,12 @@ class ReplicationLag(Throttle):
         if not rows:
             self._read.clear()
             return 0.0
+        written = int(rows[0][0])
         replayed = min(int(position) for _, position, _ in rows)
-        self._read.append(_Reading(monotonic(), int(rows[0][0]), replayed))
-        if replayed >= self._read[-1].written:
+        self._read.append(_Reading(monotonic(), written, replayed))
+        if replayed >= written:  # what it was told last may be ten seconds old
             self._read = deque(list(self._read)[-1:])
+            return 0.0
         told = max(float(lag or 0) for *_, lag in rows)
         return max(told, *lags(list(self._read)))
 

@@ -48,7 +48,7 @@ def test_a_replica_that_stops_to_replay_holds_until_it_is_level(own_server: OwnS
 
 
 def test_autovacuum_at_work_on_the_table_holds_for_so_long(own_server: OwnServer) -> None:
-    slow = {
+    slow: dict[str, int | str] = {
         "autovacuum_naptime": 1,
         "autovacuum_vacuum_threshold": 10,
         "autovacuum_vacuum_cost_delay": "100ms",

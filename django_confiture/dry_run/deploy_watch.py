@@ -25,7 +25,7 @@ from django_confiture.dry_run.stage import Opened
 from django_confiture.formatting import one_line
 
 SWITCHED_OFF = f"{NOTHING}running code is not checked in this dry run."
-NEVER_BEGAN = f"{NOTHING}the dry run ended before the first migration."
+NEVER_BEGAN = f"{NOTHING}no migration was rehearsed."
 
 _CHANGING = (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED)
 _OF_TABLES = (

@@ -94,15 +94,16 @@ class Dependents:
             oid = self._catalog.oid_of(model._meta.db_table)
             table = self._catalog.table(oid) if oid is not None else None
             for key in table.incoming if table is not None else ():
-                if key.action in "ar" and not self._looks_after(key):
+                if key.action in "ar" and not looks_after(self._release, self._catalog, key):
                     yield key
 
-    def _looks_after(self, key: ForeignKey) -> bool:
-        return any(
-            each.column in key.columns
-            and self._catalog.oid_of(each.model._meta.db_table) == key.table
-            for each in self._release.references_by_column.get(key.columns[0], ())
-        )
+
+def looks_after(release: Release, catalog: TableCatalog, key: ForeignKey) -> bool:
+    """Return whether a deletion by the ORM of a release takes care of the rows with ``key``."""
+    return any(
+        each.column in key.columns and catalog.oid_of(each.model._meta.db_table) == key.table
+        for each in release.references_by_column.get(key.columns[0], ())
+    )
 
 
 def _all_dependents(model: type[Model]) -> Iterator[tuple[type[Model], Any]]:

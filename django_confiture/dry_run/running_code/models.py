@@ -61,6 +61,32 @@ def tables_of(model: type[Model]) -> Iterator[str]:
         yield parent._meta.db_table
 
 
+def changed_models(old: ProjectState, new: ProjectState) -> frozenset[tuple[str, str]]:
+    """Return the keys of the models that a plan adds, removes or changes in the state.
+
+    The database need not notice: an operation may be told to change the state alone.
+    """
+    added_or_removed = old.models.keys() ^ new.models.keys()
+    kept = old.models.keys() & new.models.keys()
+    return frozenset(added_or_removed | {k for k in kept if old.models[k] != new.models[k]})
+
+
+def tables_of_changed(
+    changed: Collection[tuple[str, str]], old: Release, new: Release
+) -> frozenset[str]:
+    """Return the tables with which the new release deals differently than the old one.
+
+    Those that a changed model refers to are part of them: a release deletes only the referring
+    rows that it knows of.
+    """
+    found: set[str] = set()
+    for model in (*old.models, *new.models):
+        owner: Any = model._meta.auto_created or model
+        if (owner._meta.app_label, owner._meta.model_name) in changed:
+            found |= {*tables_of(model), *(each._meta.db_table for each in _referred(model))}
+    return frozenset(found)
+
+
 def _living(apps: Apps, wrapper: BaseDatabaseWrapper) -> Iterator[type[Model]]:
     for model in apps.get_models(include_auto_created=True):
         swapped_or_proxy = model._meta.swapped or model._meta.proxy

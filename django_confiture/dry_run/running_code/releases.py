@@ -13,7 +13,7 @@ from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
-from django_confiture.dry_run.running_code.deletions import Dependents
+from django_confiture.dry_run.running_code.deletions import Dependents, looks_after
 from django_confiture.dry_run.running_code.instances import Instances
 from django_confiture.dry_run.running_code.models import Release, tables_of
 from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
@@ -128,9 +128,10 @@ class RunningCode:
 class NewCode:
     """What the new release can't do before the plan is applied."""
 
-    def __init__(self, tools: Tools, release: Release) -> None:
+    def __init__(self, tools: Tools, release: Release, running: Release) -> None:
         self._tools = tools
         self._release = release
+        self._running = running
         self._trials: list[Trial] = []
         self._not_checked: dict[str, None] = {}
 
@@ -161,7 +162,7 @@ class NewCode:
                 continue
             after = self._tools.connection.attempt(probe.run)
             stays = after is not None and not (
-                _is_of_schema(trial.model, failure) and _is_of_schema(trial.model, after)
+                self._is_of_schema(trial, failure) and self._is_of_schema(trial, after)
             )
             if failure.gave_up or stays:
                 left.setdefault(probe.action, failure)
@@ -172,6 +173,13 @@ class NewCode:
         for action, failure in left.items():
             if action not in seen | passed:
                 self._not_checked[unchecked(trial.model, action, failure)] = None
+
+    def _is_of_schema(self, trial: Trial, failure: Failure) -> bool:
+        """Whether the schema refuses it, also where a row's deletion leaves others behind."""
+        forgotten = any(
+            looks_after(self._running, self._tools.catalog, key) for key in trial.refusing(failure)
+        )
+        return forgotten or _is_of_schema(trial.model, failure)
 
     @property
     def not_checked(self) -> tuple[str, ...]:

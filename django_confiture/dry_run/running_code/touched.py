@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.plan.planned import Planned
     from django_confiture.dry_run.server.side_channel import Session
 
+_WRITING = LockMode.RowExclusiveLock
+"""From here on a lock may mean that a table's rows have changed."""
 _ALTERING = LockMode.ShareUpdateExclusiveLock
-"""From here on a lock may mean that a table has changed."""
+"""From here on a lock may mean that the table itself has changed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class PlannedTables:
         for statement in planned.statements:
             if statement.node is not None:
                 locks = statement_locks(statement.node, lookup)
-                oids |= {each.oid for each in locks if each.mode >= _ALTERING}
+                oids |= {each.oid for each in locks if each.mode >= _WRITING}
         self.may_be_any = bool(planned.unknown)
         """Whether some of it runs what can't be read."""
         self._oids = catalog.with_views(sorted(oids)) | catalog.with_code()

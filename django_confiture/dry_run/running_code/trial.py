@@ -76,6 +76,13 @@ class Trial:
         """Whether a foreign key that the release does not know has come to lead here."""
         return self._last_seen.references != self._schema_before.references
 
+    def refusing(self, failure: Failure) -> Iterator[ForeignKey]:
+        """Yield the foreign key that fails, if the release does not know of it."""
+        if failure.sqlstate == "23503":
+            for key in self._probes.dependents.unknown_references():
+                if key.name == failure.constraint:
+                    yield key
+
     # The first schema.
 
     def start(self) -> None:

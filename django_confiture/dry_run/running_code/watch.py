@@ -10,12 +10,20 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.plan.planned import Planned
-from django_confiture.dry_run.results.deploy import Break, Checked, Deploy, order_of
+from django_confiture.dry_run.results.deploy import NOTHING, Break, Checked, Deploy, order_of
 from django_confiture.dry_run.running_code.connection import Failure
-from django_confiture.dry_run.running_code.models import Release, release_of, tables_of
+from django_confiture.dry_run.running_code.models import (
+    Release,
+    changed_models,
+    release_of,
+    tables_of,
+    tables_of_changed,
+)
 from django_confiture.dry_run.running_code.releases import TIMEOUT, NewCode, RunningCode, Tools
 from django_confiture.dry_run.running_code.touched import PlannedTables, Step, altered_by
 from django_confiture.dry_run.running_code.trial import Trial
+
+UNTOUCHED = f"{NOTHING}no migration changes a model, or touches the table of one."
 
 _FEW = 40
 """At most this many models are tried where unreadable code may change any of their tables."""
@@ -34,19 +42,20 @@ class ReleaseWatch:
     ) -> None:
         self._tools = Tools(wrapper, timeout)
         self._releases = release_of(old, wrapper), release_of(new, wrapper)
+        self._changed = tables_of_changed(changed_models(old, new), *self._releases)
         self._old = RunningCode(self._tools, self._releases[0])
-        self._new = NewCode(self._tools, self._releases[1])
+        self._new = NewCode(self._tools, self._releases[1], self._releases[0])
         self._breaks: list[Break] = []
         self._unread: dict[str, None] = {}
         self._names: dict[str, str] = {}
         """Table of the running release, as Django names it → as the reports do."""
 
     def start(self, planned: Planned) -> None:
-        """Try both before the plan, on the models whose tables it touches."""
+        """Try both before the plan, on the models that it changes or whose tables it touches."""
         touched = PlannedTables(planned, self._tools.connection.session, self._tools.catalog)
         self._names = self._shown(self._releases[0])
         self._old.start(self._chosen(touched, self._releases[0]))
-        self._new.start(self._chosen(touched, self._releases[1]))
+        self._new.start(self._chosen(touched, self._releases[1]) | self._changed)
 
     def start_with(self, tables: Set[str]) -> None:
         """Try both before the plan, on the models of ``tables``, as Django names them."""
@@ -149,12 +158,13 @@ class ReleaseWatch:
         """Return what was found; ``complete`` says whether the whole plan was applied."""
         new = self._new.end(complete=complete)
         checked = Checked(models=len(self._old.models | self._new.models))
+        reasons = [*self._old.not_checked, *self._new.not_checked, *self._unread]
+        if not checked.models:
+            reasons.append(UNTOUCHED)
         return Deploy(
             order_of(self._breaks, new, checked),
             old_code=tuple(self._breaks),
             new_code=new,
             checked=checked,
-            not_checked=tuple(
-                dict.fromkeys((*self._old.not_checked, *self._new.not_checked, *self._unread))
-            ),
+            not_checked=tuple(dict.fromkeys(reasons)),
         )

@@ -31,8 +31,11 @@ def order(report: Report) -> str:
 
 
 def decision(report: Report) -> str:
-    """Return the order alone; ``""`` where there is nothing to say of it."""
-    return _DECISIONS.get(report.deploy.order, "")
+    """Return the order alone, or that none helps; ``""`` where there is nothing to say of it."""
+    line = _DECISIONS.get(report.deploy.order, "")
+    if line and _never_cured(report):
+        line += ". But no order helps: the new release fails after the plan as well"
+    return line
 
 
 def why_this_order(report: Report) -> str:
@@ -45,10 +48,13 @@ def why_this_order(report: Report) -> str:
         sentences.append(f"After the plan the running release can't {_cannot(deploy.old_code)}")
     if deploy.order in ("migrate_first", "neither"):
         sentences.append(f"Before the plan the new release can't {_cannot(deploy.new_code)}")
-    if never_cured := [each for each in deploy.new_code if each.still_after]:
-        still = "No order helps: even after the plan the new release can't"
-        sentences.append(f"{still} {_cannot(never_cured)}")
+    if never_cured := _never_cured(report):
+        sentences.append(f"Even after the plan the new release can't {_cannot(never_cured)}")
     return ". ".join(sentences)
+
+
+def _never_cured(report: Report) -> list[NewCodeBreak]:
+    return [each for each in report.deploy.new_code if each.still_after]
 
 
 def _cannot(breaks: Sequence[Break]) -> str:

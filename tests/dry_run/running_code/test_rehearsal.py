@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, models
-from django.db.migrations import AddField, CreateModel, Migration, RemoveField, RunPython, RunSQL
+from django.db.migrations import (
+    AddField,
+    AlterModelOptions,
+    CreateModel,
+    DeleteModel,
+    Migration,
+    RemoveField,
+    RunPython,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models.signals import post_save, pre_delete, pre_save
 
@@ -227,3 +238,60 @@ def test_every_format_says_the_order(state: ProjectState, name: str) -> None:
     new = CreateModel("Shelf", [("id", models.BigAutoField(primary_key=True))])
     report = rehearse(state, migration(new, name="0002_a"))
     assert "Migrate first, then deploy" in " ".join(render(report, name).split())
+
+
+# What changes in the state alone.
+
+
+def in_the_state(*operations: Operation) -> Migration:
+    return migration(SeparateDatabaseAndState(state_operations=list(operations)), name="0002_a")
+
+
+def still_broken(report: Report) -> set[tuple[str | None, str, bool]]:
+    return {(each.model, each.action, each.still_after) for each in report.deploy.new_code}
+
+
+def test_a_required_column_that_the_new_release_no_longer_knows(state: ProjectState) -> None:
+    report = rehearse(state, in_the_state(RemoveField("Tag", "label")))
+    assert still_broken(report) == {("cases.Tag", "insert", True)}
+    assert report.deploy.old_code == ()
+    assert report.deploy.order == "migrate_first"
+    for name in ("text", "markdown", "html", "github", "gitlab", "sarif"):
+        assert "no order helps" in " ".join(render(report, name).split())
+
+
+def test_a_field_without_a_column(state: ProjectState) -> None:
+    report = rehearse(state, in_the_state(AddField("Tag", "color", models.TextField(default=""))))
+    assert still_broken(report) == {
+        ("cases.Tag", action, True) for action in ("select", "insert", "update", "delete")
+    }
+
+
+def test_a_table_that_the_new_release_no_longer_knows_refers_to_its_rows(
+    state: ProjectState,
+) -> None:
+    report = rehearse(state, in_the_state(DeleteModel("Book")))
+    assert {("cases.Author", "delete", True), ("cases.Tag", "delete", True)} <= still_broken(report)
+
+
+def test_a_change_that_the_database_never_notices_breaks_neither_release(
+    state: ProjectState,
+) -> None:
+    report = rehearse(state, migration(AlterModelOptions("Tag", {"ordering": ["id"]})))
+    assert report.deploy.order == "either"
+    assert report.deploy.checked.models == 1
+
+
+def test_rows_that_a_plan_changes_are_those_of_a_model_that_is_tried(state: ProjectState) -> None:
+    update = RunSQL("UPDATE cases_tag SET label = 'x'", RunSQL.noop)
+    report = rehearse(state, migration(update, name="0002_a"))
+    assert report.deploy.order == "either"
+    assert report.deploy.checked.models == 1
+
+
+def test_a_plan_that_touches_no_model_says_why_nothing_was_tried(state: ProjectState) -> None:
+    report = rehearse(state, migration(RunSQL("SELECT 1", RunSQL.noop), name="0002_a"))
+    assert report.deploy.order == "unknown"
+    assert report.deploy.not_checked == (
+        "Nothing: no migration changes a model, or touches the table of one.",
+    )

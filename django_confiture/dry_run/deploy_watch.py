@@ -19,6 +19,7 @@ from django_confiture.dry_run.recording.records import (
 from django_confiture.dry_run.results.deploy import NOTHING, Break, Deploy
 from django_confiture.dry_run.running_code.touched import Step
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
+from django_confiture.dry_run.sql.nodes import names_relation
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.redaction import message
 from django_confiture.dry_run.stage import Opened
@@ -28,14 +29,8 @@ SWITCHED_OFF = f"{NOTHING}running code is not checked in this dry run."
 NEVER_BEGAN = f"{NOTHING}no migration was rehearsed."
 
 _CHANGING = (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED)
-_OF_TABLES = (
-    "create_stmt",
-    "create_seq_stmt",
-    "comment_stmt",
-    "index_stmt",
-    "create_extension_stmt",
-)
-"""DDL that changes nothing for those who use other tables than it locks."""
+_OF_NO_ONE = ("comment_stmt", "create_extension_stmt", "create_seq_stmt", "create_stmt")
+"""DDL that changes nothing for those who use what was there before."""
 
 
 @dataclass(frozen=True)
@@ -139,5 +134,10 @@ def _step(operation: int | None, section: RecordedSection) -> Step:
 
 
 def _is_of_others(statement: Statement) -> bool:
-    """Whether a statement that locks no table changes what those who use tables run into."""
-    return statement.what not in _OF_TABLES
+    """Whether a statement that locks no table changes what those who use tables run into.
+
+    One that names a table locks it, unless it was made in the same plan.
+    """
+    if statement.what in _OF_NO_ONE:
+        return False
+    return statement.node is None or not names_relation(statement.node)

@@ -10,10 +10,14 @@ from typing import Any
 
 from django_confiture.dry_run.server.side_channel import Session
 
+_NEAR = 4
+"""How many levels of foreign keys are looked up at once."""
+
 # $1: OIDs.
 _TABLES = """
 SELECT json_build_object(
   'oid', c.oid::bigint, 'name', c.oid::regclass::text, 'kind', c.relkind,
+  'is_empty', c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) = 0,
   'access', pg_catalog.concat_ws(' ', c.relrowsecurity, c.relforcerowsecurity,
     pg_catalog.has_table_privilege(c.oid, 'SELECT'),
     pg_catalog.has_table_privilege(c.oid, 'INSERT'),
@@ -81,10 +85,11 @@ WITH RECURSIVE reading (oid) AS (
 SELECT DISTINCT oid FROM reading
 """
 
-# Tables and views of which a statement runs what no model shows.
+# Tables and views of which a statement runs what no model shows; PostgreSQL's own have low OIDs.
 _WITH_CODE = """
 SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal
-UNION SELECT w.ev_class FROM pg_catalog.pg_rewrite w WHERE w.rulename <> '_RETURN'
+UNION SELECT w.ev_class FROM pg_catalog.pg_rewrite w
+  WHERE w.rulename <> '_RETURN' AND w.ev_class >= 16384
 UNION SELECT p.polrelid FROM pg_catalog.pg_policy p
 """
 
@@ -131,6 +136,8 @@ class Table:
     name: str
     """Quoted where it has to be, with its schema outside the search path."""
     kind: str
+    is_empty: bool
+    """Whether it has no page, and so no row."""
     access: str
     """What this role may do with it, and whether row-level security is on."""
     columns: Mapping[str, Column]
@@ -184,14 +191,18 @@ class TableCatalog:
             self._oids[name] = found[quoted].oid if quoted in found else None
 
     def load(self, names: Iterable[str]) -> None:
-        """Look up at once what is going to be asked of the tables that Django calls so."""
+        """Look up in few queries the tables that Django calls so, and those they refer to."""
         names = list(names)
         self.resolve(names)
-        self._fetch([oid for name in names if (oid := self._oids[name]) is not None])
+        oids = {oid for name in names if (oid := self._oids[name]) is not None}
+        for _level in range(_NEAR):
+            self._fetch(oids)
+            found = [table for oid in oids if (table := self._tables[oid]) is not None]
+            oids = {key.target for table in found for key in table.outgoing}
 
     def _fetch(self, oids: Iterable[int]) -> None:
         given = [oid for oid in dict.fromkeys(oids) if oid not in self._tables]
-        rows = self._session.query(_TABLES, [_array(map(str, given))]) if given else []
+        rows = self._session.query(_TABLES, [array(map(str, given))]) if given else []
         self._tables.update(dict.fromkeys(given))
         for (text,) in rows:
             table = _table(json.loads(text or "{}"))
@@ -199,7 +210,7 @@ class TableCatalog:
 
     def named(self, quoted: Sequence[str]) -> Mapping[str, Named]:
         """Return the relations of those names that exist."""
-        rows = self._session.query(_NAMED, [_array(quoted)]) if quoted else []
+        rows = self._session.query(_NAMED, [array(quoted)]) if quoted else []
         return {
             str(given): Named(int(oid or 0), str(kind), str(shown))
             for given, oid, kind, shown in rows
@@ -207,12 +218,21 @@ class TableCatalog:
 
     def with_views(self, oids: Sequence[int]) -> frozenset[int]:
         """Return the relations and the views that read them."""
-        rows = self._session.query(_VIEWS, [_array(map(str, oids))]) if oids else []
+        rows = self._session.query(_VIEWS, [array(map(str, oids))]) if oids else []
         return frozenset(int(oid or 0) for (oid,) in rows)
 
     def with_code(self) -> frozenset[int]:
         """Return the relations with triggers, rules, or policies."""
         return frozenset(int(oid or 0) for (oid,) in self._session.query(_WITH_CODE))
+
+    def filled(self, oids: Iterable[int]) -> frozenset[int]:
+        """Return those of the relations that may have rows: the others have no page."""
+        sql = (
+            "SELECT oid FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[])"
+            " AND (relkind <> 'r' OR pg_catalog.pg_relation_size(oid) > 0)"
+        )
+        rows = self._session.query(sql, [array(map(str, oids))])
+        return frozenset(int(oid or 0) for (oid,) in rows)
 
     def widths(self) -> Mapping[int, int]:
         """Return every table that there is, with the number of its last column."""
@@ -236,6 +256,7 @@ def _table(found: Mapping[str, Any]) -> Table:
         oid=found["oid"],
         name=found["name"],
         kind=found["kind"],
+        is_empty=found["is_empty"],
         access=found["access"],
         columns={each["name"]: Column(**each) for each in found["columns"] or ()},
         unique=tuple(columns for _primary, columns in unique),
@@ -251,6 +272,6 @@ def _foreign_keys(found: Sequence[Mapping[str, Any]]) -> Iterator[ForeignKey]:
         yield ForeignKey(**{**each, **columns})
 
 
-def _array(values: Any) -> str:
+def array(values: Any) -> str:
     """Return an array as PostgreSQL reads it."""
     return "{" + ",".join(json.dumps(each, ensure_ascii=False) for each in values) + "}"

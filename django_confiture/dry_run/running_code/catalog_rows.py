@@ -118,6 +118,8 @@ class CatalogRows:
         plain = [name for name in free if name not in keys and _can_vary(table.columns[name])]
         if plain:
             draft.values[plain[0]] = _unlike_any(table.columns[plain[0]])
+        elif left_out := [name for name in free if not table.columns[name].not_null]:
+            draft.values[left_out[0]] = None  # which equals no other NULL
         elif referring := [name for name in free if name in keys]:
             key = keys[referring[0]]
             self._refer(key, draft, self.made(key.target, depth=depth + 1))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django.core.exceptions import ValidationError
-from django.db.models import Field, Model, UniqueConstraint
+from django.db.models import Field, FileField, Model, UniqueConstraint
 
 from django_confiture.dry_run.running_code.catalog import TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
@@ -71,7 +71,7 @@ class Instances:
             given: dict[str, Any] = {}
             self._fill(each, variant, given)
             for name, value in given.items():
-                setattr(instance, name, value)
+                _set(instance, each, name, value)
 
     def of_row(self, row: Row) -> Model:
         """Return the instance that a row of the model's own table would be."""
@@ -79,7 +79,7 @@ class Instances:
         for each in self._model._meta.concrete_fields:
             if (column := each.column or "") in row:
                 with suppress(ValidationError):  # of another type by now; it is no key
-                    setattr(instance, each.attname, _plain(each).to_python(row[column]))
+                    _set(instance, each, each.attname, _plain(each).to_python(row[column]))
         for parent, link in self._model._meta.parents.items():
             if link is not None and link.column in row:
                 setattr(instance, parent._meta.pk.attname, link.value_from_object(instance))
@@ -131,6 +131,14 @@ class Instances:
         return self._rows.made(found) if made else self._rows.one(found)
 
 
+def _set(instance: Model, field: Any, attname: str, value: Any) -> None:
+    """Set an attribute; the image that a made-up name stands for is not opened to measure it."""
+    if isinstance(field, FileField):
+        vars(instance)[attname] = value
+    else:
+        setattr(instance, attname, value)
+
+
 def _plain(target: Any) -> Any:
     """Return the field that a chain of foreign keys ends with: it has the values."""
     while target.remote_field is not None:
@@ -156,6 +164,18 @@ def unique_sets(model: type[Model]) -> Iterator[Sequence[str]]:
     for constraint in model._meta.constraints:
         if isinstance(constraint, UniqueConstraint):
             yield constraint.fields
+
+
+def conflict_targets(model: type[Model]) -> Iterator[Sequence[str]]:
+    """Yield the unique sets that an ``ON CONFLICT`` of the release can name."""
+    partly = [
+        each.fields
+        for each in model._meta.constraints
+        if isinstance(each, UniqueConstraint) and (each.condition or each.deferrable)
+    ]
+    for names in unique_sets(model):
+        if names and names != (model._meta.pk.name,) and names not in partly:
+            yield names
 
 
 def _unique_fields(model: type[Model]) -> Iterator[str]:

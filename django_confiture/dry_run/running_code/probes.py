@@ -17,7 +17,7 @@ from django_confiture.dry_run.running_code.instances import (
     Instances,
     KeyFrom,
     Variant,
-    unique_sets,
+    conflict_targets,
 )
 
 _CAPTURED = 2
@@ -172,13 +172,13 @@ class ModelProbes:
 
     def _conflicts(self) -> Iterator[tuple[Sequence[str], str]]:
         """Yield the sets of fields that are unique, each with a field to update."""
-        for names in unique_sets(self.model) if self._upserts else ():
+        for names in conflict_targets(self.model) if self._upserts else ():
             others = [
                 each.name
                 for each in self.model._meta.local_concrete_fields
                 if not (each.primary_key or each.generated or each.name in names)
             ]
-            if names and others and names != (self.model._meta.pk.name,):
+            if others:
                 yield names, others[0]
 
     def _upsert(self, names: Sequence[str], other: str, variant: Variant, key: KeyFrom) -> None:

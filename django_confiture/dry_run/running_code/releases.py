@@ -14,6 +14,7 @@ from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatal
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
 from django_confiture.dry_run.running_code.deletions import Dependents, looks_after
+from django_confiture.dry_run.running_code.facts import CatalogFacts, Changes
 from django_confiture.dry_run.running_code.instances import Instances
 from django_confiture.dry_run.running_code.models import Release, tables_of
 from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
@@ -34,6 +35,7 @@ class Tools:
         self.wrapper = wrapper
         self.connection = ProbeConnection(wrapper, timeout=timeout)
         self.catalog = TableCatalog(self.connection.session, wrapper.ops.quote_name)
+        self.facts = CatalogFacts(self.connection.session, wrapper.ops.quote_name)
         self.rows = CatalogRows(self.connection.run, self.catalog)
         self.values = Values(wrapper.ops)
 
@@ -68,6 +70,7 @@ class RunningCode:
         self._found: set[Key] = set()
         self._not_checked: dict[str, None] = {}
         self._widths: Mapping[int, int] = {}
+        self._tables: frozenset[str] = frozenset()
 
     def start(self, tables: Set[str]) -> None:
         """Try everything before the plan, on the models of ``tables``."""
@@ -77,6 +80,8 @@ class RunningCode:
                 trial.start()
                 self._trials.append(trial)
                 self._note_unchecked(trial)
+        self._tables = frozenset(name for trial in self._trials for name in trial.tables)
+        self.changes()
 
     def _note_unchecked(self, trial: Trial) -> None:
         for action in ("select", "insert", "update", "delete"):
@@ -84,18 +89,33 @@ class RunningCode:
             if failures and not any(probe.action == action for probe in trial.passed):
                 self._not_checked[unchecked(trial.model, action, failures[0])] = None
 
-    def after(self, chosen: Sequence[Trial]) -> Iterator[tuple[Trial, Probe, Failure]]:
-        """Try the affected models again; yield what fails for the first time."""
+    def changes(self) -> Changes:
+        """Return which of the tables that are tried have changed since this was last asked."""
+        return self._tools.facts.changes(self._tables)
+
+    def after(
+        self, affected: Mapping[Trial, Set[Action]]
+    ) -> Iterator[tuple[Trial, Probe, Failure]]:
+        """Try the affected actions again; yield what fails for the first time."""
+        filled = self._filled()
+        chosen = [
+            trial
+            for trial in self._trials
+            if affected.get(trial) or any(key.table in filled for key in self._awaited(trial))
+        ]
+        if not chosen:
+            return
         self._tools.catalog.forget()
-        if chosen:
-            self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
-            self._tools.catalog.load(name for trial in chosen for name in trial.tables)
+        self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
+        self._tools.catalog.load(name for trial in chosen for name in trial.tables)
         may_refer = cache(self._may_refer)  # as it is now
         with self._tools.connection.probing(self._release.apps):
             for trial in chosen:
                 label = trial.model._meta.label
                 known = {action for model, action in self._found if model == label}
-                for probe, failure in trial.again(may_refer, known):
+                for probe, failure in trial.again(
+                    affected.get(trial, frozenset()), may_refer, known
+                ):
                     key = (label, probe.action)
                     if failure.gave_up:
                         self._not_checked[unchecked(trial.model, probe.action, failure)] = None
@@ -103,12 +123,29 @@ class RunningCode:
                         self._found.add(key)
                         yield trial, probe, failure
 
+    def _filled(self) -> Set[int]:
+        """Return the tables that have got rows, of those whose rows a deletion waits for."""
+        awaited = {key.table for trial in self._trials for key in self._awaited(trial)}
+        return self._tools.catalog.filled(awaited) if awaited else frozenset()
+
+    def _awaited(self, trial: Trial) -> Sequence[ForeignKey]:
+        is_broken = (trial.model._meta.label, "delete") in self._found
+        return () if is_broken else trial.awaited
+
     def _may_refer(self, key: ForeignKey) -> bool:
         """Whether rows can have that foreign key: the running code fills no new column."""
         table = self._tools.catalog.table(key.table)
-        numbers = [table.columns[name].number for name in key.columns] if table else []
-        is_old = max(numbers, default=0) <= self._widths.get(key.table, 0)
-        return is_old or self._tools.rows.any_refers(key)
+        if table is None:
+            return False
+        is_old = self._widths.get(key.table, 0) >= max(
+            table.columns[name].number for name in key.columns
+        )
+        return is_old or (not table.is_empty and self._tools.rows.any_refers(key))
+
+    @property
+    def tables(self) -> Set[str]:
+        """The tables that what is tried comes to, as Django names them."""
+        return self._tables
 
     @property
     def trials(self) -> Sequence[Trial]:

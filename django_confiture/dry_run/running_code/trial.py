@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import replace
 from itertools import islice, product
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
 from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
+from django_confiture.dry_run.running_code.facts import Changes
 from django_confiture.dry_run.running_code.instances import Variant
 from django_confiture.dry_run.running_code.models import tables_of
 from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
 from django_confiture.dry_run.running_code.scripts import PassedScripts, Recorded
 from django_confiture.dry_run.running_code.sequences import sequences_kept
+from django_confiture.dry_run.running_code.shape import Shape, shape_of
 from django_confiture.dry_run.running_code.values import Level
 
 _REPAIRS = 12
@@ -22,25 +24,8 @@ _ALWAYS = "428C9"
 """A value for a column that is GENERATED ALWAYS."""
 _OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
 _DELETES: frozenset[Action] = frozenset(("delete",))
+EVERY_ACTION = _OF_ROWS | _DELETES
 _LEVELS: tuple[Level, ...] = ("modest", "least", "most")
-
-
-@dataclass(frozen=True)
-class _Schema:
-    """What a model's tables look like."""
-
-    types: Mapping[str, str]
-    """Column → type, of all its tables."""
-    keys: Mapping[str, tuple[str | None, str]]
-    """Column of a primary key → its default and identity."""
-    access: tuple[str, ...]
-    references: frozenset[tuple[int, tuple[str, ...]]]
-    """Foreign keys that lead here and are not the release's, by table and columns."""
-
-    @property
-    def of_rows(self) -> tuple[object, ...]:
-        """What a script with values in it does not show: types, defaults, rights."""
-        return self.types, self.keys, self.access
 
 
 class Trial:
@@ -56,6 +41,8 @@ class Trial:
         self._scripts = PassedScripts(connection)
         self.passed: list[Probe] = []
         self.failed: list[tuple[Probe, Failure]] = []
+        self._referred: set[ForeignKey] = set()
+        """The unknown foreign keys that a deletion was tried with."""
 
     @property
     def tables(self) -> frozenset[str]:
@@ -67,14 +54,29 @@ class Trial:
         """What every statement about the model names."""
         return frozenset(self.tables | {"relation", "column", "table", "does", "not", "exist"})
 
-    def is_any_of(self, oids: Set[int]) -> bool:
-        """Whether one of its own tables is one of those."""
-        return any(self._catalog.oid_of(name) in oids for name in tables_of(self.model))
+    def affected(self, changes: Changes, code: Set[int]) -> Set[Action]:
+        """Return the actions that come to what changed, or to a table of ``code``.
+
+        Those are OIDs: what such a table runs may come to any table.
+        """
+        own = frozenset(tables_of(self.model))
+        if not changes.own.isdisjoint(own) or self._is_any_of(own, code):
+            return EVERY_ACTION
+        reached = self._probes.dependents.reached()
+        changed = not reached.isdisjoint(changes.own | changes.referring)
+        return _DELETES if changed or self._is_any_of(reached, code) else frozenset()
+
+    def _is_any_of(self, names: Set[str], oids: Set[int]) -> bool:
+        return bool(oids) and any(self._catalog.oid_of(name) in oids for name in names)
 
     @property
-    def is_referred_to_since(self) -> bool:
-        """Whether a foreign key that the release does not know has come to lead here."""
-        return self._last_seen.references != self._schema_before.references
+    def awaited(self) -> Sequence[ForeignKey]:
+        """The foreign keys, unknown to the release, of which no row was there to be tried."""
+        return [
+            key
+            for name, key in self._last_seen.references.items()
+            if name not in self._shape_before.references and key not in self._referred
+        ]
 
     def refusing(self, failure: Failure) -> Iterator[ForeignKey]:
         """Yield the foreign key that fails, if the release does not know of it."""
@@ -87,7 +89,7 @@ class Trial:
 
     def start(self) -> None:
         """Try everything for the first time: at once, and if that fails one by one."""
-        self._schema_before = self._last_seen = self._last_passed = self._schema()
+        self._shape_before = self._last_seen = self._last_passed = self._shape()
         self._recorded = Recorded()
         if not self._probes.deletes_alone:
             self.capture()
@@ -195,7 +197,7 @@ class Trial:
     def try_without_key(self) -> None:
         """Try the INSERT that leaves out a key for which the server has no default."""
         auto = self.model._meta.auto_field
-        known = self._schema().keys
+        known = self._shape().keys
         lacks_default = auto is not None and known.get(str(auto.column)) == (None, "")
         if lacks_default and not self._probes.deletes_alone:
             self._try(self._probes.insert_without_key(Variant("computed", None)))
@@ -203,19 +205,19 @@ class Trial:
     # The other schema.
 
     def again(
-        self, may_refer: Callable[[ForeignKey], bool], known: Set[Action]
+        self, actions: Set[Action], may_refer: Callable[[ForeignKey], bool], known: Set[Action]
     ) -> Iterator[tuple[Probe, Failure]]:
-        """Yield what passed on the first schema and fails on this one.
+        """Yield what passed on the first schema and fails on this one, of some ``actions``.
 
         ``may_refer`` says whether there can be rows with a foreign key unknown to the release,
         ``known`` what is broken already: it is not tried again.
         """
-        now = self._last_seen = self._schema()
+        now = self._last_seen = self._shape() if actions else self._last_seen
         broken: set[Action] = set(known)
-        left = self._left(now, broken)
+        left = self._left(now, actions - broken)
         recorded = Recorded()
         passed = [each for each in self.passed if each.action in left]
-        for probe in (*passed, *self._since(now, may_refer)):
+        for probe in (*passed, *self._since(now, actions, known, may_refer)):
             if probe.action in broken:
                 continue
             failure, script = self._connection.recorded(probe.run)
@@ -228,13 +230,14 @@ class Trial:
             if probe in passed:
                 recorded.note(probe.action, script)
         self._scripts.keep_each(recorded)
-        self._last_passed = now
+        if actions >= _OF_ROWS:
+            self._last_passed = now
 
-    def _left(self, now: _Schema, known: Set[Action]) -> Set[Action]:
+    def _left(self, now: Shape, actions: Set[Action]) -> Set[Action]:
         """Return the actions that may fail: those whose script has not passed as it is."""
-        wanted = {probe.action for probe in self.passed} - known
-        of_rows = () if now.of_rows == self._last_passed.of_rows else _OF_ROWS
-        return wanted - self._scripts.passed(wanted.difference(of_rows))
+        wanted = actions & {probe.action for probe in self.passed}
+        of_rows = frozenset() if now.of_rows == self._last_passed.of_rows else _OF_ROWS
+        return wanted - self._scripts.passed(wanted - of_rows)
 
     def _is_of_values(self, probe: Probe, failure: Failure) -> bool:
         """Whether it fails for a value that was made up and that the release may never write.
@@ -248,7 +251,7 @@ class Trial:
             return not self._is_of_relation(failure)
         extreme = probe.variant.level in ("least", "most")
         of_value = (failure.sqlstate or "").startswith("22")
-        return extreme and of_value and self._schema_before.types == self._schema().types
+        return extreme and of_value and self._shape_before.types == self._shape().types
 
     def _is_of_relation(self, failure: Failure) -> bool:
         """Whether the columns of the foreign key that fails are relations for the release."""
@@ -262,15 +265,22 @@ class Trial:
         fields = [each for each in self.model._meta.concrete_fields if each.column in columns]
         return not fields or any(each.is_relation for each in fields)
 
-    def _since(self, now: _Schema, may_refer: Callable[[ForeignKey], bool]) -> Iterator[Probe]:
+    def _since(
+        self,
+        now: Shape,
+        actions: Set[Action],
+        known: Set[Action],
+        may_refer: Callable[[ForeignKey], bool],
+    ) -> Iterator[Probe]:
         """Yield the probes that only the new schema gives a reason for."""
-        before = self._schema_before
+        before = self._shape_before
         inserts = [probe.variant for probe in self.passed if probe.action == "insert"]
-        changed = (now.keys, now.access) != (before.keys, before.access)
+        changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
         if changed and inserts and inserts[0] and self.model._meta.auto_field is not None:
             yield self._probes.insert_without_key(inserts[0])
-        for key in self._probes.dependents.unknown_references():
-            if (key.table, key.columns) not in before.references and may_refer(key):
+        for key in () if "delete" in known else self.awaited:
+            if may_refer(key):
+                self._referred.add(key)
                 yield self._probes.delete_referred(key)
 
     # Both.
@@ -282,18 +292,5 @@ class Trial:
             if table is not None:
                 yield table
 
-    def _schema(self) -> _Schema:
-        tables = list(self._tables())
-        columns = [column for table in tables for column in table.columns.values()]
-        fields = self.model._meta.concrete_fields
-        known = {each.column for each in fields}
-        keys = {each.column for each in fields if each.primary_key}
-        references = self._probes.dependents.unknown_references()
-        return _Schema(
-            types={each.name: each.type for each in columns if each.name in known},
-            keys={
-                each.name: (each.default, each.identity) for each in columns if each.name in keys
-            },
-            access=tuple(table.access for table in tables),
-            references=frozenset((key.table, key.columns) for key in references),
-        )
+    def _shape(self) -> Shape:
+        return shape_of(self.model, self._tables(), self._probes.dependents.unknown_references())

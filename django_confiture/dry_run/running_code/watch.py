@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.plan.planned import Planned
-from django_confiture.dry_run.results.deploy import NOTHING, Break, Checked, Deploy, order_of
+from django_confiture.dry_run.results.deploy import (
+    NOTHING,
+    Action,
+    Break,
+    Checked,
+    Deploy,
+    order_of,
+)
 from django_confiture.dry_run.running_code.connection import Failure
 from django_confiture.dry_run.running_code.models import (
     Release,
@@ -21,7 +28,7 @@ from django_confiture.dry_run.running_code.models import (
 )
 from django_confiture.dry_run.running_code.releases import TIMEOUT, NewCode, RunningCode, Tools
 from django_confiture.dry_run.running_code.touched import PlannedTables, Step, altered_by
-from django_confiture.dry_run.running_code.trial import Trial
+from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
 
 UNTOUCHED = f"{NOTHING}no migration changes a model, or touches the table of one."
 
@@ -81,7 +88,7 @@ class ReleaseWatch:
     def stepped(self, migration: str, steps: Sequence[Step]) -> tuple[Break, ...]:
         """Try the running code after a step, which may be a migration whole; return new breaks."""
         found = []
-        for trial, probe, failure in self._old.after(list(self._to_try(steps))):
+        for trial, probe, failure in self._old.after(self._to_try(steps)):
             meta = trial.model._meta
             operation = self._operation(trial, failure, steps)
             found.append(
@@ -100,19 +107,20 @@ class ReleaseWatch:
         self._breaks += found
         return tuple(found)
 
-    def _to_try(self, steps: Sequence[Step]) -> Iterator[Trial]:
-        altered = altered_by(steps)
-        everything = any(step.outside for step in steps)
-        code = self._tools.catalog.with_code() if altered and not everything else frozenset()
-        for trial in self._old.trials:
-            if (
-                everything
-                or not altered.isdisjoint(self._relations(trial))
-                or (altered and trial.is_any_of(code))
-            ):
-                yield trial
-            elif trial.is_referred_to_since:
-                yield trial  # rows that are put into another table can refer to its rows
+    def _to_try(self, steps: Sequence[Step]) -> Mapping[Trial, Set[Action]]:
+        """Return the actions that may come out differently than when they were last tried."""
+        outside = any(step.outside for step in steps)
+        if not any(step.texts or step.altered or step.outside for step in steps):
+            return {}
+        self._tools.catalog.forget()
+        changes = self._old.changes()
+        code = frozenset() if outside else self._tools.catalog.with_code()
+        if code:
+            self._tools.catalog.resolve(self._old.tables)
+        return {
+            trial: EVERY_ACTION if outside else trial.affected(changes, code)
+            for trial in self._old.trials
+        }
 
     def _relations(self, trial: Trial) -> frozenset[str]:
         return frozenset(self._names.get(name, name) for name in trial.tables)

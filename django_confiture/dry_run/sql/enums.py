@@ -104,6 +104,19 @@ class ObjectType(IntEnum):
     VIEW = pg.OBJECT_VIEW
 
 
+RELATIONS = frozenset(
+    (
+        ObjectType.FOREIGN_TABLE,
+        ObjectType.INDEX,
+        ObjectType.MATVIEW,
+        ObjectType.SEQUENCE,
+        ObjectType.TABLE,
+        ObjectType.VIEW,
+    )
+)
+"""What has a row in ``pg_class``."""
+
+
 class ReindexObjectType(IntEnum):
     """``ReindexStmt.kind``."""
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import postgast
 from postgast import pg_query_pb2 as pg
 
-from django_confiture.dry_run.sql.enums import AlterTableType
+from django_confiture.dry_run.sql.enums import RELATIONS, AlterTableType
 from django_confiture.dry_run.sql.identifiers import qualified_name
 
 Node: TypeAlias = Any
@@ -110,6 +110,14 @@ def is_user_relation(range_var: Node) -> bool:
         "pg_catalog",
         "information_schema",
     } and not range_var.relname.startswith("pg_")
+
+
+def names_relation(node: Node) -> bool:
+    """Return whether a statement is about a table, view, index or sequence, or a part of one."""
+    node = unwrapped(node)
+    if node_tag(node) == "DropStmt":
+        return node.remove_type in RELATIONS
+    return has_field(node, "relation") and node.HasField("relation")
 
 
 def dropped_relations(drop: Node) -> Iterator[Node]:

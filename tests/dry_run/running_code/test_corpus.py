@@ -90,7 +90,7 @@ def claimed(case: Case) -> Deploy:
                 state = each.apply(state.clone(), editor)
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-            watch.stepped(each.name, [Step(None, outside=True)])
+            watch.stepped(each.name, [Step(None, texts=("ALTER",))])
         found = watch.end(complete=True)
         transaction.set_rollback(True)
     return found

@@ -16,7 +16,7 @@ from psycopg import sql
 from pytest_django import Settings
 
 from django_confiture import Hook, HookPhase, HookResult
-from django_confiture.dry_run.clone.aliases import pointed
+from django_confiture.dry_run.clone.aliases import APPLICATION_NAME, pointed
 from django_confiture.dry_run.clone.checks import Source, check_space
 from django_confiture.dry_run.clone.database import _uninterrupted
 from django_confiture.dry_run.clone.leftovers import connection_limit, lock_key, new_name
@@ -124,6 +124,52 @@ def test_the_command_on_a_copy_of_another_alias() -> None:
     assert ran.json["database"]["alias"] == "default"
     assert ran.json["database"]["name"] == staging
     assert ran.json["clone"]["of"] == "other"
+
+
+def test_an_alias_at_another_address_of_the_same_database(source: str) -> None:
+    """Only the server can tell that it is the same: it is asked."""
+    host = f"{connection.settings_dict['HOST']}/."
+    seen = []
+
+    def writes() -> None:
+        with connections["other"].cursor() as other:
+            other.execute(WRITES)
+            other.execute("SELECT current_database()")
+            seen.append(other.fetchone()[0])
+
+    with alias_at("other", NAME=source, HOST=host):
+        only(on_a_copy(migration(python(writes), atomic=False)))
+        assert connections["other"].settings_dict["HOST"] == host
+    assert seen[0].startswith("confiture_clone_")
+
+
+def test_an_alias_that_can_not_be_reached_is_none_of_the_same_database(source: str) -> None:
+    with alias_at("other", NAME=source, HOST="/nowhere"):
+        only(on_a_copy(migration(runs(WRITES))))
+
+
+def test_a_large_database_is_copied_file_by_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_confiture.dry_run.clone.database._WAL_LOG_UP_TO", 0)
+    report = on_a_copy(migration(runs(WRITES)))
+    only(report)
+    assert report.clone is not None
+    assert report.clone.strategy in ("file_copy", "file_copy, clone")
+
+
+def test_the_session_that_drops_the_clone_is_ended_meanwhile() -> None:
+    def ended() -> None:
+        with connected_to("postgres") as plain:
+            rows = plain.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = %s",
+                [APPLICATION_NAME],
+            ).fetchall()
+        assert rows == [(True,)]
+
+    report = on_a_copy(migration(python(ended), atomic=False))
+    only(report)
+    assert report.rolled_back
+    assert clones() == []
 
 
 def test_a_pool_does_not_lead_back_to_the_source(source: str) -> None:

@@ -61,29 +61,62 @@ def test_an_alias_of_the_same_database_sees_what_is_rehearsed(
     assert why_it_failed(python(body), atomic=atomic) is None
 
 
-@pytest.mark.parametrize("connected", [True, False], ids=["connected before", "connects in it"])
-def test_sqlite_is_rolled_back(untouched: None, tmp_path: Path, connected: bool) -> None:
+@pytest.fixture
+def lite(untouched: None, tmp_path: Path) -> Iterator[str]:
+    """An alias of a file of SQLite with an empty table."""
     settings = {**connections.databases["default"], "OPTIONS": {}}
     settings |= {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "lite.db")}
     connections.databases["lite"] = settings
     try:
         with connections["lite"].cursor() as cursor:
             cursor.execute("CREATE TABLE leak (id integer)")
-        if not connected:
-            connections["lite"].close()
-
-        def body() -> None:
-            with connections["lite"].cursor() as cursor:
-                cursor.execute("INSERT INTO leak VALUES (1)")
-            with transaction.atomic("lite"), connections["lite"].cursor() as cursor:
-                cursor.execute("INSERT INTO leak VALUES (1)")
-
-        assert why_it_failed(python(body)) is None
+        yield "lite"
         with connections["lite"].cursor() as cursor:
             assert cursor.execute("SELECT count(*) FROM leak").fetchone() == (0,)
     finally:
         connections["lite"].close()
         del connections["lite"], connections.databases["lite"]
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["connected before", "connects in it"])
+def test_sqlite_is_rolled_back(lite: str, connected: bool) -> None:
+    if not connected:
+        connections[lite].close()
+
+    def body() -> None:
+        with connections[lite].cursor() as cursor:
+            cursor.execute("INSERT INTO leak VALUES (1)")
+        with transaction.atomic(lite), connections[lite].cursor() as cursor:
+            cursor.execute("INSERT INTO leak VALUES (1)")
+
+    assert why_it_failed(python(body)) is None
+
+
+def test_a_script_that_ends_the_transaction_of_sqlite_is_refused(lite: str) -> None:
+    """``executescript`` commits before it begins."""
+
+    def body() -> None:
+        with connections[lite].cursor() as cursor:
+            cursor.execute("INSERT INTO leak VALUES (1)")
+            cursor.executescript("INSERT INTO leak VALUES (2)")
+
+    report = rehearse(migration(python(body)))
+    assert report.migrations[0].error is not None
+    (warning,) = report.warnings
+    assert warning.startswith("A COMMIT or ROLLBACK on the alias 'lite' was refused: ")
+
+
+def test_sqlite_of_another_thread_is_rolled_back(lite: str) -> None:
+    def body() -> None:
+        def write() -> None:
+            with connections[lite].cursor() as cursor:
+                cursor.execute("INSERT INTO leak VALUES (1)")
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+
+    assert why_it_failed(python(body)) is None
 
 
 def test_a_connection_of_its_own_gives_up_on_a_lock_that_we_hold(untouched: None) -> None:

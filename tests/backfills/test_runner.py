@@ -221,6 +221,16 @@ def test_sql_that_is_wrong_fails_at_once() -> None:
     assert keys_at_fault() == []
 
 
+def test_a_table_that_is_not_there_fails_at_once() -> None:
+    execute("ALTER TABLE shelf_book RENAME TO away")
+    try:
+        status = run("FillSortTitle")
+    finally:
+        execute("ALTER TABLE away RENAME TO shelf_book")
+    assert status.state == "failed"
+    assert status.last_error.startswith('ProgrammingError: relation "shelf_book" does not exist')
+
+
 def test_a_lock_in_the_way_makes_batches_smaller_and_leaves_nothing_out(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

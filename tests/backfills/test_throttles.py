@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from psycopg.errors import QueryCanceled
 from pytest_django import Settings
 
@@ -138,6 +138,48 @@ class Gate(throttles.Throttle):
 
     def reason(self, moment: Moment) -> str:
         return "" if self.opened.is_set() else "closed"
+
+
+class EndsSession(throttles.Throttle):
+    """Ends the worker's own session when it is asked, at most three times."""
+
+    name = "ends_session"
+    cached_for = 0.0
+    left = 0
+
+    def reason(self, moment: Moment) -> str:
+        if type(self).left == 0:
+            return ""
+        type(self).left -= 1
+        with connections[moment.using].cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        raise AssertionError("the session is still there")
+
+
+class EndsSessionUnseen(EndsSession):
+    """The same: what comes next finds it out."""
+
+    def reason(self, moment: Moment) -> str:
+        with suppress(OperationalError):
+            return super().reason(moment)
+        return ""
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize("throttle", [EndsSession, EndsSessionUnseen])
+def test_a_session_that_ends_under_a_throttle_is_made_again(
+    settings: Settings, throttle: type[EndsSession]
+) -> None:
+    from django_confiture.backfills.running import run_here
+
+    settings.CONFITURE = {
+        "BACKFILLS": {"THROTTLES": [f"{__name__}.{throttle.__name__}"], "MIN": 10, "MAX": 50}
+    }
+    books(200)
+    throttle.left = 3
+    run_here(PATH + "FillSortTitle", using="default", actor="the test", workers=1)
+    assert throttle.left == 0
+    assert counters() == {1: 200}
 
 
 def test_an_answer_holds_for_a_second() -> None:

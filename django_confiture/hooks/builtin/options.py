@@ -110,7 +110,7 @@ def optional(parse: Parser[T]) -> Parser[T | None]:
 def duration(value: object, name: str) -> timedelta:
     """Read ``"500ms"``, ``"2s"``, ``"24h"`` or a ``timedelta``."""
     parsed = conf.parse_duration(value, name=name)
-    if parsed is None or parsed < timedelta(0):
+    if parsed is None:
         raise conf.SettingError(f"{name} is {value!r}", 'write a duration, such as "30s" or "5min"')
     return parsed
 

@@ -31,7 +31,7 @@ find_python = $(shell for version in $(1); do \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
-  schema plans clean
+  schema plans fixes clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -81,6 +81,9 @@ schema: $(VENV)/.dev ## Regenerate the JSON Schema of the JSON report
 
 plans: $(VENV)/.dev ## Run 2,000 random plans dry and for real, and compare
 	CONFITURE_PLANS=2000 $(RUN) pytest -n 0 tests/dry_run/transactions/test_random_plans.py
+
+fixes: $(VENV)/.dev ## Fix harmful migrations, migrate them for real, and compare (4 minutes)
+	PYTHONDEVMODE=1 $(RUN) pytest -n 2 -m fixes tests/fix
 
 clean: ## Remove everything that the other targets made
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \

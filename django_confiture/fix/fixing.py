@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from django.db import router
+from django.db.migrations import AlterField
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
-from django_confiture.dry_run.findings.advice.of_operations import SOLVED
-from django_confiture.dry_run.results import Finding, OperationResult
-from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
-from django_confiture.dry_run.rewriting.recipes import rewriting_of
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
-from django_confiture.fix.obstacles import obstacles
-from django_confiture.fix.outcomes import Fix, FixedFile, OperationOutcome
-from django_confiture.fix.proof import proof_of
-from django_confiture.fix.proposal import proposed_files
+from django_confiture.fix.as_written import read
+from django_confiture.fix.judging import Judgment, judgments
+from django_confiture.fix.loading import loaded
+from django_confiture.fix.obstacles import migration_file, obstacles
+from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
+from django_confiture.fix.pieces import pieces
+from django_confiture.fix.proof import dangers_of, proof_of
+from django_confiture.fix.proposal import Proposal, Step, proposed
 from django_confiture.fix.rehearsing import Ending, rehearsed
+from django_confiture.fix.rows import RowsToRead
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -33,45 +33,122 @@ def fix_migration(
     label = ".".join(key)
     if reasons := list(obstacles(migration, applied_elsewhere=applied_elsewhere)):
         return Fix(label, tuple(_all_refused(migration, "; ".join(reasons))))
-    original = rehearsed(wrapper, [migration], missing=missing)
+    original = rehearsed(wrapper, [migration], missing=missing, rows=RowsToRead())
     if original.reached is None:
         return Fix(label, tuple(_all_refused(migration, f"it fails: {original.why_failed}")))
-    judged = list(_judged(migration, original))
-    operations = tuple(each.outcome for each in judged)
-    rewritings = {e.outcome.index: e.rewriting for e in judged if e.rewriting is not None}
-    if not rewritings:
-        return Fix(label, operations)
-    try:
-        files = proposed_files(migration, rewritings)
-    except ValueError as error:  # what Django's writer can't write
-        return Fix(label, tuple(_all_refused(migration, f"it can't be written: {error}")))
-    return _proven(wrapper, label, original, _Proposed(operations, files, _mended(judged)))
+    judged = [(each,) for each in judgments(migration, original)]
+    return _Fixing(wrapper, migration, original).fixed(judged)
+
+
+_Judged = tuple[Judgment, ...]
+"""The judgments of an operation's pieces; there is one where it is whole."""
 
 
 @dataclass(frozen=True)
-class _Judged:
-    outcome: OperationOutcome
-    rewriting: Rewriting | None
-    dangers: int
+class _Fixing:
+    """One migration that is being fixed."""
+
+    wrapper: BaseDatabaseWrapper
+    migration: Migration
+    original: Ending
+
+    @property
+    def label(self) -> str:
+        return f"{self.migration.app_label}.{self.migration.name}"
+
+    def fixed(self, judged: Sequence[_Judged]) -> Fix:
+        """Return the fix; an operation that stays a danger in its new form is refused."""
+        judged = self._in_pieces(judged)
+        written = read(migration_file(self.migration))
+        while True:
+            outcomes = tuple(_outcome(self.migration, i, e) for i, e in enumerate(judged))
+            if all(each.outcome != "fixed" for each in outcomes):
+                return Fix(self.label, outcomes)
+            try:
+                new = proposed(self.migration, list(_steps(self.migration, judged)), written)
+            except ValueError as error:  # what Django's writer can't write
+                reason = f"it can't be written: {error}"
+                return Fix(self.label, tuple(_all_refused(self.migration, reason)))
+            ending = self._rehearsed(new)
+            harmful = _still_harmful(new, ending, outcomes)
+            if not harmful:
+                proof = self._proven(new, judged, ending)
+                return Fix(self.label, outcomes, new.files, proof)
+            judged = [
+                (_refused(self.migration, i, harmful[i]),) if i in harmful else each
+                for i, each in enumerate(judged)
+            ]
+
+    def _rehearsed(self, new: Proposal, rows: RowsToRead | None = None) -> Ending:
+        """Rehearse the files, and read the rows that were read of the original."""
+        assert self.original.reached is not None
+        key = (self.migration.app_label, self.migration.name)
+        _migration, missing = _pending(self.wrapper, key)
+        rows = rows or RowsToRead([table for table, _column in self.original.reached.rows])
+        with loaded(self.migration, new.files) as migrations:
+            return rehearsed(self.wrapper, migrations, missing=missing, rows=rows)
+
+    def _again(self, rows: RowsToRead) -> Ending:
+        migration, missing = _pending(self.wrapper, (self.migration.app_label, self.migration.name))
+        return rehearsed(self.wrapper, [migration], missing=missing, rows=rows)
+
+    def _proven(self, new: Proposal, judged: Sequence[_Judged], ending: Ending) -> Proof:
+        mended = sum(group[0].dangers for group in judged)
+        names = {each.name for each in new.files}
+        proof = proof_of(self.original, ending, names=names, mended=mended)
+        if proof.rows_equal or ending.reached is None:
+            return proof
+        varying = varying_columns(self._again)
+        if not varying:
+            return proof
+        assert self.original.reached is not None
+        tables = [table for table, _column in self.original.reached.rows]
+        rows = RowsToRead(tables, without=varying)
+        return replace(
+            proof_of(self._again(rows), self._rehearsed(new, rows), names=names, mended=mended),
+            not_compared=tuple(
+                f"{table}.{column}" for table, each in varying.items() for column in each
+            ),
+        )
+
+    def _in_pieces(self, judged: Sequence[_Judged]) -> Sequence[_Judged]:
+        """Return the judgments with those of the pieces of what can't be rewritten as a whole."""
+        key = (self.migration.app_label, self.migration.name)
+        migration, missing = _pending(self.wrapper, key)
+        state = MigrationExecutor(self.wrapper).loader.project_state(key, at_end=False)
+        origins: list[int] = []
+        operations = []
+        for index, operation in enumerate(migration.operations):
+            found = [operation]
+            if judged[index][0].outcome == "refused" and type(operation) is AlterField:
+                found = list(pieces(operation, state, migration.app_label))
+            operations += found
+            origins += [index] * len(found)
+            operation.state_forwards(migration.app_label, state)
+        if len(operations) == len(migration.operations):
+            return judged
+        vars(migration)["operations"] = operations
+        ending = rehearsed(self.wrapper, [migration], missing=missing, rows=RowsToRead(()))
+        if ending.reached is None:
+            return judged
+        again = list(zip(origins, judgments(migration, ending), strict=True))
+        grouped = [tuple(e for origin, e in again if origin == i) for i in range(len(judged))]
+        return [
+            was if len(new) == 1 or any(each.outcome == "refused" for each in new)
+            else (replace(new[0], dangers=was[0].dangers), *new[1:])
+            for was, new in zip(judged, grouped, strict=True)
+        ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Proposed:
-    operations: tuple[OperationOutcome, ...]
-    files: tuple[FixedFile, ...]
-    mended: int
-    """How many dangers the files should leave out."""
-
-
-def _proven(wrapper: BaseDatabaseWrapper, label: str, original: Ending, new: _Proposed) -> Fix:
-    assert original.reached is not None
-    app_label, _, name = label.partition(".")
-    _migration, missing = _pending(wrapper, (app_label, name))
-    written = [_loaded(app_label, each) for each in new.files]
-    fixed = rehearsed(wrapper, written, missing=missing, rows_of=original.reached.rows)
-    names = {each.name for each in new.files}
-    proof = proof_of(original, fixed, names=names, mended=new.mended)
-    return Fix(label, new.operations, new.files, proof)
+def varying_columns(rehearse: Callable[[RowsToRead], Ending]) -> Mapping[str, Sequence[str]]:
+    """Return table → columns whose values differ each time that the original runs."""
+    one, other = (rehearse(RowsToRead(by_column=True)).reached for _ in range(2))
+    found: dict[str, list[str]] = {}
+    if one is not None and other is not None:
+        for (table, column), was in one.rows.items():
+            if other.rows.get((table, column)) != was:
+                found.setdefault(table, []).append(column)
+    return found
 
 
 def _pending(
@@ -84,72 +161,38 @@ def _pending(
     return own, [each for each in plan if each is not own]
 
 
-def _loaded(app_label: str, file: FixedFile) -> Migration:
-    """Return the migration of a source that is in no file yet."""
-    names: dict[str, type[Migration]] = {}
-    exec(compile(file.source, f"{file.name}.py", "exec"), names)  # noqa: S102 - our own source
-    return names["Migration"](file.name, app_label)
-
-
 def _all_refused(migration: Migration, reason: str) -> Iterator[OperationOutcome]:
     for index, each in enumerate(migration.operations):
         yield OperationOutcome(index, each.describe(), None, "refused", reason)
 
 
-def _mended(judged: Sequence[_Judged]) -> int:
-    return sum(each.dangers for each in judged if each.rewriting is not None)
+def _refused(migration: Migration, index: int, harm: str) -> Judgment:
+    reason = f"what it would become would still do harm: {harm}"
+    return Judgment(migration.operations[index], "refused", harm, reason)
 
 
-def _judged(migration: Migration, original: Ending) -> Iterator[_Judged]:
-    result = original.report.migrations[-1]
-    for operation in result.operations:
-        found = [each for each in result.findings if each.operation == operation.index]
-        yield _judged_operation(migration, operation, found, original)
+def _outcome(migration: Migration, index: int, judged: _Judged) -> OperationOutcome:
+    described = migration.operations[index].describe()
+    first = next((each for each in judged if each.outcome != "kept"), judged[0])
+    outcome = "fixed" if len(judged) > 1 else first.outcome
+    return OperationOutcome(index, described, first.finding, outcome, first.reason)
 
 
-def _judged_operation(
-    migration: Migration, operation: OperationResult, found: Sequence[Finding], original: Ending
-) -> _Judged:
-    def outcome(what: str, about: Finding | None, reason: str | None) -> OperationOutcome:
-        name = about.id if about is not None else None
-        return OperationOutcome(operation.index, operation.description, name, what, reason)  # type: ignore[arg-type]
-
-    open_ones = [each for each in found if each.silenced is None]
-    to_mend = [each for each in open_ones if each.id in SOLVED]
-    dangers = [each for each in open_ones if each.severity == "danger"]
-    if not to_mend:
-        if dangers:
-            words = " ".join(line.lstrip("# ") for line in dangers[0].advice.splitlines())
-            return _Judged(outcome("refused", dangers[0], words), None, 0)
-        silenced = next((each for each in found if each.silenced is not None), None)
-        reason = f"silenced: {silenced.silenced}" if silenced is not None else None
-        return _Judged(outcome("kept", silenced, reason), None, 0)
-    new = _rewriting(migration, operation, original)
-    if isinstance(new, NotRewritten):
-        return _Judged(outcome("refused", to_mend[0], new.reason), None, 0)
-    mended = [each for each in dangers if each.id in SOLVED]
-    return _Judged(outcome("fixed", to_mend[0], None), new, len(mended))
+def _steps(migration: Migration, judged: Sequence[_Judged]) -> Iterator[Step]:
+    for index, group in enumerate(judged):
+        for each in group:
+            piece = len(group) > 1
+            operation = each.operation if piece else migration.operations[index]
+            yield Step(index, operation, each.rewriting, each.alone, piece)
 
 
-def _rewriting(
-    migration: Migration, operation: OperationResult, original: Ending
-) -> Rewriting | NotRewritten:
-    assert original.reached is not None
-    locked = {
-        lock.relation.rpartition(".")[2] for each in operation.statements for lock in each.locks
+def _still_harmful(
+    new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome]
+) -> dict[int, str]:
+    """Return the operations that count as fixed though a danger is left, and which."""
+    return {
+        origin: finding.id
+        for name, finding in dangers_of(ending.report, new.origins)
+        for origin in new.origins[name]
+        if outcomes[origin].outcome == "fixed"
     }
-    return rewriting_of(
-        migration.operations[operation.index],
-        list(_statements(operation)),
-        app_label=migration.app_label,
-        partitioned=not locked.isdisjoint(original.reached.partitioned),
-        routed=bool(router.routers),
-    )
-
-
-def _statements(operation: OperationResult) -> Iterator[Statement]:
-    """Yield the statements of an operation; a query with placeholders may be no plain SQL."""
-    for each in operation.statements:
-        for statement in parse(each.sql, placeholders=False):
-            if statement.kind is not Kind.UNPARSED or statement.command != "SELECT":
-                yield statement

@@ -47,6 +47,8 @@ class Proof:
     running_code_breaks_after: int
     reversible: bool
     """Whether the files can be taken back as far as the original can."""
+    not_compared: tuple[str, ...] = ()
+    """The columns whose values differ each time that the original runs: ``table.column``."""
     differences: tuple[str, ...] = ()
     """What is not equal, one line each."""
 

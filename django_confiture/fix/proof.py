@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TypeVar
 
 from django_confiture.dry_run.results import Finding, Report
+from django_confiture.fix.models_compared import different_models
 from django_confiture.fix.outcomes import Proof
 from django_confiture.fix.rehearsing import Ending, Reached
 
@@ -18,13 +19,14 @@ def proof_of(original: Ending, fixed: Ending, *, names: Collection[str], mended:
     before, after = original.report, fixed.report
     name = before.migrations[-1].name
     there = fixed.reached
-    dangers = len(_dangers(before, {name}))
+    dangers = _count_dangers(before, {name})
     return Proof(
         schema_equal=there is not None and there.schema == original.reached.schema,
-        state_equal=there is not None and there.state.models == original.reached.state.models,
+        state_equal=there is not None
+        and not [*different_models(original.reached.state, there.state)],
         rows_equal=there is not None and there.rows == original.reached.rows,
         dangers_before=dangers,
-        dangers_after=len(_dangers(after, names)),
+        dangers_after=_count_dangers(after, names),
         dangers_left_to_expect=dangers - mended,
         blocked_ms_before=_blocked_ms(before, {name}),
         blocked_ms_after=_blocked_ms(after, names),
@@ -39,15 +41,19 @@ def proof_of(original: Ending, fixed: Ending, *, names: Collection[str], mended:
     )
 
 
-def _dangers(report: Report, names: Collection[str]) -> list[Finding]:
-    return [
-        finding
-        for migration in report.migrations
-        if migration.name in names and migration.direction == "forward"
-        for finding in migration.findings
-        if finding.severity == "danger" and finding.silenced is None
-        if finding.id != "running-code-breaks"  # counted by itself
-    ]
+def dangers_of(report: Report, names: Collection[str]) -> Iterator[tuple[str, Finding]]:
+    """Yield the dangers of the migrations of some names, with the migration's name."""
+    for migration in report.migrations:
+        if migration.name in names and migration.direction == "forward":
+            for finding in migration.findings:
+                # What breaks running code is counted by itself.
+                dangerous = finding.severity == "danger" and finding.id != "running-code-breaks"
+                if dangerous and finding.silenced is None:
+                    yield migration.name, finding
+
+
+def _count_dangers(report: Report, names: Collection[str]) -> int:
+    return len([*dangers_of(report, names)])
 
 
 def _blocked_ms(report: Report, names: Collection[str]) -> float:
@@ -71,10 +77,10 @@ def _differences(original: Reached, fixed: Reached) -> Iterator[str]:
     for (kind, table, name), was, now in _unequal(original.schema, fixed.schema):
         where = f" of {table}" if table and table != name else ""
         yield f"{kind} {name}{where}: {was or 'none'} originally, {now or 'none'} with the files"
-    for table, _was, _now in _unequal(original.rows, fixed.rows):
+    for (table, _column), _was, _now in _unequal(original.rows, fixed.rows):
         yield f"the rows of {table} differ"
-    for (app_label, model), _was, _now in _unequal(original.state.models, fixed.state.models):
-        yield f"the model {app_label}.{model} differs in the migrations' state"
+    for name in different_models(original.state, fixed.state):
+        yield f"the model {name} differs in the migrations' state"
 
 
 def _unequal(

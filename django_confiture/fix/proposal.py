@@ -2,66 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.files import Rewriting, RewrittenFile
-from django_confiture.dry_run.rewriting.source import file_source
+from django_confiture.fix.as_written import WrittenFile
 from django_confiture.fix.outcomes import FixedFile
+from django_confiture.fix.sources import Content, Place, source_of
 
 _NAME_LENGTH = 200
 """Of the 255 characters that Django's table has for a migration's name."""
+_ALONE = "By itself: what it does in a transaction of its own, it does under no other's locks"
+_PIECE = "Short locks only"
 
 
-def proposed_files(
-    migration: Migration, rewritings: Mapping[int, Rewriting]
-) -> tuple[FixedFile, ...]:
-    """Return the files in their order; the last has the migration's own name.
+@dataclass(frozen=True)
+class Step:
+    """One operation of the migration, or a piece of it, on its way into the files."""
 
-    ``rewritings`` are those of the operations to fix, by index; the others stay as they are.
-    """
-    contents = list(_contents(migration, rewritings))
+    origin: int
+    """The operation's index."""
+    operation: Operation
+    rewriting: Rewriting | None = None
+    alone: bool = False
+    piece: bool = False
+    """Whether it is another operation than the one that its authors wrote."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The files, and which operations each comes from."""
+
+    files: tuple[FixedFile, ...]
+    origins: dict[str, frozenset[int]]
+    """By the file's name."""
+
+
+def proposed(migration: Migration, steps: Sequence[Step], written: WrittenFile | None) -> Proposal:
+    """Return the files in their order; the last has the migration's own name."""
+    contents = list(_contents(migration, steps))
     names = [
         *(_name(migration.name, number, each) for number, each in enumerate(contents[:-1], 1)),
         migration.name,
     ]
-    return tuple(_files(migration, contents, names))
-
-
-def _files(
-    migration: Migration, contents: Sequence[RewrittenFile], names: Sequence[str]
-) -> Iterator[FixedFile]:
+    files = []
     dependencies: Sequence[tuple[str, str]] = migration.dependencies
     for name, content in zip(names, contents, strict=True):
-        last = name == migration.name
-        source = file_source(
-            content,
-            dependencies,
-            run_before=migration.run_before if last else (),
-        )
-        yield FixedFile(name, source)
+        place = Place(dependencies, last=name == migration.name)
+        files.append(FixedFile(name, source_of(content, place, migration, written)))
         dependencies = [(migration.app_label, name)]
+    origins = {name: each.origins for name, each in zip(names, contents, strict=True)}
+    return Proposal(tuple(files), origins)
 
 
-def _contents(migration: Migration, rewritings: Mapping[int, Rewriting]) -> Iterator[RewrittenFile]:
+def _contents(migration: Migration, steps: Sequence[Step]) -> Iterator[Content]:
     """Yield the contents of the files; operations that stay, and stand together, share one."""
     kept: list[int] = []
-    for index in range(len(migration.operations)):
-        if index in rewritings:
-            yield from _as_it_was(migration, kept)
-            kept = []
-            yield from rewritings[index].files
+    for step in steps:
+        if step.rewriting is None and not step.alone and not step.piece:
+            kept.append(step.origin)
+            continue
+        yield from _as_it_was(migration, kept, "unchanged", "Unchanged")
+        kept = []
+        if step.rewriting is not None:
+            yield from (Content(frozenset({step.origin}), file) for file in step.rewriting.files)
+        elif step.piece:
+            file = RewrittenFile("columns", _PIECE, [step.operation], migration.atomic)
+            yield Content(frozenset({step.origin}), file)
         else:
-            kept.append(index)
-    yield from _as_it_was(migration, kept)
+            yield from _as_it_was(migration, [step.origin], "alone", _ALONE)
+    yield from _as_it_was(migration, kept, "unchanged", "Unchanged")
 
 
-def _as_it_was(migration: Migration, indexes: Sequence[int]) -> Iterator[RewrittenFile]:
+def _as_it_was(
+    migration: Migration, indexes: Sequence[int], what: str, why: str
+) -> Iterator[Content]:
     if indexes:
         operations = [migration.operations[index] for index in indexes]
-        yield RewrittenFile("unchanged", "Unchanged", operations, atomic=migration.atomic)
+        file = RewrittenFile(what, why, operations, atomic=migration.atomic)
+        yield Content(frozenset(indexes), file, tuple(indexes))
 
 
-def _name(name: str, number: int, content: RewrittenFile) -> str:
-    return f"{name[:_NAME_LENGTH]}_{number}_{content.what}"
+def _name(name: str, number: int, content: Content) -> str:
+    return f"{name[:_NAME_LENGTH]}_{number}_{content.file.what}"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.core.management.sql import emit_pre_migrate_signal
 
+from django_confiture import conf
 from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaWatch
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.identifiers import quote_identifier
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from django_confiture.fix.known import KnownObjects, read_known
+from django_confiture.fix.rows import Rows, RowsToRead, read_rows
 from django_confiture.formatting import one_line
 
 if TYPE_CHECKING:
@@ -26,18 +28,6 @@ if TYPE_CHECKING:
 SchemaText = Mapping[tuple[str, str, str], str]
 """Kind, table and name of each object → its definition."""
 
-_TABLES = """
-SELECT n.nspname, c.relname FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND c.relpersistence <> 't'
-  AND c.relname <> 'django_migrations'
-  AND c.oid IN (SELECT relation FROM pg_catalog.pg_locks
-                WHERE pid = pg_catalog.pg_backend_pid() AND mode <> 'AccessShareLock')
-ORDER BY 1, 2
-"""
-_CHECKSUM = (
-    "SELECT count(*), sum(pg_catalog.hashtextextended(to_jsonb(t)::text, 0)::numeric) FROM (TABLE "
-)
 _PARTITIONED = "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'p'"
 
 
@@ -47,12 +37,13 @@ class Reached:
 
     state: ProjectState
     schema: SchemaText
-    rows: Mapping[str, str]
-    """Table → number and checksum of its rows."""
+    rows: Rows
     taken_back: bool
     """Whether taking it back led to the schema before."""
     partitioned: frozenset[str]
     """The partitioned tables, without their schemas."""
+    known: KnownObjects
+    """What was there before it."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +67,15 @@ def rehearsed(
     migrations: Sequence[Migration],
     *,
     missing: Sequence[Migration],
-    rows_of: Iterable[str] | None = None,
+    rows: RowsToRead,
 ) -> Ending:
-    """Rehearse ``missing``, on which they depend, and the migrations; roll everything back.
-
-    ``rows_of`` are the quoted tables to read, None those that it has locked to change them.
-    """
-    rehearsal = transaction_rehearsal(wrapper, show_values=True)
+    """Rehearse ``missing``, on which they depend, and the migrations; roll everything back."""
+    running_code = conf.get("DRY_RUN")["RUNNING_CODE"]
+    rehearsal = transaction_rehearsal(wrapper, show_values=True, running_code=running_code)
     reached = None
     with rehearsal.open():
         try:
-            reached = _Run(rehearsal, wrapper).reached(migrations, missing, rows_of)
+            reached = _Run(rehearsal, wrapper).reached(migrations, missing, rows)
         except Exception as error:  # noqa: BLE001 - whatever a migration raises is in the report
             rehearsal.failed(error)
     return Ending(rehearsal.report(), reached)
@@ -104,21 +93,22 @@ class _Run:
         self,
         migrations: Sequence[Migration],
         missing: Sequence[Migration],
-        rows_of: Iterable[str] | None,
+        to_read: RowsToRead,
     ) -> Reached:
         """Apply, look, and take back."""
         state = self._begin([*missing, *migrations])
         for each in missing:
             state = self._executor.apply_migration(state, each)
         before = _as_text(SchemaWatch(self._session).first)
+        known = read_known(self._session)
         states = [state]
         for each in migrations:
             states.append(self._executor.apply_migration(states[-1].clone(), each))
         schema = _as_text(self._rehearsal.schemas()[1])
-        rows = _rows(self._session, rows_of)
+        rows = read_rows(self._session, to_read)
         partitioned = frozenset(str(name) for (name,) in self._session.query(_PARTITIONED))
         taken_back = self._taken_back(migrations, states, before)
-        return Reached(states[-1], schema, rows, taken_back, partitioned)
+        return Reached(states[-1], schema, rows, taken_back, partitioned, known)
 
     def _begin(self, migrations: Sequence[Migration]) -> ProjectState:
         executor = self._executor
@@ -146,18 +136,6 @@ class _Run:
             except Exception:  # noqa: BLE001 - whatever it raises, it can't be taken back
                 return False
         return _as_text(self._rehearsal.schemas()[1]) == before
-
-
-def _rows(session: Session, tables: Iterable[str] | None) -> Mapping[str, str]:
-    """Return how many rows tables have, and a checksum that no order of columns changes."""
-    if tables is None:
-        tables = [
-            f"{quote_identifier(schema or '')}.{quote_identifier(name or '')}"
-            for schema, name in session.query(_TABLES)
-        ]
-    return {
-        table: "/".join(map(str, session.query(f"{_CHECKSUM}{table}) t")[0])) for table in tables
-    }
 
 
 def _as_text(schema: Schema) -> SchemaText:

@@ -66,6 +66,17 @@ class Cases:
         rows = query("SELECT name FROM django_migrations WHERE app = 'cases'")
         return {name for (name,) in rows}
 
+    def drop_everything(self, cursor: Any) -> None:
+        """Drop the tables of the app, and the record of its migrations."""
+        cursor.execute(
+            "SELECT format('DROP TABLE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class"
+            " WHERE relkind IN ('r', 'p') AND (relname LIKE 'cases\\_%' OR relname ~ '^Shop ')"
+            " AND relnamespace = current_schema()::regnamespace"
+        )
+        for (drop,) in cursor.fetchall():
+            cursor.execute(drop)
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'cases'")
+
     def loaded(self, name: str) -> Migration:
         """Return an instance of a migration, as Django loads it."""
         module = importlib.import_module(f"{self.package.name}.{name}")
@@ -94,22 +105,11 @@ def make_cases(
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(directory))
     settings.MIGRATION_MODULES = {"cases": package.name}
+    made = Cases(package)
     try:
-        yield Cases(package)
+        yield made
     finally:
-        _forget()
+        with connections["default"].cursor() as cursor:
+            made.drop_everything(cursor)
         for module in [name for name in sys.modules if name.partition(".")[0] == package.name]:
             del sys.modules[module]
-
-
-def _forget() -> None:
-    """Drop what the migrations created, and the record of them."""
-    with connections["default"].cursor() as cursor:
-        cursor.execute(
-            "SELECT format('DROP TABLE IF EXISTS %I CASCADE', relname) FROM pg_class"
-            " WHERE relkind IN ('r', 'p') AND relname LIKE 'cases\\_%'"
-            " AND relnamespace = current_schema()::regnamespace"
-        )
-        for (drop,) in cursor.fetchall():
-            cursor.execute(drop)
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'cases'")

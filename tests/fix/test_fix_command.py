@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from io import StringIO
 from typing import Any
 
@@ -16,6 +14,7 @@ from django.test import override_settings
 from django_confiture.fix.outcomes import FixedFile
 from django_confiture.fix.writing import WouldOverwrite, write_files
 from tests.cases.migrations_on_disk import Cases, query
+from tests.fix.running import SETTINGS, fix, forget_modules, outcomes
 from tests.fix.unsteady_code import unsteady
 from tests.support.dry_run import fingerprint, plain_connection
 
@@ -25,7 +24,6 @@ FILL = """
     INSERT INTO cases_customer (name) SELECT i::text FROM generate_series(1, 500) i;
     INSERT INTO cases_order (total, note) SELECT i, NULL FROM generate_series(1, 20000) i;
 """
-SETTINGS = {"MIGRATE": {"LOCK_TIMEOUT": "9s"}, "DRY_RUN": {"LOCK_TIMEOUT": "30s"}}
 
 
 def _key() -> tuple[str, models.Field[Any, Any]]:
@@ -46,21 +44,6 @@ def shop(cases: Cases) -> Cases:
     return cases
 
 
-def fix(name: str, *arguments: str) -> tuple[int, dict[str, Any]]:
-    out = StringIO()
-    code = 0
-    with override_settings(CONFITURE=SETTINGS):
-        try:
-            call_command("confiture_fix", "cases", name, "--format", "json", *arguments, stdout=out)
-        except SystemExit as error:
-            code = int(error.code or 0)
-    return code, json.loads(out.getvalue())
-
-
-def outcomes(document: dict[str, Any]) -> list[str]:
-    return [each["outcome"] for each in document["operations"]]
-
-
 def end() -> tuple[Any, ...]:
     with plain_connection() as observer:
         found = fingerprint(observer)
@@ -70,12 +53,6 @@ def end() -> tuple[Any, ...]:
         )
     rows = {key: value for key, value in found.items() if "public.cases_" in key}
     return sorted(found["columns"]), sorted(found["constraints"]), indexes, rows
-
-
-def forget_modules(cases: Cases) -> None:
-    """Have the migrations read again, as the next process does."""
-    for module in [name for name in sys.modules if name.startswith(f"{cases.package.name}.")]:
-        del sys.modules[module]
 
 
 HARMFUL = [
@@ -142,28 +119,60 @@ def test_what_has_no_recipe_is_refused_and_the_rest_is_fixed(shop: Cases) -> Non
     assert "two releases" in refused["reason"]
 
 
-def test_code_of_the_file_stays_in_one_file(shop: Cases) -> None:
+def test_code_of_the_file_goes_with_its_operation(shop: Cases) -> None:
     shop.write("0002_more", OWN_CODE)
     code, document = fix("0002")
-    assert (code, outcomes(document)) == (1, ["refused", "refused"])
-    assert "its file defines fill()" in document["operations"][0]["reason"]
+    assert (code, outcomes(document)) == (0, ["fixed", "kept"])
+    first, last = (each["source"] for each in document["files"])
+    assert "def fill" not in first
+    assert last.startswith('"""What it is for."""\n')
+    for text in ("from math import floor\n", "STEP = 2  # orders\n", "    # once\n"):
+        assert text in last
+    assert "ceil" not in last
+    assert "migrations.RunPython(fill, lambda *args: None),  # by hand\n" in last
 
 
 OWN_CODE = """
+'''What it is for.'''
+from math import ceil, floor
+
 from django.db import migrations, models
+
+STEP = 2  # orders
 
 
 def fill(apps, schema_editor):
-    pass
+    floor(STEP)
 
 
 class Migration(migrations.Migration):
     dependencies = [("cases", "0001_shop")]
     operations = [
         migrations.AddIndex("order", models.Index(fields=["total"], name="cases_order_total")),
-        migrations.RunPython(fill, migrations.RunPython.noop),
+        # once
+        migrations.RunPython(fill, lambda *args: None),  # by hand
     ]
-"""
+""".replace("'''", '"""')
+
+
+@pytest.mark.parametrize(
+    ("above", "attributes", "reason"),
+    [
+        ("", "elsewhere = 1", "its class has elsewhere"),
+        ("class Own(migrations.Migration):\n    pass\n", "", "its class is derived from Own"),
+    ],
+)
+def test_a_class_of_its_own_stays_in_one_file(
+    shop: Cases, above: str, attributes: str, reason: str
+) -> None:
+    source = OWN_CODE.replace("class Migration", f"{above}\n\nclass Migration")
+    source = source.replace("    dependencies", f"    {attributes}\n    dependencies")
+    if above:
+        source = source.replace("Migration(migrations.Migration)", "Migration(Own)")
+    shop.write("0002_more", source)
+    code, document = fix("0002")
+    assert (code, outcomes(document)) == (1, ["refused", "refused"])
+    assert reason in document["operations"][0]["reason"]
 
 
 def test_a_migration_that_fails_is_refused(shop: Cases) -> None:
@@ -206,11 +215,35 @@ def test_a_wrong_name_is_said(shop: Cases, name: str, says: str) -> None:
     assert caught.value.returncode == 2
 
 
-def test_rows_that_differ_fail_the_proof(shop: Cases) -> None:
+def test_columns_that_vary_from_run_to_run_are_not_compared(shop: Cases) -> None:
     shop.add("0002_more", RunPython(unsteady, RunPython.noop), HARMFUL[3])
+    code, document = fix("0002")
+    assert code == 0
+    assert document["proof"]["rows_equal"]
+    assert document["proof"]["not_compared"] == ['"public"."cases_order".total']
+
+
+def test_rows_that_differ_fail_the_proof(shop: Cases) -> None:
+    """A migration that does as it should when it is first rehearsed, and later does not."""
+    shop.write("0002_more", ONCE)
     before = {path.name for path in shop.package.glob("*.py")}
     code, document = fix("0002", "--write")
     assert code == 5
     assert document["proof"]["rows_equal"] is False
     assert 'the rows of "public"."cases_order" differ' in document["proof"]["differences"]
     assert {path.name for path in shop.package.glob("*.py")} == before
+
+
+ONCE = """
+from django.db import migrations, models
+
+from tests.fix.unsteady_code import only_first
+
+
+class Migration(migrations.Migration):
+    dependencies = [("cases", "0001_shop")]
+    operations = [
+        migrations.RunPython(only_first(__name__), migrations.RunPython.noop),
+        migrations.AddIndex("order", models.Index(fields=["total"], name="cases_order_total")),
+    ]
+"""

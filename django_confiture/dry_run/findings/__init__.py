@@ -23,6 +23,7 @@ from django_confiture.dry_run.findings.subject import Subject
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.rewriting.files import NotRewritten
 from django_confiture.dry_run.rewriting.source import snippet
+from django_confiture.formatting import one_line
 from django_confiture.silencing import reasons_of_migration, reasons_of_operation
 
 _RANK = {"danger": 0, "warning": 1, "notice": 2}
@@ -61,7 +62,10 @@ def _code(subject: Subject, index: int) -> str:
     new = rewriting(subject, index)
     if isinstance(new, NotRewritten):
         return as_comment(f"There is no code for the whole operation: {new.reason}.")
-    return snippet(new.files)
+    try:
+        return snippet(new.files)
+    except ValueError as error:  # what Django's writer can't write, such as a lambda
+        return as_comment(f"There is no code for the operation: {one_line(error)}")
 
 
 def _place(finding: Finding) -> tuple[int, int]:

@@ -17,8 +17,27 @@ class NullFill:
     field: str
     """Its name, for a foreign key that of its column's attribute."""
     value: object
+    """The value, or a function that returns it."""
     hints: Mapping[str, str]
     """For the database routers."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An UPDATE or a DELETE that runs for some keys at a time; each batch commits by itself."""
+
+    statement: str
+    """With the placeholders ``%(low)s`` and ``%(high)s``; a percent sign is doubled."""
+    table: str
+    """Quoted."""
+    key: str
+    """Its primary key, quoted."""
+    reversible: bool = True
+    elidable: bool = False
+    hints: Mapping[str, object] | None = None
+
+
+Fill = NullFill | Batches
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,7 @@ class RewrittenFile:
     """One line, for the comment above its class."""
     operations: Sequence[Operation] = ()
     atomic: bool = True
-    fill: NullFill | None = None
+    fill: Fill | None = None
     """What is filled before the operations; such a file is not atomic."""
 
 
@@ -47,3 +66,7 @@ class NotRewritten:
     """Why there is no recipe for an operation."""
 
     reason: str
+
+
+class NoRecipe(Exception):  # noqa: N818 - it says that there is none, not that something failed
+    """Raised for a statement that no recipe knows; the message is the reason."""

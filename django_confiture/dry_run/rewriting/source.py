@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 from django.db.migrations import RunPython
 from django.db.migrations.migration import Migration
 from django.db.migrations.writer import MigrationWriter
 
-from django_confiture.dry_run.rewriting.files import NullFill, RewrittenFile
+from django_confiture.dry_run.rewriting.files import Batches, Fill, NullFill, RewrittenFile
 
 _FUNCTIONS = "confiture_functions_of_this_file"
 _SHORTER = (
@@ -21,11 +22,12 @@ _SHORTER = (
 )
 _HEAD = "class Migration(migrations.Migration):\n"
 _NO_DEPENDENCIES = "    dependencies = [\n    ]\n\n"
-_FILL = """\
+_NULLS = """\
 def fill(apps, schema_editor):
     using = schema_editor.connection.alias
     model = apps.get_model({app_label!r}, {model!r})
     rows = model._base_manager.using(using).filter({field}__isnull=True)
+    value = {value}
     last = None
     while True:
         rest = rows if last is None else rows.filter(pk__gt=last)
@@ -33,8 +35,19 @@ def fill(apps, schema_editor):
         batch = list(keys)
         if not batch:
             return
-        rows.filter(pk__in=batch).update({field}={value})
+        rows.filter(pk__in=batch).update({field}=value)
         last = batch[-1]
+"""
+_BATCHES = """\
+def in_batches(apps, schema_editor):
+    first = ({first})
+    more = ({more})
+    change = ({change})
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(first)
+        while keys := [key for (key,) in cursor.fetchall()]:
+            cursor.execute(change, {{"low": keys[0], "high": keys[-1]}})
+            cursor.execute(more, {{"last": keys[-1]}})
 """
 
 
@@ -73,25 +86,56 @@ def file_source(
     return "".join(f"{line}\n" for line in sorted(imports)) + source
 
 
-def _run(fill: NullFill) -> RunPython:
-    hints = dict(fill.hints) or None
-    return RunPython(_placeholder(), RunPython.noop, hints=hints, elidable=True)
+def _run(fill: Fill) -> RunPython:
+    code = _placeholder("fill" if isinstance(fill, NullFill) else "in_batches")
+    hints = dict(fill.hints or {}) or None
+    if isinstance(fill, NullFill):
+        return RunPython(code, RunPython.noop, hints=hints, elidable=True)
+    back = RunPython.noop if fill.reversible else None
+    return RunPython(code, back, hints=hints, elidable=fill.elidable)
 
 
-def _placeholder() -> Callable[[object, object], None]:
-    def fill(_apps: object, _schema_editor: object) -> None:
+def _placeholder(name: str) -> Callable[[object, object], None]:
+    def function(_apps: object, _schema_editor: object) -> None:
         raise NotImplementedError
 
-    fill.__module__, fill.__qualname__ = _FUNCTIONS, "fill"
-    return fill
+    function.__module__, function.__qualname__ = _FUNCTIONS, name
+    return function
 
 
-def _functions(fill: NullFill | None) -> tuple[str, set[str]]:
+def _functions(fill: Fill | None) -> tuple[str, set[str]]:
     if fill is None:
         return "", set()
+    if isinstance(fill, Batches):
+        return f"{_batches(fill)}\n\n", set()
     value, imports = MigrationWriter.serialize(fill.value)
-    source = _FILL.format(app_label=fill.app_label, model=fill.model, field=fill.field, value=value)
+    if callable(fill.value):
+        value += "()"
+    source = _NULLS.format(
+        app_label=fill.app_label, model=fill.model, field=fill.field, value=value
+    )
     return f"{source}\n\n", set(imports)
+
+
+def _batches(fill: Batches) -> str:
+    rest = f"ORDER BY {fill.key} LIMIT 5000"
+    first = f"SELECT {fill.key} FROM {fill.table} {rest}"
+    doubled, key = (
+        text.replace("%", "%%") for text in (f"SELECT {fill.key} FROM {fill.table}", fill.key)
+    )
+    more = f"{doubled} WHERE {key} > %(last)s {rest.replace('%', '%%')}"
+    return _BATCHES.format(
+        first=_literal(first), more=_literal(more), change=_literal(fill.statement)
+    )
+
+
+def _literal(text: str) -> str:
+    """Return a text as Python's literals of which none is too long for a line."""
+    pieces = textwrap.wrap(
+        text, 70, drop_whitespace=False, replace_whitespace=False, expand_tabs=False,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return ("\n" + " " * 12).join(map(repr, pieces))
 
 
 def _tidied(source: str) -> str:

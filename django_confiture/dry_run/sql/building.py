@@ -60,6 +60,14 @@ def in_schema(create_index: str, schema: str) -> str:
     return str(postgast.deparse(tree))
 
 
+def without_schemas(node: Node) -> Node:
+    """Return a copy of a node in which no relation has a schema."""
+    copy = copied(node)
+    for each in postgast.find_nodes(copy, pg.RangeVar):
+        each.schemaname = ""
+    return copy
+
+
 # ALTER TABLE.
 
 
@@ -83,6 +91,13 @@ def _subcommand(subtype: AlterTableType, name: str = "") -> Node:
     return pg.AlterTableCmd(subtype=int(subtype), name=name, behavior=int(DropBehavior.RESTRICT))
 
 
+def constraint_sql(constraint: Node) -> str:
+    """Return a constraint's definition, as it stands behind its name."""
+    unnamed = add_constraint(changed(constraint, conname=""))
+    relation = pg.RangeVar(relname="t", inh=True, relpersistence="p")
+    return alter_table_sql(relation, unnamed).removeprefix("ALTER TABLE t ADD ")
+
+
 def not_valid(constraint: Node, name: str) -> Node:
     """Return a constraint under a name and NOT VALID: only new rows have to obey it."""
     return changed(constraint, conname=name, skip_validation=True, initially_valid=False)
@@ -96,6 +111,13 @@ def without_constraints(add_column: Node, kinds: Collection[int]) -> Node:
     del column.constraints[:]
     column.constraints.extend(kept)
     return copy
+
+
+def set_default(column: Node, default: Node) -> Node:
+    """Return the subcommand ALTER COLUMN ... SET DEFAULT for the DEFAULT in a definition."""
+    subcommand = _subcommand(AlterTableType.ColumnDefault, column.colname)
+    definition(subcommand).CopyFrom(default.raw_expr)
+    return subcommand
 
 
 def foreign_key_of(column: str, constraint: Node, *, deferrable: bool, deferred: bool) -> Node:

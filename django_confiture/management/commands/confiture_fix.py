@@ -19,7 +19,7 @@ from django_confiture.fix.fixing import fix_migration
 from django_confiture.fix.obstacles import migration_file
 from django_confiture.fix.outcomes import Fix, Proof
 from django_confiture.fix.writing import WouldOverwrite, write_files
-from django_confiture.formatting import duration, one_line
+from django_confiture.formatting import duration, listed, one_line
 from django_confiture.management.exit_codes import FAILED, UNPROVEN, USAGE
 
 
@@ -132,7 +132,8 @@ def _proof_document(proof: Proof) -> dict[str, object]:
         "blocked_ms_before", "blocked_ms_after", "running_code_breaks_after", "reversible",
     )  # fmt: skip
     document = {key: getattr(proof, key) for key in keys}
-    return {**document, "differences": list(proof.differences)}
+    lists = ("not_compared", "differences")
+    return {**document, **{key: list(getattr(proof, key)) for key in lists}}
 
 
 def _lines(fix: Fix, *, written: bool) -> Iterator[str]:
@@ -168,5 +169,10 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
         f"Running code: {proof.running_code_breaks_after} breaks after, "
         f"{proof.running_code_breaks_before} before."
     )
+    if proof.not_compared:
+        yield (
+            f"Not compared, since the original writes other values each time: "
+            f"{listed(proof.not_compared)}."
+        )
     for each in proof.differences:
         yield f"  {each}"

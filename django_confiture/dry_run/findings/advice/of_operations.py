@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from django.db import router
 
 from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.results import StatementResult
+from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 
@@ -36,9 +38,20 @@ def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
     return rewriting_of(
         subject.migration.operations[index],
         [step.statement for step in steps],
-        app_label=subject.migration.app_label,
-        partitioned=_partitioned(steps),
-        routed=bool(router.routers),
+        Facts(
+            subject.migration.app_label,
+            partitioned=_partitioned(steps),
+            routed=bool(router.routers),
+            working=frozenset(step.statement.sql for step in steps if works(step.result)),
+            rewriting=frozenset(step.statement.sql for step in steps if step.result.rewrites),
+        ),
+    )
+
+
+def works(statement: StatementResult) -> bool:
+    """Return whether a statement read, wrote or built something that was there before it."""
+    return bool(
+        statement.rewrites or statement.scans or statement.writes or statement.indexes_built
     )
 
 

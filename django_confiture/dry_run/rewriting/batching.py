@@ -1,0 +1,34 @@
+"""Makes an UPDATE or a DELETE of many rows one of some keys at a time, where that is the same."""
+
+from __future__ import annotations
+
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import Batches, NoRecipe
+from django_confiture.dry_run.sql.batches import (
+    between_keys,
+    names_its_table_again,
+    reads_what_it_sets,
+    returns_rows,
+)
+from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.nodes import quoted_relation
+from django_confiture.dry_run.sql.parser import Statement
+
+
+def batches_of(statement: Statement, facts: Facts) -> Batches:
+    """Return the batches of an UPDATE or a DELETE; raises :class:`NoRecipe` where it has to be one.
+
+    Each batch sees what the ones before it wrote, and an interrupted run begins again.
+    """
+    node = getattr(statement.node, statement.what)
+    table = node.relation
+    if node.HasField("with_clause") or returns_rows(node):
+        raise NoRecipe("its statement has WITH or RETURNING")
+    if names_its_table_again(node):
+        raise NoRecipe(f"what it writes to {table.relname} depends on other rows of it")
+    if reads_what_it_sets(node):
+        raise NoRecipe("it sets a column to what it computes from it: it must not run twice")
+    key = facts.key(table)
+    if key is None:
+        raise NoRecipe(f"{table.relname} has no primary key of one column to go by")
+    return Batches(between_keys(node, key), quoted_relation(table), quote_identifier(key))

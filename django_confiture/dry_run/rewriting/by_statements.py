@@ -1,0 +1,142 @@
+"""Operations of Django, rewritten statement by statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from django.db.migrations import (
+    AddConstraint,
+    AddField,
+    AlterField,
+    AlterIndexTogether,
+    AlterOrderWithRespectTo,
+    AlterUniqueTogether,
+    SeparateDatabaseAndState,
+)
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.rewriting.batching import batches_of
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import Fill, NoRecipe, NullFill, RewrittenFile
+from django_confiture.dry_run.rewriting.parts import ALONE, WHAT, WHY, Part, Phase
+from django_confiture.dry_run.rewriting.replaced import without_the_same_again
+from django_confiture.dry_run.rewriting.statement_parts import parts_of
+from django_confiture.dry_run.sql.enums import AlterTableType
+from django_confiture.dry_run.sql.nodes import subcommands
+from django_confiture.dry_run.sql.parser import Kind, Statement
+
+BY_STATEMENTS = (
+    AddConstraint,
+    AddField,
+    AlterField,
+    AlterIndexTogether,
+    AlterOrderWithRespectTo,
+    AlterUniqueTogether,
+)
+_HARMLESS = (Kind.SELECT, Kind.QUIET, Kind.SAVEPOINT, Kind.TRANSACTION)
+_AGAIN = "Each batch commits by itself: rows that came in without a value before the CHECK"
+
+
+def files_by_statements(
+    operation: Operation, statements: Sequence[Statement], facts: Facts
+) -> Iterator[RewrittenFile]:
+    """Yield the files of an operation whose statements are taken apart one by one."""
+    hints = {"model_name": _model_name(operation)} if facts.routed else {}
+    changing = [each for each in statements if each.kind not in _HARMLESS]
+    changing = without_the_same_again(changing, facts)
+    fill = None
+    parts: list[Part] = []
+    for statement in _without_passing_default(operation, changing):
+        if statement.what == "update_stmt":
+            fill = _null_fill(operation, facts.app_label, hints)
+            if fill is None:
+                parts.append(Part(Phase.FILL, statement.sql, batches=batches_of(statement, facts)))
+        else:
+            parts += parts_of(statement, facts)
+    if not parts:
+        raise NoRecipe("nothing of it takes long")
+    files = list(_in_phases(parts, fill, hints))
+    yield from files[:-1]
+    yield _with_state(files[-1], operation)
+
+
+def _in_phases(
+    parts: Sequence[Part], fill: NullFill | None, hints: Mapping[str, str]
+) -> Iterator[RewrittenFile]:
+    if fill is not None:
+        yield _file(Phase.FILL, fill=fill)
+    in_order = sorted(parts, key=lambda part: part.phase)
+    for phase, group in groupby(in_order, key=lambda part: part.phase):
+        if phase is Phase.VALIDATE and fill is not None:
+            yield RewrittenFile("fill_again", _AGAIN, atomic=False, fill=fill)
+        if phase in ALONE:
+            yield from (_of_parts(phase, [each], hints) for each in group)
+        else:
+            yield _of_parts(phase, list(group), hints)
+
+
+def _of_parts(phase: Phase, parts: Sequence[Part], hints: Mapping[str, str]) -> RewrittenFile:
+    if (batches := parts[0].batches) is not None:
+        return _file(phase, fill=batches)
+    return _file(phase, [part.operation(hints) for part in parts])
+
+
+def _file(
+    phase: Phase, operations: Sequence[Operation] = (), fill: Fill | None = None
+) -> RewrittenFile:
+    return RewrittenFile(WHAT[phase], WHY[phase], operations, phase not in ALONE, fill)
+
+
+def _with_state(last: RewrittenFile, operation: Operation) -> RewrittenFile:
+    together = SeparateDatabaseAndState(
+        database_operations=list(last.operations), state_operations=[operation]
+    )
+    return RewrittenFile(last.what, last.why, [together], last.atomic)
+
+
+def _without_passing_default(
+    operation: Operation, statements: Sequence[Statement]
+) -> Sequence[Statement]:
+    """Return the statements of an AlterField without a default that it sets and drops again.
+
+    It is there for the rows that are filled; the batches give them the value themselves.
+    """
+    if type(operation) is not AlterField:
+        return statements
+    defaults = [each for each in statements if _alters_default(each)]
+    if any(len(list(subcommands(each.node.alter_table_stmt))) > 1 for each in defaults):
+        raise NoRecipe("it changes the column and its default in one statement")
+    match ["DROP DEFAULT" in each.sql for each in defaults]:
+        case []:
+            return statements
+        case [False, True]:
+            return [each for each in statements if each not in defaults]
+    raise NoRecipe("it changes the column's default as well")
+
+
+def _alters_default(statement: Statement) -> bool:
+    return statement.what == "alter_table_stmt" and any(
+        each.subtype == AlterTableType.ColumnDefault
+        for each in subcommands(statement.node.alter_table_stmt)
+    )
+
+
+def _model_name(operation: Operation) -> str:
+    name: str = getattr(operation, "model_name_lower", "") or operation.name_lower  # type: ignore[attr-defined]
+    return name
+
+
+def _null_fill(operation: Operation, app_label: str, hints: Mapping[str, str]) -> NullFill | None:
+    """Return the fill with the field's default; None where the database knows the value."""
+    if type(operation) is not AlterField:
+        raise NoRecipe("it writes rows")
+    field = operation.field
+    if not field.has_default():
+        return None
+    if field.remote_field is not None and callable(field.default):
+        raise NoRecipe("the row that it refers to comes from a function")
+    name = operation.name + ("_id" if field.remote_field else "")
+    as_it_is = callable(field.default) or field.remote_field is not None
+    value = field.default if as_it_is else field.get_default()
+    return NullFill(app_label, operation.model_name, name, value, hints)

@@ -1,0 +1,52 @@
+"""Constraints: added NOT VALID and validated later, or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import NoRecipe
+from django_confiture.dry_run.rewriting.index_parts import unique_index_parts
+from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.sql.building import add_constraint, alter_table_sql, not_valid
+from django_confiture.dry_run.sql.enums import ConstrType
+from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, strings
+
+
+def add_constraint_parts(relation: Node, subcommand: Node) -> Iterator[Part]:
+    """Yield what ADD CONSTRAINT becomes."""
+    constraint = definition(subcommand).constraint
+    if constraint.skip_validation or constraint.indexname or not constraint.conname:
+        raise NoRecipe("its constraint has no name, or is not validated at once")
+    if constraint.contype in (ConstrType.CHECK, ConstrType.FOREIGN):
+        yield from validated(relation, constraint)
+    elif constraint.contype == ConstrType.UNIQUE:
+        yield from unique_index_parts(relation, constraint, strings(constraint.keys))
+    else:
+        kind = ConstrType(constraint.contype).name.lower()
+        raise NoRecipe(f"it adds a constraint of the kind {kind}")
+
+
+def validated(relation: Node, constraint: Node) -> Iterator[Part]:
+    """Yield a constraint for new rows alone, and its validation."""
+    table, name = quoted_relation(relation), quote_identifier(constraint.conname)
+    yield Part(
+        Phase.SCHEMA,
+        alter_table_sql(relation, add_constraint(not_valid(constraint, constraint.conname))),
+        f"ALTER TABLE {table} DROP CONSTRAINT {name}",
+    )
+    yield Part(Phase.VALIDATE, f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def drop_constraint_part(relation: Node, subcommand: Node, facts: Facts) -> Part:
+    """Return the part for DROP CONSTRAINT; it is reversed as the constraint is now."""
+    before = facts.constraint(relation, subcommand.name)
+    if before is None:
+        raise NoRecipe(f"the constraint {subcommand.name} is not known")
+    table, name = quoted_relation(relation), quote_identifier(subcommand.name)
+    return Part(
+        Phase.SWITCH,
+        alter_table_sql(relation, subcommand),
+        f"ALTER TABLE {table} ADD CONSTRAINT {name} {before}",
+    )

@@ -1,0 +1,51 @@
+"""What a recipe has to know of the database that an operation is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from django_confiture.dry_run.sql.nodes import Node
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the database before the operation, and of its statements.
+
+    Names are those of :func:`known_name`. What is not known makes a recipe refuse.
+    """
+
+    app_label: str
+    partitioned: bool = False
+    """Whether one of the operation's tables is in partitions."""
+    routed: bool = False
+    """Whether the project has database routers, which are then told the model."""
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    """Index → the CREATE INDEX that makes it."""
+    constraints: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(table, constraint) → its definition."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Table → the column that is its primary key."""
+    working: frozenset[str] = frozenset()
+    """The statements that read, write or build something, as measured."""
+    rewriting: frozenset[str] = frozenset()
+    """The statements that rewrite a table, as measured."""
+
+    def index(self, range_var: Node) -> str | None:
+        """Return the CREATE INDEX of an index that is there."""
+        return self.indexes.get(known_name(range_var))
+
+    def constraint(self, table: Node, name: str) -> str | None:
+        """Return the definition of a constraint that is there."""
+        return self.constraints.get((known_name(table), name))
+
+    def key(self, table: Node) -> str | None:
+        """Return the column that is a table's primary key."""
+        return self.keys.get(known_name(table))
+
+
+def known_name(range_var: Node) -> str:
+    """Return how the facts call a relation: with its schema where the statement names one."""
+    if range_var.schemaname:
+        return f"{range_var.schemaname}.{range_var.relname}"
+    return str(range_var.relname)

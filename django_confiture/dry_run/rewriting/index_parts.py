@@ -1,0 +1,81 @@
+"""Indexes: built and dropped CONCURRENTLY."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db.migrations import RunSQL
+
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import NoRecipe
+from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.sql.building import changed, statement_sql, without_schemas
+from django_confiture.dry_run.sql.enums import DropBehavior, ObjectType
+from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    dropped_relations,
+    quoted_relation,
+)
+from django_confiture.dry_run.sql.parser import parse
+
+
+def index_part(node: Node) -> Part:
+    """Return the part for a CREATE INDEX."""
+    if not node.idxname or node.concurrent or node.if_not_exists:
+        raise NoRecipe("its CREATE INDEX has no name, or is concurrent already")
+    name = qualified_name(node.relation.schemaname, node.idxname)
+    return Part(Phase.INDEX, concurrently(node), f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+
+def concurrently(node: Node) -> str:
+    """Return a CREATE INDEX that lets others write."""
+    return statement_sql(changed(node, concurrent=True))
+
+
+def drop_index_parts(node: Node, facts: Facts) -> Iterator[Part]:
+    """Yield the parts for a DROP INDEX; they are reversed as the indexes are now."""
+    if node.remove_type != ObjectType.INDEX or node.behavior != DropBehavior.RESTRICT:
+        raise NoRecipe("it drops what is not an index, or by CASCADE")
+    for each in dropped_relations(node):
+        before = facts.index(each)
+        if before is None:
+            raise NoRecipe(f"the index {each.relname} is not known")
+        made = parse(before, placeholders=False)[0].node.index_stmt
+        if not each.schemaname:  # found by the search path, as it will be then
+            made = without_schemas(made)
+        yield Part(
+            Phase.CLEAN_UP,
+            f"DROP INDEX CONCURRENTLY IF EXISTS {quoted_relation(each)}",
+            concurrently(made),
+        )
+
+
+def unique_index_parts(relation: Node, constraint: Node, columns: list[str]) -> Iterator[Part]:
+    """Yield a unique index, and the constraint that takes it over."""
+    if constraint.options or constraint.indexspace:
+        raise NoRecipe(f"the constraint {constraint.conname} has storage options")
+    table, name = quoted_relation(relation), quote_identifier(constraint.conname)
+    keys = ", ".join(map(quote_identifier, columns))
+    included = [each.string.sval for each in constraint.including]
+    include = f" INCLUDE ({', '.join(map(quote_identifier, included))})" if included else ""
+    nulls = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
+    index = qualified_name(relation.schemaname, constraint.conname)
+    yield Part(
+        Phase.INDEX,
+        f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({keys}){include}{nulls}",
+        f"DROP INDEX CONCURRENTLY IF EXISTS {index}",
+    )
+    deferrable = " DEFERRABLE" if constraint.deferrable else ""
+    deferred = " INITIALLY DEFERRED" if constraint.initdeferred else ""
+    use = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}"
+    drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+    yield Part(Phase.SWITCH, f"{use}{deferrable}{deferred}", drop)
+
+
+def reindex_part(node: Node) -> Part:
+    """Return the part for a REINDEX."""
+    sql = statement_sql(node)
+    if node.params:
+        raise NoRecipe("its REINDEX has options")
+    return Part(Phase.INDEX, sql.replace("REINDEX ", "REINDEX (CONCURRENTLY) ", 1), RunSQL.noop)

@@ -1,0 +1,69 @@
+"""The parts that a statement of a schema change is split into, and the order of the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from django.db.migrations import RunSQL
+
+from django_confiture.dry_run.rewriting.files import Batches
+
+
+class Phase(IntEnum):
+    """The order in which the parts of an operation run; each phase has files of its own."""
+
+    SCHEMA = 1
+    """Short locks: columns, constraints that only new rows have to obey."""
+    FILL = 2
+    """Rows get their values, in batches."""
+    CHECK = 3
+    """Short locks again: no new row may lack a value from now on."""
+    INDEX = 4
+    """CREATE INDEX CONCURRENTLY, in no transaction."""
+    VALIDATE = 5
+    """Reads the table, and lets others write to it."""
+    SWITCH = 6
+    """Short locks again, for what the validated constraint or the new index makes cheap."""
+    CLEAN_UP = 7
+    """DROP INDEX CONCURRENTLY, of what has been replaced."""
+
+
+ALONE = {Phase.FILL, Phase.INDEX, Phase.CLEAN_UP}
+"""One a file, in no transaction: where one fails, the others are done."""
+
+WHY = {
+    Phase.SCHEMA: "Short locks only: what is there already is not read",
+    Phase.FILL: "Each batch commits by itself, so no row stays locked",
+    Phase.CHECK: "Short locks only: new rows have to obey it, the others are not read",
+    Phase.INDEX: "CONCURRENTLY lets others write; it can't run in a transaction",
+    Phase.VALIDATE: "Reads the table under a lock that lets others read and write",
+    Phase.SWITCH: "Short locks only: PostgreSQL uses what has been built or validated",
+    Phase.CLEAN_UP: "CONCURRENTLY waits for others without making them wait",
+}
+
+WHAT = {
+    Phase.SCHEMA: "columns",
+    Phase.FILL: "fill",
+    Phase.CHECK: "check",
+    Phase.INDEX: "index",
+    Phase.VALIDATE: "validate",
+    Phase.SWITCH: "switch",
+    Phase.CLEAN_UP: "drop_index",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One statement of the rewritten operation, and the one that reverses it."""
+
+    phase: Phase
+    sql: str
+    reverse: str = RunSQL.noop
+    batches: Batches | None = None
+    """What runs in place of ``sql``, in the phase FILL."""
+
+    def operation(self, hints: Mapping[str, str]) -> RunSQL:
+        """Return the operation that runs it; ``hints`` are for the database routers."""
+        return RunSQL(self.sql, self.reverse, hints=dict(hints) or None)

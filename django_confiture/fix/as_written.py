@@ -1,0 +1,149 @@
+"""A migration file as its authors wrote it: its operations, and the code around its class."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+_CLASS = "Migration"
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """The source of a migration, taken apart."""
+
+    lines: Sequence[str]
+    docstring: str | None
+    around: Sequence[ast.stmt]
+    """What stands around the class, the docstring apart."""
+    operations: Sequence[ast.expr]
+    """Empty where they are not written as one list."""
+
+    def operation(self, index: int) -> str:
+        """Return an operation with the comments above and behind it, indented as in the file."""
+        node = self.operations[index]
+        before = self.operations[index - 1].end_lineno if index else None
+        first = node.lineno
+        alone = not self.lines[first - 1][: node.col_offset].strip() and before != first
+        if not alone:
+            return f"        {self._segment(node)},\n"
+        start = first
+        while start - 1 > (before or 0) and self.lines[start - 2].strip().startswith("#"):
+            start -= 1
+        end = node.end_lineno or first
+        rest = self.lines[end - 1].encode()[node.end_col_offset :].decode().strip()
+        comment = f"  {rest.lstrip(', ')}" if rest.lstrip(", ").startswith("#") else ""
+        head = "".join(f"{line}\n" for line in self.lines[start - 1 : first - 1])
+        indent = " " * node.col_offset
+        return f"{head}{indent}{self._segment(node)},{comment}\n"
+
+    def needed_by(self, names: Iterable[str]) -> tuple[list[str], str]:
+        """Return the imports that names need, and the code, with what this needs in turn."""
+        chosen: dict[int, set[str]] = {}
+        waiting, seen = set(names), set()
+        while waiting:
+            name = waiting.pop()
+            seen.add(name)
+            for number, each in enumerate(self.around):
+                if name in _defined(each):
+                    if number not in chosen:
+                        waiting |= names_in(each) - seen
+                    chosen.setdefault(number, set()).add(name)
+        if chosen:
+            chosen |= {n: set() for n, each in enumerate(self.around) if _of_the_future(each)}
+        imports = [
+            self._import(self.around[number], chosen[number])
+            for number in sorted(chosen)
+            if isinstance(self.around[number], ast.Import | ast.ImportFrom)
+        ]
+        code = "".join(
+            self._code(self.around[number])
+            for number in sorted(chosen)
+            if not isinstance(self.around[number], ast.Import | ast.ImportFrom)
+        )
+        return imports, code
+
+    def _import(self, node: ast.stmt, names: set[str]) -> str:
+        assert isinstance(node, ast.Import | ast.ImportFrom)
+        kept = [each for each in node.names if _import_name(each) in names]
+        if not names or len(kept) == len(node.names):
+            return self._segment(node)
+        node = copy(node)
+        node.names = kept
+        return ast.unparse(node)
+
+    def _code(self, node: ast.stmt) -> str:
+        decorators = getattr(node, "decorator_list", [])
+        start = min([node.lineno, *(each.lineno for each in decorators)])
+        while start > 1 and self.lines[start - 2].startswith("#"):
+            start -= 1
+        text = "\n".join(self.lines[start - 1 : node.end_lineno])
+        blank = "\n\n" if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
+        return f"{blank}{text}\n{blank}"
+
+    def _segment(self, node: ast.stmt | ast.expr) -> str:
+        return ast.get_source_segment("\n".join(self.lines), node) or ""
+
+
+def read(path: Path) -> WrittenFile | None:
+    """Return a file taken apart; None where it has no class of migrations to take apart."""
+    source = path.read_text(encoding="utf-8")
+    body = ast.parse(source).body
+    classes = [each for each in body if isinstance(each, ast.ClassDef) and each.name == _CLASS]
+    if len(classes) != 1:
+        return None
+    around = [each for each in body if each is not classes[0]]
+    first = around[0] if around else None
+    docstring = None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        docstring = ast.get_source_segment(source, first.value)
+        around = around[1:]
+    return WrittenFile(source.splitlines(), docstring, around, list(_operations(classes[0])))
+
+
+def _operations(migration: ast.ClassDef) -> Iterator[ast.expr]:
+    for each in migration.body:
+        if isinstance(each, ast.Assign) and [ast.unparse(t) for t in each.targets] == [
+            "operations"
+        ]:
+            listed = each.value
+            if isinstance(listed, ast.List | ast.Tuple) and not any(
+                isinstance(item, ast.Starred) for item in listed.elts
+            ):
+                yield from listed.elts
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Return the names that a piece of code reads."""
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def _of_the_future(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
+
+
+def _import_name(alias: ast.alias) -> str:
+    return alias.asname or alias.name.partition(".")[0]
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        if _of_the_future(node):
+            return set()
+        return {_import_name(each) for each in node.names}
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    found = {
+        each.id
+        for each in ast.walk(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+    }
+    for each in ast.walk(node):
+        if isinstance(each, ast.Import | ast.ImportFrom):
+            found |= {_import_name(alias) for alias in each.names}
+        elif isinstance(each, ast.FunctionDef | ast.ClassDef):
+            found.add(each.name)
+    return found

@@ -1,0 +1,158 @@
+"""What becomes of each operation of a rehearsed migration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.db import router
+from django.db.migrations import RunPython
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.findings.advice.of_operations import SOLVED, works
+from django_confiture.dry_run.results import Finding, OperationResult
+from django_confiture.dry_run.results.deploy import Break
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.recipes import rewriting_of
+from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.fix.known import KnownObjects
+from django_confiture.fix.outcomes import Outcome
+from django_confiture.fix.rehearsing import Ending
+
+_WHILE_LOCKED = {
+    "backfill-while-locked",
+    "rows-locked-while-working",
+    "validate-while-locked",
+    "work-while-locked",
+}
+"""What harms by the locks that operations before it have taken: in a file of its own it doesn't."""
+
+_MENDED = SOLVED | _WHILE_LOCKED | {"reindex-blocks-writes", "volatile-default-rewrite"}
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What becomes of one operation."""
+
+    operation: Operation
+    outcome: Outcome
+    finding: str | None = None
+    """The id of the finding that it is about."""
+    reason: str | None = None
+    rewriting: Rewriting | None = None
+    alone: bool = False
+    """Whether it stays as it is, in a file of its own."""
+    dangers: int = 0
+    """How many dangers it is rid of."""
+
+
+def judgments(migration: Migration, ending: Ending) -> Iterator[Judgment]:
+    """Yield the judgment of each operation, by its findings in a rehearsal."""
+    result = ending.report.migrations[-1]
+    label = f"{migration.app_label}.{migration.name}"
+    assert ending.reached is not None
+    known = ending.reached.known
+    for own, operation in _own_results(migration, result.operations):
+        found = [each for each in result.findings if each.operation == operation.index]
+        broken = [
+            each
+            for each in ending.report.deploy.old_code
+            if each.migration == label
+            and (each.operation == operation.index or len(migration.operations) == 1)
+        ]
+        statements = list(_statements(operation))
+        yield _Case(migration, own, operation, statements, found, broken, ending, known).judgment()
+        known = known.after(statements)
+
+
+def _own_results(
+    migration: Migration, results: Sequence[OperationResult]
+) -> Iterator[tuple[Operation, OperationResult]]:
+    """Yield each operation with its result; Django's contenttypes may have put others between."""
+    left = list(results)
+    for operation in migration.operations:
+        while left[0].name != type(operation).__name__:
+            del left[0]
+        yield operation, left.pop(0)
+
+
+@dataclass(frozen=True)
+class _Case:
+    migration: Migration
+    operation: Operation
+    result: OperationResult
+    statements: Sequence[Statement]
+    found: Sequence[Finding]
+    broken: Sequence[Break]
+    ending: Ending
+    known: KnownObjects
+
+    def judgment(self) -> Judgment:
+        open_ones = [each for each in self.found if each.silenced is None]
+        dangers = [each for each in open_ones if each.severity == "danger"]
+        to_mend = [each for each in open_ones if each.id in _MENDED]
+        if to_mend:
+            return self._mended(to_mend, dangers)
+        if dangers:
+            return self._refused(dangers[0].id, _words(dangers[0]))
+        if self.broken:
+            return self._refused("running-code-breaks", _words_of_break(self.broken[0]))
+        silenced = next((each for each in self.found if each.silenced is not None), None)
+        if silenced is None:
+            return Judgment(self.operation, "kept")
+        reason = f"silenced: {silenced.silenced}"
+        return Judgment(self.operation, "kept", silenced.id, reason)
+
+    def _mended(self, to_mend: Sequence[Finding], dangers: Sequence[Finding]) -> Judgment:
+        first = to_mend[0].id
+        mended = [each for each in dangers if each.id in _MENDED]
+        new = self._rewriting()
+        if isinstance(new, Rewriting):
+            return Judgment(self.operation, "fixed", first, None, new, dangers=len(mended))
+        if dangers and {each.id for each in dangers} <= _WHILE_LOCKED:
+            return Judgment(self.operation, "fixed", first, None, alone=True, dangers=len(mended))
+        if not dangers and type(self.operation) is RunPython:
+            return Judgment(self.operation, "kept", first, _words(to_mend[0]))
+        about = (mended or to_mend)[0]
+        return self._refused(about.id, new.reason)
+
+    def _refused(self, finding: str, reason: str) -> Judgment:
+        return Judgment(self.operation, "refused", finding, reason)
+
+    def _rewriting(self) -> Rewriting | NotRewritten:
+        reached = self.ending.reached
+        assert reached is not None
+        results = self.result.statements
+        locked = {lock.relation.rpartition(".")[2] for each in results for lock in each.locks}
+        facts = Facts(
+            self.migration.app_label,
+            partitioned=not locked.isdisjoint(reached.partitioned),
+            routed=bool(router.routers),
+            indexes=self.known.indexes,
+            constraints=self.known.constraints,
+            keys=self.known.keys,
+            working=frozenset(each.sql for each in results if each.sql and works(each)),
+            rewriting=frozenset(each.sql for each in results if each.sql and each.rewrites),
+        )
+        return rewriting_of(self.operation, self.statements, facts)
+
+
+def _statements(operation: OperationResult) -> Iterator[Statement]:
+    """Yield the statements of an operation; a query with placeholders may be no plain SQL."""
+    for each in operation.statements:
+        for statement in parse(each.text, placeholders=False):
+            if statement.kind is not Kind.UNPARSED or statement.command != "SELECT":
+                yield statement
+
+
+def _words(finding: Finding) -> str:
+    return " ".join(line.lstrip("# ") for line in finding.advice.splitlines())
+
+
+def _words_of_break(broken: Break) -> str:
+    return (
+        f"the running release can no longer {broken.action} {broken.model or 'by a query'}: "
+        f"{broken.error}"
+    )

@@ -1,0 +1,73 @@
+"""Reads what the recipes have to know of the database: its indexes, constraints and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from django_confiture.dry_run.rewriting.replaced import made_by
+from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.sql.parser import Statement
+
+_SHOWN = """
+  pg_catalog.concat(n.nspname, '.', c.relname), c.relname, pg_catalog.pg_table_is_visible(c.oid),
+"""
+_WHERE = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND "
+_OF_CLASS = "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+_INDEXES = (
+    f"SELECT {_SHOWN} pg_catalog.pg_get_indexdef(c.oid)"  # noqa: S608 - constants
+    f" FROM pg_catalog.pg_class c {_OF_CLASS}"
+    f" WHERE {_WHERE} c.relkind = 'i'"
+)
+_CONSTRAINTS = (
+    f"SELECT {_SHOWN} k.conname, pg_catalog.pg_get_constraintdef(k.oid)"  # noqa: S608
+    f" FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid {_OF_CLASS}"
+    f" WHERE {_WHERE} k.contype IN ('c', 'f', 'p', 'u', 'x')"
+)
+_KEYS = (
+    f"SELECT {_SHOWN} a.attname"  # noqa: S608
+    f" FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid {_OF_CLASS}"
+    " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+    f" WHERE {_WHERE} i.indisprimary AND i.indnkeyatts = 1"
+)
+
+
+@dataclass(frozen=True)
+class KnownObjects:
+    """Indexes, constraints and keys of a database, by the names that statements may give them."""
+
+    indexes: dict[str, str]
+    constraints: dict[tuple[str, str], str]
+    keys: dict[str, str]
+
+    def after(self, statements: Iterable[Statement]) -> KnownObjects:
+        """Return what is known once some more statements have run."""
+        indexes, constraints = dict(self.indexes), dict(self.constraints)
+        for each in statements:
+            for (kind, table, name), sql in made_by(each):
+                if kind == "index":
+                    indexes[name] = sql
+                else:
+                    constraints[table, name] = sql
+        return replace(self, indexes=indexes, constraints=constraints)
+
+
+def read_known(session: Session) -> KnownObjects:
+    """Return what is there now."""
+    return KnownObjects(
+        {name: definition for name, (definition,) in _rows(session, _INDEXES)},
+        {
+            (table, constraint): definition
+            for table, (constraint, definition) in _rows(session, _CONSTRAINTS)
+        },
+        {table: column for table, (column,) in _rows(session, _KEYS)},
+    )
+
+
+def _rows(session: Session, sql: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each row by its qualified name, and by the name alone where that finds it."""
+    for qualified, name, visible, *rest in session.query(sql):
+        values = tuple(str(each) for each in rest)
+        yield str(qualified), values
+        if visible in ("t", "true", True):
+            yield str(name), values

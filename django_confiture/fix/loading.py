@@ -1,0 +1,33 @@
+"""Loads migrations from sources that are in no file yet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+
+from django.db.migrations.migration import Migration
+
+from django_confiture.fix.outcomes import FixedFile
+
+
+@contextmanager
+def loaded(original: Migration, files: Sequence[FixedFile]) -> Iterator[list[Migration]]:
+    """Yield the migrations of sources, as modules of the original's package while it lasts.
+
+    Their names are not those of the files, which a loader would take for the files on disk.
+    """
+    package = type(original).__module__.rpartition(".")[0]
+    modules = [ModuleType(f"{package}.proposed_{each.name}") for each in files]
+    migrations = []
+    try:
+        for each, module in zip(files, modules, strict=True):
+            module.__package__ = package
+            sys.modules[module.__name__] = module
+            exec(compile(each.source, f"{each.name}.py", "exec"), vars(module))  # noqa: S102
+            migrations.append(module.Migration(each.name, original.app_label))
+        yield migrations
+    finally:
+        for module in modules:
+            sys.modules.pop(module.__name__, None)

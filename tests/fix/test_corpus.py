@@ -1,0 +1,130 @@
+"""Every case of the corpus: what is fixed is migrated for real, and ends as the original does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import ProjectState
+
+from tests.cases.migrations_on_disk import Cases, query
+from tests.fix.corpus import CORPUS
+from tests.fix.corpus.harmful import BASE, Harmful
+from tests.fix.running import fix, forget_modules, outcomes
+
+pytestmark = [pytest.mark.fixes, pytest.mark.django_db(transaction=True, databases="__all__")]
+
+_NAME = "0002_change"
+
+
+@pytest.fixture
+def shop(cases: Cases) -> Cases:
+    cases.write("0001_shop", BASE)
+    cases.migrate()
+    query_none("ANALYZE")
+    return cases
+
+
+def query_none(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
+def test_case(shop: Cases, case: Harmful) -> None:
+    shop.write(_NAME, case.source)
+    code, document = fix(_NAME, *case.arguments)
+    reasons = [each["reason"] for each in document["operations"]]
+    assert outcomes(document) == case.outcomes.split(), reasons
+    assert code == (0 if "fixed" in case.outcomes else 1), _why(document)
+    if "refused" in case.outcomes:
+        assert any(case.reason in (each or "") for each in reasons), reasons
+    if code == 0:
+        _migrate_for_real(shop, case, document)
+
+
+def _migrate_for_real(shop: Cases, case: Harmful, document: dict[str, Any]) -> None:
+    proof = document["proof"]
+    assert proof["dangers_after"] == 0 or "refused" in case.outcomes
+    before = end(case)
+    shop.migrate()
+    wanted, wanted_state = end(case), _state()
+    with connection.cursor() as cursor:
+        shop.drop_everything(cursor)
+    forget_modules(shop)
+    for file in document["files"]:
+        (shop.package / f"{file['name']}.py").write_text(file["source"])
+    shop.migrate("0001_shop")
+    query_none("ANALYZE")
+    assert end(case) == before
+    shop.migrate()
+    assert end(case) == wanted
+    assert case.own_default or _changes(wanted_state, _state()) == {}
+    if not case.irreversible:
+        shop.migrate("0001_shop")
+        assert _schema() == before["schema"]
+
+
+def _why(document: dict[str, Any]) -> str:
+    """Return the proof and the files, to read where a test fails."""
+    files = [f"# {each['name']}\n{each['source']}" for each in document["files"]]
+    return "\n".join([str(document["proof"]), *files])
+
+
+def end(case: Harmful) -> dict[str, Any]:
+    """Return the schema, and the rows of all tables."""
+    schema = _schema()
+    return {"schema": schema, "rows": {table: _rows(table, case.varies) for table in _tables()}}
+
+
+def _tables() -> list[str]:
+    return [name for (name,) in query(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'p') AND oid >= 16384"
+        " AND (relname LIKE 'cases%%' OR relname LIKE 'Shop%%') ORDER BY 1"
+    )]  # fmt: skip
+
+
+def _rows(table: str, varies: tuple[str, ...]) -> Any:
+    columns = "{" + ",".join(varies) + "}"
+    return query(
+        "SELECT count(*), md5(string_agg(row, '|' ORDER BY row))"
+        f" FROM (SELECT (to_jsonb(t) - '{columns}'::text[])::text AS row FROM {table} t) r"
+    )
+
+
+_SCHEMA = {
+    "columns": """
+        SELECT c.oid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,
+          pg_get_expr(adbin, adrelid), attidentity, attgenerated, col_description(c.oid, attnum)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE c.oid >= 16384 AND attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'S')
+          AND (relname LIKE 'cases%%' OR relname LIKE 'Shop%%')""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), convalidated,
+          condeferrable, condeferred
+        FROM pg_constraint WHERE conrelid::regclass::text ~ 'cases|Shop'""",
+    "indexes": """
+        SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), indisvalid, indisunique
+        FROM pg_index WHERE indrelid::regclass::text ~ 'cases|Shop'""",
+}
+
+
+def _schema() -> dict[str, list[str]]:
+    return {name: sorted(map(str, query(sql))) for name, sql in _SCHEMA.items()}
+
+
+def _state() -> ProjectState:
+    loader = MigrationLoader(connection)
+    assert loader.detect_conflicts() == {}
+    return loader.project_state()
+
+
+def _changes(one: ProjectState, other: ProjectState) -> dict[str, Any]:
+    loader = MigrationLoader(connection)
+    there = MigrationAutodetector(one, other).changes(loader.graph)
+    back = MigrationAutodetector(other, one).changes(loader.graph)
+    return {**there, **back}

@@ -31,7 +31,7 @@ find_python = $(shell for version in $(1); do \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
-  schema plans fixes clean
+  docs reference transcripts schema plans fixes clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -74,6 +74,17 @@ matrix-%:
 format: $(VENV)/.dev ## Format the code, and fix what ruff can fix
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
+
+docs: $(VENV)/.docs ## Build the documentation; warnings are errors
+	$(RUN) sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	@echo "Built build/docs/index.html"
+
+reference: $(VENV)/.dev ## Regenerate docs/commands.md from the commands
+	$(RUN) docs.make_commands > commands.md
+	mv commands.md docs/commands.md
+
+transcripts: $(VENV)/.dev ## Run the tutorial with a million rows, and write what it prints
+	TUTORIAL=write $(RUN) pytest -n 0 tests/docs/test_tutorial.py
 
 schema: $(VENV)/.dev ## Regenerate the JSON Schema of the JSON report
 	$(no_server) $(RUN) django_confiture.reports.json.schema > report.schema.json

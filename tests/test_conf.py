@@ -24,6 +24,7 @@ __all__ = ["hook_runs", "run_hook"]  # fixtures
 DOCS = Path(__file__).parents[1] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text()
 HOW_TO = (DOCS / "how-to-hooks.md").read_text()
+HOW_TO_SHIPPED = (DOCS / "how-to-shipped-hooks.md").read_text()
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 
 
@@ -167,7 +168,7 @@ def test_every_signal_is_documented() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for text in (CONFIGURATION, HOW_TO):
+    for text in (CONFIGURATION, HOW_TO, HOW_TO_SHIPPED):
         for file, anchor in re.findall(r"\]\(([\w.-]*)#?([\w-]*)\)", text):
             target = (DOCS / file).read_text() if file else text
             if anchor:
@@ -195,7 +196,7 @@ def test_the_blocks_of_the_how_to_run(
 ) -> None:
     namespace: dict[str, Any] = {"__name__": "docs"}
     configured = []
-    for block in BLOCK.findall(HOW_TO):
+    for block in BLOCK.findall(HOW_TO + HOW_TO_SHIPPED):
         exec(compile(block, "docs/how-to-hooks.md", "exec"), namespace)
         configured.append(namespace.pop("CONFITURE", None))
     for given in filter(None, configured):

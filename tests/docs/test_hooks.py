@@ -17,12 +17,14 @@ from tests.support.paths import DOCS, PACKAGES
 PACKAGE = PACKAGES / "confiture_example_hooks"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 REFERENCE = (DOCS / "hooks.md").read_text()
+RUNNING = (DOCS / "testing.md").read_text()
+OPERATION = (DOCS / "OPERATION.md").read_text()
 PLUGINS = (DOCS / "PLUGIN_DEVELOPMENT.md").read_text()
 
 
-def table(heading: str) -> dict[str, list[str]]:
+def table(heading: str, page: str = REFERENCE) -> dict[str, list[str]]:
     """Return the rows of the first table below a heading, by their first cell."""
-    _, _, section = REFERENCE.partition(f"\n## {heading}\n")
+    _, _, section = page.partition(f"\n## {heading}\n")
     lines = section.partition("\n## ")[0].splitlines()
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")
@@ -38,7 +40,7 @@ def names(heading: str) -> set[str]:
 @pytest.mark.django_db
 def test_the_blocks_of_the_reference_run() -> None:
     namespace: dict[str, Any] = {"__name__": "docs"}
-    blocks = BLOCK.findall(REFERENCE)
+    blocks = BLOCK.findall(REFERENCE + RUNNING)
     assert len(blocks) == 6
     with isolated_registry():
         for block in blocks:
@@ -87,7 +89,8 @@ def test_the_reference_lists_exactly_the_events() -> None:
     over = {"hook", "phase", "duration_ms", "timeout_ms"}
     assert {
         event: (level.partition(",")[0], set(re.findall(r"`(\w+)`", fields)))
-        for event, (level, fields) in table("Log events").items()
+        for event, (level, fields) in table("Logs", OPERATION).items()
+        if event in promised or event == "hook_over_timeout"
     } == {**promised, "hook_over_timeout": ("WARNING", over)}
 
 

@@ -1,4 +1,4 @@
-"""docs/shipped-hooks.md lists exactly the shipped hooks, their options and their defaults."""
+"""The pages of the shipped hooks list exactly these, their options and their defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_confiture.hooks.builtin.options import declared_options
 from django_confiture.hooks.shipped import SHIPPED
 from tests.support.paths import DOCS
 
-PAGE = (DOCS / "shipped-hooks.md").read_text()
+PAGE = "".join((DOCS / name).read_text() for name in ("shipped-hooks.md", "shipped-hooks-data.md"))
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 
 

@@ -1,6 +1,15 @@
-"""Durations, sizes and counts as people write them, and text on one line."""
+"""Times, durations, sizes and counts as people write them, and text on one line."""
 
 from __future__ import annotations
+
+from datetime import datetime
+
+from django.utils import timezone
+
+
+def local_time(moment: datetime) -> datetime:
+    """Return a moment in the current time zone; without ``USE_TZ`` it is in that already."""
+    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 def duration(ms: float) -> str:

@@ -28,8 +28,8 @@ _NEWS_MS = 1000.0
 _expected: dict[str, dict[stored_forecasts.Key, Forecast]] = {}
 """By alias. Read before the first migration, since we may not read in its transaction."""
 
-_timers: dict[str, Timer] = {}
-"""Timers of the running migrations, by alias."""
+_timers: dict[tuple[str, str], Timer] = {}
+"""Timers of the running migrations, by alias and label."""
 
 
 def connect() -> None:
@@ -49,9 +49,11 @@ def disconnect() -> None:
 
 
 def _planned(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: object) -> None:
+    if not plan:
+        return
     _expected.pop(using, None)
     dry_run = getattr(connections[using], "_confiture_dry_run", False)
-    if not plan or dry_run or not conf.get("ENABLED") or creating_test_database():
+    if dry_run or not conf.get("ENABLED") or creating_test_database():
         return
     with quietly("the forecasts of a plan"):
         alias = router.db_for_read(Forecast)
@@ -75,7 +77,7 @@ def _started(
             "forecast_at": forecast.made_at.isoformat(),
         }
         logger.info("migration_forecast", extra=facts)
-        _timers[using] = _overdue_after(forecast.estimate["high_ms"], facts)
+        _timers[using, str(migration)] = _overdue_after(forecast.estimate["high_ms"], facts)
 
 
 def _overdue_after(high_ms: float, facts: dict[str, Any]) -> Timer:
@@ -97,8 +99,8 @@ def _overdue_after(high_ms: float, facts: dict[str, Any]) -> Timer:
     return timer
 
 
-def _ended(*, using: str, **_: object) -> None:
-    if timer := _timers.pop(using, None):
+def _ended(*, migration: Migration, using: str, **_: object) -> None:
+    if timer := _timers.pop((using, str(migration)), None):
         timer.cancel()
 
 

@@ -226,7 +226,9 @@ def _facts(row: object, names: Sequence[str]) -> dict[str, object]:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):  # a number does not depend on USE_TZ
-        return round(value.timestamp() * 1_000_000)
+        # Of the hour that comes twice, PostgreSQL takes the second, and the fold is not stored.
+        moment = value.replace(fold=1) if value.tzinfo is None else value
+        return round(moment.timestamp() * 1_000_000)
     if isinstance(value, (dict, list)):  # a database may return 1.0 as 1
         return json.loads(json.dumps(value), parse_int=float)
     return value

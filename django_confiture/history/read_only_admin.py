@@ -9,8 +9,8 @@ from django.db import router
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
-from django.utils.timezone import is_aware, localtime
 
+from django_confiture.formatting import local_time
 from django_confiture.history import hash_chain
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _say(request: HttpRequest, problem: str) -> None:
 
 def moment(value: datetime) -> str:
     """Return a moment to the second, in the time zone of the page."""
-    return date_format(localtime(value) if is_aware(value) else value, "Y-m-d H:i:s")
+    return date_format(local_time(value), "Y-m-d H:i:s")
 
 
 def ms(duration: float) -> str:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
     from django_confiture.hooks.base import HookContext
 
-_runs: dict[str, Run] = {}
-"""The current run, by alias."""
+Key = tuple[str, str]
+"""The alias, and a migration's label."""
+
+_runs: dict[Key, Run] = {}
+"""The migrations that run now: one may call ``migrate`` for others."""
 
 _waiting: deque[Any] = deque(maxlen=1000)
 """Runs from before the ledger's tables existed: a migration makes them, too."""
@@ -47,26 +50,35 @@ def _started(
 ) -> None:
     if context.dry_run or creating_test_database():
         return
+    key = _key(using, migration)
     with quietly("a migration", migration):
-        _close(using)
-        _runs[using] = Run(migration, connections[using], direction)
+        _close(key)
+        _runs[key] = Run(migration, connections[using], direction)
 
 
-def _retried(*, using: str, blocked_by: Sequence[dict[str, Any]] = (), **_: object) -> None:
-    if run := _runs.get(using):
+def _retried(
+    *,
+    migration: Migration,
+    using: str,
+    blocked_by: Sequence[dict[str, Any]] = (),
+    **_: object,
+) -> None:
+    if run := _runs.get(_key(using, migration)):
         if not run.knows_blockers:  # a wait too short to be told of
             run.blocked(blocked_by, relation=None, mode=None, waited_ms=None)
         run.retried()
 
 
-def _waits(*, using: str, blocked_by: Sequence[dict[str, Any]], **facts: Any) -> None:
-    if run := _runs.get(using):
+def _waits(
+    *, migration: Migration, using: str, blocked_by: Sequence[dict[str, Any]], **facts: Any
+) -> None:
+    if run := _runs.get(_key(using, migration)):
         wait = {name: facts[name] for name in ("relation", "mode", "waited_ms")}
         run.blocked(blocked_by, **wait)
 
 
 def _hook_finished(*, context: HookContext, **facts: Any) -> None:
-    run = None if context.dry_run else _runs.get(context.using or "")
+    run = None if context.dry_run else _runs.get((context.using or "", context.label))
     if run is not None:
         with quietly("a hook", run.migration):
             run.hook(facts)
@@ -74,15 +86,16 @@ def _hook_finished(*, context: HookContext, **facts: Any) -> None:
 
 def _ended(
     *,
+    migration: Migration,
     using: str,
     duration_ms: float | None = None,
     error: BaseException | None = None,
     **_: object,
 ) -> None:
-    run = _close(using)
+    run = _close(_key(using, migration))
     if run is None:
         return
-    with quietly("a migration", run.migration):
+    with quietly("a migration", migration):
         _waiting.append(run.rows(duration_ms, error))
         _write_all(run)
 
@@ -103,8 +116,12 @@ def _write_all(run: Run) -> None:
         logger.info("recorded", extra={**facts, "number": number, "hash": digest})
 
 
-def _close(using: str) -> Run | None:
-    run = _runs.pop(using, None)
+def _key(using: str, migration: Migration) -> Key:
+    return using, str(migration)
+
+
+def _close(key: Key) -> Run | None:
+    run = _runs.pop(key, None)
     if run is not None:
         run.close()
     return run

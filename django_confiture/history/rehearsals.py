@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import connections, router
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
@@ -66,7 +65,7 @@ def _why_not(
     wanted: Mapping[str, Any],
     younger_than: timedelta,
 ) -> str:
-    age = timezone.now() - _aware(row.made_at)
+    age = timezone.now() - row.made_at
     this = f"dry run {row.number}"
     if not is_intact(DRY_RUNS, row):
         return f"{this} was changed in the ledger"
@@ -128,10 +127,6 @@ def _has_plans(alias: str) -> bool:
         table = DryRun._meta.db_table
         columns = connection.introspection.get_table_description(cursor, table)
     return "plan" in {column.name for column in columns}
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if settings.USE_TZ else timezone.make_aware(moment)
 
 
 def _listed(plan: Sequence[Sequence[str]]) -> str:

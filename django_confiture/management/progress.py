@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -16,7 +15,7 @@ from django_confiture import signals
 from django_confiture.dry_run.estimates import whole_ms
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.driver import stream_behind
-from django_confiture.formatting import count, duration
+from django_confiture.formatting import count, duration, local_time
 from django_confiture.management.current import Current, Pace, RunningHook
 from django_confiture.reports.phrases import preflight as preflight_phrases
 from django_confiture.reports.phrases.headline import waited
@@ -130,7 +129,7 @@ class Progress(Observer):
         if self.last is None or not took:
             return
         what = "It" if len(took) == len(forwards) else f"{len(took)} of {len(forwards)} migrations"
-        when = f"{timezone.localtime(self.last.made_at):%Y-%m-%d %H:%M}"
+        when = f"{local_time(self.last.made_at):%Y-%m-%d %H:%M}"
         self.say(f"  {what} took {duration(sum(took))} in the last dry run here, of {when}.")
 
     def preflighted(self, preflight: Preflight) -> None:

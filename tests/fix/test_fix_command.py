@@ -247,3 +247,20 @@ class Migration(migrations.Migration):
         migrations.AddIndex("order", models.Index(fields=["total"], name="cases_order_total")),
     ]
 """
+
+
+
+LOST = """
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("cases", "0009_nowhere")]
+"""
+
+
+def test_migrations_that_do_not_load_are_one_line(shop: Cases) -> None:
+    shop.write("0002_lost", LOST)
+    with pytest.raises(CommandError, match="nonexistent parent node") as caught:
+        fix("0002")
+    assert caught.value.returncode == 2

@@ -73,6 +73,17 @@ def test_the_next_one_says_how_long_it_took(history: None, cases: Cases) -> None
     assert f"ms of about {took}  1. Raw SQL" in shown
 
 
+def test_the_next_one_says_so_without_time_zones(
+    history: None, cases: Cases, settings: Settings
+) -> None:
+    settings.USE_TZ = False
+    cases.add("0001_table", migrations.RunSQL(CREATE))
+    assert dry_run()[1] == 0
+    err = StringIO()
+    call_command("migrate_dryrun", "cases", stdout=StringIO(), stderr=err)
+    assert "  It took " in err.getvalue()
+
+
 def test_a_dry_run_with_its_report(
     history: None, cases: Cases, caplog: pytest.LogCaptureFixture
 ) -> None:

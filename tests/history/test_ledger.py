@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,28 @@ def test_it_does_not_depend_on_use_tz(ledger: Cases, settings: Settings) -> None
     settings.USE_TZ = False
     assert run("history_verify")[1] == 0
     ledger.migrate("0002")
+    settings.USE_TZ = True
+    assert run("history_verify")[1] == 0
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_the_hour_that_comes_twice_is_no_change(
+    ledger: Cases, settings: Settings, fold: int
+) -> None:
+    """Without time zones, nothing of a stored time tells which of the two hours it was in."""
+    from django_confiture.history.ledger import append
+    from django_confiture.history.models import MigrationExecution
+
+    settings.TIME_ZONE = "Europe/Berlin"
+    settings.USE_TZ = False
+    connection.close()  # its time zone is the one that it was opened with
+    started_at = datetime(2026, 10, 25, 2, 30, fold=fold)  # noqa: DTZ001 - as Django makes it
+    row = MigrationExecution(
+        database="default", app_label="cases", name="0009", direction="forward",
+        outcome="completed", started_at=started_at, duration_ms=1.0, os_user="", host="",
+    )  # fmt: skip
+    append(row, [], [], using="default")
+    assert run("history_verify")[1] == 0
     settings.USE_TZ = True
     assert run("history_verify")[1] == 0
 

@@ -427,3 +427,21 @@ def test_an_os_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         run_recorder.os_user.cache_clear()
         assert run_recorder.os_user() == ""
         run_recorder.os_user.cache_clear()
+
+
+def test_a_migration_that_calls_migrate_is_recorded_as_well(history: None, cases: Cases) -> None:
+    def calls(apps: Any, schema_editor: Any) -> None:
+        call_command("migrate", "admin", "0001", verbosity=0)
+
+    hook = RunHook("tests.support.recording.Record", options={"name": "outer"})
+    cases.add("0001_outer", migrations.RunPython(calls), hook)
+    cases.add("0002_later")
+    with recording.recording():
+        cases.migrate()
+    call_command("migrate", "admin", "zero", verbosity=0)
+    inner, outer, later, _undone = rows()
+    assert (inner.app_label, inner.name) == ("admin", "0001_initial")
+    assert (outer.name, later.name) == ("0001_outer", "0002_later")
+    assert [each.hook for each in outer.hooks.all()] == ["Record"]
+    assert list(inner.hooks.all()) == []
+    assert "django_admin_log" in statements(inner)[0][1]

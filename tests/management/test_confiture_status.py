@@ -22,7 +22,7 @@ from django_confiture.migrate.beacon import Beacon, Migrate
 from django_confiture.migrate.status import Running, Status
 from tests.cases.migrations_on_disk import Cases
 from tests.support import recording
-from tests.support.sessions import client, holding
+from tests.support.sessions import client, connect, holding
 
 ALTER = "ALTER TABLE recording_parent ADD note text"
 SCHEMA = json.loads(
@@ -211,3 +211,22 @@ def test_a_database_out_of_reach_is_one_line() -> None:
         connection.settings_dict = before
     assert refused.value.returncode == 2
     assert "\n" not in str(refused.value)
+
+
+def test_a_connection_that_is_lost_while_watching_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sleep(seconds: float) -> None:
+        with connect("ends") as other:
+            other.execute(
+                "SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid]
+            )
+
+    monkeypatch.setattr("django_confiture.management.commands.confiture_status.time.sleep", sleep)
+    try:
+        with pytest.raises(CommandError, match="terminating connection") as ended:
+            status(watch=True)
+    finally:
+        connection.close()
+    assert ended.value.returncode == 2
+    assert "\n" not in str(ended.value)

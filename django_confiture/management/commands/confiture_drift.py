@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -13,13 +11,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
-from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import SchemaCheck, check_schema
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.formatting import count
+from django_confiture.formatting import count, one_line
+from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
 from django_confiture.management.exit_codes import FAILED, USAGE
 
 
@@ -50,8 +48,8 @@ class Command(BaseCommand):
         wrapper = connections[options["database"]]
         try:
             check = _checked(wrapper)
-        except conf.SettingError as error:
-            raise CommandError(str(error), returncode=USAGE) from error
+        except (conf.SettingError, *BROKEN_MIGRATIONS) as error:
+            raise CommandError(one_line(error), returncode=USAGE) from error
         if options["format"] == "json":
             self.stdout.write(_as_json(wrapper, check))
         else:
@@ -70,9 +68,12 @@ def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
         )
     try:
         wrapper.ensure_connection()
-        apps = MigrationLoader(wrapper).project_state(_applied(wrapper)).apps
+        loader = MigrationLoader(wrapper)
+        applied = [key for key in loader.applied_migrations if key in loader.graph.nodes]
+        apps = loader.project_state(applied).apps
         session = Session(wrapper.connection)
-        with _rolled_back(session):
+        with session.undone():
+            _limit_waits(session)
             return check_schema(session, wrapper, apps)
     except (Error, psycopg.Error) as error:
         raise CommandError(
@@ -80,27 +81,13 @@ def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
         ) from error
 
 
-@contextmanager
-def _rolled_back(session: Session) -> Iterator[None]:
-    """Undo what happens inside, in a transaction or behind a savepoint of the one that is open."""
+def _limit_waits(session: Session) -> None:
+    """Wait for a lock, such as that of a migration, only as long as a dry run does."""
     timeout = conf.parse_duration(
         conf.get("DRY_RUN")["LOCK_TIMEOUT"], name='CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"]'
     )
-    alone = session.status == TransactionStatus.IDLE
-    session.query("BEGIN" if alone else "SAVEPOINT confiture_drift")
-    try:
-        if timeout is not None:
-            session.query(
-                "SELECT set_config('lock_timeout', $1, true)", [conf.milliseconds(timeout)]
-            )
-        yield
-    finally:
-        session.query("ROLLBACK" if alone else "ROLLBACK TO SAVEPOINT confiture_drift")
-
-
-def _applied(wrapper: BaseDatabaseWrapper) -> list[tuple[str, str]]:
-    loader = MigrationLoader(wrapper)
-    return [key for key in loader.applied_migrations if key in loader.graph.nodes]
+    if timeout is not None:
+        session.query("SELECT set_config('lock_timeout', $1, true)", [conf.milliseconds(timeout)])
 
 
 def _as_json(wrapper: BaseDatabaseWrapper, check: SchemaCheck) -> str:

@@ -20,6 +20,7 @@ from django_confiture.fix.obstacles import migration_file
 from django_confiture.fix.outcomes import Fix, Proof
 from django_confiture.fix.writing import WouldOverwrite, write_files
 from django_confiture.formatting import duration, listed, one_line
+from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
 from django_confiture.management.exit_codes import FAILED, UNPROVEN, USAGE
 
 
@@ -65,8 +66,8 @@ class Command(BaseCommand):
             if options["write"] and code == 0:
                 directory = migration_file(loader.disk_migrations[key]).parent
                 write_files(directory, fix.files)
-        except (DryRunRefused, ImproperlyConfigured, WouldOverwrite) as error:
-            raise CommandError(str(error), returncode=USAGE) from error
+        except (DryRunRefused, ImproperlyConfigured, WouldOverwrite, *BROKEN_MIGRATIONS) as error:
+            raise CommandError(one_line(error), returncode=USAGE) from error
         except (Error, psycopg.Error) as error:
             raise CommandError(
                 f"{wrapper.alias!r} ended it: {one_line(error)}", returncode=USAGE

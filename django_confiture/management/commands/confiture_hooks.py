@@ -12,7 +12,6 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, no_translations
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
-from django.db.migrations import exceptions
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
@@ -23,6 +22,7 @@ from django_confiture.formatting import one_line
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
 from django_confiture.hooks.context import migration_version
 from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
+from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate import phases
 from django_confiture.operations import AROUND
@@ -133,10 +133,7 @@ _EXPECTED = (
     MigrationError,
     DatabaseError,
     psycopg.Error,
-    exceptions.BadMigrationError,
-    exceptions.CircularDependencyError,
-    exceptions.InconsistentMigrationHistory,
-    exceptions.NodeNotFoundError,
+    *BROKEN_MIGRATIONS,
 )
 
 

@@ -7,6 +7,7 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
@@ -72,5 +73,5 @@ class Command(BaseCommand):
                 time.sleep(_EVERY_S)
         except KeyboardInterrupt:
             return
-        except Error as error:
+        except (Error, psycopg.Error) as error:
             raise CommandError(one_line(error), returncode=USAGE) from error

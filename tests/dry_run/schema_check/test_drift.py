@@ -351,6 +351,24 @@ def test_an_alias_that_does_not_exist() -> None:
         call_command("confiture_drift", "--database", "nowhere")
 
 
+LOST = """
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("cases", "0009_nowhere")]
+"""
+
+
+def test_migrations_that_do_not_load_are_one_line(cases: Cases) -> None:
+    cases.add("0001_first")
+    cases.write("0002_lost", LOST)
+    with pytest.raises(CommandError, match="nonexistent parent node") as caught:
+        drift()
+    assert caught.value.returncode == 2
+    assert "\n" not in str(caught.value)
+
+
 def test_an_expression_of_the_model_that_fails_is_not_compared(cases: Cases) -> None:
     broken = ops.CreateModel("Broken", [_key(), ("x", OfNoType())])
     cases.add("0001_broken", ops.SeparateDatabaseAndState(

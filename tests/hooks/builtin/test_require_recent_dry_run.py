@@ -233,3 +233,13 @@ def test_without_the_ledger_it_is_a_system_check() -> None:
 )
 def test_wrong_options_are_system_checks(options: Any, expected: Any) -> None:
     assert option_messages(HOOK, options) == [expected]
+
+
+def test_it_lets_a_plan_run_without_time_zones(plan: Cases, settings: Settings) -> None:
+    settings.USE_TZ = False
+    dry_run()
+    age_the_last(hours=3)
+    assert veto_of(plan) == f"Dry run 1 is 3.0 h old. {AGAIN}"
+    dry_run()
+    plan.migrate()
+    assert plan.applied() == {"0001_first", "0002_second"}

@@ -93,7 +93,7 @@ def _replayed(
     server: BaseDatabaseWrapper,
     progress: Callable[[int, int], None],
 ) -> Schema:
-    applied = [*MigrationLoader(wrapper).applied_migrations]
+    applied = {*MigrationLoader(wrapper).applied_migrations}
     name = wrapper.connection.info.dbname
     with empty_database(server, name) as made, _led_to(wrapper, server, made) as empty:
         _furnish(empty, wrapper)
@@ -169,7 +169,7 @@ def _attempt(empty: BaseDatabaseWrapper, statement: sql.Composed) -> None:
 
 
 def _replay(
-    empty: BaseDatabaseWrapper, applied: list[Key], progress: Callable[[int, int], None]
+    empty: BaseDatabaseWrapper, applied: set[Key], progress: Callable[[int, int], None]
 ) -> None:
     started: list[Migration] = []
 
@@ -183,7 +183,7 @@ def _replay(
     plan = [step for step in full if (step[0].app_label, step[0].name) in applied]
     planned = {(migration.app_label, migration.name) for migration, _ in plan}
     replaced = {key for migration, _ in plan for key in migration.replaces}
-    if unknown := sorted({*applied} & {*executor.loader.graph.nodes} - planned - replaced):
+    if unknown := sorted(applied & {*executor.loader.graph.nodes} - planned - replaced):
         raise ReplayFailed(
             f"{'.'.join(unknown[0])} is part of a squashed migration of which only a part is "
             "applied; apply the rest first."

@@ -88,6 +88,23 @@ def _state() -> list[Any]:
     return found
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("atomic", [True, False], ids=["atomic", "non-atomic"])
+def test_cursors_of_the_caller_stay_open(atomic: bool) -> None:
+    Group.objects.bulk_create(Group(name=str(each)) for each in range(3))
+    groups = Group.objects.order_by("name").iterator(chunk_size=1)
+    assert next(groups).name == "0"
+    with connection.cursor() as cursor:
+        cursor.execute("DECLARE callers CURSOR FOR SELECT 7 UNION ALL SELECT 8")
+        opens = runs("DECLARE migrations CURSOR FOR SELECT 1")
+
+        assert why_it_failed(*([opens] if atomic else []), runs("SELECT 1"), atomic=atomic) is None
+
+        cursor.execute("FETCH ALL FROM callers")
+        assert cursor.fetchall() == [(7,), (8,)]
+    assert [each.name for each in groups] == ["1", "2"]
+
+
 def test_a_broken_transaction_is_refused(scratch: None) -> None:
     with suppress(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         try:

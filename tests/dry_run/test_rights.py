@@ -204,6 +204,10 @@ def test_without_the_right_to_create_tables(role: Cases) -> None:
         f"GRANT CREATE ON SCHEMA public TO {ROLE}."
     )
     assert "which django_migrations needs" in refused(in_an_empty_schema())
+    run('CREATE SCHEMA "My Schema"', f'GRANT USAGE ON SCHEMA "My Schema" TO {ROLE}')
+    run(f"ALTER ROLE {ROLE} SET search_path = 'My Schema'")
+    connection.close()
+    assert refused(dry_run("cases")).endswith(f'GRANT CREATE ON SCHEMA "My Schema" TO {ROLE}.')
     run(f"ALTER ROLE {ROLE} SET search_path = nowhere")
     connection.close()
     assert refused(dry_run("cases")) == (

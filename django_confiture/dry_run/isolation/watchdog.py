@@ -21,6 +21,7 @@ from django_confiture.dry_run.results.observer import IndexBuild, Observer
 from django_confiture.dry_run.server.second_connection import backend_pid, connect_beside
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
+from django_confiture.formatting import one_line
 from django_confiture.migrate.activity import Wait, what_it_waits_for
 
 APPLICATION_NAME = "django-confiture watchdog"
@@ -96,7 +97,7 @@ class Watchdog:
         except psycopg.Error as error:
             raise DryRunRefused(
                 "The watchdog, which ends the dry run when other sessions wait for it, got no "
-                f"connection ({' '.join(str(error).split())}); free one, or pass --no-watchdog "
+                f"connection ({one_line(error)}); free one, or pass --no-watchdog "
                 "where no one else uses the database."
             ) from error
         self.pid = backend_pid(Session(self._conn))
@@ -120,7 +121,7 @@ class Watchdog:
         lost = isinstance(self.lost, psycopg.Error)
         raise DryRunStopped(
             f"The watchdog {'lost its connection' if lost else 'failed'}, so the dry run stopped "
-            f"rather than go on without it: {' '.join(str(self.lost).split())}"
+            f"rather than go on without it: {one_line(self.lost)}"
         ) from self.lost
 
     def _watch(self) -> None:

@@ -11,16 +11,22 @@ from django_confiture.dry_run.results import SequenceMove
 from django_confiture.dry_run.server.side_channel import Session
 
 Positions = dict[str, int | None]
+"""Sequence, as reports name it → its last value."""
+
+_SEQUENCES = """
+SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
+            ELSE concat(n.nspname, '.', c.relname) END, s.last_value
+FROM pg_catalog.pg_sequences s
+JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.sequencename
+"""
 
 
 def sequence_positions(session: Session) -> Positions:
     """Return the last value of every sequence, None for one that was never used."""
-    rows = session.query(
-        "SELECT schemaname || '.' || sequencename, last_value FROM pg_catalog.pg_sequences"
-    )
     return {
-        (name or "").removeprefix("public."): int(value) if value is not None else None
-        for name, value in rows
+        name or "": int(value) if value is not None else None
+        for name, value in session.query(_SEQUENCES)
     }
 
 

@@ -80,7 +80,7 @@ def refuse_planned(planned: Planned, preflight: Preflight, session: Session) -> 
 def _refuse_without_right_to_create(planned: Planned, session: Session) -> None:
     table = MigrationRecorder.Migration._meta.db_table
     schema, role, allowed, recorded = session.query(
-        "SELECT current_schema(), current_user,"
+        "SELECT quote_ident(current_schema()), quote_ident(current_user),"
         " pg_catalog.has_schema_privilege(current_schema(), 'CREATE'),"
         " pg_catalog.to_regclass(pg_catalog.quote_ident($1)) IS NOT NULL",
         [table],

@@ -10,7 +10,6 @@ from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaObject
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import check_schema
 from django_confiture.dry_run.schema_check.scratch_tables import compared_models
-from django_confiture.dry_run.server.side_channel import undone_work
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -55,7 +54,7 @@ def check_plan(
     tables = {*_tables_of_changed_models(start, end, wrapper), *changed} & labels.keys()
     if not tables:
         return PlanDrift()
-    with undone_work(session):
+    with session.undone():
         check = check_schema(session, wrapper, end.apps, tables=tables)
         found = [each for each in check.differences if not each.harmless]
         if not found:

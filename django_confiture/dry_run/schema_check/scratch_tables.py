@@ -164,9 +164,7 @@ def _try(session: Session, sql: str) -> str | None:
 
 
 def _is_of(statement: Any, table: str) -> bool:
-    return (
-        bool(statement.references_table(table)) if hasattr(statement, "references_table") else False
-    )
+    return hasattr(statement, "references_table") and bool(statement.references_table(table))
 
 
 def _stand_ins(wrapper: BaseDatabaseWrapper, chosen: Mapping[str, type[Model]]) -> Iterator[str]:

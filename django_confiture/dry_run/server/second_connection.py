@@ -8,6 +8,7 @@ import psycopg
 
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
+from django_confiture.formatting import one_line
 from django_confiture.migrate.second_connection import (
     backend_pid,
     connect_beside,
@@ -27,7 +28,7 @@ def refuse_shared_sessions(wrapper: BaseDatabaseWrapper, session: Session) -> No
     except psycopg.Error as error:
         raise DryRunRefused(
             f"The connection to {wrapper.alias!r} goes through a pool, and a second one, to see "
-            f"whether its sessions are shared, failed ({' '.join(str(error).split())}); "
+            f"whether its sessions are shared, failed ({one_line(error)}); "
             "connect to PostgreSQL itself."
         ) from error
     if shared:

@@ -72,7 +72,10 @@ class Session:
 
     @contextmanager
     def undone(self, savepoint: str = "confiture_undone") -> Iterator[None]:
-        """Undo what happens inside, and free its locks; a statement that fails does no harm."""
+        """Undo what happens inside, and free its locks; a statement that fails does no harm.
+
+        It is done in a transaction, or behind a savepoint of the one that is open.
+        """
         if self.status == pq.TransactionStatus.IDLE:
             begin, ends = "BEGIN", ["ROLLBACK"]
         else:
@@ -123,20 +126,6 @@ class Session:
     def in_pipeline(self) -> bool:
         """Whether psycopg is in pipeline mode, where nothing else can be sent."""
         return self._pgconn.pipeline_status != pq.PipelineStatus.OFF
-
-
-@contextmanager
-def undone_work(session: Session) -> Iterator[None]:
-    """Undo what happens inside: in a transaction, or behind a savepoint of the one that is open."""
-    if session.status != pq.TransactionStatus.IDLE:
-        with session.undone():
-            yield
-        return
-    session.query("BEGIN")
-    try:
-        yield
-    finally:
-        session.query("ROLLBACK")
 
 
 def text_of(query: Any, raw: psycopg.BaseConnection[Any]) -> str:

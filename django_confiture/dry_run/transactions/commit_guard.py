@@ -46,11 +46,15 @@ def check_commit_guard(session: Session) -> None:
         )
 
 
-def close_cursors(session: Session, held: Collection[str]) -> None:
-    """Close the cursors that a migration has left open, as its COMMIT would; leave ``held``."""
-    left = session.query(
+def open_cursors(session: Session) -> set[str]:
+    """Return the names of the open cursors, without the guard."""
+    rows = session.query(
         "SELECT name FROM pg_catalog.pg_cursors WHERE name NOT IN ('', $1)", [COMMIT_GUARD]
     )
-    for (name,) in left:
-        if name not in held:
-            session.query(f"CLOSE {sql.Identifier(name or '').as_string()}")
+    return {name or "" for (name,) in rows}
+
+
+def close_cursors(session: Session, *, except_for: Collection[str]) -> None:
+    """Close the cursors that a migration has left open, as its COMMIT would."""
+    for name in open_cursors(session).difference(except_for):
+        session.query(f"CLOSE {sql.Identifier(name).as_string()}")

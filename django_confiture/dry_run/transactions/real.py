@@ -23,6 +23,7 @@ from django_confiture.dry_run.transactions.observer import RealTransactionObserv
 from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 from django_confiture.hooks.deferred_sql import CHECK_CONSTRAINTS
+from django_confiture.postgres import POSTGRESQL_15
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -49,9 +50,6 @@ SELECT extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000, (
 
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
-_FLUSHES = 150000
-"""The version from which a session can be told to hand its counters over."""
-
 
 class RealTransactions:
     """Watches the transactions of one Django connection, which are its own."""
@@ -65,7 +63,8 @@ class RealTransactions:
         self._raw = psycopg_connection(wrapper.connection)
         self._settings = settings
         self.session = Session(self._raw)
-        self.flushes = self._raw.info.server_version >= _FLUSHES
+        self.flushes = self._raw.info.server_version >= POSTGRESQL_15
+        """Whether the session can be told to hand its counters over."""
         self._observer: RealTransactionObserver | None = None
         self._clock = clock
         self._implicit = False

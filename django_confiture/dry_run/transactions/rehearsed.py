@@ -30,6 +30,7 @@ from django_confiture.dry_run.transactions.commit_guard import (
     check_commit_guard,
     close_cursors,
     guard_against_commits,
+    open_cursors,
 )
 from django_confiture.dry_run.transactions.connection_state import TakenOver
 from django_confiture.dry_run.transactions.observer import TransactionObserver
@@ -89,6 +90,7 @@ class RehearsedTransactions:
             return
         self.check_usable()
         self._nested = self.session.status == TransactionStatus.INTRANS
+        self._cursors_of_caller = open_cursors(self.session)
         self._settings = accepted(self.session, self._settings)
         self._state = SessionState(self.session, nested=self._nested)
         self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
@@ -172,7 +174,8 @@ class RehearsedTransactions:
 
     def close_cursors(self) -> None:
         """Close what a migration has left open, as its COMMIT would."""
-        close_cursors(self.session, self._simulated_commit.held_cursors)
+        kept = {*self._cursors_of_caller, *self._simulated_commit.held_cursors}
+        close_cursors(self.session, except_for=kept)
 
     @property
     def in_transaction(self) -> bool:

@@ -70,7 +70,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*")
 
 _LONGEST_MS = 36_500 * _UNITS["d"]
 _TOO_LARGE = 2**63
-"""Bytes; PostgreSQL's integers can't hold as many."""
+"""Bytes; too many for PostgreSQL's integers."""
 
 
 class SettingError(ImproperlyConfigured):
@@ -130,7 +130,7 @@ def parse_duration(value: object, *, name: str) -> timedelta | None:
 
 
 def milliseconds(duration: timedelta) -> str:
-    """Return a timeout as PostgreSQL spells it: from 1 ms, since 0 is off, to 2^31 - 1 ms."""
+    """Return a timeout as PostgreSQL spells it, rounded up to milliseconds: 0 turns it off."""
     return f"{min(math.ceil(duration / timedelta(milliseconds=1)), 2**31 - 1)}ms"
 
 
@@ -181,7 +181,7 @@ def parse_name(value: object, *, name: str) -> str:
 
 
 def parse_entries(value: object, *, name: str) -> tuple[Any, ...]:
-    """Return dotted paths, or dictionaries that hold one; None is none."""
+    """Return dotted paths, or dictionaries that hold one; empty for None."""
     if value is None:
         return ()
     if isinstance(value, list | tuple):

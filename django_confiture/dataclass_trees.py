@@ -1,4 +1,4 @@
-"""Frozen dataclasses that hold each other, read and made as a whole: to JSON, from JSON, changed.
+"""Converts nested frozen dataclasses: to JSON values, from JSON values, with changed texts.
 
 A field is a plain value, a dataclass, a tuple or a mapping of these, or one of them or None.
 """
@@ -18,8 +18,8 @@ T = TypeVar("T")
 def to_json_values(value: Any) -> Any:
     """Return what ``json.dumps`` takes.
 
-    Floats get three decimals, but for those in mappings, which are settings of the server's; times
-    have seconds.
+    Floats are rounded to three decimals, except in mappings, which hold settings of the server.
+    Times are to the second.
     """
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: to_json_values(getattr(value, each.name)) for each in fields(value)}
@@ -36,7 +36,7 @@ def to_json_values(value: Any) -> Any:
 
 
 def from_json_values(dataclass: type[T], value: Mapping[str, Any]) -> T:
-    """Return what :func:`to_json_values` was given.
+    """Return the dataclass that :func:`to_json_values` was given.
 
     A field that is missing gets its default. Raises ``TypeError`` where it has none, and where a
     dataclass is expected and there is something else.
@@ -47,7 +47,7 @@ def from_json_values(dataclass: type[T], value: Mapping[str, Any]) -> T:
 
 
 def with_texts(value: T, change: Callable[[str], str]) -> T:
-    """Return a copy in which every string is what ``change`` makes of it."""
+    """Return a copy with ``change`` applied to every string."""
     found: Any = value
     if isinstance(value, str):
         found = change(value)
@@ -85,6 +85,6 @@ def _made(hint: Any, value: Any) -> Any:
 
 
 def _structured(choices: tuple[Any, ...]) -> Any:
-    """Return the dataclass, or the tuple, that may be None; plain values need no look."""
+    """Return the dataclass or tuple among the choices; plain values are taken as they are."""
     found = [each for each in choices if is_dataclass(each) or get_origin(each) is tuple]
     return found[0] if found else Any

@@ -7,7 +7,7 @@
         ├── HookError              a hook raised, or returned no HookResult
         ├── HookVeto               a shipped hook refuses the migration
         ├── HookLookupError        a name, path or class that does not lead to a hook
-        ├── MigrationGaveWay       a real migration ended as other sessions had waited for it
+        ├── MigrationGaveWay       a real migration ended: other sessions were waiting for it
         ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
         ├── DryRunError            the rehearsed migration would fail
         ├── DryRunYielded          other sessions waited for the dry run, so it ended

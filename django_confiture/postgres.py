@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FIRST_NORMAL_OID = 16384
-"""``FirstNormalObjectId``: whatever ``initdb`` makes has a lower OID."""
+"""``FirstNormalObjectId``: objects that ``initdb`` makes have lower OIDs."""
 
 POSTGRESQL_15 = 150000
 POSTGRESQL_17 = 170000

@@ -30,7 +30,7 @@ NEVER_BEGAN = f"{NOTHING}no migration was rehearsed."
 
 _CHANGING = (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED)
 _OF_NO_ONE = ("comment_stmt", "create_extension_stmt", "create_seq_stmt", "create_stmt")
-"""DDL that changes nothing for those who use what was there before."""
+"""DDL that affects no user of what was there before."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _step(operation: int | None, section: RecordedSection) -> Step:
 
 
 def _is_of_others(statement: Statement) -> bool:
-    """Whether a statement that locks no table changes what those who use tables run into.
+    """Return whether a statement that locks no table may affect the users of any table.
 
     One that names a table locks it, unless it was made in the same plan.
     """

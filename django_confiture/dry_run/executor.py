@@ -53,8 +53,9 @@ class DryRunExecutor:
         holds. An open transaction is kept: everything happens behind a savepoint in it.
         Unapplied migrations that it depends on are rehearsed before it, and a warning says so.
 
-        Raises :class:`DryRunError` from the original error where the migration would fail, and
-        :class:`DryRunRefused` where the dry run can't start.
+        Raises :class:`DryRunError` from the original error where the migration would fail,
+        :class:`DryRunYielded` where other sessions had waited for it, and :class:`DryRunRefused`
+        where the dry run can't start.
         """
         with django_connection(conn) as wrapper:
             _connect(wrapper)

@@ -105,7 +105,7 @@ def _replayed(
 def _led_to(
     wrapper: BaseDatabaseWrapper, server: BaseDatabaseWrapper, name: str
 ) -> Iterator[BaseDatabaseWrapper]:
-    """Let the aliases of a database lead to another one, and refuse the use of all others."""
+    """Point the aliases of a database to another one, and refuse the use of all other aliases."""
     own = {each.alias for each in aliases_of(wrapper, ask=False)}
     with ExitStack() as stack:
         for alias in connections:

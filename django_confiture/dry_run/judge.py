@@ -98,7 +98,7 @@ class Judge:
         return result if self._schema is None else self._schema.noted(result)
 
     def settled(self, results: Iterable[MigrationResult]) -> tuple[MigrationResult, ...]:
-        """Return the results without what a later migration of the plan has mended."""
+        """Return the results without what a later migration of the plan has fixed."""
         return tuple(self._history.settled(results))
 
     def schemas(self) -> tuple[Schema, Schema]:

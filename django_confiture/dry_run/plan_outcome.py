@@ -1,4 +1,4 @@
-"""What came of a plan so far: its migrations' results, and an error outside any of them."""
+"""The outcome of a plan so far: its migrations' results, and an error outside any of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Plan = list[tuple[Migration, bool]]
 
 @dataclass
 class PlanOutcome:
-    """What came of a plan so far."""
+    """The outcome of a plan so far."""
 
     plan: Plan = field(default_factory=list)
     results: list[MigrationResult] = field(default_factory=list)
@@ -26,7 +26,7 @@ class PlanOutcome:
 
     @property
     def failed(self) -> bool:
-        """Whether it did not come to its end."""
+        """Whether something failed, in a migration or outside any."""
         return self.error is not None or any(each.error is not None for each in self.results)
 
     def failed_outside(self, error: BaseException, *, in_vain: bool) -> None:

@@ -219,7 +219,7 @@ class Rehearsal:
         if not self._outcome.failed:
             self._outcome.failed_outside(error, in_vain=self._stage.waits_in_vain(error))
 
-    # What came of it.
+    # The outcome.
 
     @property
     def results(self) -> Sequence[MigrationResult]:

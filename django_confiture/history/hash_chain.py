@@ -138,7 +138,9 @@ def verify(using: str, *ledgers: Ledger, reports: bool = True) -> list[Problem]:
 
     ``reports=False`` doesn't read the reports of dry runs, which can be large.
     """
-    return [each for ledger in ledgers or LEDGERS for each in _verify(using, ledger, reports)]
+    return [
+        each for ledger in ledgers or LEDGERS for each in _verify(using, ledger, reports=reports)
+    ]
 
 
 def is_intact(ledger: Ledger, row: Any) -> bool:
@@ -150,7 +152,7 @@ def is_intact(ledger: Ledger, row: Any) -> bool:
     return _signed(_content(ledger, row, parts), row.hash)
 
 
-def _verify(using: str, ledger: Ledger, reports: bool) -> Iterator[Problem]:  # noqa: FBT001
+def _verify(using: str, ledger: Ledger, *, reports: bool) -> Iterator[Problem]:
     head = LedgerHead.objects.using(using).filter(ledger=ledger.name).first()
     rows: Any = ledger.model._default_manager.using(using).order_by("number")
     if ledger is DRY_RUNS and not reports:

@@ -18,7 +18,7 @@ _SETTINGS = ("CONFITURE", "INSTALLED_APPS", "MIGRATION_MODULES", "DATABASE_ROUTE
 
 
 def fingerprint_of(plan: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return what a plan of ``(app_label.name, direction)`` is known by later.
+    """Return what identifies a plan of ``(app_label.name, direction)``.
 
     ``migrations`` has a label, a direction and a hash of the source for each. Code that a migration
     imports from elsewhere is not in it. Empty where a source can't be read.

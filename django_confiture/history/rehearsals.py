@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 _LOOKED_AT = 50
-"""Of so many dry runs of a migration, the newest."""
+"""At most this many dry runs of a migration are read, the newest ones."""
 
 
 def last_rehearsal(database: str, label: str, direction: str) -> Mapping[str, Any] | None:
@@ -46,8 +46,8 @@ def why_not_rehearsed(
 ) -> str:
     """Return why no dry run of ``database`` covers the rest of a plan; ``""`` if one does.
 
-    ``plan`` has labels and directions. A dry run vouches for it that passed, is young enough, had
-    the same sources and settings, and the same migrations; those before them are done by now.
+    ``plan`` has labels and directions. A dry run counts if it passed, is young enough, and had the
+    same sources, settings and migrations; those that it rehearsed before them must be done by now.
     """
     wanted = fingerprint_of(plan)
     if not wanted:

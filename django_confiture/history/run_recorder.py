@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 MOST_TEXTS = 500
-"""The most different texts of one migration that are kept; the rest is counted together."""
+"""At most this many texts of one migration are kept apart; the others are counted together."""
 OTHERS = "(other statements)"
 OFTEN = 100
-"""A text that ran this often is then looked up once in as many runs, to save microseconds."""
+"""From this many runs on, a text is only looked up once in as many, which saves microseconds."""
 
 _APPLYING = (Migration.apply.__code__, Migration.unapply.__code__)
 

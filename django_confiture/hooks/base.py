@@ -79,7 +79,7 @@ class HookContext:
     """Django's connection; its ``.connection`` is the ``conn`` that the hook receives."""
     plan: tuple[str, ...]
     """Every migration that this ``migrate`` carries out, in order, as ``app_label.name``; empty
-    where no ``pre_migrate`` said it."""
+    if no ``pre_migrate`` was sent."""
     options: Mapping[str, Any]
     """The ``OPTIONS`` of the running hook from settings, overridden by those of ``RunHook``."""
     phase: str

@@ -1,4 +1,4 @@
-"""What Django and PostgreSQL leave until COMMIT: deferred SQL, deferred constraints."""
+"""Does what Django and PostgreSQL leave until COMMIT: deferred SQL, deferred constraints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHERE c.condeferrable AND NOT c.condeferred
   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
   AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)
 """
-"""Names the constraints that were IMMEDIATE before all that can be were deferred.
+"""Names the deferrable constraints that are IMMEDIATE unless a transaction defers them.
 
 Give the names to :func:`make_immediate`. Constraints in schemas that this role may not use are
 not named: it can't write to their tables either.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -74,10 +74,8 @@ class HookExecutor:
                 return None
             tolerated = policy.tolerated
             call.begun()
-            context.options = hook.options
-            context.phase = phase
             with (
-                call.told_of_progress(),
+                call.in_context(hook.options),
                 _savepoint(conn, context),
                 _statement_timeout(conn, policy.timeout),
             ):
@@ -111,19 +109,22 @@ class _Call:
         self._send(signals.hook_started)
 
     @contextmanager
-    def told_of_progress(self) -> Iterator[None]:
-        before = self.context.on_progress
+    def in_context(self, options: Mapping[str, Any]) -> Iterator[None]:
+        """Make the context this hook's, then that of the hook that called it again."""
+        context = self.context
+        before = context.options, context.phase, context.on_progress
+        also_told = context.on_progress
 
         def progressed(done: int, total: int | None) -> None:
             self._send(signals.hook_progress, done=done, total=total)
-            if before is not None:
-                before(done, total)
+            if also_told is not None:
+                also_told(done, total)
 
-        self.context.on_progress = progressed
+        context.options, context.phase, context.on_progress = options, self.phase, progressed
         try:
             yield
         finally:
-            self.context.on_progress = before
+            context.options, context.phase, context.on_progress = before
 
     def skipped(self, reason: str) -> None:
         logger.info("hook_skipped", extra={"reason": reason, **self.facts})

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import psycopg
 
-# Most of the time no one waits for anything, and this is all that is asked.
+# Usually no session waits for a lock, and then this is the only query.
 _UNGRANTED = """
 SELECT count(*) FILTER (WHERE pid = %(pid)s), count(*) FILTER (WHERE pid <> %(pid)s)
 FROM pg_catalog.pg_locks WHERE NOT granted
 """
 
-# Who waits for a row waits for a transaction; the row's table is locked as a tuple meanwhile.
+# A session that waits for a row waits for a transaction, with a tuple lock on the row's table.
 _WAIT = """
 SELECT coalesce(w.relation, t.relation)::pg_catalog.regclass::text, w.mode,
        coalesce(extract(epoch FROM clock_timestamp() - w.waitstart), 0)::float8 * 1000
@@ -46,8 +46,8 @@ JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = o.transactionid
 WHERE w.pid = %(pid)s AND NOT w.granted AND 0 = ANY (pg_catalog.pg_blocking_pids(%(pid)s))
 """
 
-# Waiting autovacuum workers give way by themselves; a parallel worker counts as its leader. Who
-# waits for a virtual transaction is building an index concurrently, and blocks no one meanwhile.
+# Waiting autovacuum workers give way by themselves; a parallel worker counts as its leader. A
+# session that waits for a virtual transaction is building an index concurrently, and blocks no one.
 _WAITERS = """
 WITH waiting AS MATERIALIZED (
   SELECT pid, min(waitstart) AS since, max(relation) AS relation FROM pg_catalog.pg_locks
@@ -102,7 +102,7 @@ class Blocker:
 
     @property
     def name(self) -> str:
-        """Its application where it says one, else what it is, or its user and process."""
+        """Its application name if it has one, else its user and process, or what it is."""
         if self.application_name or not self.pid:
             return self.application_name
         return f"{self.user}, pid {self.pid}" if self.user else "autovacuum"

@@ -26,7 +26,7 @@ class AfterExit:
         self.ended(error)
 
     def restart(self, error: Exception, meanwhile: Callable[[], None]) -> None:
-        """Roll back and begin again; no one is told."""
+        """Roll back and begin again, without calling ``ended``."""
         self.atomic.__exit__(type(error), error, error.__traceback__)
         try:
             meanwhile()

@@ -87,9 +87,9 @@ class _Reminder:
         self._pause_s = _FIRST_REPEAT_S
 
     def is_due(self, what: Hashable, details: Hashable) -> bool:
-        """Return whether to say it now, and count that as said.
+        """Return whether to announce it now, and count it as announced.
 
-        Details that change all the time are said once a second.
+        Details that keep changing are announced once a second.
         """
         now = monotonic()
         if what != self._said[0] or (

@@ -1,7 +1,7 @@
 """The attempts at one migration: which failures are retried, and when.
 
-A lock timeout (55P03) and a deadlock (40P01) are, and that it gave way to other sessions: nothing
-is wrong with the migration then. Nothing else is, and nothing after a commit.
+Lock timeouts (55P03), deadlocks (40P01) and giving way to other sessions are: they don't mean that
+anything is wrong with the migration. Other errors are not, nor is anything after a commit.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Attempts:
         self.number = 0
 
     def begin(self, **facts: Any) -> None:
-        """Begin an attempt in a transaction; ``facts`` are what signals say of it."""
+        """Begin an attempt in a transaction; ``facts`` go into its signals."""
         self.number += 1
         self._connection.ensure_connection()
         if self._settings.lock_retries or self._session.watch is not None:

@@ -27,7 +27,7 @@ WHERE a.datname = current_database() AND starts_with(a.application_name, %s) ORD
 
 @dataclass(frozen=True)
 class Beacon:
-    """What is said at the start of each attempt."""
+    """What each attempt publishes when it starts."""
 
     database: str
     app_label: str
@@ -55,7 +55,7 @@ class Migrate:
     beacon: Beacon | None
     """None as long as no migration has begun, and where the role may not see it."""
     elapsed_ms: float | None
-    """Since the attempt has begun."""
+    """Since the attempt began."""
     has_turn: bool
 
     @property

@@ -1,7 +1,7 @@
 """The journal: which operations of a non-atomic migration are done, as rows of ``history``.
 
 They are written on the connection that migrates, so that an operation with a transaction of its
-own and its row are committed together. Past Django's cursors, so that they are in no statistics.
+own and its row are committed together, and past Django's cursors, so that no one records them.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Journal:
         return sql.SQL(text).format(_table(), app_label, name).as_string(None)
 
     def how_to_mark_done(self, entry: Entry) -> str:
-        """Return the SQL that lets the migration go on behind a step."""
+        """Return the SQL that lets the migration go on after a step."""
         text = "UPDATE {} SET state = {} WHERE id = {};"
         return sql.SQL(text).format(_table(), DONE, entry.id).as_string(None)
 

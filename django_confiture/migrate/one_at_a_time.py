@@ -1,8 +1,8 @@
 """One ``migrate`` of a database at a time: an advisory lock on a connection of its own.
 
-The lock survives whatever becomes of the migrations' own session, and ends with the process, also
-after ``kill -9``. A statement that waits for an advisory lock would keep a snapshot, for which
-``CREATE INDEX CONCURRENTLY`` waits in turn; so the lock is tried for again and again instead.
+The lock outlives the session that migrates, and ends with the process, even after ``kill -9``. A
+statement that waits for an advisory lock would keep a snapshot, for which ``CREATE INDEX
+CONCURRENTLY`` waits in turn; so we poll for the lock instead.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _wait_for_turn(
 def _try(raw: psycopg.Connection[Any], key: tuple[int, int], *, in_transaction: bool) -> bool:
     """Try to get the lock: for the session; behind a pool, for a transaction that stays open.
 
-    Such a transaction has no snapshot and no transaction id, so that VACUUM does not mind it.
+    Such a transaction has no snapshot and no transaction id, so it does not hold VACUUM back.
     """
     scope = ""
     if in_transaction:

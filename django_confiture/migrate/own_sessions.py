@@ -1,4 +1,4 @@
-"""The sessions that this process has, in all its threads: those are no strangers to a migration."""
+"""The sessions of this process, in all its threads: they don't count as others that wait."""
 
 from __future__ import annotations
 

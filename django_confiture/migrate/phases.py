@@ -144,9 +144,9 @@ def hooks_from_file(
 def creating_test_database() -> bool:
     """Return whether Django is creating or updating a test database right now.
 
-    Nothing that Django keeps says so, but its test runner, pytest-django and ``testserver`` all
-    call ``create_test_db`` of the database's creation object, which calls ``migrate``; so the
-    callers tell.
+    Django keeps no record of that, but its test runner, pytest-django and ``testserver`` all call
+    ``create_test_db`` of the database's creation object, which calls ``migrate``; so we look for
+    it among our callers.
     """
     frame = sys._getframe()  # the only way to one's callers
     caller = frame.f_back

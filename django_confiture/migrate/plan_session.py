@@ -82,7 +82,7 @@ class PlanSession:
         try:
             turn = self._turn = take_turn(self._connection, news.waiting)
         except psycopg.Error as error:
-            news.alone_unknown(error)
+            news.goes_on_without_lock(error)
             return
         if not turn.holds_lock:
             return
@@ -119,7 +119,7 @@ class PlanSession:
         return ended
 
     def _publish(self, turn: Turn, target: Target) -> None:
-        """Let ``confiture_status`` find out; that it can't is no reason to stop."""
+        """Publish the attempt for ``confiture_status``; it does not matter if that fails."""
         self._begun += target.attempt == 1
         beacon = Beacon(
             database=self._connection.alias,

@@ -230,7 +230,7 @@ class _Resumable:
 
 
 def fingerprint(migration: Migration) -> str:
-    """Return what changes with the text of a migration: its file, and the kinds of operations."""
+    """Return a hash of a migration's text: its file, and the kinds of its operations."""
     digest = hashlib.sha256()
     path = getattr(sys.modules.get(type(migration).__module__), "__file__", None)
     if path is not None:

@@ -94,7 +94,7 @@ class MigrationRun:
             state = self._pristine.clone()
 
     def _without_transaction(self, step: Step, state: ProjectState) -> ProjectState:
-        """Run a non-atomic migration: no one but us sees it fail, and nothing is retried."""
+        """Run a non-atomic migration: its end is where this method ends, and nothing is retried."""
         try:
             self._open(state)
             with self._timeouts.held(), self._connection.execute_wrapper(self._patience):

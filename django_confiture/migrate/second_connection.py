@@ -1,8 +1,8 @@
 """A second connection to the database that is migrated, and what stands between it and the server.
 
-A pool makes up the key with which clients cancel, which has the process in it. Where that is not
-the process that answers, there is a pool; and its sessions are shared if another client can get
-ours while we have no transaction open.
+A pool invents the key that clients cancel with, so the process in that key is not the one that
+answers: that tells us that there is a pool. Its sessions are shared if another client can get ours
+while we have no transaction open.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Step:
     after: ProjectState
     in_transaction: str
     names: str
-    """A text in which the indexes stand that it builds, rebuilds or drops."""
+    """A text that names the indexes that it builds, rebuilds or drops."""
     verb: str
     """``create``, ``drop``, or empty: what it does to them CONCURRENTLY."""
 

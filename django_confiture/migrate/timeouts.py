@@ -1,6 +1,6 @@
 """PostgreSQL's own ``lock_timeout`` and ``statement_timeout``, set around each migration.
 
-Whatever then runs in its session, ``RunSQL``, ``RunPython`` and hooks included, is bound by them.
+They bind everything that runs in the session: ``RunSQL``, ``RunPython`` and hooks.
 A session that a pool shares between clients must not keep them, so there they are set for the
 transaction alone.
 """

@@ -54,7 +54,7 @@ class TurnNews:
         facts = {"waited_ms": round(waited_s * 1000), "left_out": left_out}
         logger.info("goes_on_after_migrate", extra={**log_facts(self._first), **facts})
 
-    def alone_unknown(self, error: Exception) -> None:
+    def goes_on_without_lock(self, error: Exception) -> None:
         """Report that it goes on without the lock."""
         described = one_line(error)
         logger.warning(

@@ -221,7 +221,7 @@ def test_a_dry_run_and_its_report(server: str) -> None:
         expect(page.locator("#result_list tbody tr")).to_have_count(1)
         page.locator("#result_list tbody th a").click()
         headline = page.locator("#confiture-headline")
-        expect(headline).to_contain_text("Dry run of 1 migration: would fail")
+        expect(headline).to_contain_text("Dry run of 1 migration: cases.0005_fails would fail")
         failed = page.get_by_role("row", name="cases.0005_fails")
         expect(failed).to_contain_text("division by zero")
         expect(page.locator("pre")).to_contain_text("FAIL  cases.0005_fails")

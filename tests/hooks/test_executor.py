@@ -691,3 +691,24 @@ def test_hook_finished_tells_every_outcome_and_a_receivers_error_stops_nothing(
         ("Inserts", "skipped", False),
     ]
     assert "direction forward" in str(told[2][3])
+
+
+@pytest.mark.django_db
+def test_a_hook_that_runs_another_one_keeps_its_own_options_and_phase() -> None:
+    seen: list[tuple[object, str]] = []
+
+    def note(conn: Connection[Any], context: HookContext) -> None:
+        seen.append((context.options["name"], context.phase))
+
+    def outer(conn: Connection[Any], context: HookContext) -> None:
+        note(conn, context)
+        HookExecutor().execute_phase(
+            conn, HookPhase.CLEANUP, [hook(note, options={"name": 2})], context
+        )
+        note(conn, context)
+
+    connection.ensure_connection()
+    context = HookContext("0001_a", "0001", connection=connection)
+    given = [hook(outer, options={"name": 1})]
+    HookExecutor().execute_phase(connection.connection, HookPhase.AFTER_DDL, given, context)
+    assert seen == [(1, "AFTER_DDL"), (2, "CLEANUP"), (1, "AFTER_DDL")]

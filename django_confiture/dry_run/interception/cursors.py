@@ -1,6 +1,6 @@
 """Handles each statement of one connection, whichever method of a cursor sent it.
 
-Scripts are sent one statement at a time, and what can't be sent in our transaction is exchanged.
+Scripts are sent one statement at a time, with a substitute for what our transaction can't hold.
 """
 
 from __future__ import annotations

@@ -30,10 +30,10 @@ class AsWritten:
         return statement.sql
 
     def before(self, statement: Statement, text: Callable[[], str]) -> None:
-        """Nothing is exchanged."""
+        """Do nothing: everything is sent as written."""
 
     def exchange(self, statement: Statement) -> None:
-        """Nothing is exchanged."""
+        """Do nothing: no plain form is sent."""
 
     @contextmanager
     def script(self, cursor: Any, statements: Sequence[Statement]) -> Iterator[None]:  # noqa: ARG002
@@ -46,10 +46,10 @@ class AsWritten:
             yield
 
     def check(self) -> None:
-        """Every transaction is the migration's own."""
+        """Do nothing: every transaction is the migration's own."""
 
     def end(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002
-        """COMMIT and ROLLBACK come as commands."""
+        """Let the driver end it; its COMMIT or ROLLBACK is caught as a command."""
         end()
 
     def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:

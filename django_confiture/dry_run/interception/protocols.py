@@ -33,8 +33,8 @@ class StatementSink(Protocol):
     ) -> AbstractContextManager[None]:
         """Measure what runs inside.
 
-        ``skipped`` says that nothing is sent in its place, ``plain`` that a form of it is which a
-        transaction can hold; ``text`` returns what is sent, with its parameters in it.
+        ``skipped`` says that nothing is sent in its place, ``plain`` that its plain form is, which
+        can run in a transaction; ``text`` returns what is sent, with its parameters in it.
         """
 
     def note_substituted(self, text: str) -> None:
@@ -66,7 +66,7 @@ class SendPolicy(Protocol):
         """Raise where nothing may be sent any more."""
 
     def end(self, method: str, end: Callable[[], None]) -> None:
-        """Do what ``commit()`` or ``rollback()`` of the driver, which is ``end``, stands for."""
+        """Handle the driver's ``commit()`` or ``rollback()``; ``end`` calls the original."""
 
     def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:
-        """Send what the driver begins, commits, rolls back, and sets savepoints with."""
+        """Send what the driver begins and ends transactions with, and sets savepoints with."""

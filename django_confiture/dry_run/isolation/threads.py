@@ -1,7 +1,7 @@
 """Which threads belong to the dry run: its own, and those it starts.
 
 What is patched for a dry run is patched for the process. A web server or a worker that makes one
-has other threads, whose transactions are none of its business.
+has other threads, whose transactions must be left alone.
 """
 
 from __future__ import annotations

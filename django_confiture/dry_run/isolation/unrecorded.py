@@ -45,14 +45,14 @@ class Unrecorded:
         return not self._transactions.in_transaction
 
     def own_work(self) -> AbstractContextManager[None]:
-        """Count it or not: no time is taken."""
+        """Do nothing: no time is measured here."""
         return nullcontext()
 
     def note_substituted(self, text: str) -> None:
-        """Drop it: the statement is not in the report."""
+        """Do nothing: the statement is not in the report."""
 
     def note_not_rehearsed(self, text: str) -> None:
-        """Drop it: the statement is not in the report."""
+        """Do nothing: the statement is not in the report."""
 
     @contextmanager
     def measured(

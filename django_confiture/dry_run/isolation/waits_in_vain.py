@@ -27,7 +27,7 @@ def _described(blocker: Blocker) -> str:
 
 
 def for_itself(wait: Wait) -> str:
-    """Return that another connection of this process waited for the one that is rehearsed."""
+    """Return a warning: another connection of this process waited for the rehearsed one."""
     what = f"{wait.mode} on {wait.relation}" if wait.relation else "the end of its transaction"
     return (
         f"Another connection of this process waited {duration(wait.waited_ms)} for {what}, which "

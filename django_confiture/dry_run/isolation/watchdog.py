@@ -32,8 +32,8 @@ _PATIENCE = 0.1
 _NOTICED_MS = 100.0
 """Waits longer than this are reported; most end sooner."""
 
-# Waiting autovacuum workers, which have no user, give way by themselves; who waits in this process
-# is no stranger.
+# Waiting autovacuum workers, which have no user, give way by themselves. Sessions of this process
+# don't count.
 _WAITERS = """
 WITH waiting AS MATERIALIZED (
   SELECT pid, min(waitstart) AS since, max(relation) AS relation FROM pg_catalog.pg_locks

@@ -58,7 +58,7 @@ concat_ws(' ', {WAL_POSITION}, (SELECT concat_ws(' ', count(*),
 """
 
 ACTIVITY = f"WITH own AS MATERIALIZED ({_OWN_LOCKS}) SELECT {_ACTIVITY}"
-"""A text that is another one once this session has locked, read or written anything."""
+"""A text that changes once this session has locked, read or written anything."""
 
 LOCKED = f"""
 WITH own AS MATERIALIZED ({_OWN_LOCKS}), held AS MATERIALIZED (

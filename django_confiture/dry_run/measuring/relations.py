@@ -116,7 +116,7 @@ class Probe:
     wal: int
     relations: Mapping[int, Observed] = field(default_factory=dict)
     activity: str = ""
-    """Another text once the session has locked, read or written anything; ``""`` if not asked."""
+    """A text that changes when the session locks, reads or writes anything; ``""`` if not asked."""
 
 
 class Catalog:

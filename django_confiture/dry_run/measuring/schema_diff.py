@@ -1,8 +1,8 @@
 """The schema before and after each migration, and the difference.
 
 PostgreSQL counts the rows that a transaction writes to each catalog, so a migration without DDL
-costs one small query. After any other, one query finds the tables of which a catalog row is
-another one than before, and only those are read again.
+costs one small query. After any other, one query finds the tables with a changed catalog row, and
+only those are read again.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ SELECT of_relation, owner, sum(version) FROM (
   UNION ALL {_versions(_OF_OTHERS, relations=False)}
 ) v GROUP BY of_relation, owner
 """
-"""One number for each owner of objects: another one means that one of its rows changed."""
+"""One number for each owner of objects: it changes when one of its rows does."""
 
 _WRITTEN = " + ".join(
     f"pg_catalog.pg_stat_get_xact_tuples_{what}('pg_catalog.{catalog}'::regclass)"

@@ -37,7 +37,7 @@ SELECT pid, application, state, extract(epoch FROM clock_timestamp() - since)::f
 ) AS open WHERE since IS NOT NULL ORDER BY since LIMIT 1
 """
 
-# Of a session that a role may not look into, all is NULL but who it is.
+# Of a session that a role may not inspect, all columns are NULL but those that identify it.
 _HIDDEN = """
 SELECT count(*) FROM pg_catalog.pg_stat_activity
 WHERE datname = current_database() AND usesysid IS NOT NULL AND backend_type IS NULL

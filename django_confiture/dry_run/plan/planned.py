@@ -26,8 +26,8 @@ class Planned:
     """Those of ``RunSQL``."""
     fills: tuple[Fill, ...]
     unknown: Mapping[str, int]
-    """What runs code that can't be read, by what it is: how often."""
+    """What runs code that can't be read, such as ``RunPython`` → how often."""
     new_locks: int
-    """Locks on relations that the plan creates or drops, about."""
+    """About how many locks it takes on relations that it creates or drops."""
     creates: str
     """The migration that first creates a table, if no code or SQL comes before it."""

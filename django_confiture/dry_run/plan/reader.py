@@ -268,7 +268,7 @@ def _with_state_operations(operation: Operation) -> list[Operation]:
 
 
 def _changes_nothing(operation: Operation, before: _Seen, after: _Seen) -> bool:
-    """Return whether an operation alters what no database knows of, such as a help text."""
+    """Return whether an operation alters only what no database stores, such as a help text."""
     if not isinstance(operation, ops.AlterField):
         return False
     old, new = before.field(operation.name), after.field(operation.name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.results import LockCapacity, Preflight
 
 SETTINGS_ERRORS = (ImproperlyConfigured, HookLookupError)
-"""Before the first migration they say that the project is wrong, and nothing of the plan."""
+"""Raised before the first migration, they are about the project's settings, not the plan."""
 
 _MORE_LOCKS = (
     "raise max_locks_per_transaction (now {}), run the plan in parts (migrate_dryrun app_label "

@@ -1,9 +1,9 @@
 """Compares the objects of a table with those of the table that its model would create.
 
 Pure functions over what ``measuring.schema_queries`` reads. Names that Django generates contain a
-hash of the table's and the columns' names at the time, so after a rename they are others than a
-new table would get: objects are matched by their definition, and by their name only where the
-model gives one.
+hash of the table's and the columns' names at the time, so after a rename they differ from those of
+a new table: objects are matched by their definition, and by their name only where the model gives
+one.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _without_casts(definition: str) -> str:
 def _counterpart(
     wanted: SchemaObject, left: Sequence[SchemaObject], named: Collection[str]
 ) -> SchemaObject | None:
-    """Return what stands in the place of an object: of its name, not valid, or named otherwise."""
+    """Return the object that takes the place of one: of the same name, invalid, or renamed."""
     for each in left:
         if each.name == wanted.name:
             return each

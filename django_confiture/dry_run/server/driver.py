@@ -126,7 +126,7 @@ CONNECTION_STATE: Mapping[str, Callable[[], object]] = {
     "run_on_commit": list,
     "run_commit_hooks_on_set_autocommit_on": lambda: False,
 }
-"""What one of Django's connections knows of its transaction → what it knows outside of any."""
+"""Where Django's connection keeps the state of its transaction → the state outside of any."""
 
 CONNECTION_REST = frozenset(
     {

@@ -1,4 +1,4 @@
-"""Which database a session is connected to, whatever the address it came by."""
+"""Which database a session is connected to, however it was reached."""
 
 from __future__ import annotations
 

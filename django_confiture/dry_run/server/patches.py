@@ -1,7 +1,7 @@
 """Patches of whole classes and modules: applied once, restored in reverse order on every way out.
 
-What may be patched stands in :data:`~django_confiture.dry_run.server.driver.PATCHED`, and nothing
-else is: the tests derive from it what a dry run has to leave as it was.
+Only what :data:`~django_confiture.dry_run.server.driver.PATCHED` lists can be patched; the tests
+derive from it what a dry run has to restore.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Statement:
     parameters: int = 0
     """How many positional placeholders stand in it."""
     plain_sql: str | None = None
-    """The form that a transaction can hold, where the statement itself can't be in one."""
+    """The form that can run in a transaction, if the statement itself can't."""
     outside_transaction: bool = False
     """True where PostgreSQL refuses the statement inside a transaction."""
     placeholders: bool = False
@@ -245,23 +245,23 @@ def parse(sql: str, *, placeholders: bool) -> tuple[Statement, ...]:
         except postgast.PgQueryError:
             continue
         except DecodeError:  # read, but nested too deeply for protobuf to pass it on
-            return _in_pieces(sql, text, placeholders)
+            return _in_pieces(sql, text, placeholders=placeholders)
         return tuple(
-            _statement(source, start, length, stmt.stmt, placeholders)
+            _statement(source, start, length, stmt.stmt, placeholders=placeholders)
             for start, length, stmt in ((s.stmt_location, s.stmt_len or None, s) for s in stmts)
         )
-    return (_unparsed(sql, placeholders),)
+    return (_unparsed(sql, placeholders=placeholders),)
 
 
-def _unparsed(sql: str, placeholders: bool) -> Statement:  # noqa: FBT001
+def _unparsed(sql: str, *, placeholders: bool) -> Statement:
     return Statement(sql, Kind.UNPARSED, parameters=count_positional(sql, active=placeholders))
 
 
-def _in_pieces(sql: str, text: str, placeholders: bool) -> tuple[Statement, ...]:  # noqa: FBT001
+def _in_pieces(sql: str, text: str, *, placeholders: bool) -> tuple[Statement, ...]:
     """Read each statement of a script that can't be read as a whole."""
     pieces = postgast.split(text)
     if len(pieces) == 1:
-        return (_unparsed(sql.strip(), placeholders),)
+        return (_unparsed(sql.strip(), placeholders=placeholders),)
     source, parsed = sql.encode(), text.encode()
     found: list[Statement] = []
     end = 0
@@ -273,11 +273,7 @@ def _in_pieces(sql: str, text: str, placeholders: bool) -> tuple[Statement, ...]
 
 
 def _statement(
-    source: bytes,
-    start: int,
-    length: int | None,
-    node: Node,
-    placeholders: bool,  # noqa: FBT001
+    source: bytes, start: int, length: int | None, node: Node, *, placeholders: bool
 ) -> Statement:
     sql = source[start : None if length is None else start + length].decode().strip()
     outside = outside_transaction(node)

@@ -1,4 +1,4 @@
-"""What rows and parameters contain is printed nowhere, unless that was asked for.
+"""Keeps values of rows and parameters out of reports and logs, unless they were asked for.
 
 PostgreSQL quotes values in DETAIL and in some messages; Python in those of ``int()`` and the like;
 and a text that code has put together may have them in it. Whatever goes into a report or a log
@@ -74,7 +74,7 @@ def are_shown() -> bool:
 
 
 def message(error: BaseException, *, of_code: bool = True) -> str:
-    """Return what went wrong, in the words of who says so.
+    """Return an error's own message, without values unless they may be printed.
 
     ``of_code`` says that rows may have been at hand where a Python error was raised.
     """
@@ -153,7 +153,7 @@ def _stand_in(error: BaseException) -> BaseException:
 
 
 def origin_of(operation: Operation) -> Origin:
-    """Say who has written the SQL of an operation."""
+    """Return where the SQL of an operation comes from."""
     if isinstance(operation, SeparateDatabaseAndState):
         inner = {origin_of(each) for each in operation.database_operations}
         return inner.pop() if len(inner) == 1 else "code"

@@ -1,4 +1,4 @@
-"""Texts of SQL made from others: readable to the parser, with numbers, without constants."""
+"""Rewrites SQL texts: placeholders for the parser or numbered, constants or keywords left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONSTANTS = {pg.SCONST, pg.USCONST, pg.XCONST, pg.BCONST, pg.FCONST, pg.ICONST}
 
 
 def readable(sql: str, stand_in: str) -> str:
-    """Replace placeholders by what is as long, so that the parser's offsets hold."""
+    """Replace placeholders with stand-ins of the same length, so that the parser's offsets hold."""
 
     def replaced(match: re.Match[str]) -> str:
         return "% " if match[0] == "%%" else stand_in.ljust(len(match[0].encode()))

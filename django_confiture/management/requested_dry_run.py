@@ -1,0 +1,160 @@
+"""One dry run with the options of ``migrate_dryrun``: in a transaction or on a clone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.core.management.base import CommandError
+from django.db import Error, connections
+
+from django_confiture import conf
+from django_confiture.dry_run.clone.database import cloned
+from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
+from django_confiture.dry_run.judge import Known
+from django_confiture.dry_run.migrate import migrate_with
+from django_confiture.dry_run.migration_executor import executor_of
+from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS, refuse_open_transaction
+from django_confiture.dry_run.reverse import Reversal
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from django_confiture.exceptions import DryRunRefused, DryRunStopped
+from django_confiture.formatting import one_line
+from django_confiture.history.past_runs import last_dry_run, past_errors
+from django_confiture.management import budget
+from django_confiture.production import ProductionStats, collect, load
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from django_confiture.dry_run.plan.git_base import Since
+    from django_confiture.dry_run.rehearsal import Rehearsal
+    from django_confiture.dry_run.results import Report, ReverseResult
+    from django_confiture.dry_run.results.budget import Budget
+    from django_confiture.management.interruption import Interruption
+    from django_confiture.management.progress import Progress
+
+
+@dataclass(frozen=True)
+class RequestedDryRun:
+    """A dry run with the options of the command."""
+
+    options: Mapping[str, Any]
+    budget: Budget
+    since: Since | None
+    progress: Progress
+    interruption: Interruption
+
+    def report(self, check: Callable[[list[str] | None], None]) -> Report:
+        """Rehearse, and return the report; ``check`` runs system checks on databases."""
+        options, alias = self.options, self.options["database"]
+        wrapper, source = _connected(alias, options["clone_of"] or alias)
+        if not options["skip_checks"]:
+            check(None if options["clone_of"] else [alias])
+        if not options["samples"]:  # samples add their own time
+            self.progress.last = last_dry_run(alias)
+        told: dict[str, Any] = {
+            "known": Known(_production_stats(options), past_errors(alias)),
+            "choose": self.since.chosen if self.since is not None else None,
+            "show_values": options["show_values"],
+            "running_code": options["running_code"] and conf.get("DRY_RUN")["RUNNING_CODE"],
+            "observer": self.progress,
+        }
+        with self.interruption.terminable():
+            if options["clone"] or options["clone_of"]:
+                return self._on_a_clone(wrapper, source, told)
+            return self._in_a_transaction(wrapper, told)
+
+    def _in_a_transaction(self, wrapper: BaseDatabaseWrapper, told: dict[str, Any]) -> Report:
+        refuse_open_transaction(wrapper)
+        rehearsal = transaction_rehearsal(
+            wrapper,
+            watched=self.options["watchdog"],
+            allow_dead_space=self.options["allow_dead_space"],
+            samples=self.options["samples"],
+            **told,
+        )
+        return self._driven(rehearsal, wrapper)
+
+    def _on_a_clone(
+        self, wrapper: BaseDatabaseWrapper, source: BaseDatabaseWrapper, told: dict[str, Any]
+    ) -> Report:
+        if self.options["samples"]:
+            raise DryRunRefused(
+                "--samples needs the transaction that is rolled back; leave out --clone."
+            )
+        report: Report | None = None
+        try:
+            with cloned(wrapper, source, say=self.progress.say) as clone:
+                report = self._driven(clone_rehearsal(wrapper, clone, **told), wrapper)
+        except KeyboardInterrupt:
+            code = self.interruption.caught()
+            if report is None:
+                self.progress.say("Stopped before any migration ran.")
+                sys.exit(code)
+        return with_clone(report, clone)
+
+    def _driven(self, rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper) -> Report:
+        with rehearsal.open():
+            known = rehearsal.relation_names
+            notes = list(budget.check_tables(self.budget, self.options, known))
+            reverse = self._drive(rehearsal, wrapper)
+        return rehearsal.report(notes=notes, reverse=reverse)
+
+    def _drive(self, rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper) -> ReverseResult | None:
+        """Migrate, and undo it where that is asked for; note what stops it with the rehearsal."""
+        try:
+            return self._migrate(rehearsal, wrapper)
+        except DryRunStopped as error:
+            rehearsal.failed(error)
+        except DryRunRefused:
+            raise
+        except KeyboardInterrupt as error:
+            self.interruption.caught()
+            rehearsal.failed(error)
+        except SystemExit as error:  # raised by a migration; we don't exit with its code
+            rehearsal.failed(error)
+        except Exception as error:
+            if isinstance(error, (CommandError, *SETTINGS_ERRORS)) and not rehearsal.results:
+                raise  # from migrate itself: no such app or migration, conflicts
+            rehearsal.failed(error)
+        return None
+
+    def _migrate(self, rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper) -> ReverseResult | None:
+        options = self.options
+        reversal = Reversal(rehearsal, wrapper) if options["reverse"] else None
+        migrate_with(
+            partial(executor_of, rehearsal, wrapper.alias),
+            using=wrapper.alias,
+            target=(options["app_label"], options["migration_name"]),
+            verbosity=max(0, options["verbosity"] - 1),
+            fake_initial=options["fake_initial"],
+            run_syncdb=options["run_syncdb"],
+        )
+        return reversal.run() if reversal is not None else None
+
+
+def _connected(alias: str, source_alias: str) -> tuple[BaseDatabaseWrapper, BaseDatabaseWrapper]:
+    """Return both connections, the one of the source open."""
+    wrapper, source = connections[alias], connections[source_alias]
+    for each in (wrapper, source):
+        if each.vendor != "postgresql":
+            raise DryRunRefused(
+                f"The database {each.alias!r} is {each.vendor}; a dry run needs PostgreSQL."
+            )
+    try:
+        source.ensure_connection()
+    except (Error, psycopg.Error) as error:
+        raise CommandError(f"Cannot connect to {source.alias!r}: {one_line(error)}") from error
+    return wrapper, source
+
+
+def _production_stats(options: Mapping[str, Any]) -> ProductionStats | None:
+    if options["stats"] is not None:
+        return load(options["stats"])
+    if options["stats_from"] is not None:
+        return collect(connections[options["stats_from"]])
+    return None

@@ -70,20 +70,30 @@ def check_confiture(
     migrations = migrations_on_disk()
     messages: list[CheckMessage] = []
     if app_configs is None or any(each.name == "django_confiture" for each in app_configs):
-        messages += _shape(given)
-        if not all(isinstance(given.get(key) or {}, Mapping) for key in ("HOOKS", "PHASES")):
-            return messages
-        messages += _hooks(given)
-        messages += _phases(given, migrations)
-        messages += _silenced(migrations)
-        messages += _switched_off(given)
-        if isinstance(given.get("MIGRATE") or {}, Mapping):
-            messages += _resume(given)
+        messages += _settings(given, migrations)
     labels = None if app_configs is None else {each.label for each in app_configs}
-    for migration in migrations:
+    for migration in migrations if _is_usable(given, "HOOKS") else ():
         if labels is None or migration.app_label in labels:
             messages += messages_of_run_hooks(migration)
     return [each for index, each in enumerate(messages) if each not in messages[:index]]
+
+
+def _settings(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iterator[CheckMessage]:
+    """Yield what is wrong with the settings; what has the wrong shape is not looked into."""
+    yield from _shape(given)
+    if _is_usable(given, "HOOKS"):
+        yield from _hooks(given)
+        if _is_usable(given, "PHASES"):
+            yield from _phases(given, migrations)
+    if _is_usable(given, "SILENCED"):
+        yield from _silenced(migrations)
+    if _is_usable(given, "MIGRATE"):
+        yield from _resume(given)
+    yield from _switched_off(given)
+
+
+def _is_usable(given: Mapping[str, Any], key: str) -> bool:
+    return isinstance(given.get(key) or {}, Mapping)
 
 
 def _error(number: str, error: conf.SettingError) -> Error:
@@ -160,7 +170,7 @@ def _hooks(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _phases(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iterator[CheckMessage]:
-    labels = [f"{migration.app_label}.{migration.name}" for migration in migrations]
+    labels = [str(migration) for migration in migrations]
     for name, entries in (given.get("PHASES") or {}).items():
         try:
             phase, where = phases.read_phase(name, entries)
@@ -208,7 +218,7 @@ def _silenced(migrations: Iterable[Migration]) -> Iterator[CheckMessage]:
     except conf.SettingError as error:
         yield _error("E013", error)
         return
-    labels = {f"{each.app_label}.{each.name}" for each in migrations}
+    labels = {str(migration) for migration in migrations}
     labels |= {"receivers.pre_migrate", "receivers.post_migrate"}
     yield from _unmatched(patterns, labels, 'CONFITURE["SILENCED"]')
 

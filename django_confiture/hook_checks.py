@@ -53,7 +53,7 @@ def migrations_on_disk() -> list[Migration]:
 
 def messages_of_run_hooks(migration: Migration) -> Iterator[CheckMessage]:
     """Yield what is wrong with the ``RunHook`` operations of a migration."""
-    label = f"{migration.app_label}.{migration.name}"
+    label = str(migration)
     altered_by: Operation | None = None
     for operation in walk_operations(migration.operations):
         if not isinstance(operation, RunHook):

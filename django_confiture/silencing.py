@@ -54,7 +54,7 @@ def reasons_of_migration(migration: Migration) -> Mapping[str, str]:
 
     Where both name a finding, the file's reason counts.
     """
-    label = f"{migration.app_label}.{migration.name}"
+    label = str(migration)
     where = f"Migration {label}: {ATTRIBUTE}"
     found: dict[str, str] = {}
     for pattern, reasons in silenced_in_settings().items():

@@ -420,6 +420,21 @@ def test_e003_a_switch_of_migrate_that_is_none(settings: Settings, key: str) -> 
     )
 
 
+@pytest.mark.parametrize("key", ["HOOKS", "PHASES", "SILENCED", "MIGRATE"])
+@pytest.mark.parametrize("only", [False, True], ids=["all apps", "one app"])
+def test_e003_a_list_is_said_once(settings: Settings, on_disk: Cases, key: str, only: bool) -> None:
+    on_disk.add("0001_hook", RunHook(RECORD))
+    options = {"app_configs": [apps.get_app_config("cases")]} if only else {}
+    messages = found(settings, {key: ["x"], "ENTRY_POINTS": False}, **options)
+    said = error("E003", f"CONFITURE[\"{key}\"] is ['x'].", "Write a dictionary.")
+    assert messages == ([] if only else [said])
+
+
+def test_e003_a_mistake_does_not_hide_others(settings: Settings) -> None:
+    given = {"PHASES": ["x"], "SILENCED": {"nowhere.*": {"table-rewrite": "small"}}}
+    assert {each.id for each in found(settings, given)} == {"confiture.E003", "confiture.W001"}
+
+
 def test_w001_pattern_without_a_migration(settings: Settings) -> None:
     given = {"PHASES": {"CLEANUP": [{"HOOK": RECORD, "MIGRATIONS": ["shop.*", "shpo.*"]}]}}
     assert one(settings, given) == warning(

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Literal
 
 import psycopg
-from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
@@ -28,7 +27,7 @@ from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.recording.sampling import offered_to_operations
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import CloneResult, Report, SequenceMove, Waiter
-from django_confiture.dry_run.results.error_classes import is_no_fault
+from django_confiture.dry_run.results.error_classes import is_no_fault, original_error
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
@@ -133,7 +132,7 @@ class CloneStage:
 
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
         """Return whether an error is not the migration's fault, which then did not finish."""
-        cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
+        cause = original_error(error)
         lost = self._transactions.session.status == TransactionStatus.UNKNOWN
         of_ours = is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements)
         return of_ours or lost or not isinstance(error, Exception)

@@ -82,7 +82,7 @@ class DeployWatch:
         if self._watch is not None and not migration.atomic:
             with self._opened.aside():
                 step = _step(operation.index, operation.section)
-                self._watch.stepped(_label(migration), [step])
+                self._watch.stepped(str(migration), [step])
 
     def migration_ended(
         self, recorded: RecordedMigration, error: BaseException | None
@@ -90,7 +90,7 @@ class DeployWatch:
         """Try the running code after a migration; return what it broke."""
         if self._watch is None or error is not None:
             return StepBreaks()
-        label = _label(recorded.migration)
+        label = str(recorded.migration)
         sections = recorded.sections
         steps = [_step(each.index if each else None, section) for each, section in sections]
         with self._opened.aside():
@@ -112,10 +112,6 @@ class DeployWatch:
     def deploy(self) -> Deploy:
         """The result, as the report has it."""
         return self._deploy
-
-
-def _label(migration: Migration) -> str:
-    return f"{migration.app_label}.{migration.name}"
 
 
 def _step(operation: int | None, section: RecordedSection) -> Step:

@@ -22,10 +22,11 @@ from django_confiture.dry_run.results import (
     StatementResult,
     TableResult,
 )
-from django_confiture.dry_run.results.error_classes import is_no_fault
+from django_confiture.dry_run.results.error_classes import is_no_fault, original_error
 from django_confiture.dry_run.results.source_location import Source, locate
 from django_confiture.dry_run.sql.redaction import message
 from django_confiture.dry_run.sql.timeouts import OUR_TIMEOUT, is_our_timeout
+from django_confiture.exceptions import HookError
 from django_confiture.hooks.context import migration_version
 
 _TABLES = {"r", "p", "m", "f", "v"}
@@ -82,9 +83,7 @@ def not_run(
 
 def failure(error: BaseException, recorded: RecordedMigration | None) -> Failure:
     """Return the failure in PostgreSQL's words: the first error, not its consequences."""
-    cause: BaseException = error
-    if isinstance(error, DatabaseError) and error.__cause__ is not None:
-        cause = error.__cause__
+    cause = error if isinstance(error, HookError) else original_error(error)
     failures = recorded.failures if recorded is not None else ()
     refused = [each for each in failures if each.error is cause]
     swallowed = isinstance(cause, psycopg.errors.InFailedSqlTransaction)
@@ -99,7 +98,7 @@ def failure(error: BaseException, recorded: RecordedMigration | None) -> Failure
         failed_in.operation.describe() if failed_in is not None else None,
         refused[0].sql if refused else "COMMIT" if at_commit else None,
         refused[0].violations if refused else None,
-        blames_migration=not is_no_fault(type(cause)),
+        blames_migration=not is_no_fault(type(original_error(cause))),
     )
 
 

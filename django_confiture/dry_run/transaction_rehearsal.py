@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Literal
 
 import psycopg
-from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
@@ -37,7 +36,11 @@ from django_confiture.dry_run.recording.sampling import offered_to_operations
 from django_confiture.dry_run.recording.statement_recorder import StatementRecorder
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Preflight, SequenceMove, Waiter
-from django_confiture.dry_run.results.error_classes import is_lock_timeout, is_no_fault
+from django_confiture.dry_run.results.error_classes import (
+    is_lock_timeout,
+    is_no_fault,
+    original_error,
+)
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.settings import database, server_settings
@@ -229,7 +232,7 @@ class TransactionStage:
 
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
         """Return whether an error is not the migration's fault, which then did not finish."""
-        cause = error.__cause__ if isinstance(error, DatabaseError) and error.__cause__ else error
+        cause = original_error(error)
         if is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements):
             return True
         session = self._instruments.session

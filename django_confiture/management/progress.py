@@ -124,7 +124,7 @@ class Progress(Observer):
     def planned(self, plan: Sequence[tuple[Migration, bool]]) -> None:
         """Print how long it took last time."""
         known = self.last.durations_ms if self.last is not None else {}
-        forwards = [f"{each.app_label}.{each.name}" for each, backwards in plan if not backwards]
+        forwards = [str(each) for each, backwards in plan if not backwards]
         took = [known[label] for label in forwards if label in known]
         if self.last is None or not took:
             return

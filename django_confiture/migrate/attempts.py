@@ -151,10 +151,9 @@ class Attempts:
 
     def _given_up(self, ended: GaveWay, why_not_again: str) -> MigrationGaveWay:
         assert self._settings.max_blocking is not None
-        label = f"{self._migration.app_label}.{self._migration.name}"
         return MigrationGaveWay(
             gave_way.described(
-                label,
+                str(self._migration),
                 ended,
                 max_blocking=self._settings.max_blocking,
                 attempts=self.number,

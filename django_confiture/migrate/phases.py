@@ -108,7 +108,7 @@ def _strings(given: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 def entries_for(migrations: Iterable[Migration], alias: str) -> list[Entry]:
     """Return the entries of the settings that wrap any of ``migrations``."""
-    labels = [f"{migration.app_label}.{migration.name}" for migration in migrations]
+    labels = [str(migration) for migration in migrations]
     return [
         entry for entry in read_entries() if any(entry.covers(label, alias) for label in labels)
     ]
@@ -118,7 +118,7 @@ def hooks_from_settings(
     migration: Migration, alias: str, entries: Iterable[Entry]
 ) -> list[PlannedHook]:
     """Return the hooks of ``entries`` that wrap ``migration``, in order."""
-    label = f"{migration.app_label}.{migration.name}"
+    label = str(migration)
     found = [entry for entry in entries if entry.covers(label, alias)]
     if not found or not router.allow_migrate(alias, migration.app_label):
         return []
@@ -129,7 +129,7 @@ def hooks_from_file(
     migration: Migration, schema_editor: BaseDatabaseSchemaEditor
 ) -> list[PlannedHook]:
     """Return the hooks of the migration's own ``RunHook`` operations, in order."""
-    label = f"{migration.app_label}.{migration.name}"
+    label = str(migration)
     found = []
     for index, outer in enumerate(migration.operations):
         for operation in walk_operations([outer]):

@@ -170,9 +170,8 @@ class Resumption:
         there = ""
         with suppress(Exception):  # the connection may be gone, or its transaction broken
             there = cut_off.describe(step, self._connection.connection)
-        label = f"{self._migration.app_label}.{self._migration.name}"
         error.add_note(
-            f"Operation {index} of {label} ({step.operation.describe()}) was cut off at "
+            f"Operation {index} of {self._migration} ({step.operation.describe()}) was cut off at "
             f"{entry.started_at}, so part of what it does may be there, and it was run again from "
             f"its beginning. {there}Undo what it has done and migrate again; or complete it by "
             f"hand, and say so before: {self._journal.how_to_mark_done(entry)}"
@@ -182,12 +181,11 @@ class Resumption:
         entries = self._earlier.values()
         if all(each.fingerprint == fingerprint(self._migration) for each in entries):
             return
-        label = f"{self._migration.app_label}.{self._migration.name}"
         done = len({each.operation for each in entries if each.state == DONE})
         raise MigrateRefused(
-            f"{label} was cut off after {count(done, 'operation')}, and its file has changed "
-            "since, so it can't go on there: put the file back as it was and migrate; or undo what "
-            f"it has done, and forget that: {self._journal.how_to_forget()}"
+            f"{self._migration} was cut off after {count(done, 'operation')}, and its file has "
+            "changed since, so it can't go on there: put the file back as it was and migrate; or "
+            f"undo what it has done, and forget that: {self._journal.how_to_forget()}"
         )
 
     def _tell(self, index: int) -> None:

@@ -58,7 +58,7 @@ class ServerPath:
         """Refuse timeouts where they would reach other clients, before the first migration runs."""
         if not self.session_is_shared:
             return
-        label = next((f"{m.app_label}.{m.name}" for m in plan if not m.atomic), None)
+        label = next((str(each) for each in plan if not each.atomic), None)
         if label is not None:
             raise MigrateRefused(
                 f"The connection to {self._connection.alias!r} goes through a pool whose sessions "

@@ -56,7 +56,7 @@ def weave_plan(
     session.check(new)
     if not getattr(connection, "_confiture_dry_run", False):
         _begin(session, plan, kwargs)
-    labels = tuple(f"{each.app_label}.{each.name}" for each, _backwards in plan)
+    labels = tuple(str(each) for each, _backwards in plan)
     for migration, _backwards in plan:
         weave(migration, entries, labels)
 

@@ -45,9 +45,7 @@ class Since:
             raise DryRunRefused("--since is for plans that apply migrations; this one undoes some.")
         own = [index for index, (migration, _b) in enumerate(plan) if not self.had(migration)]
         kept = list(plan[: own[-1] + 1]) if own else []
-        self._first = {
-            f"{each.app_label}.{each.name}" for each, _backwards in kept if self.had(each)
-        }
+        self._first = {str(each) for each, _backwards in kept if self.had(each)}
         return kept
 
     def had(self, migration: Migration) -> bool:

@@ -78,7 +78,7 @@ class PlanWalk:
 
     def migration(self, migration: Migration, *, backwards: bool = False) -> None:
         """Read one migration of the plan."""
-        self._migration = f"{migration.app_label}.{migration.name}"
+        self._migration = str(migration)
         for operation in migration.operations:
             self._operation(operation, migration.app_label, backwards=backwards)
         if hooks := self._hooks(migration, backwards=backwards):

@@ -10,6 +10,7 @@ from psycopg.errors import OutOfMemory
 from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
+from django_confiture.dry_run.results.error_classes import original_error
 from django_confiture.dry_run.server.second_connection import refuse_shared_sessions
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, HookLookupError
@@ -112,7 +113,7 @@ def _refuse_too_many_locks(locks: LockCapacity, session: Session) -> None:
 
 def is_out_of_locks(error: BaseException) -> bool:
     """Return whether the server's lock table was full; lack of other memory has a DETAIL."""
-    cause = error if isinstance(error, OutOfMemory) else error.__cause__
+    cause = original_error(error)
     return isinstance(cause, OutOfMemory) and not cause.diag.message_detail
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import psycopg
+from django.db import DatabaseError
 from psycopg.errors import LockNotAvailable
 
-from django_confiture.exceptions import DryRunStopped
+from django_confiture.exceptions import DryRunStopped, HookError
 
 _CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes: connection lost, out of resources, server shutdown, system errors."""
 
 _IDLE_OR_LONG = ("25P03", "25P04")
 """Timeouts of whole transactions: they end the dry run's transaction, not the migration's."""
+
+
+def original_error(error: BaseException) -> BaseException:
+    """Return the driver's error behind one of Django's, and whatever is behind one of a hook."""
+    while isinstance(error, DatabaseError | HookError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def is_no_fault(kind: type[BaseException]) -> bool:
@@ -27,12 +35,12 @@ def is_no_fault(kind: type[BaseException]) -> bool:
 
 
 def is_lock_timeout(error: BaseException) -> bool:
-    """Return whether ``lock_timeout`` ended the wait for a lock, by an error of Django or psycopg.
+    """Return whether ``lock_timeout`` ended the wait for a lock, of a hook as well.
 
     ``NOWAIT`` has the same SQLSTATE, and a function may raise it, but only the timeout comes from
     where PostgreSQL handles interrupts. That name is the same in every language.
     """
-    cause = error if isinstance(error, LockNotAvailable) else error.__cause__
+    cause = original_error(error)
     if not isinstance(cause, LockNotAvailable):
         return False
     return cause.diag.source_function == "ProcessInterrupts"

@@ -14,7 +14,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
-from django_confiture import DryRunExecutor
+from django_confiture import DryRunExecutor, Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.results import Report, Waiter
 from django_confiture.exceptions import DryRunRefused, DryRunYielded
 from django_confiture.management.exit_codes import exit_code
@@ -297,6 +297,28 @@ def test_a_lock_that_it_waits_for_in_vain_says_nothing_of_the_migration() -> Non
 
     (result,) = report.migrations
     assert (report.outcome, report.verdict, result.outcome) == ("failed", "stopped", "not_run")
+    assert [each for each in report.warnings if "in vain for ShareLock on dry_row" in each]
+
+
+class Locks(Hook):
+    phase = HookPhase.AFTER_DDL
+
+    def execute(self, conn: Any, context: HookContext) -> HookResult:
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE dry_row IN SHARE MODE")
+        return HookResult("AFTER_DDL", "Locks")
+
+
+def test_nor_does_one_that_its_hook_waits_for() -> None:
+    with plain_connection() as other, other.transaction(force_rollback=True):
+        other.execute("UPDATE dry_row SET number = number WHERE id = 1")
+
+        report = rehearse(migration(RunHook(Locks)))
+
+    (result,) = report.migrations
+    assert (report.outcome, report.verdict, result.outcome) == ("failed", "stopped", "not_run")
+    assert result.error is not None
+    assert not result.error.blames_migration or result.error.message.startswith("Hook Locks failed")
     assert [each for each in report.warnings if "in vain for ShareLock on dry_row" in each]
 
 

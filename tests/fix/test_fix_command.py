@@ -249,7 +249,6 @@ class Migration(migrations.Migration):
 """
 
 
-
 LOST = """
 from django.db import migrations
 

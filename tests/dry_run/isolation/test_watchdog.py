@@ -388,7 +388,7 @@ def test_a_wait_is_in_no_time(held: str, statement: str, relation: str, *, atomi
     if atomic:
         assert tables["dry_child"].writes_blocked_ms < WAITED_S * 500
         assert tables["dry_child"].waited_ms == 0
-    assert "for holder" in render(report, "text")
+    assert "for holder" in render(report, "text", verbosity=2)
 
 
 def test_without_a_second_connection_no_wait_is_seen(settings: Settings) -> None:

@@ -178,6 +178,7 @@ class TransactionStage:
             server_settings(),
             self._clock,
             measuring.log.note_not_rehearsed,
+            statement_savepoint=transactions.statement_savepoint,
         )
         sampling = offered_to_operations(self._wrapper, measuring, self._interceptor)
         with self._interceptor.catching(raw, capture), self._others.held(), sampling:
@@ -215,12 +216,12 @@ class TransactionStage:
 
     def start_migration(self) -> None:
         """Set the timeouts again: those of the migration before would have ended with it."""
-        self._transactions.assert_settings()
+        self._transactions.ends.assert_settings()
 
     def check(self) -> None:
         """Raise if the transaction is not the one that was opened, or leaves too many dead rows."""
         self._transactions.check_intact()
-        self._transactions.check_commit_guard()
+        self._transactions.ends.check_commit_guard()
         self._instruments.dead_space.check()
 
     def end_migration(self) -> None:
@@ -228,7 +229,7 @@ class TransactionStage:
         session = self._instruments.session
         if session.status == TransactionStatus.INTRANS:
             with suppress(psycopg.Error):  # the connection may be lost, which shows only here
-                self._transactions.close_cursors()
+                self._transactions.ends.close_cursors()
 
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
         """Return whether an error is not the migration's fault, which then did not finish."""

@@ -89,7 +89,7 @@ class Substitutes:
 
     def check(self) -> None:
         """Refuse to send anything that would take effect."""
-        self._transactions.check_not_ended()
+        self._transactions.before_sending()
 
     def end(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002
         """Rehearse ``commit()`` and ``rollback()`` of the driver with savepoints."""

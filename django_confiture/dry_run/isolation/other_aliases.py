@@ -44,6 +44,7 @@ from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.dry_run.transactions.rehearsed import (
     RehearsedTransactions,
 )
+from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 
 UNMEASURED = (
     "Another connection of this process, to {alias!r}, ran SQL: what it wrote and "
@@ -63,9 +64,14 @@ class OtherConnections:
         clock: Stopwatch,
         not_rehearsed: Callable[[str], None],
         *,
+        statement_savepoint: StatementSavepoint | None = None,
         committed: bool = False,
     ) -> None:
-        """Take ``committed`` where the main connection is to a clone, where all may be written."""
+        """Take ``committed`` where the main connection is to a clone, where all may be written.
+
+        ``statement_savepoint`` is the one of the main connection, which others may share.
+        """
+        self._statement_savepoint = statement_savepoint
         self._main = main
         self._callbacks_dropped = callbacks_dropped
         self._interceptor = interceptor
@@ -167,7 +173,9 @@ class OtherConnections:
         elif same and threading.get_ident() == owning_thread(self._main):
             stack.enter_context(_shared(wrapper, self._main))
             callbacks = CallbacksOnly(self._callbacks_dropped)
-            held = RehearsedTransactions(wrapper, self._settings, callbacks, self._clock)
+            held = RehearsedTransactions(
+                wrapper, self._settings, callbacks, self._clock, self._statement_savepoint
+            )
             held.begin(shared=True)
             stack.callback(held.end)
         else:

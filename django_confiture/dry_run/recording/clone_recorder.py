@@ -20,6 +20,7 @@ from django_confiture.dry_run.recording.outside_watch import OutsideWatch, calm
 from django_confiture.dry_run.sql.concurrently import commits_by_partition
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.transactions.real import RealTransactions
+from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 
 _Way = Callable[[Statement, Any], AbstractContextManager[Any]]
 
@@ -52,7 +53,8 @@ class CloneRecorder:
         self._log = instruments.log
         self._prober = instruments.prober
         self._transactions = transactions
-        self._measurer = Measurer(instruments, transactions)
+        savepoint = StatementSavepoint(instruments.session, ahead=False)
+        self._measurer = Measurer(instruments, transactions, savepoint)
         self._outside = OutsideWatch(instruments, transactions, watch)
         self._committed = calm(self._prober.last)
         self._prober.start_from(self._committed)

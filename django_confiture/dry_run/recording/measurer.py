@@ -15,8 +15,7 @@ from django_confiture.dry_run.recording.sections import Entry
 from django_confiture.dry_run.recording.statement_probes import Care, StatementProbes
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.unsafe_functions import why_not_rehearsed
-
-_STATEMENT = "confiture_statement"
+from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 
 
 class Transactions(Protocol):
@@ -39,7 +38,13 @@ class StatementTransaction(Protocol):
 class Measurer:
     """Measures a statement that is sent, one that is skipped, and one that is only timed."""
 
-    def __init__(self, instruments: Instruments, transactions: Transactions) -> None:
+    def __init__(
+        self,
+        instruments: Instruments,
+        transactions: Transactions,
+        savepoint: StatementSavepoint,
+    ) -> None:
+        self._savepoint = savepoint
         self._instruments = instruments
         self._session = instruments.session
         self._clock = instruments.clock
@@ -67,7 +72,7 @@ class Measurer:
         ``guarded`` sets a savepoint before it, ``alone`` is the transaction that it would have for
         itself, ``plain`` says that a form of it is sent which a transaction can hold.
         """
-        savepoint = f"SAVEPOINT {_STATEMENT};" if guarded else ""
+        savepoint = self._savepoint.before() if guarded else self._unguarded(statement)
         care = self._probes.before(statement, cursor, savepoint=savepoint, plain=plain)
         try:
             with self._timed(care.entry):
@@ -81,13 +86,20 @@ class Measurer:
         care.entry.executions += 1
         self._transactions.check_intact()
         care.entry.add_rows(cursor)
-        release = f"RELEASE SAVEPOINT {_STATEMENT};" if guarded else ""
+        release = self._savepoint.after(alone=alone is not None) if guarded else ""
         self._probes.after(statement, cursor, care, release=release)
         if guarded and alone is not None:
             self._instruments.prober.committed_with_statement()
             alone.statement_ended()
         if statement.kind is Kind.SAVEPOINT:
             self._instruments.savepoints.sent(statement)
+
+    def _unguarded(self, statement: Statement) -> str:
+        """Return what to send before a statement that gets no savepoint."""
+        if statement.kind is Kind.SAVEPOINT:
+            return self._savepoint.out_of_the_way()
+        self._savepoint.passed()
+        return ""
 
     @contextmanager
     def unsent(self, statement: Statement) -> Iterator[None]:
@@ -153,13 +165,15 @@ class Measurer:
             self._probes.refused(care)
             self._instruments.prober.left_unprobed()  # no rollback takes back what it counted
         violations = None
+        if guarded:
+            self._savepoint.gone()
         if guarded and not was_sent:
-            self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")  # the driver has refused it
+            self._session.query(self._savepoint.RELEASE)  # the driver has refused it
         elif guarded and self._session.status == TransactionStatus.INERROR:
-            self._session.query(f"ROLLBACK TO SAVEPOINT {_STATEMENT}")
+            self._session.query(self._savepoint.GO_BACK)
             if isinstance(error, psycopg.Error):
                 violations = explain(error, statement, self._session)
-            self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
+            self._session.query(self._savepoint.RELEASE)
             if alone is None:
                 self._session.abort()  # code that swallows the error finds what it would for real
         if not isinstance(error, psycopg.Error):

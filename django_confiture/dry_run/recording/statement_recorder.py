@@ -40,7 +40,7 @@ class StatementRecorder(TransactionObserver):
         self._session = instruments.session
         self._log = instruments.log
         self._transactions = transactions
-        self._measurer = Measurer(instruments, transactions)
+        self._measurer = Measurer(instruments, transactions, transactions.statement_savepoint)
         self._check = check
         self._sample = sample
         self._observer = observer or Observer()

@@ -7,13 +7,7 @@ event trigger and no loop over the catalogs, needs no right, and leaves no dead 
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
-
-from psycopg import sql
-from psycopg.pq import TransactionStatus
-
-from django_confiture.exceptions import DryRunRefused
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
@@ -31,30 +25,3 @@ SELECT pg_catalog.format('a dry run is never committed (session %s)',
 def guard_against_commits(session: Session) -> None:
     """Make COMMIT impossible until the transaction, or the savepoint around it, is rolled back."""
     session.query(_DECLARE)
-
-
-def check_commit_guard(session: Session) -> None:
-    """Refuse to go on when the guard against commits was closed."""
-    if session.status != TransactionStatus.INTRANS:
-        return
-    if not session.query(
-        "SELECT FROM pg_catalog.pg_cursors WHERE name = $1 AND is_holdable", [COMMIT_GUARD]
-    ):
-        raise DryRunRefused(
-            f"A migration closed the cursor {COMMIT_GUARD}, which guards against commits, "
-            "so the dry run stopped; leave CLOSE ALL out, which a COMMIT makes needless."
-        )
-
-
-def open_cursors(session: Session) -> set[str]:
-    """Return the names of the open cursors, without the guard."""
-    rows = session.query(
-        "SELECT name FROM pg_catalog.pg_cursors WHERE name NOT IN ('', $1)", [COMMIT_GUARD]
-    )
-    return {name or "" for (name,) in rows}
-
-
-def close_cursors(session: Session, *, except_for: Collection[str]) -> None:
-    """Close the cursors that a migration has left open, as its COMMIT would."""
-    for name in open_cursors(session).difference(except_for):
-        session.query(f"CLOSE {sql.Identifier(name).as_string()}")

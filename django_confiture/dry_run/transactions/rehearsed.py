@@ -26,24 +26,21 @@ from django_confiture.dry_run.server.driver import (
 from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
-from django_confiture.dry_run.transactions.commit_guard import (
-    check_commit_guard,
-    close_cursors,
-    guard_against_commits,
-    open_cursors,
-)
+from django_confiture.dry_run.transactions.commit_guard import guard_against_commits
 from django_confiture.dry_run.transactions.connection_state import TakenOver
+from django_confiture.dry_run.transactions.inner_transaction import InnerTransaction
+from django_confiture.dry_run.transactions.migration_ends import MigrationEnds
 from django_confiture.dry_run.transactions.observer import TransactionObserver
 from django_confiture.dry_run.transactions.on_commit import counting
 from django_confiture.dry_run.transactions.session_state import SessionState
 from django_confiture.dry_run.transactions.simulated_commit import SimulatedCommit
+from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 OUTER = "confiture_dry_run"
-INNER = "confiture_transaction"
 
 # ACTIVE: in a pipeline, what was sent has not been answered yet.
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
@@ -58,19 +55,25 @@ class RehearsedTransactions:
         settings: dict[str, str],
         observer: TransactionObserver | None = None,
         clock: Stopwatch | None = None,
+        statement_savepoint: StatementSavepoint | None = None,
     ) -> None:
-        """Take as ``clock`` the stopwatch in which the dry run's own work is not counted."""
+        """Take as ``clock`` the stopwatch in which the dry run's own work is not counted.
+
+        ``statement_savepoint`` is that of the instance with which it shares a connection.
+        """
         wrapper.ensure_connection()
         self._wrapper = wrapper
         self._raw = psycopg_connection(wrapper.connection)
         self._observer = observer or TransactionObserver()
         self._settings = settings
         self.session = Session(self._raw)
+        self.statement_savepoint = statement_savepoint or StatementSavepoint(self.session)
         self._nested = False
         self._shared = False
-        self._inner_open = False
+        self._inner = InnerTransaction(self.session, self.statement_savepoint)
         self._begun_in_sql = False
-        self._simulated_commit = SimulatedCommit(self.session, clock or Stopwatch())
+        self._clock = clock or Stopwatch()
+        self._simulated_commit = SimulatedCommit(self.session, self._clock)
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -90,14 +93,14 @@ class RehearsedTransactions:
             return
         self.check_usable()
         self._nested = self.session.status == TransactionStatus.INTRANS
-        self._cursors_of_caller = open_cursors(self.session)
         self._settings = accepted(self.session, self._settings)
         self._state = SessionState(self.session, nested=self._nested)
         self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
         self._take_over()
         try:
             guard_against_commits(self.session)
-            self.assert_settings()
+            self.ends = MigrationEnds(self.session, self._settings, self._simulated_commit)
+            self.ends.start()
         except BaseException:
             self.end()
             raise
@@ -110,15 +113,6 @@ class RehearsedTransactions:
                 f"The connection to {self._wrapper.alias!r} is in a broken transaction "
                 f"({status.name}); roll it back first."
             )
-
-    def assert_settings(self) -> None:
-        """Set the timeouts again: a migration may have set its own for the session."""
-        calls = (
-            f"set_config(${2 * i + 1}, ${2 * i + 2}, true)" for i in range(len(self._settings))
-        )
-        pairs = [each for setting in self._settings.items() for each in setting]
-        self.session.query(f"SELECT {', '.join(calls)}", pairs)
-        self._simulated_commit.settings_changed()
 
     def _take_over(self) -> None:
         self._taken = TakenOver(
@@ -168,19 +162,17 @@ class RehearsedTransactions:
         if self.session.status == TransactionStatus.IDLE:
             self.check_intact()
 
-    def check_commit_guard(self) -> None:
-        """Refuse to go on when the guard against commits was closed."""
-        check_commit_guard(self.session)
-
-    def close_cursors(self) -> None:
-        """Close what a migration has left open, as its COMMIT would."""
-        kept = {*self._cursors_of_caller, *self._simulated_commit.held_cursors}
-        close_cursors(self.session, except_for=kept)
+    def before_sending(self) -> None:
+        """Begin the transaction that Django has begun, now that there is something to send."""
+        self.check_not_ended()
+        if self._inner.begins_with_next:
+            self._open_inner()
 
     @property
     def in_transaction(self) -> bool:
         """Whether the real run would be in a transaction, however it was begun."""
-        return self._inner_open or in_transaction_block(self._raw)
+        inner = self._inner.is_open or self._inner.begins_with_next
+        return inner or in_transaction_block(self._raw)
 
     @contextmanager
     def implicit(self) -> Iterator[None]:
@@ -188,10 +180,10 @@ class RehearsedTransactions:
         self._open_inner()
         try:
             yield
-            if self._inner_open and not self._begun_in_sql:
+            if self._inner.is_open and not self._begun_in_sql:
                 self.end_inner(commit=True)
         except BaseException:
-            if self._inner_open:
+            if self._inner.is_open:
                 self.end_inner(commit=False)
             raise
 
@@ -201,8 +193,13 @@ class RehearsedTransactions:
         self, send: Callable[[], Generator[Any, Any, Any]], text: str
     ) -> Generator[Any, Any, Any]:
         """Send what the driver sends past its cursors."""
+        if self._inner.begins_with_next:
+            self._open_inner()
         statements = parse(text, placeholders=False)
         savepoints = [each for each in statements if each.kind is Kind.SAVEPOINT]
+        if savepoints and (first := self.statement_savepoint.out_of_the_way()):
+            with self._clock.stopped():
+                self.session.query(first)
         # For real it would be the BEGIN, COMMIT or ROLLBACK of a transaction.
         outermost = savepoints and not self.in_transaction
         if outermost and savepoints[0].command == "RELEASE":
@@ -237,17 +234,27 @@ class RehearsedTransactions:
             self._django_rolls_back()  # as the server does with a COMMIT of a failed transaction
             return
         with self._wrapper.wrap_database_errors:
-            self._end_inner(keep=True, checked_ms=self.check_constraints())
+            self._commit_inner()
 
     def _django_rolls_back(self) -> None:
         with self._wrapper.wrap_database_errors:
             self._end_inner(keep=False)
 
-    def _end_inner(self, *, keep: bool, checked_ms: float = 0.0) -> None:
-        self._close_inner(keep=keep)
+    def _commit_inner(self) -> None:
+        """Check what COMMIT would check, and release the savepoint in the same round trip."""
+        checked_ms = self._simulated_commit.check_constraints(
+            self._observer.commit_failed, self._inner.release
+        )
+        self._end_inner(keep=True, checked_ms=checked_ms, released=True)
+
+    def _end_inner(self, *, keep: bool, checked_ms: float = 0.0, released: bool = False) -> None:
+        self._close_inner(keep=keep, released=released)
         self._observer.transaction_ended(checked_ms, kept=keep)
         if not self._wrapper.autocommit:
-            self._open_inner()
+            if self._shared:  # its statements are caught by the other instance
+                self._open_inner()
+            else:
+                self._inner.open_with_next()
 
     def begin_inner(self) -> None:
         """Begin a rehearsed transaction past Django, as BEGIN in SQL does."""
@@ -256,9 +263,10 @@ class RehearsedTransactions:
 
     def end_inner(self, *, commit: bool) -> None:
         """End the rehearsed transaction past Django, as COMMIT or ROLLBACK in SQL does."""
-        keep = commit and self.session.status == TransactionStatus.INTRANS
-        checked_ms = self.check_constraints() if keep else 0.0
-        self._end_inner(keep=keep, checked_ms=checked_ms)
+        if commit and self.session.status == TransactionStatus.INTRANS:
+            self._commit_inner()
+        else:
+            self._end_inner(keep=False)
 
     def statement_ended(self) -> None:
         """End the transaction that a single statement has for itself."""
@@ -277,19 +285,13 @@ class RehearsedTransactions:
         return self._simulated_commit.check_constraints(self._observer.commit_failed)
 
     def _open_inner(self) -> None:
-        if not self._inner_open:
-            self.session.query(f"SAVEPOINT {INNER}")
-            self._inner_open = True
+        if self._inner.open():
             self._observer.transaction_begun()
 
-    def _close_inner(self, *, keep: bool) -> None:
-        if not self._inner_open:
-            return
-        self._inner_open = self._begun_in_sql = False
-        if not keep:
-            self.session.query(f"ROLLBACK TO SAVEPOINT {INNER}")
-        self.session.query(f"RELEASE SAVEPOINT {INNER}")
-        self._simulated_commit.ended(kept=keep)
+    def _close_inner(self, *, keep: bool, released: bool = False) -> None:
+        if self._inner.close(keep=keep, released=released):
+            self._begun_in_sql = False
+            self._simulated_commit.ended(kept=keep)
 
     def before(self, statement: Statement, text: Callable[[], str]) -> str:
         """Note what a statement leaves to do for the COMMIT; return what of it can't be seen."""

@@ -29,6 +29,7 @@ _SAVEPOINT = "confiture_check"
 # what stands before the SELECT.
 _CHECK_DEFERRED = f"""\
 SAVEPOINT {_SAVEPOINT}; {CHECK_CONSTRAINTS}; RELEASE SAVEPOINT {_SAVEPOINT}; {DEFER_CONSTRAINTS};
+{{then}}
 SELECT extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000,
   ({IMMEDIATE_CONSTRAINTS})
 """
@@ -63,16 +64,17 @@ class SimulatedCommit:
         """Take settings for committed that the dry run itself has changed."""
         self._settings.changed_outside()
 
-    def check_constraints(self, failed: Callable[[psycopg.Error], None]) -> float:
+    def check_constraints(self, failed: Callable[[psycopg.Error], None], then: str = "") -> float:
         """Check deferred constraints, and return the milliseconds that this took.
 
+        ``then`` is SQL to run in the same round trip if they hold.
         ``failed`` is called while the transaction is usable; then it is put into the failed state,
         and the server's error is raised. See ``hooks.deferred_sql``. Which constraints are to be
         put back is looked up in the same round trip, and that is not in the time.
         """
         try:
             with self._clock.stopped():
-                checked_ms, names = self._session.query(_CHECK_DEFERRED)[0]
+                checked_ms, names = self._session.query(_CHECK_DEFERRED.format(then=then))[0]
                 self._clock.add(float(checked_ms or 0) / 1000)
                 if names:
                     self._session.query(make_immediate(names))

@@ -27,6 +27,7 @@ from django_confiture.exceptions import DryRunRefused, HookLookupError, StatsErr
 from django_confiture.formatting import one_line
 from django_confiture.management import arguments, budget, report_files
 from django_confiture.management.exit_codes import USAGE, exit_code
+from django_confiture.management.garbage import rarely_collected
 from django_confiture.management.interruption import Interruption
 from django_confiture.management.progress import Progress
 from django_confiture.management.requested_dry_run import RequestedDryRun
@@ -74,7 +75,12 @@ class Command(BaseCommand):
             since = Since(options["since"]) if options["since"] else None
             requested = RequestedDryRun(options, limits, since, progress, interruption)
             # A migration's print() must not spoil the report, which has the hooks' errors in it.
-            with redirect_stdout(sys.stderr), _without_tracebacks(), progress.shown():
+            with (
+                redirect_stdout(sys.stderr),
+                _without_tracebacks(),
+                progress.shown(),
+                rarely_collected(),
+            ):
                 report = requested.report(lambda aliases: self.check(databases=aliases))
         except (DryRunRefused, ImproperlyConfigured, HookLookupError, StatsError) as error:
             raise CommandError(str(error), returncode=USAGE) from error

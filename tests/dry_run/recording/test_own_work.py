@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.transactions.rehearsed import INNER
+from django_confiture.dry_run.transactions.inner_transaction import INNER
 from tests.support.dry_run import migration, passed, python, rehearse, runs, table
 
 pytestmark = pytest.mark.usefixtures("untouched")

@@ -11,14 +11,15 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
 from django_confiture.fix.as_written import read
-from django_confiture.fix.judging import Judgment, judgments
+from django_confiture.fix.judging import Judgment, Releases, judgments
 from django_confiture.fix.loading import loaded
 from django_confiture.fix.obstacles import migration_file, obstacles
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
 from django_confiture.fix.pieces import pieces
-from django_confiture.fix.proof import dangers_of, proof_of
+from django_confiture.fix.proof import count_breaks, dangers_of, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
 from django_confiture.fix.rehearsing import Ending, rehearsed
+from django_confiture.fix.removals import removals_taken_back
 from django_confiture.fix.rows import RowsToRead
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 
 
 def fix_migration(
-    wrapper: BaseDatabaseWrapper, key: tuple[str, str], *, applied_elsewhere: bool
+    wrapper: BaseDatabaseWrapper,
+    key: tuple[str, str],
+    *,
+    applied_elsewhere: bool,
+    releases: int = 1,
 ) -> Fix:
     """Return what becomes of a pending migration, with the proof where something is fixed."""
     migration, missing = _pending(wrapper, key)
@@ -36,8 +41,9 @@ def fix_migration(
     original = rehearsed(wrapper, [migration], missing=missing, rows=RowsToRead())
     if original.reached is None:
         return Fix(label, tuple(_all_refused(migration, f"it fails: {original.why_failed}")))
-    judged = [(each,) for each in judgments(migration, original)]
-    return _Fixing(wrapper, migration, original).fixed(judged)
+    spread = Releases(releases, removals_taken_back(wrapper, key) if releases == 2 else {})
+    judged = [(each,) for each in judgments(migration, original, spread)]
+    return _Fixing(wrapper, migration, original, spread).fixed(judged)
 
 
 _Judged = tuple[Judgment, ...]
@@ -51,6 +57,7 @@ class _Fixing:
     wrapper: BaseDatabaseWrapper
     migration: Migration
     original: Ending
+    releases: Releases
 
     @property
     def label(self) -> str:
@@ -73,6 +80,9 @@ class _Fixing:
             harmful = _still_harmful(new, ending, outcomes)
             if not harmful:
                 proof = self._proven(new, judged, ending)
+                if new.next_release:
+                    breaks = self._breaks_in_two_releases(new)
+                    proof = replace(proof, running_code_breaks_after=breaks)
                 return Fix(self.label, outcomes, new.files, proof)
             judged = [
                 (_refused(self.migration, i, harmful[i]),) if i in harmful else each
@@ -91,6 +101,24 @@ class _Fixing:
     def _again(self, rows: RowsToRead) -> Ending:
         migration, missing = _pending(self.wrapper, (self.migration.app_label, self.migration.name))
         return rehearsed(self.wrapper, [migration], missing=missing, rows=rows)
+
+    def _breaks_in_two_releases(self, new: Proposal) -> int:
+        """Return what running code can't do in this release, and in the next one."""
+        count = len(new.files) - len(new.next_release)
+        key = (self.migration.app_label, self.migration.name)
+        found = 0
+        for start, end in ((0, count), (count, len(new.files))):
+            _migration, missing = _pending(self.wrapper, key)
+            with loaded(self.migration, new.files) as migrations:
+                ending = rehearsed(
+                    self.wrapper,
+                    migrations[start:end],
+                    missing=() if start else missing,
+                    deployed=[*missing, *migrations[:start]] if start else (),
+                    rows=RowsToRead(()),
+                )
+            found += count_breaks(ending.report)
+        return found
 
     def _proven(self, new: Proposal, judged: Sequence[_Judged], ending: Ending) -> Proof:
         mended = sum(group[0].dangers for group in judged)
@@ -131,7 +159,7 @@ class _Fixing:
         ending = rehearsed(self.wrapper, [migration], missing=missing, rows=RowsToRead(()))
         if ending.reached is None:
             return judged
-        again = list(zip(origins, judgments(migration, ending), strict=True))
+        again = list(zip(origins, judgments(migration, ending, self.releases), strict=True))
         grouped = [tuple(e for origin, e in again if origin == i) for i in range(len(judged))]
         return [
             was if len(new) == 1 or any(each.outcome == "refused" for each in new)

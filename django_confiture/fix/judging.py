@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from django.db import router
-from django.db.migrations import RunPython
+from django.db.migrations import AddField, RunPython
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
@@ -16,6 +16,7 @@ from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
+from django_confiture.dry_run.rewriting.two_releases import REMOVING
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.fix.known import KnownObjects
 from django_confiture.fix.outcomes import Outcome
@@ -29,6 +30,7 @@ _WHILE_LOCKED = {
 }
 """What harms by the locks that operations before it have taken: in a file of its own it doesn't."""
 
+_BREAKS = "running-code-breaks"
 _MENDED = SOLVED | _WHILE_LOCKED | {"reindex-blocks-writes", "volatile-default-rewrite"}
 
 
@@ -48,13 +50,22 @@ class Judgment:
     """How many dangers it is rid of."""
 
 
-def judgments(migration: Migration, ending: Ending) -> Iterator[Judgment]:
+@dataclass(frozen=True)
+class Releases:
+    """Over how many releases operations may be spread, and how those are taken back."""
+
+    count: int = 1
+    backwards: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Index of a removal → the statements that take it back."""
+
+
+def judgments(migration: Migration, ending: Ending, releases: Releases) -> Iterator[Judgment]:
     """Yield the judgment of each operation, by its findings in a rehearsal."""
     result = ending.report.migrations[-1]
     label = f"{migration.app_label}.{migration.name}"
     assert ending.reached is not None
     known = ending.reached.known
-    for own, operation in _own_results(migration, result.operations):
+    for number, (own, operation) in enumerate(_own_results(migration, result.operations)):
         found = [each for each in result.findings if each.operation == operation.index]
         broken = [
             each
@@ -63,7 +74,11 @@ def judgments(migration: Migration, ending: Ending) -> Iterator[Judgment]:
             and (each.operation == operation.index or len(migration.operations) == 1)
         ]
         statements = list(_statements(operation))
-        yield _Case(migration, own, operation, statements, found, broken, ending, known).judgment()
+        facts = _facts(migration, operation, ending, known)
+        facts = replace(
+            facts, releases=releases.count, backwards=releases.backwards.get(number, ())
+        )
+        yield _Case(own, statements, found, broken, facts).judgment()
         known = known.after(statements)
 
 
@@ -80,14 +95,11 @@ def _own_results(
 
 @dataclass(frozen=True)
 class _Case:
-    migration: Migration
     operation: Operation
-    result: OperationResult
     statements: Sequence[Statement]
     found: Sequence[Finding]
     broken: Sequence[Break]
-    ending: Ending
-    known: KnownObjects
+    facts: Facts
 
     def judgment(self) -> Judgment:
         open_ones = [each for each in self.found if each.silenced is None]
@@ -95,10 +107,11 @@ class _Case:
         to_mend = [each for each in open_ones if each.id in _MENDED]
         if to_mend:
             return self._mended(to_mend, dangers)
+        if (dangers or self.broken) and {each.id for each in dangers} <= {_BREAKS}:
+            said = [_words(each) for each in dangers]
+            return self._broken([*map(_words_of_break, self.broken[:1]), *said[:1]])
         if dangers:
             return self._refused(dangers[0].id, _words(dangers[0]))
-        if self.broken:
-            return self._refused("running-code-breaks", _words_of_break(self.broken[0]))
         silenced = next((each for each in self.found if each.silenced is not None), None)
         if silenced is None:
             return Judgment(self.operation, "kept")
@@ -122,21 +135,39 @@ class _Case:
         return Judgment(self.operation, "refused", finding, reason)
 
     def _rewriting(self) -> Rewriting | NotRewritten:
-        reached = self.ending.reached
-        assert reached is not None
-        results = self.result.statements
-        locked = {lock.relation.rpartition(".")[2] for each in results for lock in each.locks}
-        facts = Facts(
-            self.migration.app_label,
-            partitioned=not locked.isdisjoint(reached.partitioned),
-            routed=bool(router.routers),
-            indexes=self.known.indexes,
-            constraints=self.known.constraints,
-            keys=self.known.keys,
-            working=frozenset(each.sql for each in results if each.sql and works(each)),
-            rewriting=frozenset(each.sql for each in results if each.sql and each.rewrites),
-        )
-        return rewriting_of(self.operation, self.statements, facts)
+        return rewriting_of(self.operation, self.statements, self.facts)
+
+    def _broken(self, said: Sequence[str]) -> Judgment:
+        """Return what becomes of an operation whose only harm is to the running release."""
+        words = ". ".join(said)
+        if type(self.operation) not in (AddField, *REMOVING):
+            return self._refused(_BREAKS, words)
+        if self.facts.releases == 1:
+            two = "With --releases 2 it is spread over two releases."
+            return self._refused(_BREAKS, f"{words} {two}")
+        new = self._rewriting()
+        if isinstance(new, Rewriting) and any(each.next_release for each in new.files):
+            return Judgment(self.operation, "fixed", _BREAKS, None, new)
+        return self._refused(_BREAKS, words)
+
+
+def _facts(
+    migration: Migration, operation: OperationResult, ending: Ending, known: KnownObjects
+) -> Facts:
+    assert ending.reached is not None
+    results = operation.statements
+    locked = {lock.relation.rpartition(".")[2] for each in results for lock in each.locks}
+    return Facts(
+        migration.app_label,
+        partitioned=not locked.isdisjoint(ending.reached.partitioned),
+        routed=bool(router.routers),
+        indexes=known.indexes,
+        constraints=known.constraints,
+        keys=known.keys,
+        required=known.required,
+        working=frozenset(each.sql for each in results if each.sql and works(each)),
+        rewriting=frozenset(each.sql for each in results if each.sql and each.rewrites),
+    )
 
 
 def _statements(operation: OperationResult) -> Iterator[Statement]:

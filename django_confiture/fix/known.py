@@ -31,14 +31,22 @@ _KEYS = (
     f" WHERE {_WHERE} i.indisprimary AND i.indnkeyatts = 1"
 )
 
+_REQUIRED = (
+    f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"  # noqa: S608
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    " AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' GROUP BY n.nspname, c.oid"
+)
+
 
 @dataclass(frozen=True)
 class KnownObjects:
-    """Indexes, constraints and keys of a database, by the names that statements may give them."""
+    """What a database has, by the names that statements may give it."""
 
     indexes: dict[str, str]
     constraints: dict[tuple[str, str], str]
     keys: dict[str, str]
+    required: dict[str, frozenset[str]]
 
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
@@ -61,6 +69,7 @@ def read_known(session: Session) -> KnownObjects:
             for table, (constraint, definition) in _rows(session, _CONSTRAINTS)
         },
         {table: column for table, (column,) in _rows(session, _KEYS)},
+        {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, _REQUIRED)},
     )
 
 

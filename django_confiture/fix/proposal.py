@@ -39,11 +39,13 @@ class Proposal:
     files: tuple[FixedFile, ...]
     origins: dict[str, frozenset[int]]
     """By the file's name."""
+    next_release: tuple[FixedFile, ...] = ()
+    """Those of the files that have to wait for the next release."""
 
 
 def proposed(migration: Migration, steps: Sequence[Step], written: WrittenFile | None) -> Proposal:
     """Return the files in their order; the last has the migration's own name."""
-    contents = list(_contents(migration, steps))
+    contents = sorted(_contents(migration, steps), key=lambda each: each.file.next_release)
     names = [
         *(_name(migration.name, number, each) for number, each in enumerate(contents[:-1], 1)),
         migration.name,
@@ -55,7 +57,8 @@ def proposed(migration: Migration, steps: Sequence[Step], written: WrittenFile |
         files.append(FixedFile(name, source_of(content, place, migration, written)))
         dependencies = [(migration.app_label, name)]
     origins = {name: each.origins for name, each in zip(names, contents, strict=True)}
-    return Proposal(tuple(files), origins)
+    later = sum(each.file.next_release for each in contents)
+    return Proposal(tuple(files), origins, tuple(files[len(files) - later :]))
 
 
 def _contents(migration: Migration, steps: Sequence[Step]) -> Iterator[Content]:

@@ -68,17 +68,28 @@ def rehearsed(
     *,
     missing: Sequence[Migration],
     rows: RowsToRead,
+    deployed: Sequence[Migration] = (),
 ) -> Ending:
-    """Rehearse ``missing``, on which they depend, and the migrations; roll everything back."""
+    """Rehearse ``missing``, on which they depend, and the migrations; roll everything back.
+
+    ``deployed`` are applied first too: their models are the code that runs meanwhile.
+    """
     running_code = conf.get("DRY_RUN")["RUNNING_CODE"]
     rehearsal = transaction_rehearsal(wrapper, show_values=True, running_code=running_code)
     reached = None
     with rehearsal.open():
         try:
-            reached = _Run(rehearsal, wrapper).reached(migrations, missing, rows)
+            before = _Before(missing, deployed)
+            reached = _Run(rehearsal, wrapper).reached(migrations, before, rows)
         except Exception as error:  # noqa: BLE001 - whatever a migration raises is in the report
             rehearsal.failed(error)
     return Ending(rehearsal.report(), reached)
+
+
+@dataclass(frozen=True)
+class _Before:
+    missing: Sequence[Migration]
+    deployed: Sequence[Migration]
 
 
 class _Run:
@@ -92,12 +103,16 @@ class _Run:
     def reached(
         self,
         migrations: Sequence[Migration],
-        missing: Sequence[Migration],
+        first: _Before,
         to_read: RowsToRead,
     ) -> Reached:
         """Apply, look, and take back."""
-        state = self._begin([*missing, *migrations])
-        for each in missing:
+        state = self._begin([*first.missing, *first.deployed, *migrations])
+        plan = [*first.missing, *migrations]
+        for each in first.deployed:
+            state = self._executor.apply_migration(state, each)
+        self._executor.look_ahead([(each, False) for each in plan], state.clone())
+        for each in first.missing:
             state = self._executor.apply_migration(state, each)
         before = _as_text(SchemaWatch(self._session).first)
         known = read_known(self._session)
@@ -116,7 +131,6 @@ class _Run:
         state: ProjectState = executor.project_state()
         plan = [(each, False) for each in migrations]
         self._rehearsal.planned(plan)
-        executor.look_ahead(plan, state)
         for each in migrations:
             executor.record(each)
         using = executor.connection.alias

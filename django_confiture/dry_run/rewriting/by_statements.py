@@ -57,8 +57,10 @@ def files_by_statements(
     if not parts:
         raise NoRecipe("nothing of it takes long")
     files = list(_in_phases(parts, fill, hints))
-    yield from files[:-1]
-    yield _with_state(files[-1], operation)
+    now = [each for each in files if not each.next_release]
+    yield from now[:-1]
+    yield _with_state(now[-1], operation)
+    yield from files[len(now) :]
 
 
 def _in_phases(
@@ -85,7 +87,14 @@ def _of_parts(phase: Phase, parts: Sequence[Part], hints: Mapping[str, str]) -> 
 def _file(
     phase: Phase, operations: Sequence[Operation] = (), fill: Fill | None = None
 ) -> RewrittenFile:
-    return RewrittenFile(WHAT[phase], WHY[phase], operations, phase not in ALONE, fill)
+    return RewrittenFile(
+        WHAT[phase],
+        WHY[phase],
+        operations,
+        phase not in ALONE,
+        fill,
+        next_release=phase is Phase.NEXT_RELEASE,
+    )
 
 
 def _with_state(last: RewrittenFile, operation: Operation) -> RewrittenFile:

@@ -26,10 +26,16 @@ class Facts:
     """(table, constraint) → its definition."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Table → the column that is its primary key."""
+    required: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Table → its columns that are NOT NULL and have no default."""
     working: frozenset[str] = frozenset()
     """The statements that read, write or build something, as measured."""
     rewriting: frozenset[str] = frozenset()
     """The statements that rewrite a table, as measured."""
+    releases: int = 1
+    """Over how many releases the operation may be spread."""
+    backwards: tuple[str, ...] = ()
+    """The statements that take the operation back, where it is spread over two."""
 
     def index(self, range_var: Node) -> str | None:
         """Return the CREATE INDEX of an index that is there."""

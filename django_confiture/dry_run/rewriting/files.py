@@ -52,6 +52,8 @@ class RewrittenFile:
     atomic: bool = True
     fill: Fill | None = None
     """What is filled before the operations; such a file is not atomic."""
+    next_release: bool = False
+    """Whether it has to wait until no code of the release before runs."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Phase(IntEnum):
     """Short locks again, for what the validated constraint or the new index makes cheap."""
     CLEAN_UP = 7
     """DROP INDEX CONCURRENTLY, of what has been replaced."""
+    NEXT_RELEASE = 8
+    """Short locks, once no code runs that needs what goes."""
 
 
 ALONE = {Phase.FILL, Phase.INDEX, Phase.CLEAN_UP}
@@ -41,6 +43,7 @@ WHY = {
     Phase.VALIDATE: "Reads the table under a lock that lets others read and write",
     Phase.SWITCH: "Short locks only: PostgreSQL uses what has been built or validated",
     Phase.CLEAN_UP: "CONCURRENTLY waits for others without making them wait",
+    Phase.NEXT_RELEASE: "The next release: apply it once only code runs that knows the change",
 }
 
 WHAT = {
@@ -51,6 +54,7 @@ WHAT = {
     Phase.VALIDATE: "validate",
     Phase.SWITCH: "switch",
     Phase.CLEAN_UP: "drop_index",
+    Phase.NEXT_RELEASE: "next_release",
 }
 
 

@@ -24,6 +24,7 @@ from django_confiture.dry_run.rewriting.files import (
 )
 from django_confiture.dry_run.rewriting.parts import WHY, Phase
 from django_confiture.dry_run.rewriting.raw_sql import files_of_script
+from django_confiture.dry_run.rewriting.two_releases import REMOVING, files_of_removal
 from django_confiture.dry_run.sql.parser import Statement
 
 
@@ -41,6 +42,8 @@ def rewriting_of(
     try:
         if type(operation) is RunSQL:
             return Rewriting(tuple(files_of_script(operation, statements, facts)))
+        if type(operation) in REMOVING and facts.releases == 2:
+            return Rewriting(tuple(files_of_removal(operation, statements, facts)))
         if type(operation) in BY_STATEMENTS:
             return Rewriting(tuple(files_by_statements(operation, statements, facts)))
     except NoRecipe as reason:

@@ -53,7 +53,7 @@ def _of_subcommand(
         case AlterTableType.AddColumn:
             yield from add_column_parts(relation, subcommand, facts, rewrites=rewrites)
         case AlterTableType.ColumnDefault:
-            yield _drop_default(relation, subcommand)
+            yield _drop_default(relation, subcommand, facts)
         case AlterTableType.SetNotNull:
             yield from not_null_parts(relation, subcommand.name)
         case AlterTableType.DropNotNull:
@@ -74,10 +74,12 @@ def _of_subcommand(
             raise NoRecipe(f"its ALTER TABLE has a part of the kind {kind}")
 
 
-def _drop_default(relation: Node, subcommand: Node) -> Part:
+def _drop_default(relation: Node, subcommand: Node, facts: Facts) -> Part:
+    """Return the part for DROP DEFAULT: until then running code can leave the column out."""
     if definition(subcommand).WhichOneof("node"):
         raise NoRecipe(f"it changes the default of {subcommand.name}")
-    return Part(Phase.SCHEMA, alter_table_sql(relation, subcommand))
+    phase = Phase.SCHEMA if facts.releases == 1 else Phase.NEXT_RELEASE
+    return Part(phase, alter_table_sql(relation, subcommand))
 
 
 def _drop_not_null(relation: Node, subcommand: Node) -> Part:

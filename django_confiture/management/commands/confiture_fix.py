@@ -44,6 +44,14 @@ class Command(BaseCommand):
         parser.add_argument("--write", action="store_true", help="Write the files.")
         parser.add_argument("--format", choices=("text", "json"), default="text")
         parser.add_argument(
+            "--releases",
+            type=int,
+            choices=(1, 2),
+            default=1,
+            help="2: spread what the running release can't live with over two releases; the last "
+            "file is for the next one.",
+        )
+        parser.add_argument(
             "--database",
             default=DEFAULT_DB_ALIAS,
             choices=tuple(connections),
@@ -61,7 +69,12 @@ class Command(BaseCommand):
         wrapper = connections[options["database"]]
         try:
             key, loader = _chosen(wrapper, options["app_label"], options["migration"])
-            fix = fix_migration(wrapper, key, applied_elsewhere=options["applied_elsewhere"])
+            fix = fix_migration(
+                wrapper,
+                key,
+                applied_elsewhere=options["applied_elsewhere"],
+                releases=options["releases"],
+            )
             code = _exit_code(fix)
             if options["write"] and code == 0:
                 directory = migration_file(loader.disk_migrations[key]).parent

@@ -4,7 +4,40 @@ from __future__ import annotations
 
 from tests.fix.corpus.harmful import Harmful
 
+_TWO = ("--releases", "2")
+
 CASES: list[Harmful] = [
+    Harmful("not_null_column", """
+        migrations.AddField("order", "paid", models.BooleanField(default=False)),
+    """, "refused", "--releases 2"),
+    Harmful("not_null_column_in_two_releases", """
+        migrations.AddField("order", "paid", models.BooleanField(default=False)),
+    """, arguments=_TWO),
+    Harmful("not_null_column_with_one_off_default_and_index_in_two_releases", """
+        migrations.AddField("order", "status", models.CharField(
+            max_length=9, default="new", db_index=True), preserve_default=False),
+    """, arguments=_TWO),
+    Harmful("not_null_foreign_key_in_two_releases", """
+        migrations.AddField("line", "customer", models.ForeignKey(
+            "cases.customer", models.CASCADE, default=1)),
+    """, arguments=_TWO),
+    Harmful("field_removed", """
+        migrations.RemoveField("order", "total"),
+    """, "refused", "--releases 2"),
+    Harmful("field_removed_in_two_releases", """
+        migrations.RemoveField("order", "total"),
+    """, arguments=_TWO, irreversible=True),
+    Harmful("nullable_field_removed_in_two_releases", """
+        migrations.AddIndex("order", models.Index(fields=["total"], name="i_t")),
+        migrations.RemoveField("order", "note"),
+        migrations.AddField("order", "remark", models.TextField(null=True)),
+    """, "fixed fixed kept", arguments=_TWO),
+    Harmful("foreign_key_removed_in_two_releases", """
+        migrations.RemoveField("order", "customer"),
+    """, arguments=_TWO),
+    Harmful("model_deleted_in_two_releases", """
+        migrations.DeleteModel("Line"),
+    """, arguments=_TWO),
     Harmful("field_renamed", """
         migrations.RenameField("order", "note", "remark"),
     """, "refused", "db_column"),

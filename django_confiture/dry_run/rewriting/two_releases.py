@@ -1,0 +1,86 @@
+"""What is removed over two releases: from the models now, from the database later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.db.migrations import DeleteModel, RemoveField, RunSQL, SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.rewriting.facts import Facts, known_name
+from django_confiture.dry_run.rewriting.files import NoRecipe, RewrittenFile
+from django_confiture.dry_run.rewriting.parts import WHAT, WHY, Phase
+from django_confiture.dry_run.sql.building import alter_table_sql
+from django_confiture.dry_run.sql.enums import AlterTableType
+from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    dropped_relations,
+    quoted_relation,
+    subcommands,
+)
+from django_confiture.dry_run.sql.parser import Kind, Statement
+
+REMOVING = (DeleteModel, RemoveField)
+_WHY = "This release: its code no longer knows it, and the database takes rows without it"
+
+
+def files_of_removal(
+    operation: Operation, statements: Sequence[Statement], facts: Facts
+) -> Iterator[RewrittenFile]:
+    """Yield the file of this release, and that of the next one."""
+    removing = [each for each in statements if each.kind is Kind.DDL]
+    if not removing:
+        raise NoRecipe("it removes nothing from the database")
+    freeing = [RunSQL(*pair) for each in removing for pair in _freed(each, facts)]
+    models = SeparateDatabaseAndState(database_operations=freeing, state_operations=[operation])
+    yield RewrittenFile("models", _WHY, [models])
+    drops = [each.sql for each in removing if not _is_done(each)]
+    drop = RunSQL(_one_or_all(drops), _one_or_all(facts.backwards))  # type: ignore[arg-type]
+    phase = Phase.NEXT_RELEASE
+    yield RewrittenFile(WHAT[phase], WHY[phase], [drop], next_release=True)
+
+
+def _is_done(statement: Statement) -> bool:
+    """Return whether a statement only drops constraints, which this release does."""
+    return statement.what == "alter_table_stmt" and all(
+        each.subtype == AlterTableType.DropConstraint
+        for each in subcommands(statement.node.alter_table_stmt)
+    )
+
+
+def _one_or_all(statements: Sequence[str]) -> str | list[str]:
+    return statements[0] if len(statements) == 1 else list(statements)
+
+
+def _freed(statement: Statement, facts: Facts) -> Iterator[tuple[str, str]]:
+    """Yield what keeps code that does not know a column or a table from writing, and the way back.
+
+    Foreign keys come back with what they belong to.
+    """
+    if statement.what == "drop_stmt":
+        for table in dropped_relations(statement.node.drop_stmt):
+            yield from _without_foreign_keys(table, facts)
+    elif statement.what == "alter_table_stmt":
+        relation = statement.node.alter_table_stmt.relation
+        for each in subcommands(statement.node.alter_table_stmt):
+            if each.subtype == AlterTableType.DropConstraint:
+                yield _dropped_if_there(relation, each.name), RunSQL.noop
+            elif each.subtype == AlterTableType.DropColumn:
+                column = f"ALTER COLUMN {quote_identifier(each.name)}"
+                table = f"ALTER TABLE {quoted_relation(relation)}"
+                if each.name in facts.required.get(known_name(relation), ()):
+                    yield f"{table} {column} DROP NOT NULL", f"{table} {column} SET NOT NULL"
+            else:
+                raise NoRecipe(f"it runs {alter_table_sql(relation, each)}")
+
+
+def _without_foreign_keys(table: Node, facts: Facts) -> Iterator[tuple[str, str]]:
+    for (name, constraint), definition in facts.constraints.items():
+        if name == known_name(table) and definition.startswith("FOREIGN KEY"):
+            yield _dropped_if_there(table, constraint), RunSQL.noop
+
+
+def _dropped_if_there(table: Node, constraint: str) -> str:
+    name = quote_identifier(constraint)
+    return f"ALTER TABLE {quoted_relation(table)} DROP CONSTRAINT IF EXISTS {name}"

@@ -31,7 +31,7 @@ find_python = $(shell for version in $(1); do \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
-  docs reference transcripts schema plans fixes clean
+  docs reference transcripts wheel schema plans fixes clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -85,6 +85,16 @@ reference: $(VENV)/.dev ## Regenerate docs/commands.md from the commands
 
 transcripts: $(VENV)/.dev ## Run the tutorial with a million rows, and write what it prints
 	TUTORIAL=write $(RUN) pytest -n 0 tests/docs/test_tutorial.py
+
+wheel: $(VENV)/.dev ## Build wheel and sdist, and try the wheel alone in an empty environment
+	rm -rf dist build/wheel
+	$(RUN) hatchling build
+	"$(PYTHON)" -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	build/wheel/venv/bin/python -m pip install --quiet dist/*.whl --group demo
+	cp -r testproject ci/check_wheel.py build/wheel/
+	cd build/wheel && venv/bin/python -I check_wheel.py
+	cd build/wheel && venv/bin/python testproject/demo.py --orders 20000
 
 schema: $(VENV)/.dev ## Regenerate the JSON Schema of the JSON report
 	$(no_server) $(RUN) django_confiture.reports.json.schema > report.schema.json

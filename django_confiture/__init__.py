@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django_confiture.hooks.registry import HookRegistry, get_hook, register_hook
     from django_confiture.operations import RunHook
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 __all__ = [
     "DryRunError",

@@ -33,7 +33,7 @@ class HookError(MigrationError):
     """A hook failed; always raised ``from`` the original error."""
 
     def __init__(self, hook_name: str, phase: object, error: BaseException) -> None:
-        """Take the hook's name, its phase (a ``HookPhase`` or its name) and the original error."""
+        """``phase`` is a ``HookPhase`` or its name."""
         super().__init__(hook_name, phase, error)
         self.hook_name = hook_name
         self.phase = str(getattr(phase, "name", phase))
@@ -47,7 +47,7 @@ class HookLookupError(MigrationError):
     """A name, path or class does not lead to a hook that can run; the problem says who asked."""
 
     def __init__(self, problem: str, fix: str) -> None:
-        """Take what is wrong, without a full stop, and what to do about it, in sentences."""
+        """``problem`` has no full stop; ``fix`` is one or more sentences."""
         super().__init__(problem, fix)
         self.problem = problem
         self.fix = fix
@@ -72,7 +72,7 @@ class DryRunError(MigrationError):
     """A migration would fail; always raised ``from`` the original error."""
 
     def __init__(self, migration_name: str, error: BaseException) -> None:
-        """Take the migration's file name and the original error."""
+        """``migration_name`` is the name of the migration's file."""
         super().__init__(migration_name, error)
         self.migration_name = migration_name
         self.original_error = error
@@ -93,7 +93,7 @@ class DryRunYielded(MigrationError):  # noqa: N818 - nothing is wrong with the m
     """Other sessions waited for the dry run, so it ended; ``waiters`` says who."""
 
     def __init__(self, waiters: Sequence[object]) -> None:
-        """Take the sessions that waited."""
+        """``waiters`` are the sessions that waited."""
         super().__init__(waiters)
         self.waiters = waiters
 

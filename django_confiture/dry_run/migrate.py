@@ -1,7 +1,7 @@
 """Django's own ``migrate`` with another executor.
 
-The plan rules, the messages and the signals are those of ``migrate``, since it is ``migrate`` that
-runs; only its executor is exchanged, for as long as it runs.
+It is ``migrate`` that runs, with its rules for plans, its messages and its signals; only its
+executor is replaced, for as long as it runs.
 """
 
 from __future__ import annotations

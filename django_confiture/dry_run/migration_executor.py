@@ -73,7 +73,7 @@ class RehearsalExecutor(MigrationExecutor):
     def look_ahead(
         self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None = None
     ) -> None:
-        """Let the rehearsal see what the plan will touch; ``state`` is the one to start from."""
+        """Show the rehearsal what the plan will touch; it starts from ``state``."""
         if plan:
             self._rehearsal.look_ahead(
                 partial(self._read, plan, state), partial(self._releases, plan, state)
@@ -82,7 +82,7 @@ class RehearsalExecutor(MigrationExecutor):
     def _releases(
         self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None
     ) -> Releases:
-        """Return the models of the plan's start, which are in use, and those of its end."""
+        """Return the models at the plan's start, which are in use, and at its end."""
         old = state if state is not None and not plan[0][1] else self.project_state()
         if not plan[0][1]:
             migrations = [migration for migration, _backwards in plan]

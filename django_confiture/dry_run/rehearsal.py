@@ -57,7 +57,7 @@ class Rehearsal:
         choose: Callable[[Plan], Plan] | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """Take as ``choose`` what cuts the plan down to what is asked for.
+        """``choose`` returns the part of the plan that is to be rehearsed.
 
         ``running_code`` has the models of both releases tried on each other's schema.
         """
@@ -128,7 +128,7 @@ class Rehearsal:
     def look_ahead(
         self, read: Callable[[], Planned], read_releases: Callable[[], Releases]
     ) -> None:
-        """See what the plan will touch, refuse what can't be rehearsed here, and tell."""
+        """Find out what the plan will touch, and refuse what can't be rehearsed here."""
         if self._preflight is not None:
             return  # the plan is being undone
         read = cache(read)
@@ -247,7 +247,7 @@ class Rehearsal:
 
     @contextmanager
     def reversing(self) -> Iterator[None]:
-        """Collect results apart from those of the plan."""
+        """Collect results apart from the plan's."""
         self._end_deploy_watch()
         forward, self._outcome = self._outcome, PlanOutcome()
         try:

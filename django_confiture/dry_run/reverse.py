@@ -28,9 +28,9 @@ Plan = list[tuple["Migration", bool]]
 class Reversal:
     """Undoes the plan of a rehearsal; made before the plan runs.
 
-    Its migrations are other instances than those of the plan, as in the process that would undo
-    it for real, but its graph is that of before: once a squashed migration's last part is
-    applied, Django's graph no longer knows the parts.
+    It has its own instances of the plan's migrations, as would the process that undoes it for real,
+    but the graph from before the plan: once a squashed migration's last part is applied, Django's
+    graph no longer knows the parts.
     """
 
     def __init__(self, rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper) -> None:

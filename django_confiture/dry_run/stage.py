@@ -49,7 +49,7 @@ class Stage(Protocol):
         """Catch every statement from now on; whatever happens, clean up at the end."""
 
     def look_ahead(self, read: Callable[[], Planned]) -> Preflight | None:
-        """See what the plan will touch; refuse what can't be rehearsed here."""
+        """Find out what the plan will touch; refuse what can't be rehearsed here."""
 
     def start_migration(self) -> None:
         """Begin a migration as the real run would."""

@@ -203,7 +203,7 @@ class TransactionStage:
     # While it is open.
 
     def look_ahead(self, read: Callable[[], Planned]) -> Preflight:
-        """See what the plan will touch; refuse what can't be rehearsed here."""
+        """Find out what the plan will touch; refuse what can't be rehearsed here."""
         watchdog = self._watchdog
         return look_ahead(
             read(),
@@ -215,7 +215,7 @@ class TransactionStage:
         )
 
     def start_migration(self) -> None:
-        """Set the timeouts again: those of the migration before would have ended with it."""
+        """Set the timeouts again: for real, the migration before would have ended its own."""
         self._transactions.ends.assert_settings()
 
     def check(self) -> None:
@@ -277,7 +277,7 @@ class TransactionStage:
 
     @property
     def sequences_moved(self) -> tuple[SequenceMove, ...]:
-        """The sequences that stay where they are, those of other databases as well."""
+        """The sequences that stay moved, in other databases as well."""
         elsewhere = self._others.sequences_moved if self._others is not None else ()
         return (*self._moved, *elsewhere)
 

@@ -35,7 +35,7 @@ class MigrationForecast:
 
     @classmethod
     def of(cls, migration: Mapping[str, Any]) -> MigrationForecast:
-        """Take one of a report's ``migrations``, as its JSON has them."""
+        """Make it from one of a JSON report's ``migrations``."""
         estimate = migration["estimate"]
         operations = migration.get("operations") or ()
         everything = [
@@ -91,7 +91,7 @@ class Factor:
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Factor:
-        """Take the ratios of one or more observations."""
+        """Make it from the ratios of one or more observations."""
         if len(ratios) == 1:
             return cls(ratios[0], ratios[0], ratios[0], 1)
         tenths = quantiles(ratios, n=10, method="inclusive")

@@ -101,7 +101,7 @@ class HookContext:
         plan: Sequence[str] = (),
         dry_run: bool = False,
     ) -> None:
-        """Take the migration's file name, its number and ``"forward"`` or ``"backward"``."""
+        """Needs the migration's file name and its number; see the attributes for the rest."""
         if direction not in ("forward", "backward"):
             raise ValueError(f"direction is {direction!r}; use 'forward' or 'backward'.")
         self.migration_name = migration_name

@@ -110,7 +110,7 @@ class _Call:
 
     @contextmanager
     def in_context(self, options: Mapping[str, Any]) -> Iterator[None]:
-        """Make the context this hook's, then that of the hook that called it again."""
+        """Let the context be about this hook; then again about the hook that called it, if any."""
         context = self.context
         before = context.options, context.phase, context.on_progress
         also_told = context.on_progress

@@ -147,7 +147,7 @@ def _say_which_wins(name: str, winner: _Source, loser: _Source) -> None:
 class _GlobalRegistry(HookRegistry):
     """The registry that the project uses.
 
-    It also has the shipped hooks, over which all others win, and those of
+    It also has the shipped hooks, which all others override, and the hooks in
     ``settings.CONFITURE["HOOKS"]``.
     """
 

@@ -19,7 +19,7 @@ _REFUSED = {
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Take those of ``migrate`` that choose the plan, and our own."""
+    """Add the arguments of ``migrate`` that choose the plan, and our own."""
     _choose_plan(parser)
     _take_flags_of_migrate(parser)
     _choose_conditions(parser)
@@ -54,7 +54,7 @@ def _choose_plan(parser: ArgumentParser) -> None:
 
 
 def _take_flags_of_migrate(parser: ArgumentParser) -> None:
-    """Take those that change what runs, to pass them on or to refuse them by name."""
+    """Add the flags of ``migrate`` that change what runs, to pass them on or to refuse them."""
     parser.add_argument(
         "--fake-initial",
         action="store_true",
@@ -85,7 +85,7 @@ def _dest(flag: str) -> str:
 
 
 def _choose_conditions(parser: ArgumentParser) -> None:
-    """Take what says where the plan is rehearsed, and what the dry run may do."""
+    """Add the flags that say where the plan is rehearsed, and what the dry run may do."""
     parser.add_argument(
         "--no-watchdog",
         action="store_false",
@@ -126,7 +126,7 @@ def _choose_conditions(parser: ArgumentParser) -> None:
 
 
 def _choose_production(parser: ArgumentParser) -> None:
-    """Take what says which production the forecasts are for."""
+    """Add the flags that say which production the forecasts are for."""
     production = parser.add_mutually_exclusive_group()
     production.add_argument(
         "--stats",

@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def budget_of(options: Mapping[str, Any]) -> Budget:
-    """Return the budget; flags override settings, ``--table`` those of the same table."""
+    """Return the budget; flags override settings, ``--table`` the setting for the same table."""
     settings = conf.get("DRY_RUN")
     given: dict[str, Any] = {}
     for key in _KEYS:

@@ -26,7 +26,7 @@ class ReportFile(NamedTuple):
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Take ``--format``, ``--output`` and ``--report``."""
+    """Add ``--format``, ``--output`` and ``--report``."""
     parser.add_argument(
         "--format", default="text", choices=tuple(FORMATS), help="The report's format."
     )

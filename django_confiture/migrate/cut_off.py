@@ -92,7 +92,7 @@ def drop_invalid_indexes(step: Step, migration: Migration, raw: psycopg.Connecti
 
 
 def describe(step: Step, raw: psycopg.Connection[Any]) -> str:
-    """Return a sentence about those of a step's indexes that exist, or nothing."""
+    """Return a sentence about the step's indexes that exist, or nothing."""
     there = indexes_named_in(step.names, raw)
     if not there:
         return ""

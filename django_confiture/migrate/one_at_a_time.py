@@ -68,7 +68,7 @@ class Turn:
         self.raw.execute(f"SELECT 1 /* {text.replace('*/', '')} */".encode())
 
     def end(self) -> None:
-        """Let the next one begin; a second call changes nothing."""
+        """Release the lock, so that the next ``migrate`` begins; a second call changes nothing."""
         _ours.discard(self.pid)
         with suppress(psycopg.Error):
             if not self.raw.closed:

@@ -1,4 +1,4 @@
-"""Which hooks wrap which migration: those of ``CONFITURE["PHASES"]`` and those of its file."""
+"""Which hooks wrap which migration, from ``CONFITURE["PHASES"]`` and from its file."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ class MigrationRun:
         HookExecutor().execute_phase(self._connection.connection, phase, hooks, self._context)
 
     def _collect_hooks(self) -> None:
-        """Take the hooks of the settings, and those of the file that run at its end."""
+        """Collect the hooks from the settings, and those from the file that run at its end."""
         self._hooks = {}
         alias = self._connection.alias
         self._add(phases.hooks_from_settings(self._migration, alias, self._entries))

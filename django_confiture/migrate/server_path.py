@@ -30,7 +30,7 @@ class ServerPath:
         self._is_shared: bool | None = None
 
     def is_like(self, *, pooled: bool) -> None:
-        """Take note that another connection to the same address goes through a pool, or not."""
+        """Note whether another connection to the same address goes through a pool."""
         self._is_pooled = pooled
 
     @property

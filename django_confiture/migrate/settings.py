@@ -18,7 +18,7 @@ LONGEST_DELAY = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class MigrateSettings:
-    """The settings of a real ``migrate``; without arguments those of a dry run, which has none."""
+    """The settings of a real ``migrate``; a dry run has the defaults."""
 
     lock_timeout: timedelta | None = None
     """PostgreSQL's ``lock_timeout``; ``None`` leaves it as it is."""

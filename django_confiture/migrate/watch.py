@@ -65,10 +65,10 @@ class GaveWay:
 
 
 class Listener(Protocol):
-    """Gets what the watch sees, in the watch's thread: it must return at once."""
+    """Receives what the watch sees, in the watch's thread: it must return at once."""
 
     def observed(self, observation: Observation) -> None:
-        """Take note."""
+        """Handle one observation."""
 
 
 class Watch:

@@ -108,7 +108,7 @@ def weave(
 ) -> None:
     """Shadow ``apply`` and ``unapply`` of this instance; a second call changes nothing.
 
-    ``entries`` are those of the settings for the whole plan, ``labels`` its migrations.
+    ``entries`` are from the settings, for the whole plan; ``labels`` are its migrations.
     """
     if hasattr(migration, _WOVEN):
         return

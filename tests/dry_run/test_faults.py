@@ -191,7 +191,7 @@ def test_our_statement_timeout_is_no_failure_of_the_migration(
     message = stopped(fault.ran(*mode, code=2))
 
     assert message == (
-        "canceling statement due to statement timeout: that of the dry run (STATEMENT_TIMEOUT)"
+        "canceling statement due to statement timeout: the dry run's own (STATEMENT_TIMEOUT)"
     )
 
 
@@ -213,7 +213,7 @@ def test_a_migration_that_only_looks_at_its_timeout(fault: Faulty, mode: list[st
     fault.configure(STATEMENT_TIMEOUT="300ms")
     fault.add(f"cursor.execute('SHOW statement_timeout'); {IN_A_STATEMENT}")
 
-    assert "that of the dry run" in stopped(fault.ran(*mode, code=2))
+    assert "the dry run's own" in stopped(fault.ran(*mode, code=2))
 
 
 @both_modes

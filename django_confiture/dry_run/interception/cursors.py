@@ -35,7 +35,7 @@ class Capture:
         policy: SendPolicy,
         classify: Callable[[Statement], Statement] = lambda statement: statement,
     ) -> None:
-        """Take as ``classify`` what gives a statement the kind that its text does not tell."""
+        """``classify`` returns a statement with the kind that its text alone does not tell."""
         self._raw = raw
         self._classify = classify
         self._sink = sink

@@ -24,7 +24,7 @@ from django_confiture.dry_run.server.patches import Wrap, patched
 
 
 class Interceptor:
-    """Routes the statements of caught connections; those of others pass through."""
+    """Routes the statements of caught connections; other connections are left alone."""
 
     def __init__(self) -> None:
         self._captures: dict[psycopg.BaseConnection[Any], Capture] = {}
@@ -51,7 +51,7 @@ class Interceptor:
 
     @contextmanager
     def passing(self, raw: psycopg.Connection[Any]) -> Iterator[None]:
-        """Let what is sent on one connection pass for a while."""
+        """Don't catch what is sent on one connection inside the block."""
         capture = self._captures.pop(raw, None)
         try:
             yield

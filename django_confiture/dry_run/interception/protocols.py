@@ -20,7 +20,7 @@ class StatementSink(Protocol):
         """Whether the real run would send a statement outside a transaction."""
 
     def own_work(self) -> AbstractContextManager[None]:
-        """Let what is done inside take no time: it is the dry run's, not the migration's."""
+        """Stop the clock inside the block: the work is the dry run's, not the migration's."""
 
     def measured(
         self,

@@ -67,9 +67,9 @@ class OtherConnections:
         statement_savepoint: StatementSavepoint | None = None,
         committed: bool = False,
     ) -> None:
-        """Take ``committed`` where the main connection is to a clone, where all may be written.
+        """``committed`` says that the main connection is to a clone, where commits are real.
 
-        ``statement_savepoint`` is the one of the main connection, which others may share.
+        ``statement_savepoint`` is the main connection's, which others may share.
         """
         self._statement_savepoint = statement_savepoint
         self._main = main
@@ -203,7 +203,7 @@ class OtherConnections:
         self._not_rehearsed(UNMEASURED.format(alias=alias))
 
     def _note_sequences(self, session: Session, before: Positions) -> None:
-        """See which sequences of another database moved; two of its connections see the same."""
+        """Note which sequences of another database moved, once for all of its connections."""
         if session.status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
             return  # the connection is lost
         name = session.value("SELECT current_database()")

@@ -30,7 +30,7 @@ def rolled_back(
     if threading.get_ident() == thread:
         wrapper.set_rollback(True)
         outer.__exit__(None, None, None)
-    elif wrapper.connection is not None:  # Django would take that of this thread
+    elif wrapper.connection is not None:  # Django would take this thread's connection
         wrapper.connection.rollback()
         wrapper.connection.close()
         wrapper.connection = None
@@ -40,7 +40,7 @@ def rolled_back(
 def _uncommitted(
     wrapper: BaseDatabaseWrapper, refused_commit: Callable[[str], None]
 ) -> Iterator[None]:
-    """Let SQLite refuse to end the transaction, as ``executescript`` does before it begins."""
+    """Make SQLite refuse to end the transaction, as ``executescript`` does when it begins."""
     raw = wrapper.connection
     if not isinstance(raw, sqlite3.Connection):
         yield

@@ -20,14 +20,14 @@ _ALONE = threading.Lock()
 
 
 class OwnThreads:
-    """Tells the dry run's threads from those of others."""
+    """Tells the dry run's threads from other threads."""
 
     def __init__(self) -> None:
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     @property
     def has_this(self) -> bool:
-        """Whether the current thread is one of them; those of unknown origin are."""
+        """Whether the current thread is one of them; a thread of unknown origin is."""
         return threading.current_thread() not in self._others
 
     @contextmanager

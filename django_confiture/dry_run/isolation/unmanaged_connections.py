@@ -38,7 +38,7 @@ class UnmanagedConnections:
     """Makes connections that Django does not know of read-only during a dry run."""
 
     def __init__(self, own: OwnThreads, timeouts: dict[str, str], writable: str | None) -> None:
-        """Take as ``writable`` the identity of a database that is a clone."""
+        """``writable`` is the identity of the clone, the one database that may be written."""
         self._own = own
         self._settings = {_READ_ONLY: "on", **timeouts}
         self._writable = writable

@@ -34,7 +34,7 @@ class Unrecorded:
     def __init__(
         self, transactions: RehearsedTransactions, not_measured: Callable[[], None]
     ) -> None:
-        """Take as ``not_measured`` what is told that a statement changed something."""
+        """``not_measured`` is called when a statement changed something."""
         self._not_measured = not_measured
         self._transactions = transactions
         self._session = transactions.session
@@ -64,7 +64,7 @@ class Unrecorded:
         plain: bool = False,  # noqa: ARG002
         text: Callable[[], str] | None = None,  # noqa: ARG002
     ) -> Iterator[None]:
-        """Let an error undo nothing but the statement, where it has a transaction of its own."""
+        """Run a statement behind a savepoint if it would be a transaction of its own."""
         quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
         if not quiet and statement.kind is not Kind.SELECT:
             self._not_measured()

@@ -91,7 +91,7 @@ class Watchdog:
         self._pause = self._poll
 
     def start(self) -> None:
-        """Connect, and watch from now on; refuses where there is no second connection."""
+        """Connect, and watch from now on; raise ``DryRunRefused`` if that gets no connection."""
         try:
             self._conn = connect_beside(self._wrapper, APPLICATION_NAME)
         except psycopg.Error as error:
@@ -160,7 +160,7 @@ class Watchdog:
                 self.self_wait = wait
 
     def _look_at_index(self) -> None:
-        """Tell how far the index is that is being built; nothing else of DDL says so."""
+        """Report how far an index build is; no other DDL shows its progress."""
         if monotonic() < self._glanced + _GLANCE_S:
             return
         self._glanced = monotonic()

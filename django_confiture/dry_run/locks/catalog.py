@@ -1,5 +1,7 @@
 """What the lock rules must know of the catalog before the statement is run."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -7,9 +9,9 @@ from typing import TypeAlias
 
 from django_confiture.dry_run.locks import catalog_sql
 
-#: Runs SQL with ``$1``-style parameters on the connection that migrates, and gives the rows as
-#: text (as ``PQexecParams`` does). It must not be recorded as a statement of the migration.
 Query: TypeAlias = Callable[[str, Sequence[str | int | None]], list[tuple[str | None, ...]]]
+"""Runs SQL with ``$1``-style parameters on the connection that migrates, and gives the rows as text
+(as ``PQexecParams`` does). It must not be recorded as a statement of the migration."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class NamedRelation:
     kind: str
     """``pg_class.relkind``."""
     table: int
-    """OID of the table if it is an index, else `oid`."""
+    """OID of the table if it is an index, else ``oid``."""
     has_children: bool
     """Whether it has, or once had, partitions or inheritance children."""
     has_triggers: bool
@@ -74,8 +76,8 @@ class Constraint:
     inheritable: bool
 
 
-#: Something to drop: its catalog, its OID, and the number of a column or 0.
 Root: TypeAlias = tuple[str, int, int]
+"""Something to drop: its catalog, its OID, and the number of a column or 0."""
 
 
 class Lookup:
@@ -141,7 +143,7 @@ class Lookup:
     ) -> dict[int, list[Read]]:
         """Return for each relation what reading it locks in addition to itself.
 
-        `refresh`: for a materialized view, what a refresh reads. No query for tables that
+        ``refresh``: for a materialized view, what a refresh reads. No query for tables that
         cannot have children.
         """
         found: dict[int, list[Read]] = {}
@@ -199,7 +201,7 @@ class Lookup:
         return [("pg_class", _int(table), _int(number)) for table, number in rows]
 
     def on_table(self, catalog: str, table: int, name: str) -> list[Root]:
-        """Return the trigger, rule or policy of that name (`catalog` says which) on the table."""
+        """Return the trigger, rule or policy of that name (``catalog`` says which) on the table."""
         oids = self._oids(catalog_sql.ON_TABLE[catalog], _array([table]), name)
         return [(catalog, oid, 0) for oid in oids]
 
@@ -209,7 +211,7 @@ class Lookup:
         return [(catalog, oid, 0) for oid in oids]
 
     def routines(self, schema: str | None, name: str, args: Sequence[str] | None) -> list[Root]:
-        """Return functions and aggregates; `args` are quoted type names, None for any."""
+        """Return functions and aggregates; ``args`` are quoted type names, None for any."""
         wanted = None if args is None else _json(args)
         return [
             ("pg_proc", oid, 0) for oid in self._oids(catalog_sql.ROUTINES, schema, name, wanted)
@@ -227,7 +229,7 @@ class Lookup:
         return [(str(catalog), _int(oid), 0) for catalog, oid in rows]
 
     def dropped(self, roots: Iterable[Root]) -> tuple[set[int], set[int]]:
-        """Return the relations that dropping `roots` locks, dependents included.
+        """Return the relations that dropping ``roots`` locks, dependents included.
 
         First those that are locked whole, second those that only lose extended statistics. What
         ``RESTRICT`` would refuse is included: that statement fails.
@@ -258,7 +260,7 @@ class Lookup:
     def maintained(self, which: str) -> list[int]:
         """Return the tables of a ``VACUUM`` and the like that names none.
 
-        `which`: ``all``, ``clustered``, or ``schema`` and a space and its name.
+        ``which``: ``all``, ``clustered``, or ``schema`` and a space and its name.
         """
         return self._oids(catalog_sql.ALL_TABLES, which)
 

@@ -1,10 +1,12 @@
-"""The catalog queries behind `Lookup`.
+"""The catalog queries behind ``Lookup``.
 
-All names are schema-qualified, so that a migration's `search_path` cannot redirect them. Lists of
+All names are schema-qualified, so that a migration's ``search_path`` cannot redirect them. Lists of
 OIDs arrive as an array literal, lists of names as JSON. A lookup must never
 raise (it would abort the migration's transaction), so names go through ``to_reg*``, which return
 NULL for what does not exist, and never through a cast to ``reg*``.
 """
+
+from __future__ import annotations
 
 from django_confiture.postgres import FIRST_NORMAL_OID
 

@@ -4,11 +4,13 @@ Source: the table "Conflicting Lock Modes" in the manual's chapter "Explicit Loc
 ``src/include/storage/lockdefs.h`` for the numbers, which ``LOCK TABLE`` carries in its parse tree.
 """
 
+from __future__ import annotations
+
 import enum
 
 
 class LockMode(enum.IntEnum):
-    """A table-level lock mode; the names are those of ``pg_locks.mode``.
+    """A table-level lock mode, named as in ``pg_locks.mode``.
 
     ``LockMode["ShareLock"]`` parses a name. A greater value is a stronger lock: it conflicts with
     everything that a lesser one conflicts with. The exception is ``ShareLock``, which does not
@@ -25,7 +27,7 @@ class LockMode(enum.IntEnum):
     ExclusiveLock = 7
     AccessExclusiveLock = 8
 
-    def conflicts_with(self, other: "LockMode") -> bool:
+    def conflicts_with(self, other: LockMode) -> bool:
         """Return whether one of the two has to wait while another session holds the other."""
         return other in _CONFLICTS[self]
 
@@ -41,7 +43,7 @@ class LockMode(enum.IntEnum):
 
 
 def _from(weakest: LockMode, *but: LockMode) -> frozenset[LockMode]:
-    """Return `weakest` and every stronger mode, without those in `but`."""
+    """Return ``weakest`` and every stronger mode, without those in ``but``."""
     return frozenset(mode for mode in LockMode if mode >= weakest and mode not in but)
 
 

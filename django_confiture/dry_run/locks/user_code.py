@@ -11,7 +11,6 @@ from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.nodes import Node, functions_called_in, node_field, tags_in
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
-#: Code that the statement holds, calls or loads. ALTER TABLE ALL IN TABLESPACE names no table.
 _CODE = frozenset(
     {
         "do_stmt",
@@ -22,8 +21,8 @@ _CODE = frozenset(
         "alter_table_move_all_stmt",
     }
 )
+"""Code that the statement holds, calls or loads. ALTER TABLE ALL IN TABLESPACE names no table."""
 
-#: Statements that store an expression and do not run it.
 _STORING = frozenset(
     {
         "create_function_stmt",
@@ -35,8 +34,8 @@ _STORING = frozenset(
         "view_stmt",
     }
 )
+"""Statements that store an expression and do not run it."""
 
-#: Functions of PostgreSQL's own that run a query which is given to them as text.
 _RUNNING_TEXT = frozenset(
     {
         "query_to_xml",
@@ -46,6 +45,7 @@ _RUNNING_TEXT = frozenset(
         "ts_stat",
     }
 )
+"""Functions of PostgreSQL's own that run a query which is given to them as text."""
 
 
 _KEEPING = {Kind.SELECT, Kind.DML, Kind.QUIET}

@@ -87,7 +87,7 @@ class DeadSpaceLimit:
     """Adds up what one connection has written, and ends the dry run where it is too much."""
 
     def __init__(self, session: Session, catalog: Catalog, limit: int | None) -> None:
-        """Take ``limit`` in bytes, None for no limit."""
+        """``limit`` is in bytes, None for no limit."""
         self._session = session
         self._catalog = catalog
         self._limit = limit

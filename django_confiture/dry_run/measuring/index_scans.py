@@ -53,6 +53,6 @@ def _through(index: IndexCounters, much: float, *, dead: bool) -> tuple[int, int
 
 
 def _rows(relation: Relation, seen: Observed) -> int:
-    """Return about how many rows the table has: those of the last ANALYZE, and our own."""
+    """Return about how many rows the table has: as of the last ANALYZE, and our own."""
     before = relation.rows if relation.rows >= 0 else relation.size // _BYTES_A_ROW
     return before + seen.counters.inserted

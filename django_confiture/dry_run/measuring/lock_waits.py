@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LockWait:
-    """One wait for a lock; times are those of ``perf_counter``."""
+    """One wait for a lock; times are by ``perf_counter``."""
 
     relation: str | None
     """None where it waited for another transaction to end."""

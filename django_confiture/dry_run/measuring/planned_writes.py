@@ -132,7 +132,7 @@ def _whole(schema: str, name: str, session: Session) -> _Whole | None:
 def _inflation(source: Any, session: Session) -> float:
     """Return how many times too many rows the planner expects from a plan, 1 where not too many.
 
-    Of several tables that of the least dead rows counts: too many is safer than too few.
+    Of several tables, the one with the fewest dead rows counts: too many is safer than too few.
     """
     tables = {(n["Schema"], n["Relation Name"]) for n in _nodes([source]) if "Relation Name" in n}
     wholes = [_whole(schema, name, session) for schema, name in sorted(tables)]

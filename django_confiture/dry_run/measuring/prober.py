@@ -104,7 +104,7 @@ class Prober:
         return True
 
     def go_back_to(self, then: Mapping[int, Observed]) -> None:
-        """Take up what was held then, by ``last.relations``; counters never go back."""
+        """Restore an earlier ``last.relations``, except for counters, which never go back."""
         relations = {
             oid: now
             if (old := then.get(oid, now)) is now
@@ -114,7 +114,7 @@ class Prober:
         self._last = replace(self._last, relations=relations)
 
     def start_from(self, reading: Probe) -> None:
-        """Take what is known by another way for the last reading."""
+        """Use a reading that was made in another way as the last one."""
         self._last = reading
         self._unprobed = 0
 

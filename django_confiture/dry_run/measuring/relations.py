@@ -80,7 +80,7 @@ class IndexCounters:
     descents: int = 0
     """How often it was entered to look for a key, or for where to begin."""
     entries: int = 0
-    """Entries read, those of dead rows included."""
+    """Entries read, including entries of dead rows."""
     fetched: int = 0
     """Live rows that were then looked at in the table itself."""
 

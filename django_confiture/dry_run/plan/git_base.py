@@ -29,7 +29,7 @@ class Since:
     """
 
     def __init__(self, revision: str, directory: Path | None = None) -> None:
-        """Ask git; a :class:`DryRunRefused` says what is missing."""
+        """Read git's trees; a :class:`DryRunRefused` says what is missing."""
         self.revision = revision
         self._directory = directory or Path.cwd()
         self._root = Path(os.path.realpath(self._git("rev-parse", "--show-toplevel").strip()))

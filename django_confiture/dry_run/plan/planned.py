@@ -23,7 +23,7 @@ class Planned:
     tables: tuple[str, ...]
     """Quoted names of tables, whether they exist or not."""
     statements: tuple[Statement, ...]
-    """Those of ``RunSQL``."""
+    """The statements of ``RunSQL``."""
     fills: tuple[Fill, ...]
     unknown: Mapping[str, int]
     """What runs code that can't be read, such as ``RunPython`` → how often."""

@@ -100,7 +100,7 @@ class PlanWalk:
         operation.state_forwards(app_label, self._state)
 
     def _detach(self, operation: ops.RenameField, key: Key) -> None:
-        """Copy the fields in which Django renames: they are those of operations still to run."""
+        """Copy the fields that Django renames in place: operations still to run own them."""
         model = self._state.models.get(key)
         if model is None or operation.old_name not in model.fields:
             return  # which makes Django raise
@@ -117,7 +117,7 @@ class PlanWalk:
             if router.allow_migrate(self._alias, app_label, **operation.hints):
                 self._script(cast("Script", script or ""))
         elif isinstance(operation, RunHook):
-            pass  # counted with those of the settings
+            pass  # counted with the hooks from the settings
         elif isinstance(operation, ops.RunPython):
             code = operation.reverse_code if backwards else operation.code
             if code is not ops.RunPython.noop:

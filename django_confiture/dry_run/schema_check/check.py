@@ -44,7 +44,7 @@ def check_schema(
     tables: Collection[str] | None = None,
     there: TableObjects | None = None,
 ) -> SchemaCheck:
-    """Compare the models' tables with those of the database; needs an open transaction.
+    """Compare the models' tables with the database's; needs an open transaction.
 
     ``tables`` chooses some of them, None all. ``there`` is what the tables had at another time,
     None what they have now. Temporary tables are made for the models and dropped; the real ones

@@ -1,4 +1,4 @@
-"""Compares the objects of a table with those of the table that its model would create.
+"""Compares the objects of a table with the objects that its model would create.
 
 Pure functions over what ``measuring.schema_queries`` reads. Names that Django generates contain a
 hash of the table's and the columns' names at the time, so after a rename they differ from those of

@@ -128,16 +128,6 @@ CONNECTION_STATE: Mapping[str, Callable[[], object]] = {
 }
 """Where Django's connection keeps the state of its transaction → the state outside of any."""
 
-CONNECTION_REST = frozenset(
-    {
-        "connection", "settings_dict", "alias", "queries_log", "force_debug_cursor", "close_at",
-        "errors_occurred", "health_check_enabled", "health_check_done", "_thread_sharing_lock",
-        "_thread_sharing_count", "_thread_ident", "execute_wrappers", "client", "creation",
-        "features", "introspection", "ops", "validation",
-    }
-)  # fmt: skip
-"""The other attributes of Django's connection, which no transaction changes."""
-
 _ENDS = ("_set_autocommit", "_commit", "_rollback")
 
 PRIVATE_NAMES = (
@@ -225,7 +215,7 @@ def in_transaction_block(raw: psycopg.Connection[Any]) -> bool:
 
 @contextmanager
 def adapted(raw: psycopg.Connection[Any], context: AdaptContext) -> Iterator[None]:
-    """Let a connection read and write values as ``context`` does, for a while."""
+    """Give a connection the adapters of ``context`` inside the block."""
     before, raw._adapters = raw._adapters, AdaptersMap(context.adapters)
     try:
         yield

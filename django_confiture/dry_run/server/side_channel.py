@@ -26,7 +26,7 @@ class Session:
     """Runs statements out of band; rows come back as text, as the server sends them."""
 
     def __init__(self, conn: psycopg.BaseConnection[Any]) -> None:
-        """Take psycopg's connection, or what a tracer or a pool has put around it."""
+        """``conn`` is psycopg's connection, or a tracer's or a pool's proxy of it."""
         self.raw = psycopg_connection(conn)
         self._pgconn = self.raw.pgconn
 

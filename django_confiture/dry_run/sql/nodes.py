@@ -1,8 +1,8 @@
 """The parse tree as the other rooms read it: nodes without the parser's classes.
 
-A node is passed around as an opaque value. Its fields are those of the struct of the same name in
-PostgreSQL's ``parsenodes.h``; the values of its enums are in :mod:`.enums`; what is made from
-nodes is made in :mod:`.building`.
+A node is passed around as an opaque value. It has the fields of the struct of the same name in
+PostgreSQL's ``parsenodes.h``. The values of its enums are in :mod:`.enums`; :mod:`.building` makes
+SQL from nodes.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _LOGGERS = ("django_confiture.hooks", "django_confiture.dry_run")
 # PostgreSQL's codes: data that doesn't fit, what a function raises, and syntax errors.
 _QUOTING_CODES = ("22", "P0", "42601")
 _RAISE = "exec_stmt_raise"
-"""What of PostgreSQL's own code passes on the words of a RAISE, whatever their SQLSTATE."""
+"""The function in PostgreSQL that reports the words of a RAISE, whatever their SQLSTATE."""
 _OF_OTHER_LANGUAGES = "38"
 _DO = ("inline_code_block", "anonymous code block", "anonymous plperl block")
 _QUOTING_ERRORS = (ValueError, TypeError, KeyError, ArithmeticError, ValidationError)

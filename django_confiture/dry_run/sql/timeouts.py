@@ -1,4 +1,4 @@
-"""Whose timeout it was: one that a migration sets for itself, or that of the dry run."""
+"""Whose timeout it was: the dry run's, or one that a migration sets for itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django_confiture.dry_run.sql.nodes import Node, constant_text, strings
 from django_confiture.dry_run.sql.parser import Statement, parse
 from django_confiture.dry_run.sql.plpgsql import code_block
 
-OUR_TIMEOUT = "that of the dry run (STATEMENT_TIMEOUT)"
+OUR_TIMEOUT = "the dry run's own (STATEMENT_TIMEOUT)"
 
 _OFF = re.compile(r"[-+]?[0.]+\s*[a-z]*", re.IGNORECASE)
 _IN_CODE = r"\b{}\b'?\s*(?:=|,|\bTO\b)(?!\s*'?{}(?![\d.]))"

@@ -57,7 +57,7 @@ class RealTransactions:
     def __init__(
         self, wrapper: BaseDatabaseWrapper, settings: dict[str, str], clock: Stopwatch
     ) -> None:
-        """Take as ``clock`` the stopwatch in which the dry run's own work is not counted."""
+        """``clock`` is the stopwatch that leaves the dry run's own work out."""
         wrapper.ensure_connection()
         self._wrapper = wrapper
         self._raw = psycopg_connection(wrapper.connection)
@@ -161,7 +161,7 @@ class RealTransactions:
         self.over(committed=False)
 
     def ending(self, *, commit: bool) -> None:
-        """Look at the transaction while it is there; refuse what would reach beyond the clone.
+        """Examine the transaction before it ends; refuse what would reach beyond the clone.
 
         The deferred constraints are checked here rather than by the COMMIT that follows, so that
         the rows at fault can be looked for.

@@ -57,9 +57,9 @@ class RehearsedTransactions:
         clock: Stopwatch | None = None,
         statement_savepoint: StatementSavepoint | None = None,
     ) -> None:
-        """Take as ``clock`` the stopwatch in which the dry run's own work is not counted.
+        """``clock`` is the stopwatch that leaves the dry run's own work out.
 
-        ``statement_savepoint`` is that of the instance with which it shares a connection.
+        ``statement_savepoint`` belongs to the instance with which it shares a connection.
         """
         wrapper.ensure_connection()
         self._wrapper = wrapper
@@ -78,7 +78,7 @@ class RehearsedTransactions:
         """Whether Django wanted to close the connection meanwhile."""
 
     def subscribe(self, observer: TransactionObserver) -> None:
-        """Tell ``observer`` from now on: it can only be made in the transaction."""
+        """Notify ``observer`` from now on: it can only be made in the transaction."""
         self._observer = observer
 
     def begin(self, *, shared: bool = False) -> None:
@@ -294,5 +294,5 @@ class RehearsedTransactions:
             self._simulated_commit.ended(kept=keep)
 
     def before(self, statement: Statement, text: Callable[[], str]) -> str:
-        """Note what a statement leaves to do for the COMMIT; return what of it can't be seen."""
+        """Note what the COMMIT of a statement has to do; return why some of it can't be seen."""
         return self._simulated_commit.before(statement, text)

@@ -46,7 +46,7 @@ class SimulatedCommit:
         self._noting = (self._cursors, EnumValues(session), TemporaryTables(session))
 
     def before(self, statement: Statement, text: Callable[[], str]) -> str:
-        """Note what a statement leaves to do for the COMMIT; return what of it can't be seen.
+        """Note what the COMMIT of a statement has to do; return why some of it can't be seen.
 
         ``text`` returns the statement with its parameters in it.
         """
@@ -61,7 +61,7 @@ class SimulatedCommit:
         return self._cursors.kept
 
     def settings_changed(self) -> None:
-        """Take settings for committed that the dry run itself has changed."""
+        """Count the settings as committed: the dry run itself has changed them."""
         self._settings.changed_outside()
 
     def check_constraints(self, failed: Callable[[psycopg.Error], None], then: str = "") -> float:

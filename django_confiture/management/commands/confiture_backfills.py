@@ -34,7 +34,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the action, the backfill, and what to print."""
+        """Add the action, the backfill, and what to print."""
         parser.add_argument(
             "action", nargs="?", default="list", choices=ACTIONS, help="list by default."
         )

@@ -34,7 +34,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # it reads the database alone
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the database and the format."""
+        """Add the database and the format."""
         parser.add_argument(
             "--database",
             default=DEFAULT_DB_ALIAS,
@@ -82,7 +82,7 @@ def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
 
 
 def _limit_waits(session: Session) -> None:
-    """Wait for a lock, such as that of a migration, only as long as a dry run does."""
+    """Wait for a lock that a migration holds only as long as a dry run would."""
     timeout = conf.parse_duration(
         conf.get("DRY_RUN")["LOCK_TIMEOUT"], name='CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"]'
     )

@@ -38,7 +38,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # it reads the migrations and the database
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the migration, and what to do with the files."""
+        """Add the migration, and what to do with the files."""
         parser.add_argument("app_label")
         parser.add_argument("migration", help="Its name, or the beginning of it.")
         parser.add_argument("--write", action="store_true", help="Write the files.")

@@ -37,7 +37,7 @@ Plan = Sequence[tuple[Migration, bool]]
 
 
 class Command(BaseCommand):
-    """Show the registered hooks, and those of the current plan."""
+    """Show the registered hooks, and the hooks of the current plan."""
 
     help = (
         "Shows which hooks are registered and where each comes from, and for each planned "
@@ -47,7 +47,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # broken hooks are shown, too
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the arguments of ``migrate`` that choose the plan."""
+        """Add the arguments of ``migrate`` that choose the plan."""
         parser.add_argument("app_label", nargs="?", help="App label of the migrations to show.")
         parser.add_argument(
             "migration_name",

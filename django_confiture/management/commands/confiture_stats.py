@@ -28,7 +28,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # only the database matters here
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the database, the window and the file."""
+        """Add the database, the window and the file."""
         parser.add_argument(
             "--database",
             default=DEFAULT_DB_ALIAS,

@@ -22,7 +22,7 @@ _CLEAR = "\x1b[H\x1b[J"
 
 
 class Command(BaseCommand):
-    """Tell which migration runs, what it does, whom it waits for and who waits for it."""
+    """Print which migration runs, what it does, whom it waits for and who waits for it."""
 
     help = (
         "Tells how far a migrate is that runs in another shell: the migration, its statement, the "
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # only the database matters here
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the database, the format, and whether to go on."""
+        """Add the database, the format, and whether to go on."""
         parser.add_argument(
             "--database",
             default=DEFAULT_DB_ALIAS,
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: object, **options: Any) -> None:
-        """Look once, or again and again."""
+        """Print the status once, or every second."""
         connection = connections[options["database"]]
         if connection.vendor != "postgresql":
             raise CommandError(

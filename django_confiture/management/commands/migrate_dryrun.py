@@ -47,7 +47,7 @@ class Command(BaseCommand):
     requires_system_checks = ()  # checked below, to exit with our own code
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the arguments of ``migrate`` that choose the plan, and those of the report."""
+        """Add the arguments that choose the plan, the report and the budget."""
         arguments.add_arguments(parser)
         report_files.add_arguments(parser)
         budget.add_arguments(parser)

@@ -14,7 +14,6 @@ from django.db import connections
 import django_confiture
 from django_confiture.dry_run.server import driver
 from django_confiture.dry_run.server.driver import (
-    CONNECTION_REST,
     CONNECTION_STATE,
     PATCHED,
     PRIVATE_NAMES,
@@ -75,6 +74,17 @@ def test_the_command_refuses_before_anything_is_sent(
 
     with pytest.raises(CommandError, match=r"^psycopg [\d.]+ has no BaseConnection._exec_command"):
         call_command("migrate_dryrun")
+
+
+CONNECTION_REST = frozenset(
+    {
+        "connection", "settings_dict", "alias", "queries_log", "force_debug_cursor", "close_at",
+        "errors_occurred", "health_check_enabled", "health_check_done", "_thread_sharing_lock",
+        "_thread_sharing_count", "_thread_ident", "execute_wrappers", "client", "creation",
+        "features", "introspection", "ops", "validation",
+    }
+)  # fmt: skip
+"""The other attributes of Django's connection, which no transaction changes."""
 
 
 def test_each_attribute_of_a_connection_is_reset_or_known_not_to_be() -> None:

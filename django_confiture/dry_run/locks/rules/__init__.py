@@ -20,10 +20,10 @@ __all__ = ["Lock", "Lookup", "Query", "statement_locks"]
 def statement_locks(node: Node, lookup: Lookup) -> frozenset[Lock]:
     """Return the strongest lock on each relation that exists before the statement is run.
 
-    `node` is that of a parsed statement. Call it before the statement: the
-    relations are looked up by name, and a dropped one cannot be found any more. Indexes and system
-    catalogs are left out. CONCURRENTLY counts as what it really takes, whatever a dry run runs in
-    its place. A statement that only sets or shows something takes nothing.
+    ``node`` is a parsed statement. Call it before the statement runs: relations are looked up by
+    name, and a dropped one is not found any more. Indexes and system catalogs are left out.
+    CONCURRENTLY counts as the locks that it really takes, whatever a dry run sends in its place. A
+    statement that only sets or shows something takes none.
 
     It costs one to three queries for most statements and eight at most, under 1 ms each: for
     statements that come in thousands, keep the answer by their text.

@@ -1,5 +1,7 @@
 """Rules for ALTER TABLE and its like for views, sequences, indexes and types."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
@@ -15,7 +17,6 @@ _SUE = LockMode.ShareUpdateExclusiveLock
 _SRX = LockMode.ShareRowExclusiveLock
 _AX = LockMode.AccessExclusiveLock
 
-#: Subcommands that need less than ACCESS EXCLUSIVE. Those with a rule of their own are in `_mode`.
 _MODES: Mapping[int, LockMode] = {
     AlterTableType.SetStatistics: _SUE,
     AlterTableType.SetOptions: _SUE,
@@ -27,14 +28,14 @@ _MODES: Mapping[int, LockMode] = {
     AlterTableType.DetachPartitionFinalize: _SUE,
     **dict.fromkeys(TRIGGER_SWITCHES, _SRX),
 }
+"""Subcommands that need less than ACCESS EXCLUSIVE; ``_mode`` has rules for some others."""
 
-#: Storage parameters of tables that need ACCESS EXCLUSIVE; SHARE UPDATE EXCLUSIVE does for the
-#: others (``src/backend/access/common/reloptions.c``).
 _HEAVY_OPTIONS = frozenset(
     {"user_catalog_table", "security_barrier", "security_invoker", "check_option"}
 )
+"""Storage parameters of tables that need ACCESS EXCLUSIVE; SHARE UPDATE EXCLUSIVE does for the
+others (``src/backend/access/common/reloptions.c``)."""
 
-#: Subcommands that go to partitions and inheritance children too, unless ONLY is given.
 _RECURSING = frozenset(
     {
         AlterTableType.AddColumn,
@@ -48,9 +49,10 @@ _RECURSING = frozenset(
         AlterTableType.AlterColumnType,
     }
 )
+"""Subcommands that go to partitions and inheritance children too, unless ONLY is given."""
 
-#: The same for partitions only.
 _RECURSING_TO_PARTITIONS = TRIGGER_SWITCHES | {AlterTableType.AlterConstraint}
+"""The same for partitions only."""
 _IDENTITY = frozenset(
     {AlterTableType.AddIdentity, AlterTableType.SetIdentity, AlterTableType.DropIdentity}
 )
@@ -61,8 +63,8 @@ _REL_OPTIONS = frozenset(
         AlterTableType.ReplaceRelOptions,
     }
 )
-#: Constraints that only build an index on a partition; a primary key also sets NOT NULL.
 _INDEX_ONLY = frozenset({ConstrType.UNIQUE, ConstrType.EXCLUSION})
+"""Constraints that only build an index on a partition; a primary key also sets NOT NULL."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -262,7 +264,6 @@ def _detach(target: _Target, command: Node, lookup: Lookup) -> Iterator[Lock]:
 
 _Effect = Callable[[_Target, Node, Lookup], Iterator[Lock]]
 
-#: What a subcommand locks in addition to the table itself.
 _EFFECTS: Mapping[int, _Effect] = {
     AlterTableType.AddColumn: _add_column,
     AlterTableType.AddConstraint: _add_constraint,
@@ -282,3 +283,4 @@ _EFFECTS: Mapping[int, _Effect] = {
     AlterTableType.DetachPartition: _detach,
     AlterTableType.DetachPartitionFinalize: _detach,
 }
+"""What a subcommand locks in addition to the table itself."""

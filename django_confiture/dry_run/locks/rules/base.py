@@ -1,5 +1,7 @@
 """What the modules with the rules share."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 

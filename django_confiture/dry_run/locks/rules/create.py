@@ -1,5 +1,7 @@
 """Rules for CREATE, of tables and of what lives on them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 from django_confiture.dry_run.locks.catalog import Lookup

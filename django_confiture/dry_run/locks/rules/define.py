@@ -1,5 +1,7 @@
 """Rules for renames, moves, comments, privileges, domains and publications."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 from django_confiture.dry_run.locks.catalog import Lookup, NamedRelation

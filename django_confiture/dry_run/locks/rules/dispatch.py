@@ -1,5 +1,7 @@
 """Which rule is for which kind of statement."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 
 from django_confiture.dry_run.locks.catalog import Lookup
@@ -48,7 +50,6 @@ def _inner_query(statement: Node, lookup: Lookup) -> Iterator[Lock]:
     yield from queries.planned(statement.query, lookup)
 
 
-#: The name of the node in ``pg_query_pb2.Node`` and its rule. All others take no lock on a table.
 RULES: Mapping[str, Rule] = {
     "alter_domain_stmt": define.alter_domain,
     "alter_object_schema_stmt": define.set_schema,
@@ -91,3 +92,4 @@ RULES: Mapping[str, Rule] = {
     "vacuum_stmt": maintain.vacuum,
     "view_stmt": create.create_view,
 }
+"""The parser's name for a kind of statement → its rule. All others take no lock on a table."""

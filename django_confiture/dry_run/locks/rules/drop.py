@@ -1,5 +1,7 @@
 """Rules for DROP and TRUNCATE."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from django_confiture.dry_run.locks.catalog import Lookup, Root
@@ -105,7 +107,7 @@ def drop(statement: Node, lookup: Lookup) -> Iterator[Lock]:
 
 
 def dropped(roots: Sequence[Root], lookup: Lookup) -> Iterator[Lock]:
-    """Yield the locks for dropping `roots` with all that depends on them."""
+    """Yield the locks for dropping ``roots`` with all that depends on them."""
     whole, statistics = lookup.dropped(roots)
     yield from locks(whole, _AX)
     yield from locks(statistics, LockMode.ShareUpdateExclusiveLock)

@@ -1,5 +1,7 @@
 """Rules for maintenance: VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH, and LOCK TABLE."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 from django_confiture.dry_run.locks.catalog import Lookup

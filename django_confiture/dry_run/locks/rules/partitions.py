@@ -1,5 +1,7 @@
 """What adding and removing a partition locks in addition to the partitioned table."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Set
 
 from django_confiture.dry_run.locks.catalog import Lookup, NamedRelation

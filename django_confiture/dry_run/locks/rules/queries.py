@@ -1,5 +1,7 @@
 """Rules for statements that read and write rows: SELECT, INSERT, UPDATE, DELETE, MERGE, COPY."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -38,7 +40,7 @@ class _Scope:
     """Aliases in ``FOR UPDATE OF`` and its like."""
     all_locked: bool = False
 
-    def inner(self) -> "_Scope":
+    def inner(self) -> _Scope:
         """Return the scope of an expression or subquery, which row locks do not reach."""
         return _Scope(self.ctes)
 
@@ -53,7 +55,7 @@ class Collector:
         self.uses: list[Use] = []
         self.writes: list[tuple[str, Write]] = []
 
-    def collect(self, message: Node, scope: _Scope = _Scope()) -> "Collector":
+    def collect(self, message: Node, scope: _Scope = _Scope()) -> Collector:
         """Visit the message and all below it."""
         message = unwrapped(message)
         tag = node_tag(message)
@@ -85,7 +87,7 @@ class Collector:
         """Visit the statement's ``WITH`` list and return the scope with its names.
 
         Without ``RECURSIVE`` a name is known only after its own query: ``WITH t AS (SELECT * FROM
-        t)`` reads the table `t`.
+        t)`` reads the table ``t``.
         """
         if not has_field(message, "with_clause"):
             return scope

@@ -1,5 +1,7 @@
 """What writing rows locks through foreign keys."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,8 +11,8 @@ from django_confiture.dry_run.locks.rules.base import Lock
 from django_confiture.dry_run.sql.enums import CmdType
 from django_confiture.dry_run.sql.nodes import Node, node_tag
 
-#: ``confdeltype`` and ``confupdtype``: CASCADE, SET NULL, SET DEFAULT.
 _WRITING_ACTIONS = "cnd"
+"""``confdeltype`` and ``confupdtype``: CASCADE, SET NULL, SET DEFAULT."""
 
 _MERGE_ACTIONS: Mapping[int, str] = {
     CmdType.INSERT: "insert",

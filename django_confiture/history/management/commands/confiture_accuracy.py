@@ -31,7 +31,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the database, a report from elsewhere, and the format."""
+        """Add the database, a report from elsewhere, and the format."""
         parser.add_argument(
             "--database",
             default=DEFAULT_DB_ALIAS,

@@ -24,7 +24,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take the age."""
+        """Add the age from which rows are deleted."""
         parser.add_argument(
             "--older-than", type=_age, required=True, help="Such as 90d: a number and a unit."
         )

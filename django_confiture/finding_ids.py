@@ -33,6 +33,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "partition-attach-scan": "danger",
     "partition-detach-blocks-reads": "notice",
     "primary-key-scan": "danger",
+    "query-plan-regressed": "warning",
     "refresh-blocks-reads": "danger",
     "reindex-blocks-writes": "danger",
     "repeated-rewrites": "warning",

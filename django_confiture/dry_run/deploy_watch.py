@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
@@ -16,7 +16,7 @@ from django_confiture.dry_run.recording.records import (
     RecordedOperation,
     RecordedSection,
 )
-from django_confiture.dry_run.results.deploy import NOTHING, Break, Deploy
+from django_confiture.dry_run.results.deploy import NOTHING, Deploy, StepBreaks
 from django_confiture.dry_run.running_code.touched import Step
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from django_confiture.dry_run.sql.nodes import names_relation
@@ -24,6 +24,7 @@ from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.redaction import message
 from django_confiture.dry_run.stage import Opened
 from django_confiture.formatting import one_line
+from django_confiture.production.stats import QueryStats
 
 SWITCHED_OFF = f"{NOTHING}running code is not checked in this dry run."
 NEVER_BEGAN = f"{NOTHING}no migration was rehearsed."
@@ -41,21 +42,20 @@ class Releases:
     new: ProjectState
 
 
-@dataclass(frozen=True)
-class StepBreaks:
-    """What the running code can no longer do after a step."""
-
-    breaks: Mapping[str, tuple[Break, ...]] = field(default_factory=dict)
-    """Relation, as reports name it → what breaks there."""
-    tried: frozenset[str] = frozenset()
-    """The relations whose models were tried, whether something broke or not."""
-
-
 class DeployWatch:
     """Tries both releases at the points that the rehearsal reports."""
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, opened: Opened, *, enabled: bool) -> None:
+    def __init__(
+        self,
+        wrapper: BaseDatabaseWrapper,
+        opened: Opened,
+        *,
+        enabled: bool,
+        queries: Sequence[QueryStats] = (),
+    ) -> None:
+        """Take as ``queries`` those that production runs often."""
         self._wrapper = wrapper
+        self._queries = queries
         self._opened = opened
         self._enabled = enabled
         self._watch: ReleaseWatch | None = None
@@ -68,7 +68,7 @@ class DeployWatch:
             return
         try:
             releases = read()
-            watch = ReleaseWatch(self._wrapper, releases.old, releases.new)
+            watch = ReleaseWatch(self._wrapper, releases.old, releases.new, queries=self._queries)
         except Exception as error:  # noqa: BLE001 - what a state raises, a migration will raise again
             why = f"The models can't be rendered: {one_line(message(error))}"
             self._deploy = Deploy("unknown", not_checked=(why,))
@@ -95,7 +95,7 @@ class DeployWatch:
         steps = [_step(each.index if each else None, section) for each, section in sections]
         with self._opened.aside():
             self._watch.stepped(label, steps)
-        return StepBreaks(self._watch.breaks_after(label), self._watch.tried)
+        return self._watch.breaks_after(label)
 
     def end(self, *, complete: bool) -> None:
         """Try again what the new code could not do; ``complete`` says if the whole plan ran."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from django_confiture.dry_run.deploy_watch import StepBreaks
 from django_confiture.dry_run.estimates import Forecaster, PastErrors, Sizes
 from django_confiture.dry_run.findings.plan_history import PlanHistory
 from django_confiture.dry_run.measuring.relations import Catalog
@@ -16,10 +15,12 @@ from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaWatch
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.report_builder import migration_result
 from django_confiture.dry_run.results import MigrationResult, ProductionDatabase
+from django_confiture.dry_run.results.deploy import StepBreaks
 from django_confiture.dry_run.schema_check.plan_check import PlanDrift, check_plan
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import one_line
 from django_confiture.production import ProductionStats
+from django_confiture.production.stats import QueryStats
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -34,6 +35,11 @@ class Known:
     """Production's sizes."""
     past_errors: Mapping[str, PastErrors] | None = None
     """Errors of earlier forecasts, by the kind of work."""
+
+    @property
+    def queries(self) -> Sequence[QueryStats]:
+        """The queries that production runs often, where the stats file has them."""
+        return () if self.stats is None else self.stats.queries
 
     @property
     def production(self) -> ProductionDatabase | None:
@@ -90,7 +96,7 @@ class Judge:
         steps = self._history.steps(recorded)
         result = replace(
             result,
-            findings=self._history.findings(recorded, steps, result, breaks.breaks, breaks.tried),
+            findings=self._history.findings(recorded, steps, result, breaks),
         )
         if excused:
             result = replace(result, outcome="not_run")

@@ -104,7 +104,10 @@ class Rehearsal:
             )
             stack.enter_context(self._receivers.watching())
             self._deploy_watch = DeployWatch(
-                self._wrapper, self._opened, enabled=self._running_code
+                self._wrapper,
+                self._opened,
+                enabled=self._running_code,
+                queries=self._known.queries,
             )
             yield
             self._end_deploy_watch()

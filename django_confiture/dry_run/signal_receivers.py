@@ -20,10 +20,10 @@ from django.db.migrations.operations.base import Operation
 from django.db.models.signals import post_migrate, pre_migrate
 from django.dispatch import Signal
 
-from django_confiture.dry_run.deploy_watch import StepBreaks
 from django_confiture.dry_run.judge import Judge
 from django_confiture.dry_run.recording.recorder import OpenOperation, Recorder
 from django_confiture.dry_run.results import RECEIVERS, MigrationResult, OperationResult
+from django_confiture.dry_run.results.deploy import StepBreaks
 from django_confiture.dry_run.results.source_location import shown
 from django_confiture.dry_run.server.driver import EMIT_SIGNALS, LIVE_RECEIVERS
 from django_confiture.dry_run.server.patches import patched

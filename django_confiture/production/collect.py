@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +17,7 @@ from django_confiture.exceptions import StatsError
 from django_confiture.formatting import one_line
 from django_confiture.production import queries
 from django_confiture.production.assemble import Look, assemble
-from django_confiture.production.stats import ProductionStats, Setting
+from django_confiture.production.stats import ProductionStats, QueryStats, Setting
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -42,6 +42,9 @@ SETTINGS = (
 _UNITS = {"B": 1, "kB": 1024, "MB": 1024**2, "GB": 1024**3, "ms": 1, "s": 1000, "min": 60_000}
 
 
+ReadQueries = Callable[[psycopg.Cursor[tuple[Any, ...]]], tuple[QueryStats, ...]]
+
+
 class _Server(NamedTuple):
     database: str
     version: int
@@ -52,9 +55,14 @@ class _Server(NamedTuple):
 
 
 def collect(
-    connection: BaseDatabaseWrapper | psycopg.Connection[Any], interval: timedelta | None = None
+    connection: BaseDatabaseWrapper | psycopg.Connection[Any],
+    interval: timedelta | None = None,
+    *,
+    read_queries: ReadQueries | None = None,
 ) -> ProductionStats:
     """Return what the catalogs and counters say; rates over ``interval``, else since their reset.
+
+    ``read_queries`` reads frequent statements, which is done only where it was asked for.
 
     Writes nothing, reads no row of any table, and holds no transaction open while it waits.
     Raises :class:`~django_confiture.exceptions.StatsError` if the database refuses.
@@ -67,6 +75,7 @@ def collect(
             settings = _settings(cursor)
             look = _look(cursor, standby=server.standby)
             counters = _counters(cursor)
+            frequent = () if read_queries is None else read_queries(cursor)
         window, rates = _measured_rates(raw, server, counters, interval)
     except psycopg.errors.LockNotAvailable as error:
         raise StatsError("Another session has just locked a table; run it again.") from error
@@ -82,6 +91,7 @@ def collect(
         oldest_transaction_seconds=oldest,
         settings=settings,
         tables=assemble(look, rates),
+        queries=frequent,
     )
 
 

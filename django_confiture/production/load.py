@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from django_confiture.exceptions import StatsError
-from django_confiture.production.stats import VERSION, IndexStats, ProductionStats, TableStats
+from django_confiture.production.stats import (
+    VERSION,
+    IndexStats,
+    ProductionStats,
+    QueryStats,
+    TableStats,
+)
 
 _TOO_LARGE = 2**63
 """PostgreSQL's counters are smaller."""
@@ -56,11 +62,15 @@ class _Reader:
                 f"{self._file}: confiture_stats is {_shown(version)}, and this release reads"
                 f" {VERSION}; make the file again with the same release."
             )
-        facts = self._checked(document, _STATS, "")
+        facts = self._checked({"queries": [], **document}, _STATS, "")
         facts["collected_at"] = datetime.fromisoformat(facts["collected_at"])
         facts["tables"] = {
             name: self._table(name, table) for name, table in facts["tables"].items()
         }
+        facts["queries"] = tuple(
+            QueryStats(**self._checked(query, _QUERY, f"queries[{position}]"))
+            for position, query in enumerate(facts["queries"])
+        )
         return ProductionStats(**facts)
 
     def _table(self, name: str, table: object) -> TableStats:
@@ -177,6 +187,14 @@ _STATS: dict[str, Check] = {
     "settings": _settings,
     "tables": _object,
     "free_disk_bytes": _optional(_count),
+    "queries": _list,
+}
+
+_QUERY: dict[str, Check] = {
+    "id": _text,
+    "text": _text,
+    "calls_per_second": _optional(_number),
+    "mean_ms": _number,
 }
 
 _TABLE: dict[str, Check] = {

@@ -68,6 +68,18 @@ class TableStats:
 
 
 @dataclass(frozen=True)
+class QueryStats:
+    """One statement that production runs often, without the values in it."""
+
+    id: str
+    """``queryid`` of pg_stat_statements."""
+    text: str
+    calls_per_second: float | None
+    """None if it is unknown since when calls are counted."""
+    mean_ms: float
+
+
+@dataclass(frozen=True)
 class ProductionStats:
     """One database at one moment."""
 
@@ -87,15 +99,20 @@ class ProductionStats:
     """By ``relation``."""
     free_disk_bytes: int | None = None
     """PostgreSQL doesn't say; you may write it into the file."""
+    queries: tuple[QueryStats, ...] = ()
+    """The most frequent ones, where they were asked for."""
 
     def to_json(self) -> str:
         """Return the file that :func:`~django_confiture.production.load` reads.
 
-        It has a line for each table, so that two files can be compared.
+        It has a line for each table and each query, so that two files can be compared.
         """
         facts = {"confiture_stats": VERSION, **to_json_values(self)}
-        tables = facts.pop("tables")
+        tables, queries = facts.pop("tables"), facts.pop("queries")
         lines = [f" {json.dumps(key)}: {json.dumps(value)},\n" for key, value in facts.items()]
+        if queries:
+            each = ",\n".join(f"  {json.dumps(query)}" for query in queries)
+            lines.append(f' "queries": [\n{each}\n ],\n')
         rows = [f"  {json.dumps(name)}: {_without_name(table)}" for name, table in tables.items()]
         return "".join(["{\n", *lines, ' "tables": {\n', ",\n".join(rows), "\n }\n}\n"])
 

@@ -13,6 +13,7 @@ from django_confiture.dry_run.findings.advice.of_operations import SOLVED, rewri
 from django_confiture.dry_run.findings.advice.sentences import as_comment
 from django_confiture.dry_run.findings.rules import (
     failures,
+    query_plans,
     row_locks,
     running_code,
     statement,
@@ -38,6 +39,7 @@ def findings_of(subject: Subject) -> tuple[Finding, ...]:
         *row_locks.rows_locked(subject),
         *whole_migration.across_statements(subject),
         *running_code.breaks_of_running_code(subject),
+        *query_plans.regressed_plans(subject),
         *failures.known_failures(subject),
     ]
     ordered = sorted(_with_code(subject, _merged(found)), key=_place)

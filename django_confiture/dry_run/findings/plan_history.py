@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog
     from django_confiture.dry_run.recording.records import RecordedMigration
     from django_confiture.dry_run.results import Finding, MigrationResult
-    from django_confiture.dry_run.results.deploy import Break
+    from django_confiture.dry_run.results.deploy import StepBreaks
     from django_confiture.dry_run.server.side_channel import Row, Session
 
 _Key = tuple[str, str, str]
@@ -95,8 +95,7 @@ class PlanHistory:
         recorded: RecordedMigration,
         steps: Sequence[Step],
         result: MigrationResult,
-        breaks: Mapping[str, tuple[Break, ...]],
-        tried: frozenset[str],
+        breaks: StepBreaks,
     ) -> tuple[Finding, ...]:
         """Return what those statements will do to others."""
         subject = Subject(
@@ -109,9 +108,10 @@ class PlanHistory:
             tuple(self._new_foreign_keys(steps, forward=recorded.direction == "forward")),
             self._lock_timeout_told
             or any(sets_timeout(step.statement, "lock_timeout") for step in steps),
-            breaks,
+            breaks.breaks,
             by_statement(other_shapes(self._session, steps)),
-            tried,
+            breaks.tried,
+            breaks.regressed,
             dict(self._growth(steps)),
         )
         found = findings_of(subject)

@@ -13,7 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.relations import Relation
 from django_confiture.dry_run.results import MigrationResult, StatementResult
-from django_confiture.dry_run.results.deploy import Break
+from django_confiture.dry_run.results.deploy import Break, Regressed
 from django_confiture.dry_run.sql.nodes import Node, names_shown
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
@@ -159,6 +159,8 @@ class Subject:
     """Statement's id → what IF NOT EXISTS has left as it was though it differs."""
     tried: frozenset[str] = frozenset()
     """The relations whose models in the running code were tried."""
+    regressed: Sequence[Regressed] = ()
+    """Queries of production that the planner now plans worse."""
     growth: Mapping[str, float] = field(default_factory=dict)
     """Relation → how many times as many rows production has; none where it has fewer."""
 

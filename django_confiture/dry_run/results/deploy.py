@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 Action = Literal["select", "insert", "update", "delete", "query"]
@@ -35,6 +35,30 @@ class NewCodeBreak(Break):
 
     still_after: bool
     """It fails after the plan as well, so that no order helps."""
+
+
+@dataclass(frozen=True)
+class Regressed:
+    """A query of production whose plan a migration has made worse."""
+
+    text: str
+    calls_per_second: float | None
+    relation: str
+    """As the reports name it."""
+    why: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class StepBreaks:
+    """What the running code can no longer do after a migration, or does more slowly."""
+
+    breaks: Mapping[str, tuple[Break, ...]] = field(default_factory=dict)
+    """Relation, as reports name it → what breaks there."""
+    tried: frozenset[str] = frozenset()
+    """The relations whose models were tried, whether something broke or not."""
+    regressed: tuple[Regressed, ...] = ()
 
 
 @dataclass(frozen=True)

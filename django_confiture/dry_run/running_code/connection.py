@@ -28,7 +28,7 @@ _PROBE = "confiture_probe"
 _ROW = "confiture_row"
 _CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 _UNDO = f"ROLLBACK TO SAVEPOINT {_PROBE}"
-_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _SIGNALS = (
     signals.pre_init,
     signals.post_init,
@@ -122,7 +122,7 @@ class ProbeConnection:
             action()
             self.session.query(f"{_CHECK}; {_UNDO}")
         except Exception as error:
-            if self.session.status not in _OPEN:
+            if self.session.status not in OPEN:
                 raise
             self.session.query(_UNDO)
             failure = self._failure(error)
@@ -159,7 +159,7 @@ class ProbeConnection:
         try:
             self.session.query(f"{script}; {_CHECK}; {_UNDO}")
         except psycopg.Error:
-            if self.session.status not in _OPEN:
+            if self.session.status not in OPEN:
                 raise
             self.session.query(_UNDO)
             return False
@@ -174,7 +174,7 @@ class ProbeConnection:
         try:
             return self.session.query(text)
         except psycopg.Error as error:
-            if self.session.status not in _OPEN:
+            if self.session.status not in OPEN:
                 raise
             self.session.query(f"ROLLBACK TO SAVEPOINT {_ROW}")
             if error.sqlstate == _LOCKED:

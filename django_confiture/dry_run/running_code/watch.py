@@ -16,6 +16,8 @@ from django_confiture.dry_run.results.deploy import (
     Break,
     Checked,
     Deploy,
+    Regressed,
+    StepBreaks,
     order_of,
 )
 from django_confiture.dry_run.running_code.connection import Failure
@@ -26,9 +28,11 @@ from django_confiture.dry_run.running_code.models import (
     tables_of,
     tables_of_changed,
 )
+from django_confiture.dry_run.running_code.queries import ProductionQueries
 from django_confiture.dry_run.running_code.releases import TIMEOUT, NewCode, RunningCode, Tools
 from django_confiture.dry_run.running_code.touched import PlannedTables, Step, altered_by
 from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
+from django_confiture.production.stats import QueryStats
 
 UNTOUCHED = f"{NOTHING}no migration changes a model, or touches the table of one."
 
@@ -46,8 +50,14 @@ class ReleaseWatch:
         new: ProjectState,
         *,
         timeout: timedelta = TIMEOUT,
+        queries: Sequence[QueryStats] = (),
     ) -> None:
         self._tools = Tools(wrapper, timeout)
+        self._queries = ProductionQueries(
+            self._tools.connection.session, self._tools.catalog, queries
+        )
+        self._regressed: dict[str, list[Regressed]] = {}
+        """Migration → what it has made worse."""
         self._releases = release_of(old, wrapper), release_of(new, wrapper)
         self._changed = tables_of_changed(changed_models(old, new), *self._releases)
         self._old = RunningCode(self._tools, self._releases[0])
@@ -63,6 +73,7 @@ class ReleaseWatch:
         self._names = self._shown(self._releases[0])
         self._old.start(self._chosen(touched, self._releases[0]))
         self._new.start(self._chosen(touched, self._releases[1]) | self._changed)
+        self._queries.start()
 
     def start_with(self, tables: Set[str]) -> None:
         """Try both before the plan, on the models of ``tables``, as Django names them."""
@@ -104,6 +115,9 @@ class ReleaseWatch:
                 )
             )
         self._note_unread(migration, steps)
+        of_queries, regressed = self._queries.after(migration, steps)
+        found += of_queries
+        self._regressed.setdefault(migration, []).extend(regressed)
         self._breaks += found
         return tuple(found)
 
@@ -145,29 +159,28 @@ class ReleaseWatch:
                 "worked before is not known"
             ] = None
 
-    def breaks_after(self, migration: str) -> Mapping[str, tuple[Break, ...]]:
+    def breaks_after(self, migration: str) -> StepBreaks:
         """Return what a migration broke, by relation as the reports name it."""
         found: dict[str, tuple[Break, ...]] = {}
         for each in self._breaks:
             if each.migration == migration:
                 relation = self._names.get(each.table, each.table)
                 found[relation] = (*found.get(relation, ()), each)
-        return found
-
-    @property
-    def tried(self) -> frozenset[str]:
-        """The relations whose models were tried, as the reports name them."""
-        own = (name for trial in self._old.trials for name in tables_of(trial.model))
-        return frozenset(self._names.get(name, name) for name in own)
+        own = {name for trial in self._old.trials for name in tables_of(trial.model)}
+        tried = frozenset(self._names.get(name, name) for name in own)
+        return StepBreaks(found, tried, tuple(self._regressed.get(migration, ())))
 
     # The end.
 
     def end(self, *, complete: bool) -> Deploy:
         """Return what was found; ``complete`` says whether the whole plan was applied."""
         new = self._new.end(complete=complete)
-        checked = Checked(models=len(self._old.models | self._new.models))
+        checked = Checked(
+            models=len(self._old.models | self._new.models), queries=self._queries.prepared
+        )
         reasons = [*self._old.not_checked, *self._new.not_checked, *self._unread]
-        if not checked.models:
+        reasons += self._queries.not_checked()
+        if not (checked.models or checked.queries):
             reasons.append(UNTOUCHED)
         return Deploy(
             order_of(self._breaks, new, checked),

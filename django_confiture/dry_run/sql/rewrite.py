@@ -10,8 +10,8 @@ from postgast import pg_query_pb2 as pg
 
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
 
-_COMMENTS = {pg.SQL_COMMENT, pg.C_COMMENT}
-_CONSTANTS = {pg.SCONST, pg.USCONST, pg.XCONST, pg.BCONST, pg.FCONST, pg.ICONST}
+COMMENTS = {pg.SQL_COMMENT, pg.C_COMMENT}
+CONSTANTS = {pg.SCONST, pg.USCONST, pg.XCONST, pg.BCONST, pg.FCONST, pg.ICONST}
 
 
 def readable(sql: str, stand_in: str) -> str:
@@ -58,10 +58,10 @@ def without_constants(sql: str, stand_in: str) -> str:
     for before, token in zip([None, *tokens], tokens, strict=False):
         text = source[token.start : token.end].decode()
         limits = before is not None and before.token in (pg.LIMIT, pg.OFFSET)
-        if token.token in _COMMENTS:
+        if token.token in COMMENTS:
             parts.append(source[end : token.start].decode().rstrip() + " ")
             end = token.end + len(source[token.end :]) - len(source[token.end :].lstrip())
-        elif token.token in _CONSTANTS and not limits and text not in ("0", "1"):
+        elif token.token in CONSTANTS and not limits and text not in ("0", "1"):
             quote = "" if token.token in (pg.ICONST, pg.FCONST) else "'"
             parts += [source[end : token.start].decode(), f"{quote}{stand_in}{quote}"]
             end = token.end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from django_confiture import conf
+from django_confiture.dry_run.sql.query_texts import without_values
 from django_confiture.exceptions import StatsError
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.production import collect
+from django_confiture.production.collect import ReadQueries
+from django_confiture.production.frequent_queries import frequent_queries
+
+_MOST_QUERIES = 10_000
 
 
 class Command(BaseCommand):
@@ -42,13 +48,24 @@ class Command(BaseCommand):
             help="Measure reads and writes a second over this time, such as 10s; 0, the default, "
             "takes what was counted since the last reset of the statistics.",
         )
+        parser.add_argument(
+            "--queries",
+            type=_count,
+            metavar="N",
+            help="Add the N most frequent statements, without their values and comments; the dry "
+            "run prepares them on the schema before and after. Needs pg_stat_statements.",
+        )
         parser.add_argument("--output", type=Path, help="Write to this file instead of stdout.")
 
     def handle(self, *_args: object, **options: Any) -> None:
         """Collect, then write."""
         output = None if options["output"] is None else Path(options["output"])
         try:
-            stats = collect(connections[options["database"]], interval=options["interval"])
+            stats = collect(
+                connections[options["database"]],
+                interval=options["interval"],
+                read_queries=_reader(options["queries"]),
+            )
         except StatsError as error:
             raise CommandError(str(error), returncode=USAGE) from error
         if stats.window_seconds is None and options["verbosity"] >= 1:
@@ -72,6 +89,18 @@ class Command(BaseCommand):
 
 def _plain(text: str) -> str:
     return text  # without stderr's own style, which is for errors
+
+
+def _reader(count: int | None) -> ReadQueries | None:
+    if count is None:
+        return None
+    return partial(frequent_queries, count=count, clean=without_values)
+
+
+def _count(value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) <= _MOST_QUERIES:
+        raise ArgumentTypeError(f"{value!r} is not a number from 1 to {_MOST_QUERIES}")
+    return int(value)
 
 
 def _interval(value: str) -> timedelta:

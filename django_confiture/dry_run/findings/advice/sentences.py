@@ -125,6 +125,9 @@ then ADD CONSTRAINT ... PRIMARY KEY USING INDEX. A partitioned table takes neith
 Lock fewer rows, and for less time: select_for_update() on a batch of keys, inside an
 atomic() of its own that ends with the batch, in a migration with atomic = False. Do the
 slow work before the rows are locked.""",
+    "query-plan-regressed": """\
+Give the query an index that serves it on the new schema before the old one goes, with
+AddIndexConcurrently in a migration of its own; or change the query first.""",
     "refresh-blocks-reads": """\
 REFRESH MATERIALIZED VIEW CONCURRENTLY, in a migration with atomic = False. It needs a unique
 index on the view, on columns and without WHERE.""",

@@ -8,10 +8,12 @@ from django_confiture.dry_run.findings.advice import sentences
 from django_confiture.dry_run.findings.finding import finding
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.results.deploy import Break
-from django_confiture.formatting import listed
+from django_confiture.formatting import count, listed
 
 _NAMES_GONE = ("42703", "42P01")
 _NO_VALUE = "23502"
+_LONGEST = 200
+"""Of a query that is shown."""
 _TOO_LARGE = ("22001", "22003")
 _REFUSED = ("23505", "23514", "23P01", "23503")
 
@@ -20,22 +22,34 @@ def running_code_breaks(
     relation: str, breaks: Sequence[Break], guessed: Sequence[Finding]
 ) -> Finding:
     """Return the finding of one table; ``guessed`` is what the migration's text says of it."""
-    actions = listed([each.action.upper() for each in breaks])
     operations = {each.operation for each in breaks}
     return finding(
         "running-code-breaks",
         operations.pop() if len(operations) == 1 else None,
         relation,
-        f"The running release can no longer {actions} in {relation}"
-        if any(each.action == "insert" for each in breaks)
-        else f"The running release can no longer {actions} rows of {relation}",
+        _what_fails(relation, breaks),
         _advice(breaks, guessed),
         [_said(each) for each in breaks],
     )
 
 
+def _what_fails(relation: str, breaks: Sequence[Break]) -> str:
+    actions = listed([each.action.upper() for each in breaks if each.model is not None])
+    queries = sum(each.model is None for each in breaks)
+    if not actions:
+        return (
+            f"{count(queries, 'statement')} of production on {relation} can no longer be prepared"
+        )
+    more = f"; {count(queries, 'statement')} of production can't be prepared" if queries else ""
+    inserts = any(each.action == "insert" for each in breaks)
+    rows = f"in {relation}" if inserts else f"rows of {relation}"
+    return f"The running release can no longer {actions} {rows}{more}"
+
+
 def _said(each: Break) -> str:
     code = f" ({each.sqlstate})" if each.sqlstate else ""
+    if each.model is None:
+        return f"A query of production: {each.error}{code}: {each.sql[:_LONGEST]}"
     return f"{each.action.upper()} of {each.model}: {each.error}{code}"
 
 

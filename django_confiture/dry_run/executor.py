@@ -10,6 +10,7 @@ from django.core.management.sql import emit_pre_migrate_signal
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_confiture import conf
 from django_confiture.dry_run.borrowed_connection import django_connection
 from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.locks.modes import LockMode
@@ -60,7 +61,8 @@ class DryRunExecutor:
         with django_connection(conn) as wrapper:
             _connect(wrapper)
             known = Known(self._stats, past_errors(wrapper.alias))
-            rehearsal = transaction_rehearsal(wrapper, known=known)
+            running_code = bool(conf.get("DRY_RUN")["RUNNING_CODE"])
+            rehearsal = transaction_rehearsal(wrapper, known=known, running_code=running_code)
             try:
                 with rehearsal.open():
                     _apply(rehearsal, wrapper, migration)
@@ -147,6 +149,7 @@ def _result(report: Report, result: MigrationResult) -> DryRunResult:
             "reads_blocked_ms": {t.relation: t.reads_blocked_ms for t in result.tables},
             "writes_blocked_ms": {t.relation: t.writes_blocked_ms for t in result.tables},
             "locks": {t.relation: t.strongest_lock for t in result.tables},
+            "deploy_order": report.deploy.order,
             "sequences_moved": [move.sequence for move in report.sequences_moved],
             "dead_bytes": report.dead_bytes,
             "estimate": asdict(estimate) if estimate is not None else None,

@@ -22,7 +22,7 @@ from django_confiture.dry_run.server.second_connection import backend_pid, conne
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
 from django_confiture.formatting import one_line
-from django_confiture.migrate.activity import Wait, what_it_waits_for
+from django_confiture.migrate.activity import Wait, anyone_waits, what_it_waits_for
 
 APPLICATION_NAME = "django-confiture watchdog"
 
@@ -127,13 +127,18 @@ class Watchdog:
     def _watch(self) -> None:
         try:
             while not self._stopped.wait(self._pause):
-                waiters = self._waiting(min(_NOTICED_MS, self.after_ms))
+                it_waits, others_wait = anyone_waits(self._conn, self._pid)
+                noticed = min(_NOTICED_MS, self.after_ms)
+                waiters = self._waiting(noticed) if others_wait else ()
                 self._observer.waited_for(waiters)
                 if late := tuple(w for w in waiters if w.waited_ms >= self.after_ms):
                     self._give_way(late)
                     continue
-                self._look_at_own_wait()
-                self._look_at_own_threads()
+                self._pause = self._poll
+                if it_waits:
+                    self._look_at_own_wait()
+                if others_wait:
+                    self._look_at_own_threads()
                 self._look_at_index()
         except Exception as error:  # noqa: BLE001 - an observer's as well: nothing watches any more
             self.lost = error
@@ -150,7 +155,7 @@ class Watchdog:
         wait = what_it_waits_for(self._conn, self._pid)
         if wait is not None:
             self.waits.note(wait, asked)
-        self._pause = self._poll if wait is None else min(self._poll, _WAITING_POLL_S)
+            self._pause = min(self._poll, _WAITING_POLL_S)
 
     def _look_at_own_threads(self) -> None:
         """Note where another connection of this process waits for the one that is watched."""

@@ -7,12 +7,14 @@ only those are read again.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.measuring.schema_queries import (
@@ -29,12 +31,11 @@ from django_confiture.dry_run.server.side_channel import Row, Session
 from django_confiture.formatting import one_line
 
 _READ = "confiture_schema"
-_STATE, _VERSIONS = "confiture_schema_state", "confiture_schema_versions"
+_VERSIONS = "confiture_schema_versions"
 _RELATIONS, _OTHERS = "confiture_schema_relations", "confiture_schema_others"
 
 # To parse and plan them takes longer than to run them.
 _PREPARED = {
-    _STATE: (STATE, ""),
     _VERSIONS: (VERSIONS, ""),
     _RELATIONS: (RELATIONS, "(oid[])"),
     _OTHERS: (OTHERS, "(oid[])"),
@@ -79,7 +80,7 @@ class SchemaWatch:
         self._session = session
         self._written, self._search_path = self._state()
         self._schema = dict(self.now())
-        self._versions = self._read_versions()
+        self._versions = _versions(self._session.query(f"EXECUTE {_VERSIONS}"))
         self.first: Schema = dict(self._schema)
 
     def start_here(self) -> None:
@@ -89,26 +90,23 @@ class SchemaWatch:
     def close(self) -> None:
         """Drop the prepared statements, which no rollback undoes."""
         with suppress(psycopg.Error):
-            for name in self._prepared():
+            rows = self._session.query("SELECT name FROM pg_catalog.pg_prepared_statements")
+            for name in {name for (name,) in rows} & _PREPARED.keys():
                 self._session.query(f"DEALLOCATE {name}")
 
-    def _prepared(self) -> set[str]:
-        rows = self._session.query("SELECT name FROM pg_catalog.pg_prepared_statements")
-        return {name for (name,) in rows if name in _PREPARED}
-
-    def _prepare(self) -> None:
+    def _prepare(self, prepared: Collection[str]) -> None:
         """Prepare what is not, or not any more: the driver itself may send DEALLOCATE ALL."""
-        for name in _PREPARED.keys() - self._prepared():
-            sql, parameters = _PREPARED[name]
-            self._session.query(f"PREPARE {name} {parameters} AS {sql}")
+        for name in _PREPARED.keys() - prepared:
+            text, parameters = _PREPARED[name]
+            self._session.query(f"PREPARE {name} {parameters} AS {text}")
 
     def changes(self) -> tuple[SchemaChange, ...]:
         """Return what has changed since the last call, or since the first reading."""
         written, search_path = self._state()
         if written is not None and written == self._written:
             return ()
-        with self._reading(search_path):
-            versions = self._read_versions()
+        with self._reading(search_path, f"EXECUTE {_VERSIONS}") as rows:
+            versions = _versions(rows)
             touched = {o for o, version in versions.items() if self._versions.get(o) != version}
             gone = self._versions.keys() - versions.keys()
             after = self._read(touched)
@@ -132,8 +130,8 @@ class SchemaWatch:
         """Read everything again."""
         with self._reading(self._state()[1]):
             rows = (
-                (of_relation, self._session.query(sql.replace(CHOSEN, ALL)))
-                for of_relation, sql in ((True, RELATIONS), (False, OTHERS))
+                (of_relation, self._session.query(text.replace(CHOSEN, ALL)))
+                for of_relation, text in ((True, RELATIONS), (False, OTHERS))
             )
             return _by_owner(rows)
 
@@ -142,50 +140,61 @@ class SchemaWatch:
 
         It is counted within a transaction; between two, the last one has taken its figures along.
         """
-        self._prepare()
-        written, counted, search_path = self._session.query(f"EXECUTE {_STATE}")[0]
+        written, counted, search_path, prepared = self._session.query(STATE)[0]
+        self._prepare(json.loads(prepared or "[]"))
         known = counted == "on" and self._session.status == TransactionStatus.INTRANS
         return written if known else None, search_path or ""
 
-    def _read_versions(self) -> dict[Owner, str | None]:
-        rows = self._session.query(f"EXECUTE {_VERSIONS}")
-        return {(kind == "t", int(oid or 0)): version for kind, oid, version in rows}
-
     def _read(self, owners: Collection[Owner]) -> Schema:
-        rows = []
-        for of_relation, name in ((True, _RELATIONS), (False, _OTHERS)):
-            oids = [str(oid) for kind, oid in owners if kind is of_relation]
-            if oids:
-                found = self._session.query(f"EXECUTE {name} ('{{{','.join(oids)}}}')")
-                rows.append((of_relation, found))
-        return _by_owner(rows)
+        names = {True: _RELATIONS, False: _OTHERS}
+        oids = {
+            of_relation: ",".join(str(oid) for kind, oid in owners if kind is of_relation)
+            for of_relation in names
+        }
+        asked = {
+            kind: f"EXECUTE {names[kind]} ('{{{found}}}')" for kind, found in oids.items() if found
+        }
+        answers = self._session.script(";".join(asked.values())) if asked else []
+        return _by_owner(zip(asked, answers, strict=True))
 
     @contextmanager
-    def _reading(self, search_path: str) -> Iterator[None]:
-        """Name everything as the first reading did, and leave neither a lock nor a setting."""
+    def _reading(self, search_path: str, first: str = "SELECT") -> Iterator[list[Row]]:
+        """Name everything as the first reading did, and leave neither a lock nor a setting.
+
+        Gives the rows of the ``first`` query, which is sent in the same round trip.
+        """
         alone = self._session.status == TransactionStatus.IDLE
-        self._session.query(
-            f"{'BEGIN' if alone else f'SAVEPOINT {_READ}'}; SET LOCAL statement_timeout = 0;"
-            " SET LOCAL plan_cache_mode = force_generic_plan"
-        )
+        end = "ROLLBACK" if alone else f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}"
+        begin = "BEGIN" if alone else f"SAVEPOINT {_READ}"
         try:
-            if search_path != self._search_path:
-                self._session.query(
-                    "SELECT set_config('search_path', $1, true)", [self._search_path]
-                )
-            yield
-        finally:
-            self._session.query(
-                "ROLLBACK" if alone else f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}"
+            named = self._search_path if search_path != self._search_path else None
+            path = (
+                ""
+                if named is None
+                else f"SELECT set_config('search_path', {_literal(named)}, true);"
             )
+            yield self._session.query(
+                f"{begin}; SET LOCAL statement_timeout = 0;"
+                f" SET LOCAL plan_cache_mode = force_generic_plan; {path}{first}"
+            )
+        finally:
+            self._session.query(end)
+
+
+def _literal(text: str) -> str:
+    return sql.Literal(text).as_string()
+
+
+def _versions(rows: Iterable[Row]) -> dict[Owner, str | None]:
+    return {(kind == "t", int(oid or 0)): version for kind, oid, version in rows}
 
 
 def read_relations(
     session: Session, oids: Iterable[int], *, temporary: bool = False
 ) -> Mapping[int, tuple[SchemaObject, ...]]:
     """Return what relations are and own, by OID; ``temporary`` reads temporary tables instead."""
-    sql = TEMPORARY_RELATIONS if temporary else RELATIONS
-    rows = session.query(sql, [f"{{{','.join(map(str, oids))}}}"])
+    text = TEMPORARY_RELATIONS if temporary else RELATIONS
+    rows = session.query(text, [f"{{{','.join(map(str, oids))}}}"])
     return {oid: objects for (_kind, oid), objects in _by_owner([(True, rows)]).items()}
 
 

@@ -238,7 +238,8 @@ _WRITTEN = " + ".join(
 )
 
 STATE = f"""
-SELECT {_WRITTEN}, current_setting('track_counts'), current_setting('search_path')
+SELECT {_WRITTEN}, current_setting('track_counts'), current_setting('search_path'),
+  (SELECT json_agg(name) FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'confiture\\_%')
 """
 """How many rows of these catalogs this transaction wrote so far, whether that is counted at all,
-and the search path."""
+the search path, and which statements of ours are prepared."""

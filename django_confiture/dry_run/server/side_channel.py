@@ -33,13 +33,13 @@ class Session:
     def query(self, text: str, params: Sequence[str | int | None] = ()) -> list[Row]:
         """Run one statement with ``$1`` parameters; raises the driver's error."""
         values = [None if value is None else str(value).encode() for value in params]
-        result = self._last_result(text.encode(), values)
-        return [
-            tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
-            for row in range(result.ntuples)
-        ]
+        return _rows(self._results(text.encode(), values)[-1])
 
-    def _last_result(self, text: bytes, values: list[bytes | None]) -> pq.abc.PGresult:
+    def script(self, text: str) -> list[list[Row]]:
+        """Run several statements in one round trip; return the rows of each."""
+        return [_rows(result) for result in self._results(text.encode(), [])]
+
+    def _results(self, text: bytes, values: list[bytes | None]) -> list[pq.abc.PGresult]:
         """Send and wait as the driver does, so that Ctrl-C cancels what runs."""
         pgconn = self._pgconn
         if values:
@@ -53,7 +53,7 @@ class Session:
                 if error.sqlstate is None:  # not of the server: the connection is gone
                     raise errors.OperationalError(str(error))
                 raise error
-        return results[-1]
+        return results
 
     def columns_of_cursor(self, name: str) -> list[tuple[str, str]]:
         """Return the columns of an open cursor: (name, type as SQL)."""
@@ -135,6 +135,14 @@ def text_of(query: Any, raw: psycopg.BaseConnection[Any]) -> str:
     if isinstance(query, bytes):
         query = query.decode(raw.info.encoding)
     return str(query)
+
+
+def _rows(result: pq.abc.PGresult) -> list[Row]:
+    columns = range(result.nfields)
+    return [
+        tuple([_text(result.get_value(row, column)) for column in columns])
+        for row in range(result.ntuples)
+    ]
 
 
 def _text(value: bytes | None) -> str | None:

@@ -20,3 +20,5 @@ myst_heading_anchors = 3
 # GitHub draws such a block, too.
 myst_fence_as_directive = ["mermaid"]
 nitpicky = True
+
+smartquotes = False  # "--clone" is a flag, not a dash

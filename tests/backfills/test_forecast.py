@@ -107,7 +107,7 @@ def test_finish_is_rehearsed_as_it_is() -> None:
 def test_the_command_shows_it(cases: Cases, capsys: pytest.CaptureFixture[str]) -> None:
     books(20_000)
     cases.add("0001_start", StartBackfill(PATH + "FillSortTitle"))
-    call_command("migrate_dryrun", "cases")
+    call_command("migrate_dryrun", "cases", verbosity=2)
     assert f"Backfill {PATH}FillSortTitle: about " in " ".join(capsys.readouterr().out.split())
     assert counters() == {0: 20_000}
 

@@ -97,7 +97,7 @@ def test_reports_say_so(scratch: None, routed: None) -> None:
         "not_rehearsed": 0,
         "skipped_by_router": 2,
     }
-    text = " ".join(render(report, "text").split())
+    text = " ".join(render(report, "text", verbosity=2).split())
     assert f"does not run on this database: {OFF}" in text
     assert "2 operations not on this database (router)" in text
     assert "blocks no one" not in text

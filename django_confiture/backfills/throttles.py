@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from time import monotonic
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import connections
 from django.utils import timezone
@@ -255,11 +255,11 @@ class HoursOfDay(Throttle):
 
     def __init__(self, start: str, end: str, timezone: str = "") -> None:
         self._start, self._end = _clock(start, "start"), _clock(end, "end")
-        self._zone = ZoneInfo(timezone) if timezone else None
+        self._zone = _zone(timezone)
 
     def reason(self, moment: Moment) -> str:  # noqa: ARG002 - the same for every backfill
         """Return when it may go on."""
-        return self.reason_at(timezone.localtime(timezone.now(), self._zone))
+        return self.reason_at(datetime.now(self._zone or timezone.get_current_timezone()))
 
     def reason_at(self, now: datetime) -> str:
         """Return why the backfill has to wait at ``now``; ``""`` where it need not."""
@@ -287,6 +287,16 @@ def _number(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise conf.SettingError(f"{name} is {value!r}", "write a number, 0 or more")
     return value
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    """Return a time zone; None for ``""``, which is the project's."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+        raise conf.SettingError(
+            f"timezone is {name!r}, which is not a time zone", 'write one such as "Europe/Paris"'
+        ) from error
 
 
 def _clock(value: object, name: str) -> time:

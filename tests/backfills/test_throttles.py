@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Event, Thread
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import OperationalError, connections
@@ -116,6 +117,19 @@ def test_share_of_time(last: float, since: float, holds: bool) -> None:
 def test_hours_of_day(start: str, end: str, hour: int, reason: str) -> None:
     at = datetime(2026, 1, 1, hour)  # noqa: DTZ001 - a wall clock
     assert throttles.HoursOfDay(start, end).reason_at(at) == reason
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("zone", ["", "Pacific/Auckland"])
+def test_hours_of_day_are_those_of_its_time_zone(
+    settings: Settings, use_tz: bool, zone: str
+) -> None:
+    settings.USE_TZ = use_tz
+    settings.TIME_ZONE = "America/Caracas"
+    now = datetime.now(ZoneInfo(zone or "America/Caracas"))
+    around = [f"{now + timedelta(minutes=by):%H:%M}" for by in (-60, 60)]
+    assert throttles.HoursOfDay(around[0], around[1], timezone=zone).reason(MOMENT) == ""
+    assert throttles.HoursOfDay(around[1], around[0], timezone=zone).reason(MOMENT) != ""
 
 
 class Counting(throttles.Throttle):
@@ -243,6 +257,13 @@ def test_all_that_hold_are_named_and_it_goes_on_after(settings: Settings) -> Non
         (
             {"THROTTLE": HERE + "HoursOfDay", "OPTIONS": {"start": "25:00", "end": "1"}},
             "X, HoursOfDay: start is '25:00', which is not a time of day",
+        ),
+        (
+            {
+                "THROTTLE": HERE + "HoursOfDay",
+                "OPTIONS": {"start": "01:00", "end": "02:00", "timezone": "Mars/Olympus"},
+            },
+            "X, HoursOfDay: timezone is 'Mars/Olympus', which is not a time zone",
         ),
     ],
 )

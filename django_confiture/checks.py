@@ -64,7 +64,7 @@ def check_confiture(
     With ``app_configs``, check only these apps' migrations, and the settings only with our app.
     """
     try:
-        given = conf.mapping(conf.user_settings(), "CONFITURE")
+        given = conf.user_settings()
     except conf.SettingError as error:
         return [_error("E001", error)]
     migrations = migrations_on_disk()
@@ -93,7 +93,7 @@ def _settings(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iter
 
 
 def _is_usable(given: Mapping[str, Any], key: str) -> bool:
-    return isinstance(given.get(key) or {}, Mapping)
+    return given.get(key) is None or isinstance(given[key], Mapping)
 
 
 def _error(number: str, error: conf.SettingError) -> Error:
@@ -114,7 +114,7 @@ def _shape(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
                 yield _error("E003", conf.SettingError(f"{where} is {value!r}", fix))
             continue
         try:
-            nested = conf.mapping(value or {}, where)
+            nested = conf.mapping(value, where)
         except conf.SettingError as error:
             yield _error("E003", error)
             continue
@@ -161,6 +161,10 @@ def _values(
 def _hooks(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
     for name, entry in (given.get("HOOKS") or {}).items():
         where = f'CONFITURE["HOOKS"][{name!r}]'
+        if not isinstance(name, str):
+            fix = "write a name in quotes"
+            yield _error("E003", conf.SettingError(f"{where}: its name is {name!r}", fix))
+            continue
         if isinstance(entry, Mapping):
             yield from _unknown_keys(entry, ("HOOK", "OPTIONS"), where)
         try:

@@ -86,9 +86,13 @@ class SettingError(ImproperlyConfigured):
         self.quantity = quantity
 
 
-def user_settings() -> dict[str, Any]:
-    """Return ``settings.CONFITURE`` as the project wrote it; empty without configured settings."""
-    return getattr(settings, "CONFITURE", None) or {} if settings.configured else {}
+def user_settings() -> Mapping[str, Any]:
+    """Return ``settings.CONFITURE``, empty without configured settings.
+
+    A :class:`SettingError` says that it is not a dictionary.
+    """
+    given = getattr(settings, "CONFITURE", None) if settings.configured else None
+    return mapping(given, "CONFITURE")
 
 
 def get(key: str) -> Any:
@@ -97,14 +101,16 @@ def get(key: str) -> Any:
     Keys of a dictionary that the project does not set get their defaults.
     """
     default = DEFAULTS[key]
-    given = mapping(user_settings(), "CONFITURE").get(key, default)
+    given = user_settings().get(key, default)
     if isinstance(default, dict):
-        return {**default, **mapping(given or {}, f'CONFITURE["{key}"]')}
+        return {**default, **mapping(given, f'CONFITURE["{key}"]')}
     return given
 
 
 def mapping(value: object, name: str) -> Mapping[str, Any]:
-    """Return ``value`` if it is a dictionary, else a :class:`SettingError` names it."""
+    """Return a dictionary, an empty one for None; a :class:`SettingError` names anything else."""
+    if value is None:
+        return {}
     if isinstance(value, Mapping):
         return value
     raise SettingError(f"{name} is {value!r}", "write a dictionary")
@@ -168,7 +174,7 @@ def parse_fail_on(value: object, *, name: str) -> Any:
 
 def parse_tables(value: object, *, name: str) -> dict[str, timedelta]:
     """Return table → duration; empty for None."""
-    given = mapping(value or {}, name)
+    given = mapping(value, name)
     limits = {key: parse_duration(given[key], name=f'{name}["{key}"]') for key in given}
     return {key: limit for key, limit in limits.items() if limit is not None}
 

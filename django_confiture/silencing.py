@@ -70,9 +70,16 @@ def silenced_in_settings() -> Mapping[str, Mapping[str, str]]:
     """
     given: Mapping[str, object] = conf.get("SILENCED")
     return {
-        pattern: _checked(reasons, f'CONFITURE["SILENCED"]["{pattern}"]')
+        _pattern(pattern): _checked(reasons, f'CONFITURE["SILENCED"]["{pattern}"]')
         for pattern, reasons in given.items()
     }
+
+
+def _pattern(given: object) -> str:
+    if isinstance(given, str):
+        return given
+    problem = f'CONFITURE["SILENCED"] has {given!r}, which is not a pattern'
+    raise conf.SettingError(problem, 'write one such as "shop.*"')
 
 
 def reasons_of_operation(operation: Operation) -> Mapping[str, str]:

@@ -132,9 +132,9 @@ def test_without_the_setting(settings: Settings) -> None:
     assert run_checks(tags=["confiture"]) == []
 
 
-def test_e001_no_dictionary(settings: Settings) -> None:
-    expected = error("E001", "CONFITURE is ['shop'].", "Write a dictionary.")
-    assert one(settings, ["shop"]) == expected
+@pytest.mark.parametrize("given", [["shop"], [], "", 0, False])
+def test_e001_no_dictionary(settings: Settings, given: Any) -> None:
+    assert one(settings, given) == error("E001", f"CONFITURE is {given!r}.", "Write a dictionary.")
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,19 @@ def test_e002_unknown_key(settings: Settings, given: Any, problem: str, hint: st
     ("given", "problem", "hint"),
     [
         ({"HOOKS": ["x"]}, "CONFITURE[\"HOOKS\"] is ['x'].", "Write a dictionary."),
+        ({"HOOKS": []}, 'CONFITURE["HOOKS"] is [].', "Write a dictionary."),
+        (
+            {"HOOKS": {5: RECORD}},
+            'CONFITURE["HOOKS"][5]: its name is 5.',
+            "Write a name in quotes.",
+        ),
+        ({"SILENCED": ()}, 'CONFITURE["SILENCED"] is ().', "Write a dictionary."),
+        ({"DRY_RUN": ""}, "CONFITURE[\"DRY_RUN\"] is ''.", "Write a dictionary."),
+        (
+            {"DRY_RUN": {"TABLES": []}},
+            'CONFITURE["DRY_RUN"]["TABLES"] is [].',
+            "Write a dictionary.",
+        ),
         ({"PHASES": "x"}, "CONFITURE[\"PHASES\"] is 'x'.", "Write a dictionary."),
         ({"MIGRATE": "1s"}, "CONFITURE[\"MIGRATE\"] is '1s'.", "Write a dictionary."),
         ({"ENABLED": "no"}, "CONFITURE[\"ENABLED\"] is 'no'.", "Write True or False."),
@@ -304,10 +317,20 @@ def test_a_budget_that_is_fine(settings: Settings) -> None:
         (
             "shop.models.Order",
             (
-                "CONFITURE[\"HOOKS\"]['broken']: <class 'shop.models.Order'> is not a subclass of "
-                "django_confiture.Hook."
+                "CONFITURE[\"HOOKS\"]['broken']: 'shop.models.Order' is <class "
+                "'shop.models.Order'>, which is not a subclass of django_confiture.Hook."
             ),
-            "Give the class itself, not an instance.",
+            'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".',
+        ),
+        (
+            5,
+            "CONFITURE[\"HOOKS\"]['broken']: 5 is not a subclass of django_confiture.Hook.",
+            'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".',
+        ),
+        (
+            {"OPTIONS": {}},
+            "CONFITURE[\"HOOKS\"]['broken'] has no HOOK.",
+            'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".',
         ),
         (
             {"HOOK": RECORD, "OPTIONS": "x"},
@@ -595,6 +618,10 @@ def test_e013_a_mistake_in_silenced(settings: Settings) -> None:
         "E013",
         'CONFITURE["SILENCED"]["shop.*"] names \'table-rewrites\', which is not a finding.',
         "Write 'table-rewrite'.",
+    )
+    problem = 'CONFITURE["SILENCED"] has 5, which is not a pattern.'
+    assert one(settings, {"SILENCED": {5: {}}}) == error(
+        "E013", problem, 'Write one such as "shop.*".'
     )
 
 

@@ -20,7 +20,7 @@ from django.core.checks import CheckMessage, Error
 from django_confiture import conf
 from django_confiture.backfills.declaration import declared_backfills, problems
 from django_confiture.backfills.options import UnusableOption, backfill_options
-from django_confiture.backfills.throttling import throttling_of
+from django_confiture.backfills.throttling import throttles_of_settings, throttling_of
 
 
 def check_backfills(**_: Any) -> list[CheckMessage]:
@@ -49,12 +49,16 @@ def _settings() -> Iterator[CheckMessage]:
         return
     except conf.SettingError:
         return
+    try:
+        throttles_of_settings(options)
+    except conf.SettingError as error:
+        yield _error("E032", error)
     for path, declared in declared_backfills().items():
         try:
-            throttling_of(declared(), options)
+            if declared.throttles is not None:
+                throttling_of(declared(), options)
         except conf.SettingError as error:
-            where = "settings" if declared.throttles is None else path
-            yield _error("E032", error, where)
+            yield _error("E032", error, path)
 
 
 def _error(number: str, error: conf.SettingError, obj: str = "settings") -> Error:

@@ -62,15 +62,22 @@ def _parts(entry: object, where: str) -> tuple[object, dict[str, Any]]:
         raise conf.SettingError(problem, "known are THROTTLE and OPTIONS")
     if "THROTTLE" not in entry:
         raise conf.SettingError(f"{where} has no THROTTLE", "write its dotted path")
-    return entry["THROTTLE"], dict(conf.mapping(entry.get("OPTIONS") or {}, f"{where} OPTIONS"))
+    return entry["THROTTLE"], dict(conf.mapping(entry.get("OPTIONS"), f"{where} OPTIONS"))
 
 
 def throttling_of(backfill: Backfill, options: BackfillOptions) -> Throttling:
     """Return the throttles that a backfill declares, or else those of the settings."""
-    if backfill.throttles is not None:
-        entries, where = tuple(backfill.throttles), f"{backfill.path()}.throttles"
-    else:
-        entries, where = options.throttles, 'CONFITURE["BACKFILLS"]["THROTTLES"]'
+    if backfill.throttles is None:
+        return throttles_of_settings(options)
+    return _throttling(backfill.throttles, f"{backfill.path()}.throttles")
+
+
+def throttles_of_settings(options: BackfillOptions) -> Throttling:
+    """Return those of ``CONFITURE["BACKFILLS"]["THROTTLES"]``."""
+    return _throttling(options.throttles, 'CONFITURE["BACKFILLS"]["THROTTLES"]')
+
+
+def _throttling(entries: Iterable[object], where: str) -> Throttling:
     return Throttling(
         build_throttle(entry, f"{where}[{index}]") for index, entry in enumerate(entries)
     )

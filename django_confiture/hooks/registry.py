@@ -173,13 +173,18 @@ def _shipped(name: str, path: str) -> Registration:
 
 def _from_settings(name: str, entry: object) -> Registration:
     where = f'CONFITURE["HOOKS"][{name!r}]'
-    path: object = entry
-    options: object = {}
-    if isinstance(entry, Mapping):
-        path, options = entry.get("HOOK"), entry.get("OPTIONS") or {}
+    if not isinstance(entry, Mapping):
+        return Registration(import_hook(entry, where), 'CONFITURE["HOOKS"]')
+    if "HOOK" not in entry:
+        raise HookLookupError(f"{where} has no HOOK", _WRITE_A_PATH)
+    options = {} if entry.get("OPTIONS") is None else entry["OPTIONS"]
     if not isinstance(options, Mapping):
         raise HookLookupError(f'{where}["OPTIONS"] is {options!r}', "Write a dictionary.")
-    return Registration(import_hook(path, where), 'CONFITURE["HOOKS"]', options)
+    return Registration(import_hook(entry["HOOK"], where), 'CONFITURE["HOOKS"]', options)
+
+
+_GIVE_THE_CLASS = "Give the class itself, not an instance."
+_WRITE_A_PATH = 'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".'
 
 
 def import_hook(path: object, where: str) -> type[Hook]:
@@ -194,18 +199,21 @@ def import_hook(path: object, where: str) -> type[Hook]:
         except Exception as error:
             raise HookLookupError(
                 f"{where}: {path!r} cannot be imported ({type(error).__name__}: {error})",
-                'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".',
+                _WRITE_A_PATH,
             ) from error
-    return _hook_class(imported, where)
+        shown = f"{path!r} is {imported!r}, which"
+        return _hook_class(imported, where, shown=shown, fix=_WRITE_A_PATH)
+    fix = _GIVE_THE_CLASS if isinstance(path, type | Hook) else _WRITE_A_PATH
+    return _hook_class(imported, where, fix=fix)
 
 
-def _hook_class(candidate: object, where: str) -> type[Hook]:
+def _hook_class(
+    candidate: object, where: str, *, shown: str = "", fix: str = _GIVE_THE_CLASS
+) -> type[Hook]:
     if isinstance(candidate, type) and issubclass(candidate, Hook):
         return candidate
-    raise HookLookupError(
-        f"{where}: {candidate!r} is not a subclass of django_confiture.Hook",
-        "Give the class itself, not an instance.",
-    )
+    shown = shown or repr(candidate)
+    raise HookLookupError(f"{where}: {shown} is not a subclass of django_confiture.Hook", fix)
 
 
 def _path(hook_class: type[Hook]) -> str:

@@ -93,7 +93,7 @@ def read_entry(phase: HookPhase, given: object, where: str) -> Entry:
         phase,
         where,
         given["HOOK"],
-        conf.mapping(given.get("OPTIONS") or {}, f'{where}["OPTIONS"]'),
+        conf.mapping(given.get("OPTIONS"), f'{where}["OPTIONS"]'),
         _strings(given, "MIGRATIONS", where),
         _strings(given, "DATABASES", where),
     )

@@ -141,6 +141,19 @@ def test_e032_no_throttle(settings: Settings) -> None:
     assert (found.hint, found.id) == ("Write the path of a Throttle.", "confiture.E032")
 
 
+def test_e032_without_a_backfill(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_confiture.backfills import checks
+
+    monkeypatch.setattr(checks, "declared_backfills", dict)
+    settings.CONFITURE = {"BACKFILLS": {"THROTTLES": ["nowhere.Throttle"]}}
+    (found,) = checks.check_backfills()
+    assert found.msg == (
+        'CONFITURE["BACKFILLS"]["THROTTLES"][0] names \'nowhere.Throttle\': '
+        "No module named 'nowhere'."
+    )
+    assert (found.obj, found.id) == ("settings", "confiture.E032")
+
+
 def test_every_check_and_throttle_is_documented() -> None:
     from django_confiture.backfills import checks, throttles
 

@@ -286,11 +286,11 @@ def test_entry_points_can_be_switched_off(packages: list[EntryPoint], settings: 
     [
         (f"{HERE}.Nowhere", f"{HERE}.Nowhere' cannot be imported (ImportError: Module"),
         ("nowhere", "'nowhere' cannot be imported (ImportError: nowhere doesn't look like"),
-        (f"{HERE}.NO_CLASS", "'no class' is not a subclass of django_confiture.Hook"),
+        (f"{HERE}.NO_CLASS", f"'{HERE}.NO_CLASS' is 'no class', which is not a subclass of"),
         (f"{HERE}.events", "is not a subclass of django_confiture.Hook"),
         (12, "12 is not a subclass of django_confiture.Hook"),
         (None, "None is not a subclass of django_confiture.Hook"),
-        ({"OPTIONS": {}}, "None is not a subclass of django_confiture.Hook"),
+        ({"OPTIONS": {}}, "has no HOOK. Write the dotted path of a Hook subclass"),
         ({"HOOK": f"{HERE}.First", "OPTIONS": 5}, '["OPTIONS"] is 5. Write a dictionary.'),
     ],
 )

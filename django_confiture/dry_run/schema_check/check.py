@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from django_confiture.dry_run.server.side_channel import Session
 
+NEVER_MADE = "its app has no migrations; migrate --run-syncdb makes it"
+
 TableObjects = Mapping[str, Sequence[SchemaObject]]
 """Table name, as models have it → its objects; no entry where there is no such table."""
 
@@ -43,20 +45,28 @@ def check_schema(
     *,
     tables: Collection[str] | None = None,
     there: TableObjects | None = None,
+    unmigrated: Collection[str] = (),
 ) -> SchemaCheck:
     """Compare the models' tables with the database's; needs an open transaction.
 
     ``tables`` chooses some of them, None all. ``there`` is what the tables had at another time,
-    None what they have now. Temporary tables are made for the models and dropped; the real ones
+    None what they have now. ``unmigrated`` are apps without migrations, which may have no tables:
+    no migration makes them. Temporary tables are made for the models and dropped; the real ones
     are only looked up in the catalogs.
     """
     models = list(_chosen(compared_models(apps, wrapper), tables))
     names = [model._meta.db_table for model in models]
     found = read_tables(session, wrapper, names) if there is None else there
+    never_made = {
+        model._meta.db_table: NEVER_MADE
+        for model in models
+        if model._meta.app_label in unmigrated and model._meta.db_table not in found
+    }
+    models = [model for model in models if model._meta.db_table not in never_made]
     with scratch_tables(session, wrapper, models) as wanted:
         objects = read_relations(session, wanted.made.values(), temporary=True)
         differences = tuple(_differences(names, found, wanted, objects))
-    return SchemaCheck(differences, dict(wanted.not_made))
+    return SchemaCheck(differences, {**wanted.not_made, **never_made})
 
 
 def read_tables(

@@ -74,7 +74,7 @@ def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
         session = Session(wrapper.connection)
         with session.undone():
             _limit_waits(session)
-            return check_schema(session, wrapper, apps)
+            return check_schema(session, wrapper, apps, unmigrated=loader.unmigrated_apps)
     except (Error, psycopg.Error) as error:
         raise CommandError(
             f"Cannot read the schema of {wrapper.alias!r}: {str(error).strip()}", returncode=USAGE

@@ -369,6 +369,20 @@ def test_migrations_that_do_not_load_are_one_line(cases: Cases) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_that_no_migration_makes_may_be_missing(settings: Settings, cases: Cases) -> None:
+    settings.MIGRATION_MODULES = {**settings.MIGRATION_MODULES, "shop": None}
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE shop_order RENAME TO shop_order_2")
+    try:
+        _code, out = drift()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE shop_order_2 RENAME TO shop_order")
+    assert "shop_order is missing" not in out
+    reason = "its app has no migrations; migrate --run-syncdb makes it"
+    assert f"Not compared: shop_order, as {reason}." in out
+
+
 def test_an_expression_of_the_model_that_fails_is_not_compared(cases: Cases) -> None:
     broken = ops.CreateModel("Broken", [_key(), ("x", OfNoType())])
     cases.add("0001_broken", ops.SeparateDatabaseAndState(

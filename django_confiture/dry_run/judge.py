@@ -68,16 +68,20 @@ class Judge:
         )
         self._forecaster = Forecaster(session, sizes, known.past_errors)
         self._schema: SchemaWatch | None = None
+        self._plan_started = False
 
     def start_migration(self) -> None:
-        """Read the schema before the first one."""
+        """Read the schema before the first one: what a plan is undone to."""
         if self._schema is None:
             self._schema = SchemaWatch(self._session)
-
-    def start_plan(self) -> None:
-        """Compare with the schema as it is now, after ``pre_migrate``."""
-        if self._schema is not None:
+        elif not self._plan_started:
             self._schema.start_here()
+        self._plan_started = True
+
+    def start_receivers(self) -> None:
+        """Read the schema before receivers of a signal, which are no part of the plan."""
+        if self._schema is None:
+            self._schema = SchemaWatch(self._session)
 
     def result(
         self,

@@ -116,7 +116,7 @@ class ReceiverWatch:
         try:
             with self._recorder.own_work():
                 self._stage.start_migration()
-                self._judge.start_migration()
+                self._judge.start_receivers()
             with self._recorder.around_operations():
                 yield
             with self._recorder.own_work():
@@ -125,8 +125,6 @@ class ReceiverWatch:
             self._finish(error)
             raise
         self._finish(None)
-        if name == "pre_migrate":
-            self._judge.start_plan()
 
     def _finish(self, error: BaseException | None) -> None:
         self._sending = None

@@ -90,7 +90,8 @@ CASES = {
     "a script that commits": script(f"BEGIN; {LEAK}; COMMIT"),
     "a script that commits and chains": script(f"{LEAK}; COMMIT AND CHAIN; {LEAK}; COMMIT"),
     "a script that commits, not atomic": script(f"{LEAK}; COMMIT; {LEAK}", atomic=False),
-    "DISCARD": script("DISCARD ALL"),
+    "DISCARD": script("DISCARD ALL", 1),
+    "DISCARD, not atomic": script("DISCARD ALL", atomic=False),
     "setval": script("SELECT setval('dry_row_id_seq', 777)"),
     "NOTIFY": script("LISTEN dry; NOTIFY dry"),
     "large objects": script("SELECT lo_from_bytea(0, 'LEAK')"),
@@ -131,14 +132,14 @@ CASES = {
         "t = threading.Thread(target=lambda: (do(LEAK, 'other'), connections['other'].close()))\n"
         "t.start(); t.join()"
     ),
-    "a connection of its own": Case(OWN, 1),
-    "opened before": Case("OPENED.execute(LEAK)", 1),
+    "a connection of its own": Case(OWN, 2),
+    "opened before": Case("OPENED.execute(LEAK)", 2),
     "opened before, in a transaction": Case(
         "OPENED.autocommit = False\nOPENED.read_only = False\n"
         "OPENED.execute(LEAK); OPENED.commit()",
-        1,
+        2,
     ),
-    "a pool opened before": Case("with POOL.connection() as own: own.execute(LEAK)", 1),
+    "a pool opened before": Case("with POOL.connection() as own: own.execute(LEAK)", 2),
     "COPY FROM": Case(
         "with connection.connection.cursor().copy('COPY dry_row (name) FROM STDIN') as copy:\n"
         "    copy.write('LEAK\\n')"

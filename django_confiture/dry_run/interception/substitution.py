@@ -12,6 +12,11 @@ from django_confiture.dry_run.interception.protocols import DriverGenerator, Sta
 from django_confiture.dry_run.server.driver import one_statement_only
 from django_confiture.dry_run.sql.concurrently import refuse
 from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.transaction_modes import (
+    TransactionModes,
+    modes_of,
+    sets_later_transactions,
+)
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
@@ -20,6 +25,9 @@ _ENDS_TRANSACTION = (
     "{} was rehearsed with savepoints, as it would end the dry run's transaction. "
     "For real it takes effect there, and the migration is no longer atomic."
 )
+
+
+_ONLY_IN_TRANSACTION = "{} can only be used in transaction blocks"
 
 
 class Substitutes:
@@ -31,21 +39,21 @@ class Substitutes:
 
     def text(self, statement: Statement, *, alone: bool) -> str | None:
         """Return the plain form of what needs to be outside of a transaction, if there is one."""
+        self._note_modes(statement)
         if statement.kind is Kind.TRANSACTION:
             if statement.commits or statement.rolls_back:
                 self._recorder.note_substituted(
                     _ENDS_TRANSACTION.format(f"{statement.command} in SQL")
                 )
             return None
-        if statement.sets_transaction:
-            self._recorder.note_not_rehearsed(
-                "SET TRANSACTION needs a transaction that has not begun to work; this one has."
-            )
+        if statement.sets_transaction and modes_of(statement) != TransactionModes(read_only=True):
             return None
         if not (alone and self._recorder.autocommit):
             return statement.sql
-        if name := statement.only_in_transaction:
-            raise NoActiveSqlTransaction(f"{name} can only be used in transaction blocks")
+        if statement.kind is not Kind.SAVEPOINT and (name := statement.only_in_transaction):
+            raise NoActiveSqlTransaction(_ONLY_IN_TRANSACTION.format(name))
+        if statement.sets_transaction:
+            return None  # outside a transaction it changes nothing
         if statement.sets_locally:
             return None  # outside a transaction it changes nothing
         if not statement.outside_transaction:
@@ -55,12 +63,29 @@ class Substitutes:
         self._recorder.note_not_rehearsed(f"{statement.command} can't run inside a transaction.")
         return None
 
+    def _note_modes(self, statement: Statement) -> None:
+        """Say what can't be set in a transaction that has begun, or for ones that never begin."""
+        if modes_of(statement).others:
+            self._recorder.note_not_rehearsed(
+                f"{'SET' if statement.sets_transaction else statement.command} TRANSACTION needs a "
+                "transaction that has not begun to work; this one has."
+            )
+        if sets_later_transactions(statement):
+            self._recorder.note_not_rehearsed(
+                "It sets how later transactions begin; here, all run in one that has begun."
+            )
+
     def before(self, statement: Statement, text: Callable[[], str]) -> None:
         """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
+        if statement.sets_locally and self._recorder.autocommit:
+            return  # it is not sent
         if why := self._transactions.before(statement, text):
             self._recorder.note_not_rehearsed(why)
         if statement.kind is Kind.TRANSACTION:
             self._control(statement)
+        elif statement.kind is Kind.SAVEPOINT and not self._transactions.in_block:
+            name = statement.only_in_transaction
+            raise NoActiveSqlTransaction(_ONLY_IN_TRANSACTION.format(name))
 
     def exchange(self, statement: Statement) -> None:
         """Refuse what PostgreSQL does in the plain form only; say that this is sent."""
@@ -73,7 +98,7 @@ class Substitutes:
         if self._transactions.session.in_pipeline:
             self._recorder.note_not_rehearsed(f"{statement.command} in a pipeline was left out.")
         elif statement.begins:
-            self._transactions.begin_inner()
+            self._transactions.begin_inner(read_only=modes_of(statement).read_only)
         elif statement.commits or statement.rolls_back:
             self._transactions.end_inner(commit=statement.commits)
 

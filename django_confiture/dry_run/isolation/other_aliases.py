@@ -16,6 +16,7 @@ from functools import partial
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.cursors import Capture
@@ -86,18 +87,23 @@ class OtherConnections:
         timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
         self._own = OwnThreads()
         self._unmanaged = UnmanagedConnections(
-            self._own, timeouts, self._identity if committed else None
+            self._own, timeouts, self._identity if committed else None, not_rehearsed
         )
         self._sequences_moved: dict[tuple[str, str], SequenceMove] = {}
         self._refused_commits: list[str] = []
         """The aliases of other databases on which a migration tried to commit by itself."""
+
+    def refused_to_write(self, error: BaseException) -> bool:
+        """Return whether an error may be that a connection past Django's can't write here."""
+        return isinstance(error, ReadOnlySqlTransaction) and self._unmanaged.count > 0
 
     def warnings(self) -> Iterator[str]:
         """Yield the report's warnings about them."""
         if self._unmanaged.count:
             yield (
                 f"{self._unmanaged.count} connection(s) were opened past Django's; they "
-                "could not write, and what they did is not in this report."
+                "could not write, and what they did is not in this report. --clone lets them write "
+                "to the clone."
             )
         for alias in self._refused_commits:
             yield (

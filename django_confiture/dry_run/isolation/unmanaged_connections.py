@@ -28,6 +28,14 @@ _READ_ONLY = "default_transaction_read_only"
 _OURS = "django-confiture"
 """Prefix of our own sessions' names: the watchdog's, and the one that drops a clone."""
 
+_UNMEASURED = (
+    "It used a connection opened past Django's: what that wrote and locked is not in this report."
+)
+_NOT_WRITABLE = (
+    "It used a connection opened past Django's, which can't be rolled back and so can't write in "
+    "this dry run; --clone lets it write."
+)
+
 _POLL_S = 0.05
 """Seconds between two checks of a connection that is in use."""
 
@@ -37,8 +45,18 @@ _Connection = psycopg.BaseConnection[Any]
 class UnmanagedConnections:
     """Makes connections that Django does not know of read-only during a dry run."""
 
-    def __init__(self, own: OwnThreads, timeouts: dict[str, str], writable: str | None) -> None:
-        """``writable`` is the identity of the clone, the one database that may be written."""
+    def __init__(
+        self,
+        own: OwnThreads,
+        timeouts: dict[str, str],
+        writable: str | None,
+        not_rehearsed: Callable[[str], None],
+    ) -> None:
+        """``writable`` is the identity of the clone, the one database that may be written.
+
+        ``not_rehearsed`` is told why what runs now is not exact.
+        """
+        self._not_rehearsed = not_rehearsed
         self._own = own
         self._settings = {_READ_ONLY: "on", **timeouts}
         self._writable = writable
@@ -95,7 +113,9 @@ class UnmanagedConnections:
         session = Session(conn)
         if self._writable and database_identity(session) == self._writable:
             self.spare(conn)
+            self._not_rehearsed(_UNMEASURED)
             return
+        self._not_rehearsed(_NOT_WRITABLE)
         places = range(1, len(self._settings) + 1)
         shown = ", ".join(f"current_setting(${place})" for place in places)
         before = session.query(f"SELECT {shown}", [*self._settings])[0]

@@ -104,10 +104,14 @@ class Prober:
         return True
 
     def go_back_to(self, then: Mapping[int, Observed]) -> None:
-        """Restore an earlier ``last.relations``, except for counters, which never go back."""
+        """Restore an earlier ``last.relations``, except for counters, which never go back.
+
+        Nor does the lock of ``nextval`` on its sequence, which the whole transaction holds.
+        """
+        known = self._catalog.relations
         relations = {
             oid: now
-            if (old := then.get(oid, now)) is now
+            if (old := then.get(oid, now)) is now or known[oid].kind == "S"
             else replace(old, counters=now.counters, index_reads=now.index_reads)
             for oid, now in self._last.relations.items()
         }

@@ -84,7 +84,8 @@ class SchemaWatch:
         self.first: Schema = dict(self._schema)
 
     def start_here(self) -> None:
-        """Take the last reading for the first: the plan starts now."""
+        """Take the schema as it is now for the first reading."""
+        self.changes()
         self.first = dict(self._schema)
 
     def close(self) -> None:

@@ -30,7 +30,13 @@ NEVER_IN_TRANSACTION = {
 WITHOUT_ROWS = {
     "alter_seq_stmt", "comment_stmt", "create_seq_stmt", "create_stmt", "drop_stmt", "rename_stmt",
 }  # fmt: skip
-_SAVEPOINTS = {pg.TRANS_STMT_SAVEPOINT, pg.TRANS_STMT_RELEASE, pg.TRANS_STMT_ROLLBACK_TO}
+SAVEPOINTS = {
+    pg.TRANS_STMT_SAVEPOINT: "SAVEPOINT",
+    pg.TRANS_STMT_RELEASE: "RELEASE SAVEPOINT",
+    pg.TRANS_STMT_ROLLBACK_TO: "ROLLBACK TO SAVEPOINT",
+}
+"""Each with its name in PostgreSQL's messages."""
+_SECOND_PHASE = {pg.TRANS_STMT_COMMIT_PREPARED, pg.TRANS_STMT_ROLLBACK_PREPARED}
 BEGINS = {pg.TRANS_STMT_BEGIN, pg.TRANS_STMT_START}
 COMMITS = {pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE}
 _WHOLE_DATABASE = {
@@ -56,7 +62,7 @@ class Kind(Enum):
     """SET, SHOW, FETCH and the like: neither locks nor rows of its own."""
     SAVEPOINT = auto()
     TRANSACTION = auto()
-    """BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION; also DISCARD, which ends temporary tables."""
+    """BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION."""
     UNPARSED = auto()
     UNSEEN = auto()
     """Whatever reached the server without being caught: known by what it did alone."""
@@ -66,9 +72,7 @@ def kind_of(node: Node) -> Kind:
     """Return what has to be done about a statement."""
     name = node_field(node)
     if name == "transaction_stmt":
-        return Kind.SAVEPOINT if node.transaction_stmt.kind in _SAVEPOINTS else Kind.TRANSACTION
-    if name == "discard_stmt":
-        return Kind.TRANSACTION
+        return _kind_of_control(node.transaction_stmt.kind)
     if name in _QUIET:
         return Kind.QUIET
     if name in _DML:
@@ -78,6 +82,12 @@ def kind_of(node: Node) -> Kind:
     if name == "select_stmt":
         return _kind_of_select(node)
     return Kind.DDL
+
+
+def _kind_of_control(kind: int) -> Kind:
+    if kind in _SECOND_PHASE:
+        return Kind.DDL  # it ends another transaction than its own
+    return Kind.SAVEPOINT if kind in SAVEPOINTS else Kind.TRANSACTION
 
 
 def _kind_of_select(node: Node) -> Kind:
@@ -111,6 +121,10 @@ def outside_transaction(node: Node) -> bool:
         return bool(node.vacuum_stmt.is_vacuumcmd)
     if name == "reindex_stmt" and node.reindex_stmt.kind in _WHOLE_DATABASE:
         return True
+    if name == "transaction_stmt":
+        return node.transaction_stmt.kind in _SECOND_PHASE
+    if name == "discard_stmt":
+        return bool(node.discard_stmt.target == pg.DISCARD_ALL)
     if name == "cluster_stmt":
         return not node.cluster_stmt.HasField("relation")
     return name in NEVER_IN_TRANSACTION or is_concurrent(node) or moves_database(node)

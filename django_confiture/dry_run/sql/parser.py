@@ -20,6 +20,7 @@ from django_confiture.dry_run.sql.kinds import (
     COMMITS,
     HIDING,
     NEVER_IN_TRANSACTION,
+    SAVEPOINTS,
     WITHOUT_ROWS,
     Kind,
     is_concurrent,
@@ -210,6 +211,8 @@ class Statement:
         """How PostgreSQL calls it where it refuses it outside a transaction; ``""`` for others."""
         if self.what == "declare_cursor_stmt" and not self.held_cursor:
             return "DECLARE CURSOR"
+        if self.kind is Kind.SAVEPOINT:
+            return SAVEPOINTS[self.node.transaction_stmt.kind]
         return "LOCK TABLE" if self.what == "lock_stmt" else ""
 
     @property

@@ -25,9 +25,9 @@ from django_confiture.dry_run.server.driver import (
 )
 from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.commit_guard import guard_against_commits
 from django_confiture.dry_run.transactions.connection_state import TakenOver
+from django_confiture.dry_run.transactions.driver_commands import rehearsed_command
 from django_confiture.dry_run.transactions.inner_transaction import InnerTransaction
 from django_confiture.dry_run.transactions.migration_ends import MigrationEnds
 from django_confiture.dry_run.transactions.observer import TransactionObserver
@@ -40,10 +40,15 @@ from django_confiture.exceptions import DryRunRefused, DryRunStopped
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from django_confiture.dry_run.sql.parser import Statement
+
 OUTER = "confiture_dry_run"
 
 # ACTIVE: in a pipeline, what was sent has not been answered yet.
 _OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
+
+
+_BEGUN = "can't change 'autocommit' now: connection in transaction status INTRANS"
 
 
 class RehearsedTransactions:
@@ -72,6 +77,8 @@ class RehearsedTransactions:
         self._shared = False
         self._inner = InnerTransaction(self.session, self.statement_savepoint)
         self._begun_in_sql = False
+        self._of_script = False
+        """Whether the transaction is the one that PostgreSQL makes of a script."""
         self._clock = clock or Stopwatch()
         self._simulated_commit = SimulatedCommit(self.session, self._clock)
         self.close_asked = False
@@ -174,10 +181,16 @@ class RehearsedTransactions:
         inner = self._inner.is_open or self._inner.begins_with_next
         return inner or in_transaction_block(self._raw)
 
+    @property
+    def in_block(self) -> bool:
+        """Whether it would be in one that was begun, not in that of a script alone."""
+        return self.in_transaction and (self._begun_in_sql or not self._of_script)
+
     @contextmanager
     def implicit(self) -> Iterator[None]:
         """Rehearse the transaction that PostgreSQL makes of a script sent outside of one."""
         self._open_inner()
+        self._of_script = True
         try:
             yield
             if self._inner.is_open and not self._begun_in_sql:
@@ -186,6 +199,8 @@ class RehearsedTransactions:
             if self._inner.is_open:
                 self.end_inner(commit=False)
             raise
+        finally:
+            self._of_script = False
 
     # What the driver's own transaction() sends.
 
@@ -195,35 +210,14 @@ class RehearsedTransactions:
         """Send what the driver sends past its cursors."""
         if self._inner.begins_with_next:
             self._open_inner()
-        statements = parse(text, placeholders=False)
-        savepoints = [each for each in statements if each.kind is Kind.SAVEPOINT]
-        if savepoints and (first := self.statement_savepoint.out_of_the_way()):
-            with self._clock.stopped():
-                self.session.query(first)
-        # For real it would be the BEGIN, COMMIT or ROLLBACK of a transaction.
-        outermost = savepoints and not self.in_transaction
-        if outermost and savepoints[0].command == "RELEASE":
-            self._commit_of_driver(savepoints[0])
-        result = yield from send()
-        for each in savepoints:
-            self._observer.savepoint(each)
-        if outermost:
-            self.statement_ended()
-        return result
-
-    def _commit_of_driver(self, release: Statement) -> None:
-        try:
-            self.check_constraints()
-        except psycopg.Error:
-            name = release.sql.removeprefix("RELEASE")
-            self.session.query(f"ROLLBACK TO {name}; RELEASE {name}")
-            self.statement_ended()
-            raise
+        return (yield from rehearsed_command(self, self._observer, self._clock, send, text))
 
     # What Django calls on its connection, from here on.
 
     def _autocommit_is_set(self, autocommit: bool) -> None:  # noqa: FBT001 - Django's signature
         with self._wrapper.wrap_database_errors:
+            if self._begun_in_sql and self._wrapper.autocommit:
+                raise psycopg.ProgrammingError(_BEGUN)  # as the driver does
             if autocommit:
                 self._close_inner(keep=self.session.status == TransactionStatus.INTRANS)
             else:
@@ -256,10 +250,12 @@ class RehearsedTransactions:
             else:
                 self._inner.open_with_next()
 
-    def begin_inner(self) -> None:
+    def begin_inner(self, *, read_only: bool = False) -> None:
         """Begin a rehearsed transaction past Django, as BEGIN in SQL does."""
         self._open_inner()
         self._begun_in_sql = True
+        if read_only:
+            self.session.query("SET TRANSACTION READ ONLY")  # until the savepoint ends
 
     def end_inner(self, *, commit: bool) -> None:
         """End the rehearsed transaction past Django, as COMMIT or ROLLBACK in SQL does."""

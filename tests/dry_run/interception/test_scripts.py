@@ -31,7 +31,7 @@ SCRIPTS = {
     "commit in a block": (f"DO $$ BEGIN {LEAK}; COMMIT; END $$", TERMINATION, None),
     "rollback in a block": (f"DO $$ BEGIN ROLLBACK; {LEAK}; END $$", TERMINATION, None),
     "a procedure that commits": ("CALL dry_commits()", TERMINATION, None),
-    "discard all": (f"{LEAK}; DISCARD ALL", None, None),
+    "discard all": (f"{LEAK}; DISCARD ALL", "DISCARD ALL cannot run", "DISCARD ALL cannot run"),
     "discard temp": (f"DISCARD TEMP; {LEAK}; COMMIT", None, None),
     "unreadable": (f"{LEAK}; frobnicate; COMMIT", "syntax error", "syntax error"),
     "closes the guard": (f"CLOSE {COMMIT_GUARD}; {LEAK}; COMMIT", GUARD_CLOSED, GUARD_CLOSED),

@@ -29,6 +29,7 @@ from tests.support.dry_run import (
     plain_connection,
     python,
     rehearse,
+    runs,
     why_it_failed,
 )
 
@@ -142,6 +143,28 @@ def test_a_connection_of_its_own_may_read(untouched: None) -> None:
     result = DryRunExecutor().run(connection, migration(python(body)))
 
     assert any("1 connection(s) were opened past Django's" in each for each in result.warnings)
+
+
+def test_that_it_may_not_write_is_no_fault_of_the_migration(untouched: None) -> None:
+    def body() -> None:
+        with psycopg.connect(**parameters()) as own:
+            own.execute("UPDATE dry_row SET number = 1")
+
+    report = rehearse(migration(python(body)))
+
+    (result,) = report.migrations
+    assert (result.outcome, report.verdict) == ("not_run", "stopped")
+    (operation,) = result.operations
+    assert operation.rehearsed == "not_rehearsed"
+    assert "--clone lets it write" in operation.reason
+
+
+def test_a_read_only_transaction_of_its_own_is_its_fault(untouched: None) -> None:
+    (result,) = rehearse(
+        migration(runs("SET TRANSACTION READ ONLY; DELETE FROM dry_row"))
+    ).migrations
+
+    assert result.outcome == "failed"
 
 
 def test_no_callback_is_called_and_each_is_counted(untouched: None) -> None:

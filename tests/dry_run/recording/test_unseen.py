@@ -135,6 +135,18 @@ def test_what_is_caught_is_never_unseen(scratch: None, code: str, *, atomic: boo
     assert all(statement.sql for statement in operation.statements)
 
 
+def test_the_lock_of_nextval_outlives_a_savepoint_and_is_not_unseen(
+    scratch_tables: Any, scratch: None
+) -> None:
+    scratch_tables.observers["default"].execute("CREATE TABLE dry_log (id serial, t text)")
+
+    result = passed(
+        runs("SAVEPOINT a; INSERT INTO dry_log (t) VALUES ('x'); ROLLBACK TO a"), runs("SELECT 1")
+    )
+
+    assert [each.rehearsed for each in result.operations] == ["exact", "exact"]
+
+
 def test_an_error_that_is_swallowed_is_not_unseen(scratch: None) -> None:
     def code() -> None:
         with connection.cursor() as cursor:

@@ -47,7 +47,8 @@ def only(sql: str, *, placeholders: bool = False) -> Statement:
         ("END", Kind.TRANSACTION),
         ("ABORT", Kind.TRANSACTION),
         ("PREPARE TRANSACTION 'x'", Kind.TRANSACTION),
-        ("DISCARD ALL", Kind.TRANSACTION),
+        ("COMMIT PREPARED 'x'", Kind.DDL),
+        ("DISCARD ALL", Kind.DDL),
         ("frobnicate", Kind.UNPARSED),
     ],
 )

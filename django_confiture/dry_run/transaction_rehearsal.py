@@ -236,7 +236,7 @@ class TransactionStage:
         cause = original_error(error)
         if is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements):
             return True
-        session = self._instruments.session
+        session, known = self._instruments.session, [each.error for each in recorded.failures]
         if is_committed_by_then(cause, recorded.last_transaction, session.raw.info.server_version):
             self._notes.append(NO_COMMIT)
             return True
@@ -245,7 +245,7 @@ class TransactionStage:
             or session.status == TransactionStatus.UNKNOWN
             or self.waits_in_vain(error)
             or self._waited_for_earlier(error, recorded)
-            or self._refused_elsewhere(cause, recorded)
+            or (self._others is not None and self._others.kept_from_writing(cause, known))
             or self._instruments.dead_space.stopped
             or not isinstance(error, Exception)
         )
@@ -268,12 +268,6 @@ class TransactionStage:
         relations = self._instruments.catalog.relations
         locked = {relations[oid].shown for oid in recorded.tables}
         return self._watchdog.self_wait.relation not in locked
-
-    def _refused_elsewhere(self, error: BaseException, recorded: RecordedMigration) -> bool:
-        """Return whether the dry run has kept another connection from writing."""
-        if self._others is None or any(each.error is error for each in recorded.failures):
-            return False
-        return self._others.refused_to_write(error)
 
     # When it is over.
 

@@ -439,7 +439,7 @@ def test_limits() -> None:
     )
 
     for said in (
-        "0 operations rehearsed exactly, 0 in another form, 1 not at all.",
+        "0 operations rehearsed exactly, 0 in another form, 1 in part or not at all.",
         "Alter field total on order. Not rehearsed: VACUUM can't be rolled back.",
         "1 connection was opened past Django's.",
         "Sequence shop_seq in shop moved from 1 to 2.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -93,9 +93,14 @@ class OtherConnections:
         self._refused_commits: list[str] = []
         """The aliases of other databases on which a migration tried to commit by itself."""
 
-    def refused_to_write(self, error: BaseException) -> bool:
-        """Return whether an error may be that a connection past Django's can't write here."""
-        return isinstance(error, ReadOnlySqlTransaction) and self._unmanaged.count > 0
+    def kept_from_writing(self, error: BaseException, known: Iterable[Exception]) -> bool:
+        """Return whether an error is that a connection past Django's can't write here.
+
+        ``known`` are the errors of the main connection.
+        """
+        is_known = any(each is error for each in known)
+        refused = isinstance(error, ReadOnlySqlTransaction) and not is_known
+        return refused and self._unmanaged.count > 0
 
     def warnings(self) -> Iterator[str]:
         """Yield the report's warnings about them."""

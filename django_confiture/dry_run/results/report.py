@@ -80,13 +80,15 @@ class Exceeded:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many operations were rehearsed as they are, in another form, or not at all."""
+    """How many operations were rehearsed as they are, in another form, or not wholly."""
 
     exact: int
     substituted: int
     not_rehearsed: int
     skipped_by_router: int
     """How many a database router keeps off this database: they did nothing here."""
+    unseen: int = 0
+    """How many of those not rehearsed ran SQL that was not caught, known by its effects alone."""
 
 
 @dataclass(frozen=True)
@@ -142,5 +144,7 @@ class Report:
     @property
     def coverage(self) -> Coverage:
         """Count the operations that ran by how they were rehearsed."""
-        kinds = [op.rehearsed for migration in self.migrations for op in migration.operations]
-        return Coverage(**{kind: kinds.count(kind) for kind in get_args(Rehearsed)})
+        ran = [operation for migration in self.migrations for operation in migration.operations]
+        kinds = [each.rehearsed for each in ran]
+        counted = {kind: kinds.count(kind) for kind in get_args(Rehearsed)}
+        return Coverage(**counted, unseen=sum(each.unseen for each in ran))

@@ -14,8 +14,10 @@ _REVERSED = {
 
 
 def coverage(report: Report) -> str:
-    """Return how many operations were rehearsed as they are, in another form, or not at all."""
+    """Return how many operations were rehearsed as they are, in another form, or not wholly."""
     found = report.coverage
+    uncaught = "ran SQL that was not caught, known by its effects alone"
+    unseen = f" {count(found.unseen, 'operation')} {uncaught}." if found.unseen else ""
     elsewhere = (
         f" {count(found.skipped_by_router, 'operation')} not on this database (router)."
         if found.skipped_by_router
@@ -23,7 +25,8 @@ def coverage(report: Report) -> str:
     )
     return (
         f"{count(found.exact, 'operation')} rehearsed exactly, "
-        f"{found.substituted} in another form, {found.not_rehearsed} not at all.{elsewhere}"
+        f"{found.substituted} in another form, {found.not_rehearsed} in part or not at all."
+        f"{unseen}{elsewhere}"
     )
 
 

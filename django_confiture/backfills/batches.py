@@ -11,6 +11,7 @@ from django.db import connections, models
 from django_confiture import conf
 from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
 from django_confiture.backfills.keys import key_fields
+from django_confiture.backfills.quick_instances import uncollected, with_quick_instances
 from django_confiture.backfills.windows import Window
 from django_confiture.backfills.write_back import can_write_back, with_version, write_back
 
@@ -25,22 +26,28 @@ def do_window(backfill: Backfill, window: Window, *, using: str, apps: Apps) -> 
     rows = window.of(backfill.rows_to_do(using, apps))
     if backfill.values is not None:
         return rows.update(**backfill.values)
-    return _process(backfill, rows.order_by("pk"))
+    return _process(backfill, with_quick_instances(rows.order_by("pk")))
 
 
 def _process(backfill: Backfill, rows: models.QuerySet[Any]) -> int:
     """Let Python do the rows: guarded by their version where the package writes, else locked."""
     if backfill.fields and can_write_back(rows.model, backfill.fields):
         read = with_version(rows)
-        if read:
+        if _are_there(read):
             backfill.process(read)
         return write_back(read, backfill.fields)
     locked = rows.select_for_update(of=("self",), no_key=True)
-    if locked:
+    if _are_there(locked):
         backfill.process(locked)
     if backfill.fields:
         rows.model._base_manager.using(rows.db).bulk_update(locked, backfill.fields)
     return len(locked)
+
+
+def _are_there(rows: models.QuerySet[Any]) -> bool:
+    """Read the rows; return whether there are any."""
+    with uncollected():
+        return bool(rows)
 
 
 def set_timeouts(using: str, timeouts: Mapping[str, timedelta]) -> None:

@@ -19,7 +19,7 @@ from django_confiture.backfills.models import BackfillRange, BackfillRun
 if TYPE_CHECKING:
     from django.apps.registry import Apps
 
-RANGES_A_WORKER = 4
+RANGES_A_WORKER = 8
 """So that a slow range does not make the other workers wait at the end."""
 ROWS_A_RANGE = 20_000
 """At least; a smaller table is not split."""

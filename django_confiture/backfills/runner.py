@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_confiture.backfills")
 
-IDLE = 0.5
+IDLE = 0.1
 """Seconds between two tries to get a range while other workers have them all."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from django.db import connections, models
@@ -47,7 +48,7 @@ _PLAIN = {
 """Django's own types whose values PostgreSQL reads from JSON as they were."""
 
 _AS_THEY_ARE = (models.CharField, models.TextField, models.IntegerField)
-_NATIVE = (str, int, type(None))
+_NATIVE = frozenset({str, int, type(None)})
 """Exact types, of which the fields make nothing else."""
 
 
@@ -76,7 +77,7 @@ def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
         return 0
     connection, columns = connections[rows.db], _columns(rows.model, names)
     values = [_values(rows, field, connection) for field in columns]
-    values.append([getattr(row, VERSION) for row in rows])
+    values.append(list(map(attrgetter(VERSION), rows)))
     with connection.cursor() as cursor:
         cursor.execute(_statement(rows.model, columns, connection), list(map(json.dumps, values)))
         return int(cursor.rowcount)
@@ -84,8 +85,8 @@ def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
 
 def _values(rows: models.QuerySet[Any], field: Any, connection: Any) -> list[Any]:
     """Return the values of one field as JSON can hold them."""
-    values = [getattr(row, field.attname) for row in rows]
-    if isinstance(field, _AS_THEY_ARE) and all(type(value) in _NATIVE for value in values):
+    values = list(map(attrgetter(field.attname), rows))
+    if isinstance(field, _AS_THEY_ARE) and set(map(type, values)) <= _NATIVE:
         return values
     return [_jsonable(field.get_db_prep_save(value, connection)) for value in values]
 

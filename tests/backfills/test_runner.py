@@ -20,12 +20,12 @@ __all__ = ["shelf"]  # a fixture
 pytestmark = pytest.mark.usefixtures("shelf")
 
 
-def run(name: str) -> Any:
+def run(name: str, workers: int | None = None) -> Any:
     """Run a backfill in this process; return what is known of it then."""
     from django_confiture.backfills.running import run_here
     from django_confiture.backfills.status import statuses
 
-    run_here(PATH + name, using="default", actor="the test")
+    run_here(PATH + name, using="default", actor="the test", workers=workers)
     (status,) = statuses("default", [PATH + name])
     return status
 
@@ -113,7 +113,7 @@ def test_rows_that_come_meanwhile_are_done_by_a_last_pass(monkeypatch: pytest.Mo
         return passed[-1]
 
     monkeypatch.setattr("django_confiture.backfills.runner.end_pass", insert_first)
-    status = run("FillSortTitle")
+    status = run("FillSortTitle", workers=1)
     assert (status.state, status.done, status.total) == ("completed", 1310, 1310)
     assert passed == ["running", "completed"]
     assert counters() == {1: 1300}
@@ -135,7 +135,7 @@ def test_without_where_what_is_inserted_behind_the_last_key_is_done(
         return passed[-1]
 
     monkeypatch.setattr("django_confiture.backfills.runner.end_pass", insert_first)
-    assert run("CountBooks").done == 1300
+    assert run("CountBooks", workers=1).done == 1300
     assert counters() == {1: 1300}
 
 

@@ -5,7 +5,8 @@
     Exception
     └── MigrationError             base of all of them
         ├── HookError              a hook raised, or returned no HookResult
-        ├── HookVeto               a shipped hook refuses the migration
+        │   └── HookRefusal        a shipped hook refuses the migration
+        ├── HookVeto               original error of a HookRefusal: what the hook found
         ├── HookLookupError        a name, path or class that does not lead to a hook
         ├── MigrationGaveWay       a real migration ended: other sessions were waiting for it
         ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
@@ -41,6 +42,10 @@ class HookError(MigrationError):
 
     def __str__(self) -> str:
         return f"Hook {self.hook_name} failed in phase {self.phase}: {self.original_error}"
+
+
+class HookRefusal(HookError, CommandError):  # noqa: N818 - nothing is wrong with the hook
+    """A shipped hook refuses the migration: ``migrate`` ends with its text, in one line."""
 
 
 class HookLookupError(MigrationError):

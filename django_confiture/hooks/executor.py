@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from django_confiture import conf, signals
-from django_confiture.exceptions import HookError, HookVeto
+from django_confiture.exceptions import HookError, HookRefusal, HookVeto
 from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy, HookResult
 
 if TYPE_CHECKING:
@@ -212,13 +212,14 @@ def _check_transaction(conn: psycopg.Connection[Any], context: HookContext) -> N
 
 
 def _hook_error(call: _Call, hook: object, error: Exception) -> HookError:
-    raised = HookError(call.name, call.phase, error)
     if isinstance(error, HookVeto):
-        raised.add_note(
+        refusal = HookRefusal(call.name, call.phase, error)
+        refusal.add_note(
             f"Migration {call.context.label}, {call.context.direction}: the hook refused it. Do "
             "what it says, or change its OPTIONS."
         )
-        return raised
+        return refusal
+    raised = HookError(call.name, call.phase, error)
     source = _class_of(hook)
     raised.add_note(
         f"Migration {call.context.label}, {call.context.direction}: what this hook did was rolled "

@@ -21,7 +21,7 @@ from django_confiture.dry_run.migration_executor import executor_of
 from django_confiture.dry_run.plan.refusals import SETTINGS_ERRORS, refuse_open_transaction
 from django_confiture.dry_run.reverse import Reversal
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
-from django_confiture.exceptions import DryRunRefused, DryRunStopped
+from django_confiture.exceptions import DryRunRefused, DryRunStopped, HookRefusal
 from django_confiture.formatting import one_line
 from django_confiture.history.past_runs import last_dry_run, past_errors
 from django_confiture.management import budget
@@ -118,7 +118,8 @@ class RequestedDryRun:
         except SystemExit as error:  # raised by a migration; we don't exit with its code
             rehearsal.failed(error)
         except Exception as error:
-            if isinstance(error, (CommandError, *SETTINGS_ERRORS)) and not rehearsal.results:
+            refused = isinstance(error, (CommandError, *SETTINGS_ERRORS))
+            if refused and not isinstance(error, HookRefusal) and not rehearsal.results:
                 raise  # from migrate itself: no such app or migration, conflicts
             rehearsal.failed(error)
         return None

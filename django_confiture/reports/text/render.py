@@ -122,6 +122,10 @@ def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:
         yield "[dim]Rows were not compared: a reverse doesn't bring back what was deleted.[/]"
 
 
+_BACKFILL = ": Backfill "
+"""Between a migration and what its ``StartBackfill`` will take."""
+
+
 def _closing(report: Report, verbosity: int) -> Iterator[Line]:
     yield f"{closing.coverage(report)} {escape(forecast.whose_times(report))}"
     if verbosity < 2:
@@ -136,7 +140,8 @@ def _closing(report: Report, verbosity: int) -> Iterator[Line]:
 def _notes(report: Report, verbosity: int) -> Iterator[Line]:
     """Yield what to know of the run itself.
 
-    At verbosity 1 a run that came to its end has the first note alone, and how many follow.
+    At verbosity 1 a run that came to its end has the first note alone, and how many follow. What
+    backfills will take is told whole: nothing else in the report says it.
     """
     warnings = list(report.warnings)
     if verbosity < 2:
@@ -152,6 +157,9 @@ def _notes(report: Report, verbosity: int) -> Iterator[Line]:
         return
     if untried := len(list(deploy.not_checked(report))):
         notes.append(f"Of the releases, {count(untried, 'thing')} could not be tried.")
+    forecasts = [note for note in notes if _BACKFILL in note]
+    yield from forecasts
+    notes = [note for note in notes if note not in forecasts]
     yield from (cut(note) for note in notes[:1])
     if len(notes) > 1:
         yield f"{count(len(notes) - 1, 'more note')} with -v 2."

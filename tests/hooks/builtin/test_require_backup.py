@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
 from django.db import connection
 from pytest_django import Settings
 
 from django_confiture import HookContext, HookError
-from django_confiture.exceptions import HookVeto
+from django_confiture.exceptions import HookRefusal, HookVeto
 from django_confiture.testing import capture_hooks, run_hook
 from tests.cases.migrations_on_disk import Cases
 from tests.support.server import OwnServer, own_server
@@ -124,6 +125,17 @@ def test_all_that_is_asked_for_has_to_hold(
     assert veto_of(cases) == (
         f"{HERE}.none knows of no good backup. There is no backup at {missing!r} that is not "
         f"empty. {AGAIN}"
+    )
+
+
+def test_what_migrate_raises_is_printed_in_one_line(cases: Cases, settings: Settings) -> None:
+    configure(cases, settings, provider=none)
+    with pytest.raises(CommandError) as caught:  # manage.py shows its traceback by --traceback
+        cases.migrate()
+    assert isinstance(caught.value, HookRefusal)
+    assert str(caught.value) == (
+        "Hook RequireBackup failed in phase BEFORE_VALIDATION: "
+        f"{HERE}.none knows of no good backup. {AGAIN}"
     )
 
 

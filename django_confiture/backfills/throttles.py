@@ -11,16 +11,16 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import datetime
 from time import monotonic
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from django_confiture import conf
+from django_confiture.backfills import throttle_options
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ReplicationLag(Throttle):
     cached_for = 0.25  # in a second much more can be written than a slow replica replays
 
     def __init__(self, limit: str = "5s", lag: str | Callable[[], float | None] = "") -> None:
-        self._limit = _seconds(limit, "limit")
+        self._limit = throttle_options.seconds(limit, "limit")
         self._lag = import_string(lag) if isinstance(lag, str) and lag else lag
         self._read: deque[_Reading] = deque()
 
@@ -137,7 +137,7 @@ class Autovacuum(Throttle):
     name = "autovacuum"
 
     def __init__(self, at_most: str = "10min") -> None:
-        self._at_most = _seconds(at_most, "at_most")
+        self._at_most = throttle_options.seconds(at_most, "at_most")
         self._since: float | None = None
 
     def reason(self, moment: Moment) -> str:
@@ -164,7 +164,7 @@ class WalArchiving(Throttle):
     name = "wal_archiving"
 
     def __init__(self, max_segments: int = 42) -> None:
-        self._max = _number(max_segments, "max_segments")
+        self._max = throttle_options.number(max_segments, "max_segments")
 
     def reason(self, moment: Moment) -> str:
         """Return how many segments wait."""
@@ -189,7 +189,7 @@ class OldestTransaction(Throttle):
     name = "oldest_transaction"
 
     def __init__(self, limit: str = "5min") -> None:
-        self._limit = _seconds(limit, "limit")
+        self._limit = throttle_options.seconds(limit, "limit")
 
     def reason(self, moment: Moment) -> str:
         """Return the session and the age of its transaction."""
@@ -215,7 +215,7 @@ class ActiveSessions(Throttle):
     name = "active_sessions"
 
     def __init__(self, limit: int = 50) -> None:
-        self._limit = _number(limit, "limit")
+        self._limit = throttle_options.number(limit, "limit")
 
     def reason(self, moment: Moment) -> str:
         """Return how many sessions are at work."""
@@ -254,8 +254,9 @@ class HoursOfDay(Throttle):
     name = "hours_of_day"
 
     def __init__(self, start: str, end: str, timezone: str = "") -> None:
-        self._start, self._end = _clock(start, "start"), _clock(end, "end")
-        self._zone = _zone(timezone)
+        self._start = throttle_options.clock(start, "start")
+        self._end = throttle_options.clock(end, "end")
+        self._zone = throttle_options.time_zone(timezone)
 
     def reason(self, moment: Moment) -> str:  # noqa: ARG002 - the same for every backfill
         """Return when it may go on."""
@@ -276,32 +277,3 @@ def _rows(using: str, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         cursor.execute(sql, params)
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
-
-
-def _seconds(value: object, name: str) -> float:
-    duration = conf.parse_duration(value, name=name)
-    return math.inf if duration is None else duration.total_seconds()
-
-
-def _number(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise conf.SettingError(f"{name} is {value!r}", "write a number, 0 or more")
-    return value
-
-
-def _zone(name: str) -> ZoneInfo | None:
-    """Return a time zone; None for ``""``, which is the project's."""
-    try:
-        return ZoneInfo(name) if name else None
-    except (OSError, ValueError, ZoneInfoNotFoundError) as error:
-        raise conf.SettingError(
-            f"timezone is {name!r}, which is not a time zone", 'write one such as "Europe/Paris"'
-        ) from error
-
-
-def _clock(value: object, name: str) -> time:
-    try:
-        return time.fromisoformat(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        problem = f"{name} is {value!r}, which is not a time of day"
-        raise conf.SettingError(problem, 'write one such as "22:00"') from None

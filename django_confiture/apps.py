@@ -6,6 +6,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.db.models.signals import post_migrate, pre_migrate
 
+from django_confiture import unconfigured_logs
 from django_confiture.checks import check_confiture
 from django_confiture.migrate.weave import end_plan, weave_plan
 
@@ -18,6 +19,7 @@ class ConfitureConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect without senders: both signals are sent once per app."""
+        unconfigured_logs.install()
         pre_migrate.connect(weave_plan, dispatch_uid="django_confiture.weave_plan")
         post_migrate.connect(end_plan, dispatch_uid="django_confiture.end_plan")
         checks.register(check_confiture, "confiture")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from django_confiture.migrate.settings import migrate_settings
 from django_confiture.migrate.terminal import Output, TerminalLine
 from django_confiture.migrate.turn_news import TurnNews
 from django_confiture.migrate.watch import GaveWay, Listener, Target, Watch
+from django_confiture.unconfigured_logs import configured_handlers
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -179,7 +179,7 @@ def _someone_listens() -> bool:
     sent = (signals.migration_waits, signals.migration_blocks, signals.migration_gave_way)
     loggers = ("django_confiture", "django_confiture.migrate")
     return any(each.has_listeners() for each in sent) or any(
-        logging.getLogger(name).handlers for name in loggers
+        configured_handlers(name) for name in loggers
     )
 
 

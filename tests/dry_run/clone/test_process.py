@@ -103,7 +103,7 @@ def test_the_text(project: Project) -> None:
 
     out, _err = project.run("cases", "--clone", code=0)
 
-    assert f"on a clone of {project.dbname}, made in " in " ".join(out.split())
+    assert f"On a clone of {project.dbname}, made in " in " ".join(out.split())
     assert out.endswith("It ran on a clone, which was dropped.\n")
 
 

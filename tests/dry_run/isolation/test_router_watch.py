@@ -95,6 +95,7 @@ def test_reports_say_so(scratch: None, routed: None) -> None:
         "exact": 0,
         "substituted": 0,
         "not_rehearsed": 0,
+        "unseen": 0,
         "skipped_by_router": 2,
     }
     text = " ".join(render(report, "text", verbosity=2).split())

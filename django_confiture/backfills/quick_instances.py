@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 else:  # the class of Django itself takes no parameters
     _ModelIterable = ModelIterable
 
+_NEEDED = {"_iterable_class", "_known_related_objects"}
+"""Private names of Django's; where a release has others, Django makes the instances."""
 _PLAIN_ATTRIBUTES = (DeferredAttribute, models.ForeignKey.descriptor_class)
 """Setting one of these stores the value under its name, and does nothing else."""
 
 
 def with_quick_instances(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
     """Return ``rows`` whose instances are made quickly, wherever that makes no difference."""
+    if not vars(rows).keys() >= _NEEDED:
+        return rows
     quick = rows.all()
     quick._iterable_class = _QuickInstances
     return quick

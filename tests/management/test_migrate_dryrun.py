@@ -585,5 +585,6 @@ def test_the_shape_of_the_json_report(cases: Cases) -> None:
         "exact": 4,
         "substituted": 0,
         "not_rehearsed": 0,
+        "unseen": 0,
         "skipped_by_router": 0,
     }

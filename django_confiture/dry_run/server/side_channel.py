@@ -33,13 +33,13 @@ class Session:
     def query(self, text: str, params: Sequence[str | int | None] = ()) -> list[Row]:
         """Run one statement with ``$1`` parameters; raises the driver's error."""
         values = [None if value is None else str(value).encode() for value in params]
-        return _rows(self._results(text.encode(), values)[-1])
+        return _rows(self._answers(text.encode(), values)[-1])
 
     def script(self, text: str) -> list[list[Row]]:
         """Run several statements in one round trip; return the rows of each."""
-        return [_rows(result) for result in self._results(text.encode(), [])]
+        return [_rows(result) for result in self._answers(text.encode(), [])]
 
-    def _results(self, text: bytes, values: list[bytes | None]) -> list[pq.abc.PGresult]:
+    def _answers(self, text: bytes, values: list[bytes | None]) -> list[pq.abc.PGresult]:
         """Send and wait as the driver does, so that Ctrl-C cancels what runs."""
         pgconn = self._pgconn
         if values:

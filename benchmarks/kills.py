@@ -25,7 +25,10 @@ from tests.support.dumps import Dump, dump
 
 GONE_WITHIN_S = 10
 
-_DONE = re.compile(r"Everything was rolled back|The copy was dropped")
+PROCESS, SERVER_PROCESS, POSTMASTER = "process", "server process", "postmaster"
+
+_DONE = re.compile(r"Everything was rolled back\.|It ran on a clone, which was dropped\.")
+"""The report's last words: all that the run had to do is done."""
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Case:
     after_s: float
     gone_s: float = 0.0
     code: int | None = None
+    late: bool = False
+    """Whether the run had ended before the kill, which says nothing about kills."""
     left: list[str] = field(default_factory=list)
     """Copies that the kill left."""
     moved: bool = False
@@ -150,26 +155,36 @@ class Bench:
         if process.returncode or unnamed or self.clones():
             case.wrong.append(f"next run, code {process.returncode}: {unnamed} {err}")
 
-    def kill_process(self, *, clone: bool) -> Case:
-        """Kill the command at a random moment."""
-        case = Case("process", clone, random.uniform(0, self.seconds[clone]))
-        process = self.start(*["--clone"] * clone)
+    def kill(self, what: str, *, clone: bool) -> list[Case]:
+        """Kill at a random moment; again, at an earlier one, where the run had ended by then."""
+        cases: list[Case] = []
+        within = self.seconds[clone]
+        while not cases or cases[-1].late:
+            case = Case(what, clone, random.uniform(0, within))
+            kill = self._kill_process if what == PROCESS else self._kill_server
+            kill(case)
+            self.look(case)
+            cases.append(case)
+            within = case.after_s
+        return cases
+
+    def _kill_process(self, case: Case) -> None:
+        process = self.start(*["--clone"] * case.clone)
         time.sleep(case.after_s)
         process.kill()
-        process.communicate()
+        out, err = process.communicate()
         case.code = process.returncode
-        self.look(case)
-        return case
+        case.late = case.code == 0
+        if case.code not in (0, -signal.SIGKILL):
+            case.wrong.append(f"code {case.code}: {out}{err}")
 
-    def kill_server(self, *, clone: bool, postmaster: bool) -> Case:
-        """Kill the server at a random moment; the command has to end by itself."""
-        what = "postmaster" if postmaster else "server process"
+    def _kill_server(self, case: Case) -> None:
+        """Kill the server, or a process of it; the command has to end by itself."""
+        postmaster = case.what == POSTMASTER
         # After a crash, a sequence goes on from what was last written ahead for it.
         self.ask("CHECKPOINT")
-        case = Case(what, clone, random.uniform(0, self.seconds[clone]))
-        process = self.start(*["--clone"] * clone)
+        process = self.start(*["--clone"] * case.clone)
         time.sleep(case.after_s)
-        over = process.poll() is not None
         checkpointer = self._checkpointer()
         os.kill(self._victim(postmaster=postmaster), signal.SIGKILL)
         try:
@@ -181,11 +196,10 @@ class Bench:
         case.code = process.returncode
         if "Traceback" in out + err:
             case.wrong.append(f"a traceback: {out}{err}")
-        if case.code != 2 and not (case.code == 0 and (over or _DONE.search(out))):
+        case.late = case.code == 0 and bool(_DONE.search(out))
+        if case.code != 2 and not case.late:
             case.wrong.append(f"code {case.code}: {out}{err}")
         self.restart(checkpointer, postmaster=postmaster)
-        self.look(case)
-        return case
 
     def _victim(self, *, postmaster: bool) -> int:
         main = int((self.server._server.data / "postmaster.pid").read_text().splitlines()[0])
@@ -221,13 +235,14 @@ class Bench:
 
 
 def told(cases: list[Case]) -> None:
-    """Print the table."""
-    print("| killed | mode | times | sessions gone after, median / worst | copies left, "
-          "dropped by the next run | sequences moved | exit codes | wrong |")  # fmt: skip
-    print("| --- | --- | ---: | ---: | ---: | ---: | --- | ---: |")
+    """Print the table; kills that came too late are only counted."""
+    print("| killed | mode | times | sessions gone after, median / worst | copies left, dropped "
+          "by the next run | sequences moved | exit codes | too late | wrong |")  # fmt: skip
+    print("| --- | --- | ---: | ---: | ---: | ---: | --- | ---: | ---: |")
     for what in dict.fromkeys(case.what for case in cases):
         for clone in (False, True):
-            some = [case for case in cases if case.what == what and case.clone is clone]
+            all_ = [case for case in cases if case.what == what and case.clone is clone]
+            some = [case for case in all_ if not case.late]
             if not some:
                 continue
             gone = [case.gone_s for case in some]
@@ -236,7 +251,8 @@ def told(cases: list[Case]) -> None:
                 f"| {what} | {'--clone' if clone else 'rolled back'} | {len(some)} "
                 f"| {statistics.median(gone):.1f} / {max(gone):.1f} s "
                 f"| {sum(len(case.left) for case in some)} | {sum(case.moved for case in some)} "
-                f"| {', '.join(map(str, codes))} | {sum(bool(case.wrong) for case in some)} |"
+                f"| {', '.join(map(str, codes))} | {len(all_) - len(some)} "
+                f"| {sum(bool(case.wrong) for case in all_)} |"
             )
 
 
@@ -256,13 +272,12 @@ def main() -> None:
               f"with --clone {bench.seconds[True]:.1f} s\n", flush=True)  # fmt: skip
         for number in range(args.process + args.server):
             clone = number % 2 == 1
-            if number < args.process:
-                case = bench.kill_process(clone=clone)
-            else:
-                case = bench.kill_server(clone=clone, postmaster=(number - args.process) % 4 < 2)
-            cases.append(case)
-            for line in case.wrong:
-                print(f"{case.what}, {clone=}, after {case.after_s:.2f} s: {line}", flush=True)
+            server = POSTMASTER if (number - args.process) % 4 < 2 else SERVER_PROCESS
+            killed = bench.kill(PROCESS if number < args.process else server, clone=clone)
+            cases += killed
+            for case in killed:
+                for line in case.wrong:
+                    print(f"{case.what}, {clone=}, after {case.after_s:.2f} s: {line}", flush=True)
         told(cases)
     finally:
         bench.server.close()

@@ -252,8 +252,28 @@ def test_a_sequence_of_another_database_that_moved_is_named(
     assert report.sequences_moved[-1] == moved
 
 
-def test_the_watchdog_asks_who_is_held_while_another_is(untouched: None) -> None:
-    """Its thread is stopped where it goes through them, and the migration connects meanwhile."""
+@pytest.fixture
+def strangers_wait() -> Iterator[None]:
+    """A session that waits for another, neither of them ours."""
+    lock = "SELECT pg_advisory_lock(1)"
+    with plain_connection() as holder, plain_connection() as waiter:
+        holder.execute(lock)
+        thread = threading.Thread(target=waiter.execute, args=[lock])
+        thread.start()
+        try:
+            yield
+        finally:
+            holder.execute("SELECT pg_advisory_unlock(1)")
+            thread.join()
+
+
+def test_the_watchdog_asks_who_is_held_while_another_is(
+    untouched: None, strangers_wait: None
+) -> None:
+    """Its thread is stopped where it goes through them, and the migration connects meanwhile.
+
+    It goes through them only while a session waits, for anyone.
+    """
     goes_through = threading.Event()
     has_connected = threading.Event()
     main = threading.main_thread()

@@ -40,9 +40,14 @@ def decision(report: Report) -> str:
 
 def why_this_order(report: Report) -> str:
     """Return what each release can't do on the other one's schema."""
+    return ". ".join(reasons(report))
+
+
+def reasons(report: Report) -> list[str]:
+    """Return a sentence for each release that can't do something; the running one's is first."""
     deploy = report.deploy
     if deploy.order not in _DECISIONS:
-        return ""
+        return []
     sentences = []
     if deploy.order in ("code_first", "neither"):
         sentences.append(f"After the plan the running release can't {_cannot(deploy.old_code)}")
@@ -50,7 +55,7 @@ def why_this_order(report: Report) -> str:
         sentences.append(f"Before the plan the new release can't {_cannot(deploy.new_code)}")
     if never_cured := _never_cured(report):
         sentences.append(f"Even after the plan the new release can't {_cannot(never_cured)}")
-    return ". ".join(sentences)
+    return sentences
 
 
 def _never_cured(report: Report) -> list[NewCodeBreak]:
@@ -58,10 +63,11 @@ def _never_cured(report: Report) -> list[NewCodeBreak]:
 
 
 def _cannot(breaks: Sequence[Break]) -> str:
-    tables = dict.fromkeys(each.table for each in breaks)
+    worst_first = sorted(breaks, key=lambda each: ACTIONS.index(each.action))
+    tables = dict.fromkeys(each.table for each in worst_first)
     parts = []
     for table in list(tables)[:_NAMED]:
-        own = [each for each in breaks if each.table == table]
+        own = [each for each in worst_first if each.table == table]
         parts.append(f"{_actions(own, table)} ({why(own[0])})")
     more = len(tables) - len(parts)
     if more:

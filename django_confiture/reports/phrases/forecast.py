@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     )
 
 
-def rows(migration: MigrationResult, *, full: bool) -> Iterator[tuple[str, str]]:
+def rows(migration: MigrationResult) -> Iterator[tuple[str, str]]:
     """Yield the forecast of a migration, as labels and texts."""
     estimate = made(migration)
     if estimate is None:
@@ -30,8 +30,7 @@ def rows(migration: MigrationResult, *, full: bool) -> Iterator[tuple[str, str]]
     for table in migration.tables:
         if table.production is not None:
             yield from (("", text) for text in table.production.impact)
-    if full:
-        yield from (("basis", text) for text in estimate.basis)
+    yield from (("basis", text) for text in estimate.basis)
 
 
 def made(migration: MigrationResult) -> MigrationEstimate | None:

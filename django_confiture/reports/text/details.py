@@ -36,7 +36,7 @@ def details(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
         yield from _operation(operation, migration, verbosity)
     for hook in migration.hooks:
         yield row("hook", 8, hook_line(hook, WORDS), indent=2)
-    for name, text in forecast.rows(migration, full=True):
+    for name, text in forecast.rows(migration):
         yield row(f"[bold]{name}[/]" if name else "", 8, escape(text), indent=2)
     yield from schema_changes(migration.schema_changes)
     if migration.commit_ms >= 1:

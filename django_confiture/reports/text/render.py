@@ -67,8 +67,9 @@ def _head(report: Report, verbosity: int) -> Iterator[Line]:
     yield f"[bold]{escape(headline.subject(report))}: {outcome}{findings_found}[/]"
     if line := deploy.decision(report):
         yield row("[bold]Deploy[/]", 6, f"[bold]{escape(line)}.[/]")
-    if why := deploy.why_this_order(report):
-        yield row("", 6, escape(why)) if verbosity >= 2 else cut(f"{'':6} {escape(why)}")
+    reasons = deploy.reasons(report)
+    if reasons:
+        yield row("", 6, escape(". ".join(reasons if verbosity >= 2 else reasons[:1])))
     if line := fix_command.line(report):
         yield row("[bold]Fix[/]", 6, escape(line))
     if report.error is not None:

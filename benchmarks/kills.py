@@ -196,7 +196,7 @@ class Bench:
         case.code = process.returncode
         if "Traceback" in out + err:
             case.wrong.append(f"a traceback: {out}{err}")
-        case.late = case.code == 0 and bool(_DONE.search(out))
+        case.late = case.code == 0 and bool(_DONE.search(" ".join(out.split())))
         if case.code != 2 and not case.late:
             case.wrong.append(f"code {case.code}: {out}{err}")
         self.restart(checkpointer, postmaster=postmaster)

@@ -1,4 +1,8 @@
-"""Every case of the corpus: what is fixed is migrated for real, and ends as the original does."""
+"""Every case of the corpus: what is fixed is migrated for real, and ends as the original does.
+
+``make test`` runs the cases in ``OFTEN``; the others have the marker "fixes". ``make fixes`` runs
+them all.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,17 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
 from tests.cases.migrations_on_disk import Cases, query
-from tests.fix.corpus import CORPUS
+from tests.fix.corpus import CORPUS, OFTEN
 from tests.fix.corpus.harmful import BASE, Harmful
 from tests.fix.running import fix, forget_modules, outcomes
 
-pytestmark = [pytest.mark.fixes, pytest.mark.django_db(transaction=True, databases="__all__")]
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 _NAME = "0002_change"
+_CASES = [
+    pytest.param(each, id=each.name, marks=[] if each in OFTEN else pytest.mark.fixes)
+    for each in CORPUS
+]
 
 
 @pytest.fixture
@@ -33,7 +41,7 @@ def query_none(sql: str) -> None:
         cursor.execute(sql)
 
 
-@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", _CASES)
 def test_case(shop: Cases, case: Harmful) -> None:
     shop.write(_NAME, case.source)
     code, document = fix(_NAME, *case.arguments)

@@ -193,6 +193,14 @@ def test_what_a_database_has_applied_is_refused(shop: Cases) -> None:
     assert "the database 'default' has applied it" in document["operations"][0]["reason"]
 
 
+def test_a_squashed_migration_stays_in_one_file(shop: Cases) -> None:
+    replaced = '    replaces = [("cases", "0002_a")]\n    dependencies'
+    shop.write("0002_more", OWN_CODE.replace("    dependencies", replaced))
+    code, document = fix("0002_more")
+    assert (code, outcomes(document)) == (1, ["refused", "refused"])
+    assert "it replaces other migrations (squashed)" in document["operations"][0]["reason"]
+
+
 def test_no_file_is_overwritten(shop: Cases) -> None:
     shop.add("0002_more", HARMFUL[0])
     _code, document = fix("0002")

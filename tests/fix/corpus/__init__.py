@@ -13,3 +13,35 @@ CORPUS: list[Harmful] = [
     *raw_sql.CASES,
     *releases.CASES,
 ]
+
+_NAMED = {each.name: each for each in CORPUS}
+OFTEN = [
+    _NAMED[name]
+    for name in (
+        # --releases 2
+        "not_null_column_with_one_off_default_and_index_in_two_releases",
+        "field_removed_in_two_releases",
+        "model_deleted_in_two_releases",
+        # Refused
+        "field_removed",
+        "model_renamed",
+        "foreign_key_constraint_of_an_integer",
+        "type_in_sql",
+        # Django's own concurrent and NOT VALID operations
+        "two_checks",
+        # RunSQL: indexes, rows, constraints
+        "create_indexes_with_state",
+        "irreversible_index",
+        "reindex",
+        "update_in_sql",
+        "add_foreign_key",
+        # AlterField: what it drops and makes again, and several changes in one
+        "not_null_foreign_key_with_default",
+        "unique_instead_of_index",
+        "index_instead_of_unique",
+        "not_null_and_longer",
+        # Code of the file, alone in its own
+        "column_and_its_backfill",
+    )
+]
+"""What ``make test`` runs: one case of each kind. ``make fixes`` runs them all."""

@@ -1,0 +1,116 @@
+"""Removals: the models forget first, and the next release drops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import models
+from django.db.migrations import (
+    AddField,
+    DeleteModel,
+    RemoveField,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.recipes import rewriting_of
+from django_confiture.dry_run.sql.parser import parse
+
+FIELD = RemoveField("order", "Total")
+MODEL = DeleteModel("Order")
+BACK = ('ALTER TABLE shop_order ADD "Total" integer NOT NULL',)
+
+
+def removed(operation: Operation, sql: str, **facts: Any) -> Rewriting | NotRewritten:
+    statements = parse(sql, placeholders=False)
+    return rewriting_of(operation, statements, Facts("shop", releases=2, backwards=BACK, **facts))
+
+
+def both_releases(new: Rewriting | NotRewritten) -> tuple[list[tuple[Any, Any]], Any, Any]:
+    """Return what this release runs there and back, what the next one runs, and its way back."""
+    assert isinstance(new, Rewriting)
+    now, later = new.files
+    assert (now.what, now.next_release, later.next_release) == ("models", False, True)
+    (both,) = now.operations
+    assert isinstance(both, SeparateDatabaseAndState)
+    runs = [each for each in both.database_operations if isinstance(each, RunSQL)]
+    assert len(runs) == len(both.database_operations)
+    freeing = [(each.sql, each.reverse_sql) for each in runs]
+    (drop,) = later.operations
+    assert isinstance(drop, RunSQL)
+    return freeing, drop.sql, drop.reverse_sql
+
+
+def test_a_required_column_is_freed_before_it_is_dropped() -> None:
+    sql = 'ALTER TABLE shop_order DROP COLUMN "Total" CASCADE'
+    new = removed(FIELD, sql, required={"shop_order": frozenset({"Total"})})
+    column = 'ALTER TABLE "shop_order" ALTER COLUMN "Total"'
+    freeing = [(f"{column} DROP NOT NULL", f"{column} SET NOT NULL")]
+    assert both_releases(new) == (freeing, sql, *BACK)
+    assert both_releases(removed(FIELD, sql)) == ([], sql, *BACK)  # it takes NULL already
+
+
+def test_a_foreign_key_goes_now_and_comes_back_with_its_column() -> None:
+    constraint = 'ALTER TABLE shop_order DROP CONSTRAINT "ref %"'
+    column = 'ALTER TABLE shop_order DROP COLUMN "Total"'
+    now = 'ALTER TABLE "shop_order" DROP CONSTRAINT IF EXISTS "ref %"'
+    new = removed(FIELD, f"SET CONSTRAINTS ALL IMMEDIATE; {constraint}; {column}")
+    assert both_releases(new) == ([(now, RunSQL.noop)], column, *BACK)
+
+
+def test_a_table_is_freed_of_its_own_foreign_keys_alone() -> None:
+    constraints = {
+        ("shop_order", "ref"): "FOREIGN KEY (a) REFERENCES b(id)",
+        ("shop_order", "sane"): "CHECK ((a > 0))",
+        ("shop_line", "ref"): "FOREIGN KEY (a) REFERENCES b(id)",
+    }
+    sql = "DROP TABLE shop_order CASCADE"
+    now = 'ALTER TABLE "shop_order" DROP CONSTRAINT IF EXISTS "ref"'
+    new = removed(MODEL, sql, constraints=constraints)
+    assert both_releases(new) == ([(now, RunSQL.noop)], sql, *BACK)
+
+
+def test_what_is_dropped_in_several_statements_is_dropped_in_that_order() -> None:
+    first, second = "DROP TABLE shop_order_tags CASCADE", "DROP TABLE shop_order CASCADE"
+    _freeing, drop, _back = both_releases(removed(MODEL, f"{first}; {second}"))
+    assert drop == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("SELECT 1", "it removes nothing from the database"),
+        (
+            "ALTER TABLE shop_order ALTER a TYPE bigint",
+            "it runs ALTER TABLE shop_order ALTER COLUMN a TYPE bigint",
+        ),
+    ],
+)
+def test_what_does_not_remove_has_no_recipe(sql: str, reason: str) -> None:
+    assert removed(FIELD, sql) == NotRewritten(reason)
+
+
+def test_in_one_release_a_removal_has_no_recipe() -> None:
+    statements = parse("DROP TABLE shop_order CASCADE", placeholders=False)
+    new = rewriting_of(MODEL, statements, Facts("shop"))
+    assert new == NotRewritten("there is no recipe for DeleteModel")
+
+
+def test_a_default_stays_until_all_running_code_gives_the_value() -> None:
+    add = "ALTER TABLE shop_order ADD x integer DEFAULT 0 NOT NULL"
+    drop = "ALTER TABLE shop_order ALTER COLUMN x DROP DEFAULT"
+    statements = parse(f"{add}; {drop}", placeholders=False)
+    operation = AddField("order", "x", models.IntegerField(default=0))
+    one = rewriting_of(operation, statements, Facts("shop"))
+    two = rewriting_of(operation, statements, Facts("shop", releases=2))
+    assert isinstance(one, Rewriting)
+    assert isinstance(two, Rewriting)
+    assert [each.next_release for each in one.files] == [False]
+    assert [each.next_release for each in two.files] == [False, True]
+    last = two.files[-1].operations[0]
+    assert isinstance(last, RunSQL)
+    assert last.sql == drop

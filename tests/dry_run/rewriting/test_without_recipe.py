@@ -1,0 +1,154 @@
+"""Statements that no recipe knows, by the reason; and those that are close to them, taken apart."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import models
+from django.db.migrations import AddField, AddIndex, AlterField, RemoveIndex, RunSQL
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.recipes import rewriting_of
+from django_confiture.dry_run.sql.parser import parse
+
+CHANGED = AlterField("order", "note", models.TextField())
+ADDED = AddField("order", "x", models.IntegerField())
+DEFAULT = "ALTER TABLE t ALTER COLUMN note SET DEFAULT 'x'"
+
+
+def reason_of(operation: Operation, sql: str, facts: Facts) -> str:
+    new = rewriting_of(operation, parse(sql, placeholders=False), facts)
+    assert isinstance(new, NotRewritten)
+    return new.reason
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("CREATE INDEX CONCURRENTLY i ON t (a)", "is concurrent already"),
+        ("CREATE INDEX ON t (a)", "has no name"),
+        ("DROP INDEX i CASCADE", "by CASCADE"),
+        ("DROP VIEW v", "what is not an index"),
+        ("REINDEX (VERBOSE) INDEX i", "its REINDEX has options"),
+        ("CLUSTER t", "it runs CLUSTER"),
+        ("ALTER TABLE t ADD CONSTRAINT u UNIQUE (a) WITH (fillfactor = 50)", "storage options"),
+        ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID", "is not validated at once"),
+        ("ALTER TABLE t ADD CHECK (a > 0)", "has no name"),
+        ("ALTER TABLE t ADD CONSTRAINT p PRIMARY KEY (a)", "of the kind primary"),
+        ("ALTER TABLE t SET LOGGED", "a part of the kind"),
+        ("ALTER TABLE t ADD a int CHECK (a > 0) CHECK (a < 9)", "several constraints of one kind"),
+        ("ALTER TABLE t ADD a int GENERATED ALWAYS AS (b) STORED", "the new column a is generated"),
+        ("ALTER TABLE t ADD a int GENERATED ALWAYS AS IDENTITY", "the new column a is an identity"),
+        ("ALTER TABLE t ADD a int PRIMARY KEY", "the new column a is a primary key"),
+        (DEFAULT, "it changes the default of note"),
+    ],
+)
+def test_in_a_script(sql: str, reason: str) -> None:
+    measured = Facts("shop", working=frozenset({sql}))
+    assert reason in reason_of(RunSQL(sql), sql, measured)
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        (f"{DEFAULT}; ALTER TABLE t ALTER note SET NOT NULL", "changes the column's default"),
+        (f"{DEFAULT}, ALTER note SET NOT NULL", "the column and its default in one statement"),
+    ],
+)
+def test_a_default_that_an_alter_field_leaves_behind(sql: str, reason: str) -> None:
+    assert reason in reason_of(CHANGED, sql, Facts("shop"))
+
+
+def test_rows_that_another_operation_writes() -> None:
+    sql = "UPDATE t SET x = 1"
+    assert reason_of(ADDED, sql, Facts("shop", keys={"t": "id"})) == "it writes rows"
+
+
+def test_a_new_column_that_rewrites_the_table_without_a_default() -> None:
+    sql = "ALTER TABLE t ADD x checked_number"
+    facts = Facts("shop", rewriting=frozenset({sql}))
+    assert reason_of(ADDED, sql, facts) == "the new column x rewrites the table"
+
+
+def test_a_foreign_key_whose_default_is_a_function() -> None:
+    field: models.Field[object, object] = models.ForeignKey("Shop", models.CASCADE, default=int)
+    operation = AlterField("order", "shop", field)
+    sql = "UPDATE t SET shop_id = 1 WHERE shop_id IS NULL"
+    assert "comes from a function" in reason_of(operation, sql, Facts("shop"))
+
+
+def test_a_partitioned_table() -> None:
+    operation = AddIndex("order", models.Index(fields=["x"], name="i"))
+    reason = reason_of(operation, "CREATE INDEX i ON t (x)", Facts("shop", partitioned=True))
+    assert reason == "a partitioned table takes neither CONCURRENTLY nor NOT VALID"
+
+
+FOREIGN_KEY = (
+    "ALTER TABLE t ADD CONSTRAINT ref FOREIGN KEY (a) REFERENCES o (id)"
+    " DEFERRABLE INITIALLY DEFERRED"
+)
+MADE_AGAIN = "ALTER TABLE t DROP CONSTRAINT ref; ALTER TABLE t ALTER COLUMN note SET NOT NULL; "
+
+
+def test_a_foreign_key_that_is_made_again_stays_where_it_is() -> None:
+    known = {("t", "ref"): FOREIGN_KEY.partition("ref ")[2]}
+    sql = MADE_AGAIN + FOREIGN_KEY
+    facts = Facts("shop", constraints=known)
+    new = rewriting_of(CHANGED, parse(sql, placeholders=False), facts)
+    assert isinstance(new, Rewriting)
+    assert [each.what for each in new.files] == ["check", "validate", "switch"]
+
+
+@pytest.mark.parametrize("before", [None, "FOREIGN KEY (a) REFERENCES other(id)"])
+def test_a_foreign_key_that_becomes_another_under_its_name(before: str | None) -> None:
+    known = {} if before is None else {("t", "ref"): before}
+    reason = reason_of(CHANGED, MADE_AGAIN + FOREIGN_KEY, Facts("shop", constraints=known))
+    assert reason == "it drops ref and makes another one under the same name"
+
+
+@pytest.mark.parametrize(
+    ("back", "files"),
+    [
+        ("DROP INDEX CONCURRENTLY i", "DROP INDEX CONCURRENTLY i"),
+        ("DROP INDEX i", "DROP INDEX CONCURRENTLY i"),
+        ("CREATE INDEX j ON t (b)", "CREATE INDEX CONCURRENTLY j ON t USING btree (b)"),
+        ("DROP VIEW v", "DROP VIEW v"),
+        ("DROP INDEX i; SELECT 1", "DROP INDEX i; SELECT 1"),
+    ],
+)
+def test_the_way_back_of_an_index(back: str, files: str) -> None:
+    assert way_back(RunSQL(INDEX, back)) == files
+
+
+def test_a_way_back_in_a_list_stays_as_it_is() -> None:
+    assert way_back(RunSQL(INDEX, ["DROP INDEX i"])) == ["DROP INDEX i"]
+
+
+INDEX = "CREATE INDEX i ON t (a)"
+
+
+def way_back(operation: RunSQL) -> object:
+    new = rewriting_of(operation, parse(INDEX, placeholders=False), Facts("shop"))
+    assert isinstance(new, Rewriting)
+    (run,) = new.files[0].operations
+    assert isinstance(run, RunSQL)
+    return run.reverse_sql
+
+
+@pytest.mark.parametrize(
+    ("operation", "sql", "files"),
+    [
+        (ADDED, "ALTER TABLE t ADD x integer UNIQUE", ["columns", "index", "switch"]),
+        (ADDED, "ALTER TABLE t ADD x integer CHECK (x > 0)", ["columns", "validate"]),
+        (CHANGED, "ALTER TABLE s.t ALTER note DROP NOT NULL", ["columns"]),
+        (CHANGED, "ALTER TABLE t VALIDATE CONSTRAINT c", ["validate"]),
+        (CHANGED, "ALTER TABLE s.t DROP CONSTRAINT c", ["switch"]),
+        (RemoveIndex("order", "i"), "DROP INDEX i", ["index"]),
+    ],
+)
+def test_what_is_taken_apart(operation: Operation, sql: str, files: list[str]) -> None:
+    facts = Facts("shop", constraints={("s.t", "c"): "CHECK ((a > 0))"})
+    new = rewriting_of(operation, parse(sql, placeholders=False), facts)
+    assert isinstance(new, Rewriting)
+    assert [each.what for each in new.files] == files

@@ -1,0 +1,64 @@
+"""A migration file taken apart: its operations, and the code that they need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django_confiture.fix.as_written import WrittenFile, read
+
+SOURCE = """
+from __future__ import annotations
+from math import ceil, floor
+
+try:
+    import json
+except ImportError:
+    def json(): ...
+
+
+def twice(function):
+    return function
+
+
+# In steps
+@twice
+def fill(apps, schema_editor):
+    floor(json)
+
+
+class Migration(migrations.Migration):
+    operations = [One(), Two()]
+"""
+
+
+def written(tmp_path: Path, source: str) -> WrittenFile | None:
+    path = tmp_path / "0001_it.py"
+    path.write_text(source)
+    return read(path)
+
+
+def test_operations_on_one_line_are_written_on_lines_of_their_own(tmp_path: Path) -> None:
+    file = written(tmp_path, SOURCE)
+    assert file is not None
+    assert [file.operation(i) for i in (0, 1)] == ["        One(),\n", "        Two(),\n"]
+
+
+def test_code_brings_what_it_needs(tmp_path: Path) -> None:
+    file = written(tmp_path, SOURCE)
+    assert file is not None
+    imports, code = file.needed_by({"fill"})
+    assert imports == ["from __future__ import annotations", "from math import floor"]
+    assert "# In steps\n@twice\ndef fill(" in code
+    assert "def twice(" in code
+    assert "try:\n    import json\n" in code
+    assert file.needed_by({"elsewhere"}) == ([], "")
+
+
+def test_a_file_without_one_class_of_migrations_is_left_whole(tmp_path: Path) -> None:
+    assert written(tmp_path, "Migration = make()\n") is None
+
+
+def test_operations_that_are_not_one_list(tmp_path: Path) -> None:
+    file = written(tmp_path, SOURCE.replace("[One(), Two()]", "[One(), *more]"))
+    assert file is not None
+    assert file.operations == []

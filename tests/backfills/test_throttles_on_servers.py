@@ -37,6 +37,7 @@ def until_silent(reason: Callable[[Moment], str]) -> None:
 
 def test_a_replica_that_stops_to_replay_holds_until_it_is_level(own_server: OwnServer) -> None:
     with own_server.started(), own_server.standby() as standby:
+        own_server.query_alone("DROP TABLE IF EXISTS filled")
         own_server.query_alone("CREATE TABLE filled (id int)")
         throttle = throttles.ReplicationLag(limit="300ms")
         until_silent(throttle.reason)

@@ -38,7 +38,7 @@ def read(name: str) -> str:
 def column(text: str, head: str, number: int = 0) -> list[str]:
     """Return the names in a column of the table whose first cell is ``head``."""
     table = re.search(rf"^\| {re.escape(head)} \|.*\n\|[ -|]*\n((?:\|.*\n?)*)", text, re.M)
-    assert table, f"there is no table of {head!r}"
+    assert table, f"no table under {head!r}"
     cells = [row.split("|")[number + 1].strip() for row in table[1].splitlines()]
     return [cell.strip("`") for cell in cells]
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "testproject"))
 
-import local_postgres
 from dry_run_project import WAGTAIL
+
+import local_postgres
 
 SECRET_KEY = "benchmarks"
 USE_TZ = True

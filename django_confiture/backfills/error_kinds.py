@@ -12,6 +12,11 @@ from django_confiture import formatting
 
 _BUSY = frozenset({"55P03", "57014", "40P01", "40001"})
 """Lock timeout, statement timeout, deadlock, serialization failure."""
+_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
+"""The server ends the connection: shutdown, pg_terminate_backend(), a time limit of the session.
+
+The message can be here before the socket is closed.
+"""
 _HOPELESS = ("42", "0A", "25", "26", "53", "54", "58", "XX")
 """Classes of SQLSTATE that a smaller batch can't avoid: wrong SQL, missing rights, a full disk."""
 
@@ -39,6 +44,8 @@ def kind_of(error: Exception, connection: BaseDatabaseWrapper) -> ErrorKind:
     if isinstance(error, OperationalError | InterfaceError) and (raw is None or raw.closed):
         return ErrorKind.LOST
     state = sqlstate_of(error)
+    if state.startswith(_LOST):
+        return ErrorKind.LOST
     if state in _BUSY:
         return ErrorKind.BUSY
     if state.startswith(_HOPELESS) or isinstance(error, NotImplementedError):

@@ -17,7 +17,7 @@ from django.db.models.sql.query import Query
 
 from django_confiture.backfills.batches import set_timeouts
 from django_confiture.backfills.error_kinds import ErrorKind, kind_of
-from django_confiture.backfills.models import BackfillRun
+from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import backfill_options
 from django_confiture.exceptions import BackfillError
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from django_confiture.backfills.declaration import Backfill
 
 ATTEMPTS = 10
+
+_ENDED = (BackfillState.COMPLETED, BackfillState.CANCELLED, BackfillState.FAILED)
+"""Another worker may have ended the backfill, and dropped the trigger, before this one begins."""
 
 
 def install(run: BackfillRun, backfill: Backfill, *, using: str) -> None:
@@ -61,7 +64,7 @@ def _with_retries(run: BackfillRun, using: str, statements: list[str], *, mirror
         try:
             with transaction.atomic(using=using):
                 locked = BackfillRun.objects.using(using).select_for_update().get(pk=run.pk)
-                if locked.mirrored is mirrored:
+                if locked.mirrored is mirrored or (mirrored and locked.state in _ENDED):
                     return
                 set_timeouts(using, timeout)
                 with connections[using].cursor() as cursor:

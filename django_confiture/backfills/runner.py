@@ -118,7 +118,7 @@ class Runner:
         job, connection = self._job, connections[self._job.using]
         kind = kind_of(error, connection)
         if kind in (ErrorKind.HOPELESS, ErrorKind.ROW):
-            events.fail(job.run, one_line(error), using=job.using, actor=self._worker)
+            self._fail(one_line(error))
             return
         if connection.in_atomic_block or failures >= job.options.attempts:
             raise error
@@ -161,8 +161,7 @@ class Runner:
         try:
             return worker.work(stop=stop)
         except RowFault as fault:
-            events.fail(job.run, str(fault), using=job.using, actor=self._worker)
-            mirror.remove(job.run, job.backfill, using=job.using)
+            self._fail(str(fault))
             return RangeOutcome.STOPPED
         finally:
             self._sizer = worker.sizer
@@ -175,6 +174,11 @@ class Runner:
         if state in (BackfillState.COMPLETED, BackfillState.FAILED):
             mirror.remove(job.run, job.backfill, using=job.using)
             events.note(job.run, state.value, using=job.using, actor=self._worker)
+
+    def _fail(self, why: str) -> None:
+        job = self._job
+        events.fail(job.run, why, using=job.using, actor=self._worker)
+        mirror.remove(job.run, job.backfill, using=job.using)
 
     def _state(self) -> BackfillState:
         runs = BackfillRun.objects.using(self._job.using)

@@ -92,3 +92,19 @@ def test_values_with_quotes_and_percent_signs(monkeypatch: pytest.MonkeyPatch) -
     mirrored()
     execute("INSERT INTO shelf_book (title, times_filled) VALUES ('A', 0), ('it''s', 0)")
     assert titles() == [("A", "A 100 % of $confiture$ o'clock"), ("it's", None)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_goes_where_the_backfill_fails_for_good(
+    monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    from django.db.models import BooleanField, F, Func, Q
+
+    from django_confiture.backfills.running import run_here
+    from tests.backfills.shelf import backfills
+
+    books(10)
+    where = Func(F("title"), function="no_such_function", output_field=BooleanField())
+    monkeypatch.setattr(backfills.Mirrored, "where", Q(where))
+    assert run_here(NAME, using="default", actor="the test", workers=workers) == "failed"
+    assert (triggers(), functions()) == ([], [])

@@ -49,6 +49,10 @@ def shelf(transactional_db: None) -> Iterator[None]:
                 for model in (Book, Loan, Copy, Everything):
                     editor.delete_model(model)
             call_command("migrate", "confiture_backfills", "zero", verbosity=0)
+            for (name,) in execute(
+                "SELECT proname FROM pg_proc WHERE proname LIKE 'confiture_backfill_%%'"
+            ):
+                execute(f"DROP FUNCTION {name}")  # of a mirror that the test left standing
 
 
 def books(count: int) -> None:

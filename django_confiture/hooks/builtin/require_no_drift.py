@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 
+_MIRROR = re.compile(r"confiture_backfill_\d+")
+"""The trigger of a backfill that is under way, and its function."""
+
 _OWNED_BY = re.compile(r"OWNED BY (.+)\.[^.]+$")
 """What the definition of a sequence says of the table that it belongs to."""
 
@@ -35,9 +38,9 @@ class RequireNoDrift(ShippedHook):
     It carries out all applied migrations in an empty database, made for that and dropped again,
     and compares: tables, columns, indexes, constraints, sequences, views, triggers, policies,
     types, functions, schemas. That takes as long as making a test database does, and is done once
-    for each ``migrate``, before its first migration. Extensions, and tables of apps without
-    migrations, are not compared. While the history is replayed, hooks in it see
-    ``context.dry_run``, and other databases can't be used.
+    for each ``migrate``, before its first migration. Extensions, tables of apps without
+    migrations, and the trigger of a backfill that is under way are not compared. While the
+    history is replayed, hooks in it see ``context.dry_run``, and other databases can't be used.
 
     Options, none of which is needed:
 
@@ -107,7 +110,11 @@ class RequireNoDrift(ShippedHook):
             raise HookVeto(f"The history can't be replayed: {error}") from error
         except DryRunRefused as error:
             raise HookVeto(f"{error}; or name another server in the option 'server'.") from error
-        return [each for each in found if not {each.relation, each.name} & unmanaged]
+        return [
+            each
+            for each in found
+            if not {each.relation, each.name} & unmanaged and not _MIRROR.match(each.name)
+        ]
 
     def _ignored(self, change: SchemaChange) -> bool:
         names = {change.name}

@@ -131,6 +131,19 @@ def test_one_column_and_a_function_that_are_meant_to_differ(
         execute("DROP FUNCTION cases_one()")
 
 
+def test_the_trigger_of_a_backfill_is_no_drift(applied: Cases) -> None:
+    name = "confiture_backfill_12"
+    execute(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        f"CREATE TRIGGER {name} BEFORE UPDATE ON cases_fruit"
+        f" FOR EACH ROW EXECUTE FUNCTION {name}()",
+    )
+    try:
+        applied.migrate()
+    finally:
+        execute(f"DROP FUNCTION {name} CASCADE")
+
+
 def test_data_migrations_and_hooks_of_the_history_write_to_the_empty_database(
     cases: Cases, settings: Settings
 ) -> None:

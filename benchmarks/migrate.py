@@ -9,6 +9,7 @@ killed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import re
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ INSERT INTO bench_row SELECT i, i, i, 1 + i % 1000, md5(i::text) FROM generate_s
 CREATE TABLE bench_log (what text);
 """
 MAX_BLOCKING_MS = 300
+LATE_MS = MAX_BLOCKING_MS + 300
 LIMITED = {"LOCK_TIMEOUT": "200ms", "RETRY_DELAY": "100ms"}
 
 
@@ -99,6 +101,8 @@ class Run:
     """One ``migrate`` among clients."""
 
     stall_ms: float
+    why: str
+    """What the client that waited longest was seen at."""
     applied: bool
     attempts: int
 
@@ -110,7 +114,8 @@ class Bench:
         self._server = Server(["max_connections=60"])
         self._server.load(ROWS, TABLES.format(n=ROWS))
         self._home = tempfile.TemporaryDirectory(prefix="confiture-bench-")
-        self.project = Project(Path(self._home.name), self._server.address)
+        self.home = Path(self._home.name)
+        self.project = Project(self.home, self._server.address)
         self.project.write()
         done = self.project.migrate(f"rows_{ROWS}", {}, "confiture_history")
         assert done.wait() == 0, done.stdout.read()
@@ -146,30 +151,52 @@ def among_clients(bench: Bench, kind: str, confiture: dict[str, Any]) -> Run:
     """Migrate while clients use the table."""
     database = bench.copied()
     bench.project.write(KINDS[kind])
-    with clients(bench.address(database), ROWS) as longest:
+    with clients(bench.address(database), ROWS) as waits:
         process = bench.project.migrate(database, confiture)
         said = process.communicate(timeout=1800)[0]
-        stall_ms = max(longest)
+        stall_ms, why = waits.explained()
     ended = len(re.findall(r"lock_timeout_retry|migration_gave_way", said))
     attempts = ended if "gave way:" in said else ended + 1  # the last one is told as well
-    return Run(stall_ms, process.returncode == 0, attempts)
+    return Run(stall_ms, why, process.returncode == 0, attempts)
 
 
-def clients_table(bench: Bench, runs: int, retries: int, kinds: list[str]) -> None:
-    """Print a row for each kind."""
-    compared = ways(retries)
-    heads = " | ".join(f"{way}: longest stall, applied, attempts" for way in compared)
-    print(f"| migration | {heads} |")
-    print("| --- |" + " --- |" * len(compared))
+def measure_clients(bench: Bench, runs: int, retries: int, kinds: list[str], raw: Path) -> None:
+    """Add so many runs of each kind, in each way, to a file of JSON lines."""
     for kind in kinds:
-        cells = []
-        for confiture in compared.values():
-            found = [among_clients(bench, kind, confiture) for _ in range(runs)]
-            applied = sum(run.applied for run in found)
-            attempts = statistics.median(run.attempts for run in found)
-            stall = max(run.stall_ms for run in found)
-            cells.append(f"{stall:,.0f} ms, {applied} of {runs}, {attempts:.0f}")
-        print(f"| {kind} | {' | '.join(cells)} |", flush=True)
+        for _ in range(runs):
+            for way, confiture in ways(retries).items():
+                run = among_clients(bench, kind, confiture)
+                line = json.dumps({"kind": kind, "way": way, **asdict(run)})
+                with raw.open("a") as file:
+                    file.write(f"{line}\n")
+
+
+def clients_table(raw: Path) -> None:
+    """Print a row for each kind; below it what the waits were that are over the limit."""
+    found: dict[str, dict[str, list[Run]]] = {}
+    for facts in map(json.loads, raw.read_text().splitlines()):
+        kind, way = facts.pop("kind"), facts.pop("way")
+        found.setdefault(kind, {}).setdefault(way, []).append(Run(**facts))
+    heads = " | ".join(f"{way}: longest stall, applied, attempts" for way in ways(0))
+    print(f"| migration | {heads} |")
+    print("| --- |" + " --- |" * len(ways(0)))
+    for kind, of_kind in sorted(found.items(), key=lambda each: list(KINDS).index(each[0])):
+        print(f"| {kind} | {' | '.join(_cell(of_kind.get(way, [])) for way in ways(0))} |")
+    limited = [
+        (kind, run) for kind, of_kind in found.items() for run in of_kind.get("MAX_BLOCKING", [])
+    ]
+    late = [(kind, run) for kind, run in limited if run.stall_ms > LATE_MS]
+    print(f"{len(late)} of {len(limited)} runs with MAX_BLOCKING are over {LATE_MS} ms")
+    for kind, run in late:
+        print(f"- {kind}, {run.stall_ms:,.0f} ms: {run.why}")
+
+
+def _cell(runs: list[Run]) -> str:
+    if not runs:
+        return ""
+    applied, attempts = sum(run.applied for run in runs), [run.attempts for run in runs]
+    stall = max(run.stall_ms for run in runs)
+    return f"{stall:,.0f} ms, {applied} of {len(runs)}, {statistics.median(attempts):.0f}"
 
 
 def killed(bench: Bench, database: str, confiture: dict[str, Any], after_s: float) -> None:
@@ -251,12 +278,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--together", type=int, default=10)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--raw", type=Path, help="keep the runs among clients in this file")
+    parser.add_argument("--from", type=Path, dest="found", help="print the table of such a file")
     args = parser.parse_args()
+    if args.found:
+        clients_table(args.found)
+        return 0
     bench = Bench()
     try:
         fine = True
         if "clients" in args.what:
-            clients_table(bench, args.runs, args.retries, args.kinds)
+            raw = args.raw or bench.home / "clients.jsonl"
+            measure_clients(bench, args.runs, args.retries, args.kinds, raw)
+            clients_table(raw)
         if "kills" in args.what:
             fine &= kills_table(bench, args.kills)
         if "together" in args.what:

@@ -46,23 +46,26 @@ JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = o.transactionid
 WHERE w.pid = %(pid)s AND NOT w.granted AND 0 = ANY (pg_catalog.pg_blocking_pids(%(pid)s))
 """
 
-# Waiting autovacuum workers give way by themselves; a parallel worker counts as its leader. A
-# session that waits for a virtual transaction is building an index concurrently, and blocks no one.
+# Autovacuum workers can wait. The session that waits is a parallel worker's leader, which itself
+# waits for the worker alone. One that waits for a virtual transaction is building an index
+# concurrently, and blocks no one.
 _WAITERS = """
 WITH waiting AS MATERIALIZED (
   SELECT pid, min(waitstart) AS since, max(relation) AS relation FROM pg_catalog.pg_locks
-  WHERE NOT granted AND pid <> %(pid)s AND waitstart IS NOT NULL AND pid <> ALL (%(own)s)
-    AND locktype <> 'virtualxid'
-  GROUP BY pid
+  WHERE NOT granted AND waitstart IS NOT NULL AND locktype <> 'virtualxid' GROUP BY pid
+), sessions AS (
+  SELECT coalesce(a.leader_pid, w.pid) AS pid, min(w.since) AS since, max(w.relation) AS relation
+  FROM waiting w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
+  WHERE (a.pid IS NULL OR a.usesysid IS NOT NULL) AND coalesce(a.leader_pid, w.pid) <> %(pid)s
+    AND coalesce(a.leader_pid, w.pid) <> ALL (%(own)s)
+    AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(w.pid))
+  GROUP BY 1
 )
-SELECT w.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''),
-       extract(epoch FROM clock_timestamp() - w.since)::float8 * 1000,
-       w.relation::pg_catalog.regclass::text
-FROM waiting w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
-WHERE (a.pid IS NULL OR a.usesysid IS NOT NULL)
-  AND coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
-  AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(w.pid))
-ORDER BY w.since, w.pid
+SELECT s.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''),
+       extract(epoch FROM clock_timestamp() - s.since)::float8 * 1000,
+       s.relation::pg_catalog.regclass::text
+FROM sessions s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.pid
+ORDER BY s.since, s.pid
 """
 
 _PROGRESS = """

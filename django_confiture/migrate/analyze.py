@@ -1,20 +1,24 @@
-"""``ANALYZE`` after a migration, of the tables whose statistics it has made useless."""
+"""``ANALYZE`` after a migration, of the tables whose statistics it has made useless.
+
+A partitioned table has no rows of its own, and autovacuum never analyzes it: what its partitions
+have been through counts together.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from psycopg import sql
 
 from django_confiture import conf
 from django_confiture.formatting import one_line
-from django_confiture.postgres import POSTGRESQL_15
+from django_confiture.postgres import POSTGRESQL_15, POSTGRESQL_18
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,9 +32,13 @@ _SHARE = 0.1
 
 _TABLES = """
 SELECT c.oid::bigint, c.relfilenode::bigint, n.nspname, c.relname,
-       pg_catalog.pg_stat_get_mod_since_analyze(c.oid), pg_catalog.pg_stat_get_live_tuples(c.oid)
+       pg_catalog.pg_stat_get_mod_since_analyze(c.oid), pg_catalog.pg_stat_get_live_tuples(c.oid),
+       c.relkind = 'p', CASE WHEN c.relispartition THEN ARRAY(
+         SELECT a.relid::oid::bigint FROM pg_catalog.pg_partition_ancestors(c.oid) a
+         WHERE a.relid <> c.oid
+       ) ELSE '{}' END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
+WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
   AND n.nspname <> 'information_schema'
 """
 _EXPRESSION_INDEXES = """
@@ -48,6 +56,9 @@ class Table:
     modified: int
     """Rows written since the last ANALYZE."""
     live: int
+    is_partitioned: bool
+    ancestors: Sequence[int]
+    """The partitioned tables that it is a part of, by OID."""
 
 
 @dataclass(frozen=True)
@@ -80,41 +91,66 @@ def analyze_what_changed(
     if raw.info.server_version >= POSTGRESQL_15:  # counters are written once a second at most
         raw.execute("SELECT pg_catalog.pg_stat_force_next_flush()")
     after = snapshot(connection)
-    for oid, reason in _reasons(before, after).items():
-        _analyze(connection, after.tables[oid], reason, lock_timeout or DEFAULT_LOCK_TIMEOUT, facts)
+    reasons = _reasons(before, after)
+    takes_parts = raw.info.server_version < POSTGRESQL_18  # since then, ONLY leaves them alone
+    for oid, reason in reasons.items():
+        table = after.tables[oid]
+        if takes_parts and any(ancestor in reasons for ancestor in table.ancestors):
+            continue
+        what = sql.SQL("ONLY {}" if table.is_partitioned and not takes_parts else "{}").format(
+            sql.Identifier(table.schema, table.name)
+        )
+        said = {**facts, "table": table.name, "reason": reason}
+        _analyze(connection, what, lock_timeout or DEFAULT_LOCK_TIMEOUT, said)
 
 
 def _reasons(before: Snapshot, after: Snapshot) -> dict[int, str]:
     """Return why each table needs ANALYZE, by OID."""
     reasons: dict[int, str] = {}
     for index, oid in after.expression_indexes.items():
-        if index not in before.expression_indexes and oid in after.tables:
-            reasons[oid] = "index on an expression"
+        table = after.tables.get(oid)
+        if index in before.expression_indexes or table is None or table.is_partitioned:
+            continue  # of a partitioned table, the indexes of the partitions get statistics
+        reasons[oid] = "index on an expression"
     for oid, table in after.tables.items():
-        known = before.tables.get(oid)
-        written = table.modified - (known.modified if known is not None else 0)
-        if written >= _LEAST_ROWS + _SHARE * table.live:
+        parts = _parts(oid, table, after)
+        written = sum(each.modified - _modified(before.tables.get(part)) for part, each in parts)
+        if parts and written >= _LEAST_ROWS + _SHARE * sum(each.live for _, each in parts):
             reasons[oid] = "filled"
-        if known is not None and known.file != table.file:
+        known = [(before.tables[part], each) for part, each in parts if part in before.tables]
+        if known and all(old.file != new.file for old, new in known):
             reasons[oid] = "rewritten"
     return reasons
 
 
+def _parts(oid: int, table: Table, found: Snapshot) -> list[tuple[int, Table]]:
+    """Return the tables that hold the rows of a table: itself, or its partitions."""
+    if not table.is_partitioned:
+        return [(oid, table)]
+    return [
+        (part, each)
+        for part, each in found.tables.items()
+        if oid in each.ancestors and not each.is_partitioned
+    ]
+
+
+def _modified(table: Table | None) -> int:
+    return table.modified if table is not None else 0
+
+
 def _analyze(
     connection: BaseDatabaseWrapper,
-    table: Table,
-    reason: str,
+    table: sql.Composed,
     lock_timeout: timedelta,
-    facts: Mapping[str, object],
+    said: Mapping[str, object],
 ) -> None:
     began = perf_counter()
-    said: dict[str, Any] = {**facts, "table": table.name, "reason": reason}
     raw = connection.connection
     try:
         with transaction.atomic(using=connection.alias), connection.wrap_database_errors:
             timeout = conf.milliseconds(lock_timeout)
             raw.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", [timeout])
-            raw.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table.schema, table.name)))
+            raw.execute(sql.SQL("ANALYZE {}").format(table))
     except Exception as error:  # noqa: BLE001 - the migration is committed; autovacuum will do it
         logger.warning("analyze_failed", extra={**said, "error": one_line(error)})
         return

@@ -56,7 +56,12 @@ class Migrate:
     """None as long as no migration has begun, and where the role may not see it."""
     elapsed_ms: float | None
     """Since the attempt began."""
-    has_turn: bool
+    has_lock: bool
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is at work: it has the lock, or has begun without one."""
+        return self.has_lock or self.beacon is not None
 
     @property
     def process(self) -> str:
@@ -68,8 +73,8 @@ def connected_migrates(raw: psycopg.Connection[Any]) -> list[Migrate]:
     """Return every ``migrate`` of the database that is connected, at work or waiting."""
     rows = raw.execute(_MIGRATES, [one_at_a_time.CLASS, one_at_a_time.NAME])
     return [
-        Migrate(pid, application_name, user, _read(query), elapsed_ms, has_turn)
-        for pid, application_name, user, query, elapsed_ms, has_turn in rows
+        Migrate(pid, application_name, user, _read(query), elapsed_ms, has_lock)
+        for pid, application_name, user, query, elapsed_ms, has_lock in rows
     ]
 
 

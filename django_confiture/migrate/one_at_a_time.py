@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from django_confiture.exceptions import MigrateRefused
+from django_confiture.migrate import second_connection
 from django_confiture.migrate.activity import Blocker
 from django_confiture.migrate.second_connection import (
     Direct,
@@ -37,6 +38,8 @@ CLASS = 1_668_247_142
 """The first half of the lock's key; the second is made of the schema."""
 
 _POLL_S = 0.2
+_PATIENCE_TO_PUBLISH = 1
+"""Seconds until ``migrate`` goes on though no other shell can see it."""
 _UNLOCK = "SELECT pg_catalog.pg_advisory_unlock_all()"
 
 _HOLDER = """
@@ -61,7 +64,8 @@ class Turn:
     is_pooled: bool
     waited_s: float
     holds_lock: bool = True
-    """False where this process has it already: a ``migrate`` that was called by a migration."""
+    """False where this process has it already, for the ``migrate`` that called this one, and
+    where ``ONE_AT_A_TIME`` is off."""
 
     def publish(self, text: str) -> None:
         """Let other sessions read ``text``, as the query that this one ran last."""
@@ -93,6 +97,22 @@ def take_turn(wrapper: BaseDatabaseWrapper, waiting: Callable[[Blocker, float], 
         raw.close()
         raise
     return turn
+
+
+def without_lock(wrapper: BaseDatabaseWrapper) -> Turn | None:
+    """Return what takes no lock, and only lets other shells see this ``migrate``.
+
+    None where there is no connection for it, or a pool that would show it as anyone's.
+    """
+    try:
+        raw = connect_beside(wrapper, application_name(), patience=_PATIENCE_TO_PUBLISH)
+    except psycopg.Error:
+        return None
+    if is_pooled(raw, Direct(raw)):
+        raw.close()
+        return None
+    raw.execute("SET idle_session_timeout = 0")
+    return Turn(raw, raw.info.backend_pid, is_pooled=False, waited_s=0.0, holds_lock=False)
 
 
 def _wait_for_turn(
@@ -145,7 +165,7 @@ def _schema(wrapper: BaseDatabaseWrapper) -> str:
 def _check_room_in_pool(wrapper: BaseDatabaseWrapper) -> None:
     """Refuse a pool that has no second session for the migrations: they would wait forever."""
     wrapper.ensure_connection()
-    if answers(wrapper.connection):
+    if answers(wrapper.connection, patience=second_connection.PATIENCE):
         return
     raise MigrateRefused(
         f"The pool that {wrapper.alias!r} connects to has no second session to give: one holds the "

@@ -15,7 +15,7 @@ from django_confiture.migrate import journal, stale_plan
 from django_confiture.migrate.announcements import Announcer
 from django_confiture.migrate.beacon import Beacon
 from django_confiture.migrate.known_forecasts import known_forecasts
-from django_confiture.migrate.one_at_a_time import Turn, take_turn
+from django_confiture.migrate.one_at_a_time import Turn, take_turn, without_lock
 from django_confiture.migrate.own_sessions import OwnSessions
 from django_confiture.migrate.second_connection import connect_beside
 from django_confiture.migrate.server_path import ServerPath
@@ -76,7 +76,9 @@ class PlanSession:
 
     def take_turn(self, plan: list[tuple[Migration, bool]], write: Callable[[str], object]) -> None:
         """Wait for another ``migrate`` of the database; drop what it applied from the plan."""
+        self._planned = len(plan)
         if not self.settings.one_at_a_time:
+            self._turn = without_lock(self._connection)
             return
         news = TurnNews(plan[0][0], write)
         try:

@@ -48,23 +48,27 @@ class Direct:
 
 
 def connect_beside(
-    wrapper: BaseDatabaseWrapper, application_name: str
+    wrapper: BaseDatabaseWrapper, application_name: str, *, patience: int | None = None
 ) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open another connection, as Django would, and check that a server answers on it."""
-    params: dict[str, Any] = {"connect_timeout": PATIENCE, **wrapper.get_connection_params()}
+    """Open another connection, as Django would, and check that a server answers on it.
+
+    ``patience`` is the number of seconds to wait for it, :data:`PATIENCE` unless given.
+    """
+    patience = PATIENCE if patience is None else patience
+    params: dict[str, Any] = {"connect_timeout": patience, **wrapper.get_connection_params()}
     params |= {"autocommit": True, "application_name": application_name}
     found: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(**params)
-    if not answers(found):
+    if not answers(found, patience=patience):
         found.close()
-        raise psycopg.OperationalError(f"no answer within {PATIENCE} s")
+        raise psycopg.OperationalError(f"no answer within {patience} s")
     return found
 
 
-def answers(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether a server answers within :data:`PATIENCE`; raise the error it answers with."""
+def answers(connection: psycopg.Connection[Any], *, patience: int) -> bool:
+    """Return whether a server answers in so many seconds; raise the error it answers with."""
     pgconn = connection.pgconn
     pgconn.send_query(_PID.encode())
-    until = monotonic() + PATIENCE
+    until = monotonic() + patience
     with selectors.DefaultSelector() as selector:
         selector.register(pgconn.socket, selectors.EVENT_READ)
         while True:

@@ -70,8 +70,8 @@ def read_status(
 ) -> Status:
     """Return the state of things in one database."""
     migrates = connected_migrates(raw)
-    running = tuple(_running(each, raw, forecasts) for each in migrates if each.has_turn)
-    return Status(alias, running, tuple(each for each in migrates if not each.has_turn))
+    running = tuple(_running(each, raw, forecasts) for each in migrates if each.is_running)
+    return Status(alias, running, tuple(each for each in migrates if not each.is_running))
 
 
 def _running(

@@ -22,6 +22,7 @@ from django_confiture.migrate.beacon import Beacon, Migrate
 from django_confiture.migrate.status import Running, Status
 from tests.cases.migrations_on_disk import Cases
 from tests.support import recording
+from tests.support.pools import behind_pgbouncer
 from tests.support.sessions import client, connect, holding
 
 ALTER = "ALTER TABLE recording_parent ADD note text"
@@ -102,6 +103,34 @@ def test_who_waits_for_it_while_it_is_in_python(cases: Cases, settings: Settings
     assert running["statement"] is None
     ((waiter),) = running["blocks"]
     assert (waiter["application_name"], waiter["relation"]) == ("shop", "recording_parent")
+
+
+def test_it_is_seen_without_the_lock(cases: Cases, settings: Settings) -> None:
+    sleeps = migrations.RunPython(lambda apps, editor: time.sleep(1.5))
+    cases.add("0001_fine")
+    cases.add("0002_blocks", migrations.RunSQL(ALTER), sleeps)
+    settings.CONFITURE = {"MIGRATE": {"ONE_AT_A_TIME": False}}
+    with client("SELECT FROM recording_parent", name="shop"):
+        read = while_migrating(cases, found, after_s=1)
+    (running,) = read["running"]
+    assert read["waiting"] == []
+    assert (running["migration"], running["number"]) == ("cases.0002_blocks", 2)
+    assert running["planned"] == 2
+    assert [each["application_name"] for each in running["blocks"]] == ["shop"]
+    assert found()["running"] == []
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_pool_with_one_session_delays_a_migrate_without_the_lock_by_a_second(
+    cases: Cases, settings: Settings, mode: str
+) -> None:
+    cases.add("0001_fine", migrations.RunSQL(ALTER))
+    settings.CONFITURE = {"MIGRATE": {"ONE_AT_A_TIME": False}}
+    with behind_pgbouncer(mode, default_pool_size=1):
+        began = time.monotonic()
+        cases.migrate()
+        assert time.monotonic() - began < 3
+    assert cases.applied() == {"0001_fine"}
 
 
 def test_no_value_of_a_row_is_shown(cases: Cases, settings: Settings) -> None:

@@ -102,3 +102,94 @@ def test_it_waits_for_no_lock_and_fails_no_migration(
     assert facts["error"] == "canceling statement due to lock timeout"
     assert cases.applied() == {"0001_fills"}
     assert query("SELECT count(*) FROM recording_parent") == [(1000,)]
+
+
+@pytest.fixture
+def partitioned() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE cases_whole (id integer, note text) PARTITION BY RANGE (id);"
+            "CREATE TABLE cases_low PARTITION OF cases_whole FOR VALUES FROM (0) TO (2000)"
+            " WITH (autovacuum_enabled = off);"
+            "CREATE TABLE cases_high PARTITION OF cases_whole FOR VALUES FROM (2000) TO (90000)"
+            " PARTITION BY RANGE (id);"
+            "CREATE TABLE cases_top PARTITION OF cases_high FOR VALUES FROM (2000) TO (90000)"
+            " WITH (autovacuum_enabled = off);"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE cases_whole")
+
+
+def tables_with_statistics() -> set[str]:
+    rows = query("SELECT tablename FROM pg_stats WHERE tablename ~ '^cases_' AND attname = 'id'")
+    return {str(table) for (table,) in rows}
+
+
+@pytest.mark.parametrize(
+    ("statement", "filled"),
+    [
+        (
+            "INSERT INTO cases_whole SELECT generate_series(1, 5000)",
+            {"cases_whole", "cases_low", "cases_high", "cases_top"},
+        ),
+        # 500 of 100,500 rows: a third of a partition, and next to nothing of the whole.
+        (
+            "INSERT INTO cases_whole SELECT generate_series(1, 500)",
+            {"cases_low"},
+        ),
+    ],
+)
+def test_a_partitioned_table_is_analyzed_by_what_its_partitions_took(
+    cases: Cases,
+    caplog: pytest.LogCaptureFixture,
+    partitioned: None,
+    statement: str,
+    filled: set[str],
+) -> None:
+    if len(filled) == 1:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO cases_whole SELECT 2000 + i % 80000 FROM generate_series(1, 100000) i"
+            )
+            cursor.execute("ANALYZE cases_top; SELECT pg_stat_force_next_flush()")
+    before = tables_with_statistics()
+    cases.add("0001_fills", migrations.RunSQL(statement))
+    caplog.set_level("INFO", "django_confiture.migrate")
+    cases.migrate()
+    assert tables_with_statistics() - before == filled
+    assert {reason for _, reason in analyzed(caplog)} == {"filled"}
+    assert {table for table, _ in analyzed(caplog)} <= filled
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason", "has_statistics"),
+    [
+        (
+            "ALTER TABLE cases_whole ALTER note TYPE varchar(9) USING 'y'",
+            "rewritten",
+            "tablename = 'cases_whole' AND attname = 'note'",
+        ),
+        (
+            "CREATE INDEX cases_whole_e ON cases_whole ((id / 10))",
+            "index on an expression",
+            "tablename = 'cases_low_expr_idx'",
+        ),
+    ],
+)
+def test_a_partitioned_table_counts_with_all_its_partitions(
+    cases: Cases,
+    caplog: pytest.LogCaptureFixture,
+    partitioned: None,
+    statement: str,
+    reason: str,
+    has_statistics: str,
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO cases_whole SELECT generate_series(1, 5000), 'x'")
+        cursor.execute("ANALYZE cases_whole; SELECT pg_stat_force_next_flush()")
+    cases.add("0001_changes", migrations.RunSQL(statement))
+    caplog.set_level("INFO", "django_confiture.migrate")
+    cases.migrate()
+    assert {why for _, why in analyzed(caplog)} == {reason}
+    assert query(f"SELECT count(*) FROM pg_stats WHERE {has_statistics}") == [(1,)]

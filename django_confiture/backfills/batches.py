@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 
 from django_confiture import conf
 from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
@@ -14,6 +15,7 @@ from django_confiture.backfills.keys import key_fields
 from django_confiture.backfills.quick_instances import uncollected, with_quick_instances
 from django_confiture.backfills.windows import Window
 from django_confiture.backfills.write_back import can_write_back, with_version, write_back
+from django_confiture.postgres import POSTGRESQL_17
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -56,6 +58,18 @@ def set_timeouts(using: str, timeouts: Mapping[str, timedelta]) -> None:
     values = [text for name, value in timeouts.items() for text in (name, conf.milliseconds(value))]
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {calls}", values)
+
+
+@contextmanager
+def unhurried(using: str) -> Iterator[None]:
+    """Begin a transaction that no limit of the role ends: it may have to read a whole table."""
+    connection = connections[using]
+    limits = dict.fromkeys(("lock_timeout", "statement_timeout"), timedelta(0))
+    if not connection.in_atomic_block and connection.pg_version >= POSTGRESQL_17:  # type: ignore[attr-defined]
+        limits["transaction_timeout"] = timedelta(0)
+    with transaction.atomic(using=using):
+        set_timeouts(using, limits)
+        yield
 
 
 def _execute(backfill: Backfill, window: Window, using: str, apps: Apps) -> int:

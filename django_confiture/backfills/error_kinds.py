@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Callable
 from enum import Enum
+from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError
+from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import formatting
 
-_BUSY = frozenset({"55P03", "57014", "40P01", "40001"})
-"""Lock timeout, statement timeout, deadlock, serialization failure."""
-_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
+_BUSY = ("55P03", "57014", "40")
+"""Lock timeout, statement timeout; deadlock, serialization failure and what else rolled it back."""
+_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04", "25006")
 """The server ends the connection: shutdown, pg_terminate_backend(), a time limit of the session.
 
-The message can be here before the socket is closed.
+The message can be here before the socket is closed. A server that only reads (25006) has become a
+replica: a new connection may lead to the one that took its place.
 """
-_HOPELESS = ("42", "0A", "25", "26", "53", "54", "58", "XX")
-"""Classes of SQLSTATE that a smaller batch can't avoid: wrong SQL, missing rights, a full disk."""
+_HOPELESS = ("42", "0A", "25", "26", "53", "54011", "54023", "57P04", "58", "XX")
+"""SQLSTATEs that a smaller batch can't avoid: wrong SQL, missing rights, a full disk, no database.
 
+Of limits (54), only those of a statement are among them: one row can be too large for an index.
+"""
+
+
+T = TypeVar("T")
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
@@ -46,7 +55,7 @@ def kind_of(error: Exception, connection: BaseDatabaseWrapper) -> ErrorKind:
     state = sqlstate_of(error)
     if state.startswith(_LOST):
         return ErrorKind.LOST
-    if state in _BUSY:
+    if state.startswith(_BUSY):
         return ErrorKind.BUSY
     if state.startswith(_HOPELESS) or isinstance(error, NotImplementedError):
         return ErrorKind.HOPELESS
@@ -57,6 +66,24 @@ def backoff(failures: int) -> float:
     """Return how many seconds to wait after so many failures in a row, with jitter."""
     longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures - 1, 20))
     return longest * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
+
+
+def with_retries(action: Callable[[], T], *, using: str, attempts: int) -> T:
+    """Do what is safe to repeat, again after a lost connection or a lock in the way."""
+    failures = 0
+    while True:
+        connection = connections[using]
+        try:
+            return action()
+        except Error as error:
+            kind = kind_of(error, connection)
+            failures += 1
+            again = kind in (ErrorKind.BUSY, ErrorKind.LOST) and not connection.in_atomic_block
+            if not again or failures >= attempts:
+                raise
+            if kind is ErrorKind.LOST:
+                connection.close()
+        time.sleep(backoff(failures))
 
 
 def sqlstate_of(error: BaseException | None) -> str:

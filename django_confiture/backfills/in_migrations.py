@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models.functions import Now
 
-from django_confiture.backfills import control, events, queueing
+from django_confiture.backfills import control, events, mirror, queueing
 from django_confiture.backfills.declaration import Backfill, load_backfill
 from django_confiture.backfills.forecast import Rehearsing, forecast_in
 from django_confiture.backfills.models import BackfillRun, BackfillState
@@ -58,8 +58,8 @@ def require(name: str, connection: BaseDatabaseWrapper, apps: Apps, *, finish: b
         finish_in_place(name, connection, apps)
         run = BackfillRun.objects.using(using).get(name=name)
     left = rows_left(None, backfill, using=using, apps=apps)[: MOST_COUNTED + 1].count()
-    completed = run is not None and run.state == BackfillState.COMPLETED
-    if completed and not left:
+    if run is not None and run.state == BackfillState.COMPLETED and not left:
+        mirror.remove(run, backfill, using=using)  # of a worker that was killed at the end
         return
     raise BackfillError(_refusal(name, run, left))
 

@@ -60,9 +60,13 @@ def new_worker_name() -> str:
 
 
 def claim(run: BackfillRun, *, using: str, worker: str, duration: timedelta) -> Lease | None:
-    """Take a lease on a range that no worker has; None if there is none."""
+    """Take a lease on a range that no worker has; None if there is none.
+
+    What ``worker`` itself still has is left from a connection that was lost.
+    """
     with transaction.atomic(using=using):
-        free = Q(leased_until=None) | Q(leased_until__lt=Now()) | Q(worker__in=_gone(run, using))
+        stale = [worker, *_gone(run, using)]
+        free = Q(leased_until=None) | Q(leased_until__lt=Now()) | Q(worker__in=stale)
         ranges = open_ranges(run, using).filter(free)
         found = (
             ranges.select_for_update(skip_locked=True, of=("self",)).order_by("position").first()
@@ -76,7 +80,8 @@ def claim(run: BackfillRun, *, using: str, worker: str, duration: timedelta) -> 
             leased_until=Now() + duration,
             throttled_by=[],
         )
-    return Lease(using, found.pk, generation, duration, taken_over=bool(found.worker))
+    taken_over = found.worker not in ("", worker)
+    return Lease(using, found.pk, generation, duration, taken_over=taken_over)
 
 
 def _gone(run: BackfillRun, using: str) -> list[str]:

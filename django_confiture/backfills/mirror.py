@@ -11,13 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from django.db import DatabaseError, connections, transaction
+from django.db import Error, connections, transaction
 from django.db.models import Value
 from django.db.models.sql.query import Query
 
 from django_confiture.backfills.batches import set_timeouts
-from django_confiture.backfills.error_kinds import ErrorKind, kind_of
-from django_confiture.backfills.models import BackfillRun, BackfillState
+from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of
+from django_confiture.backfills.models import ENDED, BackfillRun
 from django_confiture.backfills.options import backfill_options
 from django_confiture.exceptions import BackfillError
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from django_confiture.backfills.declaration import Backfill
 
 ATTEMPTS = 10
-
-_ENDED = (BackfillState.COMPLETED, BackfillState.CANCELLED, BackfillState.FAILED)
-"""Another worker may have ended the backfill, and dropped the trigger, before this one begins."""
 
 
 def install(run: BackfillRun, backfill: Backfill, *, using: str) -> None:
@@ -64,17 +61,22 @@ def _with_retries(run: BackfillRun, using: str, statements: list[str], *, mirror
         try:
             with transaction.atomic(using=using):
                 locked = BackfillRun.objects.using(using).select_for_update().get(pk=run.pk)
-                if locked.mirrored is mirrored or (mirrored and locked.state in _ENDED):
-                    return
+                if locked.mirrored is mirrored or (mirrored and locked.state in ENDED):
+                    return  # another worker may have ended it, and dropped the trigger
                 set_timeouts(using, timeout)
                 with connections[using].cursor() as cursor:
                     for statement in statements:
                         cursor.execute(statement)
                 BackfillRun.objects.using(using).filter(pk=run.pk).update(mirrored=mirrored)
-        except DatabaseError as error:
-            if attempt == ATTEMPTS or kind_of(error, connections[using]) is not ErrorKind.BUSY:
+        except Error as error:
+            connection = connections[using]
+            kind = kind_of(error, connection)
+            lost = kind is ErrorKind.LOST and not connection.in_atomic_block
+            if attempt == ATTEMPTS or not (lost or kind is ErrorKind.BUSY):
                 raise
-            time.sleep(0.5 * attempt)
+            if lost:
+                connection.close()
+            time.sleep(backoff(attempt) if lost else 0.5 * attempt)
         else:
             return
 

@@ -22,6 +22,9 @@ class BackfillState(models.TextChoices):
     COMPLETED = "completed"
 
 
+ENDED = (BackfillState.COMPLETED, BackfillState.CANCELLED, BackfillState.FAILED)
+
+
 class BackfillRun(models.Model):
     """One backfill, by the dotted path of its class."""
 

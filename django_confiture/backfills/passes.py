@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from django_confiture.backfills import events
+from django_confiture.backfills.batches import unhurried
 from django_confiture.backfills.declaration import Backfill
 from django_confiture.backfills.keys import key_from_json, shown_key
 from django_confiture.backfills.leases import open_ranges, rows_done
 from django_confiture.backfills.models import (
+    ENDED,
     BackfillRange,
     BackfillRowError,
     BackfillRun,
@@ -31,7 +33,7 @@ MOST_PASSES = 10
 
 def begin_run(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps, wanted: int) -> None:
     """Make a queued backfill a running one, with its ranges; a second worker finds it done."""
-    with transaction.atomic(using=using):
+    with unhurried(using):
         locked = BackfillRun.objects.using(using).select_for_update().get(pk=run.pk)
         if locked.state != BackfillState.QUEUED:
             return
@@ -43,17 +45,21 @@ def begin_run(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps, w
         locked.save(using=using)
 
 
-def end_pass(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps) -> BackfillState:
+def end_pass(
+    run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps, actor: str
+) -> BackfillState:
     """Complete the backfill, or begin another pass; return the state that it has then.
 
     It is complete where no row is left to do. Until then rows that were inserted or changed
     meanwhile get a pass of their own. Nothing happens while ranges are open.
     """
-    with transaction.atomic(using=using):
+    with unhurried(using):
         locked = BackfillRun.objects.using(using).select_for_update().get(pk=run.pk)
         if locked.state == BackfillState.RUNNING and not open_ranges(locked, using).exists():
             _next_pass_or_end(locked, backfill, using, apps)
             locked.save(using=using)
+            if locked.state in ENDED:
+                events.note(locked, locked.state, using=using, actor=actor)
         return BackfillState(locked.state)
 
 

@@ -39,7 +39,7 @@ from django_confiture.backfills.leases import (
     new_worker_name,
     open_ranges,
 )
-from django_confiture.backfills.models import BackfillRun, BackfillState
+from django_confiture.backfills.models import ENDED, BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions
 from django_confiture.backfills.passes import begin_run, end_pass
 from django_confiture.backfills.planning import RANGES_A_WORKER
@@ -95,6 +95,7 @@ class Runner:
         self._worker = new_worker_name()
         self._taken_over = 0
         self._sizer: BatchSizer | None = None
+        self._failures = 0
 
     def complete(self, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Work until the backfill has ended, together with whatever other workers there are."""
@@ -104,27 +105,38 @@ class Runner:
             time.sleep(IDLE)
 
     def work(self, *, stop: Callable[[], bool], workers: int | None = None) -> WorkResult:
-        """Work until ``stop`` says so, unless as many as ``workers`` are at it already."""
-        failures = 0
+        """Work until ``stop`` says so, unless as many as ``workers`` are at it already.
+
+        What fails between two batches is tried again as often as a batch, and has to be safe to
+        repeat: a connection may be lost with the answer to a COMMIT.
+        """
+        self._failures, hopeless = 0, ""
         while True:
             try:
+                if hopeless:
+                    self._fail(hopeless)
                 return self._work(stop, workers)
             except Error as error:
-                failures += 1
-                self._failed(error, failures)
+                hopeless = self._wait(error, hopeless)
 
-    def _failed(self, error: Error, failures: int) -> None:
-        """Wait for the next attempt, or fail for good."""
+    def _wait(self, error: Error, hopeless: str) -> str:
+        """Wait for the next attempt; return why there is none for the backfill, if so."""
         job, connection = self._job, connections[self._job.using]
         kind = kind_of(error, connection)
-        if kind in (ErrorKind.HOPELESS, ErrorKind.ROW):
-            self._fail(one_line(error))
-            return
-        if connection.in_atomic_block or failures >= job.options.attempts:
+        self._failures += 1
+        if kind in (ErrorKind.HOPELESS, ErrorKind.ROW) and not hopeless:
+            return one_line(error)
+        again = kind in (ErrorKind.BUSY, ErrorKind.LOST) and not connection.in_atomic_block
+        if not again or self._failures >= job.options.attempts:
             raise error
         if kind is ErrorKind.LOST:
             connection.close()
-        time.sleep(backoff(failures))
+        delay = backoff(self._failures)
+        retry = {"attempt": self._failures, "delay_ms": round(delay * 1000)}
+        facts = {"backfill": job.run.name, **retry, "batch_size": None, "error": one_line(error)}
+        logger.warning("backfill_retry", extra=facts)
+        time.sleep(delay)
+        return hopeless
 
     def _work(self, stop: Callable[[], bool], workers: int | None) -> WorkResult:
         job = self._job
@@ -136,14 +148,15 @@ class Runner:
             apps=job.apps,
             wanted=RANGES_A_WORKER * job.options.workers,
         )
-        while self._state() == BackfillState.RUNNING:
+        while (state := self._state()) == BackfillState.RUNNING:
             if workers is not None and live_leases(job.run, job.using).count() >= workers:
                 return self._result(WorkOutcome.SURPLUS)
             lease = claim(job.run, using=job.using, worker=self._worker, duration=job.options.lease)
             if lease is None:
                 if open_ranges(job.run, job.using).exists():
                     return self._result(WorkOutcome.WAITS)
-                self._end_pass()
+                end_pass(job.run, job.backfill, using=job.using, apps=job.apps, actor=self._worker)
+                self._failures = 0
                 continue
             self._taken_over += lease.taken_over
             try:
@@ -152,6 +165,9 @@ class Runner:
             except LeaseLost:
                 logger.warning("backfill_lease_lost", extra={"backfill": job.run.name})
                 return self._result(WorkOutcome.REPLACED)
+            self._failures = 0
+        if state in ENDED:  # also where the worker that ended it could not
+            mirror.remove(job.run, job.backfill, using=job.using)
         return self._result(WorkOutcome.ENDED)
 
     def _on_range(self, lease: Lease, stop: Callable[[], bool]) -> RangeOutcome:
@@ -168,17 +184,8 @@ class Runner:
             with suppress(OperationalError, InterfaceError):  # then the lease runs out by itself
                 lease.release()
 
-    def _end_pass(self) -> None:
-        job = self._job
-        state = end_pass(job.run, job.backfill, using=job.using, apps=job.apps)
-        if state in (BackfillState.COMPLETED, BackfillState.FAILED):
-            mirror.remove(job.run, job.backfill, using=job.using)
-            events.note(job.run, state.value, using=job.using, actor=self._worker)
-
     def _fail(self, why: str) -> None:
-        job = self._job
-        events.fail(job.run, why, using=job.using, actor=self._worker)
-        mirror.remove(job.run, job.backfill, using=job.using)
+        events.fail(self._job.run, why, using=self._job.using, actor=self._worker)
 
     def _state(self) -> BackfillState:
         runs = BackfillRun.objects.using(self._job.using)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Event
 
 from django.db import connections
 
 from django_confiture.backfills import control
 from django_confiture.backfills.declaration import Backfill, load_backfill
+from django_confiture.backfills.error_kinds import with_retries
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner
@@ -23,13 +25,14 @@ def run_here(name: str, *, using: str, actor: str, workers: int | None = None) -
     """
     options, backfill = backfill_options(), load_backfill(name)
     throttling_of(backfill, options)  # what is wrong with it, before anything is started
-    run = control.prepare(name, using=using, actor=actor)
+    again = partial(with_retries, using=using, attempts=options.attempts)
+    run = again(lambda: control.prepare(name, using=using, actor=actor))
     workers = options.workers if workers is None else workers
     if workers == 1 or connections[using].in_atomic_block:
         _runner(run, backfill, using, options).complete()
     else:
         _in_threads(run, backfill, using, options, workers)
-    run.refresh_from_db(using=using)
+    again(lambda: run.refresh_from_db(using=using))
     return BackfillState(run.state)
 
 

@@ -13,9 +13,11 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import django
+from django.db import InterfaceError, OperationalError, connections
 
 from django_confiture.backfills import events, queueing
 from django_confiture.backfills.declaration import load_backfill
+from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner, WorkOutcome, WorkResult
@@ -29,14 +31,27 @@ else:
 
 logger = logging.getLogger("django_confiture.backfills")
 
-NOT_DEPLOYED = timedelta(seconds=30)
-"""Until a worker that lacks the class hands the task on."""
+NOT_NOW = timedelta(seconds=30)
+"""Until a task is tried again whose worker lacks the class, or has lost the database."""
 MOST_TRIES = 1000
 
 
 @task
 def work_on_backfill(name: str, using: str, tries: int = 0) -> str:
     """Work on a backfill for a while; return how it ended."""
+    try:
+        return _work(name, using, tries)
+    except (OperationalError, InterfaceError) as error:
+        if tries >= MOST_TRIES:
+            raise
+        facts = {"backfill": name, "error": one_line(error)}
+        logger.warning("backfill_task_lost", extra=facts)
+        connections[using].close()
+        _hand_on(name, using, tries)  # raises, too, where the queue is in the same database
+        return "lost"
+
+
+def _work(name: str, using: str, tries: int) -> str:
     run = BackfillRun.objects.using(using).filter(name=name).first()
     if run is None or run.state not in (BackfillState.QUEUED, BackfillState.RUNNING):
         return "ended"
@@ -72,7 +87,11 @@ def _leave_to_others(run: BackfillRun, using: str, tries: int, error: BackfillLo
     if tries >= MOST_TRIES:
         events.fail(run, str(error), using=using, actor=events.os_actor())
         return "failed"
+    _hand_on(run.name, using, tries)
+    return "left to others"
+
+
+def _hand_on(name: str, using: str, tries: int) -> None:
     if not queueing.can_wait():
         sleep(1)
-    queueing.enqueue_next(run.name, using=using, delay=NOT_DEPLOYED, tries=tries + 1)
-    return "left to others"
+    queueing.enqueue_next(name, using=using, delay=NOT_NOW, tries=tries + 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django.db import connections
+from django.db import Error, connections
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -60,7 +60,10 @@ def watched(look: Look, stream: OutputWrapper, *, using: str) -> Iterator[None]:
     def watch() -> None:
         try:
             while not ended.wait(every):
-                show(look())
+                try:
+                    show(look())
+                except Error:  # the next look connects again
+                    connections[using].close()
         finally:
             connections[using].close()
 

@@ -13,9 +13,16 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connections
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+)
 
 from django_confiture.exceptions import BackfillError
+from django_confiture.formatting import one_line
 from django_confiture.management import backfill_table, exit_codes
 
 if TYPE_CHECKING:
@@ -66,6 +73,11 @@ class Command(BaseCommand):
             self._act(action, name, using, options)
         except (BackfillError, ImproperlyConfigured) as error:
             raise _usage(str(error)) from error
+        except (OperationalError, InterfaceError) as error:
+            why = f"The database {using!r} did not answer: {one_line(error)}"
+            again = f" What is done is done; the same command goes on: {action} {name}"
+            code = exit_codes.FAILED if action == "run" else exit_codes.USAGE
+            raise CommandError(why + again * (action == "run"), returncode=code) from error
         except ProgrammingError as error:
             if "confiture_backfills_" not in str(error):
                 raise

@@ -39,6 +39,8 @@ class Beacon:
     planned: int
     pid: int
     """The server process that migrates."""
+    ran_ms: int = 0
+    """How long the attempt had been running when this was published."""
 
     def as_text(self) -> str:
         """Return it as JSON."""
@@ -73,9 +75,15 @@ def connected_migrates(raw: psycopg.Connection[Any]) -> list[Migrate]:
     """Return every ``migrate`` of the database that is connected, at work or waiting."""
     rows = raw.execute(_MIGRATES, [one_at_a_time.CLASS, one_at_a_time.NAME])
     return [
-        Migrate(pid, application_name, user, _read(query), elapsed_ms, has_lock)
-        for pid, application_name, user, query, elapsed_ms, has_lock in rows
+        Migrate(pid, application_name, user, beacon := _read(query), _elapsed(ms, beacon), has_lock)
+        for pid, application_name, user, query, ms, has_lock in rows
     ]
+
+
+def _elapsed(since_published_ms: float | None, beacon: Beacon | None) -> float | None:
+    if beacon is None or since_published_ms is None:
+        return None
+    return since_published_ms + beacon.ran_ms
 
 
 def _read(query: str) -> Beacon | None:

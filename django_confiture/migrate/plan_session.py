@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,6 +17,7 @@ from django_confiture.migrate.beacon import Beacon
 from django_confiture.migrate.known_forecasts import known_forecasts
 from django_confiture.migrate.one_at_a_time import Turn, take_turn, without_lock
 from django_confiture.migrate.own_sessions import OwnSessions
+from django_confiture.migrate.publisher import Publisher
 from django_confiture.migrate.second_connection import connect_beside
 from django_confiture.migrate.server_path import ServerPath
 from django_confiture.migrate.settings import migrate_settings
@@ -41,6 +42,7 @@ class PlanSession:
         self.settings = migrate_settings(connection)
         self.watch: Watch | None = None
         self._turn: Turn | None = None
+        self._publisher: Publisher | None = None
         self._terminal: TerminalLine | None = None
         self._planned = 0
         self._begun = 0
@@ -86,6 +88,7 @@ class PlanSession:
         except psycopg.Error as error:
             news.goes_on_without_lock(error)
             return
+        self._publisher = Publisher(turn.publish)
         if not turn.holds_lock:
             return
         self._path.is_like(pooled=turn.is_pooled)
@@ -109,8 +112,8 @@ class PlanSession:
             self.watch.follow(begun)
         if self._terminal is not None:
             self._terminal.begin(begun)
-        if self._turn is not None:
-            self._publish(self._turn, begun)
+        if self._publisher is not None:
+            self._publish(self._publisher, begun)
         return begun
 
     def attempt_ends(self) -> GaveWay | None:
@@ -120,8 +123,8 @@ class PlanSession:
             self._terminal.end()
         return ended
 
-    def _publish(self, turn: Turn, target: Target) -> None:
-        """Publish the attempt for ``confiture_status``; it does not matter if that fails."""
+    def _publish(self, publisher: Publisher, target: Target) -> None:
+        """Publish the attempt for ``confiture_status``."""
         self._begun += target.attempt == 1
         beacon = Beacon(
             database=self._connection.alias,
@@ -133,8 +136,7 @@ class PlanSession:
             planned=self._planned,
             pid=target.pid,
         )
-        with suppress(psycopg.Error):
-            turn.publish(beacon.as_text())
+        publisher.begin(beacon)
 
     def prepare_journal(self) -> None:
         """Forget what is known of migrations that are complete, or are about to be undone."""
@@ -167,6 +169,8 @@ class PlanSession:
         """End what was started; a second call changes nothing."""
         if self.watch is not None:
             self.watch.stop()
+        if self._publisher is not None:
+            self._publisher.stop()
         if self._turn is not None:
             self._turn.end()
         if self._announcer is not None:

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -195,13 +195,13 @@ def measure(project: Project, ways: dict[str, Way], pairs: int) -> dict[str, lis
     return runs
 
 
-def print_rows(project: Project, ways: dict[str, Way], pairs: int) -> float:
-    """Print a row for each way; return the seconds of CPU that a dry run adds."""
+def print_rows(project: Project, ways: dict[str, Way], pairs: int) -> dict[str, float]:
+    """Print a row for each way; return the seconds of CPU that each adds."""
     migrations = project.migrations()
     received = {name: project.trips(way) for name, way in ways.items()}  # also fills caches
     runs = measure(project, ways, pairs)
     plain = runs[PLAIN]
-    added = 0.0
+    added = {}
     for name, each in runs.items():
         trips = received[name]
         paired = list(zip(each, plain, strict=True))
@@ -216,7 +216,7 @@ def print_rows(project: Project, ways: dict[str, Way], pairs: int) -> float:
             f"{median(run.peak_mb / base.peak_mb for run, base in paired):.2f}",
         ]
         print(f"| {project.case}, {migrations} migrations | {name} | {' | '.join(cells)} |")
-        added = median(run.cpu_s - base.cpu_s for run, base in paired)
+        added[name] = median(run.cpu_s - base.cpu_s for run, base in paired)
     sys.stdout.flush()
     return added
 
@@ -244,22 +244,23 @@ def main() -> None:
     args = parser.parse_args()
     install()
     server = Server([*SERVER, *LOGGED])
-    added: dict[str, float] = {}
+    added: dict[str, dict[str, float]] = {}
     try:
         print(HEAD.strip())
         for case in args.cases:
-            project = Project(server, case, args.rows)
-            if args.profile:
-                project.profile(WAYS[args.ways[-1]], args.profile / f"{case}.prof")
-            else:
+            with closing(Project(server, case, args.rows)) as project:
+                if args.profile:
+                    project.profile(WAYS[args.ways[-1]], args.profile / f"{case}.prof")
+                    continue
                 ways = {name: WAYS[name] for name in WAYS if name in {PLAIN, *args.ways}}
-                added[case] = print_rows(project, ways, args.pairs)
-            project.close()
+                for name, seconds in print_rows(project, ways, args.pairs).items():
+                    added.setdefault(name, {})[case] = seconds
     finally:
         server.close()
-    if {"80", "320"} <= added.keys():
-        times = added["320"] / added["80"]
-        print(f"\nWhat a dry run adds at 320 migrations is {times:.2f} times that at 80 (CPU).")
+    for name, seconds in added.items():
+        if "migrate_dryrun" in name and {"80", "320"} <= seconds.keys():
+            times = seconds["320"] / seconds["80"]
+            print(f"\nWhat {name} adds at 320 migrations is {times:.2f} times that at 80 (CPU).")
 
 
 if __name__ == "__main__":

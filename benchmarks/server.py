@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ class Server:
     """A server of its own with PostgreSQL's own defaults, and one database a size."""
 
     def __init__(self, options: list[str]) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the files are removed
         self.home = Path(tempfile.mkdtemp(prefix="confiture-bench-", dir="/tmp"))
         self.home.chmod(0o711)
         local_postgres._SERVER_OPTIONS = (

@@ -19,20 +19,22 @@ from django.core.management.base import (
 )
 from django.db import Error
 
-from django_confiture import signals
-from django_confiture.dry_run.plan.git_base import Since
-from django_confiture.dry_run.results import Report
-from django_confiture.dry_run.results.budget import judged
-from django_confiture.exceptions import DryRunRefused, HookLookupError, StatsError
-from django_confiture.formatting import one_line
-from django_confiture.management import arguments, budget, report_files
-from django_confiture.management.exit_codes import USAGE, exit_code
 from django_confiture.management.garbage import rarely_collected
-from django_confiture.management.interruption import Interruption
-from django_confiture.management.progress import Progress
-from django_confiture.management.requested_dry_run import RequestedDryRun
-from django_confiture.reports import render
-from django_confiture.reports.phrases.headline import headline
+
+with rarely_collected():  # a dry run imports much, after what the project has imported
+    from django_confiture import signals
+    from django_confiture.dry_run.plan.git_base import Since
+    from django_confiture.dry_run.results import Report
+    from django_confiture.dry_run.results.budget import judged
+    from django_confiture.exceptions import DryRunRefused, HookLookupError, StatsError
+    from django_confiture.formatting import one_line
+    from django_confiture.management import arguments, budget, report_files
+    from django_confiture.management.exit_codes import USAGE, exit_code
+    from django_confiture.management.interruption import Interruption
+    from django_confiture.management.progress import Progress
+    from django_confiture.management.requested_dry_run import RequestedDryRun
+    from django_confiture.reports import render
+    from django_confiture.reports.phrases.headline import headline
 
 
 class Command(BaseCommand):

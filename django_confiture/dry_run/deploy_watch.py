@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -77,12 +78,16 @@ class DeployWatch:
             watch.start(planned())
         self._watch = watch
 
+    def follows_operations_of(self, migration: Migration) -> bool:
+        """Return whether others see each operation before the next one begins."""
+        return self._watch is not None and not migration.atomic
+
     def operation_ended(self, migration: Migration, operation: RecordedOperation) -> None:
-        """Try the running code after an operation that others see before the next one begins."""
-        if self._watch is not None and not migration.atomic:
-            with self._opened.aside():
-                step = _step(operation.index, operation.section)
-                self._watch.stepped(str(migration), [step])
+        """Try the running code after an operation of a migration that is followed."""
+        assert self._watch is not None
+        with self._opened.aside():
+            step = _step(operation.index, operation.section)
+            self._watch.stepped(str(migration), [step])
 
     def migration_ended(
         self, recorded: RecordedMigration, error: BaseException | None
@@ -93,7 +98,7 @@ class DeployWatch:
         label = str(recorded.migration)
         sections = recorded.sections
         steps = [_step(each.index if each else None, section) for each, section in sections]
-        with self._opened.aside():
+        with self._opened.aside() if self._watch.asks(steps) else nullcontext():
             self._watch.stepped(label, steps)
         return self._watch.breaks_after(label)
 

@@ -11,7 +11,8 @@ import psycopg
 from django_confiture.dry_run.estimates import Forecaster, PastErrors, Sizes
 from django_confiture.dry_run.findings.plan_history import PlanHistory
 from django_confiture.dry_run.measuring.relations import Catalog
-from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaWatch
+from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
+from django_confiture.dry_run.measuring.schema_objects import Schema
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.report_builder import migration_result
 from django_confiture.dry_run.results import MigrationResult, ProductionDatabase
@@ -77,11 +78,18 @@ class Judge:
         elif not self._plan_started:
             self._schema.start_here()
         self._plan_started = True
+        self._schema.migration_begins()
 
     def start_receivers(self) -> None:
         """Read the schema before receivers of a signal, which are no part of the plan."""
         if self._schema is None:
             self._schema = SchemaWatch(self._session)
+        self._schema.migration_begins()
+
+    def no_result(self) -> None:
+        """Take notice that what has started is not to be judged."""
+        if self._schema is not None:
+            self._schema.migration_ended()
 
     def result(
         self,

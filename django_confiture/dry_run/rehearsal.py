@@ -19,7 +19,7 @@ from django_confiture.dry_run.deploy_watch import DeployWatch, Releases
 from django_confiture.dry_run.findings.rules.plan_drift import drift_notes, with_drift
 from django_confiture.dry_run.isolation.router_watch import RouterWatch
 from django_confiture.dry_run.judge import Judge, Known
-from django_confiture.dry_run.measuring.schema_diff import Schema
+from django_confiture.dry_run.measuring.schema_objects import Schema
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.tenants import tenants_not_seen
 from django_confiture.dry_run.plan_outcome import Plan, PlanOutcome
@@ -195,8 +195,9 @@ class Rehearsal:
         with self._recorder.operation(index, operation) as opened:
             yield opened
             self._opened.instruments.dead_space.check()
-        recorded = self._recorder.recorded_so_far(opened)
-        self._deploy_watch.operation_ended(self._recorder.migration, recorded)
+        if self._deploy_watch.follows_operations_of(self._recorder.migration):
+            recorded = self._recorder.recorded_so_far(opened)
+            self._deploy_watch.operation_ended(self._recorder.migration, recorded)
 
     def note(self, text: str) -> None:
         """Add a line to the report, once."""

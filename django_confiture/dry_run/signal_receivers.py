@@ -132,6 +132,7 @@ class ReceiverWatch:
         self._stage.end_migration()
         excused = error is not None and self._stage.excuses(error, recorded)
         if error is None and not any(section.matters for _operation, section in recorded.sections):
+            self._judge.no_result()
             return
         result = self._judge.result(recorded, error, StepBreaks(), excused=excused)
         known = {each.index: each.operation for each in recorded.operations}

@@ -106,8 +106,7 @@ def effects(
     runs: int = 1,
 ) -> Effects:
     """Return what happened between two merged probes, in so many runs of statements."""
-    touched = [oid for oid, seen in after.relations.items() if seen != before.relations.get(oid)]
-    pairs = {oid: (before.relations[oid], after.relations[oid]) for oid in touched}
+    pairs = _changed(before, after)
     new_files = {oid for oid, (old, new) in pairs.items() if _has_new_file(catalog, oid, old, new)}
     rewrites = {oid for oid in new_files if _rewritten(*pairs[oid], statement)}
     truncated = new_files - rewrites  # empty tables and their empty indexes: nothing read or built
@@ -133,6 +132,16 @@ def effects(
         ),
         wal_bytes=after.wal - before.wal,
     )
+
+
+def _changed(before: Probe, after: Probe) -> dict[int, tuple[Observed, Observed]]:
+    """Return what differs. What was not looked at, nearly all of a large schema, is identical."""
+    known = before.relations
+    return {
+        oid: (known[oid], seen)
+        for oid, seen in after.relations.items()
+        if known[oid] is not seen and known[oid] != seen
+    }
 
 
 def _locks(

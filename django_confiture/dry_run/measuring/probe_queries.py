@@ -42,6 +42,8 @@ FROM pg_catalog.pg_index i WHERE i.indexrelid >= {FIRST_NORMAL_OID} AND {_INDEX_
 """
 
 WAL_POSITION = "pg_catalog.pg_current_wal_insert_lsn()"
+WAL = f"SELECT pg_catalog.pg_wal_lsn_diff({WAL_POSITION}, '0/0')"
+"""The position of WAL insertion, in bytes."""
 
 _OWN_LOCKS = f"""
 SELECT l.relation, l.mode FROM pg_catalog.pg_locks l

@@ -168,9 +168,9 @@ class Catalog:
 
         Counters of earlier transactions of this session may not be flushed yet.
         """
-        counted, reads = self._counted(), self.index_reads()
+        counted, reads, wal = self._counted()
         return Probe(
-            self.wal(),
+            wal,
             {
                 oid: Observed(
                     frozenset(),
@@ -184,21 +184,16 @@ class Catalog:
             },
         )
 
-    def index_reads(self) -> Mapping[int, Mapping[int, IndexCounters]]:
-        """Return what this session has read of indexes, by table and index."""
-        found: dict[int, dict[int, IndexCounters]] = {}
-        for table, index, *row in json.loads(self._session.value(queries.INDEX_READS) or "[]"):
-            found.setdefault(table, {})[index] = IndexCounters(*row)
-        return found
-
     def recounted(self, before: Probe) -> Probe:
         """Return a reading with the counters of now, and all else as it was.
 
         No rollback to a savepoint takes back what was counted.
         """
-        counted, reads = self._counted(), self.index_reads()
+        if not before.relations:
+            return replace(before, wal=self.wal())
+        counted, reads, wal = self._counted()
         return Probe(
-            self.wal(),
+            wal,
             {
                 oid: replace(
                     seen,
@@ -209,11 +204,21 @@ class Catalog:
             },
         )
 
-    def _counted(self) -> dict[int, Counters]:
-        return {
-            int(row[0] or 0): Counters(*(int(value or 0) for value in row[1:]))
-            for row in self._session.query(queries.COUNTERS)
+    def index_reads(self) -> Mapping[int, Mapping[int, IndexCounters]]:
+        """Return what this session has read of indexes, by table and index."""
+        return _index_reads(self._session.value(queries.INDEX_READS))
+
+    def _counted(
+        self,
+    ) -> tuple[dict[int, Counters], Mapping[int, Mapping[int, IndexCounters]], int]:
+        """Return this session's counters by table, those of indexes, and the WAL's position."""
+        script = f"{queries.COUNTERS};{queries.INDEX_READS};{queries.WAL}"
+        counted, ((reads,),), ((wal,),) = self._session.script(script)
+        of_tables = {
+            int(oid or 0): Counters(*(int(value or 0) for value in values))
+            for oid, *values in counted
         }
+        return of_tables, _index_reads(reads), int(wal or 0)
 
     def probe(self, before: str = "", *, objects: bool) -> Probe:
         """Read everything now; ``objects`` asks for indexes and constraints too.
@@ -243,11 +248,14 @@ class Catalog:
 
     def wal(self, before: str = "") -> int:
         """Return the position of WAL insertion, in bytes."""
-        return int(
-            self._session.value(
-                f"{before}SELECT pg_catalog.pg_wal_lsn_diff({queries.WAL_POSITION}, '0/0')"
-            )
-        )
+        return int(self._session.value(before + queries.WAL))
+
+
+def _index_reads(text: str | None) -> Mapping[int, Mapping[int, IndexCounters]]:
+    found: dict[int, dict[int, IndexCounters]] = {}
+    for table, index, *row in json.loads(text or "[]"):
+        found.setdefault(table, {})[index] = IndexCounters(*row)
+    return found
 
 
 def _relation(row: tuple[str | None, ...]) -> Relation:

@@ -1,8 +1,9 @@
-"""The schema before and after each migration, and the difference.
+"""Reads the schema before the first migration, and what each one has changed in it.
 
 PostgreSQL counts the rows that a transaction writes to each catalog, so a migration without DDL
-costs one small query. After any other, one query finds the tables with a changed catalog row, and
-only those are read again.
+costs one small query. After any other, one query finds the tables with a catalog row that was
+written since the migration began, and only those are read again. A row that is gone is written
+nowhere: where the number of rows does not add up, all tables are asked how many they have left.
 """
 
 from __future__ import annotations
@@ -12,65 +13,79 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.measuring.schema_objects import (
+    Owner,
+    Schema,
+    SchemaObject,
+    differences,
+)
 from django_confiture.dry_run.measuring.schema_queries import (
+    ADVANCE,
     ALL,
     CHOSEN,
+    MAY_ADVANCE,
     OTHERS,
     RELATIONS,
     STATE,
     TEMPORARY_RELATIONS,
-    VERSIONS,
+    WRITTEN,
 )
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Row, Session
 from django_confiture.formatting import one_line
 
 _READ = "confiture_schema"
-_VERSIONS = "confiture_schema_versions"
+_WRITTEN = "confiture_schema_written"
 _RELATIONS, _OTHERS = "confiture_schema_relations", "confiture_schema_others"
 
 # To parse and plan them takes longer than to run them.
 _PREPARED = {
-    _VERSIONS: (VERSIONS, ""),
+    _WRITTEN: (WRITTEN, "(xid, boolean)"),
     _RELATIONS: (RELATIONS, "(oid[])"),
     _OTHERS: (OTHERS, "(oid[])"),
 }
 
-Owner = tuple[bool, int]
-"""Whether it is a relation, and its OID."""
+_MANY = 20
+"""More owners than a migration mostly writes rows of: some of them were read before."""
 
 
 @dataclass(frozen=True)
-class SchemaObject:
-    """One object of the schema."""
+class _State:
+    """What one small query tells about the transaction."""
 
-    kind: str
-    key: str
-    """The same as long as the object lives: its OID, for a column also its number."""
-    version: str | None
-    """Where its catalog rows are; None where its definition alone tells whether it changed."""
-    relation: str | None
-    """The table that it belongs to."""
-    name: str
-    definition: str
-
-    def is_as(self, before: SchemaObject) -> bool:
-        """Return whether it is unchanged.
-
-        A definition names other objects, which may have another name now: that changes the
-        text, but not the catalog row.
-        """
-        if self.version is not None and self.version == before.version:
-            return True
-        return (self.name, self.definition) == (before.name, before.definition)
+    written: str | None
+    """How many rows it wrote to the catalogs; None where that is not known."""
+    newest: str
+    """No transaction that begins to write from now on has an older id."""
+    search_path: str
 
 
-Schema = Mapping[Owner, tuple[SchemaObject, ...]]
+@dataclass(frozen=True)
+class _Owned:
+    """How many catalog rows owners have."""
+
+    rows: Mapping[Owner, int]
+    written: set[Owner]
+    """Those of which a row is new."""
+    total: int
+    """The rows of all owners, asked for or not."""
+
+    @classmethod
+    def of(cls, answer: list[Row]) -> _Owned:
+        """Parse an answer."""
+        *rows, (_kind, _oid, total, _written) = answer
+        known = [((kind == "t", int(oid or 0)), count, new) for kind, oid, count, new in rows]
+        return cls(
+            {owner: int(count or 0) for owner, count, _new in known},
+            {owner for owner, _count, new in known if new == "t"},
+            int(total or 0),
+        )
 
 
 class SchemaWatch:
@@ -78,10 +93,25 @@ class SchemaWatch:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._written, self._search_path = self._state()
+        self._last = self._state()
+        self._search_path = self._last.search_path
+        self._running = 0
+        self._nested = False
+        """Whether a migration has called others. What it writes after them may be older than they
+        are by the ids of transactions, and it may roll back what they did."""
         self._schema = dict(self.now())
-        self._versions = _versions(self._session.query(f"EXECUTE {_VERSIONS}"))
+        self._rows = self._all_rows()
         self.first: Schema = dict(self._schema)
+
+    def migration_begins(self) -> None:
+        """Take notice that a migration is about to run."""
+        self._running += 1
+        self._nested = self._nested or self._running > 1
+
+    def migration_ended(self) -> None:
+        """Take notice that the migration that began last is over, its changes included."""
+        self._running = max(0, self._running - 1)
+        self._nested = self._nested and self._running > 0
 
     def start_here(self) -> None:
         """Take the schema as it is now for the first reading."""
@@ -103,21 +133,55 @@ class SchemaWatch:
 
     def changes(self) -> tuple[SchemaChange, ...]:
         """Return what has changed since the last call, or since the first reading."""
-        written, search_path = self._state()
-        if written is not None and written == self._written:
+        now = self._state()
+        if self._nested:
+            return self._all_changes(now)
+        if now.written is not None and now.written == self._last.written:
             return ()
-        with self._reading(search_path, f"EXECUTE {_VERSIONS}") as rows:
-            versions = _versions(rows)
-            touched = {o for o, version in versions.items() if self._versions.get(o) != version}
-            gone = self._versions.keys() - versions.keys()
+        with self._reading(now.search_path, _written_since(self._last)) as rows:
+            touched, self._rows = self._touched(rows)
             after = self._read(touched)
-        before = {o: objects for o in touched | gone if (objects := self._schema.pop(o, None))}
+        before = {o: objects for o in touched if (objects := self._schema.pop(o, None))}
         self._schema.update(after)
-        self._versions, self._written = versions, written
+        self._last = self._advanced(now) if len(touched) > _MANY else now
         return differences(before, after)
 
+    def _all_changes(self, now: _State) -> tuple[SchemaChange, ...]:
+        before, self._schema = self._schema, dict(self.now())
+        self._rows, self._last = self._all_rows(), now
+        return differences(before, self._schema)
+
+    def _all_rows(self) -> Mapping[Owner, int]:
+        return _Owned.of(self._session.query(_written_since(self._last, every=True))).rows
+
+    def _touched(self, rows: list[Row]) -> tuple[Collection[Owner], Mapping[Owner, int]]:
+        """Return the owners of which a row was written or is gone, and the rows of all owners."""
+        found = _Owned.of(rows)
+        more = sum(count - self._rows.get(owner, 0) for owner, count in found.rows.items())
+        if sum(self._rows.values()) + more == found.total:
+            return found.written, {**self._rows, **found.rows}
+        found = _Owned.of(self._session.query(_written_since(self._last, every=True)))
+        fewer = {o for o, count in self._rows.items() if found.rows.get(o, 0) < count}
+        return found.written | fewer, found.rows
+
+    def _advanced(self, now: _State) -> _State:
+        """Return a state that keeps what was read just now from being found again."""
+        if self._session.status != TransactionStatus.INTRANS or not self._can_advance:
+            return now
+        return replace(now, newest=self._session.value(ADVANCE.format(savepoint=_READ)))
+
+    @cached_property
+    def _can_advance(self) -> bool:
+        return self._session.value(MAY_ADVANCE) == "t"
+
     def noted(self, result: MigrationResult) -> MigrationResult:
-        """Return ``result`` with what has changed since the one before."""
+        """Return the ``result`` of the migration that has ended with what it changed."""
+        try:
+            return self._noted(result)
+        finally:
+            self.migration_ended()
+
+    def _noted(self, result: MigrationResult) -> MigrationResult:
         if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return result
         try:
@@ -129,22 +193,23 @@ class SchemaWatch:
 
     def now(self) -> Schema:
         """Read everything again."""
-        with self._reading(self._state()[1]):
+        with self._reading(self._state().search_path):
             rows = (
                 (of_relation, self._session.query(text.replace(CHOSEN, ALL)))
                 for of_relation, text in ((True, RELATIONS), (False, OTHERS))
             )
             return _by_owner(rows)
 
-    def _state(self) -> tuple[str | None, str]:
-        """Return how much was written to the catalogs, None where unknown, and the search path.
+    def _state(self) -> _State:
+        """Ask for the state, and prepare what is not prepared any more.
 
-        It is counted within a transaction; between two, the last one has taken its figures along.
+        Rows are counted within a transaction; between two, the last one has taken its figures
+        along.
         """
-        written, counted, search_path, prepared = self._session.query(STATE)[0]
+        written, counted, search_path, prepared, newest = self._session.query(STATE)[0]
         self._prepare(json.loads(prepared or "[]"))
         known = counted == "on" and self._session.status == TransactionStatus.INTRANS
-        return written if known else None, search_path or ""
+        return _State(written if known else None, newest or "", search_path or "")
 
     def _read(self, owners: Collection[Owner]) -> Schema:
         names = {True: _RELATIONS, False: _OTHERS}
@@ -186,8 +251,8 @@ def _literal(text: str) -> str:
     return sql.Literal(text).as_string()
 
 
-def _versions(rows: Iterable[Row]) -> dict[Owner, str | None]:
-    return {(kind == "t", int(oid or 0)): version for kind, oid, version in rows}
+def _written_since(begun: _State, *, every: bool = False) -> str:
+    return f"EXECUTE {_WRITTEN} ('{begun.newest}', {str(every).lower()})"
 
 
 def read_relations(
@@ -207,78 +272,3 @@ def _by_owner(rows: Iterable[tuple[bool, list[Row]]]) -> Schema:
                 SchemaObject(kind or "", key or "", version, relation, name or "", definition or "")
             )
     return {owner: tuple(objects) for owner, objects in found.items()}
-
-
-def differences(before: Schema, after: Schema) -> tuple[SchemaChange, ...]:
-    """Return what was added, removed, renamed and changed; an equal re-creation is no change."""
-    old = {(each.kind, each.key): each for objects in before.values() for each in objects}
-    new = {(each.kind, each.key): each for objects in after.values() for each in objects}
-    pairs = [(old.pop(key), new.pop(key)) for key in [*new] if key in old]
-    named = {(each.kind, each.relation, each.name): key for key, each in old.items()}
-    for key, each in [*new.items()]:
-        replaced = named.pop((each.kind, each.relation, each.name), None)
-        if replaced is not None:
-            pairs.append((old.pop(replaced), new.pop(key)))
-    changes = [
-        *(_removed(each) for each in old.values()),
-        *(_added(each) for each in new.values()),
-        *(change for was, now in pairs for change in _changed(was, now)),
-    ]
-    return tuple(sorted(changes, key=_by_table))
-
-
-def reordered(before: Schema, after: Schema) -> tuple[str, ...]:
-    """Return the tables with the same columns in another order."""
-    old, new = _columns(before), _columns(after)
-    return tuple(
-        sorted(
-            table
-            for table, columns in new.items()
-            if columns != old.get(table, columns) and sorted(columns) == sorted(old[table])
-        )
-    )
-
-
-def _columns(schema: Schema) -> dict[str, list[str]]:
-    found: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
-    for objects in schema.values():
-        for each in objects:
-            if each.kind == "column" and each.relation is not None:
-                found[each.relation].append((int(each.key.partition(".")[2]), each.name))
-    return {table: [name for _, name in sorted(columns)] for table, columns in found.items()}
-
-
-def _added(each: SchemaObject) -> SchemaChange:
-    return SchemaChange("added", each.kind, each.relation, each.name, None, each.definition)
-
-
-def _removed(each: SchemaObject) -> SchemaChange:
-    return SchemaChange("removed", each.kind, each.relation, each.name, each.definition, None)
-
-
-def _changed(was: SchemaObject, now: SchemaObject) -> Iterator[SchemaChange]:
-    if now.is_as(was):
-        return
-    if now.name != was.name:
-        yield SchemaChange("renamed", now.kind, now.relation, now.name, was.name, now.name)
-    if now.definition != was.definition:
-        yield SchemaChange(
-            "changed", now.kind, now.relation, now.name, was.definition, now.definition
-        )
-
-
-_FREE = ("extension", "schema", "type", "domain", "collation", "function")
-_TABLES = ("table", "view", "materialized view")
-
-
-def _by_table(change: SchemaChange) -> tuple[bool, str, bool, bool, str, str, str]:
-    """Sort by table; the table before its columns, these before everything else of it."""
-    return (
-        change.object not in _FREE,
-        change.relation or change.name,
-        change.object not in _TABLES,
-        change.object != "column",
-        change.object,
-        change.name,
-        change.kind,
-    )

@@ -174,10 +174,17 @@ WHERE o.oid {CHOSEN} AND {_MINE} AND {_not_of_an_extension("pg_collation", "o.oi
 """
 """The types, functions, extensions, schemas and collations in ``$1``."""
 
-# Where the rows are that make up an object, and which column has its owner's OID.
+# Where the rows are that make up an object, and which column has its owner's OID. Indexes are owned
+# by tables. TOAST tables are no part of the schema, and each rewrite makes another one.
 _OF_RELATIONS = {
-    "pg_class": ("oid", "t.oid >= {first}"),
-    "pg_attribute": ("attrelid", "t.attrelid >= {first} AND t.attnum > 0"),
+    "pg_class": ("oid", "t.oid >= {first} AND t.relkind NOT IN ('i', 'I', 't')"),
+    "pg_attribute": (
+        "attrelid",
+        (
+            "t.attnum > 0 AND t.attrelid IN (SELECT oid FROM pg_catalog.pg_class"
+            " WHERE oid >= {first} AND relkind NOT IN ('i', 'I', 't', 'S'))"
+        ),
+    ),
     "pg_attrdef": ("adrelid", "t.adrelid >= {first}"),
     "pg_constraint": ("conrelid", "t.conrelid >= {first}"),
     "pg_trigger": ("tgrelid", "NOT t.tgisinternal"),
@@ -206,30 +213,61 @@ _OF_OTHERS = {
     "pg_namespace": ("oid", "t.oid >= {first}"),
     "pg_collation": ("oid", "t.oid >= {first}"),
 }
+# age() counts from one transaction id, whichever that is, so it orders row versions across the
+# point where ids start again. A row frozen long ago may look new: its owner is read once more.
+_IS_NEW = "(age({row}.xmin) <= (SELECT age FROM since) OR {row}.xmin = (SELECT own FROM since))"
+
 # A table owns its indexes, which are relations themselves.
 _OF_INDEXES = f"""
-SELECT true, i.indrelid, hashtextextended(concat(i.ctid, x.ctid), 0)
+SELECT true, i.indrelid,
+  {_IS_NEW.format(row="i")} OR {_IS_NEW.format(row="x")}
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-WHERE i.indexrelid >= {FIRST_NORMAL_OID}
+WHERE i.indexrelid >= {FIRST_NORMAL_OID} AND x.relnamespace <> 'pg_toast'::regnamespace
 """
 
 
-def _versions(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
+def _rows(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
     return " UNION ALL ".join(
         f"SELECT {str(relations).lower()} AS of_relation, t.{owner} AS owner,"
-        f" hashtextextended(t.ctid::text, {seed}) AS version"
+        f" {_IS_NEW.format(row='t')} AS written"
         f" FROM pg_catalog.{name} t WHERE {condition.format(first=FIRST_NORMAL_OID)}"
-        for seed, (name, (owner, condition)) in enumerate(catalogs.items(), 1)
+        for name, (owner, condition) in catalogs.items()
     )
 
 
-VERSIONS = f"""
-SELECT of_relation, owner, sum(version) FROM (
-  {_versions(_OF_RELATIONS, relations=True)} UNION ALL {_OF_INDEXES}
-  UNION ALL {_versions(_OF_OTHERS, relations=False)}
-) v GROUP BY of_relation, owner
+WRITTEN = f"""
+WITH since AS MATERIALIZED (
+  SELECT age($1), pg_catalog.pg_current_xact_id_if_assigned()::xid AS own
+), owned AS MATERIALIZED (
+  SELECT of_relation, owner, count(*) AS rows, bool_or(written) AS written FROM (
+    {_rows(_OF_RELATIONS, relations=True)} UNION ALL {_OF_INDEXES}
+    UNION ALL {_rows(_OF_OTHERS, relations=False)}
+  ) v GROUP BY of_relation, owner
+)
+SELECT of_relation, owner, rows, written FROM owned WHERE written OR $2
+UNION ALL SELECT NULL, NULL, sum(rows), NULL FROM owned
 """
-"""One number for each owner of objects: it changes when one of its rows does."""
+"""The owners of which a row was written by transaction ``$1`` or a later one, or by ours outside
+of its parts, or with ``$2`` all owners, each with the number of its rows. At last the number of
+all rows of all owners."""
+
+NEWEST = "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::xid"
+"""No transaction, or part of one, that begins to write from now on has an older id than this."""
+
+# The parts of our own transaction count as running until all of it ends. One that is rolled back
+# does not, and it has the newest id once it has written something: here, into the WAL alone.
+ADVANCE = f"""
+SAVEPOINT {{savepoint}};
+SELECT pg_catalog.pg_logical_emit_message(true, 'confiture', '');
+ROLLBACK TO SAVEPOINT {{savepoint}}; RELEASE SAVEPOINT {{savepoint}};
+SELECT {NEWEST}
+"""
+"""Makes ``NEWEST`` newer than all that was written before, and returns it."""
+
+MAY_ADVANCE = """
+SELECT bool_and(pg_catalog.has_function_privilege(oid, 'EXECUTE')) FROM pg_catalog.pg_proc
+WHERE proname = 'pg_logical_emit_message' AND pronamespace = 'pg_catalog'::regnamespace
+"""
 
 _WRITTEN = " + ".join(
     f"pg_catalog.pg_stat_get_xact_tuples_{what}('pg_catalog.{catalog}'::regclass)"
@@ -239,7 +277,8 @@ _WRITTEN = " + ".join(
 
 STATE = f"""
 SELECT {_WRITTEN}, current_setting('track_counts'), current_setting('search_path'),
-  (SELECT json_agg(name) FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'confiture\\_%')
+  (SELECT json_agg(name) FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'confiture\\_%'),
+  {NEWEST}
 """
 """How many rows of these catalogs this transaction wrote so far, whether that is counted at all,
-the search path, and which statements of ours are prepared."""
+the search path, which statements of ours are prepared, and the newest transaction."""

@@ -47,14 +47,19 @@ def locate(migration: Migration) -> Source:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return Source(file)
-    classes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef) and n.name == made.__name__]
-    if not classes:
+    written = _class(tree.body, made.__name__) or _class(ast.walk(tree), made.__name__)
+    if written is None:
         return Source(file)
-    written = classes[-1]
     own = made.operations if "operations" in vars(made) else ()
     lines = _aligned(list(_pieces(written.body)), own, module)
     places = {id(each): at for each, at in zip(own, lines, strict=True) if at is not None}
     return Source(file, written.lineno, places)
+
+
+def _class(nodes: Iterable[ast.AST], name: str) -> ast.ClassDef | None:
+    """Return the last definition of a class: the one that counts."""
+    found = [each for each in nodes if isinstance(each, ast.ClassDef) and each.name == name]
+    return found[-1] if found else None
 
 
 def source_path(module: ModuleType) -> Path | None:

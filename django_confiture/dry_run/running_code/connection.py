@@ -79,6 +79,8 @@ class ProbeConnection:
         self._timeout_ms = round(timeout.total_seconds() * 1000)
         self._sent: list[str] = []
         self._script: list[str] | None = None
+        self._row_failed = False
+        """Whether a row for the script could not be made."""
         self._locked: Failure | None = None
         """What ended the first wait for a lock: then nothing more is tried, or each would wait."""
         self._own: Any = connections.create_connection(wrapper.alias)
@@ -139,12 +141,15 @@ class ProbeConnection:
 
         There is no script where rows for it could only be made in a second way.
         """
-        self._script = []
+        self._script, self._row_failed = [], False
         try:
-            if self.attempt(action) is None:
-                return None, "; ".join(self._script)
+            failure, script = self.attempt(action), self._script
         finally:
             self._script = None
+        if failure is None:
+            return None, "; ".join(script)
+        if failure.is_of_names and not self._row_failed:
+            return failure, None  # no other row could help
         return self.attempt(action), None
 
     @staticmethod
@@ -169,7 +174,11 @@ class ProbeConnection:
         """Run a statement past the ORM; where it fails, it is as if it had not run."""
         if self._script is not None:
             self._script.append(text)
-            return self.session.query(text)
+            try:
+                return self.session.query(text)
+            except psycopg.Error:
+                self._row_failed = True
+                raise
         self.session.query(f"SAVEPOINT {_ROW}")
         try:
             return self.session.query(text)

@@ -132,6 +132,11 @@ class RunningCode:
         is_broken = (trial.model._meta.label, "delete") in self._found
         return () if is_broken else trial.awaited
 
+    @property
+    def awaits_rows(self) -> bool:
+        """Whether a deletion is to be tried as soon as some table has rows."""
+        return any(self._awaited(trial) for trial in self._trials)
+
     def _may_refer(self, key: ForeignKey) -> bool:
         """Whether rows can have that foreign key: the running code fills no new column."""
         table = self._tools.catalog.table(key.table)
@@ -186,18 +191,15 @@ class NewCode:
         self._tools.catalog.forget()
         if not complete:
             return tuple(found for trial in self._trials for found in _on_the_face_of_it(trial))
+        self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
+        self._tools.catalog.load(name for each in self._trials for name in tables_of(each.model))
         with self._tools.connection.probing(self._release.apps):
             return tuple(found for trial in self._trials for found in self._broken(trial))
 
     def _broken(self, trial: Trial) -> Iterator[NewCodeBreak]:
         seen: set[Action] = set()
         left: dict[Action, Failure] = {}
-        if trial.failed:
-            trial.capture()
-        for probe, failure in trial.failed:
-            if probe.action in seen:
-                continue
-            after = self._tools.connection.attempt(probe.run)
+        for probe, failure, after in self._failures_now(trial, seen):
             stays = after is not None and not (
                 self._is_of_schema(trial, failure) and self._is_of_schema(trial, after)
             )
@@ -210,6 +212,25 @@ class NewCode:
         for action, failure in left.items():
             if action not in seen | passed:
                 self._not_checked[unchecked(trial.model, action, failure)] = None
+
+    def _failures_now(
+        self, trial: Trial, known: Set[Action]
+    ) -> Iterator[tuple[Probe, Failure, Failure | None]]:
+        """Yield what failed before the plan, why, and why it fails now: None if it passes.
+
+        What is ``known`` by then is not tried any more. The first probe of each action is tried
+        together with those of the others.
+        """
+        if not trial.failed:
+            return
+        trial.capture()
+        first = {probe.action: probe for probe, _failure in reversed(trial.failed)}.values()
+        connection = self._tools.connection
+        all_pass = connection.recorded(lambda: [probe.run() for probe in first])[0] is None
+        for probe, failure in trial.failed:
+            if probe.action not in known:
+                passes = all_pass and probe in first
+                yield probe, failure, None if passes else connection.attempt(probe.run)
 
     def _is_of_schema(self, trial: Trial, failure: Failure) -> bool:
         """Whether the schema refuses it, also where a row's deletion leaves others behind."""

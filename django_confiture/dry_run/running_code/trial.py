@@ -111,17 +111,21 @@ class Trial:
         each: Callable[[], Iterator[Probe]],
         one_by_one: Callable[[], object],
     ) -> None:
-        """Try some actions at once; where that fails, one by one."""
-        _failure, script = self._connection.recorded(together)
-        if script is not None:
+        """Try some actions at once; where that fails, or can only fail, one by one."""
+        if self._is_there and (script := self._connection.recorded(together)[1]) is not None:
             self.passed += each()
             self._scripts.keep(actions, script)
         else:
             one_by_one()
 
+    @property
+    def _is_there(self) -> bool:
+        return self._catalog.oid_of(self.model._meta.db_table) is not None
+
     def capture(self) -> None:
         """Remember rows that are there now."""
-        self._connection.attempt(self._probes.capture)
+        if self._is_there:
+            self._connection.attempt(self._probes.capture)
 
     def _rows_one_by_one(self) -> None:
         for probe in self._probes.selects():

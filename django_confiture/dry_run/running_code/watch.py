@@ -96,6 +96,11 @@ class ReleaseWatch:
 
     # Steps.
 
+    def asks(self, steps: Sequence[Step]) -> bool:
+        """Return whether anything is tried after a step: else the server is not asked."""
+        known = bool(self._old.trials or self._queries.prepared)
+        return self._old.awaits_rows or (known and _is_changing(steps))
+
     def stepped(self, migration: str, steps: Sequence[Step]) -> tuple[Break, ...]:
         """Try the running code after a step, which may be a migration whole; return new breaks."""
         found = []
@@ -124,7 +129,7 @@ class ReleaseWatch:
     def _to_try(self, steps: Sequence[Step]) -> Mapping[Trial, Set[Action]]:
         """Return the actions that may come out differently than when they were last tried."""
         outside = any(step.outside for step in steps)
-        if not any(step.texts or step.altered or step.outside for step in steps):
+        if not (self._old.trials and _is_changing(steps)):
             return {}
         self._tools.catalog.forget()
         changes = self._old.changes()
@@ -189,3 +194,7 @@ class ReleaseWatch:
             checked=checked,
             not_checked=tuple(dict.fromkeys(reasons)),
         )
+
+
+def _is_changing(steps: Sequence[Step]) -> bool:
+    return any(step.texts or step.altered or step.outside for step in steps)

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.measuring.schema_diff import SchemaObject, read_relations
+from django_confiture.dry_run.measuring.schema_diff import read_relations
+from django_confiture.dry_run.measuring.schema_objects import SchemaObject
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.comparison import table_differences
 from django_confiture.dry_run.schema_check.scratch_tables import (

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.measuring.schema_diff import Schema, SchemaObject
+from django_confiture.dry_run.measuring.schema_objects import Schema, SchemaObject
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import check_schema
 from django_confiture.dry_run.schema_check.scratch_tables import compared_models

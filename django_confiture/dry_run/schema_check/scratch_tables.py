@@ -9,9 +9,10 @@ is made for its target.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -89,8 +90,8 @@ class _Step:
     """Statements that succeed or fail together."""
 
     sql: str
-    tables: Collection[str] = ()
-    """The tables that are not made if it fails."""
+    tables: Callable[[], Collection[str]] = tuple
+    """Returns the tables that are not made if it fails."""
 
 
 def _make_all(
@@ -107,7 +108,7 @@ def _make_all(
     steps = [_Step(each) for each in _stand_ins(wrapper, makeable)]
     for table, model in makeable.items():
         try:
-            steps.append(_Step(_create(editor, model), [table]))
+            steps.append(_Step(_create(editor, model), partial(list, (table,))))
         except Exception as raised:  # noqa: BLE001 - whatever a field or an index says of itself
             yield table, one_line(raised)
     steps += _deferred(editor, makeable)
@@ -116,7 +117,7 @@ def _make_all(
     for step in steps:
         error = _try(session, step.sql)
         if error is not None:
-            yield from ((table, error) for table in step.tables)
+            yield from ((table, error) for table in step.tables())
 
 
 def _deferred(editor: Any, makeable: Collection[str]) -> Iterator[_Step]:
@@ -124,8 +125,7 @@ def _deferred(editor: Any, makeable: Collection[str]) -> Iterator[_Step]:
     deferred = {str(statement): statement for statement in editor.deferred_sql}
     for statement in deferred.values():
         editor.execute(statement, None)
-        of = [table for table in makeable if _is_of(statement, table)]
-        yield _Step(_collected(editor), of)
+        yield _Step(_collected(editor), partial(_tables_of, statement, makeable))
 
 
 def _sql_writer(wrapper: BaseDatabaseWrapper) -> Any:
@@ -163,8 +163,10 @@ def _try(session: Session, sql: str) -> str | None:
     return None
 
 
-def _is_of(statement: Any, table: str) -> bool:
-    return hasattr(statement, "references_table") and bool(statement.references_table(table))
+def _tables_of(statement: Any, tables: Iterable[str]) -> Collection[str]:
+    if not hasattr(statement, "references_table"):
+        return ()
+    return [table for table in tables if statement.references_table(table)]
 
 
 def _stand_ins(wrapper: BaseDatabaseWrapper, chosen: Mapping[str, type[Model]]) -> Iterator[str]:

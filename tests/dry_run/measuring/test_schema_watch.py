@@ -1,0 +1,202 @@
+"""What the watch over the schema asks the server for, and that it misses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
+from django_confiture.dry_run.measuring.schema_objects import Owner, Schema
+from django_confiture.dry_run.results import MigrationResult, SchemaChange
+from django_confiture.dry_run.server.side_channel import Session
+
+pytestmark = pytest.mark.usefixtures("untouched")
+
+MANY = 60
+"""More sequences than the watch lets pile up."""
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    connection.ensure_connection()
+    found = Session(connection.connection)
+    found.query("BEGIN")
+    found.query("CREATE TABLE watched (id integer PRIMARY KEY, name text, number integer)")
+    yield found
+    found.query("ROLLBACK")
+
+
+@pytest.fixture
+def watch(session: Session) -> Iterator[SchemaWatch]:
+    found = SchemaWatch(session)
+    yield found
+    found.close()
+
+
+def in_savepoint(session: Session, *statements: str) -> None:
+    session.script(f"SAVEPOINT step; {'; '.join(statements)}; RELEASE SAVEPOINT step")
+
+
+def named(changes: tuple[SchemaChange, ...]) -> list[tuple[str, str, str]]:
+    return [(each.kind, each.object, each.name) for each in changes]
+
+
+def as_text(schema: Schema) -> set[tuple[str, str, str, str]]:
+    return {(o.kind, o.key, o.name, o.definition) for each in schema.values() for o in each}
+
+
+def result(session: Session, watch: SchemaWatch) -> MigrationResult:
+    return watch.noted(MigrationResult("cases", "0001", "0001", "forward", "passed"))
+
+
+LOST = {
+    "an index": ("CREATE INDEX gone ON watched (name)", "DROP INDEX gone"),
+    "a constraint": (
+        "ALTER TABLE watched ADD CONSTRAINT gone UNIQUE (name)",
+        "ALTER TABLE watched DROP CONSTRAINT gone",
+    ),
+    "a table": ("CREATE TABLE gone (id integer)", "DROP TABLE gone"),
+    "a view": ("CREATE VIEW gone AS SELECT 1 AS one", "DROP VIEW gone"),
+    "a sequence": ("CREATE SEQUENCE gone", "DROP SEQUENCE gone"),
+    "a type": ("CREATE TYPE gone AS ENUM ('a')", "DROP TYPE gone"),
+    "a function": (
+        "CREATE FUNCTION gone() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "DROP FUNCTION gone",
+    ),
+    "a policy": ("CREATE POLICY gone ON watched", "DROP POLICY gone ON watched"),
+    "a trigger": (
+        (
+            "CREATE TRIGGER gone BEFORE UPDATE ON watched FOR EACH ROW"
+            " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+        ),
+        "DROP TRIGGER gone ON watched",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_is_dropped_leaves_no_row_and_is_seen(
+    name: str, session: Session, watch: SchemaWatch
+) -> None:
+    made, dropped = LOST[name]
+    in_savepoint(session, made)
+    assert [kind for kind, _object, _name in named(watch.changes())][:1] == ["added"]
+    in_savepoint(session, dropped)
+    changes = named(watch.changes())
+    assert changes
+    assert {kind for kind, _object, _name in changes} == {"removed"}
+    assert as_text(watch._schema) == as_text(watch.now())
+
+
+def test_one_thing_made_and_another_dropped_are_both_seen(
+    session: Session, watch: SchemaWatch
+) -> None:
+    in_savepoint(session, "CREATE INDEX one ON watched (name)")
+    watch.changes()
+    in_savepoint(session, "DROP INDEX one", "CREATE TABLE other (id integer)")
+    assert ("removed", "index", "one") in named(watch.changes())
+    assert as_text(watch._schema) == as_text(watch.now())
+
+
+def test_what_is_rolled_back_is_no_change(session: Session, watch: SchemaWatch) -> None:
+    session.script("SAVEPOINT step; CREATE TABLE undone (id integer); ROLLBACK TO SAVEPOINT step")
+    assert watch.changes() == ()
+
+
+def test_what_an_earlier_migration_made_is_not_read_again(
+    session: Session, watch: SchemaWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    original: Any = watch._read
+
+    def read(owners: Collection[Owner]) -> Schema:
+        asked.append(len(owners))
+        found: Schema = original(owners)
+        return found
+
+    monkeypatch.setattr(watch, "_read", read)
+    for number in range(6):
+        many(session, f"many_{number}")
+        assert len(watch.changes()) == MANY
+    assert max(asked) == MANY
+
+
+def many(session: Session, name: str) -> None:
+    in_savepoint(session, *(f"CREATE SEQUENCE {name}_{each}" for each in range(MANY)))
+
+
+def test_what_a_migration_changes_before_and_after_it_calls_migrate_is_seen(
+    session: Session, watch: SchemaWatch
+) -> None:
+    """Its part of the transaction is older than the inner ones, and than what was read since."""
+    watch.migration_begins()
+    session.query("SAVEPOINT outer_one")
+    session.query("ALTER TABLE watched ADD before integer")
+    watch.migration_begins()
+    many(session, "inner")
+    assert ("added", "column", "before") in named(result(session, watch).schema_changes)
+    watch.migration_begins()
+    many(session, "other")
+    assert len(result(session, watch).schema_changes) == MANY
+    session.query("ALTER TABLE watched ALTER name SET NOT NULL")  # an update: no row more or less
+    session.query("RELEASE SAVEPOINT outer_one")
+    assert named(result(session, watch).schema_changes) == [("changed", "column", "name")]
+    assert as_text(watch._schema) == as_text(watch.now())
+    many(session, "later")
+    assert len(watch.changes()) == MANY
+
+
+def test_what_a_migration_undoes_of_one_that_it_called_is_seen(
+    session: Session, watch: SchemaWatch
+) -> None:
+    watch.migration_begins()
+    session.query("SAVEPOINT outer_one")
+    watch.migration_begins()
+    in_savepoint(session, "ALTER TABLE watched ALTER name SET NOT NULL")
+    result(session, watch)
+    session.query("ROLLBACK TO SAVEPOINT outer_one")
+    (change,) = result(session, watch).schema_changes
+    assert (change.before, change.after) == ("text NOT NULL", "text")
+
+
+def test_what_is_written_outside_of_any_savepoint_is_seen(
+    session: Session, watch: SchemaWatch
+) -> None:
+    many(session, "earlier")
+    watch.changes()
+    session.query("ALTER TABLE watched ALTER name SET NOT NULL")  # older than what was read
+    assert named(watch.changes()) == [("changed", "column", "name")]
+
+
+def test_a_role_that_may_not_write_to_the_wal_misses_nothing(session: Session) -> None:
+    session.query(
+        "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text"
+        + (", boolean" if session.raw.info.server_version >= 170000 else "")
+        + ") FROM PUBLIC"
+    )
+    session.query("CREATE ROLE confiture_watcher NOSUPERUSER")
+    session.query("GRANT CREATE, USAGE ON SCHEMA public TO confiture_watcher")
+    session.query("ALTER TABLE watched OWNER TO confiture_watcher")
+    session.query("SET LOCAL ROLE confiture_watcher")
+    watch = SchemaWatch(session)
+    for number in range(3):
+        many(session, f"many_{number}")
+        assert len(watch.changes()) == MANY
+    watch.close()
+
+
+def test_the_driver_may_drop_what_is_prepared(session: Session, watch: SchemaWatch) -> None:
+    session.query("DEALLOCATE ALL")
+    in_savepoint(session, "CREATE TABLE after_that (id integer)")
+    assert ("added", "table", "after_that") in named(watch.changes())
+
+
+def test_where_nothing_is_counted_changes_are_seen_all_the_same(
+    session: Session, watch: SchemaWatch
+) -> None:
+    session.query("SET LOCAL track_counts = off")
+    in_savepoint(session, "CREATE TABLE uncounted (id integer)")
+    assert ("added", "table", "uncounted") in named(watch.changes())

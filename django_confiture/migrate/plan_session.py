@@ -88,7 +88,6 @@ class PlanSession:
         except psycopg.Error as error:
             news.goes_on_without_lock(error)
             return
-        self._publisher = Publisher(turn.publish)
         if not turn.holds_lock:
             return
         self._path.is_like(pooled=turn.is_pooled)
@@ -112,7 +111,8 @@ class PlanSession:
             self.watch.follow(begun)
         if self._terminal is not None:
             self._terminal.begin(begun)
-        if self._publisher is not None:
+        if self._turn is not None:
+            self._publisher = self._publisher or Publisher(self._turn.publish)
             self._publish(self._publisher, begun)
         return begun
 

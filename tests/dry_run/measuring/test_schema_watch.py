@@ -121,7 +121,7 @@ def test_what_an_earlier_migration_made_is_not_read_again(
     for number in range(6):
         many(session, f"many_{number}")
         assert len(watch.changes()) == MANY
-    assert max(asked) == MANY
+    assert max(asked) == MANY + 1  # and the table, which was made outside of any savepoint
 
 
 def many(session: Session, name: str) -> None:

@@ -135,6 +135,9 @@ class RunHook(Operation):
         state: ProjectState,
         direction: Direction,
     ) -> None:
+        if schema_editor.collect_sql:  # sqlmigrate, which enters SeparateDatabaseAndState
+            schema_editor.collected_sql.append(f"-- {self.describe()}: no SQL")
+            return
         if not self.allowed(schema_editor, app_label):
             return
         woven = attached_context(schema_editor) is not None

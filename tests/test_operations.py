@@ -282,6 +282,18 @@ def test_migrate_plan_shows_the_hook_and_sqlmigrate_does_not_run_it(cases: Cases
     assert groups() == []
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_sqlmigrate_runs_no_hook_inside_separate_database_and_state(
+    cases: Cases, *, backwards: bool
+) -> None:
+    nested = migrations.SeparateDatabaseAndState(database_operations=[RunHook(InsertsBothWays)])
+    cases.add("0001_initial", nested)
+    out = StringIO()
+    call_command("sqlmigrate", "cases", "0001", backwards=backwards, stdout=out)
+    assert "-- Run hook InsertsBothWays: no SQL" in out.getvalue()
+    assert groups() == []
+
+
 # Forward and backward
 
 

@@ -39,6 +39,9 @@ class _BackfillOperation(Operation):
 
     def _allowed(self, app_label: str, schema_editor: BaseDatabaseSchemaEditor) -> bool:
         """Return whether routers and database let it run; refuse without the app."""
+        if schema_editor.collect_sql:  # sqlmigrate, which enters SeparateDatabaseAndState
+            schema_editor.collected_sql.append(f"-- {self.describe()}: no SQL")
+            return False
         connection = schema_editor.connection
         if connection.vendor != "postgresql":
             return False

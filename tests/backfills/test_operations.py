@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 from django.db import migrations
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.writer import MigrationWriter, OperationWriter
@@ -72,6 +74,21 @@ def test_round_trip(operation: Any, text: str, described: str, fragment: str) ->
     assert again.deconstruct() == operation.deconstruct()
     assert type(again) is type(operation)
     assert (operation.describe(), operation.migration_name_fragment) == (described, fragment)
+
+
+@pytest.mark.usefixtures("shelf")
+def test_sqlmigrate_starts_nothing_inside_separate_database_and_state(cases: Cases) -> None:
+    from django_confiture.backfills.status import statuses
+
+    operations: list[Operation] = [StartBackfill(FILL), RequireBackfill(FILL)]
+    cases.add("0001_fill", migrations.SeparateDatabaseAndState(database_operations=operations))
+    out = StringIO()
+    call_command("sqlmigrate", "cases", "0001", stdout=out)
+    assert f"-- Start backfill {FILL}: no SQL\n-- Require backfill {FILL}: no SQL" in (
+        out.getvalue()
+    )
+    call_command("sqlmigrate", "cases", "0001", backwards=True, stdout=out)
+    assert statuses("default", [FILL]) == []
 
 
 def test_a_class_is_refused() -> None:

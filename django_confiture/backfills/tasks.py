@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.db import InterfaceError, OperationalError, connections
+from django.utils import timezone
 
-from django_confiture.backfills import events, queueing
+from django_confiture.backfills import events
 from django_confiture.backfills.declaration import load_backfill
 from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.models import BackfillRun, BackfillState
@@ -69,16 +70,35 @@ def _work(name: str, using: str, tries: int) -> str:
     return result.outcome.value
 
 
+def configured_task() -> Any:
+    """Return the task for the backend and the queue that the settings name."""
+    options = backfill_options()
+    return work_on_backfill.using(backend=options.task_backend, queue_name=options.queue)
+
+
+def enqueue_next(name: str, *, using: str, delay: timedelta | None = None, tries: int = 0) -> None:
+    """Queue one task, after ``delay`` where the backend knows how to wait."""
+    queued = configured_task()
+    if delay is not None and queued.get_backend().supports_defer:
+        queued = queued.using(run_after=timezone.now() + delay)
+    queued.enqueue(name, using, tries)
+
+
+def can_wait() -> bool:
+    """Return whether the backend knows how to run a task later."""
+    return bool(configured_task().get_backend().supports_defer)
+
+
 def _queue_next(run: BackfillRun, result: WorkResult, using: str, options: BackfillOptions) -> None:
     if result.outcome is WorkOutcome.TIME_UP:
-        queueing.enqueue_next(run.name, using=using)
+        enqueue_next(run.name, using=using)
     elif result.outcome is WorkOutcome.WAITS:
-        if not queueing.can_wait():
+        if not can_wait():
             sleep(min(options.lease, options.slice).total_seconds() / 2)
-        queueing.enqueue_next(run.name, using=using, delay=options.lease / 2)
+        enqueue_next(run.name, using=using, delay=options.lease / 2)
     if result.outcome is not WorkOutcome.ENDED:
         for _ in range(result.taken_over):
-            queueing.enqueue_next(run.name, using=using)
+            enqueue_next(run.name, using=using)
 
 
 def _leave_to_others(run: BackfillRun, using: str, tries: int, error: BackfillLookupError) -> str:
@@ -92,6 +112,6 @@ def _leave_to_others(run: BackfillRun, using: str, tries: int, error: BackfillLo
 
 
 def _hand_on(name: str, using: str, tries: int) -> None:
-    if not queueing.can_wait():
+    if not can_wait():
         sleep(1)
-    queueing.enqueue_next(name, using=using, delay=NOT_NOW, tries=tries + 1)
+    enqueue_next(name, using=using, delay=NOT_NOW, tries=tries + 1)

@@ -105,8 +105,8 @@ def test_a_worker_of_an_old_release_leaves_it_for_others() -> None:
     )
     code = (
         "import django; django.setup();"
-        "from django_confiture.backfills import queueing;"
-        "queueing.enqueue_next('shelf.backfills.NotThereYet', using='default')"
+        "from django_confiture.backfills import tasks;"
+        "tasks.enqueue_next('shelf.backfills.NotThereYet', using='default')"
     )
     command("shell", "--no-imports", "-c", code)
     command("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")

@@ -75,12 +75,6 @@ class ReleaseWatch:
         self._new.start(self._chosen(touched, self._releases[1]) | self._changed)
         self._queries.start()
 
-    def start_with(self, tables: Set[str]) -> None:
-        """Try both before the plan, on the models of ``tables``, as Django names them."""
-        self._names = self._shown(self._releases[0])
-        self._old.start(tables)
-        self._new.start(tables)
-
     def _chosen(self, touched: PlannedTables, release: Release) -> frozenset[str]:
         tables = dict.fromkeys(name for model in release.models for name in tables_of(model))
         if touched.may_be_any and len(tables) <= _FEW:

@@ -145,9 +145,8 @@ def _values(
                 fix = "write True or False"
                 yield _error("E003", conf.SettingError(f"{name} is {value!r}", fix))
         elif not isinstance(default, int):
-            parse = conf.PARSERS.get(key, conf.parse_duration)
             try:
-                parse(value, name=name)
+                conf.parse(key, value, name=name)
             except conf.SettingError as error:
                 yield _error("E004" if error.quantity else "E003", error)
         elif not isinstance(value, int) or isinstance(value, bool) or value < 0:

@@ -195,7 +195,7 @@ def parse_entries(value: object, *, name: str) -> tuple[Any, ...]:
     raise SettingError(f"{name} is {value!r}", "write a list")
 
 
-PARSERS: dict[str, Callable[..., Any]] = {
+_PARSERS: dict[str, Callable[..., Any]] = {
     "MAX_DEAD_SPACE": parse_size,
     "FAIL_ON": parse_fail_on,
     "TABLES": parse_tables,
@@ -205,3 +205,8 @@ PARSERS: dict[str, Callable[..., Any]] = {
     "THROTTLES": parse_entries,
 }
 """The parsers of these keys; the other settings that are not numbers are durations."""
+
+
+def parse(key: str, value: object, *, name: str) -> Any:
+    """Return what the setting ``key`` says, if its default is neither a number nor a boolean."""
+    return _PARSERS.get(key, parse_duration)(value, name=name)

@@ -93,7 +93,7 @@ def _read(key: str, given: dict[str, Any]) -> Any:
         if value < 1:
             raise UnusableOption(f"{name} is {value!r}", "write a number, 1 or more")
         return value
-    parsed = conf.PARSERS.get(key, conf.parse_duration)(value, name=name)
+    parsed = conf.parse(key, value, name=name)
     if parsed is None or parsed == timedelta(0):
         raise UnusableOption(f"{name} is {value!r}", 'write a duration, such as "2s"')
     return parsed

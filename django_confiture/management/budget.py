@@ -48,8 +48,7 @@ def budget_of(options: Mapping[str, Any]) -> Budget:
     for key in _KEYS:
         flag = options[key.lower()]
         name = f'CONFITURE["DRY_RUN"]["{key}"]' if flag is None else _flag(key)
-        parse = conf.PARSERS.get(key, conf.parse_duration)
-        given[key] = parse(settings[key] if flag is None else flag, name=name)
+        given[key] = conf.parse(key, settings[key] if flag is None else flag, name=name)
     return Budget(
         fail_on=given["FAIL_ON"],
         max_blocking_ms=_ms(given["MAX_BLOCKING"]),
@@ -82,7 +81,7 @@ def _ms(value: timedelta | None) -> float | None:
 
 
 def _tables(value: object) -> list[tuple[str, float]]:
-    parsed = conf.parse_tables(value, name='CONFITURE["DRY_RUN"]["TABLES"]')
+    parsed = conf.parse("TABLES", value, name='CONFITURE["DRY_RUN"]["TABLES"]')
     return [(name, limit.total_seconds() * 1000) for name, limit in parsed.items()]
 
 

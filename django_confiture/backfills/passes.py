@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from django.apps.registry import Apps
 
 MOST_PASSES = 10
-"""After so many, rows come faster than they are done, or never stop to match."""
+"""After so many, rows come faster than they are done, or never stop matching."""
 
 
 def begin_run(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps, wanted: int) -> None:
@@ -97,7 +97,7 @@ def _why_no_other_pass(run: BackfillRun) -> str:
     if run.pass_number >= MOST_PASSES:
         return (
             f"After {MOST_PASSES} passes rows still match `where`: either what the backfill writes "
-            "doesn't make them stop to match, or rows come faster than they are done. Deploy code "
+            "doesn't make them stop matching, or rows come faster than they are done. Deploy code "
             "that fills new rows, or set mirror = True, then retry."
         )
     return ""

@@ -188,7 +188,7 @@ class RangeWorker:
         if left[: count + 1].count() >= count:
             raise RowFault(
                 f"The {count} rows of a batch still match `where` after they were done: write what "
-                "makes them stop to match, in a field that `where` looks at."
+                "makes them stop matching, in a field that `where` looks at."
             )
 
     def _rate(self, count: int, now: float) -> float | None:

@@ -145,7 +145,7 @@ def test_rows_that_never_stop_to_match_are_refused_in_the_first_batch() -> None:
     assert status.state == "failed"
     assert status.last_error == (
         "The 1000 rows of a batch still match `where` after they were done: write what makes them "
-        "stop to match, in a field that `where` looks at."
+        "stop matching, in a field that `where` looks at."
     )
     assert counters() == {0: 2500}
 

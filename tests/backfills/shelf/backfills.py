@@ -107,7 +107,7 @@ class Mirrored(Backfill):
 
 
 class NeverDone(Backfill):
-    """What it writes does not make a row stop to match."""
+    """What it writes does not make a row stop matching."""
 
     model = "shelf.Book"
     where = Q(sort_title=None)

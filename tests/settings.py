@@ -22,6 +22,9 @@ DATABASES = {
 # Tests that need migrations of their own point "cases" at tests/migrations_<name>.
 MIGRATION_MODULES = {"cases": "tests.migrations_cases"}
 
+# Django 6.1 warns of mail without it; older versions do not read it.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
 CONFITURE = {
     "HOOKS": {
         "backfill_customer_lifetime_value": "shop.hooks.BackfillCustomerLifetimeValue",

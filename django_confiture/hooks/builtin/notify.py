@@ -91,7 +91,8 @@ class Notify(ShippedHook):
     ``on``
         A list of ``"failure"`` and ``"success"``.
     ``give_up_after``
-        A duration: how long the webhook may take. For mail, set Django's ``EMAIL_TIMEOUT``.
+        A duration: how long the webhook may take. For mail, set Django's ``EMAIL_TIMEOUT``, or
+        ``timeout`` in the ``OPTIONS`` of ``MAILERS``.
 
     ``error`` is the error's type and the first line of its text; PostgreSQL's details, which quote
     rows, are left out. It is skipped in a dry run. Backwards it does the same as forwards.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property, partial
-from importlib.metadata import entry_points
+from importlib import metadata
 from itertools import pairwise
 from typing import Any, TypeVar, overload
 
@@ -104,7 +104,7 @@ class HookRegistry:
     @cached_property
     def _entry_points(self) -> Mapping[str, _Source]:
         found: dict[str, _Source] = {}
-        for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
             source = f"entry point {entry_point.value}"
             try:
                 hook_class = _hook_class(entry_point.load(), source)

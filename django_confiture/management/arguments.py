@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
+
+from django_confiture.management.database_option import add_database_option
 
 _REFUSED = {
     "--fake": "it runs nothing, so there is nothing to rehearse; use it with migrate",
@@ -40,12 +42,7 @@ def _choose_plan(parser: ArgumentParser) -> None:
         nargs="?",
         help='Rehearse up to this migration, or back to it; "zero" unapplies all.',
     )
-    parser.add_argument(
-        "--database",
-        default=DEFAULT_DB_ALIAS,
-        choices=tuple(connections),
-        help='The database to rehearse on; "default" by default.',
-    )
+    add_database_option(parser, "The database to rehearse on")
     parser.add_argument(
         "--since",
         metavar="REVISION",

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
@@ -18,6 +18,7 @@ from django_confiture.dry_run.schema_check.check import SchemaCheck, check_schem
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import count, one_line
 from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
+from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import FAILED, USAGE
 
 
@@ -35,12 +36,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the database and the format."""
-        parser.add_argument(
-            "--database",
-            default=DEFAULT_DB_ALIAS,
-            choices=tuple(connections),
-            help='The database to look at; "default" by default.',
-        )
+        add_database_option(parser, "The database to look at")
         parser.add_argument("--format", choices=("text", "json"), default="text")
 
     def handle(self, *_args: object, **options: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import AmbiguityError, MigrationLoader
 
@@ -21,6 +21,7 @@ from django_confiture.fix.outcomes import Fix, Proof
 from django_confiture.fix.writing import WouldOverwrite, write_files
 from django_confiture.formatting import duration, listed, one_line
 from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
+from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import FAILED, UNPROVEN, USAGE
 
 
@@ -51,12 +52,7 @@ class Command(BaseCommand):
             help="2: spread what the running release can't live with over two releases; the last "
             "file is for the next one.",
         )
-        parser.add_argument(
-            "--database",
-            default=DEFAULT_DB_ALIAS,
-            choices=tuple(connections),
-            help='The database to rehearse on; "default" by default.',
-        )
+        add_database_option(parser, "The database to rehearse on")
         parser.add_argument(
             "--applied-elsewhere",
             action="store_true",

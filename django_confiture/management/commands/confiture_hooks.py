@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
@@ -23,6 +23,7 @@ from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
 from django_confiture.hooks.context import migration_version
 from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
 from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
+from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate import phases
 from django_confiture.operations import AROUND
@@ -54,12 +55,7 @@ class Command(BaseCommand):
             nargs="?",
             help='Show the plan up to this migration, or back to it; "zero" unapplies all.',
         )
-        parser.add_argument(
-            "--database",
-            default=DEFAULT_DB_ALIAS,
-            choices=tuple(connections),
-            help='The database whose plan is shown; "default" by default.',
-        )
+        add_database_option(parser, "The database whose plan is shown")
         parser.add_argument("--format", default="text", choices=("text", "json"))
 
     @no_translations

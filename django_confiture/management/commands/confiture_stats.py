@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 
 from django_confiture import conf
 from django_confiture.dry_run.sql.query_texts import without_values
 from django_confiture.exceptions import StatsError
+from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.production import collect
 from django_confiture.production.collect import ReadQueries
@@ -35,12 +36,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the database, the window and the file."""
-        parser.add_argument(
-            "--database",
-            default=DEFAULT_DB_ALIAS,
-            choices=tuple(connections),
-            help='The database to look at; "default" by default.',
-        )
+        add_database_option(parser, "The database to look at")
         parser.add_argument(
             "--interval",
             type=_interval,

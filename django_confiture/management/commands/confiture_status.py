@@ -9,9 +9,10 @@ from typing import Any
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, Error, connections
+from django.db import Error, connections
 
 from django_confiture.formatting import one_line
+from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate.known_forecasts import known_forecasts
 from django_confiture.migrate.status import read_status
@@ -34,12 +35,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the database, the format, and whether to go on."""
-        parser.add_argument(
-            "--database",
-            default=DEFAULT_DB_ALIAS,
-            choices=tuple(connections),
-            help='The database to look at; "default" by default.',
-        )
+        add_database_option(parser, "The database to look at")
         parser.add_argument("--format", choices=("text", "json"), default="text")
         parser.add_argument(
             "--watch",

@@ -25,6 +25,8 @@ POLICY = {
 """What follows from what the migration says; nothing has to be measured for it."""
 
 _WAL_WORTH_SAYING = 1024 * 1024
+_LONGEST = 100
+"""Of a statement in a sentence."""
 
 
 def finding(
@@ -114,7 +116,7 @@ def _work(step: Step) -> Iterator[str]:
         yield f"{size(wal)} of WAL"
 
 
-def shortened(sql: str, width: int = 100) -> str:
+def shortened(sql: str) -> str:
     """Return a statement on one line, shortened."""
     line = one_line(sql)
-    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1].rstrip()}…"

@@ -28,10 +28,9 @@ class Since:
     it is pending, so something new brought it.
     """
 
-    def __init__(self, revision: str, directory: Path | None = None) -> None:
+    def __init__(self, revision: str) -> None:
         """Read git's trees; a :class:`DryRunRefused` says what is missing."""
         self.revision = revision
-        self._directory = directory or Path.cwd()
         self._root = Path(os.path.realpath(self._git("rev-parse", "--show-toplevel").strip()))
         base = self._base()
         had = self._git("ls-tree", "-r", "--name-only", "-z", "--full-tree", base)
@@ -88,7 +87,6 @@ class Since:
         try:
             ran = subprocess.run(  # noqa: S603 - a list, no shell; the revision is behind a bar
                 ["git", *arguments],  # noqa: S607 - the git on the PATH
-                cwd=self._directory,
                 capture_output=True,
                 check=False,
             )

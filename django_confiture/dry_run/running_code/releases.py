@@ -31,9 +31,9 @@ Key = tuple[str, Action]
 class Tools:
     """The objects that the probes of both releases share."""
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, timeout: timedelta) -> None:
+    def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
-        self.connection = ProbeConnection(wrapper, timeout=timeout)
+        self.connection = ProbeConnection(wrapper, timeout=TIMEOUT)
         self.catalog = TableCatalog(self.connection.session, wrapper.ops.quote_name)
         self.facts = CatalogFacts(self.connection.session, wrapper.ops.quote_name)
         self.rows = CatalogRows(self.connection.run, self.catalog)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence, Set
-from datetime import timedelta
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ProjectState
@@ -29,7 +28,7 @@ from django_confiture.dry_run.running_code.models import (
     tables_of_changed,
 )
 from django_confiture.dry_run.running_code.queries import ProductionQueries
-from django_confiture.dry_run.running_code.releases import TIMEOUT, NewCode, RunningCode, Tools
+from django_confiture.dry_run.running_code.releases import NewCode, RunningCode, Tools
 from django_confiture.dry_run.running_code.touched import PlannedTables, Step, altered_by
 from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
 from django_confiture.production.stats import QueryStats
@@ -49,10 +48,9 @@ class ReleaseWatch:
         old: ProjectState,
         new: ProjectState,
         *,
-        timeout: timedelta = TIMEOUT,
         queries: Sequence[QueryStats] = (),
     ) -> None:
-        self._tools = Tools(wrapper, timeout)
+        self._tools = Tools(wrapper)
         self._queries = ProductionQueries(
             self._tools.connection.session, self._tools.catalog, queries
         )

@@ -19,18 +19,19 @@ _SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~@&!$]|(?<!\w)_|_(?!\w))")
 _REFERENCE = re.compile(r"((?:@|#|!|GH-)(?=\w)|:(?=//)|\bwww(?=\.))", re.IGNORECASE)
 _NOTHING = "\u200b"
 """A zero-width space, so that what follows is not a mention, an issue or an address."""
+_LONGEST = 300
 
 
-def text(value: str, width: int = 300) -> str:
+def text(value: str, width: int = _LONGEST) -> str:
     """Return text that Markdown shows literally, and that mentions no one."""
     words = clipped(one_line(visible(value)), width)
     escaped = _SPECIAL.sub(r"\\\1", words)
     return _REFERENCE.sub(rf"\1{_NOTHING}", escaped)
 
 
-def code(value: str, width: int = 300) -> str:
+def code(value: str) -> str:
     """Return a name or a statement as a code span."""
-    words = clipped(one_line(visible(value)), width) or " "
+    words = clipped(one_line(visible(value)), _LONGEST) or " "
     fence = "`" * (_longest_run(words) + 1)
     pad = " " if words.startswith("`") or words.endswith("`") else ""
     return f"{fence}{pad}{words}{pad}{fence}"

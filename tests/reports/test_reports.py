@@ -27,19 +27,8 @@ from django_confiture.dry_run.results import (
 from django_confiture.dry_run.results.deploy import Break, Deploy
 from django_confiture.formatting import duration, size
 from django_confiture.reports import FORMATS, render
-from tests.support.report_cases import exceeded
+from tests.support.report_cases import REWRITE, exceeded
 
-REWRITE = StatementResult(
-    "ALTER TABLE shop_order\n  ALTER total TYPE bigint",
-    executions=1,
-    duration_ms=1500.0,
-    rows_affected=None,
-    wal_bytes=4096,
-    locks=(TableLock("shop_order", "AccessExclusiveLock", inherited=False),),
-    rewrites=("shop_order",),
-    scans=(Scan("shop_order", 200_000, passes=2),),
-    indexes_built=("shop_order_pkey",),
-)
 UPDATE = StatementResult(
     "UPDATE shop_order SET total = %s",
     executions=3,

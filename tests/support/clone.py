@@ -8,18 +8,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.management.sql import emit_pre_migrate_signal
 from django.db import connections
 from django.db.migrations import Migration
 from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
 
-from django_confiture.dry_run.clone.database import Clone, cloned
+from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
-from django_confiture.dry_run.migration_executor import RehearsalExecutor
-from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import MigrationResult, Report
-from tests.support.dry_run import TABLES, fingerprint, parameters
+from tests.support.dry_run import TABLES, apply_all, fingerprint, parameters
 from tests.support.dry_run import rehearse as rehearse_in_a_transaction
 
 RECORD = """
@@ -114,30 +111,10 @@ def on_a_copy(*migrations: Migration, using: str = "default", of: str | None = N
     """Dry-run migrations on a clone and return the report, passed or failed."""
     wrapper = connections[using]
     with cloned(wrapper, connections[of or using], say=lambda _line: None) as clone:
-        rehearsal = _run(clone, using, migrations)
+        rehearsal = clone_rehearsal(wrapper, clone)
+        apply_all(rehearsal, wrapper, migrations)
         report = rehearsal.report()
     return with_clone(report, clone)
-
-
-def _run(clone: Clone, using: str, migrations: tuple[Migration, ...]) -> Rehearsal:
-    wrapper = connections[using]
-    rehearsal = clone_rehearsal(wrapper, clone)
-    with rehearsal.open():
-        executor = RehearsalExecutor(rehearsal, wrapper)
-        plan = [(each, False) for each in migrations]
-        rehearsal.planned(plan)
-        for each in migrations:
-            executor.record(each)
-        state = executor.project_state()
-        emit_pre_migrate_signal(
-            verbosity=0, interactive=False, db=using, apps=state.apps, plan=plan
-        )
-        try:
-            for each in migrations:
-                state = executor.apply_migration(state, each)
-        except Exception as error:  # noqa: BLE001
-            rehearsal.failed(error)
-    return rehearsal
 
 
 def only(report: Report) -> MigrationResult:

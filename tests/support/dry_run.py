@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.core.management.sql import emit_pre_migrate_signal
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration, RunPython, RunSQL
 from django.db.migrations.executor import MigrationExecutor
@@ -23,6 +24,7 @@ from pytest_django import DjangoDbBlocker as Blocker
 
 from django_confiture import DryRunExecutor, MigrationError, signals
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
+from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (
     MigrationResult,
     OperationResult,
@@ -305,6 +307,16 @@ def rehearse(*migrations: Migration, using: str = "default") -> Report:
     """Dry-run migrations one after the other and return the report, passed or failed."""
     wrapper = connections[using]
     rehearsal = transaction_rehearsal(wrapper)
+    apply_all(rehearsal, wrapper, migrations)
+    report = rehearsal.report()
+    assert errors(json.loads(render(report, "json"))) == []
+    return report
+
+
+def apply_all(
+    rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, migrations: Sequence[Migration]
+) -> None:
+    """Apply migrations in a rehearsal, as ``migrate`` does; an error is noted in it."""
     with rehearsal.open():
         executor = RehearsalExecutor(rehearsal, wrapper)
         plan = [(each, False) for each in migrations]
@@ -313,16 +325,13 @@ def rehearse(*migrations: Migration, using: str = "default") -> Report:
             executor.record(each)
         state = executor.project_state()
         emit_pre_migrate_signal(
-            verbosity=0, interactive=False, db=using, apps=state.apps, plan=plan
+            verbosity=0, interactive=False, db=wrapper.alias, apps=state.apps, plan=plan
         )
         try:
             for each in migrations:
                 state = executor.apply_migration(state, each)
         except Exception as error:  # noqa: BLE001
             rehearsal.failed(error)
-    report = rehearsal.report()
-    assert errors(json.loads(render(report, "json"))) == []
-    return report
 
 
 def passed(*operations: Operation, atomic: bool = True) -> MigrationResult:

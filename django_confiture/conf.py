@@ -80,10 +80,13 @@ class SettingError(ImproperlyConfigured):
     """
 
     def __init__(self, problem: str, fix: str, *, quantity: bool = False) -> None:
-        super().__init__(f"{problem}; {fix}.")
+        super().__init__(problem, fix)
         self.problem = problem
         self.fix = fix
         self.quantity = quantity
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.fix}."
 
 
 def user_settings() -> Mapping[str, Any]:

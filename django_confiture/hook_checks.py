@@ -10,7 +10,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import OperationCategory
 
 from django_confiture.exceptions import HookLookupError
-from django_confiture.hooks.base import Hook, HookPhase
+from django_confiture.hooks.base import PHASES_BEFORE, Hook
 from django_confiture.hooks.nested_operations import walk_operations
 from django_confiture.operations import RunHook
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from django.db.migrations.operations.base import Operation
 
 _SCHEMA = (OperationCategory.ADDITION, OperationCategory.REMOVAL, OperationCategory.ALTERATION)
-_BEFORE = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
 
 
 def lookup_error(number: str, error: HookLookupError, obj: str) -> Error:
@@ -66,7 +65,7 @@ def messages_of_run_hooks(migration: Migration) -> Iterator[CheckMessage]:
             yield lookup_error("E009", error, label)
             continue
         yield from messages_of_hook(hook, label)
-        if phase in _BEFORE and altered_by is not None:
+        if phase in PHASES_BEFORE and altered_by is not None:
             yield Warning(
                 f"RunHook({operation.hook_name!r}) is of phase {phase.name}, "
                 f"but stands after {altered_by.describe()!r}.",

@@ -11,7 +11,14 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django_confiture import conf
 from django_confiture.backfills.operations import RequireBackfill, StartBackfill
 from django_confiture.exceptions import HookLookupError
-from django_confiture.hooks.base import Direction, Hook, HookPhase, HookPolicy
+from django_confiture.hooks.base import (
+    PHASES_AFTER,
+    PHASES_AT_END,
+    Direction,
+    Hook,
+    HookPhase,
+    HookPolicy,
+)
 from django_confiture.hooks.context import attached_context, context_for_operation, runs_hooks
 from django_confiture.hooks.deferred_sql import check_deferred_constraints, flush_deferred_sql
 from django_confiture.hooks.executor import HookExecutor
@@ -22,9 +29,6 @@ if TYPE_CHECKING:
     from django.db.migrations.state import ProjectState
 
 __all__ = ["RequireBackfill", "RunHook", "StartBackfill"]
-
-AFTER = (HookPhase.AFTER_DDL, HookPhase.AFTER_VALIDATION)
-AROUND = (HookPhase.CLEANUP, HookPhase.ON_ERROR)
 
 
 class RunHook(Operation):
@@ -143,7 +147,7 @@ class RunHook(Operation):
         woven = attached_context(schema_editor) is not None
         context = context_for_operation(schema_editor, app_label, self, direction)
         phase, hook = self.build(context.label)
-        if phase in AROUND and woven:
+        if phase in PHASES_AT_END and woven:
             return  # runs when the migration ends
         if reason := _reason_to_skip(phase, woven=woven):
             HookExecutor().skip(phase, type(hook).__name__, context, reason)
@@ -159,7 +163,7 @@ class RunHook(Operation):
     @staticmethod
     def _finish_ddl(phase: HookPhase, schema_editor: BaseDatabaseSchemaEditor) -> None:
         """Run the deferred SQL and checks that a phase named "after" promises to follow."""
-        if phase in AFTER:
+        if phase in PHASES_AFTER:
             flush_deferred_sql(schema_editor)
         if phase is HookPhase.AFTER_VALIDATION and schema_editor.connection.in_atomic_block:
             check_deferred_constraints(schema_editor.connection)

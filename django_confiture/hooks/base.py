@@ -44,6 +44,13 @@ class HookPhase(Enum):
 # Migration files name the module of this class, so it must stay: the public one.
 HookPhase.__module__ = "django_confiture"
 
+PHASES_BEFORE = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
+"""Before the first operation."""
+PHASES_AFTER = (HookPhase.AFTER_DDL, HookPhase.AFTER_VALIDATION)
+"""After the last operation, or where a ``RunHook`` stands."""
+PHASES_AT_END = (HookPhase.CLEANUP, HookPhase.ON_ERROR)
+"""When the migration ends, wherever a ``RunHook`` stands."""
+
 
 @dataclass
 class HookResult:

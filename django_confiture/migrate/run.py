@@ -14,7 +14,7 @@ from django.db import transaction
 
 from django_confiture import signals
 from django_confiture.exceptions import HookError
-from django_confiture.hooks.base import Direction, Hook, HookPhase
+from django_confiture.hooks.base import PHASES_AT_END, Direction, Hook, HookPhase
 from django_confiture.hooks.context import attach_context, new_context
 from django_confiture.hooks.deferred_sql import check_deferred_constraints, flush_deferred_sql
 from django_confiture.hooks.executor import HookExecutor
@@ -26,7 +26,6 @@ from django_confiture.migrate.patient_statements import PatientStatements
 from django_confiture.migrate.plan_session import PlanSession
 from django_confiture.migrate.resume import journaled
 from django_confiture.migrate.timeouts import MigrationTimeouts
-from django_confiture.operations import AROUND
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -257,7 +256,7 @@ class MigrationRun:
         alias = self._connection.alias
         self._add(phases.hooks_from_settings(self._migration, alias, self._entries))
         in_file = phases.hooks_from_file(self._migration, self._editor)
-        self._add(planned for planned in in_file if planned.phase in AROUND)
+        self._add(planned for planned in in_file if planned.phase in PHASES_AT_END)
 
     def _add(self, planned: Iterable[phases.PlannedHook]) -> None:
         for each in planned:

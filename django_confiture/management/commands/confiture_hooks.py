@@ -19,18 +19,21 @@ from django_confiture import conf
 from django_confiture.dry_run.migrate import migrate_with
 from django_confiture.exceptions import MigrationError
 from django_confiture.formatting import one_line
-from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookPolicy
+from django_confiture.hooks.base import (
+    PHASES_AFTER,
+    PHASES_AT_END,
+    PHASES_BEFORE,
+    Hook,
+    HookContext,
+    HookPhase,
+    HookPolicy,
+)
 from django_confiture.hooks.context import migration_version
 from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
 from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate import phases
-from django_confiture.operations import AROUND
-
-# The phases before and after the operations, with their RunHooks in between.
-_AROUND_FRONT = (HookPhase.BEFORE_VALIDATION, HookPhase.BEFORE_DDL)
-_AROUND_END = (HookPhase.AFTER_DDL, HookPhase.AFTER_VALIDATION, *AROUND)
 
 _INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
 
@@ -221,16 +224,16 @@ def _in_order(
     """Return the hooks as they will run; the last two phases depend on how the migration ends."""
     around = phases.hooks_from_settings(migration, alias, entries)
     in_file = phases.hooks_from_file(migration, connections[alias].schema_editor())
-    standing = [each for each in in_file if each.phase not in AROUND]
+    standing = [each for each in in_file if each.phase not in PHASES_AT_END]
     if backwards:
         standing.reverse()
     return [
-        *(each for phase in _AROUND_FRONT for each in around if each.phase is phase),
+        *(each for phase in PHASES_BEFORE for each in around if each.phase is phase),
         *standing,
         *(
             each
-            for phase in _AROUND_END
-            for each in (*around, *(last for last in in_file if last.phase in AROUND))
+            for phase in (*PHASES_AFTER, *PHASES_AT_END)
+            for each in (*around, *(last for last in in_file if last.phase in PHASES_AT_END))
             if each.phase is phase
         ),
     ]

@@ -149,7 +149,7 @@ def batches() -> Iterator[list[tuple[int, float]]]:
 
 def backfill(name: str) -> float:
     """Run a backfill in this process; return how long it took."""
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
 
     began = time.perf_counter()
     state = run_here(PATH + name, using="default", actor="benchmark")
@@ -344,7 +344,7 @@ def forecasts(bench: Bench, times: int) -> None:
 
     from django_confiture.backfills import forecast
     from django_confiture.backfills.declaration import load_backfill
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
 
     inside = 0
     for number in range(times):

@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run.clone.database import Clone
 from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
-from django_confiture.dry_run.interception.passthrough import AsWritten
+from django_confiture.dry_run.interception.passthrough import Passthrough
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch
@@ -95,7 +95,7 @@ class CloneStage:
         recorder = CloneRecorder(measuring, transactions, watch)
         transactions.subscribe(recorder)
         raw = measuring.session.raw
-        policy = AsWritten(recorder, transactions)
+        policy = Passthrough(recorder, transactions)
         classify = SelectClassifier(measuring.session).classified
         capture = Capture(raw, recorder, policy, classify)
         self._others = OtherConnections(

@@ -16,7 +16,7 @@ from django_confiture.dry_run.estimates import whole_ms
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.driver import stream_behind
 from django_confiture.formatting import count, duration, local_time
-from django_confiture.management.current import Current, Pace, RunningHook
+from django_confiture.management.current_migration import CurrentMigration, Pace, RunningHook
 from django_confiture.reports.phrases import preflight as preflight_phrases
 from django_confiture.reports.phrases.headline import waited
 from django_confiture.reports.phrases.wording import visible
@@ -41,7 +41,7 @@ class Progress(Observer):
         self._on = verbosity >= 1
         self._live: Live | None = None
         self._lock = threading.Lock()
-        self._current: Current | None = None
+        self._current: CurrentMigration | None = None
         """What is running."""
         self._waiting: Sequence[Waiter] = ()
         self.last: LastDryRun | None = None
@@ -141,7 +141,7 @@ class Progress(Observer):
         """Begin its line."""
         label = f"{label} (backwards)" if backwards else label
         expected_ms = self.last.durations_ms.get(label) if self.last is not None else None
-        self._current = Current(label, f"{number}/{total}", Pace(expected_ms=expected_ms))
+        self._current = CurrentMigration(label, f"{number}/{total}", Pace(expected_ms=expected_ms))
         if self._on and self._live is None:
             with self._lock:
                 self._print(f"  Rehearsing {label}...", ending="")

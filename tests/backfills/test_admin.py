@@ -31,8 +31,8 @@ def client(*permissions: str) -> Client:
 
 
 def run(name: str = "FillSortTitle") -> Any:
+    from django_confiture.backfills.in_process import run_here
     from django_confiture.backfills.models import BackfillRun
-    from django_confiture.backfills.running import run_here
 
     run_here(PATH + name, using="default", actor="the test")
     return BackfillRun.objects.get(name=PATH + name)

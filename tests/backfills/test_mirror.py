@@ -68,7 +68,7 @@ def test_an_update_of_the_result_itself_wins() -> None:
 @pytest.mark.parametrize("end", ["completed", "cancelled"])
 def test_it_stands_while_the_backfill_is_under_way_and_no_longer(end: str) -> None:
     from django_confiture.backfills import control
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
 
     books(1500)
     run = mirrored()
@@ -100,7 +100,7 @@ def test_it_goes_where_the_backfill_fails_for_good(
 ) -> None:
     from django.db.models import BooleanField, F, Func, Q
 
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
     from tests.backfills.shelf import backfills
 
     books(10)

@@ -31,7 +31,7 @@ def status(name: str = FILL) -> Any:
 
 
 def complete(name: str = FILL) -> None:
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
 
     run_here(name, using="default", actor="the test")
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("shelf")
 
 def run(name: str, workers: int | None = None) -> Any:
     """Run a backfill in this process; return what is known of it then."""
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
     from django_confiture.backfills.status import statuses
 
     run_here(PATH + name, using="default", actor="the test", workers=workers)

@@ -184,7 +184,7 @@ class EndsSessionUnseen(EndsSession):
 def test_a_session_that_ends_under_a_throttle_is_made_again(
     settings: Settings, throttle: type[EndsSession]
 ) -> None:
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
 
     settings.CONFITURE = {
         "BACKFILLS": {"THROTTLES": [f"{__name__}.{throttle.__name__}"], "MIN": 10, "MAX": 50}
@@ -205,7 +205,7 @@ def test_an_answer_holds_for_a_second() -> None:
 
 @pytest.mark.usefixtures("shelf")
 def test_all_that_hold_are_named_and_it_goes_on_after(settings: Settings) -> None:
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
     from django_confiture.backfills.status import statuses
 
     here = f"{__name__}.Gate"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.transactions.real import RealTransactions
 
 
-class AsWritten:
+class Passthrough:
     """Sends everything as written."""
 
     def __init__(self, recorder: StatementSink, transactions: RealTransactions) -> None:

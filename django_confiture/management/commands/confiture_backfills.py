@@ -100,7 +100,7 @@ class Command(BaseCommand):
 
     def _run(self, name: str, using: str) -> None:
         from django_confiture.backfills import events
-        from django_confiture.backfills.running import run_here
+        from django_confiture.backfills.in_process import run_here
 
         shown: Any = nullcontext()
         if not connections[using].in_atomic_block:  # another connection would see nothing

@@ -1,4 +1,4 @@
-"""What running code trips over; it follows from the migration's text, nothing is measured."""
+"""What running code trips over: as it was executed, else as the migration's text says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from django_confiture.dry_run.findings.finding import evidence, finding
-from django_confiture.dry_run.findings.rules import releases
+from django_confiture.dry_run.findings.rules import executed_breaks
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
@@ -37,7 +37,7 @@ def breaks_of_running_code(subject: Subject) -> Iterator[Finding]:
             yield each
     for relation, breaks in subject.breaks.items():
         guessed = [each for each in guesses if each.id in _PROVABLE and each.relation == relation]
-        yield releases.running_code_breaks(relation, breaks, guessed)
+        yield executed_breaks.running_code_breaks(relation, breaks, guessed)
 
 
 def _guesses(subject: Subject) -> Iterator[Finding]:

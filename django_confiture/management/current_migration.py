@@ -1,4 +1,4 @@
-"""What a dry run is doing, how far it is, and how long it will still take.
+"""The migration that a dry run is at: what it does, how far it is, and how long it will still take.
 
 Nothing here is a guess: expected times come from the last dry run, from samples, or from the
 progress so far.
@@ -62,7 +62,7 @@ class RunningHook:
 
 
 @dataclass
-class Current:
+class CurrentMigration:
     """One migration while it runs."""
 
     label: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
@@ -11,12 +11,30 @@ from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.stopwatch import Stopwatch
+    from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.transactions.observer import TransactionObserver
-    from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
+    from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
+
+
+class CommandedTransactions(Protocol):
+    """The rehearsed transactions, as far as a command of the driver concerns them."""
+
+    session: Session
+    statement_savepoint: StatementSavepoint
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the real run would be in a transaction."""
+
+    def check_constraints(self) -> float:
+        """Check what COMMIT would check, and return the milliseconds that this took."""
+
+    def statement_ended(self) -> None:
+        """End the transaction that a single statement has for itself."""
 
 
 def rehearsed_command(
-    transactions: RehearsedTransactions,
+    transactions: CommandedTransactions,
     observer: TransactionObserver,
     clock: Stopwatch,
     send: Callable[[], Generator[Any, Any, Any]],
@@ -40,7 +58,7 @@ def rehearsed_command(
     return result
 
 
-def _check(transactions: RehearsedTransactions, release: Statement) -> None:
+def _check(transactions: CommandedTransactions, release: Statement) -> None:
     """Check what the COMMIT would check, and roll back where it would."""
     try:
         transactions.check_constraints()

@@ -55,7 +55,7 @@ def _marked(run: BackfillRun, using: str) -> bool:
 
 
 def _with_retries(run: BackfillRun, using: str, statements: list[str], *, mirrored: bool) -> None:
-    """Execute DDL without anybody queueing behind it for longer than the lock timeout."""
+    """Execute DDL so that no session queues behind it for longer than the lock timeout."""
     timeout = {"lock_timeout": backfill_options().lock_timeout}
     for attempt in range(1, ATTEMPTS + 1):
         try:

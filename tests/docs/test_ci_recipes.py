@@ -59,7 +59,7 @@ def test_the_action_and_its_page_name_the_same() -> None:
 
 
 def test_no_step_puts_foreign_text_into_its_script() -> None:
-    """``${{ … }}`` inside ``run`` would be run: a branch's name is anybody's to choose."""
+    """``${{ … }}`` inside ``run`` would be run: a branch's name can be anything."""
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step["run"]
 

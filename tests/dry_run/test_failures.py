@@ -65,7 +65,7 @@ def test_deferred_sql_that_fails_names_the_operation_that_left_it() -> None:
 
 
 def test_of_masked_errors_the_first_counts() -> None:
-    """Whoever catches an error and goes on sees only that the transaction is aborted."""
+    """Code that catches an error and goes on sees only that the transaction is aborted."""
 
     def code() -> None:
         with connection.cursor() as cursor:

@@ -7,7 +7,7 @@ from django_confiture.dry_run.findings.subject import Step, Subject
 MANY_ROWS = 10_000
 """More rows than this in one transaction are many, whatever the table's size."""
 SMALL_TABLE = 100
-"""Writing all of a table of so few rows is no backfill."""
+"""Writing all rows of a table with so few does not count as a backfill."""
 MOST = 0.5
 """The part of a larger table's rows from which on writing them is a backfill of it."""
 LONG_MS = 1000.0

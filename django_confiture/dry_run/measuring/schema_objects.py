@@ -41,7 +41,7 @@ Schema = Mapping[Owner, tuple[SchemaObject, ...]]
 
 
 def differences(before: Schema, after: Schema) -> tuple[SchemaChange, ...]:
-    """Return what was added, removed, renamed and changed; an equal re-creation is no change."""
+    """Return what was added, removed, renamed and changed, but not what was made again."""
     old = {(each.kind, each.key): each for objects in before.values() for each in objects}
     new = {(each.kind, each.key): each for objects in after.values() for each in objects}
     pairs = [(old.pop(key), new.pop(key)) for key in [*new] if key in old]

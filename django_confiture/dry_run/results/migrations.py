@@ -157,7 +157,7 @@ class MigrationResult:
 
     @property
     def of_receivers(self) -> bool:
-        """Whether it is no migration, but what receivers of a signal do."""
+        """Whether it stands for what receivers of a signal do, and not for a migration."""
         return (self.app_label, self.name) in (
             (RECEIVERS, "pre_migrate"),
             (RECEIVERS, "post_migrate"),

@@ -78,7 +78,7 @@ class Instances:
         instance = self._model()
         for each in self._model._meta.concrete_fields:
             if (column := each.column or "") in row:
-                with suppress(ValidationError):  # of another type by now; it is no key
+                with suppress(ValidationError):  # of another type by now: not a key
                     _set(instance, each, each.attname, _plain(each).to_python(row[column]))
         for parent, link in self._model._meta.parents.items():
             if link is not None and link.column in row:

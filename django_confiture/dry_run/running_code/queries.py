@@ -49,7 +49,7 @@ class ProductionQueries:
         """Prepare everything before the plan."""
         for query in self._queries:
             if without_values(query.text) is None:
-                continue  # a file can be edited: what is no query, or several, is never sent
+                continue  # a file can be edited: only a single query is ever sent
             plan = self._plan(query)
             if isinstance(plan, QueryPlan):
                 names = {*_named_in(query.text), *plan.relations}

@@ -15,11 +15,10 @@ from importlib import metadata
 from itertools import pairwise
 from typing import Any, TypeVar, overload
 
-from django.utils.module_loading import import_string
-
 from django_confiture import conf
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.base import Hook, HookPolicy
+from django_confiture.hooks.dotted_paths import WRITE_A_PATH, as_hook_class, import_hook
 from django_confiture.hooks.shipped import SHIPPED
 
 logger = logging.getLogger("django_confiture.hooks")
@@ -51,7 +50,7 @@ class HookRegistry:
         Loads no entry points, so that a module may register its hooks when it is imported.
         """
         try:
-            checked = _hook_class(hook_class, f"register({name!r}, ...)")
+            checked = as_hook_class(hook_class, f"register({name!r}, ...)")
         except HookLookupError as error:
             raise TypeError(str(error)) from error
         registration = Registration(checked, f"register_hook ({_path(checked)})")
@@ -107,7 +106,7 @@ class HookRegistry:
         for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
             source = f"entry point {entry_point.value}"
             try:
-                hook_class = _hook_class(entry_point.load(), source)
+                hook_class = as_hook_class(entry_point.load(), source)
             except Exception as error:  # noqa: BLE001 - a third-party package may raise anything
                 logger.warning(
                     "The %s entry point %r (%s) was not loaded: %s: %s",
@@ -176,44 +175,11 @@ def _from_settings(name: str, entry: object) -> Registration:
     if not isinstance(entry, Mapping):
         return Registration(import_hook(entry, where), 'CONFITURE["HOOKS"]')
     if "HOOK" not in entry:
-        raise HookLookupError(f"{where} has no HOOK", _WRITE_A_PATH)
+        raise HookLookupError(f"{where} has no HOOK", WRITE_A_PATH)
     options = {} if entry.get("OPTIONS") is None else entry["OPTIONS"]
     if not isinstance(options, Mapping):
         raise HookLookupError(f'{where}["OPTIONS"] is {options!r}', "Write a dictionary.")
     return Registration(import_hook(entry["HOOK"], where), 'CONFITURE["HOOKS"]', options)
-
-
-_GIVE_THE_CLASS = "Give the class itself, not an instance."
-_WRITE_A_PATH = 'Write the dotted path of a Hook subclass, such as "shop.hooks.Backfill".'
-
-
-def import_hook(path: object, where: str) -> type[Hook]:
-    """Return the class at the dotted ``path``, which may be the class itself.
-
-    Raises :class:`HookLookupError`, which names ``where``.
-    """
-    imported = path
-    if isinstance(path, str):
-        try:
-            imported = import_string(path)
-        except Exception as error:
-            raise HookLookupError(
-                f"{where}: {path!r} cannot be imported ({type(error).__name__}: {error})",
-                _WRITE_A_PATH,
-            ) from error
-        shown = f"{path!r} is {imported!r}, which"
-        return _hook_class(imported, where, shown=shown, fix=_WRITE_A_PATH)
-    fix = _GIVE_THE_CLASS if isinstance(path, type | Hook) else _WRITE_A_PATH
-    return _hook_class(imported, where, fix=fix)
-
-
-def _hook_class(
-    candidate: object, where: str, *, shown: str = "", fix: str = _GIVE_THE_CLASS
-) -> type[Hook]:
-    if isinstance(candidate, type) and issubclass(candidate, Hook):
-        return candidate
-    shown = shown or repr(candidate)
-    raise HookLookupError(f"{where}: {shown} is not a subclass of django_confiture.Hook", fix)
 
 
 def _path(hook_class: type[Hook]) -> str:

@@ -95,7 +95,7 @@ def test_the_reference_lists_exactly_the_events() -> None:
 
 
 def test_the_packages_files_in_the_docs_are_those_that_our_tests_build_and_run() -> None:
-    """test_hooks_entry_points.py builds, installs and tests them."""
+    """test_entry_points.py builds, installs and tests them."""
     shown = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", PLUGINS, re.M | re.S))
     assert shown == {
         str(path.relative_to(PACKAGE)): path.read_text()

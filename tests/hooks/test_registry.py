@@ -1,10 +1,11 @@
-"""Where hooks come from. Entry points of a real package are in test_hooks_entry_points.py."""
+"""Where hooks come from. Entry points of a real package are in test_entry_points.py."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from importlib.metadata import EntryPoint, EntryPoints
 from types import ModuleType
 from typing import Any
@@ -24,7 +25,6 @@ from django_confiture import (
     register_hook,
 )
 from django_confiture.hooks import builtin
-from django_confiture.hooks import registry as module
 from django_confiture.hooks.registry import build_hook, registry
 from django_confiture.hooks.shipped import SHIPPED
 from django_confiture.testing import isolated_registry
@@ -67,7 +67,7 @@ def _restored() -> Iterator[None]:
 def packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     """Return the entry points that installed packages offer; they are read on first use."""
     offered: list[EntryPoint] = []
-    monkeypatch.setattr(module, "entry_points", lambda *, group: EntryPoints(offered))
+    monkeypatch.setattr(metadata, "entry_points", lambda *, group: EntryPoints(offered))
     registry.__dict__.pop("_entry_points", None)
     yield offered
     registry.__dict__.pop("_entry_points", None)

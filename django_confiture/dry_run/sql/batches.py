@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import postgast
-from postgast import pg_query_pb2 as pg
-
 from django_confiture.dry_run.sql.building import copied, expression_sql, statement_sql
 from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.library import pg, postgast
 from django_confiture.dry_run.sql.nodes import Node, has_field, range_vars_in
 
 

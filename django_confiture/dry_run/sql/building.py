@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import postgast
-from postgast import pg_query_pb2 as pg
-
 from django_confiture.dry_run.sql.enums import AlterTableType, DropBehavior, ObjectType
+from django_confiture.dry_run.sql.library import pg, postgast
 from django_confiture.dry_run.sql.nodes import Node, definition
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from postgast import pg_query_pb2 as pg
+from django_confiture.dry_run.sql.library import pg
 
 
 class AlterTableType(IntEnum):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from postgast import pg_query_pb2 as pg
-
 from django_confiture.dry_run.sql.enums import ReindexObjectType
+from django_confiture.dry_run.sql.library import pg
 from django_confiture.dry_run.sql.nodes import (
     Node,
     definition,

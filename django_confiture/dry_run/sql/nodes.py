@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-import postgast
-from postgast import pg_query_pb2 as pg
-
 from django_confiture.dry_run.sql.enums import RELATIONS, AlterTableType
 from django_confiture.dry_run.sql.identifiers import qualified_name
+from django_confiture.dry_run.sql.library import pg, postgast
 
 Node: TypeAlias = Any
 """A node of the parse tree; PostgreSQL has about 250 kinds of them."""

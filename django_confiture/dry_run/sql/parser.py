@@ -9,10 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import postgast
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from postgast import pg_query_pb2 as pg
-
 from django_confiture.dry_run.sql.building import expression_sql, type_sql
 from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
 from django_confiture.dry_run.sql.kinds import (
@@ -28,6 +24,7 @@ from django_confiture.dry_run.sql.kinds import (
     moves_database,
     outside_transaction,
 )
+from django_confiture.dry_run.sql.library import DecodeError, pg, postgast
 from django_confiture.dry_run.sql.nodes import (
     Node,
     added_constraint,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import postgast
-from postgast import pg_query_pb2 as pg
+from django_confiture.dry_run.sql.library import pg, postgast
 
 _MAY_COMMIT = {"PLpgSQL_stmt_commit", "PLpgSQL_stmt_rollback", "PLpgSQL_stmt_call"}
 # The parser's JSON of a trigger function is broken, so it reads one with two arguments instead.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-import postgast
-
+from django_confiture.dry_run.sql.library import postgast
 from django_confiture.dry_run.sql.nodes import is_user_relation, node_field, range_vars_in
 from django_confiture.dry_run.sql.rewrite import COMMENTS, CONSTANTS
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-import postgast
-from postgast import pg_query_pb2 as pg
+from django_confiture.dry_run.sql.library import pg, postgast
 
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from postgast import pg_query_pb2 as pg
 from psycopg.errors import QueryCanceled
 
 from django_confiture import conf
+from django_confiture.dry_run.sql.library import pg
 from django_confiture.dry_run.sql.nodes import Node, constant_text, strings
 from django_confiture.dry_run.sql.parser import Statement, parse
 from django_confiture.dry_run.sql.plpgsql import code_block

@@ -5,10 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 from django.db import connection, migrations
-from postgast import PgQueryError
 
 from django_confiture.dry_run.recording import offending_rows
 from django_confiture.dry_run.results import Failure, Violations
+from django_confiture.dry_run.sql.library import postgast
 from tests.support.dry_run import migration, rehearse
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +35,7 @@ def failure_of(statement: str) -> Failure:
     return error
 
 
-@pytest.mark.parametrize("error", [PgQueryError("x"), ValueError("x")])
+@pytest.mark.parametrize("error", [postgast.PgQueryError("x"), ValueError("x")])
 def test_an_error_of_the_search_does_not_hide_the_first(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

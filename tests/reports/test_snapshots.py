@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.core.management import call_command
 from django.db import connection
@@ -26,6 +27,8 @@ SUFFIXES = {"json": "json", "gitlab": "json", "sarif": "json", "markdown": "md",
 
 MADE_WITH = 18
 """PostgreSQL's major version: others count a little differently."""
+MADE_WITH_DJANGO = "5.2"
+"""Newer ones send other statements when they save a row, and write ``elidable``."""
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,8 @@ def steadied(value: Any) -> Any:
 def test_the_shops_report(report: Report, output_format: str) -> None:
     if not report.database.server_version.startswith(f"{MADE_WITH}."):
         pytest.skip(f"made with PostgreSQL {MADE_WITH}: what it counts differs")
+    if not django.__version__.startswith(f"{MADE_WITH_DJANGO}."):
+        pytest.skip(f"made with Django {MADE_WITH_DJANGO}: the statements of its ORM differ")
     path = SNAPSHOTS / f"{output_format}.{SUFFIXES.get(output_format, 'txt')}"
     found = render(steadied(report), output_format)
 

@@ -130,7 +130,7 @@ def parse_duration(value: object, *, name: str) -> timedelta | None:
     milliseconds = float(match[1]) * _UNITS[match[2]] if match is not None else math.inf
     if milliseconds > _LONGEST_MS:
         raise SettingError(
-            f"{name} is {_shortened(value)}, which is not a duration"
+            f"{name} is {shortened(value)}, which is not a duration"
             + (" of less than 100 years" if match is not None else ""),
             'write a number and a unit, such as "500ms", "2s" or "5min"',
             quantity=True,
@@ -154,7 +154,7 @@ def parse_size(value: object, *, name: str) -> int | None:
     size = float(match[1]) * _SIZE_UNITS[match[2]] if match is not None else math.inf
     if size >= _TOO_LARGE:
         raise SettingError(
-            f"{name} is {_shortened(value)}, which is not a size"
+            f"{name} is {shortened(value)}, which is not a size"
             + (" that PostgreSQL knows" if match is not None else ""),
             'write a number and a unit, such as "512MB" or "1GB"',
             quantity=True,
@@ -162,7 +162,8 @@ def parse_size(value: object, *, name: str) -> int | None:
     return round(size)
 
 
-def _shortened(value: object) -> str:
+def shortened(value: object) -> str:
+    """Return a value as Python writes it, cut after 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

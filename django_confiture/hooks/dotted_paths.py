@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.module_loading import import_string
 
+from django_confiture import conf
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.base import Hook
 
@@ -25,7 +26,7 @@ def import_hook(path: object, where: str) -> type[Hook]:
                 f"{where}: {path!r} cannot be imported ({type(error).__name__}: {error})",
                 WRITE_A_PATH,
             ) from error
-        shown = f"{path!r} is {imported!r}, which"
+        shown = f"{path!r} is {conf.shortened(imported)}, which"
         return as_hook_class(imported, where, shown=shown, fix=WRITE_A_PATH)
     fix = _GIVE_THE_CLASS if isinstance(path, type | Hook) else WRITE_A_PATH
     return as_hook_class(imported, where, fix=fix)
@@ -37,5 +38,5 @@ def as_hook_class(
     """Return ``candidate``, a ``Hook`` subclass; ``fix`` says what to write for anything else."""
     if isinstance(candidate, type) and issubclass(candidate, Hook):
         return candidate
-    shown = shown or repr(candidate)
+    shown = shown or conf.shortened(candidate)
     raise HookLookupError(f"{where}: {shown} is not a subclass of django_confiture.Hook", fix)

@@ -25,7 +25,7 @@ ROWS = 300
 
 def run(name: str) -> str:
     """Run a backfill on this connection; return its state."""
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
 
     return run_here(PATH + name, using="default", actor="the test", workers=1).value
 

@@ -2,9 +2,11 @@
 #
 #   PYTHON   the interpreter (python3)
 #   DJANGO   the version of Django, such as 6.1 (the newest that PYTHON can use)
+#   PROJECTS for proof: some of wagtail oscar pulpcore pretix (all of them)
 
 PYTHON ?= python3
 DJANGO ?=
+PROJECTS ?=
 
 python_version := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 VENV := .venv/py$(python_version)$(if $(DJANGO),-django$(DJANGO))
@@ -31,7 +33,7 @@ find_python = $(shell for version in $(1); do \
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
-  docs reference transcripts wheel schema plans fixes clean
+  docs reference transcripts screenshots wheel schema plans fixes proof side-by-side clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -86,6 +88,9 @@ reference: $(VENV)/.dev ## Regenerate docs/commands.md from the commands
 transcripts: $(VENV)/.dev ## Run the tutorial with a million rows, and write what it prints
 	TUTORIAL=write $(RUN) pytest -n 0 tests/docs/test_tutorial.py
 
+screenshots: $(VENV)/.dev ## Draw the pictures of the documentation, and its demo page (needs Chromium)
+	$(RUN) docs.make_screenshots
+
 wheel: $(VENV)/.dev ## Build wheel and sdist, and try the wheel alone in an empty environment
 	rm -rf dist build/wheel
 	$(RUN) hatchling build
@@ -105,6 +110,12 @@ plans: $(VENV)/.dev ## Run 2,000 random plans dry and for real, and compare
 
 fixes: $(VENV)/.dev ## Fix harmful migrations, migrate them for real, and compare (4 minutes)
 	PYTHONDEVMODE=1 $(RUN) pytest -n 2 -m "" tests/fix/test_corpus.py
+
+proof: $(VENV)/.dev ## Run published projects dry and for real, compare, and write docs/proof.md (15 minutes)
+	$(VENV)/bin/python benchmarks/proof $(PROJECTS) $(if $(PROJECTS),,--page docs/proof.md)
+
+side-by-side: $(VENV)/.dev ## Show other tools the migrations of our tests, and write docs/side-by-side.md (10 minutes)
+	$(VENV)/bin/python benchmarks/side_by_side --page docs/side-by-side.md
 
 clean: ## Remove everything that the other targets made
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \

@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "haystack",
     "treebeard",
     "django_tables2",
+    "sorl.thumbnail",
     "django_confiture",
 ]
 TEMPLATES = [

@@ -1,0 +1,157 @@
+"""What the models of a release can do with a row of each table, tried through the ORM.
+
+A row is held as it was when it was first read, as running code holds it, and a second one has the
+longest texts that its fields allow. INSERT is also tried as an upsert on each unique field. Each
+action is rolled back. A table without rows is not tried, but for SELECT. What a project's own
+``save``, ``delete`` and signal receivers do is left out: historical models don't have it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+_FOUND_A_ROW_IN_THE_WAY = {"23505", "23P01"}
+"""The copy of a row meets the row itself: the INSERT got that far; other values would work."""
+
+Tried = dict[str, dict[str, str]]
+"""Table → action → the error, or "" where it worked."""
+
+
+class Releases:
+    """The release whose migrations are applied now, and the one that the plan leads to."""
+
+    def __init__(self, connection: Any) -> None:
+        from django.db.migrations.executor import MigrationExecutor
+
+        self._connection = connection
+        executor: Any = MigrationExecutor(connection)
+        self._old = executor._create_project_state(with_applied_migrations=True).apps
+        self._new = executor.loader.project_state().apps
+        self._held: dict[type, Any] = {}
+
+    def labels(self) -> dict[str, str]:
+        """Return the table of each model, by its label."""
+        models = [
+            *self._old.get_models(include_auto_created=True),
+            *self._new.get_models(include_auto_created=True),
+        ]
+        return {each._meta.label: each._meta.db_table for each in models}
+
+    def try_old(self) -> Tried:
+        """Try the models of the release that runs."""
+        return self._tried(self._old)
+
+    def try_new(self) -> Tried:
+        """Try the models of the release to come."""
+        return self._tried(self._new)
+
+    def _tried(self, apps: Any) -> Tried:
+        from django.db.models.signals import ModelSignal
+
+        found: Tried = {}
+        with (
+            mock.patch.object(ModelSignal, "send", return_value=[]),
+            mock.patch.object(ModelSignal, "has_listeners", return_value=False),
+        ):
+            for model in apps.get_models(include_auto_created=True):
+                if model._meta.managed and not model._meta.proxy:
+                    actions = self._actions(model)
+                    found.setdefault(model._meta.db_table, {}).update(actions)
+        return found
+
+    def _actions(self, model: Any) -> dict[str, str]:
+        rows: list[Any] = []
+        found = {"select": self._try(lambda: rows.extend(model._base_manager.all()[:1]))}
+        if rows:
+            self._held.setdefault(model, rows[0])
+        if row := self._held.get(model):
+            found |= {
+                "update": self._first(lambda: update(row), lambda: update(with_long_texts(row))),
+                "delete": self._try(lambda: delete(row)),
+                "insert": self._first(
+                    lambda: insert(row), lambda: insert(with_long_texts(row)), *upserts(model, row)
+                ),
+            }
+        return {action: error for action, error in found.items() if error is not None}
+
+    def _first(self, *ways: Callable[[], Any]) -> str | None:
+        """Return the first error of several ways to do something."""
+        errors = [self._try(way) for way in ways]
+        return next((each for each in errors if each), errors[0])
+
+    def _try(self, action: Callable[[], Any]) -> str | None:
+        """Return the database's error, "" if there is none; None if Python itself fails."""
+        from django.db import DatabaseError, transaction
+
+        try:
+            with transaction.atomic():
+                action()
+                self._connection.check_constraints()
+                transaction.set_rollback(True)
+        except DatabaseError as error:
+            state = getattr(error.__cause__, "sqlstate", None)
+            return "" if state in _FOUND_A_ROW_IN_THE_WAY else f"{state} {error}".splitlines()[0]
+        except Exception:  # noqa: BLE001 - a field, say, that can't be written as it was read
+            return None
+        return ""
+
+
+def with_long_texts(row: Any) -> Any:
+    """Return a copy whose texts are as long as its fields allow."""
+    new = copy.copy(row)
+    for field in row._meta.concrete_fields:
+        text = getattr(row, field.attname)
+        if isinstance(text, str) and field.max_length and field.remote_field is None:
+            setattr(new, field.attname, text.ljust(field.max_length, "x"))
+    return new
+
+
+def update(row: Any) -> None:
+    """Write all fields of a row."""
+    copy.copy(row).save_base(raw=True, force_update=True)
+
+
+def insert(row: Any) -> None:
+    """Insert a copy, with another key where the database gives one."""
+    from django.db.models import Model
+
+    new = copy.copy(row)
+    key = new._meta.pk
+    while key.remote_field is not None and key.remote_field.parent_link:
+        setattr(new, key.attname, None)
+        key = key.remote_field.model._meta.pk
+    if key.has_default() or key.get_internal_type().endswith("AutoField"):
+        setattr(new, key.attname, key.get_default() if key.has_default() else None)
+    new.save_base(force_insert=(Model,))
+
+
+def upserts(model: Any, row: Any) -> Iterator[Callable[[], Any]]:
+    """Yield an INSERT ... ON CONFLICT DO UPDATE for each unique field."""
+    names = [each.name for each in model._meta.local_concrete_fields if not each.primary_key]
+    if model._meta.parents:  # bulk_create doesn't know inheritance
+        return
+    for field in model._meta.local_concrete_fields:
+        others = [name for name in names if name != field.name]
+        if field.unique and not field.primary_key and others:
+            yield lambda unique=field.name, others=others: model._base_manager.bulk_create(
+                [copy.copy(row)],
+                update_conflicts=True,
+                unique_fields=[unique],
+                update_fields=others[:1],
+            )
+
+
+def delete(row: Any) -> None:
+    """Delete a row, and what the models say goes with it."""
+    from django.db.models import ProtectedError, RestrictedError
+    from django.db.models.deletion import Collector
+
+    collector = Collector(using="default", origin=row)
+    try:
+        collector.collect([copy.copy(row)])
+    except (ProtectedError, RestrictedError):
+        return
+    collector.delete()

@@ -17,8 +17,8 @@ def in_vain(wait: LockWait) -> Iterator[str]:
         age = "" if since is None else f", its transaction open for {duration(since)}"
         who = blocker.name if not blocker.pid else f"session {blocker.pid} ({_described(blocker)})"
         yield (
-            f"Waited {duration(wait.ms)} in vain for {what}, held by {who}{age}. No one waited for "
-            "the dry run; end that transaction, or run the dry run again later."
+            f"Gave up after waiting {duration(wait.ms)} for {what}, held by {who}{age}. No one "
+            "waited for the dry run; end that transaction, or run the dry run again later."
         )
 
 

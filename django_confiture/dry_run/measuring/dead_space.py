@@ -131,16 +131,16 @@ class DeadSpaceLimit:
         """Add what a repeated statement wrote, as its probed runs did for each row of theirs."""
         if self._limit is None or statement.kind not in (Kind.DML, Kind.OPAQUE):
             return
-        size, counted = self._rates.get(statement.sql, (0.0, 0))
+        bytes_written, counted = self._rates.get(statement.sql, (0.0, 0))
         if not probed:
-            self._unprobed += max(rows, 1) * size / max(counted, 1)
+            self._unprobed += max(rows, 1) * bytes_written / max(counted, 1)
         elif self._last:
-            self._rates[statement.sql] = size + self._last, counted + max(rows, 1)
+            self._rates[statement.sql] = bytes_written + self._last, counted + max(rows, 1)
         if self._so_far > max(self._limit, self._next):
             self._measure()
             self._next = self._measured + self._limit * _AGAIN
             if self._measured > self._limit:
-                self._stop("With", self._measured)
+                self._stop(f"With {size(round(self._measured))} of dead space, the dry run stopped")
 
     def before(self, statement: Statement, predicted: Iterable[tuple[int, str]]) -> None:
         """Stop before a statement that alone is too much, by the planner's estimate."""
@@ -154,7 +154,11 @@ class DeadSpaceLimit:
         if comes and self._so_far + comes > self._limit:
             self._measure()
             if self._measured + comes > self._limit:
-                self._stop("Before a statement that would leave about", self._measured + comes)
+                found = size(round(self._measured + comes))
+                self._stop(
+                    f"Before a statement that would leave about {found} of dead space, the dry run "
+                    "stopped"
+                )
 
     def _expected(self, statement: Statement) -> float:
         comes = 0.0
@@ -174,12 +178,11 @@ class DeadSpaceLimit:
         self._measured = self.left()
         self._noted = self._unprobed = 0.0
 
-    def _stop(self, when: str, found: float) -> None:
+    def _stop(self, what: str) -> None:
         assert self._limit is not None
         self._reason = (
-            f"{when} {size(round(found))} of dead space, the dry run stopped, as MAX_DEAD_SPACE "
-            f"is {size(self._limit)}; pass --allow-dead-space where VACUUM may clear that, or "
-            "rehearse on a copy."
+            f"{what}, as MAX_DEAD_SPACE is {size(self._limit)}; pass --allow-dead-space where "
+            "VACUUM may clear that, or rehearse on a copy."
         )
         self.check()
 

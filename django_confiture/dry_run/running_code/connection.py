@@ -129,7 +129,7 @@ class ProbeConnection:
             self.session.query(_UNDO)
             failure = self._failure(error)
             if failure.sqlstate == _LOCKED:
-                why = f"not tried, as a session was waited for in vain: {failure.error}"
+                why = f"not tried, as the wait for another session timed out: {failure.error}"
                 self._locked = replace(failure, error=why)
             return failure
         finally:

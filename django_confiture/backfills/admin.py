@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 
 from django_confiture.backfills import control
 from django_confiture.backfills.keys import shown_key
@@ -49,10 +50,10 @@ class _ReadOnly:
 
 class _RowErrors(_ReadOnly, _Inline):
     model = BackfillRowError
-    verbose_name_plural = "rows that can't be done"
+    verbose_name_plural = _("rows that can't be done")
     fields = readonly_fields = ("row", "error", "at")
 
-    @admin.display(description="key")
+    @admin.display(description=_("key"))
     def row(self, error: BackfillRowError) -> str:
         """Return the row's key."""
         return shown_key(error.key)
@@ -68,8 +69,17 @@ class _Ranges(_ReadOnly, _Inline):
 
 class _Events(_ReadOnly, _Inline):
     model = BackfillEvent
-    verbose_name_plural = "audit trail"
+    verbose_name_plural = _("audit trail")
     fields = readonly_fields = ("at", "action", "actor", "detail")
+
+
+_ACTIONS = {
+    "start": _("Start the selected backfills"),
+    "pause": _("Pause the selected backfills"),
+    "resume": _("Resume the selected backfills"),
+    "cancel": _("Cancel the selected backfills"),
+    "retry": _("Retry the selected backfills"),
+}
 
 
 def _action(name: str) -> Callable[[Any, HttpRequest, QuerySet[BackfillRun]], None]:
@@ -85,10 +95,7 @@ def _action(name: str) -> Callable[[Any, HttpRequest, QuerySet[BackfillRun]], No
                 messages.success(request, said)
 
     act.__name__ = name
-    describe = admin.action(
-        permissions=["operate"], description=f"{name.capitalize()} the selected backfills"
-    )
-    return describe(act)
+    return admin.action(permissions=["operate"], description=_ACTIONS[name])(act)
 
 
 @admin.register(BackfillRun)
@@ -110,7 +117,7 @@ class BackfillRunAdmin(_ReadOnly, _ModelAdmin):
         """Return whether the user may start, pause, resume, cancel and retry."""
         return bool(request.user.has_perm("confiture_backfills.operate_backfillrun"))
 
-    @admin.display(description="progress")
+    @admin.display(description=_("progress"))
     def bar(self, run: BackfillRun) -> str:
         """Return a bar, without any style of its own: it obeys a strict CSP."""
         percent = _status(run).percent
@@ -127,10 +134,10 @@ class BackfillRunAdmin(_ReadOnly, _ModelAdmin):
         status = _status(run)
         if status.total is None:
             return f"{status.done:,}"
-        about = "" if status.state == "completed" else "about "
-        return f"{status.done:,} of {about}{status.total:,}"
+        words = _("%s of %s") if status.state == "completed" else _("%s of about %s")
+        return words % (f"{status.done:,}", f"{status.total:,}")
 
-    @admin.display(description="rows/s")
+    @admin.display(description=_("rows/s"))
     def rate(self, run: BackfillRun) -> str:
         """Return the rate of all workers together."""
         rate = _status(run).rows_per_second
@@ -147,7 +154,7 @@ class BackfillRunAdmin(_ReadOnly, _ModelAdmin):
         """Return the number of workers."""
         return _status(run).workers
 
-    @admin.display(description="waits for")
+    @admin.display(description=_("waits for"))
     def waits(self, run: BackfillRun) -> str:
         """Return which throttles hold it."""
         return ", ".join(_status(run).throttled_by) or "-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core import checks
+from django.utils.translation import gettext_lazy as _
 
 
 class BackfillsConfig(AppConfig):
@@ -11,7 +12,7 @@ class BackfillsConfig(AppConfig):
 
     name = "django_confiture.backfills"
     label = "confiture_backfills"
-    verbose_name = "Backfills"
+    verbose_name = _("Backfills")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

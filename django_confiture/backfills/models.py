@@ -6,6 +6,7 @@ Only so can a worker commit its batch and what it has done in one transaction.
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 APP_LABEL = "confiture_backfills"
 """Said here: where the app is not installed, a model would become one of django_confiture's."""
@@ -49,7 +50,7 @@ class BackfillRun(models.Model):
         default_permissions = ("view",)
         permissions = (("operate_backfillrun", "Can start, pause, resume, cancel and retry"),)
         ordering = ("name",)
-        verbose_name = "backfill"
+        verbose_name = _("backfill")
 
     def __str__(self) -> str:
         return f"{self.name}: {self.state}"

@@ -12,6 +12,8 @@ from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from django_confiture.history import hash_chain
 from django_confiture.history.admin_inlines import HookInline, StatementInline
@@ -61,9 +63,11 @@ class MigrationExecutionAdmin(LedgerAdmin):
     class Media:
         css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("confiture_history/admin.css",)}
 
-    @admin.display(empty_value="no one was in the way")
+    @admin.display
     def in_the_way(self, row: MigrationExecution) -> str:
         """Return the sessions that it waited for, each on a line of its own."""
+        if not row.blockers:
+            return gettext("no one was in the way")
         return format_html_join(mark_safe("<br>"), "{}", ((blocker(b),) for b in row.blockers))
 
 
@@ -92,7 +96,7 @@ class HookExecutionAdmin(LedgerAdmin):
         "execution__os_user",
         "execution__host",
     )
-    search_help_text = "A hook, a migration, a user or a host."
+    search_help_text = _("A hook, a migration, a user or a host.")
     date_hierarchy = "started_at"
     ordering = ("-started_at", "-pk")
     fields = (
@@ -123,7 +127,7 @@ class HookExecutionAdmin(LedgerAdmin):
         """Return the alias that was migrated."""
         return row.execution.database
 
-    @admin.display(description="migration")
+    @admin.display(description=_("migration"))
     def execution_link(self, row: HookExecution) -> str:
         """Return a link to the migration."""
         return link(row.execution, str(row.execution))
@@ -145,11 +149,11 @@ class DryRunAdmin(LedgerAdmin):
     list_display_links = ("number", "headline")
     list_filter = ("verdict", "mode", "database")
     search_fields = ("headline", "migrations", "os_user", "host")
-    search_help_text = "A migration, a user, a host, or words of the headline."
+    search_help_text = _("A migration, a user, a host, or words of the headline.")
     date_hierarchy = "made_at"
     fields = ("made", "who", "where", "mode", "took")
 
-    @admin.display(description="made at", ordering="made_at")
+    @admin.display(description=_("made at"), ordering="made_at")
     def made(self, row: DryRun) -> str:
         """Return when it ended."""
         return moment(row.made_at)
@@ -159,7 +163,7 @@ class DryRunAdmin(LedgerAdmin):
         """Return who started it, and on which host."""
         return f"{row.os_user}@{row.host}"
 
-    @admin.display(description="database")
+    @admin.display(description=_("database"))
     def where(self, row: DryRun) -> str:
         """Return the alias, the database and its server."""
         return f"{row.database}: {row.database_name}, PostgreSQL {row.server_version}"
@@ -218,7 +222,7 @@ class ForecastAdmin(LedgerAdmin):
     date_hierarchy = "made_at"
     fields = ("made", "migration", "database", "expected", "between", "basis", "dry_run_link")
 
-    @admin.display(description="made at", ordering="made_at")
+    @admin.display(description=_("made at"), ordering="made_at")
     def made(self, row: Forecast) -> str:
         """Return when the dry run ended."""
         return moment(row.made_at)
@@ -229,12 +233,12 @@ class ForecastAdmin(LedgerAdmin):
         backwards = " (backwards)" if row.direction == "backward" else ""
         return f"{row.app_label}.{row.name}{backwards}"
 
-    @admin.display(description="expected", ordering="estimate__expected_ms")
+    @admin.display(description=_("expected"), ordering="estimate__expected_ms")
     def expected(self, row: Forecast) -> str:
         """Return how long it was expected to take."""
         return ms(row.estimate["expected_ms"])
 
-    @admin.display(description="range")
+    @admin.display(description=_("range"))
     def between(self, row: Forecast) -> str:
         """Return the range, and how often such ranges are expected to hold."""
         facts = row.estimate
@@ -247,7 +251,7 @@ class ForecastAdmin(LedgerAdmin):
         """Return what it rests on."""
         return "; ".join(row.estimate["basis"])
 
-    @admin.display(description="dry run")
+    @admin.display(description=_("dry run"))
     def dry_run_link(self, row: Forecast) -> str:
         """Return a link to the dry run."""
         return link(row.dry_run, row.dry_run.headline)
@@ -275,7 +279,7 @@ class ForecastAdmin(LedgerAdmin):
             raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),
-            "title": "Forecasts against reality",
+            "title": _("Forecasts against reality"),
             "opts": self.opts,
             **accuracy_chart.context_of(request.GET.get("database")),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class HistoryConfig(AppConfig):
@@ -10,7 +11,7 @@ class HistoryConfig(AppConfig):
 
     name = "django_confiture.history"
     label = "confiture_history"
-    verbose_name = "Migration history"
+    verbose_name = _("Migration history")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -9,6 +9,7 @@ from django.db import router
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 
 from django_confiture.formatting import local_time
 from django_confiture.history import hash_chain
@@ -60,7 +61,8 @@ class LedgerAdmin(ReadOnly, _Admin):
             if len(problems) > MOST_PROBLEMS:
                 messages.error(
                     request,
-                    f"{len(problems)} problems in all; see manage.py confiture_history_verify.",
+                    _("%d problems in all; see manage.py confiture_history_verify.")
+                    % len(problems),
                 )
         return super().changelist_view(request, extra_context)
 
@@ -73,19 +75,19 @@ class LedgerAdmin(ReadOnly, _Admin):
             _say(request, f"{self.ledger.row} {found.number} was changed")
         return found
 
-    @admin.display(description="duration", ordering="duration_ms")
+    @admin.display(description=_("duration"), ordering="duration_ms")
     def took(self, row: Any) -> str:
         """Return the duration in milliseconds."""
         return ms(row.duration_ms)
 
-    @admin.display(description="started at", ordering="started_at")
+    @admin.display(description=_("started at"), ordering="started_at")
     def began(self, row: Any) -> str:
         """Return when it began, to the second."""
         return moment(row.started_at)
 
 
 def _say(request: HttpRequest, problem: str) -> None:
-    messages.error(request, f"The ledger was tampered with: {problem}.")
+    messages.error(request, _("The ledger was tampered with: %s.") % problem)
 
 
 def moment(value: datetime) -> str:

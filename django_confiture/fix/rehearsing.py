@@ -60,7 +60,7 @@ class Ending:
         """The error, on one line."""
         errors = [each.error for each in self.report.migrations if each.error is not None]
         error = errors[0] if errors else self.report.error
-        return "it did not come to its end" if error is None else one_line(error.message)
+        return "it did not finish" if error is None else one_line(error.message)
 
 
 def rehearsed(

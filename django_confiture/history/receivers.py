@@ -106,7 +106,9 @@ def _write_all(run: Run) -> None:
         if run.migration.app_label == MigrationExecution._meta.app_label:
             return  # the migrations that make the ledger are under way
         table = MigrationExecution._meta.db_table
-        missing = LookupError(f"there is no table {table} in {alias!r} yet; migrate makes it")
+        missing = LookupError(
+            f"there is no table {table} in {alias!r} yet; migrate confiture_history creates it"
+        )
         warn("a migration so far", missing, run.migration)
         return
     while _waiting:

@@ -159,7 +159,7 @@ def test_an_exit_in_a_migration_is_no_success(project: Project) -> None:
 
     out, _err = project.run("cases", code=2)
 
-    assert "cases.0001_case was stopped before its end" in out
+    assert "cases.0001_case was stopped partway" in out
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,6 @@ def test_a_watchdog_that_fails_ends_the_dry_run(two: Cases, monkeypatch: Any) ->
 
     assert ended.value.code == 2
     words = " ".join(stream.getvalue().split())
-    assert "migrations: stopped before its end" in words
+    assert "migrations: stopped partway" in words
     assert "The watchdog failed, so the dry run stopped rather than go on without it" in words
     assert "by design" in words

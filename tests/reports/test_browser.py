@@ -113,7 +113,7 @@ def test_no_sideways_scrolling_on_a_telephone(opened: Opened, report: Report) ->
 
 def test_pointing_at_a_bar_tells_what_it_is(opened: Opened) -> None:
     page = opened(REPORTS["shop"])
-    assert "what it is appears here" in panel(page)
+    assert "to see details here" in panel(page)
 
     page.hover("a.bar.reads")
 

@@ -128,14 +128,14 @@ def test_the_verdict_on_a_failure() -> None:
         '- ❌ `shop.0003_unique` would fail: could not create unique index "shop_order_number_key" '
         "(12 rows of `shop_order`, such as `id=42, id=43`)"
     )
-    assert found[4].startswith("- ⏹️ `shop.0005_stopped` was stopped before its end: could not")
+    assert found[4].startswith("- ⏹️ `shop.0005_stopped` was stopped partway: could not")
     assert found[5] == "- ⏭️ `shop.0004_next` was not run"
 
 
 def test_many_tables_are_not_all_named() -> None:
     tables = tuple(replace(LOCKED, relation=f"t{n}") for n in range(9))
 
-    assert "and so on with 5 more tables" in lines(replace(MIGRATION, tables=tables))[5]
+    assert "and so on for 5 more tables" in lines(replace(MIGRATION, tables=tables))[5]
 
 
 def test_the_forecast_is_the_figure_where_there_is_one() -> None:
@@ -192,7 +192,9 @@ def test_the_rest_of_the_run() -> None:
         outcome="exceeded",
         since="origin/main",
         error=Failure("ValueError", "receiver failed", None, None),
-        warnings=("Waited in vain for a lock of session 4711 (psql, idle in transaction).",),
+        warnings=(
+            "Gave up after waiting for the lock of session 4711 (psql, idle in transaction).",
+        ),
         yielded_to=(Waiter(42, "web", 250.0, "shop_order", "UPDATE"),),
         sequences_moved=(SequenceMove("shop", "shop_seq", 1, 2),),
         dead_bytes=3 * 1024**2,
@@ -210,7 +212,7 @@ def test_the_rest_of_the_run() -> None:
         "- Note: 2 on_commit callback(s) were not called.",
         "Rehearsed first, since they are pending too but not new: `shop.0001_note`.",
         "Gave way to web, whose UPDATE on `shop_order` waited.",
-        "Note: Waited in vain for a lock of another session (psql, idle in transaction).",
+        "Note: Gave up after waiting for the lock of another session (psql, idle in transaction).",
         "Sequences moved, which no rollback undoes: `shop_seq`.",
         "Dead space left until VACUUM: about 2 MB.",
         "Everything was rolled back.",

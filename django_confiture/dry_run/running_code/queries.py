@@ -133,7 +133,7 @@ def _regressed(known: _Known, now: QueryPlan, touched: str) -> Regressed | None:
     lost = sorted((known.plan.indexed - now.indexed) & now.relations)
     if lost:
         relation = known.relations.get(lost[0], touched)
-        why = f"no index of {relation} finds its rows any more"
+        why = f"no index of {relation} finds its rows now"
     elif now.cost >= _TIMES * known.plan.cost > 0:
         relation, why = touched, f"it costs {now.cost / known.plan.cost:,.0f} times as much"
     else:

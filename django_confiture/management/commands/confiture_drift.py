@@ -111,7 +111,7 @@ def _as_text(alias: str, check: SchemaCheck) -> list[str]:
         f"{count(len(check.differences), 'difference')} between {alias!r} and the models of its "
         "applied migrations."
         if check.differences
-        else f"{alias!r} is as the models of its applied migrations say."
+        else f"{alias!r} matches the models of its applied migrations."
     ]
     lines += [f"  {each.sentence}" for each in check.differences]
     lines += [

@@ -176,8 +176,8 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
     yield (
         f"Dangers: {proof.dangers_before} before, {proof.dangers_after} after. The longest block: "
         f"{duration(proof.blocked_ms_before)} before, {duration(proof.blocked_ms_after)} after. "
-        f"Running code: {proof.running_code_breaks_after} breaks after, "
-        f"{proof.running_code_breaks_before} before."
+        f"Breaks of running code: {proof.running_code_breaks_before} before, "
+        f"{proof.running_code_breaks_after} after."
     )
     if proof.not_compared:
         yield (

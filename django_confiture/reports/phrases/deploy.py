@@ -71,7 +71,7 @@ def _cannot(breaks: Sequence[Break]) -> str:
         parts.append(f"{_actions(own, table)} ({why(own[0])})")
     more = len(tables) - len(parts)
     if more:
-        return f"{', '.join(parts)}, and so on with {count(more, 'more table')}"
+        return f"{', '.join(parts)}, and so on for {count(more, 'more table')}"
     return " or ".join(parts)
 
 

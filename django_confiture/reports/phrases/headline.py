@@ -19,7 +19,7 @@ from django_confiture.reports.phrases.wording import visible
 _ENDED_EARLY = {
     "failed": "would fail",
     "yielded": "stopped, other sessions were waiting",
-    "stopped": "stopped before its end",
+    "stopped": "stopped partway",
 }
 
 _UNDONE = {

@@ -34,7 +34,7 @@ def verdict(migration: MigrationResult, words: Words) -> Verdict:
     if migration.error is not None:
         first = words.text(first_line(migration.error.message))
         if migration.outcome == "not_run":
-            return Verdict("stopped", f"was stopped before its end: {first}")
+            return Verdict("stopped", f"was stopped partway: {first}")
         rows = migration.error.violations
         which = f" ({offending_rows(rows, words)})" if rows is not None else ""
         return Verdict("fails", f"would fail: {first}{which}")
@@ -123,4 +123,4 @@ def _listed(parts: Sequence[str]) -> str:
     more = len(parts) - _TABLES
     if more <= 0:
         return "; ".join(parts)
-    return "; ".join([*parts[:_TABLES], f"and so on with {count(more, 'more table')}"])
+    return "; ".join([*parts[:_TABLES], f"and so on for {count(more, 'more table')}"])

@@ -157,7 +157,7 @@ def _notes(report: Report, verbosity: int) -> Iterator[Line]:
         yield from notes
         return
     if untried := len(list(deploy.not_checked(report))):
-        notes.append(f"Of the releases, {count(untried, 'thing')} could not be tried.")
+        notes.append(f"{count(untried, 'part')} of the releases could not be tried: -v 2")
     forecasts = [note for note in notes if _BACKFILL in note]
     yield from forecasts
     notes = [note for note in notes if note not in forecasts]

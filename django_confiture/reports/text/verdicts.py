@@ -46,7 +46,8 @@ def lines(migrations: Sequence[MigrationResult], verbosity: int) -> Iterator[Lin
         yield from _verdict(migrations[at], shares[at], verbosity)
     if calm := len(order) - len(shown):
         kept = "do no harm, or did not run: -v 2"
-        yield _row("[green] ok  [/]", "", "", f"{count(calm, 'more migration')} {kept}")
+        counted = count(calm, "more migration" if shown else "migration")
+        yield _row("[green] ok  [/]", "", "", f"{counted} {kept}")
 
 
 def _verdict(migration: MigrationResult, share: float, verbosity: int) -> Iterator[Line]:
@@ -54,7 +55,7 @@ def _verdict(migration: MigrationResult, share: float, verbosity: int) -> Iterat
     stop = harm.longest_stop(migration)
     stopped = "" if stop is None else duration(stop.ms)
     if migration.error is not None and verbosity < 2:
-        how = "would fail" if found.mark == "fails" else "was stopped before its end"
+        how = "would fail" if found.mark == "fails" else "was stopped partway"
         yield _row(MARKS[found.mark], stopped, _bar(share), f"{label(migration)} {how}")
         yield from failure(migration.error)
     elif verbosity < 2:

@@ -384,8 +384,8 @@ def test_what_is_printed(big: Cases) -> None:
 
     assert ran.code == 2
     assert "Traceback" not in ran.out + ran.err
-    assert ran.out.startswith("Dry run of 1 migration: stopped before its end\n")
-    assert "cases.0002_case was stopped before its end\n" in ran.out
+    assert ran.out.startswith("Dry run of 1 migration: stopped partway\n")
+    assert "cases.0002_case was stopped partway\n" in ran.out
     assert "With 1 MB of dead" in " ".join(ran.out.split())
     assert "Everything was rolled back." in ran.out
 

@@ -120,7 +120,7 @@ def test_a_plan_that_loses_its_index_has_regressed(state: ProjectState) -> None:
     assert (found.severity, found.basis, found.relation) == ("warning", "measured", "cases_book")
     assert found.message == "Production's plan of 1 frequent statement on cases_book gets worse"
     assert found.evidence[0] == (
-        f"{texts[0]} (12 calls a second): no index of cases_book finds its rows any more"
+        f"{texts[0]} (12 calls a second): no index of cases_book finds its rows now"
     )
     assert found.evidence[1].startswith("before: ")
     assert "Seq Scan on cases_book" in found.evidence[2]

@@ -141,7 +141,7 @@ def rich(cases: Cases) -> Cases:
 
 def test_what_django_makes_is_as_the_models_say(rich: Cases) -> None:
     assert differences() == []
-    assert drift() == (0, "'default' is as the models of its applied migrations say.\n")
+    assert drift() == (0, "'default' matches the models of its applied migrations.\n")
 
 
 PLANTED = {
@@ -308,7 +308,7 @@ def test_an_index_that_the_state_lists_twice(rich: Cases) -> None:
         ops.SeparateDatabaseAndState([], [ops.AddIndex("group", twice)]),
     )
     rich.migrate()
-    assert drift()[1] == "'default' is as the models of its applied migrations say.\n"
+    assert drift()[1] == "'default' matches the models of its applied migrations.\n"
 
 
 def test_only_what_is_applied_counts(rich: Cases) -> None:

@@ -129,7 +129,7 @@ def test_what_was_different_before_is_apart(base: Cases) -> None:
     document: dict[str, Any] = in_json("cases")
     assert not [e for m in document["migrations"] for e in m["findings"] if e["id"] == ID]
     assert (
-        "Different from the models before the plan already: column name of cases_order is "
+        "Already different from the models before the plan: column name of cases_order is "
         "character varying(10) NOT NULL; the models have character varying(20) NOT NULL."
     ) in document["warnings"]
 

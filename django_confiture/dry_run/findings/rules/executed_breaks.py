@@ -41,8 +41,7 @@ def _what_fails(relation: str, breaks: Sequence[Break]) -> str:
             f"{count(queries, 'statement')} of production on {relation} can no longer be prepared"
         )
     more = f"; {count(queries, 'statement')} of production can't be prepared" if queries else ""
-    inserts = any(each.action == "insert" for each in breaks)
-    rows = f"in {relation}" if inserts else f"rows of {relation}"
+    rows = f"into {relation}" if actions == "INSERT" else f"rows of {relation}"
     return f"The running release can no longer {actions} {rows}{more}"
 
 

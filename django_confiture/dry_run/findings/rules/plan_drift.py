@@ -42,7 +42,7 @@ def with_drift(
 def drift_notes(drift: PlanDrift) -> list[str]:
     """Return what was different before, and what could not be compared, as warnings."""
     notes = [
-        f"Different from the models before the plan already: {each.sentence}."
+        f"Already different from the models before the plan: {each.sentence}."
         for each in drift.before
     ]
     notes += [
@@ -73,7 +73,7 @@ def _finding(table: str, differences: Sequence[Difference], migration: Migration
         "schema-differs-from-models",
         None,
         table,
-        f"What the plan leaves of {table} is not what its model would make",
+        f"After the plan, {table} is not what its model would create",
         evidence=sentences,
     )
     reasons = reasons_of_migration(migration) if migration is not None else {}

@@ -41,10 +41,10 @@ def _no_lock_timeout(subject: Subject) -> Iterator[Finding]:
                     "no-lock-timeout",
                     step,
                     table,
-                    "Nothing limits the wait for a lock, during which all others wait behind it",
+                    "Nothing limits the wait for a lock, and all other sessions queue behind it",
                     evidence=[
-                        f"{mode.name} on {table} is waited for without a limit",
-                        "said once: it holds for the migrations after this one, too",
+                        f"waits for {mode.name} on {table} without a limit",
+                        "reported once; it applies to the migrations after this one too",
                     ],
                 )
                 return

@@ -8,6 +8,8 @@ WEIGHT = 0.3
 """Of the newest batch in the smoothed time for a row."""
 GROWTH = 2
 """The next batch has at most so many times the rows of the one before."""
+STILL_GROWING = 0.7
+"""A size below this share of the one that is wanted is still doubled."""
 OVERRUN = 1.5
 """A batch that took so many times its target counts alone: the size shrinks at once."""
 
@@ -35,13 +37,19 @@ class BatchSizer:
         if rows < 1 or (rows < self.size and not overran):
             return self
         newest = seconds / rows
-        if self.seconds_per_row is None or overran:
+        if self.seconds_per_row is None or overran or self._is_growing:
             smoothed = newest
         else:
             smoothed = WEIGHT * newest + (1 - WEIGHT) * self.seconds_per_row
         wanted = self.target / smoothed if smoothed > 0 else float(self.maximum)
         size = self._bounded(min(wanted, GROWTH * rows))
         return replace(self, size=size, seconds_per_row=smoothed)
+
+    @property
+    def _is_growing(self) -> bool:
+        """Whether the size is still far from where it goes: a row cost more in smaller batches."""
+        assert self.seconds_per_row is not None
+        return self.size < STILL_GROWING * self.target / max(self.seconds_per_row, 1e-9)
 
     def after_timeout(self) -> BatchSizer:
         """Return the sizer after a lock or statement timeout: half the rows."""

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from django_confiture.backfills import control, events, mirror, queueing
 from django_confiture.backfills.declaration import Backfill, load_backfill
-from django_confiture.backfills.forecast import Rehearsing, forecast_in
+from django_confiture.backfills.forecast import Rehearsing, outlook_in
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.passes import rows_left
@@ -38,7 +38,8 @@ def start(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> None:
         return
     rehearsal: Rehearsing | None = getattr(connection, "_confiture_rehearsal", None)
     if rehearsal is not None:
-        rehearsal.note(forecast_in(rehearsal, load_backfill(name), using=using, apps=apps))
+        outlook = outlook_in(rehearsal, load_backfill(name), using=using, apps=apps)
+        rehearsal.note_backfill(outlook)
         return
     transaction.on_commit(partial(queueing.enqueue_and_log, run, using=using), using=using)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from django_confiture.dry_run.estimates import Forecaster, PastErrors, Sizes
+from django_confiture.dry_run.estimates.backfills import with_backfills
 from django_confiture.dry_run.findings.plan_history import PlanHistory
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
@@ -60,7 +61,7 @@ class Judge:
     ) -> None:
         self._session = session
         self._catalog = catalog
-        sizes = Sizes(session, catalog, known.stats)
+        self._sizes = sizes = Sizes(session, catalog, known.stats)
         self._history = PlanHistory(
             session,
             catalog,
@@ -105,6 +106,7 @@ class Judge:
         ``excused`` says that the ``error`` says nothing about it: it never came to its end.
         """
         result = migration_result(recorded, self._catalog, error)
+        result = with_backfills(result, recorded.backfills, self._sizes)
         steps = self._history.steps(recorded)
         result = replace(
             result,

@@ -21,9 +21,10 @@ def after(sizer: BatchSizer, batches: int, seconds: Callable[[int], float]) -> B
     return sizer
 
 
-@pytest.mark.parametrize("ideal", [150, 900, 5_000, 60_000])
-def test_after_ten_batches_it_is_near_the_target(ideal: int) -> None:
-    sizer = after(SIZER, 10, lambda rows: 0.01 + 0.49 * rows / ideal)
+@pytest.mark.parametrize("ideal", [150, 900, 5_000, 30_000, 60_000])
+@pytest.mark.parametrize("each_batch", [0.01, 0.05, 0.1])
+def test_after_ten_batches_it_is_near_the_target(ideal: int, each_batch: float) -> None:
+    sizer = after(SIZER, 10, lambda rows: each_batch + (0.5 - each_batch) * rows / ideal)
     assert sizer.size == pytest.approx(ideal, rel=0.25)
 
 

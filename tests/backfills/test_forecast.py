@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import migrations
 
-from django_confiture.backfills.forecast import SampledBatch, described, forecast_of
+from django_confiture.backfills.outlook import SampledBatch, described, forecast_of
 from django_confiture.operations import RequireBackfill, StartBackfill
+from django_confiture.production import ProductionStats, collect
 from tests.cases.migrations_on_disk import Cases
 from tests.support.backfills import PATH, books, counters, execute, shelf
-from tests.support.dry_run import migration, rehearse
+from tests.support.dry_run import migration, plain_connection, rehearse
 
 __all__ = ["shelf"]  # a fixture
 
@@ -22,6 +24,14 @@ FORECAST = re.compile(
     r"(?P<high>.+)\) at (?P<rate>[\d,]+) rows/s with one worker, (?P<wal>.+) of WAL; from "
     r"(?P<batches>\d+) batches of (?P<sampled>[\d,]+) rows, rolled back\. Nothing was queued\."
 )
+
+
+def production(**rows: int) -> ProductionStats:
+    """Return the statistics of this database, with so many rows in these tables, and no others."""
+    with plain_connection() as other:
+        here = collect(other)
+    tables = {name: replace(here.tables[name], rows=number) for name, number in rows.items()}
+    return replace(here, tables=tables)
 
 
 @pytest.mark.usefixtures("shelf")
@@ -101,6 +111,36 @@ def test_finish_is_rehearsed_as_it_is() -> None:
     (table,) = (each for each in result.tables if each.relation == "shelf_book")
     assert table.rows_written == 3000
     assert counters() == {0: 3000}
+
+
+@pytest.mark.usefixtures("shelf")
+def test_production_s_sizes_make_it_longer() -> None:
+    books(20_000)
+    execute("UPDATE shelf_book SET sort_title = 'done' WHERE mod(id, 2) = 0")
+    plan = migration(StartBackfill(PATH + "FillSortTitle"))
+    here = rehearse(plan).migrations[0].backfills[0].forecast
+    report = rehearse(plan, stats=production(shelf_book=1_000_000))
+    (outlook,) = report.migrations[0].backfills
+    assert (outlook.name, outlook.relation) == (PATH + "FillSortTitle", "shelf_book")
+    assert here is not None
+    assert outlook.forecast is not None
+    assert outlook.forecast.rows == pytest.approx(500_000, rel=0.2)
+    assert outlook.forecast.rows_here == pytest.approx(10_000, rel=0.2)
+    expected = outlook.forecast.rows / outlook.forecast.rows_per_second
+    assert outlook.forecast.expected_seconds == pytest.approx(expected, rel=0.01)
+    assert outlook.forecast.wal_bytes > 20 * here.wal_bytes
+    assert f"about {outlook.forecast.rows:,} rows in production (" in outlook.text
+    assert outlook.text in report.migrations[0].warnings
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_table_that_production_s_statistics_lack_is_said() -> None:
+    books(2000)
+    report = rehearse(migration(StartBackfill(PATH + "FillSortTitle")), stats=production())
+    (outlook,) = report.migrations[0].backfills
+    assert outlook.forecast is not None
+    assert outlook.forecast.rows == outlook.forecast.rows_here
+    assert outlook.text.endswith("How many rows shelf_book has in production is not known.")
 
 
 @pytest.mark.usefixtures("shelf")

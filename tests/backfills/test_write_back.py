@@ -10,12 +10,22 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.backfills import shelf
+from tests.support.backfills import PATH, books, execute, shelf
 
 __all__ = ["shelf"]  # a fixture
 
 VALUES: dict[str, list[Any]] = {
-    "text": ["", "it's", 'a "quoted" \\ back', "ünï → 日本", "%s {} $1", "\n\t", None],
+    "text": [
+        "",
+        "NULL",
+        "{a,b}",
+        "it's",
+        'a "quoted" \\ back',
+        "ünï → 日本",
+        "%s {} $1",
+        "\n\t",
+        None,
+    ],
     "number": [0, -(2**63), 2**63 - 1, None],
     "price": [Decimal("0.10000"), Decimal("-123456789012345.12345"), None],
     "ratio": [0.1, 1e308, -1e-300, math.inf, None],
@@ -62,10 +72,46 @@ def test_values_arrive(attribute: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found) == wanted
 
 
+@pytest.mark.usefixtures("shelf")
+def test_what_is_too_long_for_its_column_is_not_cut_but_at_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from django_confiture.backfills.running import run_here
+    from tests.backfills.shelf import backfills
+
+    def doubled(self: Any, rows: Any) -> None:
+        for row in rows:
+            row.sort_title = row.title * (20 if row.pk == 7 else 1)
+
+    monkeypatch.setattr(backfills.ProcessSortTitle, "process", doubled)
+    books(10)
+    name = PATH + "ProcessSortTitle"
+    assert run_here(name, using="default", actor="the test", workers=1) == "failed"
+    assert execute("SELECT sort_title FROM shelf_book WHERE id = 7") == [(None,)]
+
+
+@pytest.mark.usefixtures("shelf")
+def test_a_text_with_nul_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_confiture.backfills.running import run_here
+    from tests.backfills.shelf import backfills
+
+    def with_nul(self: Any, rows: Any) -> None:
+        for row in rows:
+            row.sort_title = "a\0b" if row.pk == 7 else row.title
+
+    monkeypatch.setattr(backfills.ProcessSortTitle, "process", with_nul)
+    books(10)
+    name = PATH + "ProcessSortTitle"
+    assert run_here(name, using="default", actor="the test", workers=1) == "failed"
+    assert execute("SELECT error FROM confiture_backfills_backfillrowerror") == [
+        ("ValueError: PostgreSQL text can't hold NUL (0x00) characters",)
+    ]
+
+
 @pytest.mark.parametrize(
     ("names", "expected"), [(["text", "book"], True), (["text", "data"], False)]
 )
-def test_what_json_can_not_hold_is_written_by_bulk_update(
+def test_what_text_can_not_hold_is_written_by_bulk_update(
     shelf: None, names: list[str], expected: bool
 ) -> None:
     from django_confiture.backfills.write_back import can_write_back

@@ -23,6 +23,7 @@ from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
 
 from django_confiture import DryRunExecutor, MigrationError, signals
+from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import (
@@ -34,6 +35,7 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.server.driver import CONNECTION_STATE, PATCHED
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from django_confiture.production import ProductionStats
 from django_confiture.reports import render
 from tests.support.published_schema import errors
 
@@ -303,10 +305,12 @@ def executes(statement: Any, *args: Any, using: str = "default") -> RunPython:
     return python(code)
 
 
-def rehearse(*migrations: Migration, using: str = "default") -> Report:
+def rehearse(
+    *migrations: Migration, using: str = "default", stats: ProductionStats | None = None
+) -> Report:
     """Dry-run migrations one after the other and return the report, passed or failed."""
     wrapper = connections[using]
-    rehearsal = transaction_rehearsal(wrapper)
+    rehearsal = transaction_rehearsal(wrapper, known=Known(stats))
     apply_all(rehearsal, wrapper, migrations)
     report = rehearsal.report()
     assert errors(json.loads(render(report, "json"))) == []

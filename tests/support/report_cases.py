@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from django_confiture.backfills.outlook import BackfillForecast, BackfillOutlook
 from django_confiture.dry_run.results import (
     Blocked,
     Database,
@@ -256,6 +257,9 @@ def hostile(name: str) -> Report:
         findings=(finding, replace(finding, silenced=name)),
         schema_changes=(SchemaChange("added", "table", name, name, name, name),),
         warnings=(name,),
+        backfills=(
+            BackfillOutlook(name, name, BackfillForecast(9, 1.0, 1.0, 2.0, 3.0, 9, 1, 9, 9), name),
+        ),
         file=f"{name}/0001.py",
     )
     error = Failure(name, name, name, name, violations)

@@ -165,6 +165,7 @@ class Recorder:
             failed_in=None if failed_in is None else operations[failed_in.index],
             failures=tuple(remarks.failures),
             warnings=tuple(dict.fromkeys(remarks.warnings)),
+            backfills=tuple(remarks.backfills),
             callbacks=remarks.callbacks + running.hook_callbacks,
             tables=dict(self._timeline.tables),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
+from django_confiture.backfills.outlook import BackfillOutlook
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.measuring.lock_timeline import TableTime
 from django_confiture.dry_run.recording.statement_log import StatementFailure
@@ -80,6 +81,8 @@ class RecordedMigration:
     failed_in: RecordedOperation | None
     failures: tuple[StatementFailure, ...]
     warnings: tuple[str, ...]
+    backfills: tuple[BackfillOutlook, ...]
+    """What will come of those that it starts."""
     callbacks: int
     """``on_commit`` callbacks that were not called."""
     tables: Mapping[int, TableTime]

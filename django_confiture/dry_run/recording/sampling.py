@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django_confiture.backfills.outlook import BackfillOutlook
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.statement_probes import StatementProbes
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Lets an operation do work that is undone and not measured, and put a line in the report."""
+    """Lets an operation do work that is undone and not measured, and report what it tells."""
 
     instruments: Instruments
     interceptor: Interceptor
@@ -33,9 +34,9 @@ class Sampling:
                 yield
             measuring.prober.recount()
 
-    def note(self, text: str) -> None:
-        """Put a line into the report of the migration."""
-        self.instruments.log.note_warning(text)
+    def note_backfill(self, outlook: BackfillOutlook) -> None:
+        """Put what will come of a backfill into the report of the migration."""
+        self.instruments.log.note_backfill(outlook)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
+from django_confiture.backfills.outlook import BackfillOutlook
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.recording.sections import Entry, Section
 from django_confiture.dry_run.results import Violations
@@ -33,6 +34,8 @@ class Remarks:
 
     failures: list[StatementFailure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    backfills: list[BackfillOutlook] = field(default_factory=list)
+    """Those that it starts."""
     callbacks: int = 0
     """``on_commit`` callbacks that were not called."""
     commit_ms: float = 0.0
@@ -124,6 +127,10 @@ class StatementLog:
     def note_warning(self, text: str) -> None:
         """Note what the report should say of the migration."""
         self._remarks.warnings.append(text)
+
+    def note_backfill(self, outlook: BackfillOutlook) -> None:
+        """Note what will come of a backfill that the migration starts."""
+        self._remarks.backfills.append(outlook)
 
     def note_callbacks(self, dropped: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from django_confiture.backfills.outlook import BackfillOutlook
 from django_confiture.dry_run.results.forecasts import MigrationEstimate, Production
 from django_confiture.dry_run.results.statements import (
     HookOutcome,
@@ -143,6 +144,8 @@ class MigrationResult:
     """None if the migration did not run to its end."""
     schema_changes: tuple[SchemaChange, ...] = ()
     warnings: tuple[str, ...] = ()
+    backfills: tuple[BackfillOutlook, ...] = ()
+    """What will come of those that it starts; their texts are among the warnings."""
     file: str | None = None
     """Path from the repository's root, with slashes; None if it is not in a file."""
     line: int | None = None

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # What this transaction wrote to. A partitioned table's own statistics need its partitions' rows.
 _WRITTEN = """
-SELECT s.schemaname || '.' || s.relname, s.n_tup_ins + s.n_tup_upd + s.n_tup_del
+SELECT quote_ident(s.schemaname) || '.' || quote_ident(s.relname),
+  s.n_tup_ins + s.n_tup_upd + s.n_tup_del
 FROM pg_catalog.pg_stat_xact_user_tables s JOIN pg_catalog.pg_class c ON c.oid = s.relid
 WHERE s.n_tup_ins + s.n_tup_upd + s.n_tup_del >= %s AND c.relpersistence <> 't'
 ORDER BY 1

@@ -6,12 +6,16 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import psycopg
+from django.db import Error
+
 from django_confiture import conf
+from django_confiture.exceptions import HookVeto, MigrationError
+from django_confiture.formatting import one_line
 from django_confiture.hooks.base import Hook, HookContext, HookResult
 from django_confiture.hooks.builtin.options import option_errors, wrong_option
 
 if TYPE_CHECKING:
-    import psycopg
     from django.core.checks import CheckMessage
 
 
@@ -31,11 +35,19 @@ class ShippedHook(Hook):
         yield from ()
 
     def execute(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
-        """Refuse wrong options, which ``--skip-checks`` lets through; then run."""
+        """Refuse wrong options, which ``--skip-checks`` lets through; then run.
+
+        Whatever fails, also in a function of the project, is a veto of one line; ``--traceback``
+        and the log event ``hook_failed`` have the rest.
+        """
         if errors := self.check():
-            first = errors[0]
-            raise conf.SettingError(str(first.msg).removesuffix("."), _as_fix(first.hint))
-        return self.run(conn, context)
+            raise HookVeto(f"{errors[0].msg} {errors[0].hint or 'See its options.'}")
+        try:
+            return self.run(conn, context)
+        except HookVeto:
+            raise
+        except Exception as error:
+            raise HookVeto(f"{self.registered_name} failed: {_in_a_line(error)}.") from error
 
     @abstractmethod
     def run(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
@@ -46,6 +58,11 @@ class ShippedHook(Hook):
         return HookResult(self.phase.name, self.registered_name, rows_affected, stats)
 
 
-def _as_fix(hint: str | None) -> str:
-    hint = (hint or "see its options").removesuffix(".")
-    return hint[0].lower() + hint[1:]
+def _in_a_line(error: Exception) -> str:
+    """Return what went wrong, without PostgreSQL's details: they quote rows."""
+    cause = error.__cause__ if isinstance(error, Error) else error
+    said = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    text = one_line(said or error).removesuffix(".")
+    if isinstance(error, MigrationError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
 WHERE i.indrelid = %s AND i.indisprimary
 ORDER BY array_position(i.indkey::int2[], a.attnum)
 """
+
+_PARTS = re.compile(r'(?:^|(?<=\.))("(?:[^"]|"")+"|[^.]*)(?=\.|$)')
+"""The parts of a name, with the quotes that they have."""
 
 _HARMLESS_KEYS = {"int2", "int4", "int8", "uuid"}
 """Types of primary keys that name a row without telling anything about it."""
@@ -57,8 +61,15 @@ def rows(
 
 
 def identifier(table: str) -> sql.Identifier:
-    """Return a table's name, with or without its schema, quoted."""
-    return sql.Identifier(*table.split("."))
+    """Return a table's name, with or without its schema, quoted.
+
+    A part with a dot in it is written in quotes, as in SQL: ``sales."a.b"``.
+    """
+    return sql.Identifier(*map(_unquoted, _PARTS.findall(table) or [table]))
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
 
 
 def table_oid(conn: psycopg.Connection[Any], table: str) -> int | None:

@@ -130,7 +130,7 @@ class ValidateTenant(ShippedHook):
         tenant_key = primary_key(conn, tenants)
         if tenant_key is None or len(tenant_key.columns) != 1:
             raise HookVeto(f"{tenants} has no primary key of one column to look tenants up by.")
-        full_name = f"{table.schema}.{table.relation}"
+        full_name = sql.Identifier(table.schema, table.relation).as_string(conn)
         key = primary_key(conn, full_name)
         query = sql.SQL(
             "SELECT count(*), (array_agg({key} ORDER BY {key}))[1:{shown}] FROM {table} r"

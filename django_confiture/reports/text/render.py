@@ -123,10 +123,6 @@ def _reverse(reverse: ReverseResult, verbosity: int) -> Iterator[Line]:
         yield "[dim]Rows were not compared: a reverse doesn't bring back what was deleted.[/]"
 
 
-_BACKFILL = ": Backfill "
-"""Between a migration and what its ``StartBackfill`` will take."""
-
-
 def _closing(report: Report, verbosity: int) -> Iterator[Line]:
     yield f"{closing.coverage(report)} {escape(forecast.whose_times(report))}"
     if verbosity < 2:
@@ -145,25 +141,31 @@ def _notes(report: Report, verbosity: int) -> Iterator[Line]:
     backfills will take is told whole: nothing else in the report says it.
     """
     warnings = list(report.warnings)
+    forecasts = []
     if verbosity < 2:
-        warnings += [f"{each.label}: {text}" for each in own(report) for text in each.warnings]
-    notes = [f"[yellow]![/] {escape(warning)}" for warning in warnings]
+        for each in own(report):
+            told = [backfill.text for backfill in each.backfills]
+            forecasts += [_note(f"{each.label}: {text}") for text in told]
+            warnings += [f"{each.label}: {text}" for text in each.warnings if text not in told]
+    notes = [_note(warning) for warning in warnings]
     if report.dead_bytes:
         notes.append(f"Dead space left until VACUUM: {size(report.dead_bytes)}.")
     if report.sequences_moved:
         names = ", ".join(escape(move.sequence) for move in report.sequences_moved)
         notes.append(f"Sequences moved, which no rollback undoes: {names}.")
     if verbosity >= 2 or report.verdict not in ("passed", "exceeded"):
-        yield from notes
+        yield from (*forecasts, *notes)
         return
     if untried := len(list(deploy.not_checked(report))):
         notes.append(f"{count(untried, 'part')} of the releases could not be tried: -v 2")
-    forecasts = [note for note in notes if _BACKFILL in note]
     yield from forecasts
-    notes = [note for note in notes if note not in forecasts]
     yield from (cut(note) for note in notes[:1])
     if len(notes) > 1:
         yield f"{count(len(notes) - 1, 'more note')} with -v 2."
+
+
+def _note(text: str) -> str:
+    return f"[yellow]![/] {escape(text)}"
 
 
 def _where(report: Report) -> str:

@@ -76,7 +76,7 @@ def test_values_arrive(attribute: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_too_long_for_its_column_is_not_cut_but_at_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
     from tests.backfills.shelf import backfills
 
     def doubled(self: Any, rows: Any) -> None:
@@ -92,7 +92,7 @@ def test_what_is_too_long_for_its_column_is_not_cut_but_at_fault(
 
 @pytest.mark.usefixtures("shelf")
 def test_a_text_with_nul_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    from django_confiture.backfills.running import run_here
+    from django_confiture.backfills.in_process import run_here
     from tests.backfills.shelf import backfills
 
     def with_nul(self: Any, rows: Any) -> None:

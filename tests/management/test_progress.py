@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.db.migrations import RunPython, RunSQL
 from pytest_django import Settings
 
@@ -177,7 +178,11 @@ def test_an_index_says_how_far_it_is(cases: Cases) -> None:
     cases.migrate()
     cases.add("0002_index", RunSQL("CREATE INDEX ON cases_row (cases_slow(id))"))
 
-    shown = said(Terminal())
+    try:
+        shown = said(Terminal())
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION cases_slow(int) CASCADE")
 
     assert re.search(r"1/1  .+?  scanning table \d+ %(, about .+? to go)?  1\. Raw SQL", shown)
 

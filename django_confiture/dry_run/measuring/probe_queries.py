@@ -62,6 +62,12 @@ concat_ws(' ', {WAL_POSITION}, (SELECT concat_ws(' ', count(*),
 ACTIVITY = f"WITH own AS MATERIALIZED ({_OWN_LOCKS}) SELECT {_ACTIVITY}"
 """A text that changes once this session has locked, read or written anything."""
 
+GLANCE = f"""
+WITH own AS MATERIALIZED ({_OWN_LOCKS})
+SELECT pg_catalog.pg_wal_lsn_diff({WAL_POSITION}, '0/0'), {_ACTIVITY}
+"""
+"""The WAL's position and that text."""
+
 LOCKED = f"""
 WITH own AS MATERIALIZED ({_OWN_LOCKS}), held AS MATERIALIZED (
   SELECT relation AS oid, array_agg(DISTINCT mode) AS modes FROM own GROUP BY relation

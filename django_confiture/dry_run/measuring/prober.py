@@ -63,13 +63,22 @@ class Prober:
         usable = self._session.status == TransactionStatus.INTRANS
         return usable and not self._session.in_pipeline
 
-    def before(self, savepoint: str, *, probing: bool) -> None:
-        """Set the savepoint and read the WAL's position, in one round trip or none."""
+    def before(self, savepoint: str, *, probing: bool) -> bool:
+        """Set the savepoint and look at the session, in one round trip or none.
+
+        Returns whether the session did anything since the last reading: it was not caught, and is
+        still to be read.
+        """
+        if not probing or (self._fresh and not self._catalog.relations):
+            if savepoint:
+                self._session.query(savepoint)
+        else:
+            wal, activity = self._catalog.glance(savepoint)
+            if activity != self._last.activity and self._catalog.relations:
+                return True
+            self._last = replace(self._last, wal=wal)
         self._looked_at = self._clock.now()
-        if probing and not self._fresh:
-            self._last = replace(self._last, wal=self._catalog.wal(savepoint))
-        elif savepoint:
-            self._session.query(savepoint)
+        return False
 
     @property
     def _fresh(self) -> bool:

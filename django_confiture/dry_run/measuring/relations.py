@@ -246,6 +246,14 @@ class Catalog:
         """Return a text that changes with whatever this session does to the relations."""
         return self._session.value(queries.ACTIVITY.format(last=self._last))
 
+    def glance(self, before: str = "") -> tuple[int, str]:
+        """Return the position of WAL insertion and the activity; ``before`` is SQL to run first."""
+        if not self.relations:
+            return self.wal(before), ""
+        sql = before + queries.GLANCE.format(last=self._last)
+        ((wal, activity),) = self._session.query(sql)
+        return int(wal or 0), activity or ""
+
     def wal(self, before: str = "") -> int:
         """Return the position of WAL insertion, in bytes."""
         return int(self._session.value(before + queries.WAL))

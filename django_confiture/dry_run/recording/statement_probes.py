@@ -107,7 +107,8 @@ class StatementProbes:
         if probing:
             self._note_blindness(statement)
         self._dead_space.before(statement, predicted)
-        self._prober.before(savepoint, probing=probing)
+        if self._prober.before(savepoint, probing=probing):
+            self._note_unseen("")
         started = self._clock.now()
         entry.begin(started)
         return Care(entry, started, probing, predicted, plain)
@@ -162,7 +163,8 @@ class StatementProbes:
             return False
         if not self._prober.possible:
             return False
-        self.boundary()
+        if self._prober.unprobed:
+            self._settle()
         return True
 
     def _note_blindness(self, statement: Statement) -> None:

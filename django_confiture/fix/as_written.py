@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CLASS = "Migration"
+_NEWLINE = "\n"
+_DJANGOS = {"atomic", "dependencies", "operations", "replaces", "run_before"}
+"""The attributes of the class that each file has its own of."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class WrittenFile:
     """What stands around the class, the docstring apart."""
     operations: Sequence[ast.expr]
     """Empty where they are not written as one list."""
+    attributes: Sequence[ast.stmt] = ()
+    """What else its authors gave the class: attributes and functions."""
 
     def operation(self, index: int) -> str:
         """Return an operation with the comments above and behind it, indented as in the file."""
@@ -39,6 +44,16 @@ class WrittenFile:
         head = "".join(f"{line}\n" for line in self.lines[start - 1 : first - 1])
         indent = " " * node.col_offset
         return f"{head}{indent}{self._segment(node)},{comment}\n"
+
+    def own_attributes(self) -> str:
+        """Return the source of what the class has beyond Django's attributes, as in the file."""
+        return "".join(
+            f"{self._blank_above(each) if number else ''}{self._code(each).strip(_NEWLINE)}\n"
+            for number, each in enumerate(self.attributes)
+        )
+
+    def _blank_above(self, node: ast.stmt) -> str:
+        return "\n" if not self.lines[self._first(node) - 2].strip() else ""
 
     def needed_by(self, names: Iterable[str]) -> tuple[list[str], str]:
         """Return the imports that names need, and the code, with what this needs in turn."""
@@ -76,13 +91,18 @@ class WrittenFile:
         return ast.unparse(node)
 
     def _code(self, node: ast.stmt) -> str:
-        decorators = getattr(node, "decorator_list", [])
-        start = min([node.lineno, *(each.lineno for each in decorators)])
-        while start > 1 and self.lines[start - 2].startswith("#"):
-            start -= 1
+        start = self._first(node)
         text = "\n".join(self.lines[start - 1 : node.end_lineno])
         blank = "\n\n" if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
         return f"{blank}{text}\n{blank}"
+
+    def _first(self, node: ast.stmt) -> int:
+        """Return the line where a statement begins, with its decorators and comments."""
+        decorators = getattr(node, "decorator_list", [])
+        start: int = min([node.lineno, *(each.lineno for each in decorators)])
+        while start > 1 and self.lines[start - 2][node.col_offset :].startswith("#"):
+            start -= 1
+        return start
 
     def _segment(self, node: ast.stmt | ast.expr) -> str:
         return ast.get_source_segment("\n".join(self.lines), node) or ""
@@ -101,14 +121,30 @@ def read(path: Path) -> WrittenFile | None:
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         docstring = ast.get_source_segment(source, first.value)
         around = around[1:]
-    return WrittenFile(source.splitlines(), docstring, around, list(_operations(classes[0])))
+    return WrittenFile(
+        source.splitlines(),
+        docstring,
+        around,
+        list(_operations(classes[0])),
+        [each for each in classes[0].body if not _is_djangos(each)],
+    )
+
+
+def _assigned(node: ast.stmt) -> list[str]:
+    """Return the names that an assignment in a class body is for."""
+    if isinstance(node, ast.AnnAssign):
+        return [ast.unparse(node.target)]
+    return [ast.unparse(each) for each in node.targets] if isinstance(node, ast.Assign) else []
+
+
+def _is_djangos(node: ast.stmt) -> bool:
+    names = _assigned(node)
+    return isinstance(node, ast.Pass) or (bool(names) and {*names} <= _DJANGOS)
 
 
 def _operations(migration: ast.ClassDef) -> Iterator[ast.expr]:
     for each in migration.body:
-        if isinstance(each, ast.Assign) and [ast.unparse(t) for t in each.targets] == [
-            "operations"
-        ]:
+        if isinstance(each, ast.Assign | ast.AnnAssign) and _assigned(each) == ["operations"]:
             listed = each.value
             if isinstance(listed, ast.List | ast.Tuple) and not any(
                 isinstance(item, ast.Starred) for item in listed.elts

@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from django.db.migrations import AlterField
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
-from django_confiture.fix.as_written import read
-from django_confiture.fix.judging import Judgment, Releases, judgments
-from django_confiture.fix.loading import loaded
-from django_confiture.fix.obstacles import migration_file, obstacles
+from django_confiture.dry_run.rewriting.one_file import migration_file
+from django_confiture.finding_ids import SEVERITIES
+from django_confiture.fix.as_written import WrittenFile, read
+from django_confiture.fix.backwards import taken_back
+from django_confiture.fix.judging import Judgment, Releases, judgments, words_of_break
+from django_confiture.fix.loading import NotLoadable, loaded
+from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
 from django_confiture.fix.pieces import pieces
 from django_confiture.fix.proof import count_breaks, dangers_of, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
 from django_confiture.fix.rehearsing import Ending, rehearsed
-from django_confiture.fix.removals import removals_taken_back
 from django_confiture.fix.rows import RowsToRead
 
 if TYPE_CHECKING:
@@ -30,18 +31,20 @@ def fix_migration(
     wrapper: BaseDatabaseWrapper,
     key: tuple[str, str],
     *,
-    applied_elsewhere: bool,
+    elsewhere: AppliedElsewhere,
     releases: int = 1,
 ) -> Fix:
     """Return what becomes of a pending migration, with the proof where something is fixed."""
     migration, missing = _pending(wrapper, key)
     label = ".".join(key)
-    if reasons := list(obstacles(migration, applied_elsewhere=applied_elsewhere)):
+    if reasons := list(obstacles(migration, elsewhere)):
         return Fix(label, tuple(_all_refused(migration, "; ".join(reasons))))
     original = rehearsed(wrapper, [migration], missing=missing, rows=RowsToRead())
     if original.reached is None:
         return Fix(label, tuple(_all_refused(migration, f"it fails: {original.why_failed}")))
-    spread = Releases(releases, removals_taken_back(wrapper, key) if releases == 2 else {})
+    spread = Releases(releases)
+    if releases == 2:
+        spread = Releases(2, taken_back(wrapper, key, migration.operations))
     judged = [(each,) for each in judgments(migration, original, spread)]
     return _Fixing(wrapper, migration, original, spread).fixed(judged)
 
@@ -67,27 +70,52 @@ class _Fixing:
         """Return the fix; an operation that stays a danger in its new form is refused."""
         judged = self._in_pieces(judged)
         written = read(migration_file(self.migration))
+        fix, judged = self._tried(judged, written)
+        if fix.proof is None or fix.proof.holds:
+            return fix
+        reason = _of_proof(fix.proof)
+        candidates = [i for i, each in enumerate(fix.operations) if each.outcome == "fixed"]
+        for index in reversed(candidates if len(candidates) > 1 else []):
+            less = self._without(judged, {index: reason})
+            smaller, _judged = self._tried(less, written)
+            if smaller.proof is not None and smaller.proof.holds:
+                return smaller
+        return fix
+
+    def _tried(
+        self, judged: Sequence[_Judged], written: WrittenFile | None
+    ) -> tuple[Fix, Sequence[_Judged]]:
+        """Return the fix and the judgments that it comes from, without what still does harm."""
         while True:
             outcomes = tuple(_outcome(self.migration, i, e) for i, e in enumerate(judged))
             if all(each.outcome != "fixed" for each in outcomes):
-                return Fix(self.label, outcomes)
+                return Fix(self.label, outcomes), judged
             try:
                 new = proposed(self.migration, list(_steps(self.migration, judged)), written)
+                ending = self._rehearsed(new)
             except ValueError as error:  # what Django's writer can't write
-                reason = f"it can't be written: {error}"
-                return Fix(self.label, tuple(_all_refused(self.migration, reason)))
-            ending = self._rehearsed(new)
+                return self._unwritable(f"it can't be written: {error}"), judged
+            except NotLoadable as error:
+                return self._unwritable(f"what it would become can't be loaded: {error}"), judged
             harmful = _still_harmful(new, ending, outcomes)
+            if not new.next_release:
+                harmful |= _breaking(new, ending, outcomes, self.original)
             if not harmful:
                 proof = self._proven(new, judged, ending)
                 if new.next_release:
                     breaks = self._breaks_in_two_releases(new)
                     proof = replace(proof, running_code_breaks_after=breaks)
-                return Fix(self.label, outcomes, new.files, proof)
-            judged = [
-                (_refused(self.migration, i, harmful[i]),) if i in harmful else each
-                for i, each in enumerate(judged)
-            ]
+                return Fix(self.label, outcomes, new.files, proof), judged
+            judged = self._without(judged, harmful)
+
+    def _without(self, judged: Sequence[_Judged], harmful: Mapping[int, str]) -> list[_Judged]:
+        return [
+            (_refused(self.migration, i, harmful[i]),) if i in harmful else each
+            for i, each in enumerate(judged)
+        ]
+
+    def _unwritable(self, reason: str) -> Fix:
+        return Fix(self.label, tuple(_all_refused(self.migration, reason)))
 
     def _rehearsed(self, new: Proposal, rows: RowsToRead | None = None) -> Ending:
         """Rehearse the files, and read the rows that were read of the original."""
@@ -148,7 +176,7 @@ class _Fixing:
         operations = []
         for index, operation in enumerate(migration.operations):
             found = [operation]
-            if judged[index][0].outcome == "refused" and type(operation) is AlterField:
+            if judged[index][0].outcome == "refused":
                 found = list(pieces(operation, state, migration.app_label))
             operations += found
             origins += [index] * len(found)
@@ -159,7 +187,10 @@ class _Fixing:
         ending = rehearsed(self.wrapper, [migration], missing=missing, rows=RowsToRead(()))
         if ending.reached is None:
             return judged
-        again = list(zip(origins, judgments(migration, ending, self.releases), strict=True))
+        spread = self.releases
+        if spread.count == 2:
+            spread = Releases(2, taken_back(self.wrapper, key, operations))
+        again = list(zip(origins, judgments(migration, ending, spread), strict=True))
         grouped = [tuple(e for origin, e in again if origin == i) for i in range(len(judged))]
         return [
             was if len(new) == 1 or any(each.outcome == "refused" for each in new)
@@ -195,8 +226,11 @@ def _all_refused(migration: Migration, reason: str) -> Iterator[OperationOutcome
 
 
 def _refused(migration: Migration, index: int, harm: str) -> Judgment:
-    reason = f"what it would become would still do harm: {harm}"
-    return Judgment(migration.operations[index], "refused", harm, reason)
+    """Return the refusal of what would be fixed; ``harm`` is a finding's id, or in words."""
+    if harm in SEVERITIES:
+        reason = f"what it would become would still do harm: {harm}"
+        return Judgment(migration.operations[index], "refused", harm, reason)
+    return Judgment(migration.operations[index], "refused", None, harm)
 
 
 def _outcome(migration: Migration, index: int, judged: _Judged) -> OperationOutcome:
@@ -224,3 +258,28 @@ def _still_harmful(
         for origin in new.origins[name]
         if outcomes[origin].outcome == "fixed"
     }
+
+
+def _breaking(
+    new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome], original: Ending
+) -> dict[int, str]:
+    """Return the operations whose files break running code that the original leaves alone."""
+    before = {(each.model, each.action) for each in original.report.deploy.old_code}
+    fixed = {index for index, each in enumerate(outcomes) if each.outcome == "fixed"}
+    found: dict[int, str] = {}
+    for each in ending.report.deploy.old_code:
+        origins = new.origins.get((each.migration or "").partition(".")[2], frozenset())
+        if (each.model, each.action) not in before and origins:
+            # Where it comes from one that stays as it is, it is the taking apart that does it.
+            found |= dict.fromkeys(
+                fixed & origins or fixed, f"between its files {words_of_break(each)}"
+            )
+    return found
+
+
+def _of_proof(proof: Proof) -> str:
+    if proof.differences:
+        why = proof.differences[0]
+    else:
+        why = "it leaves more harm" if proof.reversible else "it can't be taken back"
+    return f"its new form fails the proof: {why}"

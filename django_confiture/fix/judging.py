@@ -10,28 +10,19 @@ from django.db.migrations import AddField, RunPython
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.findings.advice.of_operations import SOLVED, works
+from django_confiture.dry_run.findings.advice.of_operations import MENDED, mended_alone, works
 from django_confiture.dry_run.results import Finding, OperationResult
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.known import KnownObjects
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.two_releases import REMOVING
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
-from django_confiture.fix.known import KnownObjects
 from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsing import Ending
 
-_WHILE_LOCKED = {
-    "backfill-while-locked",
-    "rows-locked-while-working",
-    "validate-while-locked",
-    "work-while-locked",
-}
-"""What harms by the locks that operations before it have taken: in a file of its own it doesn't."""
-
 _BREAKS = "running-code-breaks"
-_MENDED = SOLVED | _WHILE_LOCKED | {"reindex-blocks-writes", "volatile-default-rewrite"}
 
 
 @dataclass(frozen=True)
@@ -104,12 +95,12 @@ class _Case:
     def judgment(self) -> Judgment:
         open_ones = [each for each in self.found if each.silenced is None]
         dangers = [each for each in open_ones if each.severity == "danger"]
-        to_mend = [each for each in open_ones if each.id in _MENDED]
+        to_mend = [each for each in open_ones if each.id in MENDED]
         if to_mend:
             return self._mended(to_mend, dangers)
         if (dangers or self.broken) and {each.id for each in dangers} <= {_BREAKS}:
             said = [_words(each) for each in dangers]
-            return self._broken([*map(_words_of_break, self.broken[:1]), *said[:1]])
+            return self._broken([*map(words_of_break, self.broken[:1]), *said[:1]])
         if dangers:
             return self._refused(dangers[0].id, _words(dangers[0]))
         silenced = next((each for each in self.found if each.silenced is not None), None)
@@ -120,11 +111,11 @@ class _Case:
 
     def _mended(self, to_mend: Sequence[Finding], dangers: Sequence[Finding]) -> Judgment:
         first = to_mend[0].id
-        mended = [each for each in dangers if each.id in _MENDED]
+        mended = [each for each in dangers if each.id in MENDED]
         new = self._rewriting()
         if isinstance(new, Rewriting):
             return Judgment(self.operation, "fixed", first, None, new, dangers=len(mended))
-        if dangers and {each.id for each in dangers} <= _WHILE_LOCKED:
+        if mended_alone(self.operation, dangers):
             return Judgment(self.operation, "fixed", first, None, alone=True, dangers=len(mended))
         if not dangers and type(self.operation) is RunPython:
             return Judgment(self.operation, "kept", first, _words(to_mend[0]))
@@ -159,12 +150,16 @@ def _facts(
     locked = {lock.relation.rpartition(".")[2] for each in results for lock in each.locks}
     return Facts(
         migration.app_label,
-        partitioned=not locked.isdisjoint(ending.reached.partitioned),
+        partitioned=frozenset(
+            each for each in ending.reached.partitioned if each.rpartition(".")[2] in locked
+        ),
+        partition_indexes=ending.reached.partition_indexes,
         routed=bool(router.routers),
         indexes=known.indexes,
         constraints=known.constraints,
         keys=known.keys,
         required=known.required,
+        plain=known.plain,
         working=frozenset(each.sql for each in results if each.sql and works(each)),
         rewriting=frozenset(each.sql for each in results if each.sql and each.rewrites),
     )
@@ -182,7 +177,8 @@ def _words(finding: Finding) -> str:
     return " ".join(line.lstrip("# ") for line in finding.advice.splitlines())
 
 
-def _words_of_break(broken: Break) -> str:
+def words_of_break(broken: Break) -> str:
+    """Return what running code can't do any more, and PostgreSQL's reason."""
     return (
         f"the running release can no longer {broken.action} {broken.model or 'by a query'}: "
         f"{broken.error}"

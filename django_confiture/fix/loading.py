@@ -10,6 +10,11 @@ from types import ModuleType
 from django.db.migrations.migration import Migration
 
 from django_confiture.fix.outcomes import FixedFile
+from django_confiture.formatting import one_line
+
+
+class NotLoadable(Exception):  # noqa: N818 - it says what the sources are
+    """Raised where a source can't be executed; the message says why."""
 
 
 @contextmanager
@@ -25,9 +30,16 @@ def loaded(original: Migration, files: Sequence[FixedFile]) -> Iterator[list[Mig
         for each, module in zip(files, modules, strict=True):
             module.__package__ = package
             sys.modules[module.__name__] = module
-            exec(compile(each.source, f"{each.name}.py", "exec"), vars(module))  # noqa: S102
+            _execute(each, module)
             migrations.append(module.Migration(each.name, original.app_label))
         yield migrations
     finally:
         for module in modules:
             sys.modules.pop(module.__name__, None)
+
+
+def _execute(file: FixedFile, module: ModuleType) -> None:
+    try:
+        exec(compile(file.source, f"{file.name}.py", "exec"), vars(module))  # noqa: S102
+    except Exception as error:
+        raise NotLoadable(one_line(error) or type(error).__name__) from error

@@ -2,61 +2,42 @@
 
 from __future__ import annotations
 
-import inspect
-import os
-import sysconfig
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from django.db import Error, connections
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
-_WRITTEN = {
-    "atomic",
-    "dependencies",
-    "operations",
-    "run_before",
-}
-"""The attributes of a migration's class that its files can have."""
+from django_confiture.dry_run.rewriting.one_file import migration_file, reasons_for_one_file
+from django_confiture.fix.as_written import read
 
 
-def obstacles(migration: Migration, *, applied_elsewhere: bool) -> Iterator[str]:
+@dataclass(frozen=True)
+class AppliedElsewhere:
+    """What is known of databases that the project does not name."""
+
+    told: bool = False
+    """Whether the user says that one of them has applied the migration."""
+    by_ledger: Sequence[str] = ()
+    """The databases that have applied it, as the ledger says."""
+
+
+def obstacles(migration: Migration, elsewhere: AppliedElsewhere) -> Iterator[str]:
     """Yield each reason why a migration has to stay in one file."""
-    if migration.replaces:
-        yield "it replaces other migrations (squashed), and only one file can do that"
-    yield from _of_its_file(migration)
-    yield from _own_class(migration)
-    yield from _applied(migration, told=applied_elsewhere)
+    yield from reasons_for_one_file(migration)
+    if read(migration_file(migration)) is None:
+        yield "its file has not one class Migration on its top level"
+    yield from _applied(migration, elsewhere)
 
 
-def migration_file(migration: Migration) -> Path:
-    """Return the file of a migration."""
-    return Path(inspect.getfile(type(migration)))
-
-
-def _of_its_file(migration: Migration) -> Iterator[str]:
-    path = migration_file(migration).resolve()
-    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
-    if any(each in path.parents for each in installed) or not os.access(path.parent, os.W_OK):
-        yield (
-            "it belongs to an installed package: run it in a quiet hour, with "
-            'CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "MAX_BLOCKING": "2s"}}'
-        )
-
-
-def _own_class(migration: Migration) -> Iterator[str]:
-    own = {name for name in vars(type(migration)) if not name.startswith("__")} - _WRITTEN
-    if own:
-        yield f"its class has {', '.join(sorted(own))}, which one file alone can have"
-    if type(migration).__bases__ != (Migration,):
-        yield f"its class is derived from {type(migration).__bases__[0].__name__}"
-
-
-def _applied(migration: Migration, *, told: bool) -> Iterator[str]:
+def _applied(migration: Migration, elsewhere: AppliedElsewhere) -> Iterator[str]:
     consequence = "files before it would make that database's history inconsistent"
-    if told:
+    if elsewhere.told:
         yield f"it is applied elsewhere (--applied-elsewhere): {consequence}"
+    for database in elsewhere.by_ledger:
+        if database not in connections:  # those are asked themselves
+            yield f"the ledger says that the database {database!r} has applied it: {consequence}"
     for alias in connections:
         try:
             applied = MigrationRecorder(connections[alias]).applied_migrations()

@@ -1,11 +1,12 @@
-"""Takes the changes of one AlterField apart, where they go on top of one another."""
+"""Takes an operation apart: the changes of an AlterField, the database's side of another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db.migrations import AlterField
+from django.db.migrations import AlterField, SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import Field
 
@@ -14,7 +15,26 @@ _LATER = ("null", "default", "unique", "db_index")
 _LAST = ("unique", "db_index")
 
 
-def pieces(operation: AlterField, before: ProjectState, app_label: str) -> list[AlterField]:
+def pieces(operation: Operation, before: ProjectState, app_label: str) -> Sequence[Operation]:
+    """Return the operations that do the same one after the other, or only itself."""
+    if type(operation) is AlterField:
+        return _changes_of_field(operation, before, app_label)
+    if type(operation) is SeparateDatabaseAndState:
+        return list(_of_database(operation)) or [operation]
+    return [operation]
+
+
+def _of_database(operation: SeparateDatabaseAndState) -> Iterator[Operation]:
+    """Yield each operation on the database by itself; the models change with the last."""
+    for each in operation.database_operations[:-1]:
+        yield SeparateDatabaseAndState(database_operations=[each])
+    for each in operation.database_operations[-1:]:
+        yield SeparateDatabaseAndState([each], operation.state_operations)
+
+
+def _changes_of_field(
+    operation: AlterField, before: ProjectState, app_label: str
+) -> list[AlterField]:
     """Return the AlterFields that do the same one after the other, or only itself.
 
     First what concerns the type and the like, then NULL and the default, then indexes.

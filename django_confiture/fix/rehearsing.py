@@ -13,9 +13,15 @@ from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
 from django_confiture.dry_run.measuring.schema_objects import Schema
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Report
+from django_confiture.dry_run.rewriting.facts import PartitionIndex
+from django_confiture.dry_run.rewriting.known import (
+    KnownObjects,
+    read_known,
+    read_partition_indexes,
+    read_partitioned,
+)
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
-from django_confiture.fix.known import KnownObjects, read_known
 from django_confiture.fix.rows import Rows, RowsToRead, read_rows
 from django_confiture.formatting import one_line
 
@@ -29,8 +35,6 @@ if TYPE_CHECKING:
 SchemaText = Mapping[tuple[str, str, str], str]
 """Kind, table and name of each object → its definition."""
 
-_PARTITIONED = "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'p'"
-
 
 @dataclass(frozen=True)
 class Reached:
@@ -42,7 +46,9 @@ class Reached:
     taken_back: bool
     """Whether taking it back led to the schema before."""
     partitioned: frozenset[str]
-    """The partitioned tables, without their schemas."""
+    """The partitioned tables, by the names that statements may give them."""
+    partition_indexes: Mapping[str, Sequence[PartitionIndex]]
+    """Index of a partitioned table → those of its partitions, at the end."""
     known: KnownObjects
     """What was there before it."""
 
@@ -122,9 +128,10 @@ class _Run:
             states.append(self._executor.apply_migration(states[-1].clone(), each))
         schema = _as_text(self._rehearsal.schemas()[1])
         rows = read_rows(self._session, to_read)
-        partitioned = frozenset(str(name) for (name,) in self._session.query(_PARTITIONED))
+        partitioned = read_partitioned(self._session)
+        indexes = read_partition_indexes(self._session)
         taken_back = self._taken_back(migrations, states, before)
-        return Reached(states[-1], schema, rows, taken_back, partitioned, known)
+        return Reached(states[-1], schema, rows, taken_back, partitioned, indexes, known)
 
     def _begin(self, migrations: Sequence[Migration]) -> ProjectState:
         executor = self._executor

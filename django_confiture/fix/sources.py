@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.apps import apps
 from django.db.migrations.migration import Migration, SwappableTuple
 
 from django_confiture.dry_run.rewriting.files import RewrittenFile
@@ -58,13 +59,21 @@ def source_of(
         names |= names_in(ast.parse(f"[{operations}]".replace("\n        ", "\n").strip()))
     if written is None:
         return source
+    if written.attributes:
+        attributes = written.own_attributes()
+        source = source.replace(f"{_CLASS}\n", f"{_CLASS}\n{attributes}\n", 1)
+        for each in written.attributes:
+            names |= names_in(each)
     if names:
         source = _with_code(source, *written.needed_by(names))
     return f"{written.docstring}\n\n{source}" if place.last and written.docstring else source
 
 
 def _dependency(each: tuple[str, str]) -> tuple[str, str]:
-    return ("__setting__", each.setting) if isinstance(each, SwappableTuple) else each
+    if not isinstance(each, SwappableTuple):
+        return each
+    name = apps.get_swappable_settings_name(each.setting)
+    return ("__setting__", name) if name else (each[0], each[1])
 
 
 def _without_module(source: str, module: str) -> tuple[str, set[str]]:

@@ -18,6 +18,7 @@ NOISE_MS = 1.0
 ENOUGH = 3
 """The fewest observations that make a factor."""
 
+_RECORDS = ('INSERT INTO "django_migrations"', 'DELETE FROM "django_migrations"')
 _RANGE = ("low_ms", "expected_ms", "high_ms", "confidence_percent")
 
 
@@ -40,15 +41,20 @@ class MigrationForecast:
         operations = migration.get("operations") or ()
         everything = [
             *(each for operation in operations for each in operation["statements"]),
-            *(migration.get("statements") or ()),
+            *(each for each in migration.get("statements") or () if not _is_record(each)),
         ]
         return cls(
             migration["app_label"],
             migration["name"],
             migration["direction"],
             {**_range(estimate), "basis": list(estimate.get("basis") or ())},
-            _by_text(each for each in everything if each.get("estimate")),
+            _by_text(each for each in everything if each["sql"] and each.get("estimate")),
         )
+
+
+def _is_record(statement: Mapping[str, Any]) -> bool:
+    """Return whether a statement is Django's own, which records the migration."""
+    return str(statement["sql"] or "").startswith(_RECORDS)
 
 
 @dataclass(frozen=True)

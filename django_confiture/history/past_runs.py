@@ -1,11 +1,11 @@
-"""What the ledger tells a new dry run: past errors of forecasts, and the last dry run.
+"""What the ledger tells: past errors of forecasts, the last dry run, who applied a migration.
 
 It can be imported without the app. Answers are empty until the ledger's tables exist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.apps import apps
@@ -26,6 +26,19 @@ def past_errors(alias: str) -> Mapping[str, Factor]:
 def last_dry_run(alias: str) -> LastDryRun | None:
     """Return the last dry run of a database whose report was kept."""
     return _ask_ledger(lambda forecasts: forecasts.last_dry_run(alias))
+
+
+def databases_that_applied(app_label: str, name: str) -> Sequence[str]:
+    """Return the databases on which the last run of a migration that completed applied it."""
+    return _ask_ledger(lambda _forecasts: _applied(app_label, name)) or []
+
+
+def _applied(app_label: str, name: str) -> Sequence[str]:
+    from django_confiture.history.models import MigrationExecution  # needs the app
+
+    runs = MigrationExecution.objects.filter(app_label=app_label, name=name, outcome="completed")
+    last = dict(runs.order_by("number").values_list("database", "direction"))
+    return [database for database, direction in last.items() if direction == "forward"]
 
 
 def _ask_ledger(question: Callable[[Any], Answer]) -> Answer | None:

@@ -67,9 +67,13 @@ class Cases:
         return {name for (name,) in rows}
 
     def drop_everything(self, cursor: Any) -> None:
-        """Drop the tables of the app, and the record of its migrations."""
+        """Drop what the app has in the database, and the record of its migrations."""
         cursor.execute(
-            "SELECT format('DROP TABLE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class"
+            "SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace"
+            " WHERE nspname LIKE 'cases\\_%' UNION ALL"
+            " SELECT format('DROP ROUTINE %s CASCADE', oid::regprocedure) FROM pg_proc"
+            " WHERE proname LIKE 'cases\\_%' UNION ALL"
+            " SELECT format('DROP TABLE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class"
             " WHERE relkind IN ('r', 'p') AND (relname LIKE 'cases\\_%' OR relname ~ '^Shop ')"
             " AND relnamespace = current_schema()::regnamespace"
         )

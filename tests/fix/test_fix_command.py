@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from typing import Any
 
@@ -158,8 +159,10 @@ class Migration(migrations.Migration):
 @pytest.mark.parametrize(
     ("above", "attributes", "reason"),
     [
-        ("", "elsewhere = 1", "its class has elsewhere"),
+        ("", "initial = True", "it says initial = True"),
+        ("", "def apply(self, *args): pass", "its class has its own apply"),
         ("class Own(migrations.Migration):\n    pass\n", "", "its class is derived from Own"),
+        ("if True:\n    class Migration: pass\n", "", ""),
     ],
 )
 def test_a_class_of_its_own_stays_in_one_file(
@@ -167,12 +170,31 @@ def test_a_class_of_its_own_stays_in_one_file(
 ) -> None:
     source = OWN_CODE.replace("class Migration", f"{above}\n\nclass Migration")
     source = source.replace("    dependencies", f"    {attributes}\n    dependencies")
-    if above:
+    if "Own" in above:
         source = source.replace("Migration(migrations.Migration)", "Migration(Own)")
     shop.write("0002_more", source)
     code, document = fix("0002")
-    assert (code, outcomes(document)) == (1, ["refused", "refused"])
-    assert reason in document["operations"][0]["reason"]
+    assert (code, outcomes(document)) == ((1, ["refused", "refused"]) if reason else (0, FIXED))
+    assert reason in (document["operations"][0]["reason"] or "")
+
+
+FIXED = ["fixed", "kept"]
+ATTRIBUTES = """
+    # asked by the deploy script
+    owner = f"team-{floor(1.5)}"
+
+    def window(self):
+        return range(2, 4)
+"""
+
+
+def test_each_file_has_the_attributes_of_the_class(shop: Cases) -> None:
+    shop.write("0002_more", OWN_CODE.replace("    dependencies", f"{ATTRIBUTES}\n    dependencies"))
+    code, document = fix("0002")
+    assert (code, outcomes(document)) == (0, ["fixed", "kept"])
+    for each in document["files"]:
+        assert ATTRIBUTES.strip() in each["source"]
+        assert "from math import floor\n" in each["source"]
 
 
 def test_a_migration_that_fails_is_refused(shop: Cases) -> None:
@@ -270,4 +292,65 @@ def test_migrations_that_do_not_load_are_one_line(shop: Cases) -> None:
     shop.write("0002_lost", LOST)
     with pytest.raises(CommandError, match="nonexistent parent node") as caught:
         fix("0002")
+    assert caught.value.returncode == 2
+
+
+def printed(*arguments: str) -> tuple[int, str]:
+    out = StringIO()
+    try:
+        with override_settings(CONFITURE=SETTINGS):
+            call_command("confiture_fix", *arguments, stdout=out, no_color=True)
+    except SystemExit as error:
+        return int(error.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_without_a_migration_it_takes_what_is_pending(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3])
+    shop.add("0003_quiet", HARMFUL[1])
+    shop.add("0004_note", HARMFUL[2])
+    before = {path.name for path in shop.package.glob("*.py")}
+    code, out = printed("cases", "--check")
+    assert code == 1
+    assert "Could be fixed: cases.0002_more and cases.0004_note. 1 migration stay" in out
+    assert "class Migration" not in out
+    assert {path.name for path in shop.package.glob("*.py")} == before
+    code, out = printed("cases", "--write")
+    assert code == 0
+    assert "# Written: 0004_note.py" in out
+    forget_modules(shop)
+    shop.migrate()
+    assert {"0002_more", "0003_quiet", "0004_note"} < shop.applied()
+    assert printed("cases", "--check") == (0, "No migration of this project is pending here.\n")
+    assert printed("cases")[0] == 1
+    shop.migrate("0001_shop")
+
+
+def test_json_of_what_is_pending(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[1])
+    code, out = printed("cases", "--format", "json")
+    assert code == 1
+    assert [each["migration"] for each in json.loads(out)["fixes"]] == ["cases.0002_more"]
+
+
+def test_a_comment_for_the_pull_request(shop: Cases) -> None:
+    shop.add("0002_more", AlterField("order", "total", models.CharField(max_length=9)), HARMFUL[3])
+    code, out = printed("cases", "0002", "--format", "markdown")
+    assert code == 0
+    assert out.startswith("### cases.0002_more\n\nIt blocks others for ")
+    assert "stays as it is: it changes the type of total" in out
+    assert "0002_more_1_unchanged.py</code></summary>" in out
+    assert "```suggestion\n" in out
+
+
+def test_since_needs_a_revision_that_git_knows(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3])
+    with pytest.raises(CommandError, match="git knows no such commit") as caught:
+        printed("--since", "nowhere")
+    assert caught.value.returncode == 2
+
+
+def test_an_app_without_migrations(shop: Cases) -> None:
+    with pytest.raises(CommandError, match="'nowhere' has no migrations") as caught:
+        printed("nowhere")
     assert caught.value.returncode == 2

@@ -134,6 +134,18 @@ def test_a_text_that_is_there_twice() -> None:
         ]
 
 
+def test_djangos_own_record_and_what_has_no_text_are_left_out() -> None:
+    with installed():
+        from django_confiture.history.accuracy import MigrationForecast
+
+        migration = _migration(
+            "x", 9, _statement("SELECT a", 2), {**_statement("", 1), "sql": None}
+        )
+        record = 'INSERT INTO "django_migrations" ("app") VALUES ($1)'
+        migration["statements"] = [_statement(record, 1)]
+        assert [each["sql"] for each in MigrationForecast.of(migration).statements] == ["SELECT a"]
+
+
 def test_accuracy() -> None:
     with installed():
         from django_confiture.history.accuracy import accuracies

@@ -303,3 +303,14 @@ def test_names(ledger: Cases) -> None:
     assert first("Forecast", app_label="a", name="b", database="c") == "a.b on c"
     assert first("LedgerHead", ledger="l", last_number=1, last_hash="f") == "l, 1: f"
     assert first("DryRun", number=1, database="d", verdict="passed") == "Dry run 1 on d: passed"
+
+
+def test_who_has_applied_a_migration(ledger: Cases) -> None:
+    from django_confiture.history.past_runs import databases_that_applied
+
+    assert databases_that_applied("cases", "0003_empty") == ["default"]
+    assert databases_that_applied("cases", "0004_fails") == []
+    ledger.migrate("0002")
+    assert databases_that_applied("cases", "0003_empty") == []
+    execute("UPDATE confiture_history_migrationexecution SET database = 'berlin'")
+    assert databases_that_applied("cases", "0002_hook") == ["berlin"]

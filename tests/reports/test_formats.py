@@ -212,6 +212,7 @@ def test_the_rest_of_the_run() -> None:
         "- Note: 2 on_commit callback(s) were not called.",
         "Rehearsed first, since they are pending too but not new: `shop.0001_note`.",
         "Gave way to web, whose UPDATE on `shop_order` waited.",
+        "on a clone of a database that no one uses (--clone-of ALIAS)",
         "Note: Gave up after waiting for the lock of another session (psql, idle in transaction).",
         "Sequences moved, which no rollback undoes: `shop_seq`.",
         "Dead space left until VACUUM: about 2 MB.",

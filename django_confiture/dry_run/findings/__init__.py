@@ -6,10 +6,15 @@ were measured, with their parse trees. ``docs/findings.md`` lists the findings b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from django_confiture.dry_run.findings.advice.of_operations import SOLVED, rewriting
+from django_confiture.dry_run.findings.advice.of_operations import (
+    MENDED,
+    SOLVED,
+    fixable,
+    rewriting,
+)
 from django_confiture.dry_run.findings.advice.sentences import as_comment
 from django_confiture.dry_run.findings.rules import (
     failures,
@@ -43,7 +48,16 @@ def findings_of(subject: Subject) -> tuple[Finding, ...]:
         *failures.known_failures(subject),
     ]
     ordered = sorted(_with_code(subject, _merged(found)), key=_place)
-    return tuple(_silenced(subject, each) for each in ordered)
+    said = [_silenced(subject, each) for each in ordered]
+    return tuple(_marked(subject, said))
+
+
+def _marked(subject: Subject, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield the findings, with whether ``confiture_fix`` has a recipe for their operation."""
+    operations = {each.operation for each in found if each.operation is not None}
+    known = {index for index in operations if fixable(subject, index, found)}
+    for each in found:
+        yield replace(each, fixable=each.operation in known and each.id in MENDED)
 
 
 def _with_code(subject: Subject, found: Iterable[Finding]) -> Iterator[Finding]:

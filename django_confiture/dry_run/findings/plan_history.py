@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from django_confiture.dry_run.findings import findings_of
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
 from django_confiture.dry_run.findings.rules.running_code import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
+from django_confiture.dry_run.rewriting.known import read_known, read_partition_indexes
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
 from django_confiture.dry_run.sql.nodes import definition, subcommands
 from django_confiture.dry_run.sql.parser import Kind
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.recording.records import RecordedMigration
     from django_confiture.dry_run.results import Finding, MigrationResult
     from django_confiture.dry_run.results.deploy import StepBreaks
+    from django_confiture.dry_run.rewriting.facts import PartitionIndex
     from django_confiture.dry_run.server.side_channel import Row, Session
 
 _Key = tuple[str, str, str]
@@ -78,6 +80,7 @@ class PlanHistory:
         self._renamed: dict[str, str] = {}
         self._columns: set[tuple[str, str]] = set()
         self._filled: Counter[str] = Counter()
+        self._known = read_known(session)
         newest = session.value("SELECT max(oid) FROM pg_catalog.pg_constraint")
         self._oldest_new_constraint = newest
         self._unindexed: dict[str, _Key] = {}
@@ -112,13 +115,23 @@ class PlanHistory:
             by_statement(other_shapes(self._session, steps)),
             breaks.tried,
             breaks.regressed,
-            dict(self._growth(steps)),
+            known=self._known,
+            partition_indexes=self._partition_indexes(steps),
+            growth=dict(self._growth(steps)),
         )
         found = findings_of(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
         self._note_columns(steps)
         self._filled += filled(steps)
+        self._known = self._known.after(step.statement for step in steps)
         return found
+
+    def _partition_indexes(self, steps: Sequence[Step]) -> Mapping[str, Sequence[PartitionIndex]]:
+        if all(step.kinds.get(name) != "p" for step in steps for name in step.locks):
+            return {}
+        if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
+            return {}
+        return read_partition_indexes(self._session)
 
     def _growth(self, steps: Sequence[Step]) -> Iterator[tuple[str, float]]:
         """Yield the tables that production has more rows of, and how many times as many."""

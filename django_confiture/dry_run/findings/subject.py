@@ -14,6 +14,8 @@ from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.relations import Relation
 from django_confiture.dry_run.results import MigrationResult, StatementResult
 from django_confiture.dry_run.results.deploy import Break, Regressed
+from django_confiture.dry_run.rewriting.facts import PartitionIndex
+from django_confiture.dry_run.rewriting.known import KNOWS_NOTHING, KnownObjects
 from django_confiture.dry_run.sql.nodes import Node, names_shown
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
@@ -161,6 +163,10 @@ class Subject:
     """The relations whose models in the running code were tried."""
     regressed: Sequence[Regressed] = ()
     """Queries of production that the planner now plans worse."""
+    known: KnownObjects = KNOWS_NOTHING
+    """What the database had before the migration."""
+    partition_indexes: Mapping[str, Sequence[PartitionIndex]] = field(default_factory=dict)
+    """Index of a partitioned table → those of its partitions, at the migration's end."""
     growth: Mapping[str, float] = field(default_factory=dict)
     """Relation → how many times as many rows production has; none where it has fewer."""
 

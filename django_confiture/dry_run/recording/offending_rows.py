@@ -1,12 +1,12 @@
 """Counts the rows that violate a constraint or don't fit a type, and names the first few.
 
 PostgreSQL stops at the first row. These queries count the others, in the state right before the
-statement that failed, bounded by a timeout: a figure that takes too long is left out.
+statement that failed, bounded by a timeout: the report says where that was not enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import psycopg
 from psycopg import errors
 
 from django_confiture.dry_run.results import Violations
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Row, Session
 from django_confiture.dry_run.sql.building import expression_sql
 from django_confiture.dry_run.sql.enums import ConstrType
 from django_confiture.dry_run.sql.parser import Statement, SyntaxUnknown
@@ -22,6 +22,7 @@ from django_confiture.dry_run.sql.redaction import are_shown
 
 _TIMEOUT = "5s"
 _SAVEPOINT = "confiture_violations"
+_QUESTION = "confiture_violations_question"
 _SHOWN = 5
 _HARMLESS_KEYS = {"int2", "int4", "int8", "uuid"}
 """Types of primary keys that name a row without telling anything about it."""
@@ -52,26 +53,42 @@ def explain(
         rows = find(error, statement, session)
         return None if rows is None else _counted(rows, error, session)
     except (psycopg.Error, SyntaxUnknown, ValueError):
-        return None  # too many rows to count in time, or a form that these queries don't know
+        return None  # a form that these queries don't know
     finally:
         session.query(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         session.query(f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
 
 def _counted(rows: _Rows, error: psycopg.Error, session: Session) -> Violations | None:
-    count = int(session.value(f"SELECT count(*) FROM {rows.table} t WHERE {rows.where}"))
-    if not count:
+    counted = _in_time(session, f"SELECT count(*) FROM {rows.table} t WHERE {rows.where}")
+    count = None if counted is None else int(counted[0][0] or 0)
+    if count == 0:
         return None
     return Violations(
         relation=error.diag.table_name or rows.table.replace('"', ""),
         constraint=error.diag.constraint_name,
         count=count,
-        keys=_keys(rows, session),
+        keys=_keys(rows, session, in_order=count is not None),
     )
 
 
-def _keys(rows: _Rows, session: Session) -> tuple[str, ...]:
-    """Return the first few primary keys, if they reveal nothing or may be shown."""
+def _in_time(session: Session, question: str) -> Sequence[Row] | None:
+    """Return the answer, or None where it takes too long."""
+    session.query(f"SAVEPOINT {_QUESTION}")
+    try:
+        return session.query(question)
+    except errors.QueryCanceled:
+        session.query(f"ROLLBACK TO SAVEPOINT {_QUESTION}")
+        return None
+    finally:
+        session.query(f"RELEASE SAVEPOINT {_QUESTION}")
+
+
+def _keys(rows: _Rows, session: Session, *, in_order: bool) -> tuple[str, ...]:
+    """Return a few primary keys, if they reveal nothing or may be shown.
+
+    They are the first ones where there was time to count all; else those that are found first.
+    """
     columns = session.query(
         "SELECT a.attname, format('%I', a.attname), y.typname FROM pg_catalog.pg_index i"
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
@@ -82,10 +99,12 @@ def _keys(rows: _Rows, session: Session) -> tuple[str, ...]:
     if len(columns) != 1 or not (columns[0][2] in _HARMLESS_KEYS or are_shown()):
         return ()
     name, quoted, _type = columns[0]
-    found = session.query(
-        f"SELECT t.{quoted} FROM {rows.table} t WHERE {rows.where} ORDER BY 1 LIMIT {_SHOWN}"
+    order = "ORDER BY 1 " if in_order else ""
+    found = _in_time(
+        session,
+        f"SELECT t.{quoted} FROM {rows.table} t WHERE {rows.where} {order}LIMIT {_SHOWN}",
     )
-    return tuple(f"{name}={value}" for (value,) in found)
+    return tuple(f"{name}={value}" for (value,) in found or ())
 
 
 def _table(error: psycopg.Error, session: Session) -> str | None:

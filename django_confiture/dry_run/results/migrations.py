@@ -65,7 +65,8 @@ class Violations:
 
     relation: str
     constraint: str | None
-    count: int
+    count: int | None
+    """None where there was no time to count them."""
     keys: tuple[str, ...]
     """The first few primary keys if they are numbers or UUIDs, such as ``id=42``."""
 
@@ -104,6 +105,8 @@ class Finding:
     """The written reason why it is accepted; None if it is not silenced."""
     statements: tuple[int, ...] = ()
     """The ids of the statements that it is about; empty if it is about all of them."""
+    fixable: bool = False
+    """Whether ``confiture_fix`` has a recipe that rids the operation of it."""
 
 
 @dataclass(frozen=True)

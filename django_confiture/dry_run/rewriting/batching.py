@@ -6,6 +6,7 @@ from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Batches, NoRecipe
 from django_confiture.dry_run.sql.batches import (
     between_keys,
+    has_parameters,
     names_its_table_again,
     reads_what_it_sets,
     returns_rows,
@@ -20,6 +21,15 @@ def batches_of(statement: Statement, facts: Facts) -> Batches:
 
     Each batch sees what the ones before it wrote, and an interrupted run begins again.
     """
+    key = key_to_go_by(statement, facts)
+    node = getattr(statement.node, statement.what)
+    if has_parameters(node):
+        raise NoRecipe("its statement has parameters")
+    return Batches(between_keys(node, key), quoted_relation(node.relation), quote_identifier(key))
+
+
+def key_to_go_by(statement: Statement, facts: Facts) -> str:
+    """Return the primary key by which it can be split; raises :class:`NoRecipe` where it can't."""
     node = getattr(statement.node, statement.what)
     table = node.relation
     if node.HasField("with_clause") or returns_rows(node):
@@ -31,4 +41,4 @@ def batches_of(statement: Statement, facts: Facts) -> Batches:
     key = facts.key(table)
     if key is None:
         raise NoRecipe(f"{table.relname} has no primary key of one column to go by")
-    return Batches(between_keys(node, key), quoted_relation(table), quote_identifier(key))
+    return key

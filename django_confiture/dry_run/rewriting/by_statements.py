@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from django.db.migrations import (
     AddConstraint,
     AddField,
+    AddIndex,
     AlterField,
     AlterIndexTogether,
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
+    RemoveIndex,
     SeparateDatabaseAndState,
 )
 from django.db.migrations.operations.base import Operation
@@ -29,10 +32,12 @@ from django_confiture.dry_run.sql.parser import Kind, Statement
 BY_STATEMENTS = (
     AddConstraint,
     AddField,
+    AddIndex,
     AlterField,
     AlterIndexTogether,
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
+    RemoveIndex,
 )
 _HARMLESS = (Kind.SELECT, Kind.QUIET, Kind.SAVEPOINT, Kind.TRANSACTION)
 _AGAIN = "Each batch commits by itself: rows that came in without a value before the CHECK"
@@ -101,7 +106,7 @@ def _with_state(last: RewrittenFile, operation: Operation) -> RewrittenFile:
     together = SeparateDatabaseAndState(
         database_operations=list(last.operations), state_operations=[operation]
     )
-    return RewrittenFile(last.what, last.why, [together], last.atomic)
+    return replace(last, operations=[together])
 
 
 def _without_passing_default(

@@ -56,7 +56,7 @@ def add_column_parts(
         yield from _filled_column(relation, subcommand, given, facts)
     else:
         yield _plain_column(relation, subcommand, _LATER)
-    yield from _constraints(relation, column.colname, given)
+    yield from _constraints(relation, column.colname, given, facts)
 
 
 def _plain_column(relation: Node, subcommand: Node, without: set[ConstrType]) -> Part:
@@ -86,7 +86,9 @@ def _filled_column(
         yield from not_null_parts(relation, column.colname)
 
 
-def _constraints(relation: Node, name: str, given: Mapping[int, Node]) -> Iterator[Part]:
+def _constraints(
+    relation: Node, name: str, given: Mapping[int, Node], facts: Facts
+) -> Iterator[Part]:
     if (foreign_key := given.get(ConstrType.FOREIGN)) is not None:
         of_table = foreign_key_of(
             name,
@@ -94,11 +96,13 @@ def _constraints(relation: Node, name: str, given: Mapping[int, Node]) -> Iterat
             deferrable=ConstrType.ATTR_DEFERRABLE in given,
             deferred=ConstrType.ATTR_DEFERRED in given,
         )
-        yield from validated(relation, _named(of_table, relation, name, "fkey"))
+        yield from validated(relation, _named(of_table, relation, name, "fkey"), facts)
     if (check := given.get(ConstrType.CHECK)) is not None:
-        yield from validated(relation, _named(check, relation, name, "check"))
+        yield from validated(relation, _named(check, relation, name, "check"), facts)
     if (unique := given.get(ConstrType.UNIQUE)) is not None:
-        yield from unique_index_parts(relation, _named(unique, relation, name, "key"), [name])
+        yield from unique_index_parts(
+            relation, _named(unique, relation, name, "key"), [name], facts
+        )
 
 
 def _refuse_what_has_no_other_form(column: Node, given: Mapping[int, Node]) -> None:

@@ -14,22 +14,24 @@ from django_confiture.dry_run.sql.identifiers import quote_identifier
 from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, strings
 
 
-def add_constraint_parts(relation: Node, subcommand: Node) -> Iterator[Part]:
+def add_constraint_parts(relation: Node, subcommand: Node, facts: Facts) -> Iterator[Part]:
     """Yield what ADD CONSTRAINT becomes."""
     constraint = definition(subcommand).constraint
     if constraint.skip_validation or constraint.indexname or not constraint.conname:
         raise NoRecipe("its constraint has no name, or is not validated at once")
     if constraint.contype in (ConstrType.CHECK, ConstrType.FOREIGN):
-        yield from validated(relation, constraint)
+        yield from validated(relation, constraint, facts)
     elif constraint.contype == ConstrType.UNIQUE:
-        yield from unique_index_parts(relation, constraint, strings(constraint.keys))
+        yield from unique_index_parts(relation, constraint, strings(constraint.keys), facts)
     else:
         kind = ConstrType(constraint.contype).name.lower()
         raise NoRecipe(f"it adds a constraint of the kind {kind}")
 
 
-def validated(relation: Node, constraint: Node) -> Iterator[Part]:
+def validated(relation: Node, constraint: Node, facts: Facts) -> Iterator[Part]:
     """Yield a constraint for new rows alone, and its validation."""
+    if constraint.contype == ConstrType.FOREIGN and facts.in_partitions(relation):
+        raise NoRecipe("a partitioned table takes no foreign key NOT VALID before PostgreSQL 18")
     table, name = quoted_relation(relation), quote_identifier(constraint.conname)
     yield Part(
         Phase.SCHEMA,

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.sql.nodes import Node
+
+
+@dataclass(frozen=True)
+class PartitionIndex:
+    """The index of a partition that belongs to one of the whole table."""
+
+    name: str
+    """Quoted, with its schema."""
+    definition: str
+    """The CREATE INDEX that makes it."""
+    nested: bool
+    """Whether the partition has partitions in turn."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +28,10 @@ class Facts:
     """
 
     app_label: str
-    partitioned: bool = False
-    """Whether one of the operation's tables is in partitions."""
+    partitioned: frozenset[str] = frozenset()
+    """Those of the operation's tables that are in partitions."""
+    partition_indexes: Mapping[str, Sequence[PartitionIndex]] = field(default_factory=dict)
+    """Index of a partitioned table → those of its partitions that the operation makes."""
     routed: bool = False
     """Whether the project has database routers, which are then told the model."""
     indexes: Mapping[str, str] = field(default_factory=dict)
@@ -28,6 +42,8 @@ class Facts:
     """Table → the column that is its primary key."""
     required: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Table → its columns that are NOT NULL and have no default."""
+    plain: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Table → its columns that are no more than their type and NULL or NOT NULL."""
     working: frozenset[str] = frozenset()
     """The statements that read, write or build something, as measured."""
     rewriting: frozenset[str] = frozenset()
@@ -44,6 +60,10 @@ class Facts:
     def constraint(self, table: Node, name: str) -> str | None:
         """Return the definition of a constraint that is there."""
         return self.constraints.get((known_name(table), name))
+
+    def in_partitions(self, table: Node) -> bool:
+        """Return whether a table is partitioned."""
+        return known_name(table) in self.partitioned
 
     def key(self, table: Node) -> str | None:
         """Return the column that is a table's primary key."""

@@ -37,7 +37,20 @@ class Batches:
     hints: Mapping[str, object] | None = None
 
 
-Fill = NullFill | Batches
+@dataclass(frozen=True)
+class UpdateInBatches:
+    """A function of the migration that updates a queryset in batches that commit one by one."""
+
+    name: str
+    source: str
+    globals: tuple[str, ...]
+    """The lines that define what it needs of its module."""
+    reversible: bool = True
+    elidable: bool = False
+    hints: Mapping[str, object] | None = None
+
+
+Fill = NullFill | Batches | UpdateInBatches
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,40 @@ from django_confiture.dry_run.sql.nodes import (
 from django_confiture.dry_run.sql.parser import parse
 
 
-def index_part(node: Node) -> Part:
-    """Return the part for a CREATE INDEX."""
+def index_parts(node: Node, facts: Facts) -> Iterator[Part]:
+    """Yield the parts for a CREATE INDEX."""
     if not node.idxname or node.concurrent or node.if_not_exists:
         raise NoRecipe("its CREATE INDEX has no name, or is concurrent already")
     name = qualified_name(node.relation.schemaname, node.idxname)
-    return Part(Phase.INDEX, concurrently(node), f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    if facts.in_partitions(node.relation):
+        yield from _partition_by_partition(node, name, facts)
+        return
+    yield Part(Phase.INDEX, concurrently(node), f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+
+def _partition_by_partition(node: Node, name: str, facts: Facts) -> Iterator[Part]:
+    """Yield the index of the whole table, without those of its partitions; then these, joined.
+
+    It becomes valid with the last of them.
+    """
+    schema = node.relation.schemaname
+    built = facts.partition_indexes.get(f"{schema}.{node.idxname}" if schema else node.idxname)
+    if not built or any(each.nested for each in built):
+        raise NoRecipe(f"the indexes of the partitions of {node.relation.relname} are not known")
+    alone = changed(node)
+    alone.relation.inh = False
+    drop = f"DROP INDEX IF EXISTS {name}"
+    yield Part(Phase.SCHEMA, statement_sql(alone), drop)
+    for number, each in enumerate(built):
+        made = parse(each.definition, placeholders=False)[0].node.index_stmt
+        if f"{made.relation.schemaname}.{made.idxname}" not in facts.indexes:
+            yield Part(
+                Phase.INDEX,
+                concurrently(made),
+                f"DROP INDEX CONCURRENTLY IF EXISTS {each.name}",
+            )
+        attach = f"ALTER INDEX {name} ATTACH PARTITION {each.name}"
+        yield Part(Phase.SWITCH, attach, RunSQL.noop if number else drop)
 
 
 def concurrently(node: Node) -> str:
@@ -39,6 +67,8 @@ def drop_index_parts(node: Node, facts: Facts) -> Iterator[Part]:
         raise NoRecipe("it drops what is not an index, or by CASCADE")
     for each in dropped_relations(node):
         before = facts.index(each)
+        if facts.partitioned:
+            raise NoRecipe("PostgreSQL drops no index of a partitioned table CONCURRENTLY")
         if before is None:
             raise NoRecipe(f"the index {each.relname} is not known")
         made = parse(before, placeholders=False)[0].node.index_stmt
@@ -51,8 +81,12 @@ def drop_index_parts(node: Node, facts: Facts) -> Iterator[Part]:
         )
 
 
-def unique_index_parts(relation: Node, constraint: Node, columns: list[str]) -> Iterator[Part]:
+def unique_index_parts(
+    relation: Node, constraint: Node, columns: list[str], facts: Facts
+) -> Iterator[Part]:
     """Yield a unique index, and the constraint that takes it over."""
+    if facts.in_partitions(relation):
+        raise NoRecipe("a partitioned table takes no unique index CONCURRENTLY")
     if constraint.options or constraint.indexspace:
         raise NoRecipe(f"the constraint {constraint.conname} has storage options")
     table, name = quoted_relation(relation), quote_identifier(constraint.conname)
@@ -73,8 +107,10 @@ def unique_index_parts(relation: Node, constraint: Node, columns: list[str]) -> 
     yield Part(Phase.SWITCH, f"{use}{deferrable}{deferred}", drop)
 
 
-def reindex_part(node: Node) -> Part:
+def reindex_part(node: Node, facts: Facts) -> Part:
     """Return the part for a REINDEX."""
+    if facts.partitioned:
+        raise NoRecipe("its REINDEX is about a partitioned table")
     sql = statement_sql(node)
     if node.params:
         raise NoRecipe("its REINDEX has options")

@@ -5,6 +5,12 @@ from __future__ import annotations
 NAME_BYTES = 63
 
 
+def suffixed(name: str, suffix: str) -> str:
+    """Return a name with a suffix, cut where it would be too long."""
+    room = NAME_BYTES - len(suffix)
+    return name.encode()[:room].decode(errors="ignore") + suffix
+
+
 def object_name(table: str, column: str, label: str) -> str:
     """Return the name that PostgreSQL makes for a column's constraint: ``table_column_label``.
 

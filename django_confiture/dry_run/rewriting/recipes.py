@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.contrib.postgres.operations import (
     AddConstraintNotValid,
@@ -10,7 +11,14 @@ from django.contrib.postgres.operations import (
     RemoveIndexConcurrently,
     ValidateConstraint,
 )
-from django.db.migrations import AddConstraint, AddIndex, RemoveIndex, RunSQL
+from django.db.migrations import (
+    AddConstraint,
+    AddIndex,
+    RemoveIndex,
+    RunPython,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
 from django.db.migrations.operations.base import Operation
 from django.db.models import CheckConstraint
 
@@ -23,6 +31,7 @@ from django_confiture.dry_run.rewriting.files import (
     RewrittenFile,
 )
 from django_confiture.dry_run.rewriting.parts import WHY, Phase
+from django_confiture.dry_run.rewriting.querysets import file_of_update
 from django_confiture.dry_run.rewriting.raw_sql import files_of_script
 from django_confiture.dry_run.rewriting.two_releases import REMOVING, files_of_removal
 from django_confiture.dry_run.sql.parser import Statement
@@ -35,11 +44,13 @@ def rewriting_of(
 
     ``statements`` are all that it makes.
     """
-    if facts.partitioned:
-        return NotRewritten("a partitioned table takes neither CONCURRENTLY nor NOT VALID")
-    if (known := _own_operations(operation)) is not None:
+    if type(operation) is SeparateDatabaseAndState:
+        return _separate(operation, statements, facts)
+    if (known := _own_operations(operation, facts)) is not None:
         return Rewriting(known)
     try:
+        if type(operation) is RunPython:
+            return Rewriting((file_of_update(operation, statements, facts),))
         if type(operation) is RunSQL:
             return Rewriting(tuple(files_of_script(operation, statements, facts)))
         if type(operation) in REMOVING and facts.releases == 2:
@@ -51,12 +62,47 @@ def rewriting_of(
     return NotRewritten(f"there is no recipe for {type(operation).__name__}")
 
 
-def _own_operations(operation: Operation) -> tuple[RewrittenFile, ...] | None:
+def _separate(
+    operation: SeparateDatabaseAndState, statements: Sequence[Statement], facts: Facts
+) -> Rewriting | NotRewritten:
+    """Return what the database's side becomes; the models change in the last file, as given."""
+    if len(operation.database_operations) != 1:
+        return NotRewritten("its database_operations are not one operation")
+    new = rewriting_of(operation.database_operations[0], statements, facts)
+    if isinstance(new, NotRewritten):
+        return new
+    count = sum(not each.next_release for each in new.files)
+    return Rewriting(
+        tuple(
+            _on_database(file, operation.state_operations if number == count else ())
+            for number, file in enumerate(new.files, 1)
+        )
+    )
+
+
+def _on_database(file: RewrittenFile, state_operations: Sequence[Operation]) -> RewrittenFile:
+    operations: list[Operation] = []
+    for each in file.operations:
+        found = each.database_operations if type(each) is SeparateDatabaseAndState else [each]
+        operations += map(_without_state, found)
+    if not operations and not state_operations:
+        return file
+    return replace(file, operations=[SeparateDatabaseAndState(operations, list(state_operations))])
+
+
+def _without_state(operation: Operation) -> Operation:
+    if type(operation) is not RunSQL:
+        return operation
+    hints, elidable = operation.hints or None, operation.elidable
+    return RunSQL(operation.sql, operation.reverse_sql, None, hints, elidable)
+
+
+def _own_operations(operation: Operation, facts: Facts) -> tuple[RewrittenFile, ...] | None:
     """Return the file with Django's own concurrent operation, if it has one."""
-    if type(operation) is AddIndex:
+    if type(operation) is AddIndex and not facts.partitioned:
         better = AddIndexConcurrently(operation.model_name, operation.index)
         return (RewrittenFile("index", WHY[Phase.INDEX], [better], atomic=False),)
-    if type(operation) is RemoveIndex:
+    if type(operation) is RemoveIndex and not facts.partitioned:
         drop = RemoveIndexConcurrently(operation.model_name, operation.name)
         return (RewrittenFile("index", WHY[Phase.CLEAN_UP], [drop], atomic=False),)
     if type(operation) is AddConstraint and isinstance(operation.constraint, CheckConstraint):

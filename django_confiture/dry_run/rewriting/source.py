@@ -10,7 +10,13 @@ from django.db.migrations import RunPython
 from django.db.migrations.migration import Migration
 from django.db.migrations.writer import MigrationWriter
 
-from django_confiture.dry_run.rewriting.files import Batches, Fill, NullFill, RewrittenFile
+from django_confiture.dry_run.rewriting.files import (
+    Batches,
+    Fill,
+    NullFill,
+    RewrittenFile,
+    UpdateInBatches,
+)
 
 _FUNCTIONS = "confiture_functions_of_this_file"
 _SHORTER = (
@@ -22,6 +28,7 @@ _SHORTER = (
 )
 _HEAD = "class Migration(migrations.Migration):\n"
 _NO_DEPENDENCIES = "    dependencies = [\n    ]\n\n"
+_WRITTEN = {"from django.db import migrations"}
 _NULLS = """\
 def fill(apps, schema_editor):
     using = schema_editor.connection.alias
@@ -87,12 +94,18 @@ def file_source(
 
 
 def _run(fill: Fill) -> RunPython:
-    code = _placeholder("fill" if isinstance(fill, NullFill) else "in_batches")
+    code = _placeholder(_name(fill))
     hints = dict(fill.hints or {}) or None
     if isinstance(fill, NullFill):
         return RunPython(code, RunPython.noop, hints=hints, elidable=True)
     back = RunPython.noop if fill.reversible else None
     return RunPython(code, back, hints=hints, elidable=fill.elidable)
+
+
+def _name(fill: Fill) -> str:
+    if isinstance(fill, UpdateInBatches):
+        return fill.name
+    return "fill" if isinstance(fill, NullFill) else "in_batches"
 
 
 def _placeholder(name: str) -> Callable[[object, object], None]:
@@ -108,6 +121,10 @@ def _functions(fill: Fill | None) -> tuple[str, set[str]]:
         return "", set()
     if isinstance(fill, Batches):
         return f"{_batches(fill)}\n\n", set()
+    if isinstance(fill, UpdateInBatches):
+        imports = {each for each in fill.globals if each.startswith(("from ", "import "))}
+        constants = "".join(f"{each}\n" for each in fill.globals if each not in imports)
+        return f"{constants}\n\n{fill.source}\n\n", imports - _WRITTEN
     value, imports = MigrationWriter.serialize(fill.value)
     if callable(fill.value):
         value += "()"

@@ -13,10 +13,11 @@ from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.index_parts import (
     drop_index_parts,
-    index_part,
+    index_parts,
     reindex_part,
 )
 from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.rewriting.type_parts import changed_type_parts
 from django_confiture.dry_run.sql.building import alter_table_sql
 from django_confiture.dry_run.sql.enums import AlterTableType
 from django_confiture.dry_run.sql.identifiers import quote_identifier
@@ -29,11 +30,11 @@ def parts_of(statement: Statement, facts: Facts) -> Iterator[Part]:
     node: Node = getattr(statement.node, statement.what) if statement.what else None
     match statement.what:
         case "index_stmt":
-            yield index_part(node)
+            yield from index_parts(node, facts)
         case "drop_stmt":
             yield from drop_index_parts(node, facts)
         case "reindex_stmt":
-            yield reindex_part(node)
+            yield reindex_part(node, facts)
         case "alter_table_stmt":
             rewrites = statement.sql in facts.rewriting
             for subcommand in subcommands(node):
@@ -59,13 +60,13 @@ def _of_subcommand(
         case AlterTableType.DropNotNull:
             yield _drop_not_null(relation, subcommand)
         case AlterTableType.AddConstraint:
-            yield from add_constraint_parts(relation, subcommand)
+            yield from add_constraint_parts(relation, subcommand, facts)
         case AlterTableType.DropConstraint:
             yield drop_constraint_part(relation, subcommand, facts)
         case AlterTableType.ValidateConstraint:
             yield Part(Phase.VALIDATE, alter_table_sql(relation, subcommand))
         case AlterTableType.AlterColumnType:
-            raise NoRecipe(f"it changes the type of {subcommand.name}")
+            yield from changed_type_parts(relation, subcommand, facts, rewrites=rewrites)
         case AlterTableType.DropColumn:
             raise NoRecipe(f"it drops the column {subcommand.name}")
         case subtype:

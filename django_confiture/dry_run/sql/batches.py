@@ -14,6 +14,11 @@ def names_its_table_again(node: Node) -> bool:
     return names.count(node.relation.relname) > 1
 
 
+def has_parameters(node: Node) -> bool:
+    """Return whether a statement has parameters of its own."""
+    return any(True for _ in postgast.find_nodes(node, pg.ParamRef))
+
+
 def returns_rows(node: Node) -> bool:
     """Return whether a statement has RETURNING."""
     return bool(node.HasField("returning_clause"))

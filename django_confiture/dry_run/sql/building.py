@@ -66,6 +66,18 @@ def without_schemas(node: Node) -> Node:
     return copy
 
 
+def column_renamed(node: Node, old: str, new: str) -> Node:
+    """Return a copy of an index or a constraint that is about another column instead."""
+    copy = copied(node)
+    for each in postgast.find_nodes(copy, pg.ColumnRef):
+        if each.fields and each.fields[-1].string.sval == old:
+            each.fields[-1].string.sval = new
+    for each in postgast.find_nodes(copy, pg.IndexElem):
+        if each.name == old:
+            each.name = new
+    return copy
+
+
 # ALTER TABLE.
 
 

@@ -1,49 +1,64 @@
-"""``manage.py confiture_fix``: a pending migration, rewritten so that others can work, proven."""
+"""``manage.py confiture_fix``: pending migrations, rewritten so that others can work, proven."""
 
 from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.loader import AmbiguityError, MigrationLoader
 
+from django_confiture.dry_run.results.source_location import shown
+from django_confiture.dry_run.rewriting.one_file import migration_file
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.fix.fixing import fix_migration
-from django_confiture.fix.obstacles import migration_file
-from django_confiture.fix.outcomes import Fix, Proof
+from django_confiture.fix.obstacles import AppliedElsewhere
+from django_confiture.fix.outcomes import Fix
 from django_confiture.fix.writing import WouldOverwrite, write_files
-from django_confiture.formatting import duration, listed, one_line
+from django_confiture.formatting import one_line
+from django_confiture.history.past_runs import databases_that_applied
 from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import FAILED, UNPROVEN, USAGE
+from django_confiture.management.fix_choice import Chosen, chosen
+from django_confiture.management.fix_output import document_of, lines_of, markdown_of, summary_of
 
 
 class Command(BaseCommand):
-    """Rewrite a pending migration into files that block no one for long, and prove it."""
+    """Rewrite pending migrations into files that block no one for long, and prove it."""
 
     help = (
         "Rewrites a pending migration into several files that let others read and write while "
         "they run; the last keeps its name. It proves them by two rehearsals, both rolled back: "
-        "schema, models and rows are as with the original. Without --write it prints the files. "
+        "schema, models and rows are as with the original. Without --write it prints the files; "
+        "without a migration it takes all that are pending and are not of installed packages. "
         "Exit codes: 0 fixed and proven, 1 nothing could be fixed, 2 could not start, 5 the proof "
-        "failed, so nothing is written."
+        "failed, so nothing is written. With --check: 0 nothing to fix, 1 something to fix."
     )
 
     requires_system_checks = ()  # it reads the migrations and the database
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the migration, and what to do with the files."""
-        parser.add_argument("app_label")
-        parser.add_argument("migration", help="Its name, or the beginning of it.")
-        parser.add_argument("--write", action="store_true", help="Write the files.")
-        parser.add_argument("--format", choices=("text", "json"), default="text")
+        """Add which migrations, and what to do with the files."""
+        parser.add_argument("app_label", nargs="?")
+        parser.add_argument("migration", nargs="?", help="Its name, or the beginning of it.")
+        parser.add_argument(
+            "--since",
+            metavar="REVISION",
+            help="Only what the branch adds to this revision of git, such as origin/main.",
+        )
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--write", action="store_true", help="Write the files.")
+        what.add_argument(
+            "--check",
+            action="store_true",
+            help="Print no file; exit with 1 where something could be fixed, for CI.",
+        )
+        parser.add_argument("--format", choices=("text", "json", "markdown"), default="text")
         parser.add_argument(
             "--releases",
             type=int,
@@ -64,125 +79,64 @@ class Command(BaseCommand):
         """Fix, print, write, and exit with 1 or 5 where there is nothing to write."""
         wrapper = connections[options["database"]]
         try:
-            key, loader = _chosen(wrapper, options["app_label"], options["migration"])
-            fix = fix_migration(
-                wrapper,
-                key,
-                applied_elsewhere=options["applied_elsewhere"],
-                releases=options["releases"],
-            )
-            code = _exit_code(fix)
-            if options["write"] and code == 0:
-                directory = migration_file(loader.disk_migrations[key]).parent
-                write_files(directory, fix.files)
+            found = chosen(wrapper, options["app_label"], options["migration"], options["since"])
+            fixes = [
+                fix_migration(
+                    wrapper,
+                    each.key,
+                    elsewhere=AppliedElsewhere(
+                        options["applied_elsewhere"], databases_that_applied(*each.key)
+                    ),
+                    releases=options["releases"],
+                )
+                for each in found
+            ]
+            if options["write"]:
+                _write(found, fixes)
         except (DryRunRefused, ImproperlyConfigured, WouldOverwrite, *BROKEN_MIGRATIONS) as error:
             raise CommandError(one_line(error), returncode=USAGE) from error
         except (Error, psycopg.Error) as error:
             raise CommandError(
                 f"{wrapper.alias!r} ended it: {one_line(error)}", returncode=USAGE
             ) from error
-        if options["format"] == "json":
-            self.stdout.write(json.dumps(_document(fix), indent=2))
-        else:
-            for line in _lines(fix, written=options["write"] and code == 0):
-                self.stdout.write(line)
-        if code:
+        for line in _printed(found, fixes, options):
+            self.stdout.write(line)
+        if code := _exit_code(fixes, check=options["check"]):
             raise SystemExit(code)
 
 
-def _chosen(
-    wrapper: BaseDatabaseWrapper, app_label: str, prefix: str
-) -> tuple[tuple[str, str], MigrationLoader]:
-    if wrapper.vendor != "postgresql":
-        raise CommandError(
-            f"{wrapper.alias!r} is {wrapper.display_name}; confiture_fix needs PostgreSQL. "
-            "Choose another alias with --database.",
-            returncode=USAGE,
-        )
-    loader = MigrationLoader(wrapper)
-    try:
-        found = loader.get_migration_by_prefix(app_label, prefix)
-    except AmbiguityError as error:
-        raise CommandError(f"{error} Give more of its name.", returncode=USAGE) from error
-    except KeyError as error:
-        raise CommandError(
-            f"The app {app_label!r} has no migration {prefix!r}; showmigrations lists them.",
-            returncode=USAGE,
-        ) from error
-    return (found.app_label, found.name), loader
-
-
-def _exit_code(fix: Fix) -> int:
-    if fix.proof is None:
-        return FAILED
-    return 0 if fix.proof.holds else UNPROVEN
-
-
-def _document(fix: Fix) -> dict[str, object]:
-    return {
-        "migration": fix.migration,
-        "operations": [
-            {
-                "index": each.index,
-                "description": each.description,
-                "finding": each.finding,
-                "outcome": each.outcome,
-                "reason": each.reason,
-            }
-            for each in fix.operations
-        ],
-        "files": [{"name": each.name, "source": each.source} for each in fix.files],
-        "proof": None if fix.proof is None else _proof_document(fix.proof),
-    }
-
-
-def _proof_document(proof: Proof) -> dict[str, object]:
-    keys = (
-        "schema_equal", "state_equal", "rows_equal", "dangers_before", "dangers_after",
-        "blocked_ms_before", "blocked_ms_after", "running_code_breaks_after", "reversible",
-    )  # fmt: skip
-    document = {key: getattr(proof, key) for key in keys}
-    lists = ("not_compared", "differences")
-    return {**document, **{key: list(getattr(proof, key)) for key in lists}}
-
-
-def _lines(fix: Fix, *, written: bool) -> Iterator[str]:
-    yield fix.migration
-    for each in fix.operations:
-        about = f" ({each.finding})" if each.finding else ""
-        yield f"  {each.outcome:8} {each.index + 1}. {each.description}{about}"
-        if each.reason:
-            yield f"           {each.reason}"
-    if fix.proof is None:
-        yield "Nothing could be fixed."
+def _write(found: Sequence[Chosen], fixes: Sequence[Fix]) -> None:
+    """Write the files of all fixes, or none where a proof failed."""
+    if _exit_code(fixes, check=False):
         return
-    yield from _proof_lines(fix.proof)
-    if not fix.proof.holds:
-        yield "The proof failed, so nothing is written. Please report it, with these differences."
+    for each, fix in zip(found, fixes, strict=True):
+        if fix.proof is not None:
+            write_files(migration_file(each.migration).parent, fix.files)
+
+
+def _exit_code(fixes: Sequence[Fix], *, check: bool) -> int:
+    proofs = [each.proof for each in fixes if each.proof is not None]
+    if check:
+        return FAILED if any(each.holds for each in proofs) else 0
+    if not all(each.holds for each in proofs):
+        return UNPROVEN
+    return 0 if proofs else FAILED
+
+
+def _printed(
+    found: Sequence[Chosen], fixes: Sequence[Fix], options: dict[str, Any]
+) -> Iterator[str]:
+    if options["format"] == "json":
+        documents = [document_of(each) for each in fixes]
+        yield json.dumps(documents[0] if options["migration"] else {"fixes": documents}, indent=2)
         return
-    for file in fix.files:
-        yield f"\n# {'Written: ' if written else ''}{file.name}.py"
-        if not written:
-            yield file.source
-
-
-def _proof_lines(proof: Proof) -> Iterator[str]:
-    words = {True: "equal", False: "NOT EQUAL"}
-    yield (
-        f"Schema {words[proof.schema_equal]}, models {words[proof.state_equal]}, rows "
-        f"{words[proof.rows_equal]}; "
-        + ("reversible as before." if proof.reversible else "NOT REVERSIBLE as before.")
-    )
-    yield (
-        f"Dangers: {proof.dangers_before} before, {proof.dangers_after} after. The longest block: "
-        f"{duration(proof.blocked_ms_before)} before, {duration(proof.blocked_ms_after)} after. "
-        f"Breaks of running code: {proof.running_code_breaks_before} before, "
-        f"{proof.running_code_breaks_after} after."
-    )
-    if proof.not_compared:
-        yield (
-            f"Not compared, since the original writes other values each time: "
-            f"{listed(proof.not_compared)}."
-        )
-    for each in proof.differences:
-        yield f"  {each}"
+    written = options["write"] and not _exit_code(fixes, check=False)
+    for each, fix in zip(found, fixes, strict=True):
+        if options["format"] == "markdown":
+            yield from markdown_of(fix, shown(migration_file(each.migration)))
+        else:
+            yield from lines_of(fix, written=written, with_files=not options["check"])
+    if not fixes:
+        yield "No migration of this project is pending here."
+    elif options["format"] == "text" and not options["migration"]:
+        yield summary_of(fixes)

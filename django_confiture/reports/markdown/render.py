@@ -155,6 +155,8 @@ def _closing(report: Report) -> Iterator[str]:
             f"Gave way to {text(waiter.application or 'a session')}, whose "
             f"{text(waiter.statement_kind or 'statement')}{relation} waited."
         )
+    if step := headline.after_giving_way(report):
+        yield text(step, 1000)
     for warning in report.warnings[:20]:
         yield f"Note: {text(steady(re.sub(r'session [0-9]+', 'another session', warning)))}"
     if report.sequences_moved:

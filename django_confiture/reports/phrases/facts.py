@@ -155,4 +155,7 @@ def hook_line(hook: HookOutcome, words: Words) -> str:
 def offending_rows(rows: Violations, words: Words) -> str:
     """Return the number of rows that stand in the way, their table, and the first keys."""
     keys = f", such as {words.code(', '.join(rows.keys))}" if rows.keys else ""
-    return f"{count(rows.count, 'row')} of {words.code(rows.relation)}{keys}"
+    table = words.code(rows.relation)
+    if rows.count is None:
+        return f"rows of {table}{keys}; they are too many to count in 5 s"
+    return f"{count(rows.count, 'row')} of {table}{keys}"

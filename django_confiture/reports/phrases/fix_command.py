@@ -28,7 +28,7 @@ def line(report: Report) -> str:
 
 
 def _has_recipe(migration: MigrationResult) -> bool:
-    """Return whether a finding shows code that takes an operation's place."""
+    """Return whether there is a recipe for an operation with a finding."""
     if migration.error or migration.of_receivers or migration.direction == "backward":
         return False
-    return any("class Migration(" in each.advice for each in harm.counted(migration))
+    return any(each.fixable for each in harm.counted(migration))

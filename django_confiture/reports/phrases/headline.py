@@ -129,6 +129,17 @@ def waited(waiter: Waiter) -> str:
     )
 
 
+def after_giving_way(report: Report) -> str:
+    """Return what to do after the dry run gave way, ``""`` if it did not."""
+    if not report.yielded_to:
+        return ""
+    return (
+        "Others need these tables all the time, or needed them just then: run it in a quieter "
+        "hour, on a clone of a database that no one uses (--clone-of ALIAS), or on a copy with "
+        "production's sizes (--stats FILE)."
+    )
+
+
 def over_budget(report: Report) -> list[str]:
     """Return what is over the budget, all findings in one sentence."""
     failing = [each for each in report.exceeded if each.budget == "fail_on"]

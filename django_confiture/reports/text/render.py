@@ -77,6 +77,8 @@ def _head(report: Report, verbosity: int) -> Iterator[Line]:
         yield f"[bold red]Failed outside the migrations[/]: {message}"
     for waiter in report.yielded_to:
         yield f"[yellow]Gave way[/] to {escape(headline.waited(waiter))}."
+    if step := headline.after_giving_way(report):
+        yield row("", 8, escape(step))
     over = [escape(each) for each in headline.over_budget(report)]
     if over and verbosity < 2:
         yield cut(f"[yellow]Over the budget[/]: {'; '.join(over)}")

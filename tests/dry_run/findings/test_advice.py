@@ -99,6 +99,7 @@ OPERATIONS: dict[str, Operation] = {
     "text with its like index": _add(models.CharField(max_length=9, null=True, db_index=True)),
     "db_index": _of("number", models.CharField(max_length=20, db_index=True)),
     "unique=True": _of("number", models.CharField(max_length=20, unique=True)),
+    "an index that is dropped": _of("code", models.CharField(max_length=20, unique=True)),
     "not null": _of("currency", models.CharField(max_length=3)),
     "not null, filled": _of("note", models.TextField(default="it's 100 %")),
     "not null, filled, indexed": _of("note", models.TextField(default="none", db_index=True)),
@@ -106,7 +107,6 @@ OPERATIONS: dict[str, Operation] = {
 """Operations that harm, whose findings print code."""
 
 IN_WORDS: dict[str, Operation] = {
-    "an index that is dropped": _of("code", models.CharField(max_length=20, unique=True)),
     "type": _of("total", models.BigIntegerField()),
     "type and index": _of("number", models.CharField(max_length=40, db_index=True)),
     "type and NOT NULL": _of("currency", models.CharField(max_length=9)),

@@ -49,6 +49,20 @@ def test_an_error_of_the_search_does_not_hide_the_first(
     assert (failure.type, failure.violations) == ("CheckViolation", None)
 
 
+def test_what_takes_too_long_to_count_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offending_rows, "_TIMEOUT", "400ms")
+    slow = "CHECK (id < 3 OR pg_sleep(0.005) IS NULL)"
+    rows = failure_of(f'ALTER TABLE "Rows of" ADD CONSTRAINT slow {slow}').violations
+    assert rows == Violations("Rows of", "slow", None, ("id=3", "id=4", "id=5", "id=6", "id=7"))
+
+
+def test_keys_that_take_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offending_rows, "_TIMEOUT", "50ms")
+    slow = "CHECK (id < 3 OR pg_sleep(0.1) IS NULL)"
+    rows = failure_of(f'ALTER TABLE "Rows of" ADD CONSTRAINT slow {slow}').violations
+    assert rows == Violations("Rows of", "slow", None, ())
+
+
 def violations_of(statement: str) -> Violations:
     offending_rows = failure_of(statement).violations
     assert offending_rows is not None

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.db import models
-from django.db.migrations import AddField, AddIndex, AlterField, RemoveIndex, RunSQL
+from django.db.migrations import (
+    AddField,
+    AddIndex,
+    AlterField,
+    RemoveIndex,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.facts import Facts, PartitionIndex
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.sql.parser import parse
@@ -78,10 +87,47 @@ def test_a_foreign_key_whose_default_is_a_function() -> None:
     assert "comes from a function" in reason_of(operation, sql, Facts("shop"))
 
 
-def test_a_partitioned_table() -> None:
-    operation = AddIndex("order", models.Index(fields=["x"], name="i"))
-    reason = reason_of(operation, "CREATE INDEX i ON t (x)", Facts("shop", partitioned=True))
-    assert reason == "a partitioned table takes neither CONCURRENTLY nor NOT VALID"
+PARTITIONED = Facts("shop", partitioned=frozenset({"t"}), indexes={"i": "CREATE INDEX i ON t (a)"})
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        ("CREATE INDEX i ON t (a)", "the indexes of the partitions of t are not known"),
+        ("DROP INDEX i", "PostgreSQL drops no index of a partitioned table CONCURRENTLY"),
+        ("REINDEX INDEX i", "its REINDEX is about a partitioned table"),
+        ("ALTER TABLE t ADD CONSTRAINT u UNIQUE (a)", "takes no unique index CONCURRENTLY"),
+        (
+            "ALTER TABLE t ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES o (id)",
+            "takes no foreign key NOT VALID before PostgreSQL 18",
+        ),
+    ],
+)
+def test_a_partitioned_table(sql: str, reason: str) -> None:
+    facts = replace(PARTITIONED, working=frozenset({sql}))
+    assert reason in reason_of(RunSQL(sql), sql, facts)
+
+
+def test_a_statement_with_parameters() -> None:
+    sql = "UPDATE t SET a = %s"
+    operation = RunSQL([(sql, [1])])
+    new = rewriting_of(operation, parse(sql, placeholders=True), Facts("shop", keys={"t": "id"}))
+    assert new == NotRewritten("its statement has parameters")
+
+
+def test_partitions_of_partitions() -> None:
+    nested = {
+        "i": [PartitionIndex("public.t_1_a_idx", "CREATE INDEX t_1_a_idx ON t_1 (a)", nested=True)]
+    }
+    facts = replace(PARTITIONED, partition_indexes=nested)
+    operation = AddIndex("order", models.Index(fields=["a"], name="i"))
+    assert "are not known" in reason_of(operation, "CREATE INDEX i ON t (a)", facts)
+
+
+def test_several_operations_of_the_database() -> None:
+    two = SeparateDatabaseAndState([RunSQL("CREATE INDEX i ON t (a)"), RunSQL("SELECT 1")])
+    reason = reason_of(two, "CREATE INDEX i ON t (a)", Facts("shop"))
+    assert reason == "its database_operations are not one operation"
 
 
 FOREIGN_KEY = (

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.fix.corpus import columns, constraints, data, indexes, raw_sql, releases
+from tests.fix.corpus import (
+    columns,
+    constraints,
+    data,
+    indexes,
+    raw_sql,
+    releases,
+    scripts,
+    tables,
+    teams,
+)
 from tests.fix.corpus.harmful import Harmful
 
 CORPUS: list[Harmful] = [
@@ -12,6 +22,9 @@ CORPUS: list[Harmful] = [
     *data.CASES,
     *raw_sql.CASES,
     *releases.CASES,
+    *scripts.CASES,
+    *tables.CASES,
+    *teams.CASES,
 ]
 
 _NAMED = {each.name: each for each in CORPUS}
@@ -40,6 +53,14 @@ OFTEN = [
         "unique_instead_of_index",
         "index_instead_of_unique",
         "not_null_and_longer",
+        # Partitions, models of settings, what stands apart, attributes of the class
+        "index_of_a_partitioned_table",
+        "foreign_key_to_another_app",
+        "state_and_database_apart",
+        "class_with_attributes",
+        "new_model_with_keys_and_backfill",
+        "bigger_indexed_integer_in_two_releases",
+        "index",
         # Code of the file, alone in its own
         "column_and_its_backfill",
     )

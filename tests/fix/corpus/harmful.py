@@ -66,7 +66,7 @@ _FILE = '''\
 {above}
 
 class Migration(migrations.Migration):
-{settings}    dependencies = [("cases", "0001_shop")]
+{settings}    dependencies = [("cases", "0001_shop"){more}]
 
     operations = [
 {operations}
@@ -95,6 +95,9 @@ class Harmful:
     own_default: bool = False
     """Whether a field's default is a function of the file, which each loading makes again."""
     irreversible: bool = False
+    prepared: str = ""
+    """The source of more operations that the shop was made with."""
+    more_dependencies: str = ""
     arguments: tuple[str, ...] = ()
     """Of the command."""
 
@@ -105,4 +108,11 @@ class Harmful:
             above=_IMPORTS + dedent(self.above),
             settings=indent(dedent(self.settings), "    "),
             operations=indent(dedent(self.operations).strip(), " " * 8),
+            more=f",\n{self.more_dependencies}" if self.more_dependencies else "",
         )
+
+    @property
+    def shop(self) -> str:
+        """The migration file before it."""
+        before, end = BASE.rsplit("    ]", 1)
+        return f"{before}{indent(dedent(self.prepared).strip(), ' ' * 8)}\n    ]{end}"

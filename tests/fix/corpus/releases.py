@@ -38,6 +38,44 @@ CASES: list[Harmful] = [
     Harmful("model_deleted_in_two_releases", """
         migrations.DeleteModel("Line"),
     """, arguments=_TWO),
+    Harmful("bigger_integer_in_two_releases", """
+        migrations.AlterField("order", "total", models.BigIntegerField()),
+        migrations.RemoveField("line", "sku"),
+    """, "fixed fixed", arguments=_TWO, irreversible=True),
+    Harmful("bigger_indexed_integer_in_two_releases", """
+        migrations.AlterField("ware", "amount", models.BigIntegerField(
+            null=True, db_index=True, db_column="Amount")),
+        migrations.AlterField("ware", "price", models.DecimalField(
+            max_digits=12, decimal_places=4)),
+    """, "fixed fixed", arguments=_TWO, prepared="""
+        migrations.CreateModel("Ware", [
+            KEY,
+            ("amount", models.IntegerField(null=True, db_index=True, db_column="Amount")),
+            ("price", models.DecimalField(max_digits=9, decimal_places=2)),
+        ], options={"db_table": "Shop wares", "indexes": [
+            models.Index(fields=["-amount", "id"], name="ware_amount_id"),
+            models.Index(
+                models.F("amount") + 1, condition=models.Q(amount__gt=9), name="ware_next"),
+        ]}),
+        migrations.RunSQL(
+            'INSERT INTO "Shop wares" ("Amount", price)'
+            " SELECT nullif(i % 7, 0), i / 7.0 FROM generate_series(1, 12000) i",
+            migrations.RunSQL.noop),
+    """),
+    Harmful("bigger_integer_that_gets_an_index_in_two_releases", """
+        migrations.AlterField("order", "total", models.BigIntegerField(db_index=True)),
+    """, "refused", "the proof", arguments=_TWO),
+    Harmful("bigger_integer_with_a_constraint_in_two_releases", """
+        migrations.AlterField("order", "customer_ref", models.BigIntegerField()),
+    """, "refused", "belongs to the constraint cases_order_ref", arguments=_TWO, prepared="""
+        migrations.AddConstraint("order", models.CheckConstraint(
+            condition=models.Q(customer_ref__gt=0), name="cases_order_ref")),
+    """),
+    Harmful("bigger_integer_with_a_default_in_two_releases", """
+        migrations.AlterField("order", "stock", models.BigIntegerField(db_default=3)),
+    """, "refused", "stock has a default", arguments=_TWO, prepared="""
+        migrations.AddField("order", "stock", models.IntegerField(db_default=3)),
+    """),
     Harmful("field_renamed", """
         migrations.RenameField("order", "note", "remark"),
     """, "refused", "db_column"),

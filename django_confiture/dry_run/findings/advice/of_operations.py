@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from django.db import router
+from django.db.migrations import AddField, CreateModel
+from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.findings.subject import Step, Subject
-from django_confiture.dry_run.results import StatementResult
+from django_confiture.dry_run.results import Finding, StatementResult
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.one_file import reasons_for_one_file
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 
 SOLVED = frozenset(
@@ -26,11 +29,56 @@ SOLVED = frozenset(
     }
 )
 """The findings whose cause a recipe removes."""
+_WHILE_LOCKED = frozenset(
+    {
+        "backfill-while-locked",
+        "rows-locked-while-working",
+        "validate-while-locked",
+        "work-while-locked",
+    }
+)
+"""What harms by the locks that operations before it have taken: in a file of its own it doesn't."""
+
+MENDED = (
+    SOLVED
+    | _WHILE_LOCKED
+    | {"reindex-blocks-writes", "type-change-rewrite", "volatile-default-rewrite"}
+)
+"""The findings that ``confiture_fix`` can rid an operation of."""
+
+
+def mended_alone(operation: Operation, dangers: Collection[Finding]) -> bool:
+    """Return whether a file of its own is all that an operation needs.
+
+    The foreign keys of a new table are made at the end of its migration: while it is empty.
+    """
+    new_table = type(operation) is CreateModel or (
+        type(operation) is AddField and operation.field.many_to_many
+    )
+    mended = _WHILE_LOCKED | {"foreign-key-scan"} if new_table else _WHILE_LOCKED
+    return bool(dangers) and {each.id for each in dangers} <= mended
+
+
+def fixable(subject: Subject, index: int, found: Iterable[Finding]) -> bool:
+    """Return whether ``confiture_fix`` has a recipe for an operation with these findings."""
+    own = [each for each in found if each.operation == index and each.silenced is None]
+    if not any(each.id in MENDED for each in own) or any(reasons_for_one_file(subject.migration)):
+        return False
+    dangers = [each for each in own if each.severity == "danger"]
+    return isinstance(rewriting(subject, index), Rewriting) or mended_alone(
+        subject.migration.operations[index], dangers
+    )
 
 
 def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
     """Return what an operation of a rehearsed migration becomes."""
     steps = [step for step in subject.steps if step.operation == index]
+    earlier = [
+        step.statement
+        for step in subject.steps
+        if step.operation is not None and step.operation < index
+    ]
+    known = subject.known.after(earlier)
     if subject.result.error is not None:
         return NotRewritten("the migration fails, so not all of its statements are known")
     if not subject.forward:
@@ -44,6 +92,12 @@ def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
             routed=bool(router.routers),
             working=frozenset(step.statement.sql for step in steps if works(step.result)),
             rewriting=frozenset(step.statement.sql for step in steps if step.result.rewrites),
+            indexes=known.indexes,
+            constraints=known.constraints,
+            keys=known.keys,
+            required=known.required,
+            plain=known.plain,
+            partition_indexes=subject.partition_indexes,
         ),
     )
 
@@ -55,5 +109,6 @@ def works(statement: StatementResult) -> bool:
     )
 
 
-def _partitioned(steps: Sequence[Step]) -> bool:
-    return any(step.kinds.get(name) == "p" for step in steps for name in step.locks)
+def _partitioned(steps: Sequence[Step]) -> frozenset[str]:
+    found = {name for step in steps for name in step.locks if step.kinds.get(name) == "p"}
+    return frozenset(found | {name.rpartition(".")[2] for name in found})

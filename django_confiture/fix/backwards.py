@@ -1,30 +1,33 @@
-"""The statements that take removals back, as Django makes them."""
+"""The statements, as Django makes them, that take back what two releases are needed for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from django.db.migrations import AlterField
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.two_releases import REMOVING
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+_SPREAD = (*REMOVING, AlterField)
 
-def removals_taken_back(
-    wrapper: BaseDatabaseWrapper, key: tuple[str, str]
+
+def taken_back(
+    wrapper: BaseDatabaseWrapper, key: tuple[str, str], operations: Sequence[Operation]
 ) -> Mapping[int, tuple[str, ...]]:
-    """Return index → statements, for the operations of a migration that remove something."""
-    loader = MigrationExecutor(wrapper).loader
-    state = loader.project_state(key, at_end=False)
+    """Return index → statements, for those of a migration's operations that may be spread."""
     app_label, _name = key
+    state = MigrationExecutor(wrapper).loader.project_state(key, at_end=False)
     found = {}
-    for index, operation in enumerate(loader.graph.nodes[key].operations):
+    for index, operation in enumerate(operations):
         before = state.clone()
         operation.state_forwards(app_label, state)
-        if type(operation) in REMOVING:
+        if type(operation) in _SPREAD:
             with wrapper.schema_editor(collect_sql=True, atomic=False) as editor:
                 operation.database_backwards(app_label, editor, state, before)
             found[index] = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from django_confiture.dry_run.rewriting.facts import PartitionIndex
 from django_confiture.dry_run.rewriting.replaced import made_by
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Statement
@@ -15,27 +16,44 @@ _SHOWN = """
 _WHERE = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND "
 _OF_CLASS = "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 _INDEXES = (
-    f"SELECT {_SHOWN} pg_catalog.pg_get_indexdef(c.oid)"  # noqa: S608 - constants
+    f"SELECT {_SHOWN} pg_catalog.pg_get_indexdef(c.oid)"
     f" FROM pg_catalog.pg_class c {_OF_CLASS}"
     f" WHERE {_WHERE} c.relkind = 'i'"
 )
 _CONSTRAINTS = (
-    f"SELECT {_SHOWN} k.conname, pg_catalog.pg_get_constraintdef(k.oid)"  # noqa: S608
+    f"SELECT {_SHOWN} k.conname, pg_catalog.pg_get_constraintdef(k.oid)"
     f" FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid {_OF_CLASS}"
     f" WHERE {_WHERE} k.contype IN ('c', 'f', 'p', 'u', 'x')"
 )
 _KEYS = (
-    f"SELECT {_SHOWN} a.attname"  # noqa: S608
+    f"SELECT {_SHOWN} a.attname"
     f" FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid {_OF_CLASS}"
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
     f" WHERE {_WHERE} i.indisprimary AND i.indnkeyatts = 1"
 )
 
 _REQUIRED = (
-    f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"  # noqa: S608
+    f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
     f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
     f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
     " AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' GROUP BY n.nspname, c.oid"
+)
+_PARTITIONED = f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE relkind = 'p'"
+_PARTITION_INDEXES = (
+    f"SELECT {_SHOWN} pg_catalog.format('%I.%I', pn.nspname, p.relname),"
+    " pg_catalog.pg_get_indexdef(p.oid), p.relkind"
+    f" FROM pg_catalog.pg_class c {_OF_CLASS} JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid"
+    " JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid"
+    " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+    " WHERE c.relkind = 'I' ORDER BY p.relname"
+)
+_PLAIN = (
+    f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    " AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' AND a.attacl IS NULL"
+    " AND a.attoptions IS NULL AND pg_catalog.col_description(c.oid, a.attnum) IS NULL"
+    " GROUP BY n.nspname, c.oid"
 )
 
 
@@ -47,6 +65,7 @@ class KnownObjects:
     constraints: dict[tuple[str, str], str]
     keys: dict[str, str]
     required: dict[str, frozenset[str]]
+    plain: dict[str, frozenset[str]]
 
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
@@ -60,6 +79,9 @@ class KnownObjects:
         return replace(self, indexes=indexes, constraints=constraints)
 
 
+KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {})
+
+
 def read_known(session: Session) -> KnownObjects:
     """Return what is there now."""
     return KnownObjects(
@@ -70,7 +92,22 @@ def read_known(session: Session) -> KnownObjects:
         },
         {table: column for table, (column,) in _rows(session, _KEYS)},
         {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, _REQUIRED)},
+        {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, _PLAIN)},
     )
+
+
+def read_partitioned(session: Session) -> frozenset[str]:
+    """Return the partitioned tables."""
+    return frozenset(name for name, _nothing in _rows(session, _PARTITIONED))
+
+
+def read_partition_indexes(session: Session) -> dict[str, list[PartitionIndex]]:
+    """Return index of a partitioned table → the indexes of its partitions."""
+    found: dict[str, list[PartitionIndex]] = {}
+    for name, (partition, definition, kind) in _rows(session, _PARTITION_INDEXES):
+        index = PartitionIndex(partition, definition, nested=kind == "I")
+        found.setdefault(name, []).append(index)
+    return found
 
 
 def _rows(session: Session, sql: str) -> Iterator[tuple[str, tuple[str, ...]]]:

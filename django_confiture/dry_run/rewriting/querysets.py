@@ -1,0 +1,129 @@
+"""Makes a RunPython that is one ``queryset.update()`` batches that commit one by one."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import textwrap
+from collections.abc import Iterator, Sequence
+from types import FunctionType, ModuleType
+from typing import Any
+
+from django.db.migrations import RunPython
+
+from django_confiture.dry_run.rewriting.batching import key_to_go_by
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import NoRecipe, RewrittenFile, UpdateInBatches
+from django_confiture.dry_run.rewriting.parts import WHAT, WHY, Phase
+from django_confiture.dry_run.sql.parser import Kind, Statement
+
+_CHAIN = {"all", "exclude", "filter", "objects", "using", "_base_manager", "_default_manager"}
+_OWN = {"batch", "last", "rest", "rows", "values"}
+"""The names that the batches need."""
+
+
+def file_of_update(
+    operation: RunPython, statements: Sequence[Statement], facts: Facts
+) -> RewrittenFile:
+    """Return the file with the batches; raises :class:`NoRecipe` where the code does more."""
+    writing = [each for each in statements if each.kind not in (Kind.SELECT, Kind.QUIET)]
+    if [each.what for each in writing] != ["update_stmt"]:
+        raise NoRecipe("its code does more than one UPDATE")
+    key_to_go_by(writing[0], facts)
+    if operation.reverse_code not in (None, RunPython.noop) or operation.atomic:
+        raise NoRecipe("its code has a way back, or a transaction of its own")
+    function = operation.code
+    if not isinstance(function, FunctionType) or function.__closure__:
+        raise NoRecipe("its code is not a plain function")
+    fill = UpdateInBatches(
+        *_rewritten(_source(function)),
+        globals=tuple(_imports(function)),
+        reversible=operation.reverse_code is not None,
+        elidable=operation.elidable,
+        hints=operation.hints or None,
+    )
+    return RewrittenFile(WHAT[Phase.FILL], WHY[Phase.FILL], atomic=False, fill=fill)
+
+
+def _source(function: FunctionType) -> ast.FunctionDef:
+    try:
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    except (OSError, SyntaxError, ValueError):
+        node = ast.Pass()
+    if not isinstance(node, ast.FunctionDef) or node.decorator_list or len(node.args.args) != 2:
+        raise NoRecipe("the source of its code can't be read")
+    return node
+
+
+def _rewritten(node: ast.FunctionDef) -> tuple[str, str]:
+    """Return the function's name, and its source with a loop in place of the update."""
+    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    docstring = ast.get_docstring(node) is not None
+    *before, last = node.body[docstring:]
+    plain = all(isinstance(each, ast.Assign) and _is_lookup(each.value) for each in before)
+    call = last.value if isinstance(last, ast.Expr) else None
+    if not (plain and isinstance(call, ast.Call) and _is_update(call)) or names & _OWN:
+        raise NoRecipe("its code is more than one queryset.update()")
+    assert isinstance(call.func, ast.Attribute)
+    values = ", ".join(map(ast.unparse, call.keywords))
+    lines = [
+        f"def {node.name}({', '.join(each.arg for each in node.args.args)}):",
+        *(f"    {ast.unparse(each)}" for each in before),
+        f"    rows = {ast.unparse(call.func.value)}",
+        f"    values = dict({values})",
+        "    last = None",
+        "    while True:",
+        "        rest = rows if last is None else rows.filter(pk__gt=last)",
+        '        batch = list(rest.order_by("pk").values_list("pk", flat=True)[:5000])',
+        "        if not batch:",
+        "            return",
+        "        rows.filter(pk__in=batch).update(**values)",
+        "        last = batch[-1]",
+    ]
+    return node.name, "\n".join(lines) + "\n"
+
+
+def _is_lookup(node: ast.expr) -> bool:
+    """Return whether it is a model, or the connection's alias."""
+    text = ast.unparse(node)
+    return text.endswith(".connection.alias") or (
+        isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".get_model")
+    )
+
+
+def _is_update(call: ast.Call) -> bool:
+    """Return whether it is ``model.objects.filter(...).update(...)`` or the like."""
+    node: ast.expr = call
+    if call.args or not isinstance(call.func, ast.Attribute) or call.func.attr != "update":
+        return False
+    node = call.func.value
+    while isinstance(node, ast.Call | ast.Attribute):
+        if isinstance(node, ast.Call) and _is_lookup(node):
+            return True
+        inner = node.func if isinstance(node, ast.Call) else node
+        if not isinstance(inner, ast.Attribute) or inner.attr not in _CHAIN:
+            return False
+        node = inner.value
+    return isinstance(node, ast.Name)
+
+
+def _imports(function: FunctionType) -> Iterator[str]:
+    """Yield the lines that the names of a function need, which come from its module."""
+    for name in function.__code__.co_names:
+        if name in function.__globals__ and not hasattr(builtins, name):
+            yield _definition(name, function.__globals__[name])
+
+
+def _definition(name: str, value: Any) -> str:
+    if isinstance(value, ModuleType):
+        package, _, last = value.__name__.rpartition(".")
+        known = f"from {package} import {last}" if package else f"import {last}"
+        return known if last == name else f"{known} as {name}"
+    if value is None or isinstance(value, bool | float | int | str):
+        return f"{name} = {value!r}"
+    module = getattr(value, "__module__", "")
+    own = getattr(value, "__qualname__", "")
+    if not module or own != name or "migrations" in module.split(".")[:-1]:
+        raise NoRecipe(f"its code needs {name}")
+    return f"from {module} import {name}"

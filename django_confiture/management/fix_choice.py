@@ -1,0 +1,69 @@
+"""Which migrations ``confiture_fix`` is about: one by its name, or those that are pending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.core.management.base import CommandError
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import AmbiguityError, MigrationLoader
+
+from django_confiture.dry_run.plan.git_base import Since
+from django_confiture.dry_run.rewriting.one_file import is_installed
+from django_confiture.management.exit_codes import USAGE
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.migrations.migration import Migration
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A migration to fix."""
+
+    migration: Migration
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its app and its name, as Django's graph has it."""
+        return self.migration.app_label, self.migration.name
+
+
+def chosen(
+    wrapper: BaseDatabaseWrapper, app_label: str | None, name: str | None, since: str | None
+) -> list[Chosen]:
+    """Return the migrations, in the order in which they are applied."""
+    if wrapper.vendor != "postgresql":
+        raise CommandError(
+            f"{wrapper.alias!r} is {wrapper.display_name}; confiture_fix needs PostgreSQL. "
+            "Choose another alias with --database.",
+            returncode=USAGE,
+        )
+    if app_label is not None and name is not None:
+        return [_named(MigrationLoader(wrapper), app_label, name)]
+    executor = MigrationExecutor(wrapper)
+    if app_label is not None and app_label not in executor.loader.migrated_apps:
+        raise CommandError(f"The app {app_label!r} has no migrations.", returncode=USAGE)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes(app_label))
+    branch = Since(since) if since else None
+    return [
+        Chosen(migration)
+        for migration, _backwards in plan
+        if app_label in (None, migration.app_label)
+        and not is_installed(migration)
+        and not (branch is not None and branch.had(migration))
+    ]
+
+
+def _named(loader: MigrationLoader, app_label: str, prefix: str) -> Chosen:
+    try:
+        found = loader.get_migration_by_prefix(app_label, prefix)
+    except AmbiguityError as error:
+        raise CommandError(f"{error} Give more of its name.", returncode=USAGE) from error
+    except KeyError as error:
+        raise CommandError(
+            f"The app {app_label!r} has no migration {prefix!r}; showmigrations lists them.",
+            returncode=USAGE,
+        ) from error
+    return Chosen(found)

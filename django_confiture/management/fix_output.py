@@ -1,0 +1,121 @@
+"""What ``confiture_fix`` prints: JSON, lines for the terminal, Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django_confiture.fix.outcomes import Fix, Proof
+from django_confiture.formatting import count, duration, listed
+
+
+def document_of(fix: Fix) -> dict[str, object]:
+    """Return what is known of a fix, as the JSON has it."""
+    return {
+        "migration": fix.migration,
+        "operations": [
+            {
+                "index": each.index,
+                "description": each.description,
+                "finding": each.finding,
+                "outcome": each.outcome,
+                "reason": each.reason,
+            }
+            for each in fix.operations
+        ],
+        "files": [{"name": each.name, "source": each.source} for each in fix.files],
+        "proof": None if fix.proof is None else _proof_document(fix.proof),
+    }
+
+
+def _proof_document(proof: Proof) -> dict[str, object]:
+    keys = (
+        "schema_equal", "state_equal", "rows_equal", "dangers_before", "dangers_after",
+        "blocked_ms_before", "blocked_ms_after", "running_code_breaks_after", "reversible",
+    )  # fmt: skip
+    document = {key: getattr(proof, key) for key in keys}
+    lists = ("not_compared", "differences")
+    return {**document, **{key: list(getattr(proof, key)) for key in lists}}
+
+
+def lines_of(fix: Fix, *, written: bool, with_files: bool) -> Iterator[str]:
+    """Yield the lines of a fix for the terminal."""
+    yield fix.migration
+    for each in fix.operations:
+        about = f" ({each.finding})" if each.finding else ""
+        yield f"  {each.outcome:8} {each.index + 1}. {each.description}{about}"
+        if each.reason:
+            yield f"           {each.reason}"
+    if fix.proof is None:
+        yield "Nothing could be fixed."
+        return
+    yield from _proof_lines(fix.proof)
+    if not fix.proof.holds:
+        yield "The proof failed, so nothing is written. Please report it, with these differences."
+        return
+    for file in fix.files if with_files else ():
+        yield f"\n# {'Written: ' if written else ''}{file.name}.py"
+        if not written:
+            yield file.source
+
+
+def _proof_lines(proof: Proof) -> Iterator[str]:
+    words = {True: "equal", False: "NOT EQUAL"}
+    yield (
+        f"Schema {words[proof.schema_equal]}, models {words[proof.state_equal]}, rows "
+        f"{words[proof.rows_equal]}; "
+        + ("reversible as before." if proof.reversible else "NOT REVERSIBLE as before.")
+    )
+    yield (
+        f"Dangers: {proof.dangers_before} before, {proof.dangers_after} after. The longest block: "
+        f"{duration(proof.blocked_ms_before)} before, {duration(proof.blocked_ms_after)} after. "
+        f"Breaks of running code: {proof.running_code_breaks_before} before, "
+        f"{proof.running_code_breaks_after} after."
+    )
+    if proof.not_compared:
+        yield (
+            f"Not compared, since the original writes other values each time: "
+            f"{listed(proof.not_compared)}."
+        )
+    for each in proof.differences:
+        yield f"  {each}"
+
+
+def markdown_of(fix: Fix, path: str) -> Iterator[str]:
+    """Yield a comment for the pull request that brings the migration in ``path``."""
+    yield f"### {fix.migration}"
+    yield ""
+    if fix.proof is not None and fix.proof.holds:
+        yield from _markdown_of_files(fix, fix.proof, path)
+    for each in fix.operations:
+        if each.outcome == "refused":
+            yield f"- `{each.description}` stays as it is: {each.reason}"
+    if fix.proof is None:
+        yield "Nothing could be fixed."
+    elif not fix.proof.holds:
+        yield f"A fix was made, and its proof failed: {listed(fix.proof.differences)}"
+    yield ""
+
+
+def _markdown_of_files(fix: Fix, proof: Proof, path: str) -> Iterator[str]:
+    yield (
+        f"It blocks others for {duration(proof.blocked_ms_before)} on this database; as "
+        f"{count(len(fix.files), 'file')} it blocks them for at most "
+        f"{duration(proof.blocked_ms_after)}. Both were rehearsed: schema, models and rows are "
+        "equal."
+    )
+    yield ""
+    directory = path.rpartition("/")[0]
+    for file in fix.files[:-1]:
+        yield f"<details><summary>new: <code>{directory}/{file.name}.py</code></summary>"
+        yield from ("", "```python", file.source.rstrip(), "```", "", "</details>", "")
+    yield f"`{path}`, all of it:"
+    yield from ("", "```suggestion", fix.files[-1].source.rstrip(), "```", "")
+
+
+def summary_of(fixes: Sequence[Fix]) -> str:
+    """Return one line about several migrations."""
+    fixable = [each.migration for each in fixes if each.proof is not None and each.proof.holds]
+    rest = len(fixes) - len(fixable)
+    if not fixable:
+        return f"None of {count(len(fixes), 'migration')} could be fixed."
+    return f"Could be fixed: {listed(fixable)}. {count(rest, 'migration')} stay as they are."

@@ -43,6 +43,8 @@ ORDER BY 1
 _TABLES = """
 SELECT relname, string_agg(quote_ident(attname), ', ' ORDER BY attnum) FILTER (
     WHERE format_type(atttypid, NULL) !~ '^(timestamp|uuid|time)' AND attidentity = ''
+    AND NOT EXISTS (SELECT FROM pg_constraint
+                    WHERE conrelid = attrelid AND contype = 'f' AND attnum = ANY (conkey))
     AND NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = attrelid AND adnum = attnum
                     AND pg_get_expr(adbin, adrelid) ~ '^nextval'))
 FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped

@@ -51,10 +51,8 @@ class Releases:
         from django.db.models.signals import ModelSignal
 
         found: Tried = {}
-        with (
-            mock.patch.object(ModelSignal, "send", return_value=[]),
-            mock.patch.object(ModelSignal, "has_listeners", return_value=False),
-        ):
+        # That there are receivers still counts: then a DELETE reads the rows that go with it.
+        with mock.patch.object(ModelSignal, "send", return_value=[]):
             for model in apps.get_models(include_auto_created=True):
                 if model._meta.managed and not model._meta.proxy:
                     actions = self._actions(model)

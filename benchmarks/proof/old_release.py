@@ -9,6 +9,7 @@ action is rolled back. A table without rows is not tried, but for SELECT. What a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from unittest import mock
 
@@ -67,7 +68,7 @@ class Releases:
         if row := self._held.get(model):
             found |= {
                 "update": self._first(lambda: update(row), lambda: update(with_long_texts(row))),
-                "delete": self._try(lambda: delete(row)),
+                "delete": self._first(lambda: delete(row), lambda: delete_by_query(row)),
                 "insert": self._first(
                     lambda: insert(row), lambda: insert(with_long_texts(row)), *upserts(model, row)
                 ),
@@ -146,6 +147,14 @@ def upserts(model: Any, row: Any) -> Iterator[Callable[[], Any]]:
                 unique_fields=[unique],
                 update_fields=others[:1],
             )
+
+
+def delete_by_query(row: Any) -> None:
+    """Delete a row as ``QuerySet.delete`` does, which may read it first."""
+    from django.db.models import ProtectedError, RestrictedError
+
+    with suppress(ProtectedError, RestrictedError):
+        type(row)._base_manager.filter(pk=row.pk).delete()
 
 
 def delete(row: Any) -> None:

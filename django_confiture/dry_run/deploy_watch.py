@@ -18,9 +18,8 @@ from django_confiture.dry_run.recording.records import (
     RecordedSection,
 )
 from django_confiture.dry_run.results.deploy import NOTHING, Deploy, StepBreaks
-from django_confiture.dry_run.running_code.touched import Step
+from django_confiture.dry_run.running_code.touched import Step, is_of_others, sets_sequence
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
-from django_confiture.dry_run.sql.nodes import names_relation
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.redaction import message
 from django_confiture.dry_run.stage import Opened
@@ -31,8 +30,6 @@ SWITCHED_OFF = f"{NOTHING}running code is not checked in this dry run."
 NEVER_BEGAN = f"{NOTHING}no migration was rehearsed."
 
 _CHANGING = (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED)
-_OF_NO_ONE = ("comment_stmt", "create_extension_stmt", "create_seq_stmt", "create_stmt")
-"""DDL that affects no user of what was there before."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +123,22 @@ def _step(operation: int | None, section: RecordedSection) -> Step:
             mode = LockMode[lock.mode]
             locks[lock.relation] = max(mode, locks.get(lock.relation, mode))
     changing = [each for each in section.statements if each.statement.kind in _CHANGING]
+    writes = [write for each in section.statements for write in each.result.writes]
     return Step(
         operation,
         locks,
         tuple(each.statement.sql for each in changing),
-        outside=any(not each.result.locks and _is_of_others(each.statement) for each in changing),
+        outside=any(
+            not each.result.locks and _may_be_of_others(each.statement) for each in changing
+        ),
+        filled=frozenset(write.relation for write in writes if write.inserted),
+        sets_sequence=any(sets_sequence(each.statement) for each in section.statements),
     )
 
 
-def _is_of_others(statement: Statement) -> bool:
+def _may_be_of_others(statement: Statement) -> bool:
     """Return whether a statement that locks no table may affect the users of any table.
 
     One that names a table locks it, unless it was made in the same plan.
     """
-    if statement.what in _OF_NO_ONE:
-        return False
-    return statement.node is None or not names_relation(statement.node)
+    return statement.node is None or is_of_others(statement)

@@ -139,7 +139,8 @@ class Writer:
     ) -> Iterator[tuple[str, Callable[[], object]]]:
         manager = model._base_manager
         yield "select", lambda: list(manager.all())
-        yield "select", lambda: list(manager.select_for_update())
+        if model._meta.managed:  # rows of many a view can't be locked, and no release tries it
+            yield "select", lambda: list(manager.select_for_update())
         through = bool(model._meta.auto_created)
         for make in self._rows[model._meta.object_name or ""]:
             yield "insert", partial(self._insert, model, make, 1)

@@ -8,90 +8,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from django_confiture.dry_run.running_code.catalog_queries import (
+    BY_OTHERS,
+    NAMED,
+    SERVED,
+    TABLES,
+    VIEWS,
+    WITH_CODE,
+)
 from django_confiture.dry_run.server.side_channel import Session
 
 _NEAR = 4
 """How many levels of foreign keys are looked up at once."""
-
-# $1: OIDs.
-_TABLES = """
-SELECT json_build_object(
-  'oid', c.oid::bigint, 'name', c.oid::regclass::text, 'kind', c.relkind,
-  'is_empty', c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) = 0,
-  'access', pg_catalog.concat_ws(' ', c.relrowsecurity, c.relforcerowsecurity,
-    pg_catalog.has_table_privilege(c.oid, 'SELECT'),
-    pg_catalog.has_table_privilege(c.oid, 'INSERT'),
-    (SELECT bool_and(pg_catalog.has_sequence_privilege(s.oid, 'USAGE'))
-      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-      WHERE d.refobjid = c.oid AND d.classid = 'pg_catalog.pg_class'::regclass)),
-  'columns', (SELECT json_agg(json_build_object(
-      'name', a.attname, 'number', a.attnum,
-      'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
-      'base', b.typname, 'category', b.typcategory, 'length', a.atttypmod,
-      'not_null', a.attnotnull OR t.typnotnull, 'identity', a.attidentity,
-      'generated', a.attgenerated, 'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
-      'label', (SELECT e.enumlabel FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.oid
-        ORDER BY e.enumsortorder LIMIT 1)) ORDER BY a.attnum)
-    FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-    JOIN pg_catalog.pg_type b ON b.oid = COALESCE(NULLIF(t.typbasetype, 0), t.oid)
-    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-  'unique', (SELECT json_agg(json_build_object('primary', x.indisprimary, 'columns',
-      (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid = c.oid AND (a.attnum = ANY (x.indkey) OR EXISTS (
-          SELECT FROM pg_catalog.pg_depend p WHERE p.objid = x.indexrelid
-            AND p.classid = 'pg_catalog.pg_class'::regclass
-            AND p.refobjid = c.oid AND p.refobjsubid = a.attnum)))))
-    FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid
-      AND (x.indisunique OR x.indisexclusion)),
-  'foreign_keys', (SELECT json_agg(json_build_object('name', f.conname,
-      'table', f.conrelid::bigint, 'target', f.confrelid::bigint, 'action', f.confdeltype,
-      'columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.conkey)
-        WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
-        ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
-      'target_columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.confkey)
-        WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
-        ON a.attrelid = f.confrelid AND a.attnum = k.attnum)))
-    FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0
-      AND c.oid IN (f.conrelid, f.confrelid)),
-  'checks', (SELECT json_object_agg(f.conname, (SELECT json_agg(a.attname)
-      FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (f.conkey)))
-    FROM pg_catalog.pg_constraint f WHERE f.contype = 'c' AND f.conrelid = c.oid))
-FROM pg_catalog.pg_class c WHERE c.oid = ANY ($1::oid[])
-"""
-
-# $1: quoted names. Those that exist, with the name that the reports print.
-_NAMED = """
-SELECT given, pg_catalog.to_regclass(given)::oid, c.relkind,
-  CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname::text
-    ELSE n.nspname || '.' || c.relname END
-FROM pg_catalog.unnest($1::text[]) given
-JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given)
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-"""
-
-# $1: OIDs of tables. The views that read them, and those that read such views.
-_VIEWS = """
-WITH RECURSIVE reading (oid) AS (
-  SELECT pg_catalog.unnest($1::oid[])
-  UNION
-  SELECT w.ev_class FROM reading r
-  JOIN pg_catalog.pg_depend d ON d.refobjid = r.oid
-    AND d.refclassid = 'pg_catalog.pg_class'::regclass
-    AND d.classid = 'pg_catalog.pg_rewrite'::regclass
-  JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
-)
-SELECT DISTINCT oid FROM reading
-"""
-
-# Tables and views of which a statement runs what no model shows; PostgreSQL's own have low OIDs.
-_WITH_CODE = """
-SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal
-UNION SELECT w.ev_class FROM pg_catalog.pg_rewrite w
-  WHERE w.rulename <> '_RETURN' AND w.ev_class >= 16384
-UNION SELECT p.polrelid FROM pg_catalog.pg_policy p
-"""
 
 
 @dataclass(frozen=True)
@@ -102,6 +30,8 @@ class Column:
     number: int
     type: str
     base: str
+    """The type's name, of a domain that of what it is made from."""
+    base_oid: int
     category: str
     length: int
     not_null: bool
@@ -202,7 +132,7 @@ class TableCatalog:
 
     def _fetch(self, oids: Iterable[int]) -> None:
         given = [oid for oid in dict.fromkeys(oids) if oid not in self._tables]
-        rows = self._session.query(_TABLES, [array(map(str, given))]) if given else []
+        rows = self._session.query(TABLES, [array(map(str, given))]) if given else []
         self._tables.update(dict.fromkeys(given))
         for (text,) in rows:
             table = _table(json.loads(text or "{}"))
@@ -210,7 +140,7 @@ class TableCatalog:
 
     def named(self, quoted: Sequence[str]) -> Mapping[str, Named]:
         """Return the relations of those names that exist."""
-        rows = self._session.query(_NAMED, [array(quoted)]) if quoted else []
+        rows = self._session.query(NAMED, [array(quoted)]) if quoted else []
         return {
             str(given): Named(int(oid or 0), str(kind), str(shown))
             for given, oid, kind, shown in rows
@@ -218,12 +148,21 @@ class TableCatalog:
 
     def with_views(self, oids: Sequence[int]) -> frozenset[int]:
         """Return the relations and the views that read them."""
-        rows = self._session.query(_VIEWS, [array(map(str, oids))]) if oids else []
+        rows = self._session.query(VIEWS, [array(map(str, oids))]) if oids else []
         return frozenset(int(oid or 0) for (oid,) in rows)
+
+    def with_sequences(self, oids: Sequence[int]) -> frozenset[int]:
+        """Return the tables that the sequences among the relations serve."""
+        rows = self._session.query(SERVED, [array(map(str, oids))]) if oids else []
+        return frozenset(int(oid or 0) for (oid,) in rows)
+
+    def of_types_and_functions(self) -> frozenset[int]:
+        """Return the tables that use types and functions which are not PostgreSQL's own."""
+        return frozenset(int(oid or 0) for (oid,) in self._session.query(BY_OTHERS))
 
     def with_code(self) -> frozenset[int]:
         """Return the relations with triggers, rules, or policies."""
-        return frozenset(int(oid or 0) for (oid,) in self._session.query(_WITH_CODE))
+        return frozenset(int(oid or 0) for (oid,) in self._session.query(WITH_CODE))
 
     def filled(self, oids: Iterable[int]) -> frozenset[int]:
         """Return those of the relations that may have rows: the others have no page."""

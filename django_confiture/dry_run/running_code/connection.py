@@ -195,7 +195,7 @@ class ProbeConnection:
     def _failure(self, error: Exception) -> Failure:
         cause = error if isinstance(error, psycopg.Error) else error.__cause__
         sql = self._sent[-1] if self._sent else ""
-        if not isinstance(cause, psycopg.Error):
+        if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:  # the client refused
             return Failure(None, f"{type(error).__name__}: {error}", sql)
         diag = cause.diag
         message = diag.message_primary or str(cause)

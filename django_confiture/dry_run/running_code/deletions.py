@@ -57,7 +57,7 @@ class Dependents:
         for child, field in _dependents(model, self._relevant) if left else ():
             remote: Any = field.remote_field
             oid = self._catalog.oid_of(child._meta.db_table)
-            if child in seen or not (self._matters_below(child) or (key and key.target == oid)):
+            if child in seen or not (self._is_read(child) or (key and key.target == oid)):
                 continue
             seen.add(child)
             value = row.get(remote.model._meta.get_field(remote.field_name).column)
@@ -67,9 +67,13 @@ class Dependents:
             if made is not None and remote.on_delete is CASCADE:
                 self._descend(child, made, key, left - 1, seen)
 
-    def _matters_below(self, model: type[Model]) -> bool:
-        """Whether a row is needed for a deletion to come to the tables below it."""
-        return any(True for _each in _dependents(model, self._relevant))
+    def _is_read(self, model: type[Model]) -> bool:
+        """Whether a deletion reads the rows of a model: to come to those below, or to a parent's.
+
+        Others are deleted unread.
+        """
+        below = any(True for _each in _dependents(model, self._relevant))
+        return below or bool(model._meta.parents)
 
     def models(self) -> Iterator[type[Model]]:
         """Yield the model and those whose rows a deletion takes with it."""
@@ -101,7 +105,8 @@ class Dependents:
 def looks_after(release: Release, catalog: TableCatalog, key: ForeignKey) -> bool:
     """Return whether a deletion by the ORM of a release takes care of the rows with ``key``."""
     return any(
-        each.column in key.columns and catalog.oid_of(each.model._meta.db_table) == key.table
+        catalog.oid_of(each.model._meta.db_table) == key.table
+        and catalog.oid_of(each.related_model._meta.db_table) == key.target
         for each in release.references_by_column.get(key.columns[0], ())
     )
 

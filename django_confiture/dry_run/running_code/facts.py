@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from django_confiture.dry_run.running_code.catalog import array
 from django_confiture.dry_run.server.side_channel import Session
 
-# $1: quoted names. A table's answers depend on its partitions, a view's on what it reads, and a
-# column's default on its sequence. Names of constraints, statistics and indexes that refuse no
-# row are left out.
+# $1: quoted names. A table's answers depend on its partitions, a view's on what it reads, a
+# column's default on its sequence, an enum's or domain's values on its labels and CHECKs. Names
+# of constraints, statistics and indexes that refuse no row are left out.
 _FACTS = """
 WITH RECURSIVE given (name, oid) AS (
   SELECT name, pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($1::text[]) name
@@ -35,13 +35,26 @@ WITH RECURSIVE given (name, oid) AS (
   SELECT pg_catalog.array_agg(DISTINCT oid) FROM part
 ), fact (oid, kind, what) AS (
   SELECT c.oid, 'c', pg_catalog.concat_ws(' ', c.relkind, c.relowner, c.relacl, c.relnamespace,
-    c.relrowsecurity, c.relforcerowsecurity, c.relpartbound, c.reloptions)
+    c.relrowsecurity, c.relforcerowsecurity, c.relpartbound, c.reloptions,
+    c.relispopulated)
   FROM pg_catalog.pg_class c WHERE c.oid = ANY ((SELECT oids FROM wanted)::oid[])
   UNION ALL
   SELECT a.attrelid, 'a', pg_catalog.concat_ws(' ', a.attname, a.attnum, a.atttypid, a.atttypmod,
     a.attnotnull, a.attidentity, a.attgenerated, a.attcollation, a.attacl)
   FROM pg_catalog.pg_attribute a
   WHERE a.attrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT a.attrelid, 'y', pg_catalog.concat_ws(' ', a.attnum, t.oid, t.typnotnull, t.typdefault,
+    (SELECT pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
+      FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
+    (SELECT pg_catalog.string_agg(k.conbin::text, ',' ORDER BY k.oid)
+      FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid))
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_type g ON g.oid = a.atttypid
+  JOIN pg_catalog.pg_type t ON t.oid = ANY (ARRAY[g.oid, g.typelem, g.typbasetype])
+    AND t.typtype IN ('d', 'e')
+  WHERE a.attrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    AND a.atttypid >= 16384
   UNION ALL
   SELECT d.adrelid, 'd', pg_catalog.concat_ws(' ', d.adnum, d.adbin)
   FROM pg_catalog.pg_attrdef d WHERE d.adrelid = ANY ((SELECT oids FROM wanted)::oid[])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from django.core.exceptions import ValidationError
 from django.db.models import Field, FileField, Model, UniqueConstraint
 
 from django_confiture.dry_run.running_code.catalog import TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.loaded import LoadedValues, NotLoadedError, plain
 from django_confiture.dry_run.running_code.values import Level, NoValueError, Values
 
 KeyFrom = Literal["own", "served"]
@@ -35,10 +34,16 @@ class Instances:
     """Makes instances of one model on the schema as it is when asked."""
 
     def __init__(
-        self, model: type[Model], values: Values, catalog: TableCatalog, rows: CatalogRows
+        self,
+        model: type[Model],
+        values: Values,
+        loaded: LoadedValues,
+        catalog: TableCatalog,
+        rows: CatalogRows,
     ) -> None:
         self._model = model
         self._values = values
+        self._loaded = loaded
         self._catalog = catalog
         self._rows = rows
         self._unique = frozenset(_unique_fields(model))
@@ -75,11 +80,16 @@ class Instances:
 
     def of_row(self, row: Row) -> Model:
         """Return the instance that a row of the model's own table would be."""
-        instance = self._model()
-        for each in self._model._meta.concrete_fields:
-            if (column := each.column or "") in row:
-                with suppress(ValidationError):  # of another type by now: not a key
-                    _set(instance, each, each.attname, _plain(each).to_python(row[column]))
+        instance, known = self._model(), self._model._meta.concrete_fields
+        oid = self._catalog.oid_of(self._model._meta.db_table)
+        for each in (each for each in known if each.primary_key or each.column in row):
+            try:
+                value = self._loaded.of(each, oid, row, each.column or "")
+            except NotLoadedError:
+                if not each.primary_key:
+                    continue  # an UPDATE sets it to another value
+                value = self._values.unique(plain(each), "modest")
+            _set(instance, each, each.attname, value)
         for parent, link in self._model._meta.parents.items():
             if link is not None and link.column in row:
                 setattr(instance, parent._meta.pk.attname, link.value_from_object(instance))
@@ -114,21 +124,25 @@ class Instances:
             return
         target = each.target_field
         unique = each.primary_key or each.unique or each.name in self._unique
-        row = self._row_of(each, target.model, made=unique)
-        if row is not None and target.column in row:
-            given[each.attname] = _plain(target).to_python(row[target.column])
-        elif not each.null:
-            given[each.attname] = self._values.unique(_plain(target), "modest")
+        found = self._referred(each, target.model)
+        try:
+            row = self._row(found, made=unique)
+            given[each.attname] = self._loaded.of(target, found, row or {}, target.column)
+        except NotLoadedError:
+            if not each.null:
+                given[each.attname] = self._values.unique(plain(target), "modest")
 
-    def _row_of(self, each: Any, target: type[Model], *, made: bool) -> Row | None:
-        """Return a row to refer to: of the table that the server asks for, else the model's."""
+    def _referred(self, each: Any, target: type[Model]) -> int | None:
+        """Return the table to refer to: the one that the server asks for, else the model's."""
         oid = self._catalog.oid_of(each.model._meta.db_table)
         table = self._catalog.table(oid) if oid is not None else None
         keys = [key for key in table.outgoing if key.columns == (each.column,)] if table else []
-        found = keys[0].target if keys else self._catalog.oid_of(target._meta.db_table)
-        if found is None:
+        return keys[0].target if keys else self._catalog.oid_of(target._meta.db_table)
+
+    def _row(self, table: int | None, *, made: bool) -> Row | None:
+        if table is None:
             return None
-        return self._rows.made(found) if made else self._rows.one(found)
+        return self._rows.made(table) if made else self._rows.one(table)
 
 
 def _set(instance: Model, field: Any, attname: str, value: Any) -> None:
@@ -137,13 +151,6 @@ def _set(instance: Model, field: Any, attname: str, value: Any) -> None:
         vars(instance)[attname] = value
     else:
         setattr(instance, attname, value)
-
-
-def _plain(target: Any) -> Any:
-    """Return the field that a chain of foreign keys ends with: it has the values."""
-    while target.remote_field is not None:
-        target = target.target_field
-    return target
 
 
 def _is_parent_link(each: Field[Any, Any]) -> bool:

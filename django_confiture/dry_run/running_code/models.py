@@ -11,7 +11,7 @@ from django.apps.registry import Apps
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ProjectState
-from django.db.models import DO_NOTHING, Field, Model
+from django.db.models import DO_NOTHING, Model
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Release:
         return tuple(model for model in self.models if not tables.isdisjoint(tables_of(model)))
 
     @cached_property
-    def references_by_column(self) -> Mapping[str, tuple[Field[Any, Any], ...]]:
+    def references_by_column(self) -> Mapping[str, tuple[Any, ...]]:
         """Column → the foreign keys of that column that a deletion looks after."""
-        found: dict[str, tuple[Field[Any, Any], ...]] = {}
+        found: dict[str, tuple[Any, ...]] = {}
         for model in self.models:
             for each in model._meta.local_fields:
                 if getattr(each.remote_field, "on_delete", DO_NOTHING) is not DO_NOTHING:

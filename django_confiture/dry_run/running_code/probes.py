@@ -22,6 +22,7 @@ from django_confiture.dry_run.running_code.instances import (
 
 _CAPTURED = 2
 """How many rows from each end of a table are tried again after the plan."""
+_DUPLICATE = ("23505", "23P01")
 _NO_ROW = "did not affect any rows"
 _MODEST = Variant("modest", "modest")
 _MADE_UP = (
@@ -41,7 +42,14 @@ class Probe:
     run: Callable[[], object]
     variant: Variant | None = None
     confirmed_by: Callable[[], object] | None = None
-    """What has to fail as well; it is nearer to what the release sends, and moves a sequence."""
+    """What has to fail as well; it is nearer to what the release sends, or moves a sequence."""
+    is_optional: bool = False
+    """Whether a release may do without it: it counts where one of the schemas takes it."""
+
+    def meets_another_row(self, sqlstate: str | None) -> bool:
+        """Return whether an UPDATE fails for a made-up value of another row: INSERTs try those."""
+        is_made_up = self.variant is not None and not self.variant.captured
+        return is_made_up and self.action == "update" and sqlstate in _DUPLICATE
 
 
 class ModelProbes:
@@ -91,7 +99,7 @@ class ModelProbes:
     def rows_together(self) -> None:
         """Select, insert and update in one go, in fewer statements than one by one."""
         rows = self._captured_rows()
-        list(rows if self.model._meta.auto_created else rows.select_for_update(skip_locked=True))
+        list(rows if self.model._meta.auto_created else _locked(rows))
         variants = list(self.variants())
         made = [self._instances.new(each) for each in (*variants, variants[0])]
         self._insert_all(made)
@@ -107,12 +115,19 @@ class ModelProbes:
 
     def selects(self) -> Iterator[Probe]:
         """Yield how the release reads whole rows."""
-        yield Probe("select", "plain", lambda: list(self._captured_rows()))
+        yield Probe(
+            "select",
+            "plain",
+            lambda: list(self._captured_rows()),
+            confirmed_by=lambda: list(self._all()[:1]),
+        )
         if not self.model._meta.auto_created:
             yield Probe(
                 "select",
                 "for update",
-                lambda: list(self._captured_rows().select_for_update(skip_locked=True)),
+                lambda: list(_locked(self._captured_rows())),
+                confirmed_by=lambda: list(_locked(self._all()[:1])),
+                is_optional=True,
             )
 
     def _captured_rows(self) -> QuerySet[Model]:
@@ -135,17 +150,32 @@ class ModelProbes:
 
     def more_inserts(self, variant: Variant) -> Iterator[Probe]:
         """Yield the INSERT of two rows that differ where they have to, and upserts."""
-        yield self._probe_insert(f"{variant.name} twice", variant, self._insert_two)
+        yield self._probe_insert(f"{variant.name} twice", variant, self._insert_two, optional=True)
         for names, other in self._conflicts():
             upsert = partial(self._upsert, names, other)
-            yield self._probe_insert(f"conflict on {', '.join(names)}", variant, upsert)
+            name = f"conflict on {', '.join(names)}"
+            yield self._probe_insert(name, variant, upsert, optional=True)
 
     def insert_without_key(self, variant: Variant) -> Probe:
         """Return the INSERT of a row whose primary key the server makes: a sequence moves."""
         return Probe("insert", "without key", partial(self._insert, variant, "served"), variant)
 
+    def insert_with_key(self, variant: Variant, value: int) -> Probe:
+        """Return the INSERT of a row with the key that the server would make."""
+        return Probe("insert", "next key", partial(self._insert_key, variant, value))
+
+    def _insert_key(self, variant: Variant, value: int) -> None:
+        instance = self._instances.new(variant)
+        instance.pk = value
+        self._insert_all([instance])
+
     def _probe_insert(
-        self, name: str, variant: Variant, insert: Callable[[Variant, KeyFrom], None]
+        self,
+        name: str,
+        variant: Variant,
+        insert: Callable[[Variant, KeyFrom], None],
+        *,
+        optional: bool = False,
     ) -> Probe:
         """Return an INSERT that makes its own key, to be confirmed by one that leaves it out."""
         return Probe(
@@ -154,6 +184,7 @@ class ModelProbes:
             partial(insert, variant, "own"),
             variant,
             partial(insert, variant, "served") if self.model._meta.auto_field else None,
+            is_optional=optional,
         )
 
     def _insert(self, variant: Variant, key: KeyFrom) -> None:
@@ -195,11 +226,11 @@ class ModelProbes:
         """Yield how the release writes whole rows that are there."""
         if self.model._meta.auto_created:
             return
-        if self._captured:
-            yield Probe("update", "captured", self._update_captured)
-        for each in variants:
-            if not each.captured:
-                yield Probe("update", each.name, partial(self._update, each), each)
+        for number, each in enumerate(self._captured):
+            yield Probe("update", f"captured {number}", partial(self._save, each))
+        for variant in variants:
+            if not variant.captured:
+                yield Probe("update", variant.name, partial(self._update, variant), variant)
 
     def _update_captured(self) -> None:
         for each in () if self.model._meta.auto_created else self._captured:
@@ -255,3 +286,7 @@ class ModelProbes:
         """Make a row in the model's table, and with it those of its parents."""
         oid = self._catalog.oid_of(self.model._meta.db_table)
         return None if oid is None else self._rows.made(oid)
+
+
+def _locked(rows: QuerySet[Model]) -> QuerySet[Model]:
+    return rows.select_for_update(skip_locked=True)

@@ -1,23 +1,25 @@
-"""The running release after each migration of a plan, and the new one before the first."""
+"""The running release after each migration of a plan, and what both releases are tried with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from datetime import timedelta
 from functools import cache
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
+from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
-from django_confiture.dry_run.running_code.deletions import Dependents, looks_after
+from django_confiture.dry_run.running_code.deletions import Dependents
 from django_confiture.dry_run.running_code.facts import CatalogFacts, Changes
 from django_confiture.dry_run.running_code.instances import Instances
+from django_confiture.dry_run.running_code.loaded import LoadedValues
 from django_confiture.dry_run.running_code.models import Release, tables_of
 from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
+from django_confiture.dry_run.running_code.served_keys import taken_keys
 from django_confiture.dry_run.running_code.trial import Trial
 from django_confiture.dry_run.running_code.values import Values
 
@@ -38,6 +40,19 @@ class Tools:
         self.facts = CatalogFacts(self.connection.session, wrapper.ops.quote_name)
         self.rows = CatalogRows(self.connection.run, self.catalog)
         self.values = Values(wrapper.ops)
+        self.loaded = LoadedValues(wrapper, self.catalog)
+
+    def taken_keys(self, trials: Collection[Trial]) -> Mapping[type[Model], int]:
+        """Return the models whose next key a row has already, with that key."""
+        there = [trial.model for trial in trials if self._has_its_key(trial.model)]
+        return taken_keys(self.connection.session, self.wrapper.ops.quote_name, there)
+
+    def _has_its_key(self, model: type[Model]) -> bool:
+        oid, field = self.catalog.oid_of(model._meta.db_table), model._meta.auto_field
+        table = self.catalog.table(oid) if oid is not None and field is not None else None
+        if field is None or table is None or table.primary_key != (field.column,):
+            return False
+        return table.columns[str(field.column)].base in ("int2", "int4", "int8")
 
     def trials(self, release: Release, tables: Set[str], *, upserts: bool) -> Iterator[Trial]:
         """Yield the trials of the models that touching ``tables`` can break."""
@@ -50,7 +65,7 @@ class Tools:
             probes = ModelProbes(
                 model,
                 self.wrapper.alias,
-                Instances(model, self.values, self.catalog, self.rows),
+                Instances(model, self.values, self.loaded, self.catalog, self.rows),
                 Dependents(model, release, relevant, self.catalog, self.rows),
                 self.catalog,
                 self.rows,
@@ -71,6 +86,8 @@ class RunningCode:
         self._not_checked: dict[str, None] = {}
         self._widths: Mapping[int, int] = {}
         self._tables: frozenset[str] = frozenset()
+        self._taken: Mapping[type[Model], int] = {}
+        """Models whose next key is taken → that key, when this was last asked."""
 
     def start(self, tables: Set[str]) -> None:
         """Try everything before the plan, on the models of ``tables``."""
@@ -81,6 +98,7 @@ class RunningCode:
                 self._trials.append(trial)
                 self._note_unchecked(trial)
         self._tables = frozenset(name for trial in self._trials for name in trial.tables)
+        self._taken = self._tools.taken_keys(self._trials)
         self.changes()
 
     def _note_unchecked(self, trial: Trial) -> None:
@@ -94,14 +112,20 @@ class RunningCode:
         return self._tools.facts.changes(self._tables)
 
     def after(
-        self, affected: Mapping[Trial, Set[Action]]
+        self, affected: Mapping[Trial, Set[Action]], filled_up: Collection[Trial] = ()
     ) -> Iterator[tuple[Trial, Probe, Failure]]:
-        """Try the affected actions again; yield what fails for the first time."""
+        """Try the affected actions again; yield what fails for the first time.
+
+        ``filled_up`` are those whose tables have got rows, or whose sequences were set.
+        """
         filled = self._filled()
+        taken = self._newly_taken(filled_up) if filled_up else {}
         chosen = [
             trial
             for trial in self._trials
-            if affected.get(trial) or any(key.table in filled for key in self._awaited(trial))
+            if affected.get(trial)
+            or trial.model in taken
+            or any(key.table in filled for key in self._awaited(trial))
         ]
         if not chosen:
             return
@@ -113,15 +137,20 @@ class RunningCode:
             for trial in chosen:
                 label = trial.model._meta.label
                 known = {action for model, action in self._found if model == label}
-                for probe, failure in trial.again(
-                    affected.get(trial, frozenset()), may_refer, known
-                ):
-                    key = (label, probe.action)
+                actions = affected.get(trial, frozenset())
+                key = taken.get(trial.model)
+                for probe, failure in trial.again(actions, may_refer, known, key):
                     if failure.gave_up:
                         self._not_checked[unchecked(trial.model, probe.action, failure)] = None
-                    elif key not in self._found:
-                        self._found.add(key)
+                    elif (label, probe.action) not in self._found:
+                        self._found.add((label, probe.action))
                         yield trial, probe, failure
+
+    def _newly_taken(self, trials: Collection[Trial]) -> Mapping[type[Model], int]:
+        """Return the models of which a row has got the key that the server makes next."""
+        self._tools.catalog.forget()
+        now = self._tools.taken_keys(trials)
+        return {model: key for model, key in now.items() if model not in self._taken}
 
     def _filled(self) -> Set[int]:
         """Return the tables that have got rows, of those whose rows a deletion waits for."""
@@ -129,8 +158,7 @@ class RunningCode:
         return self._tools.catalog.filled(awaited) if awaited else frozenset()
 
     def _awaited(self, trial: Trial) -> Sequence[ForeignKey]:
-        is_broken = (trial.model._meta.label, "delete") in self._found
-        return () if is_broken else trial.awaited
+        return () if (trial.model._meta.label, "delete") in self._found else trial.awaited
 
     @property
     def awaits_rows(self) -> bool:
@@ -165,119 +193,6 @@ class RunningCode:
     def models(self) -> frozenset[str]:
         """The labels of the models that were tried."""
         return frozenset(trial.model._meta.label for trial in self._trials)
-
-
-class NewCode:
-    """What the new release can't do before the plan is applied."""
-
-    def __init__(self, tools: Tools, release: Release, running: Release) -> None:
-        self._tools = tools
-        self._release = release
-        self._running = running
-        self._trials: list[Trial] = []
-        self._not_checked: dict[str, None] = {}
-
-    def start(self, tables: Set[str]) -> None:
-        """Try everything before the plan."""
-        with self._tools.connection.probing(self._release.apps):
-            for trial in self._tools.trials(self._release, tables, upserts=False):
-                trial.start()
-                trial.try_referred()
-                trial.try_without_key()
-                self._trials.append(trial)
-
-    def end(self, *, complete: bool) -> tuple[NewCodeBreak, ...]:
-        """Try what failed again after the plan, if all of it ran; return what is a break."""
-        self._tools.catalog.forget()
-        if not complete:
-            return tuple(found for trial in self._trials for found in _on_the_face_of_it(trial))
-        self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
-        self._tools.catalog.load(name for each in self._trials for name in tables_of(each.model))
-        with self._tools.connection.probing(self._release.apps):
-            return tuple(found for trial in self._trials for found in self._broken(trial))
-
-    def _broken(self, trial: Trial) -> Iterator[NewCodeBreak]:
-        seen: set[Action] = set()
-        left: dict[Action, Failure] = {}
-        for probe, failure, after in self._failures_now(trial, seen):
-            stays = after is not None and not (
-                self._is_of_schema(trial, failure) and self._is_of_schema(trial, after)
-            )
-            if failure.gave_up or stays:
-                left.setdefault(probe.action, failure)
-                continue
-            seen.add(probe.action)
-            yield _new_break(trial, probe, failure, still_after=after is not None)
-        passed = {probe.action for probe in trial.passed}
-        for action, failure in left.items():
-            if action not in seen | passed:
-                self._not_checked[unchecked(trial.model, action, failure)] = None
-
-    def _failures_now(
-        self, trial: Trial, known: Set[Action]
-    ) -> Iterator[tuple[Probe, Failure, Failure | None]]:
-        """Yield what failed before the plan, why, and why it fails now: None if it passes.
-
-        What is ``known`` by then is not tried any more. The first probe of each action is tried
-        together with those of the others.
-        """
-        if not trial.failed:
-            return
-        trial.capture()
-        first = {probe.action: probe for probe, _failure in reversed(trial.failed)}.values()
-        connection = self._tools.connection
-        all_pass = connection.recorded(lambda: [probe.run() for probe in first])[0] is None
-        for probe, failure in trial.failed:
-            if probe.action not in known:
-                passes = all_pass and probe in first
-                yield probe, failure, None if passes else connection.attempt(probe.run)
-
-    def _is_of_schema(self, trial: Trial, failure: Failure) -> bool:
-        """Whether the schema refuses it, also where a row's deletion leaves others behind."""
-        forgotten = any(
-            looks_after(self._running, self._tools.catalog, key) for key in trial.refusing(failure)
-        )
-        return forgotten or _is_of_schema(trial.model, failure)
-
-    @property
-    def not_checked(self) -> tuple[str, ...]:
-        return tuple(self._not_checked)
-
-    @property
-    def models(self) -> frozenset[str]:
-        """The labels of the models that were tried."""
-        return frozenset(trial.model._meta.label for trial in self._trials)
-
-
-def _is_of_schema(model: type[Model], failure: Failure) -> bool:
-    """Whether a failure is of what the schema is, not of the values that were made up."""
-    if failure.sqlstate == "23502":
-        return failure.column not in {each.column for each in model._meta.concrete_fields}
-    return not failure.is_of_values and failure.sqlstate is not None
-
-
-def _on_the_face_of_it(trial: Trial) -> Iterator[NewCodeBreak]:
-    """Yield what the schema itself refuses, when it is not known whether the plan would fix it."""
-    seen: set[Action] = set()
-    for probe, failure in trial.failed:
-        if probe.action not in seen and _is_of_schema(trial.model, failure):
-            seen.add(probe.action)
-            yield _new_break(trial, probe, failure, still_after=False)
-
-
-def _new_break(trial: Trial, probe: Probe, failure: Failure, *, still_after: bool) -> NewCodeBreak:
-    meta = trial.model._meta
-    return NewCodeBreak(
-        meta.label,
-        meta.db_table,
-        probe.action,
-        failure.sqlstate,
-        failure.error,
-        failure.sql,
-        migration=None,
-        operation=None,
-        still_after=still_after,
-    )
 
 
 def unchecked(model: type[Model], action: str, failure: Failure) -> str:

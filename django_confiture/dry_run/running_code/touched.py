@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.running_code.catalog import Named, TableCatalog
+from django_confiture.dry_run.sql.nodes import names_relation, quoted_relation
+from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 
 _WRITING = LockMode.RowExclusiveLock
 """From here on a lock may mean that a table's rows have changed."""
+_OF_NO_ONE = (
+    "comment_stmt",
+    "create_domain_stmt",
+    "create_enum_stmt",
+    "create_extension_stmt",
+    "create_schema_stmt",
+    "create_seq_stmt",
+    "create_stmt",
+)
+"""DDL that affects no user of what was there before."""
 _ALTERING = LockMode.ShareUpdateExclusiveLock
 """From here on a lock may mean that the table itself has changed."""
 
@@ -35,6 +47,10 @@ class Step:
     """The statements that may have changed the schema."""
     outside: bool = False
     """Whether one of those is about something else than tables: a function, a right."""
+    filled: frozenset[str] = frozenset()
+    """The relations that have got rows."""
+    sets_sequence: bool = False
+    """Whether it may have put a sequence elsewhere."""
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -54,11 +70,17 @@ class PlannedTables:
         lookup = Lookup(session.query)
         self._names = frozenset(planned.tables)
         oids = {each.oid for each in lookup.relations(planned.tables).values()}
+        others = [each for each in planned.statements if is_of_others(each)]
         for statement in planned.statements:
             if statement.node is not None:
                 locks = statement_locks(statement.node, lookup)
                 oids |= {each.oid for each in locks if each.mode >= _WRITING}
-        self.may_be_any = bool(planned.unknown)
+        named = {quoted_relation(each) for other in others for each in other.relations}
+        oids |= {each.oid for each in lookup.relations(named).values()}
+        oids |= catalog.with_sequences(sorted(oids))
+        if others:
+            oids |= catalog.of_types_and_functions()
+        self.may_be_any = bool(planned.unknown or others)
         """Whether some of it runs what can't be read."""
         self._oids = catalog.with_views(sorted(oids)) | catalog.with_code()
 
@@ -72,6 +94,23 @@ class PlannedTables:
             there = found.get(quoted)
             if quoted in self._names or (there is not None and there.oid in self._oids):
                 yield table
+
+
+def sets_sequence(statement: Statement) -> bool:
+    """Return whether a statement may put a sequence elsewhere."""
+    return statement.what == "alter_seq_stmt" or "setval" in statement.functions_called
+
+
+def is_of_others(statement: Statement) -> bool:
+    """Return whether a statement is about something else than tables, and may affect their users.
+
+    A function, a type, a right, a sequence.
+    """
+    if sets_sequence(statement):
+        return True
+    if statement.kind is not Kind.DDL or statement.what in _OF_NO_ONE or statement.node is None:
+        return False
+    return not names_relation(statement.node)
 
 
 def altered_by(steps: Iterable[Step]) -> Set[str]:

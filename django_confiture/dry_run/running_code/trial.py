@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import replace
-from itertools import islice, product
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
@@ -13,19 +11,16 @@ from django_confiture.dry_run.running_code.facts import Changes
 from django_confiture.dry_run.running_code.instances import Variant
 from django_confiture.dry_run.running_code.models import tables_of
 from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
+from django_confiture.dry_run.running_code.repairs import repaired
 from django_confiture.dry_run.running_code.scripts import PassedScripts, Recorded
 from django_confiture.dry_run.running_code.sequences import sequences_kept
 from django_confiture.dry_run.running_code.shape import Shape, shape_of
-from django_confiture.dry_run.running_code.values import Level
 
-_REPAIRS = 12
-"""How many ways to satisfy a CHECK are tried."""
 _ALWAYS = "428C9"
 """A value for a column that is GENERATED ALWAYS."""
 _OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
 _DELETES: frozenset[Action] = frozenset(("delete",))
 EVERY_ACTION = _OF_ROWS | _DELETES
-_LEVELS: tuple[Level, ...] = ("modest", "least", "most")
 
 
 class Trial:
@@ -140,11 +135,13 @@ class Trial:
             if earlier.action == probe.action and failure.is_of_names:
                 return failure
         failed, script = self._connection.recorded(probe.run)
-        if failed is not None and (failed.is_of_names or failed.sqlstate == _ALWAYS):
+        if failed is not None and (
+            failed.is_of_names or failed.sqlstate == _ALWAYS or probe.action == "select"
+        ):
             failed = self._confirmed(probe, failed)  # which moves no sequence
         if failed is None:
             self._note_passed(probe, script)
-        else:
+        elif not probe.meets_another_row(failed.sqlstate):
             self.failed.append((probe, failed))
         return failed
 
@@ -153,7 +150,7 @@ class Trial:
         if probe.confirmed_by is None:
             return failure
         table = None  # what the parser refuses moves no sequence
-        if not failure.is_of_names:
+        if probe.action == "insert" and not failure.is_of_names:
             table = self._catalog.oid_of(self.model._meta.db_table)
         with sequences_kept(self._connection.session, table):
             return self._connection.attempt(probe.confirmed_by)
@@ -173,25 +170,13 @@ class Trial:
         failure = self._try(self._probes.insert(variant))
         if failure is None:
             return variant
-        for other in islice(self._repaired(variant, failure), _REPAIRS):
+        for other in repaired(self.model, self._tables(), variant, failure):
             probe = self._probes.insert(other)
             failed, script = self._connection.recorded(probe.run)
             if failed is None:
                 self._note_passed(probe, script)
                 return other
         return None
-
-    def _repaired(self, variant: Variant, failure: Failure) -> Iterator[Variant]:
-        """Yield the variant with other values for the columns of the CHECK that it violates."""
-        columns = {
-            column
-            for table in self._tables()
-            for column in table.checks.get(failure.constraint or "", ())
-        }
-        fields = self.model._meta.concrete_fields
-        names = [each.name for each in fields if each.column in columns]
-        for levels in product(_LEVELS, repeat=len(names)) if names else ():
-            yield replace(variant, levels=dict(zip(names, levels, strict=True)))
 
     def try_referred(self) -> None:
         """Try to delete rows that tables unknown to the release refer to."""
@@ -209,19 +194,25 @@ class Trial:
     # The other schema.
 
     def again(
-        self, actions: Set[Action], may_refer: Callable[[ForeignKey], bool], known: Set[Action]
+        self,
+        actions: Set[Action],
+        may_refer: Callable[[ForeignKey], bool],
+        known: Set[Action],
+        taken_key: int | None = None,
     ) -> Iterator[tuple[Probe, Failure]]:
         """Yield what passed on the first schema and fails on this one, of some ``actions``.
 
         ``may_refer`` says whether there can be rows with a foreign key unknown to the release,
-        ``known`` what is broken already: it is not tried again.
+        ``known`` what is broken already: it is not tried again. ``taken_key`` is the key that the
+        server would make next if a row has it already.
         """
         now = self._last_seen = self._shape() if actions else self._last_seen
         broken: set[Action] = set(known)
         left = self._left(now, actions - broken)
         recorded = Recorded()
         passed = [each for each in self.passed if each.action in left]
-        for probe in (*passed, *self._since(now, actions, known, may_refer)):
+        new = [*self._with_taken_key(taken_key), *self._since(now, actions, known, may_refer)]
+        for probe in (*passed, *new):
             if probe.action in broken:
                 continue
             failure, script = self._connection.recorded(probe.run)
@@ -255,7 +246,8 @@ class Trial:
             return not self._is_of_relation(failure)
         extreme = probe.variant.level in ("least", "most")
         of_value = (failure.sqlstate or "").startswith("22")
-        return extreme and of_value and self._shape_before.types == self._shape().types
+        is_overflow = extreme and of_value and self._shape_before.types == self._shape().types
+        return is_overflow or probe.meets_another_row(failure.sqlstate)
 
     def _is_of_relation(self, failure: Failure) -> bool:
         """Whether the columns of the foreign key that fails are relations for the release."""
@@ -268,6 +260,11 @@ class Trial:
         }
         fields = [each for each in self.model._meta.concrete_fields if each.column in columns]
         return not fields or any(each.is_relation for each in fields)
+
+    def _with_taken_key(self, key: int | None) -> Iterator[Probe]:
+        variants = [probe.variant for probe in self.passed if probe.action == "insert"]
+        if key is not None and variants and variants[0]:
+            yield self._probes.insert_with_key(variants[0], key)
 
     def _since(
         self,

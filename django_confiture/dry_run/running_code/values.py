@@ -15,6 +15,9 @@ from django.db.models import Field
 
 Level = Literal["modest", "least", "most"]
 
+_FAR = 2**31 - 1
+"""The last key that is made up instead of a sequence's: it fits what a wider key was before."""
+
 UNLIMITED = 1000
 """How many characters stand for a text without a limit."""
 
@@ -53,6 +56,8 @@ class Values:
         number = uuid.uuid4().int
         if kind in _INTEGERS:
             low, high = self._limits(field)
+            if kind in _COUNTED:
+                low, high = 1, min(high, _FAR)
             return low + number % max(1, high - low)
         if kind in _TEXTS:
             length = field.max_length or UNLIMITED
@@ -135,6 +140,7 @@ _INTEGERS = {
     "SmallAutoField",
     "SmallIntegerField",
 }
+_COUNTED = {"AutoField", "BigAutoField", "SmallAutoField"}
 _TEXTS = {
     "CICharField",
     "CIEmailField",

@@ -27,8 +27,9 @@ from django_confiture.dry_run.running_code.models import (
     tables_of,
     tables_of_changed,
 )
+from django_confiture.dry_run.running_code.new_release import NewCode
 from django_confiture.dry_run.running_code.queries import ProductionQueries
-from django_confiture.dry_run.running_code.releases import NewCode, RunningCode, Tools
+from django_confiture.dry_run.running_code.releases import RunningCode, Tools
 from django_confiture.dry_run.running_code.touched import PlannedTables, Step, altered_by
 from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
 from django_confiture.production.stats import QueryStats
@@ -91,12 +92,13 @@ class ReleaseWatch:
     def asks(self, steps: Sequence[Step]) -> bool:
         """Return whether anything is tried after a step: else the server is not asked."""
         known = bool(self._old.trials or self._queries.prepared)
-        return self._old.awaits_rows or (known and _is_changing(steps))
+        changing = _is_changing(steps) or bool(self._filled_up(steps))
+        return self._old.awaits_rows or (known and changing)
 
     def stepped(self, migration: str, steps: Sequence[Step]) -> tuple[Break, ...]:
         """Try the running code after a step, which may be a migration whole; return new breaks."""
         found = []
-        for trial, probe, failure in self._old.after(self._to_try(steps)):
+        for trial, probe, failure in self._old.after(self._to_try(steps), self._filled_up(steps)):
             meta = trial.model._meta
             operation = self._operation(trial, failure, steps)
             found.append(
@@ -133,6 +135,17 @@ class ReleaseWatch:
             for trial in self._old.trials
         }
 
+    def _filled_up(self, steps: Sequence[Step]) -> Sequence[Trial]:
+        """Return the trials of tables that have got rows, or of all where a sequence was set."""
+        filled = frozenset(name for step in steps for name in step.filled)
+        if any(step.sets_sequence for step in steps):
+            return self._old.trials
+        return [
+            trial
+            for trial in self._old.trials
+            if self._names.get(trial.model._meta.db_table) in filled
+        ]
+
     def _relations(self, trial: Trial) -> frozenset[str]:
         return frozenset(self._names.get(name, name) for name in trial.tables)
 
@@ -140,7 +153,9 @@ class ReleaseWatch:
         """Return the operation after which it fails, None where more than one could be it."""
         relations = self._relations(trial)
         changing = [step for step in steps if step.altered & relations]
-        changing = changing or [step for step in steps if step.texts]
+        changing = changing or [
+            step for step in steps if step.texts or step.sets_sequence or step.filled & relations
+        ]
         if len(changing) > 1:
             names = set(re.findall(r"[\w$]+", failure.error)) - set(trial.words)
             naming = [step for step in changing if names & step.words]

@@ -91,7 +91,7 @@ def claimed(case: Case) -> Deploy:
                 state = each.apply(state.clone(), editor)
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-            watch.stepped(each.name, [Step(None, texts=("ALTER",))])
+            watch.stepped(each.name, [Step(None, texts=("ALTER",), sets_sequence=True)])
         found = watch.end(complete=True)
         transaction.set_rollback(True)
     return found
@@ -131,7 +131,10 @@ def truth(case: Case) -> tuple[Truth, Truth]:
         key: (error, None)
         for key, error in new_before.items()
         if error
-        and (_leaves_rows_behind(key, error, old_before) or not _is_of_rows(new_after[key]))
+        and (
+            _leaves_rows_behind(key, error, old_before)
+            or not (_is_of_rows(error) and _is_of_rows(new_after[key]))
+        )
     }
     return old_found, new_found
 

@@ -295,3 +295,30 @@ def test_a_plan_that_touches_no_model_says_why_nothing_was_tried(state: ProjectS
     assert report.deploy.not_checked == (
         "Nothing: no migration changes a model, or touches the table of one.",
     )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER DOMAIN cases_short ADD CHECK (VALUE = '') NOT VALID",
+        "SELECT pg_catalog.setval('cases_tag_id_seq', 1, false)",
+        "ALTER SEQUENCE cases_tag_id_seq RESTART WITH 1",
+        "CREATE OR REPLACE FUNCTION dry_fine(text) RETURNS bool LANGUAGE sql AS 'SELECT false'",
+    ],
+)
+def test_what_is_not_a_table_breaks_those_that_use_it(state: ProjectState, sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE DOMAIN cases_short AS varchar(20);"
+            "CREATE FUNCTION dry_fine(text) RETURNS bool LANGUAGE sql AS 'SELECT true';"
+            "ALTER TABLE cases_tag ALTER label TYPE cases_short, ADD CHECK (dry_fine(label))"
+        )
+    try:
+        report = rehearse(state, migration(RunSQL(sql), name="0002_other"))
+    finally:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DROP TABLE cases_tag CASCADE; DROP DOMAIN cases_short; DROP FUNCTION dry_fine"
+            )
+    assert ("cases.Tag", "insert", "cases.0002_other", 0) in breaks(report.deploy.old_code)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.release_cases import columns, tables
+from tests.support.release_cases import columns, tables, things
 from tests.support.releases import Case
 
-CASES: dict[str, Case] = {case.name: case for module in (columns, tables) for case in module.CASES}
+CASES: dict[str, Case] = {
+    case.name: case for module in (columns, tables, things) for case in module.CASES
+}

@@ -1,0 +1,135 @@
+"""What the new release can't do before a plan is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+
+from django.db.models import Model
+
+from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
+from django_confiture.dry_run.running_code.connection import Failure
+from django_confiture.dry_run.running_code.deletions import looks_after
+from django_confiture.dry_run.running_code.models import Release, tables_of
+from django_confiture.dry_run.running_code.probes import Probe
+from django_confiture.dry_run.running_code.releases import Tools, unchecked
+from django_confiture.dry_run.running_code.trial import Trial
+
+
+class NewCode:
+    """What the new release can't do before the plan is applied."""
+
+    def __init__(self, tools: Tools, release: Release, running: Release) -> None:
+        self._tools = tools
+        self._release = release
+        self._running = running
+        self._trials: list[Trial] = []
+        self._not_checked: dict[str, None] = {}
+        self._refused: set[Failure] = set()
+        """What the schema before the plan refused."""
+
+    def start(self, tables: Set[str]) -> None:
+        """Try everything before the plan."""
+        with self._tools.connection.probing(self._release.apps):
+            for trial in self._tools.trials(self._release, tables, upserts=False):
+                trial.start()
+                trial.try_referred()
+                trial.try_without_key()
+                self._trials.append(trial)
+                self._refused |= {
+                    each for _, each in trial.failed if self._is_of_schema(trial, each)
+                }
+
+    def end(self, *, complete: bool) -> tuple[NewCodeBreak, ...]:
+        """Try what failed again after the plan, if all of it ran; return what is a break."""
+        self._tools.catalog.forget()
+        if not complete:
+            return tuple(found for trial in self._trials for found in _on_the_face_of_it(trial))
+        self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
+        self._tools.catalog.load(name for each in self._trials for name in tables_of(each.model))
+        with self._tools.connection.probing(self._release.apps):
+            return tuple(found for trial in self._trials for found in self._broken(trial))
+
+    def _broken(self, trial: Trial) -> Iterator[NewCodeBreak]:
+        seen: set[Action] = set()
+        left: dict[Action, Failure] = {}
+        for probe, failure, after in self._failures_now(trial, seen):
+            if after is not None and probe.is_optional:
+                continue
+            of_rows = after is not None and failure not in self._refused
+            if failure.gave_up or of_rows:
+                left.setdefault(probe.action, failure)
+                continue
+            seen.add(probe.action)
+            stays = after is not None and self._is_of_schema(trial, after)
+            yield _new_break(trial, probe, failure, still_after=stays)
+        passed = {probe.action for probe in trial.passed}
+        for action, failure in left.items():
+            if action not in seen | passed:
+                self._not_checked[unchecked(trial.model, action, failure)] = None
+
+    def _failures_now(
+        self, trial: Trial, known: Set[Action]
+    ) -> Iterator[tuple[Probe, Failure, Failure | None]]:
+        """Yield what failed before the plan, why, and why it fails now: None if it passes.
+
+        What is ``known`` by then is not tried any more. The first probe of each action is tried
+        together with those of the others.
+        """
+        if not trial.failed:
+            return
+        trial.capture()
+        first = {probe.action: probe for probe, _failure in reversed(trial.failed)}.values()
+        connection = self._tools.connection
+        all_pass = connection.recorded(lambda: [probe.run() for probe in first])[0] is None
+        for probe, failure in trial.failed:
+            if probe.action not in known:
+                passes = all_pass and probe in first
+                yield probe, failure, None if passes else connection.attempt(probe.run)
+
+    def _is_of_schema(self, trial: Trial, failure: Failure) -> bool:
+        """Whether the schema refuses it, also where a row's deletion leaves others behind."""
+        forgotten = any(
+            looks_after(self._running, self._tools.catalog, key) for key in trial.refusing(failure)
+        )
+        return forgotten or _is_of_schema(trial.model, failure)
+
+    @property
+    def not_checked(self) -> tuple[str, ...]:
+        return tuple(self._not_checked)
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The labels of the models that were tried."""
+        return frozenset(trial.model._meta.label for trial in self._trials)
+
+
+def _is_of_schema(model: type[Model], failure: Failure) -> bool:
+    """Whether a failure is of what the schema is, not of the values that were made up."""
+    if failure.sqlstate == "23502":
+        return failure.column not in {each.column for each in model._meta.concrete_fields}
+    return not failure.is_of_values and failure.sqlstate is not None
+
+
+def _on_the_face_of_it(trial: Trial) -> Iterator[NewCodeBreak]:
+    """Yield what the schema itself refuses, when it is not known whether the plan would fix it."""
+    seen: set[Action] = set()
+    for probe, failure in trial.failed:
+        counts = not probe.is_optional and _is_of_schema(trial.model, failure)
+        if probe.action not in seen and counts:
+            seen.add(probe.action)
+            yield _new_break(trial, probe, failure, still_after=False)
+
+
+def _new_break(trial: Trial, probe: Probe, failure: Failure, *, still_after: bool) -> NewCodeBreak:
+    meta = trial.model._meta
+    return NewCodeBreak(
+        meta.label,
+        meta.db_table,
+        probe.action,
+        failure.sqlstate,
+        failure.error,
+        failure.sql,
+        migration=None,
+        operation=None,
+        still_after=still_after,
+    )

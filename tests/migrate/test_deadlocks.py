@@ -15,7 +15,7 @@ from django.db import DatabaseError, connection, migrations
 from pytest_django import Settings
 
 from tests.cases.migrations_on_disk import Cases, table_exists
-from tests.support import recording
+from tests.support import migrate_process, recording
 from tests.support.logs import events
 from tests.support.pools import behind_pgbouncer
 from tests.support.sessions import connect, holding
@@ -146,6 +146,64 @@ def test_no_other_error_is_tried_again(
     assert isinstance(caught.value.__cause__, psycopg.Error)
     assert recording.ran == ["operation"]
     assert events(caplog, "lock_timeout_retry") == []
+
+
+TENANTS = ("cases_one", "cases_two")
+CROSSING_TENANTS = """
+import time
+
+from django.db import migrations
+
+
+def crosses(apps, schema_editor):
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema()")
+        ((schema,),) = cursor.fetchall()
+        tables = ["recording_parent", "recording_child"]
+        for table in tables if schema == "cases_one" else reversed(tables):
+            cursor.execute(f"LOCK TABLE public.{table}")
+            time.sleep(1)
+        cursor.execute("CREATE TABLE cases_made ()")
+
+
+class Migration(migrations.Migration):
+    operations = [migrations.RunPython(crosses)]
+"""
+
+
+def test_two_schemas_that_cross_on_shared_tables_are_both_migrated(cases: Cases) -> None:
+    """As the parallel executor of django-tenants does: a process and a search_path for each."""
+    cases.write("0001_crosses", CROSSING_TENANTS)
+    with connect("prepares", autocommit=True) as session:
+        for schema in TENANTS:
+            session.execute(f"CREATE SCHEMA {schema}")
+            session.execute(
+                f"CREATE TABLE {schema}.django_migrations"
+                " (LIKE public.django_migrations INCLUDING ALL)"
+            )
+        try:
+            processes = [
+                migrate_process.start(
+                    cases.package,
+                    settings={"MIGRATE": RETRY},
+                    options={"options": f"-c search_path={schema},public"},
+                )
+                for schema in TENANTS
+            ]
+            said = [process.communicate(timeout=60)[0] for process in processes]
+            made = [
+                session.execute(
+                    f"SELECT to_regclass('{schema}.cases_made') IS NOT NULL, count(*)"
+                    f" FROM {schema}.django_migrations WHERE app = 'cases'"
+                ).fetchone()
+                for schema in TENANTS
+            ]
+        finally:
+            for schema in TENANTS:
+                session.execute(f"DROP SCHEMA {schema} CASCADE")
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert made == [(True, 1), (True, 1)]
+    assert "deadlock detected" in "".join(said)
 
 
 def test_a_lock_timeout_says_who_was_in_the_way(

@@ -58,6 +58,7 @@ def main() -> None:
                 "PORT": address.get("port", ""),
                 "USER": address.get("user", ""),
                 "PASSWORD": address.get("password", ""),
+                "OPTIONS": wanted.get("options", {}),
             }
         },
         MIGRATION_MODULES={"cases": wanted["package"]},

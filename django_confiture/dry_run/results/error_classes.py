@@ -6,7 +6,7 @@ import psycopg
 from django.db import DatabaseError
 from psycopg.errors import LockNotAvailable
 
-from django_confiture.exceptions import DryRunStopped, HookError
+from django_confiture.exceptions import DryRunStopped, HookError, HookVeto
 
 _CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE classes: connection lost, out of resources, server shutdown, system errors."""
@@ -17,7 +17,7 @@ _IDLE_OR_LONG = ("25P03", "25P04")
 
 def original_error(error: BaseException) -> BaseException:
     """Return the driver's error behind one of Django's, and whatever is behind one of a hook."""
-    while isinstance(error, DatabaseError | HookError) and error.__cause__ is not None:
+    while isinstance(error, DatabaseError | HookError | HookVeto) and error.__cause__ is not None:
         error = error.__cause__
     return error
 

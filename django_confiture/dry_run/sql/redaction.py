@@ -23,7 +23,7 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.rewrite import without_constants
-from django_confiture.exceptions import HookError
+from django_confiture.exceptions import HookError, HookVeto
 from django_confiture.operations import RunHook
 
 Origin = Literal["file", "schema", "code"]
@@ -82,6 +82,8 @@ def message(error: BaseException, *, of_code: bool = True) -> str:
         return f"Hook {error.hook_name} failed in phase {error.phase}: " + message(
             error.original_error
         )
+    if isinstance(error, HookVeto) and error.__cause__ is not None and not are_shown():
+        return message(error.__cause__)  # which its text repeats
     if isinstance(error, DatabaseError) and isinstance(error.__cause__, psycopg.Error):
         return message(error.__cause__)
     if isinstance(error, psycopg.Error):

@@ -10,7 +10,7 @@ import psycopg
 from django.db import Error
 
 from django_confiture import conf
-from django_confiture.exceptions import HookVeto, MigrationError
+from django_confiture.exceptions import DryRunRefused, DryRunYielded, HookVeto, MigrationError
 from django_confiture.formatting import one_line
 from django_confiture.hooks.base import Hook, HookContext, HookResult
 from django_confiture.hooks.builtin.options import option_errors, wrong_option
@@ -44,7 +44,7 @@ class ShippedHook(Hook):
             raise HookVeto(f"{errors[0].msg} {errors[0].hint or 'See its options.'}")
         try:
             return self.run(conn, context)
-        except HookVeto:
+        except (HookVeto, DryRunRefused, DryRunYielded):
             raise
         except Exception as error:
             raise HookVeto(f"{self.registered_name} failed: {_in_a_line(error)}.") from error

@@ -263,3 +263,33 @@ def test_a_lock_timeout_in_a_hook_is_still_tried_again(
         migrate_skipping_checks(cases)
     assert cases.applied() == {"0001_works"}
     assert events(caplog, "lock_timeout_retry")
+
+
+def test_a_dry_run_that_waits_in_vain_in_a_hook_does_not_blame_the_migration(
+    cases: Cases, settings: Settings
+) -> None:
+    from tests.support.dry_run import rehearse as report_of
+    from tests.support.sessions import holding
+
+    cases.add("0001_works", recording.operation())
+    captures = in_phases(BEFORE_DDL=("capture_counts", {"tables": ["recording_parent"]}))
+    settings.CONFITURE = {**captures, "DRY_RUN": {"LOCK_TIMEOUT": "300ms"}}
+    with holding("LOCK recording_parent", name="nightly"):
+        report = report_of(cases.loaded("0001_works"))
+    assert (report.outcome, report.verdict) == ("failed", "stopped")
+    assert report.migrations[0].outcome == "not_run"
+    assert any("in vain" in warning for warning in report.warnings)
+
+
+def test_a_value_of_a_row_in_what_a_query_says_stays_out_of_the_report(
+    cases: Cases, settings: Settings
+) -> None:
+    from tests.support.dry_run import rehearse as report_of
+
+    cases.add("0001_works", recording.operation())
+    queries = {"odd": "SELECT max(what)::integer FROM (SELECT 'secret' AS what) found"}
+    settings.CONFITURE = in_phases(BEFORE_DDL=("capture_counts", {"queries": queries}))
+    error = report_of(cases.loaded("0001_works")).migrations[0].error
+    assert error is not None
+    assert "invalid input syntax for type integer" in error.message
+    assert "secret" not in error.message

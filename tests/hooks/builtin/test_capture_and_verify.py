@@ -262,7 +262,7 @@ def test_a_table_or_query_that_has_no_value_is_a_veto(
 def test_sql_that_fails_is_the_failure_of_the_hook(cases: Cases, settings: Settings) -> None:
     cases.add("0001_empty")
     configure(settings, {"queries": {"wrong": "SELECT count(*) FROM cases_nowhere"}})
-    with pytest.raises(HookError, match="CaptureCounts failed in phase BEFORE_DDL: relation"):
+    with pytest.raises(HookError, match="capture_counts failed: UndefinedTable: relation"):
         cases.migrate()
 
 

@@ -296,6 +296,6 @@ def test_wrong_options_are_system_checks(options: Any, expected: Any) -> None:
 
 def test_wrong_options_fail_where_checks_were_skipped(cases: Cases, settings: Settings) -> None:
     configure(cases, settings)
-    with pytest.raises(HookError, match=r"require_backup has none of .*; say where backups are"):
+    with pytest.raises(HookError, match=r"require_backup has none of .*\. Say where backups are"):
         cases.migrate(skip_checks=True)
     assert connection.in_atomic_block is False

@@ -39,7 +39,13 @@ WRAPPING = {
 }
 """Packages that put a proxy around psycopg's connection."""
 
-VERSIONS = {**MIGRATING, **WRAPPING}
+OTHERS = {
+    "django-pgtrigger": "4.17.0",
+    "django-tenants": "4.0.1",
+}
+"""Packages that change what a migration does, or where."""
+
+VERSIONS = {**MIGRATING, **WRAPPING, **OTHERS}
 PHASES = ("BEFORE_VALIDATION", "BEFORE_DDL", "AFTER_DDL", "AFTER_VALIDATION", "CLEANUP")
 
 Note = tuple[str, str]
@@ -59,7 +65,8 @@ def python_with(packages: Sequence[str]) -> Path:
     )
     python = home / "bin" / "python"
     ready = home / "ready"
-    if not ready.exists() or ready.read_text() != " ".join(wanted):
+    made_of = f"{ROOT}: {' '.join(wanted)}"  # another checkout's may be gone
+    if not ready.exists() or ready.read_text() != made_of:
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
         pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python]
@@ -72,7 +79,7 @@ def python_with(packages: Sequence[str]) -> Path:
         ]
         more = ["psycopg[binary]", "pytest", "pytest-django"]
         subprocess.run([*pip, "install", *options, *wanted, *more], check=True)
-        ready.write_text(" ".join(wanted))
+        ready.write_text(made_of)
     return python
 
 

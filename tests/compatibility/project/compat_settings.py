@@ -11,6 +11,7 @@ APPS = {
     "django-pgmigrate": ["pgactivity", "pglock", "pgmigrate"],
     "django-pg-migration-tools": ["django_pg_migration_tools"],
     "django-pg-zero-downtime-migrations": [],
+    "django-pgtrigger": ["pgtrigger", "guarded"],
     "django-test-migrations": [
         "django_test_migrations.contrib.django_checks.AutoNames",
         "django_test_migrations.contrib.django_checks.DatabaseConfiguration",
@@ -45,6 +46,16 @@ if "django-pg-zero-downtime-migrations" in packages:
 
 if "django-db-connection-pool" in packages:
     DATABASES["default"]["ENGINE"] = "dj_db_conn_pool.backends.postgresql"
+
+if "django-tenants" in packages:
+    DATABASES["default"]["ENGINE"] = "django_tenants.postgresql_backend"
+    DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
+    TENANT_MODEL, TENANT_DOMAIN_MODEL = "renting.Client", "renting.Domain"
+    SHARED_APPS = [
+        "django_tenants", "renting", "django.contrib.contenttypes", "django.contrib.auth", *others,
+    ]  # fmt: skip
+    TENANT_APPS = ["django.contrib.contenttypes", "stock"]
+    INSTALLED_APPS = [*SHARED_APPS, "stock"]
 
 if wrappers:
     MIGRATION_MODULES = {"stock": "stock.migrations_wrapped"}

@@ -1,21 +1,28 @@
 """What IF NOT EXISTS has found in place of what it would make, compared by PostgreSQL itself.
 
 The statement is run again on an empty table, which is then undone, and the catalog's own words for
-the two are compared.
+the two are compared. The same for what a DO block makes where it is not there: it asks a catalog
+first, or goes on after the error. Constraints, types and the like are in :mod:`.existing_objects`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.findings.existing_objects import (
+    OF_OBJECTS,
+    Wanted,
+    other_constraints,
+)
 from django_confiture.dry_run.findings.subject import OtherShape, Step
-from django_confiture.dry_run.sql.nodes import quoted_relation, written_name
-from django_confiture.dry_run.sql.parser import SyntaxUnknown
+from django_confiture.dry_run.sql.nodes import names_relation, quoted_relation, written_name
+from django_confiture.dry_run.sql.parser import SyntaxUnknown, parse
+from django_confiture.dry_run.sql.plpgsql import code_block
 from django_confiture.dry_run.sql.shapes import (
     columns_elsewhere,
     index_elsewhere,
@@ -54,21 +61,31 @@ _COLUMNS = """
 
 
 def other_shapes(session: Session, steps: Iterable[Step]) -> Iterator[OtherShape]:
-    """Yield what IF NOT EXISTS has left as it was though it differs, or is not usable."""
+    """Yield what was left as it was though it differs from what was asked for, or is not usable."""
     if session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
         return
-    looks = {
-        "index_stmt": _of_index,
-        "create_stmt": _of_table,
-        "alter_table_stmt": _of_columns,
-    }
     steps = list(steps)
-    for step in steps:
-        look = looks.get(step.statement.what)
-        if look is None or "EXISTS" not in step.statement.sql.upper() or _changed(step, steps):
+    for wanted in _wanted(steps):
+        look = _LOOKS.get(wanted.what)
+        if look is None or _changed(wanted, steps):
             continue
         with suppress(psycopg.Error, SyntaxUnknown), session.undone():
-            yield from list(look(session, step))
+            yield from list(look(session, wanted))
+
+
+def _wanted(steps: Iterable[Step]) -> Iterator[Wanted]:
+    """Yield the statements that may make nothing, those of DO blocks as well."""
+    for step in steps:
+        statement = step.statement
+        if statement.what != "do_stmt":
+            if "EXISTS" in statement.sql.upper():
+                yield Wanted(step.id, statement.what, step.node)
+            continue
+        block = code_block(statement.sql)
+        for text in () if block is None else block.sql:
+            for each in parse(text, placeholders=False):
+                if each.node is not None and each.what in _LOOKS:
+                    yield Wanted(step.id, each.what, getattr(each.node, each.what), in_code=True)
 
 
 def by_statement(found: Iterable[OtherShape]) -> dict[int, list[OtherShape]]:
@@ -79,20 +96,22 @@ def by_statement(found: Iterable[OtherShape]) -> dict[int, list[OtherShape]]:
     return sorted_
 
 
-def _changed(step: Step, steps: Iterable[Step]) -> bool:
+def _changed(wanted: Wanted, steps: Iterable[Step]) -> bool:
     """Return whether a later statement has changed the same relation's definition."""
-    name = step.node.relation.relname
+    if not names_relation(wanted.node):
+        return False
+    name = wanted.node.relation.relname
     return any(
-        each.id > step.id
+        each.id > wanted.step_id
         and each.statement.what in ("alter_table_stmt", "rename_stmt")
         and each.node.relation.relname == name
         for each in steps
     )
 
 
-def _of_index(session: Session, step: Step) -> Iterator[OtherShape]:
-    node, table = step.node, quoted_relation(step.node.relation)
-    if not (node.if_not_exists and node.idxname):
+def _of_index(session: Session, wanted: Wanted) -> Iterator[OtherShape]:
+    node, table = wanted.node, quoted_relation(wanted.node.relation)
+    if not (wanted.may_skip(node.if_not_exists) and node.idxname):
         return
     session.query(f"CREATE TEMPORARY TABLE {_TABLE} (LIKE {table})")
     session.query(index_elsewhere(node, _SCHEMA, _TABLE))
@@ -100,7 +119,7 @@ def _of_index(session: Session, step: Step) -> Iterator[OtherShape]:
     asked = session.query(_INDEX, [node.idxname, _NEW])
     if not (there and asked):
         return
-    (on, valid, kind, shape), wanted = there[0], asked[0][3]
+    (on, valid, kind, shape), expected = there[0], asked[0][3]
     named = session.value("SELECT $1::regclass::text", [table])
     if kind not in ("i", "I"):
         shape = "no index at all"
@@ -108,14 +127,16 @@ def _of_index(session: Session, step: Step) -> Iterator[OtherShape]:
         shape = f"an index of {on}: {shape}"
     elif valid == "f":
         shape = f"{shape}, INVALID: what built it was cut off"
-    if shape != wanted:
+    if shape != expected:
         what = f"index {node.idxname}"
-        yield OtherShape(step.id, written_name(node.relation), what, shape or "", wanted or "")
+        yield OtherShape(
+            wanted.step_id, written_name(node.relation), what, shape or "", expected or ""
+        )
 
 
-def _of_table(session: Session, step: Step) -> Iterator[OtherShape]:
-    node = step.node
-    create = table_elsewhere(node, _SCHEMA, _TABLE) if node.if_not_exists else ""
+def _of_table(session: Session, wanted: Wanted) -> Iterator[OtherShape]:
+    node = wanted.node
+    create = table_elsewhere(node, _SCHEMA, _TABLE) if wanted.may_skip(node.if_not_exists) else ""
     if not create:
         return
     session.query(create)
@@ -123,12 +144,13 @@ def _of_table(session: Session, step: Step) -> Iterator[OtherShape]:
     asked = session.query(_COLUMNS, [_NEW])
     if sorted(map(str, there)) != sorted(map(str, asked)):
         name = written_name(node.relation)
-        yield OtherShape(step.id, name, f"table {name}", _listed(there), _listed(asked))
+        yield OtherShape(wanted.step_id, name, f"table {name}", _listed(there), _listed(asked))
 
 
-def _of_columns(session: Session, step: Step) -> Iterator[OtherShape]:
-    node = step.node
-    for column, add in columns_elsewhere(node, _SCHEMA, _TABLE):
+def _of_columns(session: Session, wanted: Wanted) -> Iterator[OtherShape]:
+    node = wanted.node
+    yield from other_constraints(session, wanted)
+    for column, add in columns_elsewhere(node, _SCHEMA, _TABLE, always=wanted.in_code):
         session.query(f"CREATE TEMPORARY TABLE {_TABLE} ()")
         session.query(add)
         there = _shapes(session, quoted_relation(node.relation)).get(column, "")
@@ -136,7 +158,7 @@ def _of_columns(session: Session, step: Step) -> Iterator[OtherShape]:
         session.query(f"DROP TABLE {_NEW}")
         if there != asked:
             table = written_name(node.relation)
-            yield OtherShape(step.id, table, f"column {column}", there, asked)
+            yield OtherShape(wanted.step_id, table, f"column {column}", there, asked)
 
 
 def _shapes(session: Session, relation: str) -> dict[str, str]:
@@ -145,3 +167,11 @@ def _shapes(session: Session, relation: str) -> dict[str, str]:
 
 def _listed(columns: Iterable[tuple[str | None, ...]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in columns)
+
+
+_LOOKS: Mapping[str, Callable[[Session, Wanted], Iterator[OtherShape]]] = {
+    "index_stmt": _of_index,
+    "create_stmt": _of_table,
+    "alter_table_stmt": _of_columns,
+    **OF_OBJECTS,
+}

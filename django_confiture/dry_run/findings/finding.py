@@ -112,6 +112,8 @@ def _work(step: Step) -> Iterator[str]:
     for write in step.result.writes:
         written = write.inserted + write.updated + write.deleted
         yield f"writes {count(written, 'row')} of {write.relation}"
+    if step.result.rows_locked is not None:
+        yield f"locks {count(step.result.rows_locked, 'row')}"
     if (wal := step.result.wal_bytes or 0) >= _WAL_WORTH_SAYING:
         yield f"{size(wal)} of WAL"
 

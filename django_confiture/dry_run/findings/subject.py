@@ -131,7 +131,8 @@ class OtherShape:
     """Something that is there under the name of what was to be made, and is something else."""
 
     step_id: int
-    relation: str
+    relation: str | None
+    """None where it is no relation and in none."""
     what: str
     """``index cases_i``, for example."""
     there: str

@@ -40,6 +40,8 @@ class Entry:
     executions: int = 0
     duration_ms: float = 0.0
     rows: int | None = None
+    rows_locked: int | None = None
+    """Rows that a SELECT … FOR UPDATE or its like has returned."""
     effects: list[Effects] = field(default_factory=list)
     unprobed: bool = False
     note: str = ""
@@ -73,6 +75,8 @@ class Entry:
         """Add what the command tag says that it wrote."""
         if self.statement.kind in (Kind.DML, Kind.UNPARSED) and cursor.rowcount >= 0:
             self.rows = (self.rows or 0) + cursor.rowcount
+        if self.statement.locks_rows and cursor.rowcount >= 0:
+            self.rows_locked = (self.rows_locked or 0) + cursor.rowcount
 
     def result(self, catalog: Catalog, began: float) -> StatementResult:
         """Return what the report says of it; ``began`` is when its migration did."""
@@ -84,6 +88,7 @@ class Entry:
             executions=self.executions,
             duration_ms=self.duration_ms,
             rows_affected=self.rows,
+            rows_locked=self.rows_locked,
             wal_bytes=sum(wal) if wal else None,
             locks=_unique(lock for e in self.effects for lock in e.table_locks(catalog)),
             rewrites=_unique(relations[oid].shown for e in self.effects for oid in e.rewrites),

@@ -81,6 +81,9 @@ class StatementResult:
     writes: tuple[Write, ...] = ()
     indexes_built: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    rows_locked: int | None = None
+    """Rows that SELECT … FOR UPDATE or its like has returned; None for other statements, and where
+    a cursor of the server fetches them or a function locks them."""
     note: str = ""
     """Why it was not run as written; empty if it was."""
     started_ms: float = 0.0

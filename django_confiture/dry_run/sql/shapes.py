@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from django_confiture.dry_run.sql.building import copied, statement_sql
 from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
-from django_confiture.dry_run.sql.nodes import Node, column_def, node_field
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    added_constraint,
+    column_def,
+    node_field,
+    unwrapped,
+)
 
 _OF_THE_COLUMN = {
     ConstrType.NOTNULL,
@@ -43,13 +49,19 @@ def table_elsewhere(create_table: Node, schema: str, table: str) -> str:
     return statement_sql(node)
 
 
-def columns_elsewhere(alter_table: Node, schema: str, table: str) -> list[tuple[str, str]]:
-    """Return (column, ALTER TABLE of another table) for each ADD COLUMN IF NOT EXISTS."""
+def columns_elsewhere(
+    alter_table: Node, schema: str, table: str, *, always: bool = False
+) -> list[tuple[str, str]]:
+    """Return (column, ALTER TABLE of another table) for each ADD COLUMN IF NOT EXISTS.
+
+    ``always`` says that it may be skipped without those words.
+    """
     found = []
     for index, each in enumerate(alter_table.cmds):
         command = each.alter_table_cmd
         column = column_def(command)
-        if command.subtype != AlterTableType.AddColumn or not command.missing_ok or column is None:
+        may_skip = command.missing_ok or always
+        if command.subtype != AlterTableType.AddColumn or not may_skip or column is None:
             continue
         node = copied(alter_table)
         kept = copied(alter_table.cmds[index])
@@ -60,6 +72,38 @@ def columns_elsewhere(alter_table: Node, schema: str, table: str) -> list[tuple[
         _move(node, schema, table)
         found.append((column.colname, statement_sql(node)))
     return found
+
+
+def constraints_elsewhere(alter_table: Node, schema: str, table: str) -> list[tuple[Node, str]]:
+    """Return (constraint, ALTER TABLE of another table) for each ADD CONSTRAINT with a name."""
+    found = []
+    for index, each in enumerate(alter_table.cmds):
+        constraint = added_constraint(each.alter_table_cmd)
+        if constraint is None or not constraint.conname or constraint.indexname:
+            continue
+        node = copied(alter_table)
+        kept = copied(alter_table.cmds[index])
+        del node.cmds[:]
+        node.cmds.extend([kept])
+        _move(node, schema, table)
+        found.append((constraint, statement_sql(node)))
+    return found
+
+
+def sequence_elsewhere(create_sequence: Node, schema: str, name: str) -> str:
+    """Return a CREATE SEQUENCE under another name, that no column owns."""
+    node = copied(create_sequence)
+    node.if_not_exists = False
+    node.sequence.schemaname, node.sequence.relname = schema, name
+    kept = [copied(each) for each in node.options if each.def_elem.defname != "owned_by"]
+    del node.options[:]
+    node.options.extend(kept)
+    return statement_sql(node)
+
+
+def query_of(create_as: Node) -> str:
+    """Return the query of a CREATE TABLE AS or CREATE MATERIALIZED VIEW."""
+    return statement_sql(unwrapped(create_as.query))
 
 
 def _move(node: Node, schema: str, table: str) -> None:

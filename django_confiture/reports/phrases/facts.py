@@ -58,6 +58,8 @@ def operation_facts(
     statements = operation.statements
     if rows := sum(statement.rows_written for statement in statements):
         yield Fact("writes", count(rows, "row"))
+    if locked := sum(statement.rows_locked or 0 for statement in statements):
+        yield Fact("locks", count(locked, "row"))
     yield from _work(statements, words)
     yield from _locks(statements, tables, words)
     yield from _waits(statements, words)
@@ -69,6 +71,8 @@ def statement_facts(
     """Yield what one statement did, how much WAL it wrote, how it grows, and its forecast."""
     if statement.rows_written:
         yield Fact("writes", count(statement.rows_written, "row"))
+    if statement.rows_locked:
+        yield Fact("locks", count(statement.rows_locked, "row"))
     yield from _work([statement], words)
     if (statement.wal_bytes or 0) >= _WAL_BYTES:
         yield Fact("writes", f"{words.size(statement.wal_bytes or 0)} of WAL", needs_label=False)

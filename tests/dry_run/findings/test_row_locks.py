@@ -30,9 +30,38 @@ def test_by_how_long_they_stay_locked(how: str) -> None:
     assert locked(lock, executes("SELECT pg_sleep(1.1)")) == [("danger", "dry_row")]
 
 
+def test_how_many_they_are() -> None:
+    lock = executes("SELECT id FROM dry_row WHERE id <= 30 FOR UPDATE")
+    result = passed(lock, executes("SELECT pg_sleep(0.3)"))
+
+    assert result.operations[0].statements[0].rows_locked == 30
+    (finding,) = (f for f in result.findings if f.id == "rows-locked-while-working")
+    assert finding.message.startswith("30 rows of dry_row stay locked for ")
+    assert "locks 30 rows" in finding.evidence
+
+
+def test_how_many_they_are_is_not_known_of_code_and_of_a_cursor() -> None:
+    def code() -> None:
+        with connection.chunked_cursor() as cursor:
+            cursor.execute("SELECT id FROM dry_row FOR UPDATE")
+            cursor.fetchmany(10)
+
+    for lock in (python(code), runs(f"{FUNCTION}; SELECT dry_locks()")):
+        result = passed(lock, executes("SELECT pg_sleep(0.3)"))
+
+        (finding,) = (f for f in result.findings if f.id == "rows-locked-while-working")
+        assert finding.message.startswith("Rows of dry_row stay locked for ")
+        assert any("is not known" in each for each in finding.evidence)
+
+
 def test_in_a_function() -> None:
     operations = runs(FUNCTION), runs("SELECT dry_locks()"), executes("SELECT pg_sleep(0.3)")
     assert locked(*operations) == [("warning", "dry_row")]
+
+
+def test_in_a_function_that_the_same_script_makes() -> None:
+    script = runs(f"{FUNCTION}; SELECT dry_locks()")
+    assert locked(script, executes("SELECT pg_sleep(0.3)")) == [("warning", "dry_row")]
 
 
 def test_where_an_earlier_migration_has_locked_rows_too() -> None:

@@ -10,7 +10,7 @@ from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.findings.thresholds import LONG_MS
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding
-from django_confiture.formatting import duration
+from django_confiture.formatting import count, duration
 
 _WORTH_SAYING_MS = 100.0
 """Rows that are locked for less than this make no one wait for long."""
@@ -32,10 +32,23 @@ def rows_locked(subject: Subject) -> Iterator[Finding]:
             "rows-locked-while-working",
             step,
             table,
-            f"Rows of {table} stay locked for {duration(held_ms)}: sessions that write them wait",
-            evidence=evidence(subject, step, table),
+            f"{_rows(step)} of {table} stay locked for {duration(held_ms)}: sessions that write "
+            "them wait",
+            evidence=[*evidence(subject, step, table), *_unknown(step)],
         )
         yield replace(each, severity="danger") if held_ms >= LONG_MS else each
+
+
+def _rows(step: Step) -> str:
+    """Return how many; a join returns rows of several tables, so there it is not told."""
+    tables = [mode for mode in step.locks.values() if mode is LockMode.RowShareLock]
+    known = step.result.rows_locked is not None and len(tables) == 1
+    return count(step.result.rows_locked or 0, "row") if known else "Rows"
+
+
+def _unknown(step: Step) -> Iterator[str]:
+    if step.result.rows_locked is None:
+        yield "how many rows it locks is not known: code or a cursor of the server does"
 
 
 def _longest_ms(subject: Subject, relation: str) -> float:

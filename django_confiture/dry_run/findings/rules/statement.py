@@ -121,12 +121,13 @@ def _create_trigger(subject: Subject, step: Step) -> Iterator[Finding]:
 
 
 def _skipped(subject: Subject, step: Step) -> Iterator[Finding]:
+    maker = "The DO block" if step.statement.what == "do_stmt" else "IF NOT EXISTS"
     for each in subject.other_shapes.get(step.id, ()):
         yield finding(
             "if-not-exists-skips",
             step,
             each.relation,
-            f"IF NOT EXISTS makes nothing: the {each.what} that is there is another",
+            f"{maker} makes nothing: the {each.what} that is there is another",
             in_words("if-not-exists-skips"),
             [f"there: {each.there}", f"asked for: {each.asked}"],
         )

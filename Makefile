@@ -105,8 +105,8 @@ schema: $(VENV)/.dev ## Regenerate the JSON Schema of the JSON report
 	$(no_server) $(RUN) django_confiture.reports.json.schema > report.schema.json
 	mv report.schema.json django_confiture/reports/json/report.schema.json
 
-plans: $(VENV)/.dev ## Run 2,000 random plans dry and for real, and compare
-	CONFITURE_PLANS=2000 $(RUN) pytest -n 0 tests/dry_run/transactions/test_random_plans.py
+plans: $(VENV)/.dev ## Run 2,000 random plans dry and for real, 200 on clones, and compare
+	CONFITURE_PLANS=2000 CONFITURE_CLONED_PLANS=200 $(RUN) pytest -n 0 tests/dry_run/transactions/test_random_plans.py
 
 fixes: $(VENV)/.dev ## Fix harmful migrations, migrate them for real, and compare (4 minutes)
 	PYTHONDEVMODE=1 $(RUN) pytest -n 2 -m "" tests/fix/test_corpus.py

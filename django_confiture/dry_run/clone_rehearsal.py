@@ -137,9 +137,9 @@ class CloneStage:
         of_ours = is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements)
         return of_ours or lost or not isinstance(error, Exception)
 
-    def waits_in_vain(self, error: BaseException) -> bool:  # noqa: ARG002
-        """Return False: a clone has no other sessions, so the migration waits for itself."""
-        return False
+    def waits_in_vain(self, error: BaseException) -> str:  # noqa: ARG002
+        """Return ``""``: a clone has no other sessions, so the migration waits for itself."""
+        return ""
 
     # When it is over.
 

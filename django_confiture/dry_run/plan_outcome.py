@@ -29,8 +29,11 @@ class PlanOutcome:
         """Whether something failed, in a migration or outside any."""
         return self.error is not None or any(each.error is not None for each in self.results)
 
-    def failed_outside(self, error: BaseException, *, in_vain: bool) -> None:
-        """Note an error outside any migration; one that waited ``in_vain`` blames no migration."""
+    def failed_outside(self, error: BaseException, *, waited: str) -> None:
+        """Note an error outside any migration; what ``waited`` in vain blames no migration."""
         found = failure(error, None)
-        self.error = replace(found, blames_migration=False) if in_vain else found
-        self.waited_in_vain |= in_vain
+        if waited:
+            message = f"{found.message}: {waited}"
+            found = replace(found, message=message, blames_migration=False)
+            self.waited_in_vain = True
+        self.error = found

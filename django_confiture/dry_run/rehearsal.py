@@ -221,7 +221,7 @@ class Rehearsal:
     def failed(self, error: BaseException) -> None:
         """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
         if not self._outcome.failed:
-            self._outcome.failed_outside(error, in_vain=self._stage.waits_in_vain(error))
+            self._outcome.failed_outside(error, waited=self._stage.waits_in_vain(error))
 
     # The outcome.
 

@@ -112,11 +112,15 @@ class ReceiverWatch:
         operations: list[Operation] = []
         vars(migration)["operations"] = operations
         self._sending = _Sending(_SIGNALS[name], operations)
-        self._recorder.start_migration(migration, "forward")
         try:
-            with self._recorder.own_work():
+            with self._recorder.own_work():  # what that waits for in vain is none of theirs
                 self._stage.start_migration()
                 self._judge.start_receivers()
+        except BaseException:
+            self._sending = None
+            raise
+        self._recorder.start_migration(migration, "forward")
+        try:
             with self._recorder.around_operations():
                 yield
             with self._recorder.own_work():

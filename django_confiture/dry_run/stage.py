@@ -63,8 +63,8 @@ class Stage(Protocol):
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
         """Return whether an error is not the migration's fault, which then did not finish."""
 
-    def waits_in_vain(self, error: BaseException) -> bool:
-        """Return whether an error is that another session holds a lock for too long."""
+    def waits_in_vain(self, error: BaseException) -> str:
+        """Return what it waited for until it gave up; ``""`` if that is not the error."""
 
     @property
     def waiters(self) -> tuple[Waiter, ...]:

@@ -17,7 +17,7 @@ from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
-from django_confiture.dry_run.isolation.waits_in_vain import for_itself, in_vain
+from django_confiture.dry_run.isolation.waits_in_vain import for_itself, in_vain, waited_for
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.measuring.dead_space import RowWidths
@@ -243,16 +243,18 @@ class TransactionStage:
         return (
             bool(self.waiters)
             or session.status == TransactionStatus.UNKNOWN
-            or self.waits_in_vain(error)
+            or bool(self.waits_in_vain(error))
             or self._waited_for_earlier(error, recorded)
             or (self._others is not None and self._others.kept_from_writing(cause, known))
             or self._instruments.dead_space.stopped
             or not isinstance(error, Exception)
         )
 
-    def waits_in_vain(self, error: BaseException) -> bool:
-        """Return whether another session held a lock for longer than the dry run waits."""
-        return is_lock_timeout(error) and not self._waited_for_itself
+    def waits_in_vain(self, error: BaseException) -> str:
+        """Return what another session held for too long; ``""`` if that is not the error."""
+        if not is_lock_timeout(error) or self._waited_for_itself:
+            return ""
+        return waited_for(self._watchdog.waits.last if self._watchdog is not None else None)
 
     @property
     def _waited_for_itself(self) -> bool:

@@ -65,6 +65,10 @@ class Capture:
         """Catch what the driver sends by itself, past its cursors."""
         return self._policy.command(send, text_of(command, self._raw))
 
+    def checking(self, check: Callable[[], DriverGenerator], attribute: str) -> DriverGenerator:
+        """Catch what the driver checks before it sets ``autocommit`` and its like."""
+        return self._policy.attribute(check, attribute)
+
     def has_closed(self, cursor: psycopg.ServerCursor[Any]) -> bool:
         """Return whether the end of a transaction has closed a cursor, so that CLOSE would fail.
 
@@ -152,7 +156,9 @@ class Capture:
         """Send the statements one by one and leave the cursor with all their results."""
         used = 0
         results: list[Any] = []
-        for statement, sent in zip(statements, script, strict=True):
+        for each, sent in zip(statements, script, strict=True):
+            # One before it may have made the function that it calls.
+            statement = self._classify(each) if len(statements) > 1 else each
             own = params
             if len(statements) > 1 and isinstance(params, Sequence):
                 own = params[used : used + statement.parameters]
@@ -198,7 +204,7 @@ class Capture:
 
     def _parsed(self, query: Any, *, placeholders: bool) -> tuple[Statement, ...]:
         parsed = parse(text_of(query, self._raw), placeholders=placeholders)
-        return tuple(map(self._classify, parsed))
+        return parsed if len(parsed) > 1 else tuple(map(self._classify, parsed))
 
     def _takes_one_statement(self, cursor: Any, params: Any) -> bool:
         if Session(self._raw).in_pipeline:

@@ -15,6 +15,7 @@ import psycopg
 
 from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.server.driver import (
+    CHECK_IDLE,
     ENDING,
     SEND_COMMAND,
     SENDING,
@@ -37,6 +38,7 @@ class Interceptor:
             (SERVER_CURSOR_CLOSE, self._closing),
             *((method, self._ending(method.name)) for method in ENDING),
             (SEND_COMMAND, self._commanding),
+            (CHECK_IDLE, self._checking),
         ):
             yield
 
@@ -109,3 +111,12 @@ class Interceptor:
             return send() if capture is None else capture.commanding(send, command)
 
         return commanding
+
+    def _checking(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def checking(conn: psycopg.BaseConnection[Any], attribute: str) -> Any:
+            check = functools.partial(original, conn, attribute)
+            capture = self._captures.get(conn)
+            return check() if capture is None else capture.checking(check, attribute)
+
+        return checking

@@ -55,3 +55,7 @@ class Passthrough:
     def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:
         """Notice what the driver begins and ends by itself."""
         return self._transactions.driver_command(send, text)
+
+    def attribute(self, check: Callable[[], DriverGenerator], name: str) -> DriverGenerator:  # noqa: ARG002
+        """Let the driver check: the transaction is the migration's own."""
+        return check()

@@ -70,3 +70,6 @@ class SendPolicy(Protocol):
 
     def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:
         """Send what the driver begins and ends transactions with, and sets savepoints with."""
+
+    def attribute(self, check: Callable[[], DriverGenerator], name: str) -> DriverGenerator:
+        """Check that an attribute of the driver can be set: it is outside a transaction."""

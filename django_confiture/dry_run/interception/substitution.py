@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from psycopg.errors import NoActiveSqlTransaction
+from psycopg.errors import NoActiveSqlTransaction, ObjectNotInPrerequisiteState
 
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
 from django_confiture.dry_run.server.driver import one_statement_only
@@ -17,6 +17,7 @@ from django_confiture.dry_run.sql.transaction_modes import (
     modes_of,
     sets_later_transactions,
 )
+from django_confiture.dry_run.transactions.idle_timeout import NOT_SET, limits_sessions
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
@@ -26,6 +27,18 @@ _ENDS_TRANSACTION = (
     "For real it takes effect there, and the migration is no longer atomic."
 )
 
+
+_NONE_PREPARED = (
+    'prepared transactions are disabled\nHINT:  Set "max_prepared_transactions" to a nonzero value.'
+)
+_PREPARED = (
+    "PREPARE TRANSACTION keeps its locks, and its rows from others, until COMMIT PREPARED; here it "
+    "was committed."
+)
+_LATER = "It sets how later transactions begin; here, all run in one that has begun."
+_LISTENING = {"notify_stmt", "listen_stmt"}
+_EXPORT = "pg_export_snapshot"
+_NOTIFIES = "Who listens is told at COMMIT, which a dry run does not reach: it notified no one."
 
 _ONLY_IN_TRANSACTION = "{} can only be used in transaction blocks"
 
@@ -40,6 +53,9 @@ class Substitutes:
     def text(self, statement: Statement, *, alone: bool) -> str | None:
         """Return the plain form of what needs to be outside of a transaction, if there is one."""
         self._note_modes(statement)
+        if why := self._why_not_sent(statement):
+            self._recorder.note_not_rehearsed(why)
+            return None
         if statement.kind is Kind.TRANSACTION:
             if statement.commits or statement.rolls_back:
                 self._recorder.note_substituted(
@@ -48,13 +64,15 @@ class Substitutes:
             return None
         if statement.sets_transaction and modes_of(statement) != TransactionModes(read_only=True):
             return None
-        if not (alone and self._recorder.autocommit):
-            return statement.sql
+        if alone and self._recorder.autocommit:
+            return self._text_alone(statement)
+        return statement.sql
+
+    def _text_alone(self, statement: Statement) -> str | None:
+        """Return what to send of a statement that is outside a transaction for real."""
         if statement.kind is not Kind.SAVEPOINT and (name := statement.only_in_transaction):
             raise NoActiveSqlTransaction(_ONLY_IN_TRANSACTION.format(name))
-        if statement.sets_transaction:
-            return None  # outside a transaction it changes nothing
-        if statement.sets_locally:
+        if statement.sets_transaction or statement.sets_locally:
             return None  # outside a transaction it changes nothing
         if not statement.outside_transaction:
             return statement.sql
@@ -62,6 +80,14 @@ class Substitutes:
             return statement.plain_sql
         self._recorder.note_not_rehearsed(f"{statement.command} can't run inside a transaction.")
         return None
+
+    def _why_not_sent(self, statement: Statement) -> str:
+        """Return what a transaction that is rolled back, or a savepoint, can't have."""
+        if name := limits_sessions(statement):
+            return NOT_SET.format(name)
+        if _EXPORT in statement.sql and _EXPORT in statement.functions_called:
+            return f"{_EXPORT}() can't run in a savepoint, so it was not sent."
+        return ""
 
     def _note_modes(self, statement: Statement) -> None:
         """Say what can't be set in a transaction that has begun, or for ones that never begin."""
@@ -71,14 +97,14 @@ class Substitutes:
                 "transaction that has not begun to work; this one has."
             )
         if sets_later_transactions(statement):
-            self._recorder.note_not_rehearsed(
-                "It sets how later transactions begin; here, all run in one that has begun."
-            )
+            self._recorder.note_not_rehearsed(_LATER)
 
     def before(self, statement: Statement, text: Callable[[], str]) -> None:
         """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
         if statement.sets_locally and self._recorder.autocommit:
             return  # it is not sent
+        if _notifies(statement):
+            self._recorder.note_substituted(_NOTIFIES)
         if why := self._transactions.before(statement, text):
             self._recorder.note_not_rehearsed(why)
         if statement.kind is Kind.TRANSACTION:
@@ -99,8 +125,18 @@ class Substitutes:
             self._recorder.note_not_rehearsed(f"{statement.command} in a pipeline was left out.")
         elif statement.begins:
             self._transactions.begin_inner(read_only=modes_of(statement).read_only)
+        elif statement.prepares:
+            self._prepare()
         elif statement.commits or statement.rolls_back:
             self._transactions.end_inner(commit=statement.commits)
+
+    def _prepare(self) -> None:
+        """Refuse PREPARE TRANSACTION where the server does; else say what it leaves."""
+        if self._transactions.in_block:
+            if self._transactions.session.value("SHOW max_prepared_transactions") == "0":
+                raise ObjectNotInPrerequisiteState(_NONE_PREPARED)
+            self._recorder.note_not_rehearsed(_PREPARED)
+        self._transactions.end_inner(commit=True)
 
     @contextmanager
     def script(self, cursor: Any, statements: Sequence[Statement]) -> Iterator[None]:
@@ -124,3 +160,21 @@ class Substitutes:
     def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:
         """Follow the savepoints of the driver."""
         return self._transactions.driver_command(send, text)
+
+    def attribute(self, check: Callable[[], DriverGenerator], name: str) -> DriverGenerator:
+        """Let the driver set an attribute where it is in no transaction for real."""
+        if self._transactions.in_transaction:
+            return check()
+        if name != "autocommit":
+            self._recorder.note_not_rehearsed(_LATER)
+        return _unchecked()
+
+
+def _unchecked() -> DriverGenerator:
+    yield from ()
+
+
+def _notifies(statement: Statement) -> bool:
+    if statement.what in _LISTENING:
+        return True
+    return "pg_notify" in statement.sql and "pg_notify" in statement.functions_called

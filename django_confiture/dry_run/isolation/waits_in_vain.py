@@ -11,15 +11,25 @@ from django_confiture.migrate.activity import Blocker, Wait
 
 def in_vain(wait: LockWait) -> Iterator[str]:
     """Yield who held the lock that the dry run waited for until it gave up."""
-    what = f"{wait.mode} on {wait.relation}" if wait.relation else "the end of a transaction"
     for blocker in wait.blocked_by:
         since = blocker.transaction_ms
         age = "" if since is None else f", its transaction open for {duration(since)}"
         who = blocker.name if not blocker.pid else f"session {blocker.pid} ({_described(blocker)})"
         yield (
-            f"Gave up after waiting {duration(wait.ms)} for {what}, held by {who}{age}. No one "
-            "waited for the dry run; end that transaction, or run the dry run again later."
+            f"Gave up after waiting {duration(wait.ms)} for {_what(wait)}, held by {who}{age}. No "
+            "one waited for the dry run; end that transaction, or run the dry run again later."
         )
+
+
+def waited_for(wait: LockWait | None) -> str:
+    """Return what the dry run waited for until it gave up, as the end of an error message."""
+    if wait is None:
+        return "the dry run gave up waiting for a lock"
+    return f"the dry run gave up after waiting {duration(wait.ms)} for {_what(wait)}"
+
+
+def _what(wait: LockWait) -> str:
+    return f"{wait.mode} on {wait.relation}" if wait.relation else "the end of a transaction"
 
 
 def _described(blocker: Blocker) -> str:

@@ -14,6 +14,7 @@ from django_confiture.dry_run.recording.offending_rows import explain
 from django_confiture.dry_run.results import Sampled
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.transactions.closing import LEFT_OUT, holds_state
 from django_confiture.dry_run.transactions.observer import TransactionObserver
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
@@ -84,6 +85,8 @@ class StatementRecorder(TransactionObserver):
             ) as entry:
                 entry.sampled = entry.sampled or sampled
                 yield
+            if (idle := self._transactions.idle_timeout) is not None:
+                idle.sent(in_transaction=not self.autocommit)
 
     def note_substituted(self, text: str) -> None:
         """Note why what runs now is rehearsed in another form."""
@@ -125,6 +128,8 @@ class StatementRecorder(TransactionObserver):
 
     def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
         """Free the locks that the real run would free now."""
+        if (idle := self._transactions.idle_timeout) is not None:
+            idle.ended()
         self._instruments.savepoints.ended(kept=kept)
         self._log.end_transaction(checked_ms)
         self._instruments.prober.commit_checked()
@@ -133,6 +138,12 @@ class StatementRecorder(TransactionObserver):
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""
         self._log.note_callbacks(count)
+
+    def close_left_out(self, *, has_settings: bool) -> None:
+        """Note that the connection, which the migration has closed, keeps what it holds."""
+        possible = self._instruments.prober.possible
+        if has_settings or (possible and holds_state(self._session)):
+            self._log.note_not_rehearsed(LEFT_OUT)
 
     def savepoint(self, statement: Statement) -> None:
         """Follow what a savepoint keeps and frees, whatever has sent it."""

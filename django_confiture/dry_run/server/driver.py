@@ -6,6 +6,7 @@ renamed one is refused with that name, instead of failing in the middle of a run
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import pkgutil
@@ -76,8 +77,11 @@ class PrivateName:
         if inspect.getattr_static(owner, self.name, None) is not None:
             return True
         inits = [vars(each).get("__init__") for each in getattr(owner, "__mro__", ())]
-        codes = [init.__code__ for init in inits if inspect.isfunction(init)]
-        return any(self.name in code.co_names for code in codes)
+        return any(self.name in _set_by(each) for each in inits if inspect.isfunction(each))
+
+
+def _set_by(init: FunctionType) -> set[str]:
+    return {each.argval for each in dis.get_instructions(init) if each.opname == "STORE_ATTR"}
 
 
 def _names(owner: str, *names: str) -> tuple[PrivateName, ...]:
@@ -98,8 +102,12 @@ ENDING = _names("psycopg:Connection", "commit", "rollback")
 SEND_COMMAND = PrivateName("psycopg:BaseConnection", "_exec_command")
 CONNECT = PrivateName("psycopg:BaseConnection", "_connect_gen")
 BEGIN = PrivateName("psycopg:BaseConnection", "_get_tx_start_command")
+CHECK_IDLE = PrivateName("psycopg:BaseConnection", "_check_intrans_gen")
 WAITING = (*_names("psycopg:Connection", "wait"), *_names("psycopg:AsyncConnection", "wait"))
 START_THREAD = PrivateName("threading:Thread", "start")
+OPEN_PROCESS = PrivateName("subprocess:Popen", "_execute_child")
+RUN_SHELL = PrivateName("os", "system")
+START_PROCESS = PrivateName("multiprocessing.process:BaseProcess", "start")
 DJANGO_CONNECT = PrivateName(_WRAPPER, "connect")
 ROUTER_ANSWER = PrivateName("django.db.utils:ConnectionRouter", "allow_migrate")
 _MIGRATE = "django.core.management.commands.migrate"
@@ -108,8 +116,9 @@ EMIT_SIGNALS = _names(_MIGRATE, "emit_pre_migrate_signal", "emit_post_migrate_si
 LIVE_RECEIVERS = PrivateName("django.dispatch:Signal", "_live_receivers")
 
 PATCHED = (
-    *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, *WAITING, START_THREAD,
-    DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
+    *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, CHECK_IDLE, *WAITING,
+    START_THREAD, OPEN_PROCESS, RUN_SHELL, START_PROCESS, DJANGO_CONNECT, ROUTER_ANSWER,
+    MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 
@@ -132,7 +141,7 @@ _ENDS = ("_set_autocommit", "_commit", "_rollback")
 
 PRIVATE_NAMES = (
     *PATCHED,
-    *_names("psycopg:BaseConnection", "_num_transactions", "_adapters"),
+    *_names("psycopg:BaseConnection", "_num_transactions", "_adapters", "_autocommit"),
     *_names(_CURSOR, "_results", "_select_current_result", "_execute_send"),
     *_names("psycopg:Cursor._execute_send", "force_extended"),
     *_names("psycopg:ClientCursor._execute_send", "force_extended"),
@@ -211,6 +220,11 @@ def begin_command(raw: psycopg.Connection[Any]) -> str:
 def in_transaction_block(raw: psycopg.Connection[Any]) -> bool:
     """Return whether a ``with raw.transaction()`` is open."""
     return bool(raw._num_transactions)
+
+
+def show_autocommit(raw: psycopg.Connection[Any], autocommit: bool) -> None:  # noqa: FBT001
+    """Let the driver believe that it is in that mode, in a transaction that stays open."""
+    raw._autocommit = autocommit
 
 
 @contextmanager

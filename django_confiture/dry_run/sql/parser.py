@@ -176,6 +176,12 @@ class Statement:
         return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind in COMMITS
 
     @property
+    def prepares(self) -> bool:
+        """Whether it is PREPARE TRANSACTION."""
+        prepares = pg.TRANS_STMT_PREPARE
+        return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind == prepares
+
+    @property
     def rolls_back(self) -> bool:
         """Whether it would end our transaction by rolling it back."""
         return (

@@ -44,7 +44,7 @@ def code_block(statement: str) -> CodeBlock | None:
     return CodeBlock(
         may_commit=any(key in _MAY_COMMIT for key, _value in items),
         sql=sql,
-        literals=tuple(literal for text in sql for literal in _literals(text)),
+        literals=tuple(literal for text in sql for literal in strings_in(text)),
     )
 
 
@@ -65,7 +65,8 @@ def _as_statement(expression: dict[str, Any]) -> str:
     return f"SELECT {value if assigned else query}"
 
 
-def _literals(sql: str) -> Iterator[str]:
+def strings_in(sql: str) -> Iterator[str]:
+    """Yield the string constants of a statement; none of what is not readable."""
     try:
         tree = postgast.parse(sql)
     except postgast.PgQueryError:

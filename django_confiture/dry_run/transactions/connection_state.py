@@ -18,16 +18,26 @@ class TakenOver:
         self, wrapper: BaseDatabaseWrapper, shadows: Mapping[str, Callable[..., object]]
     ) -> None:
         self._wrapper = wrapper
-        self._shadows = tuple(shadows)
+        self._shadows = dict(shadows)
         self._saved = {name: getattr(wrapper, name) for name in CONNECTION_STATE}
-        for name, fresh in CONNECTION_STATE.items():
-            setattr(wrapper, name, fresh())
+        own = vars(wrapper)
+        self._shadowed = {name: own[name] for name in shadows if name in own}
+        """What stood in for a method before: ``connect`` of a TestCase."""
+        self.reset()
         for name, shadow in shadows.items():
             setattr(wrapper, name, shadow)
 
+    def reset(self) -> None:
+        """Set the state of a connection that is in no transaction."""
+        for name, fresh in CONNECTION_STATE.items():
+            setattr(self._wrapper, name, fresh())
+
     def give_back(self) -> None:
         """Restore everything."""
-        for name in self._shadows:
-            vars(self._wrapper).pop(name, None)
+        own = vars(self._wrapper)
+        for name, shadow in self._shadows.items():
+            if own.get(name) is shadow:  # not what a TestCase's was put back by now
+                del own[name]
+                own.update({name: self._shadowed[name]} if name in self._shadowed else {})
         for name, value in self._saved.items():
             setattr(self._wrapper, name, value)

@@ -31,6 +31,12 @@ class TransactionObserver:
     def savepoint(self, statement: Statement) -> None:
         """The driver has set, released, or gone back to a savepoint."""
 
+    def close_left_out(self, *, has_settings: bool) -> None:
+        """The migration has closed its connection, which stays open.
+
+        ``has_settings`` says that it has set some for as long as the session lasts.
+        """
+
 
 class RealTransactionObserver(Protocol):
     """Is notified when a real transaction begins and ends."""

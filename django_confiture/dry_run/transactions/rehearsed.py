@@ -21,32 +21,28 @@ from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.server.driver import (
     in_transaction_block,
     psycopg_connection,
+    show_autocommit,
     transaction_methods,
 )
 from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.transactions.closing import ClosedInBlock
 from django_confiture.dry_run.transactions.commit_guard import guard_against_commits
 from django_confiture.dry_run.transactions.connection_state import TakenOver
 from django_confiture.dry_run.transactions.driver_commands import rehearsed_command
+from django_confiture.dry_run.transactions.idle_timeout import IDLE_TIMEOUT, IdleTimeout
 from django_confiture.dry_run.transactions.inner_transaction import InnerTransaction
 from django_confiture.dry_run.transactions.migration_ends import MigrationEnds
 from django_confiture.dry_run.transactions.observer import TransactionObserver
 from django_confiture.dry_run.transactions.on_commit import counting
-from django_confiture.dry_run.transactions.session_state import SessionState
+from django_confiture.dry_run.transactions.outer_transaction import OuterTransaction
 from django_confiture.dry_run.transactions.simulated_commit import SimulatedCommit
 from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
-from django_confiture.exceptions import DryRunRefused, DryRunStopped
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from django_confiture.dry_run.sql.parser import Statement
-
-OUTER = "confiture_dry_run"
-
-# ACTIVE: in a pipeline, what was sent has not been answered yet.
-_OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR, TransactionStatus.ACTIVE)
-
 
 _BEGUN = "can't change 'autocommit' now: connection in transaction status INTRANS"
 
@@ -70,10 +66,11 @@ class RehearsedTransactions:
         self._wrapper = wrapper
         self._raw = psycopg_connection(wrapper.connection)
         self._observer = observer or TransactionObserver()
+        self._closed = ClosedInBlock(wrapper)
         self._settings = settings
         self.session = Session(self._raw)
         self.statement_savepoint = statement_savepoint or StatementSavepoint(self.session)
-        self._nested = False
+        self._outer = OuterTransaction(self.session)
         self._shared = False
         self._inner = InnerTransaction(self.session, self.statement_savepoint)
         self._begun_in_sql = False
@@ -81,6 +78,8 @@ class RehearsedTransactions:
         """Whether the transaction is the one that PostgreSQL makes of a script."""
         self._clock = clock or Stopwatch()
         self._simulated_commit = SimulatedCommit(self.session, self._clock)
+        self.idle_timeout: IdleTimeout | None = None
+        """None where another instance watches it."""
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -95,14 +94,14 @@ class RehearsedTransactions:
         the very same connection.
         """
         self._shared = shared
+        self._autocommit = self._raw.autocommit
         if shared:
             self._take_over()
             return
         self.check_usable()
-        self._nested = self.session.status == TransactionStatus.INTRANS
-        self._settings = accepted(self.session, self._settings)
-        self._state = SessionState(self.session, nested=self._nested)
-        self.session.query(f"SAVEPOINT {OUTER}" if self._nested else "BEGIN READ WRITE")
+        self.idle_timeout = IdleTimeout(self.session, self._clock)
+        self._settings = {**accepted(self.session, self._settings), IDLE_TIMEOUT: "0"}
+        self._outer.begin()
         self._take_over()
         try:
             guard_against_commits(self.session)
@@ -112,15 +111,6 @@ class RehearsedTransactions:
             self.end()
             raise
 
-    def check_usable(self) -> None:
-        """Refuse to begin on a connection whose transaction is broken."""
-        status = self.session.status
-        if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
-            raise DryRunRefused(
-                f"The connection to {self._wrapper.alias!r} is in a broken transaction "
-                f"({status.name}); roll it back first."
-            )
-
     def _take_over(self) -> None:
         self._taken = TakenOver(
             self._wrapper,
@@ -129,50 +119,38 @@ class RehearsedTransactions:
                     self._autocommit_is_set, self._django_commits, self._django_rolls_back
                 ),
                 "close": self._close,
+                "connect": self._connect,
                 **counting(self._wrapper, self._dropped),
             },
         )
 
     def end(self) -> None:
         """Roll everything back and give the connection back as it was."""
+        self._closed.reopen()
         try:
             if not self._shared:
-                self._roll_back_outer()
+                show_autocommit(self._raw, autocommit=self._autocommit)
+                if not self._outer.roll_back():
+                    self._raw.close()  # the server rolls back when the connection is gone
+                    self._wrapper.connection = None
         finally:
             self._taken.give_back()
 
-    def _roll_back_outer(self) -> None:
-        try:
-            if self._nested:
-                self.session.query(f"ROLLBACK TO SAVEPOINT {OUTER}")
-                self.session.query(f"RELEASE SAVEPOINT {OUTER}")
-            else:
-                self.session.query("ROLLBACK")
-            self._state.restore()
-        except psycopg.Error:
-            self._raw.close()  # the server rolls back when the connection is gone
-            self._wrapper.connection = None
+    def check_usable(self) -> None:
+        """Refuse to begin on a connection whose transaction is broken."""
+        self._outer.check_usable(self._wrapper.alias)
 
     def check_intact(self) -> None:
         """Refuse to go on when the server is no longer in the transaction we opened."""
-        if self.session.status in _OPEN:
-            return
-        if self.session.status == TransactionStatus.UNKNOWN:
-            raise DryRunStopped("The connection to the database was lost, so the dry run stopped.")
-        raise DryRunRefused(
-            "The transaction that was to be rolled back has ended, so the dry run stopped; "
-            "a statement committed or rolled back."
-        )
-
-    def check_not_ended(self) -> None:
-        """Refuse to send a statement that would take effect: the transaction is over."""
-        if self.session.status == TransactionStatus.IDLE:
-            self.check_intact()
+        self._outer.check_intact()
 
     def before_sending(self) -> None:
-        """Begin the transaction that Django has begun, now that there is something to send."""
-        self.check_not_ended()
-        if self._inner.begins_with_next:
+        """Begin the transaction that Django, or the driver, would begin with what is sent now."""
+        self._outer.check_not_ended()
+        self._closed.check()
+        if self.idle_timeout is not None:
+            self.idle_timeout.check()
+        if self._inner.begins_with_next or not self._raw.autocommit:
             self._open_inner()
 
     @property
@@ -222,6 +200,8 @@ class RehearsedTransactions:
                 self._close_inner(keep=self.session.status == TransactionStatus.INTRANS)
             else:
                 self._open_inner()
+            if not self._shared:
+                show_autocommit(self._raw, autocommit)
 
     def _django_commits(self) -> None:
         if self.session.status == TransactionStatus.INERROR:
@@ -236,6 +216,8 @@ class RehearsedTransactions:
 
     def _commit_inner(self) -> None:
         """Check what COMMIT would check, and release the savepoint in the same round trip."""
+        if self.idle_timeout is not None:
+            self.idle_timeout.check()
         checked_ms = self._simulated_commit.check_constraints(
             self._observer.commit_failed, self._inner.release
         )
@@ -271,7 +253,17 @@ class RehearsedTransactions:
 
     def _close(self) -> None:
         """Stay connected: a migration that closes its connection would end our transaction."""
+        if self._wrapper.in_atomic_block:
+            self._closed.close()
+            return
         self.close_asked = True
+        self._observer.close_left_out(has_settings=self._simulated_commit.left_settings)
+
+    def _connect(self) -> None:
+        """Go on with the connection that was not closed."""
+        if self._closed.reopen():
+            self._end_inner(keep=False)
+            self._taken.reset()
 
     def _dropped(self, count: int) -> None:
         self._observer.callbacks_dropped(count)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from django_confiture.dry_run.transactions.at_commit.database_code import DatabaseCode
 from django_confiture.dry_run.transactions.at_commit.enum_values import EnumValues
 from django_confiture.dry_run.transactions.at_commit.held_cursors import HeldCursors
 from django_confiture.dry_run.transactions.at_commit.local_settings import LocalSettings
+from django_confiture.dry_run.transactions.at_commit.shared_values import SharedValues
 from django_confiture.dry_run.transactions.at_commit.temporary_tables import TemporaryTables
 from django_confiture.hooks.deferred_sql import (
     CHECK_CONSTRAINTS,
@@ -41,9 +43,12 @@ class SimulatedCommit:
     def __init__(self, session: Session, clock: Stopwatch) -> None:
         self._session = session
         self._clock = clock
-        self._settings = LocalSettings(session)
+        self._code = DatabaseCode(session)
+        self._settings = LocalSettings(session, self._code)
+        self._values = SharedValues(session, self._code)
         self._cursors = HeldCursors(session)
-        self._noting = (self._cursors, EnumValues(session), TemporaryTables(session))
+        self._temporary = TemporaryTables(session, self._code)
+        self._noting = (self._cursors, EnumValues(session), self._temporary)
 
     def before(self, statement: Statement, text: Callable[[], str]) -> str:
         """Note what the COMMIT of a statement has to do; return why some of it can't be seen.
@@ -52,13 +57,24 @@ class SimulatedCommit:
         """
         for each in self._noting:
             each.before(statement)
-        unseen = (self._settings.before(statement, text), self._cursors.not_kept())
+        unseen = (
+            self._settings.before(statement, text),
+            self._values.before(statement),
+            self._cursors.not_kept(),
+            self._temporary.unclear(),
+        )
+        self._code.about_to_run(statement)
         return " ".join(filter(None, unseen))
 
     @property
     def held_cursors(self) -> Collection[str]:
         """The cursors that outlive their transaction."""
         return self._cursors.kept
+
+    @property
+    def left_settings(self) -> bool:
+        """Whether a setting was set that lasts as long as the session."""
+        return self._settings.any_for_session
 
     def settings_changed(self) -> None:
         """Count the settings as committed: the dry run itself has changed them."""
@@ -88,5 +104,5 @@ class SimulatedCommit:
     def ended(self, *, kept: bool) -> None:
         """Do what the end of the transaction would do, beyond what a savepoint's does."""
         with self._clock.stopped():
-            for each in (*self._noting, self._settings):
+            for each in (*self._noting, self._settings, self._values):
                 each.ended(kept=kept)

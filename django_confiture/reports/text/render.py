@@ -74,7 +74,8 @@ def _head(report: Report, verbosity: int) -> Iterator[Line]:
         yield row("[bold]Fix[/]", 6, escape(line))
     if report.error is not None:
         message = escape(first_line(report.error.message))
-        yield f"[bold red]Failed outside the migrations[/]: {message}"
+        how = "Failed" if report.error.blames_migration else "Stopped"
+        yield f"[bold red]{how} outside the migrations[/]: {message}"
     for waiter in report.yielded_to:
         yield f"[yellow]Gave way[/] to {escape(headline.waited(waiter))}."
     if step := headline.after_giving_way(report):

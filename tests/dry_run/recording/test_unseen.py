@@ -12,7 +12,10 @@ from django.db import connection
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.results import MigrationResult
 from django_confiture.reports import render
+from tests.support.clone import on_a_copy, only, source
 from tests.support.dry_run import migration, only_operation, passed, python, rehearse, runs, table
+
+__all__ = ["source"]
 
 REWRITE = "ALTER TABLE dry_row ALTER number TYPE bigint"
 
@@ -159,6 +162,18 @@ def test_an_error_that_is_swallowed_is_not_unseen(scratch: None) -> None:
     (operation,) = passed(python(code), atomic=False).operations
     assert operation.rehearsed == "exact"
     assert all(statement.sql for statement in operation.statements)
+
+
+@pytest.mark.usefixtures("source", "nothing_caught")
+@pytest.mark.parametrize("name", ["rewrite", "writes", "validated", "index"])
+def test_the_floor_holds_on_a_clone(name: str) -> None:
+    (operation,) = only(on_a_copy(migration(runs(KINDS[name])))).operations
+
+    (statement,) = operation.statements
+    assert (statement.sql, operation.rehearsed) == (None, "not_rehearsed")
+    assert (
+        statement.rewrites or statement.writes or statement.constraints or statement.indexes_built
+    )
 
 
 @pytest.fixture

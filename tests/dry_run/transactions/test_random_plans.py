@@ -1,13 +1,15 @@
 """Plans made at random of what a COMMIT changes: the dry run comes to what the real run comes to.
 
 The same migration fails, the same rows, columns and session are there at the end, or the report
-says which operation is not exact. ``CONFITURE_PLANS=2000`` tries so many instead of a few.
+says which operation is not exact. ``CONFITURE_PLANS=2000`` tries so many instead of a few, and
+``CONFITURE_CLONED_PLANS=200`` on so many clones.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,10 +18,22 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoDbBlocker as Blocker
 
+from django_confiture.dry_run.results import Report
 from tests.cases.migrations_on_disk import query
-from tests.support.dry_run import _Tables, for_real, migration, python, rehearse, runs
+from tests.support.clone import RECORD, alias_at, alone, create, drop, on_a_copy
+from tests.support.dry_run import (
+    TABLES,
+    _Tables,
+    for_real,
+    migration,
+    parameters,
+    python,
+    rehearse,
+    runs,
+)
 
 EXAMPLES = int(os.environ.get("CONFITURE_PLANS", "15"))
+CLONED_EXAMPLES = int(os.environ.get("CONFITURE_CLONED_PLANS", "2"))
 
 
 def _noted(column: str, value: str, row: int) -> str:
@@ -48,6 +62,18 @@ READS = [
     _noted("name", "current_setting('search_path')", 3),
     _noted("number", "(SELECT count(*) FROM dry_kept)", 4),
     _noted("number", "(SELECT count(*) FROM pg_prepared_statements WHERE name = 'dry_p')", 5),
+    _noted("number", "(name = txid_current()::text)::int", 6),
+    _noted("name", "txid_current()::text", 6),
+    _noted("number", "(name = now()::text)::int", 7),
+    _noted("name", "now()::text", 7),
+    "INSERT INTO dry_numbered DEFAULT VALUES",
+    _noted("number", "(SELECT count(DISTINCT tx) FROM dry_numbered)", 8),
+    _noted("number", "(SELECT count(*) FROM dry_code_made)", 9),
+    _noted(
+        "number",
+        "(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())",
+        10,
+    ),
 ]
 ENDS = [
     "CREATE TEMP TABLE dry_gone ON COMMIT DROP AS SELECT 1 AS id",
@@ -66,6 +92,9 @@ ENDS = [
     "DEALLOCATE dry_p",
     "NOTIFY dry_channel",
     "SELECT pg_advisory_xact_lock(7)",
+    "SELECT dry_makes()",
+    "DO $$ BEGIN CREATE TEMP TABLE IF NOT EXISTS dry_code_made (id int); END $$",
+    "DO $$ BEGIN EXECUTE 'CREATE TEMP TABLE dry_code_made (id int) ON COMMIT ' || 'DROP'; END $$",
 ]
 CHANGES = [
     "ALTER TABLE dry_row ADD IF NOT EXISTS added integer",
@@ -77,6 +106,9 @@ CHANGES = [
 ]
 
 _CODE = """
+    CREATE TABLE dry_numbered (tx text DEFAULT txid_current()::text);
+    CREATE FUNCTION dry_makes() RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN CREATE TEMP TABLE dry_code_made ON COMMIT DROP AS SELECT 1 AS id; END $$;
     CREATE FUNCTION dry_sets() RETURNS void LANGUAGE plpgsql AS
         $$ BEGIN PERFORM set_config('dry.mode', 'h', true); END $$;
     CREATE FUNCTION dry_fires() RETURNS trigger LANGUAGE plpgsql AS
@@ -86,7 +118,8 @@ _CODE = """
 """
 
 _STATE = """
-    SELECT (SELECT md5(string_agg(r::text, ',' ORDER BY r.id)) FROM dry_row r),
+    SELECT (SELECT md5(string_agg(concat_ws(' ', r.id, r.number, r.code,
+          CASE WHEN r.id NOT IN (6, 7) THEN r.name END), ',' ORDER BY r.id)) FROM dry_row r),
       (SELECT md5(string_agg(c::text, ',' ORDER BY c.id)) FROM dry_child c),
       (SELECT string_agg(p::text, ',' ORDER BY p.id) FROM dry_parent p),
       (SELECT string_agg(concat_ws(' ', table_name, column_name, data_type), ','
@@ -132,12 +165,25 @@ def made(steps: Steps, seen: list[Any]) -> list[Migration]:
     ]
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def inexact(report: Report) -> list[str]:
+    """Return why operations are not exact."""
+    return [
+        each.reason
+        for result in report.migrations
+        for each in result.operations
+        if each.rehearsed == "not_rehearsed"
+    ]
+
+
+def shown(report: Report) -> list[str]:
+    """Return the errors of a report."""
+    return [each.error.message for each in report.migrations if each.error is not None]
+
+
+_SLOW = [HealthCheck.too_slow]
+
+
+@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=_SLOW)
 @given(steps=plans)
 def test_the_dry_run_comes_to_what_the_real_run_comes_to(fresh: _Tables, steps: Steps) -> None:
     fresh.make()
@@ -148,13 +194,38 @@ def test_the_dry_run_comes_to_what_the_real_run_comes_to(fresh: _Tables, steps: 
     report = rehearse(*made(steps, rehearsed))
     error = for_real(*made(steps, real))
 
-    inexact = [
-        each.reason
-        for result in report.migrations
-        for each in result.operations
-        if each.rehearsed == "not_rehearsed"
-    ]
-    event("not exact" if inexact else "exact")
+    event("not exact" if inexact(report) else "exact")
     event("fails" if error else "passes")
-    shown = [each.error.message for each in report.migrations if each.error is not None]
-    assert rehearsed == real or inexact, (error, shown)
+    assert rehearsed == real or inexact(report), (error, shown(report))
+
+
+@pytest.fixture(scope="module")
+def unblocked(both_databases: None, django_db_blocker: Blocker) -> Iterator[None]:
+    """Let a test use the databases without the mark."""
+    with alone(), django_db_blocker.unblock():
+        yield
+
+
+@settings(max_examples=CLONED_EXAMPLES, deadline=None, database=None, suppress_health_check=_SLOW)
+@given(steps=plans)
+def test_a_clone_comes_to_what_the_real_run_comes_to(unblocked: None, steps: Steps) -> None:
+    cloned: list[Any] = []
+    real: list[Any] = []
+    with plans_database() as name, alias_at("default", NAME=name):
+        report = on_a_copy(*made(steps, cloned))
+        error = for_real(*made(steps, real))
+
+    event("fails" if error else "passes")
+    assert not inexact(report)
+    assert cloned == real, (error, shown(report))
+
+
+@contextmanager
+def plans_database() -> Iterator[str]:
+    """Give a database that no one is connected to."""
+    name = f"{parameters()['dbname']}_plans"
+    create(name, TABLES + RECORD + _CODE)
+    try:
+        yield name
+    finally:
+        drop(name)

@@ -13,8 +13,6 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from psycopg.pq import TransactionStatus
-
 from django_confiture.dry_run.sql.parser import Kind, parse
 from django_confiture.dry_run.sql.settings_in_code import (
     EVERY_SETTING,
@@ -31,6 +29,7 @@ from django_confiture.dry_run.transactions.at_commit.setting_code import (
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.transactions.at_commit.database_code import DatabaseCode
 
 SET_UNSEEN = (
     "It runs code that changes a setting whose name or duration is not written in it. A local one "
@@ -49,7 +48,6 @@ _VALUES = r"""
 """
 
 _SETTING_NOTHING = (Kind.SAVEPOINT, Kind.TRANSACTION)
-_MAKING_CODE = {"create_function_stmt", "create_extension_stmt", "do_stmt", "call_stmt", ""}
 
 Values = dict[str, str]
 
@@ -57,8 +55,9 @@ Values = dict[str, str]
 class LocalSettings:
     """Ends local settings at a rehearsed COMMIT; a rollback ends them by itself."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, code: DatabaseCode) -> None:
         self._session = session
+        self._database_code = code
         self._custom: set[str] = set()
         self._knows_schema = False
         self._code: SettingCode | None = None
@@ -70,6 +69,12 @@ class LocalSettings:
         """Set for the session by code that a statement may have run, as that code says."""
         self._locally: set[str] = set()
         """The same of what is set for the transaction."""
+        self._left_some = False
+
+    @property
+    def any_for_session(self) -> bool:
+        """Whether one was set that lasts as long as the session."""
+        return self._left_some or bool(self._just_set or self._for_session)
 
     def changed_outside(self) -> None:
         """Read the values again: they were changed by other means than a migration's."""
@@ -80,10 +85,10 @@ class LocalSettings:
 
         ``text`` returns the statement with its parameters in it.
         """
-        if statement.kind in _SETTING_NOTHING or not self._can_ask():
+        if statement.kind in _SETTING_NOTHING or not self._database_code.can_ask:
             return ""
         self._note_for_session()
-        code = self._known_code(statement)
+        code = self._known_code()
         self._learn(custom_settings(statement.sql))
         if not (code.writes or may_set(statement)):
             return ""
@@ -107,15 +112,11 @@ class LocalSettings:
         unclear = writes.unclear or (statement.hides_code and bool(writes.local & writes.session))
         return SET_UNSEEN if unclear or code.sets_unseen(statement) else ""
 
-    def _known_code(self, statement: Statement) -> SettingCode:
-        """Read the code of the database, and again after what may have made some."""
-        if self._code is None:
-            self._code = SettingCode(self._session)
+    def _known_code(self) -> SettingCode:
+        if self._code is None or self._code.functions is not self._database_code.functions:
+            self._code = SettingCode(self._database_code)
             self._learn(self._code.custom)
-        code = self._code
-        if statement.what in _MAKING_CODE:
-            self._code = None
-        return code
+        return self._code
 
     def _learn(self, names: set[str]) -> None:
         new = names - self._custom
@@ -125,10 +126,6 @@ class LocalSettings:
         if self._committed is not None:
             values = self._values()
             self._committed.update((name, values.get(name, "")) for name in new)
-
-    def _can_ask(self) -> bool:
-        usable = self._session.status == TransactionStatus.INTRANS
-        return usable and not self._session.in_pipeline
 
     def _values(self) -> Values:
         names = ",".join([_FOR_SESSION, *_ROLES, *sorted(self._custom)])
@@ -150,7 +147,7 @@ class LocalSettings:
 
     def ended(self, *, kept: bool) -> None:
         """Put back what was set for the transaction alone."""
-        if not kept or self._committed is None or not self._can_ask():
+        if not kept or self._committed is None or not self._database_code.can_ask:
             self._forget()
             return
         self._note_for_session()
@@ -159,6 +156,7 @@ class LocalSettings:
             **{name: values[name] for name in self._for_session - self._locally if name in values},
             **_set_for_session(values),
         }
+        self._left_some |= bool(staying)
         if self._put_back(_ROLES, self._committed, values, staying):
             values = self._values()  # another role sees others
         self._put_back(values.keys() - set(_ROLES), self._committed, values, staying)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,24 +12,16 @@ from django_confiture.dry_run.sql.settings_in_code import (
     custom_settings,
     function_writes,
 )
+from django_confiture.dry_run.transactions.at_commit.database_code import (
+    DatabaseCode,
+    callers,
+    runs_any,
+)
 from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parser import Statement
-
-_FUNCTIONS = f"""
-    SELECT p.proname, l.lanname, CASE l.lanname WHEN 'plpgsql' THEN pg_get_functiondef(p.oid)
-      ELSE p.prosrc || coalesce(pg_get_function_sqlbody(p.oid), '') END
-    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
-    WHERE p.oid >= {FIRST_NORMAL_OID} AND l.lanname NOT IN ('c', 'internal')
-"""
-
-_TRIGGERS = """
-    SELECT c.relname, p.proname FROM pg_catalog.pg_trigger t
-    JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
-    WHERE NOT t.tgisinternal
-"""
 
 # By the functions' OIDs: set_config, and the two of current_setting. Only what matches is written
 # out as SQL, since that takes a lock.
@@ -52,37 +42,24 @@ _EXPRESSIONS = f"""
     FROM pg_catalog.pg_trigger WHERE tgqual::text ~ {_IN_TREE}
 """
 
-_WORDS = re.compile(r"\w+")
-
 
 class SettingCode:
     """What functions of users set."""
 
-    def __init__(self, session: Session) -> None:
-        functions = session.query(_FUNCTIONS)
-        writes = [
-            (name or "", function_writes(code or "", language or ""))
-            for name, language, code in functions
-        ]
+    def __init__(self, code: DatabaseCode) -> None:
+        self.functions = code.functions
+        """What it was made of."""
+        writes = [(each.name, function_writes(each.code, each.language)) for each in self.functions]
         self.writes = [each for _name, each in writes if each]
-        self.custom = {
-            name for _name, _language, code in functions for name in custom_settings(code or "")
-        }
+        self.custom = {name for each in self.functions for name in custom_settings(each.code)}
         """The names with a dot that they read or set."""
-        self._unclear = _callers(
-            {name for name, each in writes if _is_unclear(each)},
-            {name or "": code or "" for name, _language, code in functions},
-        )
-        triggers = session.query(_TRIGGERS) if self._unclear else []
-        self._unclear_tables = {table for table, name in triggers if name in self._unclear}
+        unclear = {name for name, each in writes if _is_unclear(each)}
+        self._unclear = callers(unclear, self.functions)
+        self._unclear_tables = code.triggers_of(self._unclear)
 
     def sets_unseen(self, statement: Statement) -> bool:
         """Return whether a statement runs a function that sets what its code does not tell."""
-        if not self._unclear:
-            return False
-        if not self._unclear.isdisjoint(_WORDS.findall(statement.sql)):
-            return True
-        return any(each.relname in self._unclear_tables for each in statement.relations)
+        return runs_any(statement, self._unclear, self._unclear_tables)
 
 
 def read_by_the_schema(session: Session) -> set[str]:
@@ -95,12 +72,3 @@ def read_by_the_schema(session: Session) -> set[str]:
 
 def _is_unclear(writes: SettingWrites) -> bool:
     return writes.unclear or bool(writes.local & writes.session)
-
-
-def _callers(names: Iterable[str], sources: dict[str, str]) -> set[str]:
-    """Return the functions with those names, and all that mention one of them."""
-    found = set(names)
-    words = {name: set(_WORDS.findall(code)) for name, code in sources.items()} if found else {}
-    while more := {each for each, used in words.items() if used & found} - found:
-        found |= more
-    return found

@@ -1,0 +1,91 @@
+"""The functions that users wrote, read once, and again after what may have made some."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg.pq import TransactionStatus
+
+from django_confiture.postgres import FIRST_NORMAL_OID
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.server.side_channel import Session
+    from django_confiture.dry_run.sql.parser import Statement
+
+_FUNCTIONS = f"""
+    SELECT p.proname, l.lanname, CASE l.lanname WHEN 'plpgsql' THEN pg_get_functiondef(p.oid)
+      ELSE p.prosrc || coalesce(pg_get_function_sqlbody(p.oid), '') END
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE p.oid >= {FIRST_NORMAL_OID} AND l.lanname NOT IN ('c', 'internal')
+"""
+
+_TRIGGERS = """
+    SELECT c.relname, p.proname FROM pg_catalog.pg_trigger t
+    JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+    WHERE NOT t.tgisinternal
+"""
+
+_MAKING_CODE = {"create_function_stmt", "create_extension_stmt", "do_stmt", "call_stmt", ""}
+_WORDS = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function, procedure or trigger function."""
+
+    name: str
+    language: str
+    code: str
+    """Its body; of PL/pgSQL, the whole CREATE FUNCTION."""
+
+
+class DatabaseCode:
+    """Gives what the catalogs know of code, for as long as no statement may have made more."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._functions: Sequence[Function] | None = None
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the server can be asked now."""
+        usable = self._session.status == TransactionStatus.INTRANS
+        return usable and not self._session.in_pipeline
+
+    @property
+    def functions(self) -> Sequence[Function]:
+        """The functions; the same object until they are read again."""
+        if self._functions is None:
+            rows = self._session.query(_FUNCTIONS)
+            self._functions = [Function(*(each or "" for each in row)) for row in rows]
+        return self._functions
+
+    def triggers_of(self, functions: Iterable[str]) -> set[str]:
+        """Return the tables with a trigger that runs one of those functions."""
+        names = set(functions)
+        rows = self._session.query(_TRIGGERS) if names else []
+        return {table or "" for table, name in rows if name in names}
+
+    def about_to_run(self, statement: Statement) -> None:
+        """Forget the functions where a statement may make more."""
+        if statement.what in _MAKING_CODE:
+            self._functions = None
+
+
+def callers(names: Iterable[str], functions: Sequence[Function]) -> set[str]:
+    """Return the functions with those names, and all that mention one of them."""
+    found = set(names)
+    words = {each.name: set(_WORDS.findall(each.code)) for each in functions} if found else {}
+    while more := {each for each, used in words.items() if used & found} - found:
+        found |= more
+    return found
+
+
+def runs_any(statement: Statement, functions: set[str], tables: set[str]) -> bool:
+    """Return whether a statement mentions one of the functions, or one of the tables."""
+    if functions and not functions.isdisjoint(_WORDS.findall(statement.sql)):
+        return True
+    return bool(tables) and any(each.relname in tables for each in statement.relations)

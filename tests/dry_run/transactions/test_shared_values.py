@@ -1,0 +1,219 @@
+"""What all migrations of a dry run have in common: what reads it twice is not called exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+from django.db.migrations import Migration
+
+from tests.cases.migrations_on_disk import query
+from tests.support.dry_run import migration, plain_connection, python, rehearse, runs
+
+CLONE = "--clone rehearses it exactly"
+TIME, NUMBER = "now() is the same", "The number of the transaction"
+LOCKS, XMIN, LISTEN = "pg_locks shows", "in xmin and xmax", "LISTEN begins"
+
+CODE = """
+    CREATE TABLE dry_stamped (id int, at timestamptz DEFAULT now());
+    CREATE TABLE dry_numbered (id int, tx text DEFAULT txid_current()::text);
+    CREATE TABLE dry_batch (id int, tx text);
+    CREATE FUNCTION dry_number() RETURNS text LANGUAGE sql AS $$ SELECT txid_current()::text $$;
+    CREATE FUNCTION dry_numbers() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN new.tx := dry_number(); RETURN new; END $$;
+    CREATE TRIGGER dry_numbers BEFORE INSERT ON dry_batch
+      FOR EACH ROW EXECUTE FUNCTION dry_numbers();
+"""
+
+ROWS = "UPDATE dry_row SET name = {} WHERE id = 1"
+USES_NUMBER = ROWS.format("txid_current()::text")
+USES_TIME = ROWS.format("now()::text")
+
+
+@pytest.fixture
+def _code(scratch: None) -> None:
+    with plain_connection() as plain:
+        plain.execute(CODE)
+
+
+def reasons(*scripts: str, atomic: bool = True) -> list[str]:
+    """Return why an operation of migrations, each of one script, is not exact; ``""`` if it is."""
+    plan = [
+        migration(runs(text), atomic=atomic, name=f"{n:04}_x") for n, text in enumerate(scripts)
+    ]
+    results = rehearse(*plan).migrations
+    assert [each.error for each in results] == [None] * len(scripts)
+    return [operation.reason for each in results for operation in each.operations]
+
+
+@pytest.mark.usefixtures("_code")
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        (USES_NUMBER, USES_NUMBER, NUMBER),
+        (USES_NUMBER, ROWS.format("dry_number()"), NUMBER),
+        (USES_NUMBER, "DO $$ BEGIN PERFORM pg_current_xact_id(); END $$", NUMBER),
+        (USES_NUMBER, ROWS.format("txid_current_snapshot()::text"), NUMBER),
+        ("INSERT INTO dry_numbered VALUES (1)", "INSERT INTO dry_numbered VALUES (2)", NUMBER),
+        ("INSERT INTO dry_batch VALUES (1)", "INSERT INTO dry_batch VALUES (2)", NUMBER),
+        (USES_TIME, USES_TIME, TIME),
+        (USES_TIME, "DELETE FROM dry_stamped WHERE at < CURRENT_TIMESTAMP", TIME),
+        ("INSERT INTO dry_stamped VALUES (1)", "DELETE FROM dry_stamped WHERE at < now()", TIME),
+        ("SELECT 1", ROWS.format("(SELECT count(*)::text FROM pg_locks)"), LOCKS),
+        ("SELECT 1", "SELECT FROM dry_row WHERE xmin::text = '1'", XMIN),
+        ("SELECT 1", "SELECT pg_listening_channels()", LISTEN),
+    ],
+)
+def test_what_reads_it_twice_is_not_exact(first: str, second: str, why: str) -> None:
+    earlier, later = reasons(first, second)
+
+    assert earlier == ""
+    assert why in later
+    assert CLONE in later
+
+
+@pytest.mark.usefixtures("_code")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("SELECT 1", USES_NUMBER),
+        (USES_NUMBER, USES_TIME),
+        (USES_TIME, "ALTER TABLE dry_row ADD made timestamptz DEFAULT now()"),
+        (USES_TIME, ROWS.format("'now() and pg_locks'")),
+        (USES_TIME, ROWS.format("clock_timestamp()::text")),
+        (USES_TIME, ROWS.format("CURRENT_DATE::text")),
+        (USES_TIME, "CREATE VIEW dry_v AS SELECT now()"),
+        (f"{USES_TIME}; {USES_TIME}", "SELECT 1"),
+        ("INSERT INTO dry_stamped VALUES (1)", "INSERT INTO dry_stamped VALUES (2)"),
+    ],
+)
+def test_what_reads_it_once_is_exact(first: str, second: str) -> None:
+    assert reasons(first, second) == ["", ""]
+
+
+@pytest.mark.usefixtures("_code")
+def test_a_default_that_the_plan_itself_makes() -> None:
+    """The first writes ask for the defaults, and another migration makes one more."""
+    insert = "INSERT INTO dry_new VALUES (1)"
+    plan = (
+        "INSERT INTO dry_stamped VALUES (1)",
+        "INSERT INTO dry_stamped VALUES (2)",
+        "CREATE TABLE dry_new (id int, tx text DEFAULT txid_current()::text)",
+        insert,
+        insert,
+    )
+    *earlier, last = reasons(*plan)
+    assert NUMBER in last
+    assert not any(earlier[:4])
+
+
+@pytest.mark.usefixtures("_code")
+def test_each_statement_of_a_migration_that_is_not_atomic_is_a_transaction() -> None:
+    plan = migration(runs(USES_TIME), runs(USES_TIME), atomic=False)
+
+    first, second = rehearse(plan).migrations[0].operations
+
+    assert (first.rehearsed, second.rehearsed) == ("exact", "not_rehearsed")
+
+
+@pytest.mark.usefixtures("scratch")
+def test_what_a_migration_that_rolled_back_has_read_does_not_count() -> None:
+    plan = migration(runs(f"BEGIN; {USES_TIME}; ROLLBACK"), runs(USES_TIME), atomic=False)
+
+    assert rehearse(plan).migrations[0].operations[1].rehearsed == "exact"
+
+
+@pytest.mark.usefixtures("scratch")
+def test_an_advisory_lock_of_a_transaction_is_taken_again() -> None:
+    lock = "SELECT pg_advisory_xact_lock(7)"
+    assert reasons(lock, lock) == ["", ""]
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize(
+    "script", ["LISTEN dry", "NOTIFY dry, 'a'", "SELECT pg_notify('dry', 'a')"]
+)
+def test_notifications_wait_for_a_commit(script: str) -> None:
+    operation = rehearse(migration(runs(script))).migrations[0].operations[0]
+
+    assert operation.rehearsed == "substituted"
+    assert "notified no one" in operation.reason
+
+
+@pytest.mark.usefixtures("scratch")
+def test_a_snapshot_is_not_exported_from_a_savepoint() -> None:
+    operation = rehearse(migration(runs("SELECT pg_export_snapshot()"))).migrations[0].operations[0]
+
+    assert operation.rehearsed == "not_rehearsed"
+    assert "can't run in a savepoint" in operation.reason
+
+
+# Temporary tables that code makes.
+
+MAKES = {
+    "a DO block": "DO $$ BEGIN CREATE TEMP TABLE dry_t (id int) ON COMMIT DROP; END $$",
+    "a function": "SELECT dry_makes_drop()",
+    "a string": "SELECT dry_runs('CREATE TEMP TABLE dry_t (id int) ON COMMIT DROP')",
+}
+
+MAKING_FUNCTIONS = """
+    CREATE FUNCTION dry_makes_drop() RETURNS void LANGUAGE plpgsql AS
+      $$ BEGIN CREATE TEMP TABLE dry_t (id int) ON COMMIT DROP; END $$;
+    CREATE FUNCTION dry_makes_delete() RETURNS void LANGUAGE plpgsql AS
+      $$ BEGIN CREATE TEMP TABLE dry_t2 (id int) ON COMMIT DELETE ROWS;
+         INSERT INTO dry_t2 VALUES (1); END $$;
+    CREATE FUNCTION dry_runs(text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE $1; END $$;
+"""
+
+
+@pytest.fixture
+def _making(scratch: None) -> Iterator[None]:
+    with plain_connection() as plain:
+        plain.execute(MAKING_FUNCTIONS)
+    yield
+    connection.close()
+
+
+def outcome(*scripts: str) -> tuple[list[str], list[str]]:
+    """Return the errors of migrations of one script each, and how each was rehearsed."""
+    plan: list[Migration] = [
+        migration(runs(text), name=f"{number:04}_x") for number, text in enumerate(scripts)
+    ]
+    results = rehearse(*plan).migrations
+    errors = [each.error.message for each in results if each.error is not None]
+    return errors, [o.rehearsed for each in results for o in each.operations]
+
+
+@pytest.mark.usefixtures("_making")
+@pytest.mark.parametrize("made", MAKES.values(), ids=MAKES.keys())
+def test_a_table_that_code_makes_is_dropped_at_the_commit(made: str) -> None:
+    errors, _rehearsed = outcome(made, "TABLE dry_t")
+
+    assert 'relation "dry_t" does not exist' in errors[0]
+
+
+@pytest.mark.usefixtures("_making")
+def test_a_table_that_code_makes_is_emptied_at_the_commit() -> None:
+    seen: list[int] = []
+    count = python(lambda: seen.append(query("SELECT count(*) FROM dry_t2")[0][0]))
+
+    rehearse(migration(runs("SELECT dry_makes_delete()")), migration(count, name="0002_x"))
+
+    assert seen == [0]
+
+
+@pytest.mark.usefixtures("_making")
+def test_a_table_that_computed_code_makes_is_marked() -> None:
+    script = "SELECT dry_runs('CREATE TEMP TABLE dry_other (id int) ON COMMIT ' || 'DROP')"
+
+    errors, rehearsed = outcome(script, "TABLE dry_other")
+
+    assert (errors, rehearsed) == ([], ["exact", "not_rehearsed"])
+
+
+@pytest.mark.usefixtures("_making")
+def test_a_table_without_on_commit_stays() -> None:
+    script = "SELECT dry_runs('CREATE TEMP TABLE dry_t (id int)')"
+
+    assert outcome(script, "TABLE dry_t") == ([], ["exact", "exact"])

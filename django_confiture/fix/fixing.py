@@ -194,6 +194,7 @@ class _Fixing:
         grouped = [tuple(e for origin, e in again if origin == i) for i in range(len(judged))]
         return [
             was if len(new) == 1 or any(each.outcome == "refused" for each in new)
+            or any(map(_waits, new[:-1]))
             else (replace(new[0], dangers=was[0].dangers), *new[1:])
             for was, new in zip(judged, grouped, strict=True)
         ]  # fmt: skip
@@ -238,6 +239,11 @@ def _outcome(migration: Migration, index: int, judged: _Judged) -> OperationOutc
     first = next((each for each in judged if each.outcome != "kept"), judged[0])
     outcome = "fixed" if len(judged) > 1 else first.outcome
     return OperationOutcome(index, described, first.finding, outcome, first.reason)
+
+
+def _waits(piece: Judgment) -> bool:
+    """Return whether a part of it waits for the next release: what comes after it can't."""
+    return piece.rewriting is not None and any(each.next_release for each in piece.rewriting.files)
 
 
 def _steps(migration: Migration, judged: Sequence[_Judged]) -> Iterator[Step]:

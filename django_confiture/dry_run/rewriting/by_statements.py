@@ -50,6 +50,8 @@ def files_by_statements(
     hints = {"model_name": _model_name(operation)} if facts.routed else {}
     changing = [each for each in statements if each.kind not in _HARMLESS]
     changing = without_the_same_again(changing, facts)
+    if len(changing) > 1 and any(each.type_changes for each in changing):
+        raise NoRecipe("it changes the column's type, and more at once")
     fill = None
     parts: list[Part] = []
     for statement in _without_passing_default(operation, changing):

@@ -64,7 +64,7 @@ CASES: list[Harmful] = [
     """),
     Harmful("bigger_integer_that_gets_an_index_in_two_releases", """
         migrations.AlterField("order", "total", models.BigIntegerField(db_index=True)),
-    """, "refused", "the proof", arguments=_TWO),
+    """, "refused", "and more at once", arguments=_TWO),
     Harmful("bigger_integer_with_a_constraint_in_two_releases", """
         migrations.AlterField("order", "customer_ref", models.BigIntegerField()),
     """, "refused", "belongs to the constraint cases_order_ref", arguments=_TWO, prepared="""

@@ -14,16 +14,25 @@ _SHOWN = """
   pg_catalog.concat(n.nspname, '.', c.relname), c.relname, pg_catalog.pg_table_is_visible(c.oid),
 """
 _WHERE = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND "
+_OPEN = (
+    "NOT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.relation = {table}"
+    " AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid()"
+    " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d"
+    "   WHERE d.datname = pg_catalog.current_database()))"
+)
+"""What deparses the columns of a table waits for who has locked it, or is next in line to."""
 _OF_CLASS = "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 _INDEXES = (
     f"SELECT {_SHOWN} pg_catalog.pg_get_indexdef(c.oid)"
     f" FROM pg_catalog.pg_class c {_OF_CLASS}"
-    f" WHERE {_WHERE} c.relkind = 'i'"
+    " JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
+    f" WHERE {_WHERE} c.relkind = 'i' AND {_OPEN.format(table='i.indrelid')}"
 )
 _CONSTRAINTS = (
     f"SELECT {_SHOWN} k.conname, pg_catalog.pg_get_constraintdef(k.oid)"
     f" FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid {_OF_CLASS}"
     f" WHERE {_WHERE} k.contype IN ('c', 'f', 'p', 'u', 'x')"
+    f" AND {_OPEN.format(table='k.conrelid')}"
 )
 _KEYS = (
     f"SELECT {_SHOWN} a.attname"

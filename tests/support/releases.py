@@ -151,6 +151,8 @@ class Writer:
                 yield "update", partial(_update, row)
             yield "delete", partial(_delete, row)
             yield "delete", manager.filter(pk=row.pk).delete
+        for make in self._rows[model._meta.object_name or ""] if held and not through else ():
+            yield "update", partial(self._change, held[0], make)
         if held and upserts:
             yield from self._upserts(model, held[0])
 
@@ -182,6 +184,15 @@ class Writer:
                 model._base_manager.bulk_create([row], ignore_conflicts=True)
             else:
                 row.save(force_insert=True)
+
+    def _change(self, row: Model, make: MakeRow) -> None:
+        """Save a row that is there with other values; what is unique stays."""
+        self._number += 1
+        changed, given = _copied(row), make(self._number, self._key)
+        for each in row._meta.local_concrete_fields:
+            for name in {each.name, each.attname} & given.keys() if not each.unique else ():
+                setattr(changed, name, given[name])
+        _update(changed)
 
     def _new(self, model: type[Model], make: MakeRow) -> Model:
         self._number += 1

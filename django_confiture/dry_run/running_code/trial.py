@@ -125,8 +125,9 @@ class Trial:
     def _rows_one_by_one(self) -> None:
         for probe in self._probes.selects():
             self._try(probe)
-        variants = list(self._inserted())
-        for probe in self._probes.updates(variants or list(self._probes.variants())):
+        taken = list(self._inserted())
+        refused = [each for each in self._probes.variants() if each not in taken]
+        for probe in self._probes.updates([*taken, *refused]):
             self._try(probe)
 
     def _try(self, probe: Probe) -> Failure | None:

@@ -37,7 +37,7 @@ from django_confiture.dry_run.results import (
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.signal_receivers import ReceiverWatch
 from django_confiture.dry_run.sql import redaction
-from django_confiture.dry_run.stage import Opened, Stage, known_to_hooks
+from django_confiture.dry_run.stage import Opened, Stage, known_to_hooks, naming_waits
 from django_confiture.hooks.base import Direction
 
 logger = logging.getLogger("django_confiture.dry_run")
@@ -88,12 +88,13 @@ class Rehearsal:
             at_end = stack.enter_context(ExitStack())
             self._opened = stack.enter_context(self._stage.open())
             self._recorder = Recorder(self._opened.instruments)
-            self._judge = Judge(
-                self._opened.instruments.session,
-                self._opened.instruments.catalog,
-                self._known,
-                has_lock_timeout=self._opened.has_lock_timeout,
-            )
+            with naming_waits(self._stage):  # it reads the whole schema
+                self._judge = Judge(
+                    self._opened.instruments.session,
+                    self._opened.instruments.catalog,
+                    self._known,
+                    has_lock_timeout=self._opened.has_lock_timeout,
+                )
             at_end.callback(self._judge.close)
             stack.callback(self._restore_instances)
             stack.enter_context(known_to_hooks(self._wrapper))

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture.dry_run.interception.interceptor import Interceptor
@@ -14,6 +15,7 @@ from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.results import Database, Preflight, SequenceMove, Waiter
+from django_confiture.exceptions import DryRunRefused
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,15 @@ def known_to_hooks(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
         yield
     finally:
         vars(wrapper).pop("_confiture_dry_run", None)
+
+
+@contextmanager
+def naming_waits(stage: Stage) -> Iterator[None]:
+    """Say who kept the dry run from what it does inside, if a wait for a lock has ended it."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if not (waited := stage.waits_in_vain(error)):
+            raise
+        told = " ".join(stage.warnings(gave_up=True))
+        raise DryRunRefused(told or f"Before the first migration {waited}.") from error

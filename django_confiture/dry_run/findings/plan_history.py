@@ -80,7 +80,8 @@ class PlanHistory:
         self._renamed: dict[str, str] = {}
         self._columns: set[tuple[str, str]] = set()
         self._filled: Counter[str] = Counter()
-        self._known = read_known(session)
+        with session.undone():  # with the locks that it takes on every table
+            self._known = read_known(session)
         newest = session.value("SELECT max(oid) FROM pg_catalog.pg_constraint")
         self._oldest_new_constraint = newest
         self._unindexed: dict[str, _Key] = {}

@@ -36,12 +36,18 @@ class ClosedInBlock:
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self._wrapper = wrapper
         self._connection: Any = wrapper.connection
+        self._refusal = self._refuse
+        self._shadowed: Any = None
+        """What stood in for the method before: some backends set one."""
 
     def close(self) -> None:
         """Do to the state of the block what Django does."""
         self._wrapper.closed_in_transaction = True
         self._wrapper.needs_rollback = True
-        setattr(self._wrapper, _CREATE_CURSOR, self._refuse)
+        own = vars(self._wrapper)
+        if own.get(_CREATE_CURSOR) is not self._refusal:
+            self._shadowed = own.get(_CREATE_CURSOR)
+            own[_CREATE_CURSOR] = self._refusal
 
     def _refuse(self, name: str | None = None) -> None:  # noqa: ARG002
         raise psycopg.OperationalError(_CLOSED)
@@ -53,7 +59,10 @@ class ClosedInBlock:
 
     def reopen(self) -> bool:
         """Give Django its connection, if the end of the block has taken it; return whether."""
-        vars(self._wrapper).pop(_CREATE_CURSOR, None)
+        own = vars(self._wrapper)
+        if own.get(_CREATE_CURSOR) is self._refusal:
+            del own[_CREATE_CURSOR]
+            own.update({_CREATE_CURSOR: self._shadowed} if self._shadowed is not None else {})
         if self._wrapper.connection is not None or self._connection.closed:
             return False
         self._wrapper.connection = self._connection

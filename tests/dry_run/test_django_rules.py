@@ -169,15 +169,17 @@ FORBIDDEN = "This is forbidden when an 'atomic' block is active."
 DURABLE = "A durable atomic block cannot be nested within another atomic block."
 ABORTED = "You can't execute queries until the end of the 'atomic' block"
 
+CLOSED = "the connection is closed"
+
 DJANGO = [
     (durable, DURABLE, None),
     (autocommit_games, FORBIDDEN, None),
     (autocommit_left_off, FORBIDDEN, None),
     (swallows_errors, ABORTED, None),
     (callbacks, None, None),
-    (closes_the_connection, None, None),
+    (closes_the_connection, CLOSED, None),
     (connects_again, None, None),
-    (closes_all, None, None),
+    (closes_all, CLOSED, None),
     (advisory_lock, None, None),
     (on_the_other_alias, None, None),
     (commits_on_the_other_alias, None, None),

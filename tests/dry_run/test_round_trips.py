@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def trips(path: Path, *plan: Migration) -> int:
     return len(ROUND_TRIP.findall(path.read_text()))
 
 
+def added(path: Path, plan: Callable[[int], list[Migration]]) -> float:
+    """Return the trips of one migration more: the fewest of three runs, as a slow one asks more."""
+    few, many = (
+        min(trips(path / f"{number}_{attempt}", *plan(number)) for attempt in range(3))
+        for number in (2, 12)
+    )
+    return (many - few) / 10
+
+
 def columns(number: int) -> list[Migration]:
     return [
         migration(runs(f"ALTER TABLE dry_row ADD more{each} integer"), name=f"{each:04}_more")
@@ -43,8 +53,7 @@ def columns(number: int) -> list[Migration]:
 
 
 def test_what_a_migration_with_a_statement_adds(tmp_path: Path) -> None:
-    few, many = (trips(tmp_path / f"{number}", *columns(number)) for number in (2, 12))
-    assert (many - few) / 10 - OF_MIGRATE <= WITH_A_STATEMENT
+    assert added(tmp_path, columns) - OF_MIGRATE <= WITH_A_STATEMENT
 
 
 def test_what_a_migration_that_sends_nothing_adds(tmp_path: Path) -> None:
@@ -54,5 +63,4 @@ def test_what_a_migration_that_sends_nothing_adds(tmp_path: Path) -> None:
             for each in range(1, number + 1)
         ]
 
-    few, many = (trips(tmp_path / f"{number}", *nothing(number)) for number in (2, 12))
-    assert (many - few) / 10 - (OF_MIGRATE - 1) <= FOR_A_MIGRATION
+    assert added(tmp_path, nothing) - (OF_MIGRATE - 1) <= FOR_A_MIGRATION

@@ -261,7 +261,8 @@ class RehearsedTransactions:
 
     def _connect(self) -> None:
         """Go on with the connection that was not closed."""
-        if self._closed.reopen():
+        was_closed = self._wrapper.closed_in_transaction  # Django's connect() forgets the block
+        if self._closed.reopen() or was_closed:
             self._end_inner(keep=False)
             self._taken.reset()
 

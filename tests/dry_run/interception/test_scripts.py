@@ -18,6 +18,7 @@ NOT_INSIDE = "cannot run inside a transaction block"
 TERMINATION = "invalid transaction termination"
 GUARD_CLOSED = f"closed the cursor {COMMIT_GUARD}, which guards against commits"
 
+PREPARED_OFF = "prepared transactions are disabled"
 SCRIPTS = {
     "nothing unusual": (LEAK, None, None),
     "begin and commit": (f"BEGIN; {LEAK}; COMMIT", None, None),
@@ -26,7 +27,7 @@ SCRIPTS = {
     "commit and chain": (f"{LEAK}; COMMIT AND CHAIN; {LEAK}", None, None),
     "abort": (f"ABORT; {LEAK}", None, None),
     "end": (f"{LEAK}; END", None, None),
-    "prepare transaction": (f"{LEAK}; PREPARE TRANSACTION 'leak'", None, None),
+    "prepare transaction": (f"{LEAK}; PREPARE TRANSACTION 'leak'", PREPARED_OFF, None),
     "lower case between comments": (f"{LEAK}; /* a */ commit -- b", None, None),
     "commit in a block": (f"DO $$ BEGIN {LEAK}; COMMIT; END $$", TERMINATION, None),
     "rollback in a block": (f"DO $$ BEGIN ROLLBACK; {LEAK}; END $$", TERMINATION, None),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.postgres.operations import AddIndexConcurrently, HStoreExtension
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.migrations import (
     AddField,
     AddIndex,
@@ -533,7 +533,7 @@ STEPS = [
 
 
 def test_what_is_read_step_by_step_is_what_is_there() -> None:
-    wrapper: Any = connection
+    wrapper: Any = connections["default"]
     rehearsal = transaction_rehearsal(wrapper)
     with rehearsal.open():
         executor = RehearsalExecutor(rehearsal, wrapper)

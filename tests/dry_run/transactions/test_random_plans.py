@@ -34,6 +34,8 @@ from tests.support.dry_run import (
 
 EXAMPLES = int(os.environ.get("CONFITURE_PLANS", "15"))
 CLONED_EXAMPLES = int(os.environ.get("CONFITURE_CLONED_PLANS", "2"))
+ALWAYS_THE_SAME = "CONFITURE_PLANS" not in os.environ
+"""A run of every test takes the same few plans; ``make plans`` takes new ones."""
 
 
 def _noted(column: str, value: str, row: int) -> str:
@@ -183,7 +185,13 @@ def shown(report: Report) -> list[str]:
 _SLOW = [HealthCheck.too_slow]
 
 
-@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=_SLOW)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize=ALWAYS_THE_SAME,
+    suppress_health_check=_SLOW,
+)
 @given(steps=plans)
 def test_the_dry_run_comes_to_what_the_real_run_comes_to(fresh: _Tables, steps: Steps) -> None:
     fresh.make()
@@ -206,7 +214,13 @@ def unblocked(both_databases: None, django_db_blocker: Blocker) -> Iterator[None
         yield
 
 
-@settings(max_examples=CLONED_EXAMPLES, deadline=None, database=None, suppress_health_check=_SLOW)
+@settings(
+    max_examples=CLONED_EXAMPLES,
+    deadline=None,
+    database=None,
+    derandomize=ALWAYS_THE_SAME,
+    suppress_health_check=_SLOW,
+)
 @given(steps=plans)
 def test_a_clone_comes_to_what_the_real_run_comes_to(unblocked: None, steps: Steps) -> None:
     cloned: list[Any] = []

@@ -191,7 +191,8 @@ class Writer:
         changed, given = _copied(row), make(self._number, self._key)
         for each in row._meta.local_concrete_fields:
             for name in {each.name, each.attname} & given.keys() if not each.unique else ():
-                setattr(changed, name, given[name])
+                if given[name] is not None:  # a release that saves a row seldom empties it
+                    setattr(changed, name, given[name])
         _update(changed)
 
     def _new(self, model: type[Model], make: MakeRow) -> Model:

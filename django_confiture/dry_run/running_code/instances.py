@@ -75,8 +75,6 @@ class Instances:
                 continue
             given: dict[str, Any] = {}
             self._fill(each, variant, given)
-            if variant.level is None and each.null and not given:
-                given[each.attname] = None  # an UPDATE may empty it, an INSERT leaves it out
             for name, value in given.items():
                 _set(instance, each, name, value)
 

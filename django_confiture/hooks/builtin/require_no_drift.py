@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 
-_MIRROR = re.compile(r"confiture_backfill_\d+")
+_MIRROR = re.compile(r"confiture_backfill_\d+\b")
 """The trigger of a backfill that is under way, and its function."""
 
 _OWNED_BY = re.compile(r"OWNED BY (.+)\.[^.]+$")

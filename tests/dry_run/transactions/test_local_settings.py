@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.db.migrations.operations.base import Operation
 
-from tests.support.dry_run import executes, migration, passed, rehearse, runs
+from tests.cases.migrations_on_disk import query
+from tests.support.dry_run import executes, migration, passed, python, rehearse, runs
 from tests.support.settings_cases import (
     CALLS,
     EXECUTED,
@@ -20,6 +21,7 @@ from tests.support.settings_cases import (
     trigger,
 )
 
+FOR_SESSION = "PERFORM set_config('dry.mode', 'on', false)"
 BY_PARAMETER = "EXECUTE format('SET LOCAL %I = %L', 'dry' || '.mode', 'on')"
 
 
@@ -32,6 +34,7 @@ BY_PARAMETER = "EXECUTE format('SET LOCAL %I = %L', 'dry' || '.mode', 'on')"
         (function(UNTOLD), runs(block("PERFORM dry_sets()"))),
         (trigger(UNTOLD), runs(UPDATES)),
         ("", runs("SELECT set_config('dry.' || lower('MODE'), 'on', true)")),
+        (function(LOCALLY), runs(block(FOR_SESSION))),  # it may call what sets it locally
     ],
 )
 def test_what_is_set_unseen_is_not_exact(
@@ -67,6 +70,17 @@ def test_what_is_set_in_plain_sight_is_exact(
     (result,) = passed(operation).operations
 
     assert result.rehearsed == "exact"
+
+
+def test_what_code_sets_for_the_session_outlasts_a_local_value(scratch: Any) -> None:
+    seen: list[Any] = []
+    look = python(lambda: seen.extend(query("SELECT current_setting('dry.mode', true)")))
+    report = rehearse(
+        migration(runs(block(FOR_SESSION)), runs("SET LOCAL dry.mode = 'off'"), look),
+        migration(look, name="0002_looks"),
+    )
+    assert seen == [("off",), ("on",)]
+    assert report.coverage.not_rehearsed == 0
 
 
 def test_a_policy_reads_the_setting(scratch: Any, scratch_tables: Any) -> None:

@@ -105,11 +105,14 @@ class LocalSettings:
             writes = _writes_with_parameters(text())
         self._learn({name for name in writes.local | writes.session if "." in name})
         if not statement.hides_code:
+            self._just_set |= writes.local & (self._for_session - self._locally)
+            self._note_for_session()  # what code has set, before the local value covers it
             self._just_set |= writes.session
         for each in (writes, *code.writes):
             self._for_session |= each.session
             self._locally |= each.local
-        unclear = writes.unclear or (statement.hides_code and bool(writes.local & writes.session))
+        both = writes.session & self._locally | writes.local & self._for_session
+        unclear = writes.unclear or (statement.hides_code and bool(both))
         return SET_UNSEEN if unclear or code.sets_unseen(statement) else ""
 
     def _known_code(self) -> SettingCode:

@@ -121,74 +121,22 @@ def _models(app: str) -> str:
 
 # What follows runs in a process of the project.
 
-_TABLES = """
-SELECT c.oid::regclass::text, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-WHERE relkind = 'r' AND nspname = 'public'
-  AND relname !~ '^(django|wagtailcore_(locale|site|grouppage))'
-ORDER BY c.oid
-"""
-_COLUMNS = """
-SELECT quote_ident(attname), format_type(atttypid, NULL),
-  CASE WHEN atttypmod > 4 THEN atttypmod - 4 END,
-  (SELECT confrelid::regclass::text FROM pg_constraint
-     WHERE conrelid = attrelid AND contype = 'f' AND conkey = ARRAY[attnum])
-FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped
-  AND attidentity = '' AND NOT atthasdef AND attnotnull
-"""
-_NAMED = {  # places in a tree
-    "path": "'00010001' || upper(lpad(to_hex(i), 4, '0'))",
-    "depth": "3",
-    "numchild": "0",
-}
-_VALUES = {
-    "boolean": "i % 2 = 0",
-    "character varying": "left(md5(i::text), {length})",
-    "text": "md5(i::text)",
-    "jsonb": "'{{}}'",
-    "uuid": "gen_random_uuid()",
-    "date": "now()",
-    "timestamp with time zone": "now()",
-}
-
 
 def apply_first_half(rows: int) -> None:
     """Apply the first half of the plan, and put so many rows into each table that takes them."""
     import django
 
     django.setup()
-    from django.db import Error, connection, transaction
+    from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
+    from made_up_rows import fill
 
     executor = MigrationExecutor(connection)
     targets = executor.loader.graph.leaf_nodes()
     plan = executor.migration_plan(targets)
     executor.migrate(targets, plan[: len(plan) // 2])
-    filled = 0
-    with connection.cursor() as cursor:
-        cursor.execute(_TABLES)
-        for table, oid in cursor.fetchall():
-            cursor.execute(_COLUMNS, [oid])
-            columns = cursor.fetchall()
-            names = ", ".join(name for name, *_rest in columns)
-            values = ", ".join(_NAMED.get(name) or _value(*rest) for name, *rest in columns)
-            try:
-                with transaction.atomic():
-                    cursor.execute(
-                        f"INSERT INTO {table} ({names}) SELECT {values}"
-                        f" FROM generate_series(1, {rows}) i"
-                    )
-                filled += 1
-            except Error:  # a table whose constraints made-up rows don't meet stays as it is
-                continue
-        cursor.execute("ANALYZE")
-    print(f"{len(plan) // 2} of {len(plan)} applied, {filled} tables filled")
-
-
-def _value(kind: str, length: int | None, references: str | None) -> str:
-    if references is not None:
-        ids = f"SELECT id FROM {references} ORDER BY id LIMIT 1000"
-        return f"(SELECT v[1 + i % cardinality(v)] FROM (SELECT ARRAY({ids})) a(v))"
-    return _VALUES.get(kind, "i").format(length=length)
+    filled, tables = fill(connection, rows)
+    print(f"{len(plan) // 2} of {len(plan)} applied, {filled} of {tables} tables filled")
 
 
 if __name__ == "__main__":

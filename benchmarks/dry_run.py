@@ -28,6 +28,8 @@ from dry_run_project import write_made_up, write_wagtail
 from server import ROOT, Server
 
 VENV = ROOT / ".venv" / "bench-dry-run"
+BYTECODE = VENV / "bytecode"
+"""Compiled modules, as pip leaves them where a package is installed; the first run fills it."""
 INSTALLED = "wagtail==8.0.*", "psycopg[binary]==3.3.*", "django==5.2.*"
 SERVER = "fsync=off", "synchronous_commit=off", "full_page_writes=off"
 LOGGED = "log_line_prefix=%p ", "max_locks_per_transaction=4096"
@@ -162,6 +164,8 @@ class Project:
             env={
                 **os.environ,
                 "PYTHONPATH": f"{ROOT}{os.pathsep}{self._home.name}",
+                "PYTHONDONTWRITEBYTECODE": "",
+                "PYTHONPYCACHEPREFIX": str(BYTECODE),
                 "DJANGO_SETTINGS_MODULE": "bench_settings",
                 "BENCH": json.dumps({**address, "NAME": database}),
                 "BENCH_APPS": json.dumps(["django_confiture"] * way.installed),

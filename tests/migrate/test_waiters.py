@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, connections, migrations
 from pytest_django import Settings
 
-from django_confiture.migrate.activity import who_waits_for_it
+from django_confiture.migrate.activity import anyone_waits, who_waits_for_it
 from django_confiture.migrate.second_connection import connect_beside
 from django_confiture.migrate.watch import Target, Watch
 from tests.cases.migrations_on_disk import Cases
@@ -65,6 +65,27 @@ def asking(session: psycopg.Connection[Any], statement: str) -> Iterator[None]:
     yield
     thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("role", ["none", "pg_signal_backend"])
+def test_a_wait_is_seen_with_the_right_to_see_what_sessions_of_others_do_and_without(
+    role: str,
+) -> None:
+    with (
+        recording.recording(),
+        connect("blocks") as blocker,
+        connect("waits", autocommit=True) as waiter,
+        connect("looks", autocommit=True) as looker,
+    ):
+        looker.execute(f"SET ROLE {role}".encode())
+        blocker.execute("LOCK recording_log")
+        blocks, waits = blocker.info.backend_pid, waiter.info.backend_pid
+        assert not anyone_waits(looker, waits)[0]
+        with asking(waiter, "SELECT count(*) FROM recording_log"):
+            until(lambda: anyone_waits(looker, waits)[0])
+            assert anyone_waits(looker, blocks) == (False, True)
+            blocker.rollback()
+        assert not anyone_waits(looker, waits)[0]
 
 
 @pytest.fixture

@@ -169,7 +169,8 @@ class Forecast(models.Model):
 class JournalEntry(models.Model):
     """One step of an operation of a migration that is not atomic, until the migration is applied.
 
-    Written by :mod:`django_confiture.migrate.journal`, in the database and schema that is migrated.
+    Written by :mod:`django_confiture.migrate.resuming.journal`, in the database and schema that
+    is migrated.
     """
 
     schema = models.CharField(max_length=255)

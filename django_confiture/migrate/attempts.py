@@ -13,9 +13,9 @@ from psycopg import Error
 
 from django_confiture.exceptions import MigrationGaveWay
 from django_confiture.formatting import one_line
-from django_confiture.migrate import gave_way
-from django_confiture.migrate.announcements import log_facts
-from django_confiture.migrate.watch import GaveWay, Target
+from django_confiture.migrate.watching import gave_way
+from django_confiture.migrate.watching.announcements import log_facts
+from django_confiture.migrate.watching.watch import GaveWay, Target
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -11,19 +11,20 @@ import psycopg
 from django.db import connections
 
 from django_confiture import signals
-from django_confiture.migrate import journal, stale_plan
-from django_confiture.migrate.announcements import Announcer
-from django_confiture.migrate.beacon import Beacon
 from django_confiture.migrate.known_forecasts import known_forecasts
-from django_confiture.migrate.one_at_a_time import Turn, take_turn, without_lock
-from django_confiture.migrate.own_sessions import OwnSessions
-from django_confiture.migrate.publisher import Publisher
-from django_confiture.migrate.second_connection import connect_beside
-from django_confiture.migrate.server_path import ServerPath
+from django_confiture.migrate.resuming import journal
+from django_confiture.migrate.sessions.own_sessions import OwnSessions
+from django_confiture.migrate.sessions.second_connection import connect_beside
+from django_confiture.migrate.sessions.server_path import ServerPath
 from django_confiture.migrate.settings import migrate_settings
-from django_confiture.migrate.terminal import Output, TerminalLine
-from django_confiture.migrate.turn_news import TurnNews
-from django_confiture.migrate.watch import GaveWay, Listener, Target, Watch
+from django_confiture.migrate.status.published import Beacon
+from django_confiture.migrate.status.publisher import Publisher
+from django_confiture.migrate.status.terminal import Output, TerminalLine
+from django_confiture.migrate.turns import stale_plan
+from django_confiture.migrate.turns.one_at_a_time import Turn, take_turn, without_lock
+from django_confiture.migrate.turns.turn_news import TurnNews
+from django_confiture.migrate.watching.announcements import Announcer
+from django_confiture.migrate.watching.watch import GaveWay, Listener, Target, Watch
 from django_confiture.unconfigured_logs import configured_handlers
 
 if TYPE_CHECKING:

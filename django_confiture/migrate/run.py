@@ -20,12 +20,12 @@ from django_confiture.hooks.deferred_sql import check_deferred_constraints, flus
 from django_confiture.hooks.executor import HookExecutor
 from django_confiture.migrate import analyze, phases
 from django_confiture.migrate.after_exit import AfterExit
-from django_confiture.migrate.announcements import log_facts
 from django_confiture.migrate.attempts import Attempts
 from django_confiture.migrate.patient_statements import PatientStatements
 from django_confiture.migrate.plan_session import PlanSession
-from django_confiture.migrate.resume import journaled
+from django_confiture.migrate.resuming.resume import journaled
 from django_confiture.migrate.timeouts import MigrationTimeouts
+from django_confiture.migrate.watching.announcements import log_facts
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps

@@ -16,10 +16,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections, migrations
 from pytest_django import Settings
 
-from django_confiture.migrate import status_text
-from django_confiture.migrate.activity import Blocker, Doing, Progress, Wait, Waiter
-from django_confiture.migrate.beacon import Beacon, Migrate
-from django_confiture.migrate.status import Running, Status
+from django_confiture.migrate.status import text as status_text
+from django_confiture.migrate.status.published import Beacon, Migrate
+from django_confiture.migrate.status.state import Running, Status
+from django_confiture.migrate.watching.activity import Blocker, Doing, Progress, Wait, Waiter
 from tests.cases.migrations_on_disk import Cases
 from tests.support import recording
 from tests.support.pools import behind_pgbouncer
@@ -27,7 +27,7 @@ from tests.support.sessions import client, connect, holding
 
 ALTER = "ALTER TABLE recording_parent ADD note text"
 SCHEMA = json.loads(
-    (resources.files("django_confiture.migrate") / "status.schema.json").read_text()
+    (resources.files("django_confiture.migrate.status") / "status.schema.json").read_text()
 )
 
 

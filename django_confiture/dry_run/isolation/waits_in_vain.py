@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from django_confiture.dry_run.measuring.lock_waits import LockWait
 from django_confiture.formatting import duration
-from django_confiture.migrate.activity import Blocker, Wait
+from django_confiture.migrate.watching.activity import Blocker, Wait
 
 
 def in_vain(wait: LockWait) -> Iterator[str]:

@@ -22,7 +22,7 @@ from django_confiture.dry_run.server.second_connection import backend_pid, conne
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
 from django_confiture.formatting import one_line
-from django_confiture.migrate.activity import Wait, anyone_waits, what_it_waits_for
+from django_confiture.migrate.watching.activity import Wait, anyone_waits, what_it_waits_for
 
 APPLICATION_NAME = "django-confiture watchdog"
 

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from django_confiture.migrate.activity import Blocker, Wait
+    from django_confiture.migrate.watching.activity import Blocker, Wait
 
 
 @dataclass(frozen=True)

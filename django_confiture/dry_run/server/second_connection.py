@@ -9,7 +9,7 @@ import psycopg
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.formatting import one_line
-from django_confiture.migrate.second_connection import (
+from django_confiture.migrate.sessions.second_connection import (
     backend_pid,
     connect_beside,
     shares_sessions,

@@ -15,8 +15,8 @@ from django_confiture.formatting import one_line
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate.known_forecasts import known_forecasts
-from django_confiture.migrate.status import read_status
-from django_confiture.migrate.status_text import as_text
+from django_confiture.migrate.status.state import read_status
+from django_confiture.migrate.status.text import as_text
 
 _EVERY_S = 1.0
 _CLEAR = "\x1b[H\x1b[J"

@@ -77,7 +77,7 @@ def test_the_watchdog_finds_its_session_behind_a_pool(pool: Pools, busy: object)
 
 
 def test_no_second_connection_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_confiture.migrate.second_connection.PATIENCE", 1)
+    monkeypatch.setattr("django_confiture.migrate.sessions.second_connection.PATIENCE", 1)
     with pooled("session", answers=1):
         assert refusal() == (
             "The connection to 'default' goes through a pool, and a second one, to see whether its "
@@ -86,7 +86,7 @@ def test_no_second_connection_no_answer(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_watchdog_is_refused_where_nobody_answers_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_confiture.migrate.second_connection.PATIENCE", 1)
+    monkeypatch.setattr("django_confiture.migrate.sessions.second_connection.PATIENCE", 1)
     with pooled("session", answers=2), pytest.raises(DryRunRefused) as refused:
         rehearse(migration(runs("SELECT 1")))
 

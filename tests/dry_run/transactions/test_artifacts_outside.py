@@ -20,7 +20,7 @@ from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.isolation import watchdog
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.migrate.activity import what_it_waits_for
+from django_confiture.migrate.watching.activity import what_it_waits_for
 from tests.cases.migrations_on_disk import query
 from tests.support.dry_run import (
     failed,

@@ -272,7 +272,7 @@ def started(cases: Cases, operation: int) -> None:
     """Let the journal say of the last migration that it was cut off in an operation."""
     execute("DELETE FROM django_migrations WHERE app = 'cases'")
     migration = cases.loaded(cases.names[-1])
-    from django_confiture.migrate.resume import fingerprint
+    from django_confiture.migrate.resuming.resume import fingerprint
 
     for index in range(operation + 1):
         with connection.cursor() as cursor:

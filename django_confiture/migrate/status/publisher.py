@@ -10,7 +10,7 @@ from time import monotonic
 
 import psycopg
 
-from django_confiture.migrate.beacon import Beacon
+from django_confiture.migrate.status.published import Beacon
 
 _LOOK_EVERY_S = 0.1
 """An attempt that is over sooner is published only in place of one that was."""

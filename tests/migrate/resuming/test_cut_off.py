@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, migrations
 from pytest_django import Settings
 
 from tests.cases.migrations_on_disk import Cases, query
-from tests.migrate.test_resume import RESUME, execute, started
+from tests.migrate.resuming.test_resume import RESUME, execute, started
 from tests.support import recording
 
 INVALID = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1"

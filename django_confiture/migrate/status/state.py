@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from django_confiture.migrate import activity
-from django_confiture.migrate.beacon import Migrate, connected_migrates
 from django_confiture.migrate.known_forecasts import Key
 from django_confiture.migrate.patient_statements import first_word
+from django_confiture.migrate.status.published import Migrate, connected_migrates
+from django_confiture.migrate.watching import activity
 
 if TYPE_CHECKING:
     import psycopg

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from django_confiture import signals
 from django_confiture.formatting import duration
-from django_confiture.migrate.announcements import log_facts, send
-from django_confiture.migrate.watch import GaveWay, Target
+from django_confiture.migrate.watching.announcements import log_facts, send
+from django_confiture.migrate.watching.watch import GaveWay, Target
 
 logger = logging.getLogger("django_confiture.migrate")
 

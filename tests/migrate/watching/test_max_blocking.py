@@ -17,8 +17,8 @@ from pytest_django import Settings
 
 from django_confiture import signals
 from django_confiture.exceptions import MigrationGaveWay
-from django_confiture.migrate.second_connection import connect_beside
-from django_confiture.migrate.watch import Observation, Target, Watch
+from django_confiture.migrate.sessions.second_connection import connect_beside
+from django_confiture.migrate.watching.watch import Observation, Target, Watch
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support import recording
 from tests.support.logs import events

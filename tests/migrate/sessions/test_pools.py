@@ -145,7 +145,7 @@ def test_a_pool_in_session_mode_is_as_good_as_the_server(
 def test_no_second_connection_to_find_out(
     cases: Cases, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_confiture.migrate.second_connection.PATIENCE", 1)
+    monkeypatch.setattr("django_confiture.migrate.sessions.second_connection.PATIENCE", 1)
     cases.add("0001_looks", migrations.RunPython(look))
     settings.CONFITURE = {"MIGRATE": {**TIMEOUTS, "ONE_AT_A_TIME": False}}
     with pooled("session", answers=1), pytest.raises(exceptions.MigrateRefused) as refused:

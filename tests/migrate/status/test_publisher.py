@@ -9,8 +9,8 @@ import pytest
 from django.db import connection, migrations
 from pytest_django import Settings
 
-from django_confiture.migrate import one_at_a_time
-from django_confiture.migrate.beacon import connected_migrates
+from django_confiture.migrate.status.published import connected_migrates
+from django_confiture.migrate.turns import one_at_a_time
 from tests.cases.migrations_on_disk import Cases
 from tests.support.sessions import connect
 

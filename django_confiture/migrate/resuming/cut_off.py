@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from django_confiture.migrate.announcements import log_facts
 from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by, stands_in
+from django_confiture.migrate.watching.announcements import log_facts
 
 if TYPE_CHECKING:
     import psycopg
     from django.db.migrations.migration import Migration
 
-    from django_confiture.migrate.journal import Backend, Entry
-    from django_confiture.migrate.steps import Step
+    from django_confiture.migrate.resuming.journal import Backend, Entry
+    from django_confiture.migrate.resuming.steps import Step
 
 logger = logging.getLogger("django_confiture.migrate")
 

@@ -20,7 +20,8 @@ from django.db import connection, migrations, models
 from pytest_django import Settings
 
 from django_confiture import exceptions
-from django_confiture.migrate import one_at_a_time, plan_session
+from django_confiture.migrate import plan_session
+from django_confiture.migrate.turns import one_at_a_time
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support import migrate_process, recording
 from tests.support.dry_run import parameters
@@ -319,7 +320,7 @@ def test_without_a_connection_for_the_lock_it_says_so_and_goes_on(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("django_confiture.migrate.second_connection.PATIENCE", 0.5)
+    monkeypatch.setattr("django_confiture.migrate.sessions.second_connection.PATIENCE", 0.5)
     cases.add("0001_inserts", insert("1"))
     settings.CONFITURE = {}
     with pooled("session", answers=1):
@@ -347,7 +348,7 @@ def test_through_pgbouncer(cases: Cases, settings: Settings, mode: str) -> None:
 def test_a_pool_with_a_single_session_is_refused(
     cases: Cases, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("django_confiture.migrate.second_connection.PATIENCE", 1)
+    monkeypatch.setattr("django_confiture.migrate.sessions.second_connection.PATIENCE", 1)
     cases.add("0001_inserts", insert("1"))
     settings.CONFITURE = {}
     with (

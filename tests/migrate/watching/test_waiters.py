@@ -14,9 +14,9 @@ import pytest
 from django.db import connection, connections, migrations
 from pytest_django import Settings
 
-from django_confiture.migrate.activity import anyone_waits, who_waits_for_it
-from django_confiture.migrate.second_connection import connect_beside
-from django_confiture.migrate.watch import Target, Watch
+from django_confiture.migrate.sessions.second_connection import connect_beside
+from django_confiture.migrate.watching.activity import anyone_waits, who_waits_for_it
+from django_confiture.migrate.watching.watch import Target, Watch
 from tests.cases.migrations_on_disk import Cases
 from tests.support import recording
 from tests.support.logs import events

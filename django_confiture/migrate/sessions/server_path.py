@@ -9,7 +9,7 @@ import psycopg
 
 from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import one_line
-from django_confiture.migrate.second_connection import (
+from django_confiture.migrate.sessions.second_connection import (
     Direct,
     backend_pid,
     is_pooled,

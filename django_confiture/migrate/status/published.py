@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from django_confiture.migrate import one_at_a_time
+from django_confiture.migrate.turns import one_at_a_time
 
 if TYPE_CHECKING:
     import psycopg

@@ -215,8 +215,8 @@ def test_without_a_second_connection_it_warns_once_and_goes_on(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("django_confiture.migrate.second_connection.PATIENCE", 0.2)
-    monkeypatch.setattr("django_confiture.migrate.watch._RECONNECT_S", 0.1)
+    monkeypatch.setattr("django_confiture.migrate.sessions.second_connection.PATIENCE", 0.2)
+    monkeypatch.setattr("django_confiture.migrate.watching.watch._RECONNECT_S", 0.1)
     cases.add("0001_fine", sleep(1.5), ALTER)
     settings.CONFITURE = {"MIGRATE": {"LOCK_RETRIES": 1, "ONE_AT_A_TIME": False}}
     with pooled("session", answers=1):

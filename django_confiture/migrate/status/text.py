@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django_confiture.formatting import count, duration
 
 if TYPE_CHECKING:
-    from django_confiture.migrate.activity import Blocker, Progress, Wait, Waiter
-    from django_confiture.migrate.status import Running, Status
+    from django_confiture.migrate.status.state import Running, Status
+    from django_confiture.migrate.watching.activity import Blocker, Progress, Wait, Waiter
 
 WIDTH = 80
 _MOST = 5

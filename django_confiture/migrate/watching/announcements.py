@@ -12,8 +12,8 @@ from typing import Any
 from django.db import connections
 
 from django_confiture import signals
-from django_confiture.migrate.activity import Wait, Waiter
-from django_confiture.migrate.watch import Observation, Target
+from django_confiture.migrate.watching.activity import Wait, Waiter
+from django_confiture.migrate.watching.watch import Observation, Target
 
 logger = logging.getLogger("django_confiture.migrate")
 

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from django_confiture.exceptions import MigrateRefused
-from django_confiture.migrate import second_connection
-from django_confiture.migrate.activity import Blocker
-from django_confiture.migrate.second_connection import (
+from django_confiture.migrate.sessions import second_connection
+from django_confiture.migrate.sessions.second_connection import (
     Direct,
     answers,
     backend_pid,
     connect_beside,
     is_pooled,
 )
+from django_confiture.migrate.watching.activity import Blocker
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -18,9 +18,9 @@ from django_confiture import signals
 from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import count
 from django_confiture.hooks.deferred_sql import flush_deferred_sql
-from django_confiture.migrate import cut_off, journal, steps
-from django_confiture.migrate.announcements import log_facts
-from django_confiture.migrate.journal import DONE, STARTED, Backend, Entry, Journal
+from django_confiture.migrate.resuming import cut_off, journal, steps
+from django_confiture.migrate.resuming.journal import DONE, STARTED, Backend, Entry, Journal
+from django_confiture.migrate.watching.announcements import log_facts
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from django_confiture.formatting import count, duration, one_line
-from django_confiture.migrate.announcements import log_facts
+from django_confiture.migrate.watching.announcements import log_facts
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
 
-    from django_confiture.migrate.activity import Blocker
+    from django_confiture.migrate.watching.activity import Blocker
 
 logger = logging.getLogger("django_confiture.migrate")
 

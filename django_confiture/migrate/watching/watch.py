@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import psycopg
 
 from django_confiture.formatting import one_line
-from django_confiture.migrate import activity
+from django_confiture.migrate.watching import activity
 
 logger = logging.getLogger("django_confiture.migrate")
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from django_confiture.formatting import duration
 from django_confiture.migrate.patient_statements import first_word
-from django_confiture.migrate.status_text import progress_text
+from django_confiture.migrate.status.text import progress_text
 
 if TYPE_CHECKING:
     from django_confiture.migrate.known_forecasts import Key
-    from django_confiture.migrate.watch import Observation, Target
+    from django_confiture.migrate.watching.watch import Observation, Target
 
 _FROM_S = 1.0
 _EVERY_S = 0.2

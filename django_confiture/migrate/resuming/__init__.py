@@ -1,0 +1,1 @@
+"""A non-atomic migration goes on where it was cut off."""

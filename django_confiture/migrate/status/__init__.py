@@ -1,0 +1,1 @@
+"""What other shells and the terminal show of a ``migrate`` that runs."""

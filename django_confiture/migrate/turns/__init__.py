@@ -1,0 +1,1 @@
+"""One ``migrate`` of a database at a time."""

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from django_confiture.backfills import control
-from django_confiture.backfills.keys import shown_key
+from django_confiture.backfills.batching.keys import shown_key
 from django_confiture.backfills.models import (
     BackfillEvent,
     BackfillRange,

@@ -20,7 +20,7 @@ from django.core.checks import CheckMessage, Error
 from django_confiture import conf
 from django_confiture.backfills.declaration import declared_backfills, problems
 from django_confiture.backfills.options import UnusableOption, backfill_options
-from django_confiture.backfills.throttling import throttles_of_settings, throttling_of
+from django_confiture.backfills.throttles.configured import throttles_of_settings, throttling_of
 
 
 def check_backfills(**_: Any) -> list[CheckMessage]:

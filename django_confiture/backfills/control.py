@@ -18,7 +18,7 @@ from django_confiture.backfills.models import (
     BackfillState,
 )
 from django_confiture.backfills.options import backfill_options
-from django_confiture.backfills.planning import add_pass
+from django_confiture.backfills.ranges.planning import add_pass
 from django_confiture.exceptions import BackfillError
 
 if TYPE_CHECKING:

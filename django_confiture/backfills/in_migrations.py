@@ -12,10 +12,10 @@ from django.db.models.functions import Now
 
 from django_confiture.backfills import control, events, mirror, queueing
 from django_confiture.backfills.declaration import Backfill, load_backfill
-from django_confiture.backfills.forecast import Rehearsing, outlook_in
+from django_confiture.backfills.forecasting.forecast import Rehearsing, outlook_in
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import backfill_options
-from django_confiture.backfills.passes import rows_left
+from django_confiture.backfills.ranges.passes import rows_left
 from django_confiture.backfills.runner import Runner
 from django_confiture.exceptions import BackfillError
 

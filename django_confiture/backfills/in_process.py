@@ -14,7 +14,7 @@ from django_confiture.backfills.error_kinds import with_retries
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner
-from django_confiture.backfills.throttling import throttling_of
+from django_confiture.backfills.throttles.configured import throttling_of
 
 
 def run_here(name: str, *, using: str, actor: str, workers: int | None = None) -> BackfillState:

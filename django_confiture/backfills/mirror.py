@@ -15,7 +15,7 @@ from django.db import Error, connections, transaction
 from django.db.models import Value
 from django.db.models.sql.query import Query
 
-from django_confiture.backfills.batches import set_timeouts
+from django_confiture.backfills.batching.batches import set_timeouts
 from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of
 from django_confiture.backfills.models import ENDED, BackfillRun
 from django_confiture.backfills.options import backfill_options

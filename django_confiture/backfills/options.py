@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django_confiture import conf
-from django_confiture.backfills.batch_sizer import BatchSizer
+from django_confiture.backfills.batching.batch_sizer import BatchSizer
 
 FIRST_BATCH = 1000
 

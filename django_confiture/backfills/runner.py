@@ -27,10 +27,12 @@ from django.apps import apps as live_apps
 from django.db import Error, InterfaceError, OperationalError, connections
 
 from django_confiture.backfills import events, mirror
-from django_confiture.backfills.batch_sizer import BatchSizer
+from django_confiture.backfills.batching.batch_sizer import BatchSizer
 from django_confiture.backfills.declaration import Backfill
 from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of, one_line
-from django_confiture.backfills.leases import (
+from django_confiture.backfills.models import ENDED, BackfillRun, BackfillState
+from django_confiture.backfills.options import BackfillOptions
+from django_confiture.backfills.ranges.leases import (
     Lease,
     LeaseLost,
     claim,
@@ -39,12 +41,10 @@ from django_confiture.backfills.leases import (
     new_worker_name,
     open_ranges,
 )
-from django_confiture.backfills.models import ENDED, BackfillRun, BackfillState
-from django_confiture.backfills.options import BackfillOptions
-from django_confiture.backfills.passes import begin_run, end_pass
-from django_confiture.backfills.planning import RANGES_A_WORKER
-from django_confiture.backfills.range_worker import Job, RangeOutcome, RangeWorker, RowFault
-from django_confiture.backfills.throttling import Throttling
+from django_confiture.backfills.ranges.passes import begin_run, end_pass
+from django_confiture.backfills.ranges.planning import RANGES_A_WORKER
+from django_confiture.backfills.ranges.range_worker import Job, RangeOutcome, RangeWorker, RowFault
+from django_confiture.backfills.throttles.configured import Throttling
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps

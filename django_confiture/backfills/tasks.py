@@ -22,7 +22,7 @@ from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner, WorkOutcome, WorkResult
-from django_confiture.backfills.throttling import throttling_of
+from django_confiture.backfills.throttles.configured import throttling_of
 from django_confiture.exceptions import BackfillLookupError
 
 if TYPE_CHECKING or django.VERSION >= (6, 0):

@@ -109,8 +109,8 @@ def test_more_lost_connections_than_attempts_over_a_long_run_end_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attempts are those of one step, not of a whole backfill."""
-    from django_confiture.backfills import planning
-    from django_confiture.backfills.leases import claim
+    from django_confiture.backfills.ranges import planning
+    from django_confiture.backfills.ranges.leases import claim
 
     monkeypatch.setattr("django_confiture.backfills.error_kinds.FIRST_DELAY", 0.005)
     monkeypatch.setattr(planning, "ROWS_A_RANGE", 20)

@@ -156,8 +156,8 @@ def test_frozen_in_the_middle_of_a_batch_it_keeps_no_lock() -> None:
 
 def test_a_worker_that_was_replaced_cannot_commit() -> None:
     from django_confiture.backfills.in_process import run_here
-    from django_confiture.backfills.leases import LeaseLost, claim
     from django_confiture.backfills.models import BackfillRange
+    from django_confiture.backfills.ranges.leases import LeaseLost, claim
 
     books(1000)
     run_here(PATH + "CountBooks", using="default", actor="the test")

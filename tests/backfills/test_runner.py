@@ -77,8 +77,8 @@ def test_keys_that_are_no_numbers(settings: Settings, name: str, table: str) -> 
 
 @pytest.mark.parametrize("name", ["CountBooks", "CountCopies", "FillLoanNote"])
 def test_a_large_table_is_split_into_ranges(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    from django_confiture.backfills import planning
     from django_confiture.backfills.models import BackfillRange
+    from django_confiture.backfills.ranges import planning
 
     monkeypatch.setattr(planning, "ROWS_A_RANGE", 100)
     table = {"B": "shelf_book", "C": "shelf_copy", "L": "shelf_loan"}[
@@ -99,7 +99,7 @@ def test_a_large_table_is_split_into_ranges(monkeypatch: pytest.MonkeyPatch, nam
 
 
 def test_rows_that_come_meanwhile_are_done_by_a_last_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    from django_confiture.backfills import passes
+    from django_confiture.backfills.ranges import passes
 
     books(1000)
     end_pass = passes.end_pass
@@ -122,7 +122,7 @@ def test_rows_that_come_meanwhile_are_done_by_a_last_pass(monkeypatch: pytest.Mo
 def test_without_where_what_is_inserted_behind_the_last_key_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from django_confiture.backfills import passes
+    from django_confiture.backfills.ranges import passes
 
     books(1000)
     end_pass = passes.end_pass
@@ -309,7 +309,8 @@ def test_run_again_does_only_what_came_since(name: str) -> None:
 def test_cancelled_and_started_again_it_goes_on(
     name: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django_confiture.backfills import batches, control
+    from django_confiture.backfills import control
+    from django_confiture.backfills.batching import batches
     from django_confiture.backfills.status import statuses
 
     settings.CONFITURE = {"BACKFILLS": {"MAX": 500}}
@@ -323,7 +324,9 @@ def test_cancelled_and_started_again_it_goes_on(
             control.act("cancel", PATH + name, using="default", actor="the test")
         return do_window(*args, **kwargs)
 
-    monkeypatch.setattr("django_confiture.backfills.range_worker.do_window", cancel_in_the_second)
+    monkeypatch.setattr(
+        "django_confiture.backfills.ranges.range_worker.do_window", cancel_in_the_second
+    )
     status = run(name)
     assert (status.state, 0 < status.done < 3000) == ("cancelled", True)
     assert run(name).state == "completed"
@@ -357,7 +360,7 @@ def test_process_leaves_a_row_alone_that_was_changed_meanwhile() -> None:
 
 def test_the_estimate_at_the_start_knows_a_column_that_was_just_added() -> None:
     from django_confiture.backfills.declaration import load_backfill
-    from django_confiture.backfills.planning import estimated_to_do
+    from django_confiture.backfills.ranges.planning import estimated_to_do
 
     books(20_000)
     execute("ALTER TABLE shelf_book DROP COLUMN sort_title, ADD COLUMN sort_title varchar(100)")

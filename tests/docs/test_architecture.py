@@ -91,3 +91,13 @@ def test_the_rooms_of_the_dry_run_are_those_that_are_enforced() -> None:
         {each.removeprefix("dry_run/") for each in r} for r in table("The rooms of the dry run")
     ]
     assert named == floors("django_confiture.dry_run")
+
+
+@pytest.mark.parametrize(
+    ("heading", "room"),
+    [("The rooms of the real run", "migrate"), ("The rooms of the backfills", "backfills")],
+)
+def test_rooms_are_those_that_are_enforced(heading: str, room: str) -> None:
+    assert [{each.removeprefix(f"{room}/") for each in r} for r in table(heading)] == floors(
+        f"django_confiture.{room}"
+    )

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from django_confiture.backfills.outlook import BackfillForecast, BackfillOutlook
+from django_confiture.backfills.forecasting.outlook import BackfillForecast, BackfillOutlook
 from django_confiture.dry_run.results import (
     Blocked,
     Database,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from django_confiture.backfills.outlook import BackfillOutlook
+from django_confiture.backfills.forecasting.outlook import BackfillOutlook
 from django_confiture.dry_run.estimates.row_counts import Sizes
 from django_confiture.dry_run.results import MigrationResult
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.backfills.outlook import BackfillOutlook
+from django_confiture.backfills.forecasting.outlook import BackfillOutlook
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.measuring.lock_timeline import TableTime
 from django_confiture.dry_run.recording.statement_log import StatementFailure

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_confiture.backfills.outlook import BackfillOutlook
+from django_confiture.backfills.forecasting.outlook import BackfillOutlook
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.statement_probes import StatementProbes

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 
-from django_confiture.backfills.outlook import BackfillOutlook
+from django_confiture.backfills.forecasting.outlook import BackfillOutlook
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.recording.sections import Entry, Section
 from django_confiture.dry_run.results import Violations

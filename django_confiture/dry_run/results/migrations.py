@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from django_confiture.backfills.outlook import BackfillOutlook
+from django_confiture.backfills.forecasting.outlook import BackfillOutlook
 from django_confiture.dry_run.results.forecasts import MigrationEstimate, Production
 from django_confiture.dry_run.results.statements import (
     HookOutcome,

@@ -77,8 +77,8 @@ class Backfill(ShippedHook):
         return self.result(rows_affected=done)
 
     def _at_once(self, context: HookContext) -> int:
-        from django_confiture.backfills.batches import do_window
-        from django_confiture.backfills.windows import Window
+        from django_confiture.backfills.batching.batches import do_window
+        from django_confiture.backfills.batching.windows import Window
 
         using, models = context.using or "", context.apps
         keys = self.backfill.rows(using, models).order_by("pk").values_list("pk", flat=True)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db import Error, connections, transaction
 
-from django_confiture.backfills.batches import do_window
+from django_confiture.backfills.batching.batches import do_window
+from django_confiture.backfills.batching.windows import next_window
 from django_confiture.backfills.declaration import Backfill
 from django_confiture.backfills.error_kinds import one_line
-from django_confiture.backfills.options import backfill_options
-from django_confiture.backfills.outlook import (
+from django_confiture.backfills.forecasting.outlook import (
     BackfillForecast,
     BackfillOutlook,
     SampledBatch,
     forecast_of,
 )
-from django_confiture.backfills.planning import estimated_to_do, quantile_keys
-from django_confiture.backfills.windows import next_window
+from django_confiture.backfills.options import backfill_options
+from django_confiture.backfills.ranges.planning import estimated_to_do, quantile_keys
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps

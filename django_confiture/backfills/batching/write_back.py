@@ -17,7 +17,7 @@ from typing import Any
 from django.db import connections, models
 from django.db.models.expressions import RawSQL
 
-from django_confiture.backfills.keys import key_fields
+from django_confiture.backfills.batching.keys import key_fields
 
 VERSION = "confiture_version"
 _NUL = "\0"

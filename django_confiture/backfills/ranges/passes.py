@@ -8,10 +8,9 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from django_confiture.backfills import events
-from django_confiture.backfills.batches import unhurried
+from django_confiture.backfills.batching.batches import unhurried
+from django_confiture.backfills.batching.keys import key_from_json, shown_key
 from django_confiture.backfills.declaration import Backfill
-from django_confiture.backfills.keys import key_from_json, shown_key
-from django_confiture.backfills.leases import open_ranges, rows_done
 from django_confiture.backfills.models import (
     ENDED,
     BackfillRange,
@@ -19,7 +18,8 @@ from django_confiture.backfills.models import (
     BackfillRun,
     BackfillState,
 )
-from django_confiture.backfills.planning import add_pass, estimated_to_do, plan_ranges
+from django_confiture.backfills.ranges.leases import open_ranges, rows_done
+from django_confiture.backfills.ranges.planning import add_pass, estimated_to_do, plan_ranges
 from django_confiture.formatting import count
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from django_confiture import conf
-from django_confiture.backfills import throttle_options
+from django_confiture.backfills.throttles import options as throttle_options
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from django.db import migrations
 
-from django_confiture.backfills.outlook import SampledBatch, described, forecast_of
+from django_confiture.backfills.forecasting.outlook import SampledBatch, described, forecast_of
 from django_confiture.operations import RequireBackfill, StartBackfill
 from django_confiture.production import ProductionStats, collect
 from tests.cases.migrations_on_disk import Cases

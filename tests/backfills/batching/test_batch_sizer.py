@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_confiture.backfills.batch_sizer import BatchSizer
+from django_confiture.backfills.batching.batch_sizer import BatchSizer
 
 SIZER = BatchSizer(target=0.5, minimum=100, maximum=200_000, size=1000)
 

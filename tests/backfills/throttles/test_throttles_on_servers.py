@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from django_confiture.backfills import throttles
 from django_confiture.backfills.throttles import Moment
+from django_confiture.backfills.throttles import shipped as throttles
 from tests.support.server import OwnServer, own_server
 
 __all__ = ["own_server"]  # a fixture

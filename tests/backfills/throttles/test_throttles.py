@@ -15,9 +15,9 @@ from psycopg.errors import QueryCanceled
 from pytest_django import Settings
 
 from django_confiture import conf
-from django_confiture.backfills import throttles
 from django_confiture.backfills.throttles import Moment
-from django_confiture.backfills.throttling import Throttling, build_throttle
+from django_confiture.backfills.throttles import shipped as throttles
+from django_confiture.backfills.throttles.configured import Throttling, build_throttle
 from tests.support.backfills import PATH, books, counters, execute, shelf, wait_for
 from tests.support.dry_run import plain_connection
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections, models, transaction
 
 from django_confiture import conf
+from django_confiture.backfills.batching.keys import key_fields
+from django_confiture.backfills.batching.quick_instances import uncollected, with_quick_instances
+from django_confiture.backfills.batching.windows import Window
+from django_confiture.backfills.batching.write_back import can_write_back, with_version, write_back
 from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
-from django_confiture.backfills.keys import key_fields
-from django_confiture.backfills.quick_instances import uncollected, with_quick_instances
-from django_confiture.backfills.windows import Window
-from django_confiture.backfills.write_back import can_write_back, with_version, write_back
 from django_confiture.postgres import POSTGRESQL_17
 
 if TYPE_CHECKING:

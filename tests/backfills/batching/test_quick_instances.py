@@ -15,7 +15,7 @@ import pytest
 from django.db import models
 from django.db.models.signals import post_init, pre_init
 
-from django_confiture.backfills.quick_instances import uncollected, with_quick_instances
+from django_confiture.backfills.batching.quick_instances import uncollected, with_quick_instances
 from tests.support.backfills import shelf
 
 __all__ = ["shelf"]  # a fixture

@@ -46,9 +46,9 @@ def test_values_arrive(attribute: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.db import transaction
     from django.db.models import Q
 
-    from django_confiture.backfills.batches import do_window
+    from django_confiture.backfills.batching.batches import do_window
+    from django_confiture.backfills.batching.windows import next_window
     from django_confiture.backfills.declaration import Backfill
-    from django_confiture.backfills.windows import next_window
     from tests.backfills.shelf.models import Everything
 
     wanted = VALUES[attribute]
@@ -114,7 +114,7 @@ def test_a_text_with_nul_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_text_can_not_hold_is_written_by_bulk_update(
     shelf: None, names: list[str], expected: bool
 ) -> None:
-    from django_confiture.backfills.write_back import can_write_back
+    from django_confiture.backfills.batching.write_back import can_write_back
     from tests.backfills.shelf.models import Everything
 
     assert can_write_back(Everything, names) is expected

@@ -17,7 +17,7 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from django_confiture.backfills.batch_sizer import BatchSizer
+from django_confiture.backfills.batching.batch_sizer import BatchSizer
 from django_confiture.backfills.models import BackfillRange, BackfillRun
 from django_confiture.backfills.options import BackfillOptions
 from django_confiture.exceptions import BackfillError

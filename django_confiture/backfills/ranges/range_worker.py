@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connections, transaction
 
-from django_confiture.backfills.batch_sizer import BatchSizer
-from django_confiture.backfills.batches import do_window, set_timeouts
+from django_confiture.backfills.batching.batch_sizer import BatchSizer
+from django_confiture.backfills.batching.batches import do_window, set_timeouts
+from django_confiture.backfills.batching.keys import key_from_json, key_to_json, shown_key
+from django_confiture.backfills.batching.windows import Window, next_window
 from django_confiture.backfills.declaration import Backfill
 from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of, one_line
-from django_confiture.backfills.keys import key_from_json, key_to_json, shown_key
-from django_confiture.backfills.leases import Lease
 from django_confiture.backfills.models import (
     BackfillRange,
     BackfillRowError,
@@ -25,9 +25,9 @@ from django_confiture.backfills.models import (
     BackfillState,
 )
 from django_confiture.backfills.options import BackfillOptions
+from django_confiture.backfills.ranges.leases import Lease
 from django_confiture.backfills.throttles import Moment
-from django_confiture.backfills.throttling import Throttling
-from django_confiture.backfills.windows import Window, next_window
+from django_confiture.backfills.throttles.configured import Throttling
 from django_confiture.exceptions import BackfillError
 
 if TYPE_CHECKING:

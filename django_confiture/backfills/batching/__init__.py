@@ -1,0 +1,1 @@
+"""One batch: its size, its rows, and how they are written."""

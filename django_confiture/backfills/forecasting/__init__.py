@@ -1,0 +1,1 @@
+"""What a dry run says about a backfill."""

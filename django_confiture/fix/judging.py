@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from django.db import router
-from django.db.migrations import AddField, RunPython
+from django.db.migrations import AddField, AlterField, RunPython
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
@@ -14,15 +14,20 @@ from django_confiture.dry_run.findings.advice.of_operations import MENDED, mende
 from django_confiture.dry_run.results import Finding, OperationResult
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
-from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.files import NotRewritten, RenamedTable, Rewriting
 from django_confiture.dry_run.rewriting.known import KnownObjects
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
+from django_confiture.dry_run.rewriting.renames import RENAMING, renames
 from django_confiture.dry_run.rewriting.two_releases import REMOVING
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsing import Ending
 
 _BREAKS = "running-code-breaks"
+_OF_ROWS = {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}
+"""The locks of statements that read and write rows."""
+_SPREAD = (AddField, *REMOVING, *RENAMING)
+"""The operations that can be spread over two releases, for the code that runs meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +57,67 @@ class Releases:
 
 def judgments(migration: Migration, ending: Ending, releases: Releases) -> Iterator[Judgment]:
     """Yield the judgment of each operation, by its findings in a rehearsal."""
+    found = list(_one_by_one(migration, ending, releases))
+    for judgment, _locked in found:
+        locked = {
+            name for each, names in found if each is not judgment and not _renamed(each)
+            for name in names
+        }  # fmt: skip
+        yield _unless_behind_a_view(judgment, locked)
+
+
+def _renamed(judgment: Judgment) -> Sequence[RenamedTable]:
+    return judgment.rewriting.renamed if judgment.rewriting is not None else ()
+
+
+def _unless_behind_a_view(judgment: Judgment, locked: Collection[str]) -> Judgment:
+    """Return the judgment; a refusal where other operations lock what a view would stand for."""
+    for each in _renamed(judgment):
+        if {each.before, each.after}.intersection(locked):
+            reason = (
+                f"until the next release a view would have the name {each.before}, and another "
+                "operation changes that table: put it into a migration of its own"
+            )
+            return Judgment(judgment.operation, "refused", judgment.finding, reason)
+    return judgment
+
+
+def _one_by_one(
+    migration: Migration, ending: Ending, releases: Releases
+) -> Iterator[tuple[Judgment, Collection[str]]]:
+    """Yield the judgment of each operation, and the tables that it locks to change them."""
     result = ending.report.migrations[-1]
     label = f"{migration.app_label}.{migration.name}"
     assert ending.reached is not None
     known = ending.reached.known
+    renamed: Sequence[RenamedTable] = ()
     for number, (own, operation) in enumerate(_own_results(migration, result.operations)):
         found = [each for each in result.findings if each.operation == operation.index]
+        statements = list(_statements(operation))
         broken = [
             each
             for each in ending.report.deploy.old_code
             if each.migration == label
-            and (each.operation == operation.index or len(migration.operations) == 1)
+            and (
+                each.operation == operation.index
+                or len(migration.operations) == 1
+                or renames(statements)
+            )
         ]
-        statements = list(_statements(operation))
-        facts = _facts(migration, operation, ending, known)
+        facts = replace(_facts(migration, operation, ending, known), renamed=renamed)
         facts = replace(
             facts, releases=releases.count, backwards=releases.backwards.get(number, ())
         )
-        yield _Case(own, statements, found, broken, facts).judgment()
+        judgment = _Case(own, statements, found, broken, facts).judgment()
+        renamed = [
+            *(
+                each
+                for each in renamed
+                if each.before not in {new.before for new in _renamed(judgment)}
+            ),
+            *_renamed(judgment),
+        ]
+        yield judgment, _locked(operation)
         known = known.after(statements)
 
 
@@ -131,14 +179,19 @@ class _Case:
     def _broken(self, said: Sequence[str]) -> Judgment:
         """Return what becomes of an operation whose only harm is to the running release."""
         words = ". ".join(said)
-        if type(self.operation) not in (AddField, *REMOVING):
+        renaming = type(self.operation) is AlterField and renames(self.statements)
+        if type(self.operation) not in _SPREAD and not renaming:
             return self._refused(_BREAKS, words)
         if self.facts.releases == 1:
             two = "With --releases 2 it is spread over two releases."
             return self._refused(_BREAKS, f"{words} {two}")
         new = self._rewriting()
-        if isinstance(new, Rewriting) and any(each.next_release for each in new.files):
+        if isinstance(new, Rewriting) and (
+            new.renamed or any(each.next_release for each in new.files)
+        ):
             return Judgment(self.operation, "fixed", _BREAKS, None, new)
+        if isinstance(new, NotRewritten):
+            words = f"{words} It can't be spread over two releases: {new.reason}."
         return self._refused(_BREAKS, words)
 
 
@@ -160,6 +213,7 @@ def _facts(
         keys=known.keys,
         required=known.required,
         plain=known.plain,
+        row_security=known.row_security,
         working=frozenset(each.sql for each in results if each.sql and works(each)),
         rewriting=frozenset(each.sql for each in results if each.sql and each.rewrites),
     )
@@ -171,6 +225,16 @@ def _statements(operation: OperationResult) -> Iterator[Statement]:
         for statement in parse(each.text, placeholders=False):
             if statement.kind is not Kind.UNPARSED or statement.command != "SELECT":
                 yield statement
+
+
+def _locked(operation: OperationResult) -> set[str]:
+    """Return the tables, without their schemas, that an operation locks to change them."""
+    return {
+        lock.relation.rpartition(".")[2]
+        for each in operation.statements
+        for lock in each.locks
+        if lock.mode not in _OF_ROWS
+    }
 
 
 def _words(finding: Finding) -> str:

@@ -11,6 +11,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.autodetector import MigrationAutodetector
@@ -80,6 +81,7 @@ def _migrate_for_real(shop: Cases, case: Harmful, document: dict[str, Any]) -> N
     wanted, wanted_state = end(case), _state()
     with connection.cursor() as cursor:
         shop.drop_everything(cursor)
+    ContentType.objects.filter(app_label="cases").delete()
     forget_modules(shop)
     for file in document["files"]:
         (shop.package / f"{file['name']}.py").write_text(file["source"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django_confiture.dry_run.rewriting.files import RenamedTable
 from django_confiture.dry_run.sql.nodes import Node
 
 
@@ -44,10 +45,14 @@ class Facts:
     """Table → its columns that are NOT NULL and have no default."""
     plain: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Table → its columns that are no more than their type and NULL or NOT NULL."""
+    row_security: frozenset[str] = frozenset()
+    """The tables with row-level security."""
     working: frozenset[str] = frozenset()
     """The statements that read, write or build something, as measured."""
     rewriting: frozenset[str] = frozenset()
     """The statements that rewrite a table, as measured."""
+    renamed: Sequence[RenamedTable] = ()
+    """The tables that earlier operations have renamed, or columns of them, behind views."""
     releases: int = 1
     """Over how many releases the operation may be spread."""
     backwards: tuple[str, ...] = ()
@@ -64,6 +69,10 @@ class Facts:
     def in_partitions(self, table: Node) -> bool:
         """Return whether a table is partitioned."""
         return known_name(table) in self.partitioned
+
+    def secured(self, table: Node) -> bool:
+        """Return whether a table has row-level security."""
+        return known_name(table) in self.row_security
 
     def key(self, table: Node) -> str | None:
         """Return the column that is a table's primary key."""

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 from django.db.migrations.operations.base import Operation
 
+from django_confiture.dry_run.rewriting.names import suffixed
+
+OF_THIS_FILE = "confiture_definitions_of_this_file"
+"""The module of functions and classes that the file itself defines."""
+
 
 @dataclass(frozen=True)
 class NullFill:
@@ -65,8 +70,29 @@ class RewrittenFile:
     atomic: bool = True
     fill: Fill | None = None
     """What is filled before the operations; such a file is not atomic."""
+    above: str = ""
+    """The source of what its operations need; their module is ``OF_THIS_FILE``."""
     next_release: bool = False
     """Whether it has to wait until no code of the release before runs."""
+
+
+@dataclass(frozen=True)
+class RenamedTable:
+    """A table that is renamed, or has renamed columns; a view has the old names meanwhile."""
+
+    schema: str
+    before: str
+    """The table's name before, and the view's."""
+    after: str
+    columns: tuple[tuple[str, str], ...] = ()
+    """New and old name of each renamed column."""
+
+    @property
+    def meanwhile(self) -> str:
+        """Its name until the next release: where it keeps its own, the view has that."""
+        if self.after != self.before:
+            return self.after
+        return suffixed(self.before, "_renamed")
 
 
 @dataclass(frozen=True)
@@ -74,6 +100,8 @@ class Rewriting:
     """What an operation becomes; the models see the operation itself, in the last file."""
 
     files: tuple[RewrittenFile, ...]
+    renamed: tuple[RenamedTable, ...] = ()
+    """The tables that have views under the old names until the next release."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ _REQUIRED = (
     f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
     " AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' GROUP BY n.nspname, c.oid"
 )
+_ROW_SECURITY = (
+    f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE {_WHERE} c.relrowsecurity"
+)
 _PARTITIONED = f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE relkind = 'p'"
 _PARTITION_INDEXES = (
     f"SELECT {_SHOWN} pg_catalog.format('%I.%I', pn.nspname, p.relname),"
@@ -75,6 +78,7 @@ class KnownObjects:
     keys: dict[str, str]
     required: dict[str, frozenset[str]]
     plain: dict[str, frozenset[str]]
+    row_security: frozenset[str]
 
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
@@ -88,7 +92,7 @@ class KnownObjects:
         return replace(self, indexes=indexes, constraints=constraints)
 
 
-KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {})
+KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {}, frozenset())
 
 
 def read_known(session: Session) -> KnownObjects:
@@ -102,6 +106,7 @@ def read_known(session: Session) -> KnownObjects:
         {table: column for table, (column,) in _rows(session, _KEYS)},
         {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, _REQUIRED)},
         {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, _PLAIN)},
+        frozenset(name for name, _nothing in _rows(session, _ROW_SECURITY)),
     )
 
 

@@ -11,6 +11,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.writer import MigrationWriter
 
 from django_confiture.dry_run.rewriting.files import (
+    OF_THIS_FILE,
     Batches,
     Fill,
     NullFill,
@@ -18,10 +19,9 @@ from django_confiture.dry_run.rewriting.files import (
     UpdateInBatches,
 )
 
-_FUNCTIONS = "confiture_functions_of_this_file"
 _SHORTER = (
-    (f"import {_FUNCTIONS}\n", ""),
-    (f"{_FUNCTIONS}.", ""),
+    (f"import {OF_THIS_FILE}\n", ""),
+    (f"{OF_THIS_FILE}.", ""),
     ("import django.db.migrations.operations.special\n", ""),
     ("django.db.migrations.operations.special.RunPython", "migrations.RunPython"),
     ("reverse_sql='',", "reverse_sql=migrations.RunSQL.noop,"),
@@ -77,6 +77,7 @@ def file_source(
     """Return the source of one file; ``above`` goes in front of the comment that says why."""
     operations = list(file.operations)
     functions, imports = _functions(file.fill)
+    functions += f"{file.above}\n\n" if file.above else ""
     if file.fill is not None:
         operations.insert(0, _run(file.fill))
     made = type("Migration", (Migration,), {"operations": operations})("0001_made", "made")
@@ -112,7 +113,7 @@ def _placeholder(name: str) -> Callable[[object, object], None]:
     def function(_apps: object, _schema_editor: object) -> None:
         raise NotImplementedError
 
-    function.__module__, function.__qualname__ = _FUNCTIONS, name
+    function.__module__, function.__qualname__ = OF_THIS_FILE, name
     return function
 
 

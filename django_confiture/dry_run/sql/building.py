@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from django_confiture.dry_run.sql.enums import AlterTableType, DropBehavior, ObjectType
 from django_confiture.dry_run.sql.library import pg, postgast
@@ -134,4 +134,15 @@ def foreign_key_of(column: str, constraint: Node, *, deferrable: bool, deferred:
     """Return the REFERENCES of a column's definition as a constraint of its table."""
     copy = changed(constraint, deferrable=deferrable, initdeferred=deferred)
     copy.fk_attrs.add().string.sval = column
+    return copy
+
+
+def foreign_key_renamed(
+    constraint: Node, tables: Mapping[str, str], columns: Mapping[str, str]
+) -> Node:
+    """Return a copy of a foreign key with other names: old name → new one."""
+    copy = copied(constraint)
+    copy.pktable.relname = tables.get(copy.pktable.relname, copy.pktable.relname)
+    for each in (*copy.fk_attrs, *copy.pk_attrs):
+        each.string.sval = columns.get(each.string.sval, each.string.sval)
     return copy

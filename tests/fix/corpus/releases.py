@@ -76,10 +76,4 @@ CASES: list[Harmful] = [
     """, "refused", "stock has a default", arguments=_TWO, prepared="""
         migrations.AddField("order", "stock", models.IntegerField(db_default=3)),
     """),
-    Harmful("field_renamed", """
-        migrations.RenameField("order", "note", "remark"),
-    """, "refused", "db_column"),
-    Harmful("model_renamed", """
-        migrations.RenameModel("Line", "Item"),
-    """, "refused"),
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from django_confiture.fix.loading import NotLoadable, loaded
 from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
 from django_confiture.fix.pieces import pieces
-from django_confiture.fix.proof import count_breaks, dangers_of, proof_of
+from django_confiture.fix.proof import breaks_of, dangers_of, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
 from django_confiture.fix.rehearsing import Ending, rehearsed
 from django_confiture.fix.rows import RowsToRead
@@ -134,7 +134,7 @@ class _Fixing:
         """Return what running code can't do in this release, and in the next one."""
         count = len(new.files) - len(new.next_release)
         key = (self.migration.app_label, self.migration.name)
-        found = 0
+        found: set[tuple[str | None, str]] = set()
         for start, end in ((0, count), (count, len(new.files))):
             _migration, missing = _pending(self.wrapper, key)
             with loaded(self.migration, new.files) as migrations:
@@ -145,8 +145,8 @@ class _Fixing:
                     deployed=[*missing, *migrations[:start]] if start else (),
                     rows=RowsToRead(()),
                 )
-            found += count_breaks(ending.report)
-        return found
+            found |= breaks_of(ending.report)
+        return len(found)
 
     def _proven(self, new: Proposal, judged: Sequence[_Judged], ending: Ending) -> Proof:
         mended = sum(group[0].dangers for group in judged)
@@ -169,6 +169,14 @@ class _Fixing:
 
     def _in_pieces(self, judged: Sequence[_Judged]) -> Sequence[_Judged]:
         """Return the judgments with those of the pieces of what can't be rewritten as a whole."""
+        for type_last in (False, True)[: self.releases.count]:
+            if any(group[0].outcome == "refused" for group in judged):
+                judged = self._in_pieces_of_order(judged, type_last=type_last)
+        return judged
+
+    def _in_pieces_of_order(
+        self, judged: Sequence[_Judged], *, type_last: bool
+    ) -> Sequence[_Judged]:
         key = (self.migration.app_label, self.migration.name)
         migration, missing = _pending(self.wrapper, key)
         state = MigrationExecutor(self.wrapper).loader.project_state(key, at_end=False)
@@ -177,7 +185,7 @@ class _Fixing:
         for index, operation in enumerate(migration.operations):
             found = [operation]
             if judged[index][0].outcome == "refused":
-                found = list(pieces(operation, state, migration.app_label))
+                found = list(pieces(operation, state, key[0], type_last=type_last))
             operations += found
             origins += [index] * len(found)
             operation.state_forwards(migration.app_label, state)

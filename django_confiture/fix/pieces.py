@@ -13,12 +13,21 @@ from django.db.models import Field
 _LATER = ("null", "default", "unique", "db_index")
 """What is changed after the column's type and the like."""
 _LAST = ("unique", "db_index")
+_BEFORE_TYPE = ("null", "default", "db_default", "db_comment", "unique", "db_index")
+"""What is changed before the type, where that comes last."""
+_ALWAYS_THERE = ("null", "db_index")
+"""The options that every field has, whether or not they are given."""
 
 
-def pieces(operation: Operation, before: ProjectState, app_label: str) -> Sequence[Operation]:
-    """Return the operations that do the same one after the other, or only itself."""
+def pieces(
+    operation: Operation, before: ProjectState, app_label: str, *, type_last: bool
+) -> Sequence[Operation]:
+    """Return the operations that do the same one after the other, or only itself.
+
+    ``type_last`` is for types that wait for the next release: nothing can come after them.
+    """
     if type(operation) is AlterField:
-        return _changes_of_field(operation, before, app_label)
+        return _changes_of_field(operation, before, app_label, type_last=type_last)
     if type(operation) is SeparateDatabaseAndState:
         return list(_of_database(operation)) or [operation]
     return [operation]
@@ -33,11 +42,12 @@ def _of_database(operation: SeparateDatabaseAndState) -> Iterator[Operation]:
 
 
 def _changes_of_field(
-    operation: AlterField, before: ProjectState, app_label: str
+    operation: AlterField, before: ProjectState, app_label: str, *, type_last: bool
 ) -> list[AlterField]:
     """Return the AlterFields that do the same one after the other, or only itself.
 
-    First what concerns the type and the like, then NULL and the default, then indexes.
+    First what concerns the type and the like, then NULL and the default, then indexes; or the
+    type at last.
     """
     model = before.models[app_label, operation.model_name_lower]
     old: Field[Any, Any] = model.fields[operation.name]
@@ -45,6 +55,8 @@ def _changes_of_field(
     if any(each.remote_field is not None or each.primary_key for each in (old, new)):
         return [operation]
     steps = [_mixed(old, new, _LATER), _mixed(old, new, _LAST), new]
+    if type_last:
+        steps = [_mixed(new, old, _BEFORE_TYPE[:-2]), _mixed(new, old, _BEFORE_TYPE), new]
     changes = list(_changes(old, steps))
     return [
         AlterField(operation.model_name, operation.name, field, operation.preserve_default)
@@ -60,15 +72,12 @@ def _changes(old: Field[Any, Any], steps: list[Field[Any, Any]]) -> Iterator[Fie
 
 
 def _mixed(old: Field[Any, Any], new: Field[Any, Any], kept: tuple[str, ...]) -> Field[Any, Any]:
-    """Return the new field with the old one's options of some names."""
+    """Return the new field with the old one's options of some names; or the other way round."""
     _name, _path, args, options = new.deconstruct()
     _name, _path, _args, before = old.deconstruct()
     mixed = {key: value for key, value in options.items() if key not in kept}
-    mixed |= {key: getattr(old, key) for key in kept if key not in ("default", "unique")}
-    if "unique" in kept:
-        mixed["unique"] = before.get("unique", False)
-    if "default" in kept and "default" in before:
-        mixed["default"] = before["default"]
+    mixed |= {key: getattr(old, key) for key in kept if key in _ALWAYS_THERE}
+    mixed |= {key: before[key] for key in kept if key in before}
     field: Field[Any, Any] = type(new)(*args, **mixed)
     return field
 

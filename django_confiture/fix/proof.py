@@ -30,8 +30,8 @@ def proof_of(original: Ending, fixed: Ending, *, names: Collection[str], mended:
         dangers_left_to_expect=dangers - mended,
         blocked_ms_before=_blocked_ms(before, {name}),
         blocked_ms_after=_blocked_ms(after, names),
-        running_code_breaks_before=count_breaks(before),
-        running_code_breaks_after=count_breaks(after),
+        running_code_breaks_before=len(breaks_of(before)),
+        running_code_breaks_after=len(breaks_of(after)),
         reversible=there is not None and (there.taken_back or not original.reached.taken_back),
         differences=tuple(
             _differences(original.reached, there)
@@ -69,9 +69,9 @@ def _blocked_ms(report: Report, names: Collection[str]) -> float:
     )
 
 
-def count_breaks(report: Report) -> int:
-    """Return how many actions on models the running code loses."""
-    return len({(each.model, each.action) for each in report.deploy.old_code})
+def breaks_of(report: Report) -> set[tuple[str | None, str]]:
+    """Return the actions on models that the running code loses."""
+    return {(each.model, each.action) for each in report.deploy.old_code}
 
 
 def _differences(original: Reached, fixed: Reached) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 
 from django.db.migrations import (
     AddConstraint,
@@ -23,9 +23,13 @@ from django_confiture.dry_run.rewriting.batching import batches_of
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Fill, NoRecipe, NullFill, RewrittenFile
 from django_confiture.dry_run.rewriting.parts import ALONE, WHAT, WHY, Part, Phase
-from django_confiture.dry_run.rewriting.replaced import without_the_same_again
+from django_confiture.dry_run.rewriting.replaced import (
+    after,
+    makes_or_drops,
+    without_the_same_again,
+)
 from django_confiture.dry_run.rewriting.statement_parts import parts_of
-from django_confiture.dry_run.sql.enums import AlterTableType
+from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
 from django_confiture.dry_run.sql.nodes import subcommands
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
@@ -48,10 +52,9 @@ def files_by_statements(
 ) -> Iterator[RewrittenFile]:
     """Yield the files of an operation whose statements are taken apart one by one."""
     hints = {"model_name": _model_name(operation)} if facts.routed else {}
-    changing = [each for each in statements if each.kind not in _HARMLESS]
+    changing: Sequence[Statement] = [each for each in statements if each.kind not in _HARMLESS]
     changing = without_the_same_again(changing, facts)
-    if len(changing) > 1 and any(each.type_changes for each in changing):
-        raise NoRecipe("it changes the column's type, and more at once")
+    changing, facts = _type_change_alone(changing, facts)
     fill = None
     parts: list[Part] = []
     for statement in _without_passing_default(operation, changing):
@@ -68,6 +71,27 @@ def files_by_statements(
     yield from now[:-1]
     yield _with_state(now[-1], operation)
     yield from files[len(now) :]
+
+
+def _type_change_alone(
+    statements: Sequence[Statement], facts: Facts
+) -> tuple[Sequence[Statement], Facts]:
+    """Return the statement that changes a type by itself, with the facts that the others leave.
+
+    Indexes and constraints are made for the new column alone, which takes the old one's place.
+    """
+    types = [each for each in statements if each.type_changes]
+    others = [each for each in statements if not each.type_changes]
+    if not types or not others:
+        return statements, facts
+    altered = [each.node.alter_table_stmt for each in types]
+    if len([*chain.from_iterable(map(subcommands, altered))]) > 1 or not all(
+        makes_or_drops(each) for each in others
+    ):
+        raise NoRecipe("it changes the column's type, and more at once")
+    if any(each.added_constraints(ConstrType.FOREIGN) for each in others):
+        raise NoRecipe("it changes the type and adds a foreign key: make these two migrations")
+    return types, after(others, facts)
 
 
 def _in_phases(

@@ -44,7 +44,13 @@ class Facts:
     required: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Table → its columns that are NOT NULL and have no default."""
     plain: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Table → its columns that are no more than their type and NULL or NOT NULL."""
+    """Table → its columns that are neither generated, nor have privileges or options."""
+    not_null: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Table → its columns that are NOT NULL."""
+    defaults: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(table, column) → its default."""
+    comments: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(table, column) → its comment."""
     row_security: frozenset[str] = frozenset()
     """The tables with row-level security."""
     working: frozenset[str] = frozenset()

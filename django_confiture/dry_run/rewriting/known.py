@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from django_confiture.dry_run.rewriting.facts import PartitionIndex
-from django_confiture.dry_run.rewriting.replaced import made_by
+from django_confiture.dry_run.rewriting.replaced import defaults_by, made_by, not_null_by
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Statement
 
@@ -63,9 +63,28 @@ _PLAIN = (
     f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
     f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
     f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
-    " AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' AND a.attacl IS NULL"
-    " AND a.attoptions IS NULL AND pg_catalog.col_description(c.oid, a.attnum) IS NULL"
-    " GROUP BY n.nspname, c.oid"
+    " AND a.attidentity = '' AND a.attgenerated = '' AND a.attacl IS NULL"
+    " AND a.attoptions IS NULL GROUP BY n.nspname, c.oid"
+)
+_NOT_NULL = (
+    f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    " AND a.attnotnull GROUP BY n.nspname, c.oid"
+)
+_DEFAULTS = (
+    f"SELECT {_SHOWN} a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)"
+    " FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a"
+    "   ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
+    f" JOIN pg_catalog.pg_class c ON c.oid = d.adrelid {_OF_CLASS}"
+    f" WHERE {_WHERE} a.attgenerated = '' AND {_OPEN.format(table='d.adrelid')}"
+)
+_COMMENTS = (
+    f"SELECT {_SHOWN} a.attname, d.description"
+    " FROM pg_catalog.pg_description d JOIN pg_catalog.pg_attribute a"
+    "   ON a.attrelid = d.objoid AND a.attnum = d.objsubid"
+    f" JOIN pg_catalog.pg_class c ON c.oid = d.objoid {_OF_CLASS}"
+    f" WHERE {_WHERE} d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass"
 )
 
 
@@ -78,36 +97,64 @@ class KnownObjects:
     keys: dict[str, str]
     required: dict[str, frozenset[str]]
     plain: dict[str, frozenset[str]]
+    not_null: dict[str, frozenset[str]]
+    defaults: dict[tuple[str, str], str]
+    comments: dict[tuple[str, str], str]
     row_security: frozenset[str]
 
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
         indexes, constraints = dict(self.indexes), dict(self.constraints)
+        not_null = {table: set(columns) for table, columns in self.not_null.items()}
+        defaults = dict(self.defaults)
         for each in statements:
             for (kind, table, name), sql in made_by(each):
                 if kind == "index":
                     indexes[name] = sql
                 else:
                     constraints[table, name] = sql
-        return replace(self, indexes=indexes, constraints=constraints)
+            for table, column, required in not_null_by(each):
+                columns = not_null.setdefault(table, set())
+                (columns.add if required else columns.discard)(column)
+            for table, column, default in defaults_by(each):
+                defaults.pop((table, column), None)
+                if default is not None:
+                    defaults[table, column] = default
+        return replace(
+            self,
+            indexes=indexes,
+            constraints=constraints,
+            not_null={table: frozenset(columns) for table, columns in not_null.items()},
+            defaults=defaults,
+        )
 
 
-KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {}, frozenset())
+KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {}, {}, {}, {}, frozenset())
 
 
 def read_known(session: Session) -> KnownObjects:
     """Return what is there now."""
     return KnownObjects(
         {name: definition for name, (definition,) in _rows(session, _INDEXES)},
-        {
-            (table, constraint): definition
-            for table, (constraint, definition) in _rows(session, _CONSTRAINTS)
-        },
+        _by_table(session, _CONSTRAINTS),
         {table: column for table, (column,) in _rows(session, _KEYS)},
-        {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, _REQUIRED)},
-        {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, _PLAIN)},
+        _columns(session, _REQUIRED),
+        _columns(session, _PLAIN),
+        _columns(session, _NOT_NULL),
+        _by_table(session, _DEFAULTS),
+        _by_table(session, _COMMENTS),
         frozenset(name for name, _nothing in _rows(session, _ROW_SECURITY)),
     )
+
+
+def _by_table(session: Session, sql: str) -> dict[tuple[str, str], str]:
+    """Return (table, name of a part of it) → its definition."""
+    return {(table, name): text for table, (name, text) in _rows(session, sql)}
+
+
+def _columns(session: Session, sql: str) -> dict[str, frozenset[str]]:
+    """Return table → columns."""
+    return {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, sql)}
 
 
 def read_partitioned(session: Session) -> frozenset[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.sql.building import (
     constraint_sql,
+    expression_sql,
     foreign_key_of,
     statement_sql,
     without_schemas,
@@ -45,6 +47,29 @@ def without_the_same_again(statements: Sequence[Statement], facts: Facts) -> lis
     return left
 
 
+def after(statements: Sequence[Statement], facts: Facts) -> Facts:
+    """Return the facts with the indexes and constraints that statements leave."""
+    indexes, constraints = dict(facts.indexes), dict(facts.constraints)
+    back: list[str] = []
+    for each in statements:
+        for _kind, table, name in _drops(each):
+            constraints.pop((table, name), None)
+            if not table:
+                indexes = {key: sql for key, sql in indexes.items() if key.split(".")[-1] != name}
+        for (_kind, table, name), sql in made_by(each):
+            drop = f"IF EXISTS {quote_identifier(name)}"
+            if table:
+                constraints[table, name] = sql
+                relation = quoted_relation(each.node.alter_table_stmt.relation)
+                back.append(f"ALTER TABLE {relation} DROP CONSTRAINT {drop}")
+            else:
+                indexes[name] = sql
+                back.append(f"DROP INDEX {drop}")
+    # What Django would look up in the database, to drop it, was not there when it was asked.
+    backwards = (*back, *facts.backwards)
+    return replace(facts, indexes=indexes, constraints=constraints, backwards=backwards)
+
+
 def _drops(statement: Statement) -> Iterator[_Made]:
     if statement.what == "drop_stmt":
         for each in dropped_relations(statement.node.drop_stmt):
@@ -63,6 +88,11 @@ def _makes(statement: Statement) -> _Made | None:
         return None
     table = known_name(statement.node.alter_table_stmt.relation)
     return "constraint", table, definition(only).constraint.conname
+
+
+def makes_or_drops(statement: Statement) -> bool:
+    """Return whether all that a statement does is to make or drop an index or a constraint."""
+    return _makes(statement) is not None or any(True for _each in _drops(statement))
 
 
 def _only_subcommand(statement: Statement) -> Node | None:
@@ -99,6 +129,29 @@ def made_by(statement: Statement) -> Iterator[tuple[_Made, str]]:
             for constraint in _constraints_of(each):
                 name = ("constraint", known_name(relation), constraint.conname)
                 yield name, constraint_sql(constraint)
+
+
+def not_null_by(statement: Statement) -> Iterator[tuple[str, str, bool]]:
+    """Yield table and column that a statement makes NOT NULL (True) or NULL (False)."""
+    subtypes = {AlterTableType.SetNotNull: True, AlterTableType.DropNotNull: False}
+    for table, each in _altered(statement):
+        if each.subtype in subtypes:
+            yield table, each.name, subtypes[each.subtype]
+
+
+def defaults_by(statement: Statement) -> Iterator[tuple[str, str, str | None]]:
+    """Yield table, column and default that a statement sets; None where it drops it."""
+    for table, each in _altered(statement):
+        if each.subtype == AlterTableType.ColumnDefault:
+            dropped = definition(each).WhichOneof("node") is None
+            yield table, each.name, None if dropped else expression_sql(definition(each))
+
+
+def _altered(statement: Statement) -> Iterator[tuple[str, Node]]:
+    if statement.what == "alter_table_stmt":
+        table = known_name(statement.node.alter_table_stmt.relation)
+        for each in subcommands(statement.node.alter_table_stmt):
+            yield table, each
 
 
 def _constraints_of(subcommand: Node) -> Iterator[Node]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from django.db.migrations import RunSQL
 
 from django_confiture.dry_run.rewriting.batching import batches_of
+from django_confiture.dry_run.rewriting.constraint_parts import validated
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.rewriting.index_parts import concurrently
+from django_confiture.dry_run.rewriting.index_parts import concurrently, unique_index_parts
 from django_confiture.dry_run.rewriting.names import object_name, suffixed
 from django_confiture.dry_run.rewriting.parts import Part, Phase
-from django_confiture.dry_run.sql.building import changed, column_renamed, type_sql
+from django_confiture.dry_run.sql.building import changed, column_renamed, constraint_of, type_sql
 from django_confiture.dry_run.sql.enums import ConstrType
-from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier
-from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation
+from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier, quote_literal
+from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, strings
 from django_confiture.dry_run.sql.parser import parse
 
 
@@ -33,13 +34,22 @@ def changed_type_parts(
             "--releases 2 spreads that over two releases"
         )
     change = _Change(relation, subcommand, facts)
-    change.refuse_what_belongs_to_more()
+    change.refuse_what_has_no_other_form()
     yield from change.column_and_mirror()
     yield from change.filled()
-    indexes = list(change.indexes())
-    for _new, _old, part in indexes:
-        yield part
-    yield from change.switch([(new, old) for new, old, _part in indexes])
+    copies = [*change.indexes(), *change.constraints()]
+    for each in copies:
+        yield from each.parts
+    yield from change.switch([each.renamed for each in copies])
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """An index or a constraint of the old column, made for the new one under a new name."""
+
+    parts: Sequence[Part]
+    renamed: str
+    """The statement that gives it the old name."""
 
 
 @dataclass(frozen=True)
@@ -78,33 +88,23 @@ class _Change:
 
     @property
     def required(self) -> bool:
-        return self.name in self.facts.required.get(known_name(self.relation), ())
+        return self.name in self.facts.not_null.get(self.known, ())
 
-    def refuse_what_belongs_to_more(self) -> None:
-        """Raise :class:`NoRecipe` where the column is more than its values and its indexes."""
-        known, column = known_name(self.relation), definition(self.subcommand).column_def
+    @property
+    def known(self) -> str:
+        return known_name(self.relation)
+
+    def refuse_what_has_no_other_form(self) -> None:
+        """Raise :class:`NoRecipe` where another column can't take its place."""
         if self.facts.in_partitions(self.relation):
             raise NoRecipe(f"{self.relation.relname} is partitioned")
-        if self.name not in self.facts.plain.get(known, ()):
-            raise NoRecipe(f"{self.name} has a default, an identity, a comment or the like")
-        if column.HasField("coll_clause"):
+        if self.name not in self.facts.plain.get(self.known, ()):
+            raise NoRecipe(f"{self.name} has an identity, privileges, or the like")
+        if definition(self.subcommand).column_def.HasField("coll_clause"):
             raise NoRecipe(f"it changes the collation of {self.name}")
-        for (table, constraint), text in self.facts.constraints.items():
-            if table == known and self._names_it(table, text):
-                raise NoRecipe(f"{self.name} belongs to the constraint {constraint}")
+        for (_table, constraint), text in self.facts.constraints.items():
             if f"REFERENCES {self.relation.relname}({self.name})" in text.replace('"', ""):
                 raise NoRecipe(f"the constraint {constraint} refers to {self.name}")
-
-    def _names_it(self, table: str, text: str) -> bool:
-        sql = f"ALTER TABLE {quote_identifier(table)} ADD {text}"
-        (statement,) = parse(sql, placeholders=False)
-        for each in statement.added_constraints(*ConstrType):
-            keys = [*each.keys, *each.fk_attrs, *each.including]
-            if self.name in {key.string.sval for key in keys}:
-                return True
-            if column_renamed(each, self.name, self.new_name) != each:
-                return True
-        return False
 
     def column_and_mirror(self) -> Iterator[Part]:
         """Yield the new column, and the trigger that keeps it the same as the old one."""
@@ -151,9 +151,9 @@ class _Change:
     def _check(self) -> str:
         return quote_identifier(object_name(self.relation.relname, self.name, "is_set"))
 
-    def indexes(self) -> Iterator[tuple[str, str, Part]]:
-        """Yield each index on the column for the new one: its name, the old one's, the part."""
-        seen = set()
+    def indexes(self) -> Iterator[_Copy]:
+        """Yield each index on the column for the new one; constraints have their own."""
+        seen = {name for table, name in self.facts.constraints if table == self.known}
         for sql in self.facts.indexes.values():
             if self.name not in sql:
                 continue
@@ -167,9 +167,42 @@ class _Change:
             moved = changed(moved, idxname=suffixed(node.idxname, "_new"))
             new = qualified_name(schema, moved.idxname)
             drop = f"DROP INDEX CONCURRENTLY IF EXISTS {new}"
-            yield new, node.idxname, Part(Phase.INDEX, concurrently(moved), drop)
+            rename = f"ALTER INDEX {new} RENAME TO {quote_identifier(node.idxname)}"
+            yield _Copy([Part(Phase.INDEX, concurrently(moved), drop)], rename)
 
-    def switch(self, indexes: list[tuple[str, str]]) -> Iterator[Part]:
+    def constraints(self) -> Iterator[_Copy]:
+        """Yield each constraint that names the column for the new one."""
+        for (table, name), text in self.facts.constraints.items():
+            if table != self.known:
+                continue
+            sql = f"ALTER TABLE {self.table} ADD CONSTRAINT {quote_identifier(name)} {text}"
+            (constraint,) = parse(sql, placeholders=False)[0].added_constraints(*ConstrType)
+            moved = constraint_of(constraint, self.name, self.new_name)
+            if moved == constraint:
+                continue
+            new = suffixed(name, "_new")
+            drop = f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {quote_identifier(new)}"
+            parts = [
+                replace(part, reverse=drop) if part.reverse.startswith("ALTER") else part
+                for part in self._constraint(changed(moved, conname=new))
+            ]
+            rename = f"RENAME CONSTRAINT {quote_identifier(new)} TO {quote_identifier(name)}"
+            yield _Copy(parts, f"ALTER TABLE {self.table} {rename}")
+
+    def _constraint(self, constraint: Node) -> Iterator[Part]:
+        if constraint.contype == ConstrType.UNIQUE:
+            columns = strings(constraint.keys)
+            yield from unique_index_parts(self.relation, constraint, columns, self.facts)
+        elif constraint.contype in (ConstrType.CHECK, ConstrType.FOREIGN):
+            # What the filled column has to obey: until then its NULLs would not.
+            made, validate = validated(self.relation, constraint, self.facts)
+            yield replace(made, phase=Phase.CHECK)
+            yield validate
+        else:
+            kind = ConstrType(constraint.contype).name.lower()
+            raise NoRecipe(f"{self.name} belongs to a constraint of the kind {kind}")
+
+    def switch(self, renamed: Sequence[str]) -> Iterator[Part]:
         """Yield what puts the new column in the old one's place."""
         function = qualified_name(self.relation.schemaname, self.mirror)
         back = self.facts.backwards
@@ -181,11 +214,16 @@ class _Change:
             f"DROP FUNCTION {function}()",
             f"{alter} DROP COLUMN {self.old}",
             f"{alter} RENAME COLUMN {self.new} TO {self.old}",
-            *(f"ALTER INDEX {new} RENAME TO {quote_identifier(old)}" for new, old in indexes),
+            *renamed,
         ]
+        if (default := self.facts.defaults.get((self.known, self.name))) is not None:
+            statements.append(f"{alter} ALTER COLUMN {self.old} SET DEFAULT {default}")
         if self.required:
             statements.append(f"{alter} ALTER COLUMN {self.old} SET NOT NULL")
             statements.append(f"{alter} DROP CONSTRAINT {self._check}")
+        if (comment := self.facts.comments.get((self.known, self.name))) is not None:
+            text = quote_literal(comment)
+            statements.append(f"COMMENT ON COLUMN {self.table}.{self.old} IS {text}")
         for number, each in enumerate(statements):
             reverse = RunSQL.noop if number else "; ".join(back)
             yield Part(Phase.NEXT_RELEASE, each, reverse)

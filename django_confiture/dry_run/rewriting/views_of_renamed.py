@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django_confiture.dry_run.rewriting.files import RenamedTable
-from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier
+from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier, quote_literal
 
 Pair = tuple[str, str]
 """A statement, and the one that takes it back; either may be empty."""
@@ -47,7 +47,7 @@ def _view(table: RenamedTable) -> Iterator[Pair]:
         f", {quote_identifier(new)} AS {quote_identifier(old)}" for new, old in table.columns
     )
     yield f"CREATE VIEW {view} AS SELECT *{names} FROM {meanwhile}", f"DROP VIEW {view}"
-    yield _GRANTS.format(table=_literal(meanwhile), view=_literal(view)), ""
+    yield _GRANTS.format(table=quote_literal(meanwhile), view=quote_literal(view)), ""
 
 
 def _moved(schema: str, before: str, after: str) -> Pair:
@@ -56,7 +56,3 @@ def _moved(schema: str, before: str, after: str) -> Pair:
 
 def _renaming(schema: str, old: str, new: str) -> str:
     return f"ALTER TABLE {qualified_name(schema, old)} RENAME TO {quote_identifier(new)}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -78,6 +78,15 @@ def column_renamed(node: Node, old: str, new: str) -> Node:
     return copy
 
 
+def constraint_of(constraint: Node, old: str, new: str) -> Node:
+    """Return a copy of a table's constraint that is about another of its columns instead."""
+    copy = column_renamed(constraint, old, new)
+    for each in (*copy.keys, *copy.fk_attrs, *copy.including):
+        if each.string.sval == old:
+            each.string.sval = new
+    return copy
+
+
 # ALTER TABLE.
 
 

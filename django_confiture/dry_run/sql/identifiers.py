@@ -1,4 +1,4 @@
-"""Names of relations and columns as SQL text."""
+"""Names of relations and columns, and literals, as SQL text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ _PLAIN = re.compile("[a-z_][a-z0-9_]*")
 def quote_identifier(name: str) -> str:
     """Return a name in double quotes."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def quote_literal(text: str) -> str:
+    """Return a text as a literal, whatever standard_conforming_strings says."""
+    quoted = "'" + text.replace("'", "''") + "'"
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in quoted else quoted
 
 
 def qualified_name(*parts: str) -> str:

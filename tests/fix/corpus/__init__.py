@@ -13,6 +13,7 @@ from tests.fix.corpus import (
     scripts,
     tables,
     teams,
+    types,
 )
 from tests.fix.corpus.harmful import Harmful
 
@@ -27,6 +28,7 @@ CORPUS: list[Harmful] = [
     *scripts.CASES,
     *tables.CASES,
     *teams.CASES,
+    *types.CASES,
 ]
 
 _NAMED = {each.name: each for each in CORPUS}
@@ -64,6 +66,8 @@ OFTEN = [
         "class_with_attributes",
         "new_model_with_keys_and_backfill",
         "bigger_indexed_integer_in_two_releases",
+        "bigger_integer_with_constraints_in_two_releases",
+        "positive_and_bigger_in_two_releases",
         "index",
         # Code of the file, alone in its own
         "column_and_its_backfill",

@@ -62,18 +62,4 @@ CASES: list[Harmful] = [
             " SELECT nullif(i % 7, 0), i / 7.0 FROM generate_series(1, 12000) i",
             migrations.RunSQL.noop),
     """),
-    Harmful("bigger_integer_that_gets_an_index_in_two_releases", """
-        migrations.AlterField("order", "total", models.BigIntegerField(db_index=True)),
-    """, "refused", "and more at once", arguments=_TWO),
-    Harmful("bigger_integer_with_a_constraint_in_two_releases", """
-        migrations.AlterField("order", "customer_ref", models.BigIntegerField()),
-    """, "refused", "belongs to the constraint cases_order_ref", arguments=_TWO, prepared="""
-        migrations.AddConstraint("order", models.CheckConstraint(
-            condition=models.Q(customer_ref__gt=0), name="cases_order_ref")),
-    """),
-    Harmful("bigger_integer_with_a_default_in_two_releases", """
-        migrations.AlterField("order", "stock", models.BigIntegerField(db_default=3)),
-    """, "refused", "stock has a default", arguments=_TWO, prepared="""
-        migrations.AddField("order", "stock", models.IntegerField(db_default=3)),
-    """),
 ]  # fmt: skip

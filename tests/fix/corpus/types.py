@@ -1,0 +1,89 @@
+"""Types that rewrite the table, of columns that are more than their values."""
+
+from __future__ import annotations
+
+from tests.fix.corpus.harmful import Harmful
+
+_TWO = ("--releases", "2")
+
+CASES = [
+    Harmful("bigger_integer_that_gets_an_index_in_two_releases", """
+        migrations.AlterField("order", "total", models.BigIntegerField(db_index=True)),
+    """, arguments=_TWO),
+    Harmful("bigger_integer_with_constraints_in_two_releases", """
+        migrations.AlterField("order", "customer_ref", models.BigIntegerField()),
+    """, arguments=_TWO, prepared="""
+        migrations.AddConstraint("order", models.CheckConstraint(
+            condition=models.Q(customer_ref__gt=0) | models.Q(total__gt=5),
+            name="cases_order_ref")),
+        migrations.AddConstraint("order", models.UniqueConstraint(
+            fields=["customer_ref", "number"], name="u_rn",
+            deferrable=models.Deferrable.DEFERRED)),
+        migrations.AddConstraint("order", models.UniqueConstraint(
+            fields=["customer_ref", "number"], name="u_some",
+            condition=models.Q(customer_ref__gt=5))),
+    """),
+    Harmful("bigger_integer_with_default_and_comment_in_two_releases", """
+        migrations.AlterField("order", "stock", models.BigIntegerField(
+            db_default=3, db_comment="it's \\\\ here")),
+    """, arguments=_TWO, prepared="""
+        migrations.AddField("order", "stock", models.IntegerField(
+            db_default=3, db_comment="it's \\\\ here")),
+    """),
+    Harmful("positive_and_bigger_in_two_releases", """
+        migrations.AlterField("order", "total", models.PositiveBigIntegerField()),
+    """, arguments=_TWO),
+    Harmful("bigger_and_no_longer_positive_in_two_releases", """
+        migrations.AlterField("order", "stock", models.BigIntegerField(default=3)),
+    """, arguments=_TWO, irreversible=True, prepared="""
+        migrations.AddField("order", "stock", models.PositiveIntegerField(default=3)),
+    """),
+    Harmful("bigger_with_null_and_default_in_two_releases", """
+        migrations.AlterField("order", "total", models.BigIntegerField(null=True, db_default=5)),
+    """, arguments=_TWO),
+    Harmful("bigger_with_null_and_index_in_two_releases", """
+        migrations.AlterField("order", "total", models.BigIntegerField(null=True, db_index=True)),
+    """, arguments=_TWO),
+    Harmful("bigger_and_not_null_in_two_releases", """
+        migrations.AlterField("order", "stock", models.BigIntegerField(default=3)),
+    """, arguments=_TWO, prepared="""
+        migrations.AddField("order", "stock", models.IntegerField(null=True)),
+    """),
+    Harmful("integer_to_foreign_key_in_two_releases", """
+        migrations.AlterField("order", "customer_ref", models.ForeignKey(
+            "cases.customer", models.CASCADE, db_column="customer_ref", related_name="+")),
+    """, "refused", "two migrations", arguments=_TWO),
+    Harmful("integer_to_unique_text_in_two_releases", """
+        migrations.AlterField("order", "total", models.CharField(max_length=20, unique=True)),
+    """, arguments=_TWO),
+    Harmful("shorter_unique_text_in_two_releases", """
+        migrations.AlterField("order", "slug", models.CharField(max_length=12, unique=True)),
+    """, arguments=_TWO),
+    Harmful("shorter_indexed_text_in_two_releases", """
+        migrations.AlterField("order", "code", models.CharField(max_length=12, db_index=True)),
+    """, arguments=_TWO),
+    Harmful("text_to_unique_uuid_in_two_releases", """
+        migrations.AlterField("order", "note", models.UUIDField(default=uuid.uuid4, unique=True)),
+    """, arguments=_TWO, above="import uuid\n", varies=("note",), prepared="""
+        migrations.RunSQL("UPDATE cases_order SET note = gen_random_uuid()::text"),
+    """),
+    Harmful("text_to_json_in_two_releases", """
+        migrations.AlterField("order", "note", models.JSONField(null=True)),
+    """, arguments=_TWO, prepared="""
+        migrations.RunSQL("UPDATE cases_order SET note = '{\\\"a\\\": 1}'"),
+    """),
+    Harmful("time_to_date_in_two_releases", """
+        migrations.AlterField("order", "placed", models.DateField(null=True)),
+    """, arguments=_TWO),
+    Harmful("integer_to_decimal_in_two_releases", """
+        migrations.AlterField("order", "total", models.DecimalField(
+            max_digits=12, decimal_places=2)),
+    """, arguments=_TWO),
+    Harmful("primary_key_to_bigger_integer", """
+        migrations.AlterField("small", "id", models.BigAutoField(primary_key=True)),
+    """, "refused", arguments=_TWO, prepared="""
+        migrations.CreateModel("Small", [
+            ("id", models.AutoField(primary_key=True)), ("n", models.IntegerField())]),
+        migrations.RunSQL("INSERT INTO cases_small (n) SELECT i FROM generate_series(1, 12000) i"),
+    """),
+]  # fmt: skip

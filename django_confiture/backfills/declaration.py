@@ -13,6 +13,7 @@ from django.db import models, router
 from django.utils.module_loading import autodiscover_modules, import_string
 
 from django_confiture.exceptions import BackfillLookupError
+from django_confiture.formatting import listed
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -98,7 +99,7 @@ def load_backfill(path: str) -> Backfill:
     try:
         found = import_string(path)
     except ImportError as error:
-        raise BackfillLookupError(f"{path!r} leads to no backfill: {error}{_hint(path)}") from error
+        raise BackfillLookupError(f"{path!r} is not a backfill: {error}{_hint(path)}") from error
     if not isinstance(found, type) or not issubclass(found, Backfill):
         raise BackfillLookupError(f"{path} is {found!r}; write a subclass of Backfill.")
     backfill = found()
@@ -180,5 +181,9 @@ def _subclasses(base: type[Backfill]) -> list[type[Backfill]]:
 
 
 def _hint(path: str) -> str:
-    close = get_close_matches(path, declared_backfills(), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "; classes live in <app>/backfills.py."
+    declared = declared_backfills()
+    if close := get_close_matches(path, declared, n=1):
+        return f"; did you mean {close[0]!r}?"
+    if declared:
+        return f"; declared are {listed(sorted(declared))}."
+    return "; write its class in <app>/backfills.py."

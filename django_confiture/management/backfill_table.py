@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.db import Error, connections
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -35,14 +35,17 @@ def line(status: BackfillStatus) -> str:
     return f"{status.name}: {', '.join(_facts(status))}"
 
 
-def table(statuses: Sequence[BackfillStatus]) -> Table:
-    """Return the table of several backfills, with bars."""
+def table(statuses: Sequence[BackfillStatus]) -> Group:
+    """Return several backfills, each with its name, and below it a bar and the facts."""
+    return Group(*(each for status in statuses for each in (Text(status.name), _bar(status))))
+
+
+def _bar(status: BackfillStatus) -> Table:
     grid = Table(box=None, pad_edge=False, show_header=False)
-    for _ in range(3):
-        grid.add_column(overflow="fold")
-    for status in statuses:
-        bar = ProgressBar(total=100, completed=status.percent or 0, width=24)
-        grid.add_row(Text(status.name), bar, Text("\n".join(_facts(status))))
+    grid.add_column(width=24)
+    grid.add_column(overflow="fold")
+    bar = ProgressBar(total=100, completed=status.percent or 0, width=24)
+    grid.add_row(bar, Text(", ".join(_facts(status))))
     return grid
 
 

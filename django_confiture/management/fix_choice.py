@@ -44,7 +44,7 @@ def chosen(
         return [_named(MigrationLoader(wrapper), app_label, name)]
     executor = MigrationExecutor(wrapper)
     if app_label is not None and app_label not in executor.loader.migrated_apps:
-        raise CommandError(f"The app {app_label!r} has no migrations.", returncode=USAGE)
+        raise CommandError(_no_such_app(app_label), returncode=USAGE)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes(app_label))
     branch = Since(since) if since else None
     return [
@@ -56,12 +56,18 @@ def chosen(
     ]
 
 
+def _no_such_app(app_label: str) -> str:
+    return f"No installed app with the label {app_label!r} has migrations."
+
+
 def _named(loader: MigrationLoader, app_label: str, prefix: str) -> Chosen:
     try:
         found = loader.get_migration_by_prefix(app_label, prefix)
     except AmbiguityError as error:
         raise CommandError(f"{error} Give more of its name.", returncode=USAGE) from error
     except KeyError as error:
+        if app_label not in loader.migrated_apps:
+            raise CommandError(_no_such_app(app_label), returncode=USAGE) from error
         raise CommandError(
             f"The app {app_label!r} has no migration {prefix!r}; showmigrations lists them.",
             returncode=USAGE,

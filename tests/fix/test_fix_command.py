@@ -351,6 +351,6 @@ def test_since_needs_a_revision_that_git_knows(shop: Cases) -> None:
 
 
 def test_an_app_without_migrations(shop: Cases) -> None:
-    with pytest.raises(CommandError, match="'nowhere' has no migrations") as caught:
+    with pytest.raises(CommandError, match="label 'nowhere' has migrations") as caught:
         printed("nowhere")
     assert caught.value.returncode == 2

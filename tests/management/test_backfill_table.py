@@ -67,13 +67,15 @@ def test_a_line_says_what_is_known(given: dict[str, Any], expected: str) -> None
 
 
 def test_the_table_has_a_bar_for_each() -> None:
-    console = Console(file=StringIO(), width=120)
-    console.print(backfill_table.table([status(), status(name="shop.backfills.Other", done=2000)]))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    first, second = (line for line in lines if "backfills." in line)
-    assert first.split()[0] == "shop.backfills.Fill"
-    assert second.split()[0] == "shop.backfills.Other"
-    assert first.count("━") == 6  # a quarter of 24
+    long = "warehouse.backfills.FillPickNumberOfEachOrderLineFromItsDelivery"
+    console = Console(file=StringIO(), width=80)
+    console.print(backfill_table.table([status(), status(name=long, workers=2)]))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert lines[0] == "shop.backfills.Fill"
+    assert lines[1].count("━") == 6  # a quarter of 24
+    assert lines[1].endswith("running, 500 of about 2,000 rows (25 %)")
+    assert lines[2] == long
+    assert max(map(len, lines)) <= 80
 
 
 def looks(*, number: int) -> tuple[Callable[[], list[BackfillStatus]], threading.Event]:

@@ -31,9 +31,24 @@ def refused(*arguments: str) -> tuple[str, int]:
 
 @pytest.mark.usefixtures("shelf")
 def test_without_any_it_says_how_to_begin() -> None:
+    first, *names = said().splitlines()
+    assert first == "No backfill was started. Run one with: manage.py confiture_backfills run NAME"
+    assert f"  {FILL}" in names
+
+
+@pytest.mark.usefixtures("shelf")
+def test_where_none_is_declared_it_says_where_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django_confiture.backfills.declaration.declared_backfills", dict)
     assert said() == (
         "No backfill was started. Declare one in <app>/backfills.py, then: "
         "manage.py confiture_backfills run NAME\n"
+    )
+    assert refused("run", "nonsense") == (
+        (
+            "'nonsense' is not a backfill: nonsense doesn't look like a module path; write its "
+            "class in <app>/backfills.py."
+        ),
+        2,
     )
 
 
@@ -98,7 +113,7 @@ def test_run_ends_with_1_where_it_is_not_complete() -> None:
         (("pause", FILL), f"{FILL} was never started; use start."),
         (
             ("run", PATH + "FillSortTitel"),
-            f"'{PATH}FillSortTitel' leads to no backfill: {NO_ATTRIBUTE}; did you mean '{FILL}'?",
+            f"'{PATH}FillSortTitel' is not a backfill: {NO_ATTRIBUTE}; did you mean '{FILL}'?",
         ),
     ],
 )

@@ -150,10 +150,15 @@ def test_ten_migrations_fit_on_a_screen(name: str) -> None:
 
 def test_a_long_plan_counts_what_is_harmless() -> None:
     calm = replace(MIGRATION, tables=(), operations=())
-    found = text(MIGRATION, *(replace(calm, name=f"{n:04}_calm") for n in range(30)), verbosity=1)
+    many = [replace(calm, name=f"{n:04}_calm") for n in range(30)]
+    found = text(MIGRATION, *many, verbosity=1)
 
     assert "LOCKS   1.6 s ██████ shop.0002_total" in found
-    assert "30 more migrations do no harm, or did not run: -v 2" in found
+    assert "30 more migrations do no harm: -v 2" in found
+    many[-1] = replace(many[-1], outcome="not_run")
+    assert "30 more migrations do no harm, or did not run: -v 2" in text(
+        MIGRATION, *many, verbosity=1
+    )
 
 
 def test_verbosity_3_adds_what_each_statement_did() -> None:

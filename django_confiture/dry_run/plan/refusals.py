@@ -39,9 +39,14 @@ OUT_OF_LOCKS = (
 
 def refuse_unusable(wrapper: BaseDatabaseWrapper, session: Session) -> None:
     """Refuse a server or a session that can't be rehearsed on; call it before BEGIN."""
-    alias = wrapper.alias
-    standby, read_only = session.query(
-        "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')"
+    alias, table = wrapper.alias, MigrationRecorder.Migration._meta.db_table
+    standby, read_only, role, recordable = session.query(
+        "SELECT pg_catalog.pg_is_in_recovery(),"
+        " pg_catalog.current_setting('transaction_read_only'),"
+        " quote_ident(current_user), pg_catalog.has_table_privilege(recorder, 'SELECT')"
+        " AND pg_catalog.has_table_privilege(recorder, 'INSERT')"
+        " FROM pg_catalog.to_regclass(pg_catalog.quote_ident($1)) AS recorder",
+        [table],
     )[0]
     if standby == "t":
         raise DryRunRefused(
@@ -52,6 +57,11 @@ def refuse_unusable(wrapper: BaseDatabaseWrapper, session: Session) -> None:
         raise DryRunRefused(
             f"The session on {alias!r} is read-only (default_transaction_read_only), so migrate "
             "itself would fail; connect as a role, or with OPTIONS, that may write."
+        )
+    if recordable == "f":  # NULL where the table is not there yet
+        raise DryRunRefused(
+            f"The role {role} may not read and write {table}, so migrate itself would fail; "
+            f"connect as the role that migrates, or GRANT SELECT, INSERT ON {table} TO {role}."
         )
     refuse_shared_sessions(wrapper, session)
 

@@ -21,6 +21,7 @@ from django.db import (
     connections,
 )
 
+from django_confiture.database_errors import database_failure
 from django_confiture.exceptions import BackfillError
 from django_confiture.formatting import one_line
 from django_confiture.management import backfill_table, exit_codes
@@ -74,14 +75,15 @@ class Command(BaseCommand):
         except (BackfillError, ImproperlyConfigured) as error:
             raise _usage(str(error)) from error
         except (OperationalError, InterfaceError) as error:
-            why = f"The database {using!r} did not answer: {one_line(error)}"
-            again = f" What is done is done; the same command goes on: {action} {name}"
-            code = exit_codes.FAILED if action == "run" else exit_codes.USAGE
-            raise CommandError(why + again * (action == "run"), returncode=code) from error
+            if action != "run":
+                raise _usage(_failure(using, error)) from error
+            again = f"What is done is done; the same command goes on: {action} {name}"
+            why = f"The database {using!r} did not answer: {one_line(error)} {again}"
+            raise CommandError(why, returncode=exit_codes.FAILED) from error
         except ProgrammingError as error:
             if "confiture_backfills_" not in str(error):
                 raise
-            raise _usage("Its tables are missing: manage.py migrate confiture_backfills") from error
+            raise _usage(_failure(using, error)) from error
 
     def _act(self, action: str, name: str | None, using: str, options: dict[str, Any]) -> None:
         from django_confiture.backfills import control, events
@@ -113,10 +115,7 @@ class Command(BaseCommand):
             rows = [asdict(each) for each in found]
             self.stdout.write(json.dumps(rows, cls=DjangoJSONEncoder, indent=2))
         elif listing and not found:
-            self.stdout.write(
-                "No backfill was started. Declare one in <app>/backfills.py, then: "
-                "manage.py confiture_backfills run NAME"
-            )
+            self.stdout.write(_how_to_begin())
         elif self.stdout.isatty():
             backfill_table.console_of(self.stdout).print(backfill_table.table(found))
         else:
@@ -132,6 +131,21 @@ class Command(BaseCommand):
 
 def _usage(text: str) -> CommandError:
     return CommandError(text, returncode=exit_codes.USAGE)
+
+
+def _how_to_begin() -> str:
+    from django_confiture.backfills.declaration import declared_backfills
+
+    run = "manage.py confiture_backfills run NAME"
+    if names := sorted(declared_backfills()):
+        return "\n  ".join([f"No backfill was started. Run one with: {run}", *names])
+    return f"No backfill was started. Declare one in <app>/backfills.py, then: {run}"
+
+
+def _failure(using: str, error: Exception) -> str:
+    return database_failure(
+        connections[using], error, "read the backfills of", app_label="confiture_backfills"
+    )
 
 
 def _is_under_way(status: BackfillStatus) -> bool:

@@ -6,13 +6,13 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-import psycopg
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, connections
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from django_confiture import conf
+from django_confiture.database_errors import could_not_start
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import SchemaCheck, check_schema
 from django_confiture.dry_run.server.side_channel import Session
@@ -62,7 +62,7 @@ def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
             "Choose another alias with --database.",
             returncode=USAGE,
         )
-    try:
+    with could_not_start(wrapper, "read the schema of"):
         wrapper.ensure_connection()
         loader = MigrationLoader(wrapper)
         applied = [key for key in loader.applied_migrations if key in loader.graph.nodes]
@@ -71,10 +71,6 @@ def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
         with session.undone():
             _limit_waits(session)
             return check_schema(session, wrapper, apps, unmigrated=loader.unmigrated_apps)
-    except (Error, psycopg.Error) as error:
-        raise CommandError(
-            f"Cannot read the schema of {wrapper.alias!r}: {str(error).strip()}", returncode=USAGE
-        ) from error
 
 
 def _limit_waits(session: Session) -> None:

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
 
+from django_confiture.database_errors import database_failure
 from django_confiture.dry_run.results.source_location import shown
 from django_confiture.dry_run.rewriting.one_file import migration_file
 from django_confiture.exceptions import DryRunRefused
@@ -96,9 +97,8 @@ class Command(BaseCommand):
         except (DryRunRefused, ImproperlyConfigured, WouldOverwrite, *BROKEN_MIGRATIONS) as error:
             raise CommandError(one_line(error), returncode=USAGE) from error
         except (Error, psycopg.Error) as error:
-            raise CommandError(
-                f"{wrapper.alias!r} ended it: {one_line(error)}", returncode=USAGE
-            ) from error
+            said = database_failure(wrapper, error, "rehearse on")
+            raise CommandError(said, returncode=USAGE) from error
         for line in _printed(found, fixes, options):
             self.stdout.write(line)
         if code := _exit_code(fixes, check=options["check"]):

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
-import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
 from django_confiture import conf
+from django_confiture.database_errors import could_not_start
 from django_confiture.dry_run.migrate import migrate_with
 from django_confiture.exceptions import MigrationError
 from django_confiture.formatting import one_line
@@ -67,12 +67,14 @@ class Command(BaseCommand):
         alias = options["database"]
         target = [each for each in (options["app_label"], options["migration_name"]) if each]
         try:
+            with could_not_start(connections[alias], "read the plan of"):
+                plan = _planned(_plan(alias, target), alias)
             report = {
                 "schema_version": 1,
                 "database": alias,
                 "hooks_off": _hooks_off(alias),
                 **_by_origin([_registered(name) for name in registry.list_hooks()]),
-                "plan": _planned(_plan(alias, target), alias),
+                "plan": plan,
             }
         except _EXPECTED as error:
             raise CommandError(one_line(error), returncode=USAGE) from error
@@ -130,8 +132,6 @@ _EXPECTED = (
     CommandError,
     ImproperlyConfigured,
     MigrationError,
-    DatabaseError,
-    psycopg.Error,
     *BROKEN_MIGRATIONS,
 )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
-import psycopg
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, connections
+from django.db import connections
 
-from django_confiture.formatting import one_line
+from django_confiture.database_errors import could_not_start
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate.known_forecasts import known_forecasts
@@ -52,7 +52,7 @@ class Command(BaseCommand):
                 "confiture_status needs PostgreSQL.",
                 returncode=USAGE,
             )
-        try:
+        with suppress(KeyboardInterrupt), could_not_start(connection, "read the activity of"):
             forecasts = known_forecasts(connection.alias)
             while True:
                 connection.ensure_connection()
@@ -67,7 +67,3 @@ class Command(BaseCommand):
                 if not options["watch"]:
                     return
                 time.sleep(_EVERY_S)
-        except KeyboardInterrupt:
-            return
-        except (Error, psycopg.Error) as error:
-            raise CommandError(one_line(error), returncode=USAGE) from error

@@ -136,6 +136,7 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "error": first_line(report.error.message) if report.error is not None else "",
         "verdicts": [each for each in ranked if not folded or each.badge.css not in _CALM],
         "folded": folded,
+        "some_did_not_run": any(each.outcome == "not_run" for each in migrations),
         "number": len(shown),
         "blocks": SafeString(_BLOCKS),
         "timeline": timeline(migrations),

@@ -45,9 +45,13 @@ def lines(migrations: Sequence[MigrationResult], verbosity: int) -> Iterator[Lin
     for at in shown:
         yield from _verdict(migrations[at], shares[at], verbosity)
     if calm := len(order) - len(shown):
-        kept = "do no harm, or did not run: -v 2"
         counted = count(calm, "more migration" if shown else "migration")
-        yield _row("[green] ok  [/]", "", "", f"{counted} {kept}")
+        yield _row("[green] ok  [/]", "", "", f"{counted} {_of_the_harmless(migrations)}: -v 2")
+
+
+def _of_the_harmless(migrations: Sequence[MigrationResult]) -> str:
+    ran = all(each.outcome != "not_run" for each in migrations)
+    return "do no harm" if ran else "do no harm, or did not run"
 
 
 def _verdict(migration: MigrationResult, share: float, verbosity: int) -> Iterator[Line]:

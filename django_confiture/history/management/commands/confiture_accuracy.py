@@ -12,12 +12,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
+from django_confiture.database_errors import COULD_NOT_START, could_not_start
 from django_confiture.history import hash_chain
 from django_confiture.history.accuracy import Accuracy, Comparison, MigrationForecast, accuracies
+from django_confiture.history.management.commands import LEDGER
 from django_confiture.history.models import MigrationExecution
 from django_confiture.history.stored_forecasts import forecasts_in, observed
-
-USAGE = 2
 
 _HEADINGS = ("", "count", "median error", "in range", "stated", "p10", "median", "p90")
 
@@ -52,8 +52,10 @@ class Command(BaseCommand):
         alias, given = options["database"], options["forecast"]
         file = None if given is None else Path(given)
         forecasts = None if file is None else _read(file)
-        comparisons = observed(alias, forecasts)
-        problems = hash_chain.verify(router.db_for_read(MigrationExecution))
+        using = router.db_for_read(MigrationExecution)
+        with could_not_start(connections[using], **LEDGER):
+            comparisons = observed(alias, forecasts)
+            problems = hash_chain.verify(using)
         for problem in problems:
             self.stderr.write(f"The ledger was tampered with: {problem.message}.")
         if options["format"] == "json":
@@ -113,18 +115,21 @@ def _read(file: Path) -> list[MigrationForecast]:
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CommandError(f"Cannot read {file}: {error.strerror}", returncode=USAGE) from error
+        raise CommandError(
+            f"Cannot read {file}: {error.strerror}", returncode=COULD_NOT_START
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise CommandError(f"{file} is not JSON: {error}", returncode=USAGE) from error
+        raise CommandError(f"{file} is not JSON: {error}", returncode=COULD_NOT_START) from error
     if not isinstance(report, dict) or report.get("schema_version") != 1:
         raise CommandError(
             f"{file} is not a report of this release; make one with: "
             "manage.py migrate_dryrun --format json --output FILE",
-            returncode=USAGE,
+            returncode=COULD_NOT_START,
         )
     try:
         return forecasts_in(report["migrations"])
     except (KeyError, TypeError, AttributeError) as error:
         raise CommandError(
-            f"{file} is a damaged report: {type(error).__name__}: {error}", returncode=USAGE
+            f"{file} is a damaged report: {type(error).__name__}: {error}",
+            returncode=COULD_NOT_START,
         ) from error

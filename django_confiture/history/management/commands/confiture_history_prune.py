@@ -7,11 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import router
+from django.db import connections, router
 from django.utils import timezone
 
 from django_confiture import conf
+from django_confiture.database_errors import could_not_start
 from django_confiture.history import ledger
+from django_confiture.history.management.commands import LEDGER
 from django_confiture.history.models import MigrationExecution
 
 
@@ -20,7 +22,8 @@ class Command(BaseCommand):
 
     help = (
         "Deletes executions and dry runs that are older than the given time. The hash chains then "
-        "begin after them, and still reveal every other change."
+        "begin after them, and still reveal every other change. Exit codes: 0 done, 2 an argument "
+        "is wrong, or the database is out of reach."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,7 +35,9 @@ class Command(BaseCommand):
     def handle(self, *_args: object, **options: Any) -> None:
         """Delete, then say how many."""
         before = timezone.now() - options["older_than"]
-        executions, dry_runs = ledger.prune(before, using=router.db_for_write(MigrationExecution))
+        using = router.db_for_write(MigrationExecution)
+        with could_not_start(connections[using], **LEDGER):
+            executions, dry_runs = ledger.prune(before, using=using)
         self.stdout.write(
             f"Deleted {_count(executions, 'execution')} and {_count(dry_runs, 'dry run')}."
         )

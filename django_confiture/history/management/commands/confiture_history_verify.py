@@ -6,9 +6,11 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import router
+from django.db import connections, router
 
+from django_confiture.database_errors import could_not_start
 from django_confiture.history import hash_chain
+from django_confiture.history.management.commands import LEDGER
 from django_confiture.history.models import MigrationExecution
 
 
@@ -17,14 +19,15 @@ class Command(BaseCommand):
 
     help = (
         "Prints which rows of the migration history were edited or deleted. Exit codes: 0 none, "
-        "1 some."
+        "1 some, 2 the database is out of reach."
     )
     requires_system_checks = ()  # their errors would end with 1, too
 
     def handle(self, *_args: object, **_options: Any) -> None:
         """Verify, then print."""
         using = router.db_for_read(MigrationExecution)
-        problems = hash_chain.verify(using)
+        with could_not_start(connections[using], **LEDGER):
+            problems = hash_chain.verify(using)
         for problem in problems:
             self.stdout.write(f"The ledger was tampered with: {problem.message}.")
         if problems:

@@ -32,11 +32,11 @@ find_python = $(shell for version in $(1); do \
   done; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
+.PHONY: calibration.json help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
   docs reference transcripts screenshots wheel schema plans fixes proof side-by-side clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.demo ## Run the tutorial's project on a PostgreSQL of its own
 	$(VENV)/bin/python testproject/demo.py
@@ -116,6 +116,9 @@ proof: $(VENV)/.dev ## Run published projects dry and for real, compare, and wri
 
 side-by-side: $(VENV)/.dev ## Show other tools the migrations of our tests, and write docs/side-by-side.md (10 minutes)
 	$(VENV)/bin/python benchmarks/side_by_side --page docs/side-by-side.md
+
+calibration.json: $(VENV)/.dev ## Measure this machine's constants for forecasts (5 minutes)
+	$(VENV)/bin/python benchmarks/forecast.py --calibrate $@
 
 clean: ## Remove everything that the other targets made
 	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \

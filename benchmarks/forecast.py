@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import calibrate
 from server import Server
 
 SIZES = (100_000, 400_000, 1_000_000, 4_000_000)
@@ -226,8 +228,11 @@ class Target:
         return False
 
 
-def forecast_ms(dry: dict[str, Any], times: float, z: float) -> tuple[float, float, float]:
+def forecast_ms(
+    dry: dict[str, Any], times: float, z: float, calibration: Any = None
+) -> tuple[float, float, float]:
     """Return what the model makes of a dry run: low, expected, high."""
+    from django_confiture.dry_run.estimates.calibration import SHIPPED
     from django_confiture.dry_run.estimates.growth import forecast
     from django_confiture.dry_run.estimates.statement_work import Work
     from django_confiture.dry_run.estimates.time_parts import Item
@@ -238,7 +243,8 @@ def forecast_ms(dry: dict[str, Any], times: float, z: float) -> tuple[float, flo
         sampled = Sampled(**each["sampled"]) if each.get("sampled") else None
         work = Work(each["kind"], each["rows"], each["sizes"])
         item = Item(work, each["ms"], sampled=sampled)
-        found = forecast(item, Target(times)).range(z)
+        made = forecast(item, Target(times), calibration=calibration or SHIPPED)
+        found = made.range(z)
         low, expected, high = (
             low + found.low_ms,
             expected + found.expected_ms,
@@ -264,43 +270,43 @@ def pairs_of(found: list[dict[str, Any]], dry: str = "dry") -> list[Pair]:
     return pairs
 
 
-def evaluate(found: list[dict[str, Any]]) -> None:
+def evaluate(found: list[dict[str, Any]], calibration: Any = None) -> None:
     """Print how far off the forecasts were: every dry run against every real run."""
     for title, dry in (("From one size", "dry"), ("With --samples", "sampled")):
         if pairs := pairs_of(found, dry):
             print(f"\n{title}:")
-            _judge(pairs)
+            _judge(pairs, calibration)
 
 
-def _judge(pairs: list[Pair]) -> None:
-    from django_confiture.dry_run.estimates import calibration
+def _judge(pairs: list[Pair], calibration: Any) -> None:
+    from django_confiture.dry_run.estimates.calibration import CONFIDENCE, Z
 
-    _table("case", pairs, lambda pair: pair[0] if 9 < pair[2] / pair[1] < 11 else None)
-    _table("rows, times", pairs, lambda pair: f"{pair[2] / pair[1]:.3g}")
-    for percent, z in ((80, 1.28), (calibration.CONFIDENCE, calibration.Z)):
-        held = [holds(pair, z) for pair in pairs]
+    ten = [pair for pair in pairs if 9 < pair[2] / pair[1] < 11]
+    _table("case", ten, lambda pair: pair[0], calibration)
+    _table("rows, times", pairs, lambda pair: f"{pair[2] / pair[1]:.3g}", calibration)
+    for percent, z in ((80, 1.28), (CONFIDENCE, Z)):
+        held = [holds(pair, z, calibration) for pair in pairs]
         print(f"meant to hold in {percent} %: {100 * statistics.mean(held):.0f} % held")
 
 
-def holds(pair: Pair, z: float) -> bool:
+def holds(pair: Pair, z: float, calibration: Any = None) -> bool:
     """Return whether the real run was inside the range."""
-    low, _expected, high = forecast_ms(pair[3], pair[2] / pair[1], z)
+    low, _expected, high = forecast_ms(pair[3], pair[2] / pair[1], z, calibration)
     return low <= pair[4] <= high
 
 
-def _table(title: str, pairs: list[Any], key: Any) -> None:
-    from django_confiture.dry_run.estimates import calibration
+def _table(title: str, pairs: list[Any], key: Any, calibration: Any) -> None:
+    from django_confiture.dry_run.estimates.calibration import Z
 
     groups: dict[str, list[Any]] = {}
     for pair in pairs:
-        if key(pair) is not None:
-            groups.setdefault(key(pair), []).append(pair)
+        groups.setdefault(key(pair), []).append(pair)
     print(f"\n| {title} | forecasts | median error | worst tenth | in the range | high/low |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, members in {**groups, "all": [m for g in groups.values() for m in g]}.items():
         errors, widths, held = [], [], []
         for pair in members:
-            low, expected, high = forecast_ms(pair[3], pair[2] / pair[1], calibration.Z)
+            low, expected, high = forecast_ms(pair[3], pair[2] / pair[1], Z, calibration)
             errors.append(abs(expected / pair[4] - 1) * 100)
             widths.append(high / low)
             held.append(low <= pair[4] <= high)
@@ -311,6 +317,41 @@ def _table(title: str, pairs: list[Any], key: Any) -> None:
         )
 
 
+def measured(bench: Server, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield each case at each size: a dry run, one with samples, and the real run."""
+    for rep in range(args.repeat):
+        for n in args.sizes:
+            for case in args.cases or cases():
+                entry: dict[str, Any] = {"session": 0, "rep": rep, "n": n, "case": case}
+                if n < 4_000_000:
+                    entry["dry"] = dry(bench, n, case)
+                    entry["sampled"] = dry(bench, n, case, samples=True)
+                entry["real_ms"] = really(bench, n, case)
+                took = entry.get("dry", {}).get("duration_ms", 0)
+                print(rep, n, case, f"dry {took:.0f} real {entry['real_ms']:.0f}", flush=True)
+                yield entry
+
+
+def dry_runs(bench: Server, until: float) -> Iterator[dict[str, Any]]:
+    """Yield a dry run of each case at each size of a calibration, once, and again while time is."""
+    for rep in count():
+        for n in calibrate.SIZES:
+            for case in cases():
+                if rep and perf_counter() > until:
+                    return
+                yield {"rep": rep, "n": n, "case": case, "dry": dry(bench, n, case)}
+        print(f"repetition {rep + 1} done", flush=True)
+
+
+def loaded(bench: Server, sizes: Sequence[int]) -> None:
+    """Fill the tables, and dry-run a case, which imports and caches."""
+    for n in sizes:
+        started = perf_counter()
+        bench.load(n, TABLES.format(n=n))
+        print(f"loaded {n}: {perf_counter() - started:.0f} s", flush=True)
+    dry(bench, sizes[0], next(iter(cases())))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=3)
@@ -319,34 +360,42 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[])
     parser.add_argument("--raw", type=Path, help="Keep the measurements in this file.")
     parser.add_argument("--from", type=Path, dest="source", help="Take them from this file.")
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="FILE",
+        help="Write this machine's constants to a file, in five minutes; nothing else.",
+    )
+    parser.add_argument(
+        "--calibration", type=Path, metavar="FILE", help="Judge the forecasts made with this file."
+    )
     args = parser.parse_args()
-    if args.source is not None:
-        evaluate(json.loads(args.source.read_text()))
+    if args.calibrate is not None:
+        until = perf_counter() + calibrate.SECONDS
+        with closing(Server(args.option)) as bench:
+            loaded(bench, calibrate.SIZES)
+            calibrate.write(args.calibrate, list(dry_runs(bench, until)), bench.server_version())
+        print(f'Written. CONFITURE = {{"DRY_RUN": {{"CALIBRATION": "{args.calibrate}"}}}}')
         return
-    bench = Server(args.option)
+    calibration = None if args.calibration is None else _read(args.calibration)
+    if args.source is not None:
+        evaluate(json.loads(args.source.read_text()), calibration)
+        return
     found: list[dict[str, Any]] = []
-    try:
-        for n in args.sizes:
-            started = perf_counter()
-            bench.load(n, TABLES.format(n=n))
-            print(f"loaded {n}: {perf_counter() - started:.0f} s", flush=True)
-        dry(bench, args.sizes[0], next(iter(cases())))  # which imports and caches
-        for rep in range(args.repeat):
-            for n in args.sizes:
-                for case in args.cases or cases():
-                    entry: dict[str, Any] = {"session": 0, "rep": rep, "n": n, "case": case}
-                    if n < 4_000_000:
-                        entry["dry"] = dry(bench, n, case)
-                        entry["sampled"] = dry(bench, n, case, samples=True)
-                    entry["real_ms"] = really(bench, n, case)
-                    found.append(entry)
-                    d = entry.get("dry", {}).get("duration_ms", 0)
-                    print(rep, n, case, f"dry {d:.0f} real {entry['real_ms']:.0f}", flush=True)
-                    if args.raw is not None:
-                        args.raw.write_text(json.dumps(found))
-        evaluate(found)
-    finally:
-        bench.close()
+    with closing(Server(args.option)) as bench:
+        loaded(bench, args.sizes)
+        for entry in measured(bench, args):
+            found.append(entry)
+            if args.raw is not None:
+                args.raw.write_text(json.dumps(found))
+        evaluate(found, calibration)
+
+
+def _read(path: Path) -> Any:
+    from django_confiture.calibration_file import read_calibration
+    from django_confiture.dry_run.estimates.calibration import calibration_of
+
+    return calibration_of(read_calibration(str(path)))
 
 
 if __name__ == "__main__":

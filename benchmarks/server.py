@@ -62,6 +62,13 @@ class Server:
             for statement in statements:
                 connection.execute(statement)
 
+    def server_version(self) -> int:
+        """Return the server's version as PostgreSQL counts: 180006."""
+        import psycopg
+
+        with psycopg.connect(**self.address, dbname="postgres") as connection:
+            return connection.info.server_version
+
     def load(self, n: int, tables: str) -> None:
         """Make the database of ``n`` rows."""
         self.sql(f"CREATE DATABASE rows_{n}")

@@ -17,6 +17,7 @@ E011     an unknown option of a shipped hook
 E012     a wrong value of an option of a shipped hook
 E013     a mistake in ``SILENCED``
 E014     ``RESUME`` without the app that keeps the journal
+E015     a calibration file that cannot be used
 W001     a pattern that matches no migration
 W002     a ``RunHook`` of BEFORE_VALIDATION or BEFORE_DDL after schema operations
 W003     a database that is not PostgreSQL
@@ -31,6 +32,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -38,6 +40,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 from django.db import connections
 
 from django_confiture import conf
+from django_confiture.calibration_file import read_calibration
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hook_checks import (
     lookup_error,
@@ -89,6 +92,8 @@ def _settings(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iter
         yield from _silenced(migrations)
     if _is_usable(given, "MIGRATE"):
         yield from _resume(given)
+    if _is_usable(given, "DRY_RUN"):
+        yield from _calibration(given)
     yield from _switched_off(given)
 
 
@@ -155,6 +160,16 @@ def _values(
 
 
 # What the settings name.
+
+
+def _calibration(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    path = (given.get("DRY_RUN") or {}).get("CALIBRATION")
+    if not path or not isinstance(path, str | PathLike):
+        return  # its shape is checked above
+    try:
+        read_calibration(str(path))
+    except conf.SettingError as error:
+        yield _error("E015", error)
 
 
 def _hooks(given: Mapping[str, Any]) -> Iterator[CheckMessage]:

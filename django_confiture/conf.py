@@ -6,6 +6,7 @@ Nothing is cached, so a setting that a test overrides counts at once.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -37,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
         "YIELD_AFTER": "200ms",
         "MAX_DEAD_SPACE": "1GB",
         "RUNNING_CODE": True,
+        "CALIBRATION": None,
         "FAIL_ON": None,
         "MAX_BLOCKING": None,
         "TABLES": None,
@@ -190,6 +192,15 @@ def parse_name(value: object, *, name: str) -> str:
     raise SettingError(f"{name} is {value!r}", 'write a name, such as "default"')
 
 
+def parse_path(value: object, *, name: str) -> str | None:
+    """Return a file's path; ``None`` stays ``None``."""
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike) and str(value):
+        return str(value)
+    raise SettingError(f"{name} is {shortened(value)}", "write the path of a file")
+
+
 def parse_entries(value: object, *, name: str) -> tuple[Any, ...]:
     """Return dotted paths, or dictionaries that hold one; empty for None."""
     if value is None:
@@ -201,6 +212,7 @@ def parse_entries(value: object, *, name: str) -> tuple[Any, ...]:
 
 _PARSERS: dict[str, Callable[..., Any]] = {
     "MAX_DEAD_SPACE": parse_size,
+    "CALIBRATION": parse_path,
     "FAIL_ON": parse_fail_on,
     "TABLES": parse_tables,
     "MAX_WAL": parse_size,

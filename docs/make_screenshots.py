@@ -2,7 +2,8 @@
 
 ``python -m docs.make_screenshots`` runs ``testproject/demo.py``. It writes the report as it is into
 ``docs/demo/report.html``, its first screen in Chromium into ``docs/pictures/page.png``, and what
-the terminal shows at 80 columns into ``docs/pictures/terminal.svg``.
+the terminal shows at 80 columns into ``docs/pictures/terminal.svg``. Then it migrates the shop for
+real, and draws the ledger's admin (:mod:`docs.draw_admin`).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def main() -> None:
     draw_page(browser, page, DOCS / "pictures" / "page.png")
     said = run("manage.py", "migrate_dryrun", "--force-color")
     draw_terminal(said, DOCS / "pictures" / "terminal.svg")
+    draw_admin(browser)
 
 
 def run(*command: str) -> str:
@@ -54,6 +56,19 @@ def run(*command: str) -> str:
     if "Dry run of" not in done.stdout:
         sys.exit(f"{script} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def draw_admin(browser: str) -> None:
+    """Draw the admin in a process of its own, which has its own settings."""
+    subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-m", "docs.draw_admin", browser],
+        check=True,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "docs.admin_settings",
+            "PYTHONPATH": f"{DOCS.parent}{os.pathsep}{PROJECT}",
+        },
+    )
 
 
 def draw_page(browser: str, page: Path, picture: Path) -> None:

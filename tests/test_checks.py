@@ -436,6 +436,50 @@ def test_e014_resume_without_the_journal(settings: Settings) -> None:
     )
 
 
+KINDS = '{"update": {"exponent": 1, "spread": 0.1, "noise": 0.2}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("{", "is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (c"),
+        ("[]", "is not a calibration of this release: version None"),
+        ('{"confiture_calibration": 2}', "is not a calibration of this release: version 2"),
+        ('{"confiture_calibration": 1}', "is damaged: KeyError: 'kinds'"),
+        (
+            '{"confiture_calibration": 1, "kinds": {"update": {"exponent": 99}}}',
+            "is damaged: KeyError: 'spread'",
+        ),
+        (
+            f'{{"confiture_calibration": 1, "kinds": {KINDS.replace("0.1", "0")}}}',
+            "is damaged: ValueError: spread is 0",
+        ),
+        (
+            f'{{"confiture_calibration": 1, "kinds": {KINDS.replace("0.2", "NaN")}}}',
+            "is damaged: ValueError: noise is nan",
+        ),
+        (f'{{"confiture_calibration": 1, "kinds": {KINDS}}}', "is damaged: KeyError: 'made_at'"),
+    ],
+)
+def test_e015_calibration_file(
+    settings: Settings, tmp_path: Path, text: str | None, problem: str
+) -> None:
+    path = tmp_path / "here.json"
+    if text is not None:
+        path.write_text(text)
+    said = one(settings, {"DRY_RUN": {"CALIBRATION": path}})
+    assert said.id == "confiture.E015"
+    assert said.msg.startswith(f'CONFITURE["DRY_RUN"]["CALIBRATION"]: {path} {problem}')
+    assert said.hint == f"Make one with: python benchmarks/forecast.py --calibrate {path}."
+
+
+def test_e003_calibration_that_is_not_a_path(settings: Settings) -> None:
+    assert one(settings, {"DRY_RUN": {"CALIBRATION": 1}}) == error(
+        "E003", 'CONFITURE["DRY_RUN"]["CALIBRATION"] is 1.', "Write the path of a file."
+    )
+
+
 @pytest.mark.parametrize("key", ["ONE_AT_A_TIME", "RESUME", "ANALYZE"])
 def test_e003_a_switch_of_migrate_that_is_none(settings: Settings, key: str) -> None:
     assert one(settings, {"MIGRATE": {key: 1}}) == error(

@@ -11,6 +11,7 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import conf
+from django_confiture.calibration_file import calibration_from_settings
 from django_confiture.dry_run.borrowed_connection import django_connection
 from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.locks.modes import LockMode
@@ -60,7 +61,7 @@ class DryRunExecutor:
         """
         with django_connection(conn) as wrapper:
             _connect(wrapper)
-            known = Known(self._stats, past_errors(wrapper.alias))
+            known = Known(self._stats, past_errors(wrapper.alias), calibration_from_settings())
             running_code = bool(conf.get("DRY_RUN")["RUNNING_CODE"])
             rehearsal = transaction_rehearsal(wrapper, known=known, running_code=running_code)
             try:

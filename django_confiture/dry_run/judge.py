@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from django_confiture.calibration_file import CalibrationFile
 from django_confiture.dry_run.estimates import Forecaster, PastErrors, Sizes
 from django_confiture.dry_run.estimates.backfills import with_backfills
+from django_confiture.dry_run.estimates.calibration import calibration_of
 from django_confiture.dry_run.findings.plan_history import PlanHistory
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
 from django_confiture.dry_run.measuring.schema_objects import Schema
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.report_builder import migration_result
-from django_confiture.dry_run.results import MigrationResult, ProductionDatabase
+from django_confiture.dry_run.results import CalibrationUsed, MigrationResult, ProductionDatabase
 from django_confiture.dry_run.results.deploy import StepBreaks
 from django_confiture.dry_run.schema_check.plan_check import PlanDrift, check_plan
 from django_confiture.dry_run.server.side_channel import Session
@@ -37,6 +39,8 @@ class Known:
     """Production's sizes."""
     past_errors: Mapping[str, PastErrors] | None = None
     """Errors of earlier forecasts, by the kind of work."""
+    calibration: CalibrationFile | None = None
+    """The constants of this machine, instead of the shipped ones."""
 
     @property
     def queries(self) -> Sequence[QueryStats]:
@@ -51,6 +55,14 @@ class Known:
             return None
         collected = stats.collected_at.isoformat()
         return ProductionDatabase(stats.database, stats.server_version, collected)
+
+    @property
+    def calibrated(self) -> CalibrationUsed | None:
+        """The calibration, as reports name it."""
+        file = self.calibration
+        if file is None:
+            return None
+        return CalibrationUsed(file.path, file.made_at, file.server_version, tuple(file.kinds))
 
 
 class Judge:
@@ -68,7 +80,9 @@ class Judge:
             has_lock_timeout=has_lock_timeout,
             ratio=lambda relation: sizes.scale(relation).ratio,
         )
-        self._forecaster = Forecaster(session, sizes, known.past_errors)
+        self._forecaster = Forecaster(
+            session, sizes, known.past_errors, calibration=calibration_of(known.calibration)
+        )
         self._schema: SchemaWatch | None = None
         self._plan_started = False
 

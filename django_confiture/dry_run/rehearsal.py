@@ -271,10 +271,9 @@ class Rehearsal:
 
     def report(self, *, notes: Sequence[str] = (), reverse: ReverseResult | None = None) -> Report:
         """Return the report; ``notes`` are lines about how the dry run was requested."""
-        outcome = self._run_outcome()
         return Report(
             database=self._opened.database,
-            outcome=outcome,
+            outcome=self._run_outcome(),
             duration_ms=(perf_counter() - self._started) * 1000,
             migrations=self.migrations(),
             receivers=self._receivers.results,
@@ -282,6 +281,7 @@ class Rehearsal:
             preflight=self._preflight,
             deploy=self._deploy_watch.deploy,
             production=self._known.production,
+            calibration=self._known.calibrated,
             reverse=reverse,
             sequences_moved=self._stage.sequences_moved,
             dead_bytes=self._stage.dead_bytes,

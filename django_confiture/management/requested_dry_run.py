@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 from django.db import Error, connections
 
 from django_confiture import conf
+from django_confiture.calibration_file import calibration_from_settings
 from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
 from django_confiture.dry_run.judge import Known
@@ -57,7 +58,9 @@ class RequestedDryRun:
         if not options["samples"]:  # samples add their own time
             self.progress.last = last_dry_run(alias)
         told: dict[str, Any] = {
-            "known": Known(_production_stats(options), past_errors(alias)),
+            "known": Known(
+                _production_stats(options), past_errors(alias), calibration_from_settings()
+            ),
             "choose": self.since.chosen if self.since is not None else None,
             "show_values": options["show_values"],
             "running_code": options["running_code"] and conf.get("DRY_RUN")["RUNNING_CODE"],

@@ -343,6 +343,7 @@ def test_forecasts() -> None:
         "about 640 writes to shop_order would wait up to 40 s",
         "10 times the rows",
         "those in production are forecasts for shop, PostgreSQL 18",
+        "made with the calibration of 2026-11-19.",
     ):
         assert said in found.text, said
 

@@ -9,6 +9,7 @@ from typing import Any
 from django_confiture.backfills.forecasting.outlook import BackfillForecast, BackfillOutlook
 from django_confiture.dry_run.results import (
     Blocked,
+    CalibrationUsed,
     Database,
     Exceeded,
     Failure,
@@ -144,7 +145,8 @@ def forecast() -> Report:
         MIGRATION, tables=(replace(LOCKED, production=production),), estimate=estimate
     )
     stats = ProductionDatabase("shop", 180006, "2026-11-20T08:00:00+00:00")
-    return report_of(migration, production=stats)
+    used = CalibrationUsed("here.json", "2026-11-19T08:00:00+00:00", 180006, ("rewrite",))
+    return report_of(migration, production=stats, calibration=used)
 
 
 def vast(migrations: int, statements: int) -> Report:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django_confiture.dry_run.estimates import calibration
 from django_confiture.dry_run.estimates.growth import Part
 from django_confiture.dry_run.estimates.row_counts import Sizes
 from django_confiture.dry_run.results import MigrationResult
@@ -48,7 +47,7 @@ def _basis(part: Part, stats: ProductionStats | None) -> Iterator[str]:
         else:
             few, many = sampled.rows
             yield f"three sizes measured: samples of {few:,} and {many:,} rows, and the whole"
-        if part.item.work.kind not in calibration.GROWTH:
+        if not part.tried:
             yield f"forecasts of this kind ({part.item.work.kind}) have not been tried"
     yield from part.doubts
 

@@ -2,12 +2,18 @@
 
 Exponents are medians over sizes and repetitions; ``noise`` and ``spread`` make the ranges hold as
 often as they say. ``docs/forecasts.md`` has the machine, the cases and the errors that remained.
+A file of the constants of another machine takes their place, kind by kind.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django_confiture.calibration_file import CalibrationFile
 
 CONFIDENCE = 90
 """In percent: how often a range is meant to hold; see HELD for how often it has."""
@@ -55,18 +61,46 @@ HELD: tuple[tuple[float, int], ...] = ((1.5, 91), (4, 92), (10, 95), (40, 95))
 """(Times the rows measured, ranges that held of 100, at most 95), as far as the benchmark went."""
 
 
-def growth(kind: str) -> Growth:
-    """Return how the work of a kind grows."""
-    return GROWTH.get(kind, DEFAULT)
+HELD_CALIBRATED: tuple[tuple[float, int], ...] = ((1.5, 93), (4, 94), (10, 91), (40, 95))
+"""The same with the constants of a calibration: each repetition of the benchmark made some, and
+the others of its session judged them."""
 
 
-def confidence(times: float) -> int:
-    """Return how many of 100 ranges that extrapolate this far held; 0 if that was never tried.
+@dataclass(frozen=True)
+class Calibration:
+    """The constants that forecasts are made with."""
 
-    Nothing was ever measured of an empty table.
-    """
-    distance = max(times, 1 / times) if times > 0 else math.inf
-    for limit, held in HELD:
-        if distance <= limit:
-            return held
-    return 0
+    growths: Mapping[str, Growth]
+    held: tuple[tuple[float, int], ...]
+
+    def knows(self, kind: str) -> bool:
+        """Return whether this kind of work was measured."""
+        return kind in self.growths
+
+    def growth(self, kind: str) -> Growth:
+        """Return how the work of a kind grows."""
+        return self.growths.get(kind, DEFAULT)
+
+    def confidence(self, times: float) -> int:
+        """Return how many of 100 ranges that extrapolate this far held; 0 if that was never tried.
+
+        Nothing was ever measured of an empty table.
+        """
+        distance = max(times, 1 / times) if times > 0 else math.inf
+        for limit, held in self.held:
+            if distance <= limit:
+                return held
+        return 0
+
+
+SHIPPED = Calibration(GROWTH, HELD)
+
+
+def calibration_of(file: CalibrationFile | None) -> Calibration:
+    """Return the shipped constants, with those of a file in the place of the same kinds."""
+    if file is None:
+        return SHIPPED
+    measured = {
+        kind: Growth(each.exponent, each.spread, each.noise) for kind, each in file.kinds.items()
+    }
+    return Calibration({**GROWTH, **measured}, HELD_CALIBRATED)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.estimates import calibration
 from django_confiture.dry_run.estimates.basis import basis_of, basis_of_migration
 from django_confiture.dry_run.estimates.bytes_written import volumes
+from django_confiture.dry_run.estimates.calibration import SHIPPED, Calibration, Z
 from django_confiture.dry_run.estimates.growth import Part, forecast
 from django_confiture.dry_run.estimates.statement_work import Work, indexes_named
 from django_confiture.dry_run.estimates.table_impact import production_of
@@ -52,9 +52,15 @@ class Forecaster:
     """Makes the forecasts, and remembers which tables filled those that the plan creates."""
 
     def __init__(
-        self, session: Session, sizes: Sizes, past_errors: Mapping[str, PastErrors] | None = None
+        self,
+        session: Session,
+        sizes: Sizes,
+        past_errors: Mapping[str, PastErrors] | None = None,
+        *,
+        calibration: Calibration = SHIPPED,
     ) -> None:
         """Take the errors of earlier forecasts by kind of work, where any are known."""
+        self._calibration = calibration
         self._session = session
         self._past_errors = past_errors
         self._sizes = sizes
@@ -65,7 +71,10 @@ class Forecaster:
         if result.outcome != "passed":
             return result
         items = items_of(result, steps, self._index_kinds(steps), self._origins)
-        parts = [forecast(item, self._sizes, self._past_errors) for item in items]
+        parts = [
+            forecast(item, self._sizes, self._past_errors, calibration=self._calibration)
+            for item in items
+        ]
         by_id = {part.item.step.id: part for part in parts if part.item.step is not None}
 
         def estimated(statement: StatementResult) -> StatementResult:
@@ -94,12 +103,12 @@ class Forecaster:
     def _of_statement(self, part: Part) -> Estimate | None:
         if part.empty:
             return None
-        found = part.range(calibration.Z)
+        found = part.range(Z)
         return Estimate(
             found.low_ms,
             found.expected_ms,
             found.high_ms,
-            calibration.confidence(part.times) if part.known else 0,
+            self._calibration.confidence(part.times) if part.known else 0,
             basis_of(part, self._sizes),
             part.factor,
             part.item.work.kind,
@@ -110,7 +119,7 @@ class Forecaster:
     ) -> MigrationEstimate | None:
         if any(part.empty for part in parts):
             return None
-        ranges = [part.range(calibration.Z) for part in parts]
+        ranges = [part.range(Z) for part in parts]
         expected = sum(each.expected_ms for each in ranges)
         matter = [
             part
@@ -124,7 +133,7 @@ class Forecaster:
             expected,
             sum(each.high_ms for each in ranges),
             min(
-                (calibration.confidence(p.times) if p.known else 0 for p in matter),
+                (self._calibration.confidence(p.times) if p.known else 0 for p in matter),
                 default=0,
             ),
             basis_of_migration(result, matter, self._sizes),

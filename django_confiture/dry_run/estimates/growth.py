@@ -12,8 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.estimates import calibration
-from django_confiture.dry_run.estimates.calibration import Growth
+from django_confiture.dry_run.estimates.calibration import (
+    SAMPLED_SPREAD,
+    SHIPPED,
+    Calibration,
+    Growth,
+)
 from django_confiture.dry_run.estimates.row_counts import SMALL, Scale, Sizes
 from django_confiture.dry_run.estimates.statement_work import METADATA
 from django_confiture.dry_run.estimates.time_parts import Item
@@ -42,8 +46,10 @@ class Part:
     """How many times the rows that were measured."""
     scales: tuple[Scale, ...] = ()
     doubts: tuple[str, ...] = ()
+    tried: bool = True
+    """Whether the benchmark has tried this kind of work."""
     known: bool = True
-    """Whether the benchmark has tried such a forecast."""
+    """Whether it has tried such a forecast: this kind, and tables of such sizes."""
     factor: float = 1.0
     """What earlier forecasts of the kind were off by on this database, which is in it."""
     empty: tuple[str, ...] = ()
@@ -55,19 +61,25 @@ class Part:
         return Range(self.expected_ms / width, self.expected_ms, self.expected_ms * width)
 
 
-def _growth(item: Item) -> Growth:
+def _growth(item: Item, calibration: Calibration) -> Growth:
     """Return how a kind grows; what samples have said of this very statement sharpens it."""
     prior = calibration.growth(item.work.kind)
     if item.sampled is None:
         return prior
-    weights = [1 / prior.spread**2, 1 / calibration.SAMPLED_SPREAD**2]
+    weights = [1 / prior.spread**2, 1 / SAMPLED_SPREAD**2]
     exponent = (weights[0] * prior.exponent + weights[1] * item.sampled.exponent) / sum(weights)
     return Growth(exponent, sum(weights) ** -0.5, prior.noise)
 
 
-def forecast(item: Item, sizes: Sizes, past_errors: Mapping[str, PastErrors] | None = None) -> Part:
+def forecast(
+    item: Item,
+    sizes: Sizes,
+    past_errors: Mapping[str, PastErrors] | None = None,
+    *,
+    calibration: Calibration = SHIPPED,
+) -> Part:
     """Return the forecast of one item; ``past_errors`` are those of each kind of work."""
-    part = _forecast(item, sizes)
+    part = _forecast(item, sizes, calibration)
     observed = (past_errors or {}).get(item.work.kind)
     if observed is None or not part.scales:
         return part
@@ -87,13 +99,13 @@ def forecast(item: Item, sizes: Sizes, past_errors: Mapping[str, PastErrors] | N
     )
 
 
-def _forecast(item: Item, sizes: Sizes) -> Part:
+def _forecast(item: Item, sizes: Sizes, calibration: Calibration) -> Part:
     work = item.work
     if not work.rows or work.kind == METADATA:
         return Part(item, item.duration_ms, calibration.growth(METADATA).noise, 1.0)
     scales = tuple(sizes.scale(name, work.sizes.get(name)) for name in work.rows)
     weights = work.rows if any(work.rows.values()) else dict.fromkeys(work.rows, 1)
-    growth = _growth(item)
+    growth = _growth(item, calibration)
     fixed = min(FIXED_MS, item.duration_ms)
     expected, ratio, variance = fixed, 0.0, growth.noise**2
     doubts = [doubt for scale in scales for doubt in scale.doubts]
@@ -117,7 +129,8 @@ def _forecast(item: Item, sizes: Sizes) -> Part:
         ratio,
         scales,
         tuple(doubts),
-        known=work.kind in calibration.GROWTH and all(map(_is_known, scales)),
+        tried=calibration.knows(work.kind),
+        known=calibration.knows(work.kind) and all(map(_is_known, scales)),
         empty=tuple(scale.relation for scale in scales if scale.there and not scale.here),
     )
 

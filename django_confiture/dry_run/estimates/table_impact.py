@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django_confiture.dry_run.estimates import calibration
+from django_confiture.dry_run.estimates.calibration import Z
 from django_confiture.dry_run.estimates.growth import Part
 from django_confiture.dry_run.estimates.row_counts import Sizes
 from django_confiture.dry_run.locks.modes import LockMode
@@ -39,7 +39,7 @@ def _together(stretches: Sequence[Blocked], parts: Sequence[Part]) -> Range | No
         unaccounted = each.end_ms - each.start_ms
         for part in parts:
             share = _share(part, each)
-            found = part.range(calibration.Z)
+            found = part.range(Z)
             low += share * found.low_ms
             expected += share * found.expected_ms
             high += share * found.high_ms

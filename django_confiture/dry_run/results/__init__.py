@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django_confiture.dry_run.results.forecasts import (
+    CalibrationUsed,
     Estimate,
     MigrationEstimate,
     Production,
@@ -63,6 +64,7 @@ __all__ = [
     "NOT_CAUGHT",
     "RECEIVERS",
     "Blocked",
+    "CalibrationUsed",
     "CloneResult",
     "Coverage",
     "Database",

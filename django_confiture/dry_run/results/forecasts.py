@@ -66,6 +66,18 @@ class ProductionDatabase:
 
 
 @dataclass(frozen=True)
+class CalibrationUsed:
+    """The calibration file whose constants the forecasts are made with."""
+
+    file: str
+    made_at: str
+    server_version: int
+    """Of the server that it was measured on, as PostgreSQL counts: 180006."""
+    kinds: tuple[str, ...]
+    """The kinds of work that it has constants for; the others have those of the release."""
+
+
+@dataclass(frozen=True)
 class Sampled:
     """How a statement's time grew between two samples of its tables."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from django_confiture.dry_run.results.deploy import NOTHING_TRIED, Deploy
-from django_confiture.dry_run.results.forecasts import ProductionDatabase
+from django_confiture.dry_run.results.forecasts import CalibrationUsed, ProductionDatabase
 from django_confiture.dry_run.results.migrations import Failure, MigrationResult, ReverseResult
 from django_confiture.dry_run.results.preflight import Preflight
 from django_confiture.dry_run.results.statements import Rehearsed
@@ -110,6 +110,8 @@ class Report:
     """What the running code and the new code can't do on each other's schema."""
     production: ProductionDatabase | None = None
     """None if no production sizes were given."""
+    calibration: CalibrationUsed | None = None
+    """None if the forecasts are made with the constants of the release."""
     reverse: ReverseResult | None = None
     """What ``--reverse`` found; None if it was not given, or not reached."""
     sequences_moved: tuple[SequenceMove, ...] = ()

@@ -69,8 +69,10 @@ def whose_times(report: Report) -> str:
     stats = report.production
     if stats is None:
         return "Times are those of this database, not of production."
+    used = report.calibration
+    made_with = "" if used is None else f", made with the calibration of {used.made_at[:10]}"
     return (
         "Times are those of this database; those in production are forecasts for "
         f"{stats.database}, PostgreSQL {major_version(stats.server_version)}, "
-        f"as of {stats.collected_at}."
+        f"as of {stats.collected_at}{made_with}."
     )

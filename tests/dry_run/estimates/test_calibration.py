@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from django_confiture.calibration_file import CalibrationFile, KindConstants
 from django_confiture.dry_run.estimates import calibration
+from django_confiture.dry_run.estimates.calibration import Z
 from tests.support.paths import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -76,7 +78,54 @@ def test_how_far_off_they_are_at_ten_times_the_rows(
 
 
 def test_beyond_what_was_tried_there_is_no_confidence() -> None:
-    assert calibration.confidence(1000) == 0
-    assert calibration.confidence(0.001) == 0
-    assert calibration.confidence(0) == 0
-    assert calibration.confidence(1 / 39) == calibration.confidence(39) > 0
+    confidence = calibration.SHIPPED.confidence
+    assert confidence(1000) == 0
+    assert confidence(0.001) == 0
+    assert confidence(0) == 0
+    assert confidence(1 / 39) == confidence(39) > 0
+
+
+# The constants of a machine: one repetition makes them, and the others judge them.
+
+Judged = tuple[float, float, float, float, float]
+"""How many times the rows, the real time, and the range's low, expected and high."""
+
+
+@pytest.fixture(scope="module")
+def held_out(benchmark: Any, found: list[Any]) -> list[Judged]:
+    """Give the forecasts with the constants of each repetition, for the others of its session."""
+    judged: list[Judged] = []
+    for session, rep in sorted({(each["session"], each["rep"]) for each in found}):
+        of_session = [each for each in found if each["session"] == session]
+        kinds = benchmark.calibrate.fitted([each for each in of_session if each["rep"] == rep])
+        constants = {kind: KindConstants(**each) for kind, each in kinds.items()}
+        own = calibration.calibration_of(CalibrationFile("x", "", 180006, constants))
+        for _case, small, n, run, real in benchmark.pairs_of(
+            [each for each in of_session if each["rep"] != rep]
+        ):
+            judged.append((n / small, real, *benchmark.forecast_ms(run, n / small, Z, own)))
+    return judged
+
+
+def test_a_calibration_narrows_the_ranges_and_they_hold(
+    benchmark: Any, pairs: list[Pair], held_out: list[Judged]
+) -> None:
+    forty = [each for each in held_out if each[0] > 35]
+    shipped = [
+        benchmark.forecast_ms(run, n / small, Z) for _, small, n, run, _ in pairs if n / small > 35
+    ]
+    width = statistics.mean(high / low for _times, _real, low, _expected, high in forty)
+    assert width <= 3
+    assert width < 0.85 * statistics.mean(high / low for low, _expected, high in shipped)
+    assert statistics.mean(low <= real <= high for _, real, low, _, high in forty) >= 0.9
+    assert statistics.median(abs(expected / real - 1) for _, real, _, expected, _ in forty) < 0.16
+
+
+@pytest.mark.parametrize(("limit", "stated"), calibration.HELD_CALIBRATED)
+def test_no_confidence_of_a_calibration_is_stated_that_was_not_seen(
+    held_out: list[Judged], limit: float, stated: int
+) -> None:
+    below = [before for before, _stated in calibration.HELD_CALIBRATED if before < limit]
+    near = [each for each in held_out if max(below, default=0) < each[0] <= limit]
+    held = 100 * statistics.mean(low <= real <= high for _, real, low, _, high in near)
+    assert held >= stated - 1

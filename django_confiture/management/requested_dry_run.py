@@ -147,7 +147,7 @@ def _connected(alias: str, source_alias: str) -> tuple[BaseDatabaseWrapper, Base
     for each in (wrapper, source):
         if each.vendor != "postgresql":
             raise DryRunRefused(
-                f"The database {each.alias!r} is {each.vendor}; a dry run needs PostgreSQL."
+                f"The database {each.alias!r} is {each.display_name}; a dry run needs PostgreSQL."
             )
     try:
         source.ensure_connection()

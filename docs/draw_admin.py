@@ -1,4 +1,4 @@
-"""Draws the ledger's admin, once the shop's plan was run dry and then for real.
+"""Draws the forecasts in the ledger's admin, once the shop's plan was run dry and then for real.
 
 ``docs.make_screenshots`` runs it, after the dry run, with ``docs.admin_settings``.
 """
@@ -15,12 +15,12 @@ from django.core.management import call_command
 from playwright.sync_api import Page, sync_playwright
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
-HISTORY = "/admin/confiture_history/"
+FORECASTS = "/admin/confiture_history/forecast/accuracy/"
 BASE = "0001_initial"
 
 
 def main(browser: str) -> None:
-    """Migrate the shop, draw the pages, and bring it back to its base."""
+    """Migrate the shop, draw the page, and bring it back to its base."""
     django.setup()
     call_command("migrate", "shop", verbosity=0)
     call_command("migrate", "admin", verbosity=0)
@@ -37,13 +37,8 @@ def main(browser: str) -> None:
 
 
 def _draw(page: Page, address: str) -> None:
-    page.goto(f"{address}{HISTORY}forecast/accuracy/")
+    page.goto(f"{address}{FORECASTS}")
     page.screenshot(path=PICTURES / "admin-forecasts.png")
-    page.goto(f"{address}{HISTORY}dryrun/")
-    page.locator("#result_list tbody tr a").first.click()
-    page.screenshot(path=PICTURES / "admin-dry-run.png")
-    page.goto(f"{address}{HISTORY}migrationexecution/")
-    page.screenshot(path=PICTURES / "admin-executions.png")
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 #
 #   PYTHON   the interpreter (python3)
 #   DJANGO   the version of Django, such as 6.1 (the newest that PYTHON can use)
+#   TESTS    for oldest: some of the tests (all of them)
 #   PROJECTS for proof: some of wagtail oscar pulpcore pretix (all of them)
 
 PYTHON ?= python3
 DJANGO ?=
+TESTS ?=
 PROJECTS ?=
 
 python_version := $(shell "$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -31,8 +33,11 @@ find_python = $(shell for version in $(1); do \
     "$$python" -c "" 2>/dev/null && echo "$$python" && exit; \
   done; done)
 
+# The lower bounds in pyproject.toml. (The extra "binary" of psycopg 3.2.0 names a version that is not there.)
+OLDEST := django==5.2 psycopg==3.2 psycopg-binary==3.2 psycopg-pool==3.2 postgast==0.2 rich==14
+
 .DEFAULT_GOAL := help
-.PHONY: calibration.json help demo test lint ruff ruff-format mypy imports pytest older compatibility matrix format \
+.PHONY: calibration.json help demo test lint ruff ruff-format mypy imports pytest older oldest compatibility matrix format \
   docs reference transcripts screenshots wheel schema plans fixes proof side-by-side clean
 
 help: ## List the targets
@@ -62,6 +67,9 @@ pytest: $(VENV)/.dev
 
 older: $(VENV)/.dev $(older_home)/.done ## Test on an older PostgreSQL what depends on its version
 	$(older_server) PYTHONDEVMODE=1 $(RUN) pytest -n 2 $(older_tests)
+
+oldest: .venv/oldest/.done ## Test with the oldest version of each dependency
+	PYTHONDEVMODE=1 .venv/oldest/bin/python -m pytest -n 2 $(TESTS)
 
 compatibility: $(VENV)/.dev ## Test with the other packages that touch migrations (slow: uses pip)
 	PYTHONDEVMODE=1 $(RUN) pytest -m compatibility tests/compatibility
@@ -127,6 +135,14 @@ clean: ## Remove everything that the other targets made
 $(older_home)/.done: | $(VENV)/.dev
 	rm -rf $(@D)
 	$(RUN) pip install --quiet --no-deps --only-binary=:all: --python-version 3.11 --target $(@D) $(OLDER)
+	@touch $@
+
+# What pyproject.toml allows at least; the group's own pins give way. Python 3.11 is the oldest one.
+.venv/oldest/.done: pyproject.toml
+	"$(or $(call find_python,3.11),$(PYTHON))" -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(@D)/bin/python -m pip install --quiet --editable . --group test
+	$(@D)/bin/python -m pip install --quiet $(OLDEST)
 	@touch $@
 
 # The dependency group $* of pyproject.toml. pip knows groups since 25.1.

@@ -49,7 +49,8 @@ def root() -> Client:
 
 
 def reader(*models: str) -> Client:
-    user = User.objects.create_user("reader", is_staff=True)
+    """Return a client of a new user, who may view these models."""
+    user = User.objects.create_user(f"reader {User.objects.count()}", is_staff=True)
     names = [f"view_{each}" for each in models]
     user.user_permissions.add(*Permission.objects.filter(codename__in=names))
     return client_of(user)
@@ -117,7 +118,6 @@ def test_each_list_needs_its_permission(ledger: Cases, name: str) -> None:
     for address in ("", f"{pk}/change/", f"{pk}/history/"):
         assert others.get(page(name, address)).status_code == 403
     assert f'"{page(name)}"' not in content(others, "/admin/confiture_history/")
-    User.objects.all().delete()
     assert reader(name).get(page(name)).status_code == 200
 
 
@@ -125,7 +125,6 @@ def test_what_belongs_to_a_migration_needs_its_own(ledger: Cases) -> None:
     pk = model("migrationexecution").objects.get(name="0001_table").pk
     address = page("migrationexecution", f"{pk}/change/")
     assert "CREATE TABLE cases_row" not in content(reader("migrationexecution"), address)
-    User.objects.all().delete()
     both = reader("migrationexecution", "statementexecution")
     assert "CREATE TABLE cases_row (id integer)" in content(both, address)
 
@@ -178,7 +177,6 @@ def test_the_report_in_each_form(ledger: Cases) -> None:
     assert "## Dry run of 2 migrations" in content(client, page("dryrun", "1/report.md"))
     assert client.get(page("dryrun", "1/report.exe")).status_code == 404
     assert client.get(page("dryrun", "2/report.json")).status_code == 404
-    User.objects.all().delete()
     assert reader("forecast").get(page("dryrun", "1/report.json")).status_code == 403
 
 
@@ -294,7 +292,6 @@ def _estimate(*range_ms: float) -> dict[str, Any]:
 def test_the_chart_needs_both_permissions(ledger: Cases) -> None:
     for name in ("forecast", "migrationexecution"):
         assert reader(name).get(ACCURACY).status_code == 403
-        User.objects.all().delete()
     assert Client().get(ACCURACY).status_code == 302
 
 

@@ -184,6 +184,7 @@ def test_shipped_hooks_are_listed_by_name_but_for_those_that_the_project_replace
     _, _, shipped = out.partition("Shipped hooks:\n")
     listed = shipped.partition("Plan on")[0]
     assert [each.strip() for each in listed.split(",")] == report["shipped"]
+    assert max(map(len, listed.splitlines())) < 80
 
 
 def test_no_value_of_an_option_is_printed(cases: Cases, settings: Settings) -> None:

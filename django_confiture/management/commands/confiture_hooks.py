@@ -97,7 +97,7 @@ class Command(BaseCommand):
         self._table(rows, "  No hook is registered.", indent="  ")
         if report["shipped"]:
             self.stdout.write(self.style.MIGRATE_HEADING("Shipped hooks:"))
-            self.stdout.write(fill(", ".join(report["shipped"]), 88, **_INDENTED))
+            self.stdout.write(fill(", ".join(report["shipped"]), 79, **_INDENTED))
         self.stdout.write(self.style.MIGRATE_HEADING(f"Plan on {report['database']!r}:"))
         if report["hooks_off"]:
             self.stdout.write(self.style.WARNING(f"  No hook will run: {report['hooks_off']}."))

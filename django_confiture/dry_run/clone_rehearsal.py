@@ -13,18 +13,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.clone.database import Clone
-from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.passthrough import Passthrough
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
-from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.recording.clone_recorder import CloneRecorder
 from django_confiture.dry_run.recording.instruments import Instruments, instruments
 from django_confiture.dry_run.recording.records import RecordedMigration
-from django_confiture.dry_run.recording.sampling import offered_to_operations
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import CloneResult, Report, SequenceMove, Waiter
 from django_confiture.dry_run.results.error_classes import is_no_fault, original_error
@@ -32,7 +29,7 @@ from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql.timeouts import is_our_timeout
-from django_confiture.dry_run.stage import Opened, aside
+from django_confiture.dry_run.stage import Opened, aside, catching
 from django_confiture.dry_run.transactions.real import RealTransactions
 
 _LOCK_TIMEOUT = "10s"
@@ -94,10 +91,6 @@ class CloneStage:
         watch = LockWatch(self._clone.maintenance, backend_pid(measuring.session))
         recorder = CloneRecorder(measuring, transactions, watch)
         transactions.subscribe(recorder)
-        raw = measuring.session.raw
-        policy = Passthrough(recorder, transactions)
-        classify = SelectClassifier(measuring.session).classified
-        capture = Capture(raw, recorder, policy, classify)
         self._others = OtherConnections(
             self._wrapper,
             recorder.callbacks_dropped,
@@ -107,8 +100,14 @@ class CloneStage:
             measuring.log.note_not_rehearsed,
             committed=True,
         )
-        sampling = offered_to_operations(self._wrapper, measuring, self._interceptor)
-        with self._interceptor.catching(raw, capture), self._others.held(), sampling:
+        with catching(
+            self._wrapper,
+            measuring,
+            self._interceptor,
+            self._others,
+            sink=recorder,
+            policy=Passthrough(recorder, transactions),
+        ):
             yield
 
     # While it is open.

@@ -10,10 +10,15 @@ from typing import Literal, Protocol
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
+from django_confiture.dry_run.interception.protocols import SendPolicy, StatementSink
+from django_confiture.dry_run.isolation.other_aliases import OtherConnections
+from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.records import RecordedMigration
+from django_confiture.dry_run.recording.sampling import offered_to_operations
 from django_confiture.dry_run.results import Database, Preflight, SequenceMove, Waiter
 from django_confiture.exceptions import DryRunRefused
 
@@ -38,6 +43,24 @@ def aside(instruments: Instruments, interceptor: Interceptor) -> Iterator[None]:
             yield
         if instruments.prober.possible:
             instruments.prober.pass_over()
+
+
+@contextmanager
+def catching(
+    wrapper: BaseDatabaseWrapper,
+    instruments: Instruments,
+    interceptor: Interceptor,
+    others: OtherConnections,
+    *,
+    sink: StatementSink,
+    policy: SendPolicy,
+) -> Iterator[None]:
+    """Hand each statement of the connection to ``sink``, and hold the other connections."""
+    raw = instruments.session.raw
+    capture = Capture(raw, sink, policy, SelectClassifier(instruments.session).classified)
+    sampling = offered_to_operations(wrapper, instruments, interceptor)
+    with interceptor.catching(raw, capture), others.held(), sampling:
+        yield
 
 
 class Stage(Protocol):

@@ -13,13 +13,11 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
 from django_confiture.dry_run.estimates import Sampler
-from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.isolation.waits_in_vain import for_itself, in_vain, waited_for
 from django_confiture.dry_run.isolation.watchdog import Watchdog
-from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.measuring.dead_space import RowWidths
 from django_confiture.dry_run.measuring.nontransactional import (
     Positions,
@@ -32,7 +30,6 @@ from django_confiture.dry_run.plan.preflight import look_ahead
 from django_confiture.dry_run.plan.refusals import max_dead_bytes, refuse_unusable
 from django_confiture.dry_run.recording.instruments import Instruments, instruments
 from django_confiture.dry_run.recording.records import RecordedMigration
-from django_confiture.dry_run.recording.sampling import offered_to_operations
 from django_confiture.dry_run.recording.statement_recorder import StatementRecorder
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Preflight, SequenceMove, Waiter
@@ -45,7 +42,7 @@ from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql.timeouts import is_our_timeout
-from django_confiture.dry_run.stage import Opened, aside
+from django_confiture.dry_run.stage import Opened, aside, catching
 from django_confiture.dry_run.transactions.at_commit.enum_values import (
     NO_COMMIT,
     is_committed_by_then,
@@ -167,10 +164,6 @@ class TransactionStage:
             observer=self._observer,
         )
         transactions.subscribe(recorder)
-        raw = measuring.session.raw
-        policy = Substitutes(recorder, transactions)
-        classify = SelectClassifier(measuring.session).classified
-        capture = Capture(raw, recorder, policy, classify)
         self._others = OtherConnections(
             self._wrapper,
             recorder.callbacks_dropped,
@@ -180,8 +173,14 @@ class TransactionStage:
             measuring.log.note_not_rehearsed,
             statement_savepoint=transactions.statement_savepoint,
         )
-        sampling = offered_to_operations(self._wrapper, measuring, self._interceptor)
-        with self._interceptor.catching(raw, capture), self._others.held(), sampling:
+        with catching(
+            self._wrapper,
+            measuring,
+            self._interceptor,
+            self._others,
+            sink=recorder,
+            policy=Substitutes(recorder, transactions),
+        ):
             yield
 
     def _own_pids(self) -> Collection[int]:

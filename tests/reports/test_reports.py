@@ -20,13 +20,13 @@ from django_confiture.dry_run.results import (
     SequenceMove,
     StatementResult,
     TableLock,
-    TableResult,
     Waiter,
     Write,
 )
 from django_confiture.dry_run.results.deploy import Break, Deploy
 from django_confiture.formatting import duration, size
 from django_confiture.reports import FORMATS, render
+from tests.support import report_cases
 from tests.support.report_cases import REWRITE, exceeded
 
 UPDATE = StatementResult(
@@ -38,16 +38,7 @@ UPDATE = StatementResult(
     locks=(TableLock("shop_order", "RowExclusiveLock", inherited=True),),
     writes=(Write("shop_order", 0, 600, 0),),
 )
-LOCKED = TableResult(
-    "shop_order",
-    "AccessExclusiveLock",
-    reads_blocked_ms=1600.0,
-    writes_blocked_ms=1600.0,
-    blocked_by=REWRITE.text,
-    rewritten=True,
-    rows_scanned=400_000,
-    rows_written=600,
-)
+LOCKED = replace(report_cases.LOCKED, rows_written=600)
 OPERATION = OperationResult(
     0, "RunSQL", "Raw SQL operation", "exact", "", 1510.0, statements=(REWRITE, UPDATE)
 )

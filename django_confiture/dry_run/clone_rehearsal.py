@@ -93,11 +93,12 @@ class CloneStage:
         transactions.subscribe(recorder)
         self._others = OtherConnections(
             self._wrapper,
-            recorder.callbacks_dropped,
+            recorder,
             self._interceptor,
             server_settings(),
             self._clock,
             measuring.log.note_not_rehearsed,
+            measuring.log.note_written_elsewhere,
             committed=True,
         )
         with catching(

@@ -27,9 +27,17 @@ from django_confiture.dry_run.results.source_location import Source, locate
 from django_confiture.dry_run.sql.redaction import message
 from django_confiture.dry_run.sql.timeouts import OUR_TIMEOUT, is_our_timeout
 from django_confiture.exceptions import HookError
+from django_confiture.formatting import count
 from django_confiture.hooks.context import migration_version
 
 _TABLES = {"r", "p", "m", "f", "v"}
+
+_AROUND = "What ran around its operations is not in this report wholly: {}"
+
+_ELSEWHERE = (
+    "Another connection of this process, to {alias!r}, wrote {rows} of {table}. What it locked, "
+    "and what triggers and cascades wrote, is not in this report."
+)
 
 _SWALLOWED = (
     " (caught by the migration, but it had aborted the transaction: what was sent after it failed)"
@@ -147,7 +155,10 @@ def _warnings(recorded: RecordedMigration) -> Iterator[str]:
             f"{recorded.callbacks} on_commit callback(s) were not called; a real migration calls "
             "them."
         )
+    for (alias, table), rows in recorded.written_elsewhere.items():
+        yield _ELSEWHERE.format(alias=alias, table=table, rows=count(rows, "row"))
     yield from recorded.around.substituted
+    yield from (_AROUND.format(why) for why in recorded.around.not_rehearsed)
 
 
 def _tables(recorded: RecordedMigration, catalog: Catalog) -> tuple[TableResult, ...]:

@@ -43,10 +43,7 @@ from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.sql.timeouts import is_our_timeout
 from django_confiture.dry_run.stage import Opened, aside, catching
-from django_confiture.dry_run.transactions.at_commit.enum_values import (
-    NO_COMMIT,
-    is_committed_by_then,
-)
+from django_confiture.dry_run.transactions.at_commit.excuses import excuse
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 
@@ -166,11 +163,12 @@ class TransactionStage:
         transactions.subscribe(recorder)
         self._others = OtherConnections(
             self._wrapper,
-            recorder.callbacks_dropped,
+            recorder,
             self._interceptor,
             server_settings(),
             self._clock,
             measuring.log.note_not_rehearsed,
+            measuring.log.note_written_elsewhere,
             statement_savepoint=transactions.statement_savepoint,
         )
         with catching(
@@ -236,8 +234,9 @@ class TransactionStage:
         if is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements):
             return True
         session, known = self._instruments.session, [each.error for each in recorded.failures]
-        if is_committed_by_then(cause, recorded.last_transaction, session.raw.info.server_version):
-            self._notes.append(NO_COMMIT)
+        server = session.raw.info.server_version
+        if why := excuse(cause, recorded.last_transaction, recorded.reasons_at_failure, server):
+            self._notes.append(why)
             return True
         return (
             bool(self.waiters)
@@ -266,9 +265,7 @@ class TransactionStage:
         """
         if self._watchdog is None or self._watchdog.self_wait is None or not is_lock_timeout(error):
             return False
-        relations = self._instruments.catalog.relations
-        locked = {relations[oid].shown for oid in recorded.tables}
-        return self._watchdog.self_wait.relation not in locked
+        return self._watchdog.self_wait.oid not in recorded.tables
 
     # When it is over.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration, RunPython, RunSQL
 from django.db.migrations.operations.base import Operation
@@ -102,3 +103,28 @@ def test_operations_are_as_they_were(scratch: None) -> None:
     before = dict(vars(operation))
     rehearse(make(Migration, operation))
     assert vars(operation) == before
+
+
+class Notifies(Migration):
+    """Does what a dry run can't rehearse, in none of its operations."""
+
+    def apply(self, *args: Any, **kwargs: Any) -> ProjectState:
+        transaction.on_commit(nothing_at_commit)
+        return super().apply(*args, **kwargs)
+
+
+def nothing_at_commit() -> None:
+    """Do nothing."""
+
+
+def test_what_an_apply_does_unrehearsed_is_a_warning(scratch: None) -> None:
+    (result,) = rehearse(make(Notifies, runs(ADD))).migrations
+
+    assert [each.rehearsed for each in result.operations] == ["exact"]
+    assert any(
+        each.startswith(
+            "What ran around its operations is not in this report wholly: The on_commit"
+            " callback tests.dry_run.test_operation_boundaries.nothing_at_commit was"
+        )
+        for each in result.warnings
+    )

@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from psycopg.errors import NoActiveSqlTransaction, ObjectNotInPrerequisiteState
+from psycopg.errors import (
+    ActiveSqlTransaction,
+    NoActiveSqlTransaction,
+    ObjectNotInPrerequisiteState,
+)
 
+from django_confiture.dry_run.interception.detached_partitions import keep_check
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
 from django_confiture.dry_run.server.driver import one_statement_only
 from django_confiture.dry_run.sql.concurrently import refuse
@@ -17,7 +22,7 @@ from django_confiture.dry_run.sql.transaction_modes import (
     modes_of,
     sets_later_transactions,
 )
-from django_confiture.dry_run.transactions.idle_timeout import NOT_SET, limits_sessions
+from django_confiture.dry_run.transactions.session_timeouts import NOT_SET, limits_sessions
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
@@ -36,6 +41,11 @@ _PREPARED = (
     "was committed."
 )
 _LATER = "It sets how later transactions begin; here, all run in one that has begun."
+_AUTOCOMMIT = (
+    "It set the driver's autocommit in an atomic block before the first statement, so for real "
+    "each statement of it commits by itself; here, all are in one transaction."
+)
+_TOO_LATE = "SET TRANSACTION ISOLATION LEVEL must be called before any query"
 _LISTENING = {"notify_stmt", "listen_stmt"}
 _EXPORT = "pg_export_snapshot"
 _NOTIFIES = "Who listens is told at COMMIT, which a dry run does not reach: it notified no one."
@@ -105,6 +115,7 @@ class Substitutes:
             return  # it is not sent
         if _notifies(statement):
             self._recorder.note_substituted(_NOTIFIES)
+        self._refuse_isolation(statement)
         if why := self._transactions.before(statement, text):
             self._recorder.note_not_rehearsed(why)
         if statement.kind is Kind.TRANSACTION:
@@ -113,9 +124,20 @@ class Substitutes:
             name = statement.only_in_transaction
             raise NoActiveSqlTransaction(_ONLY_IN_TRANSACTION.format(name))
 
+    def _refuse_isolation(self, statement: Statement) -> None:
+        """Raise what PostgreSQL says to an isolation level that comes after a query."""
+        if not statement.sets_transaction or not self._transactions.has_queried:
+            return
+        level, session = modes_of(statement).isolation, self._transactions.session
+        if level and level != session.value("SHOW transaction_isolation"):
+            session.abort()
+            raise ActiveSqlTransaction(_TOO_LATE)
+
     def exchange(self, statement: Statement) -> None:
         """Refuse what PostgreSQL does in the plain form only; say that this is sent."""
         refuse(statement, self._transactions.session)
+        if why := keep_check(statement, self._transactions.session):
+            self._recorder.note_not_rehearsed(why)
         self._recorder.note_substituted(
             "CONCURRENTLY can't run inside a transaction, so its plain form was measured."
         )
@@ -159,14 +181,18 @@ class Substitutes:
 
     def command(self, send: Callable[[], DriverGenerator], text: str) -> DriverGenerator:
         """Follow the savepoints of the driver."""
+        if self._transactions.awaits_begin:
+            self._recorder.note_substituted(_ENDS_TRANSACTION.format("transaction() of the driver"))
         return self._transactions.driver_command(send, text)
 
     def attribute(self, check: Callable[[], DriverGenerator], name: str) -> DriverGenerator:
         """Let the driver set an attribute where it is in no transaction for real."""
-        if self._transactions.in_transaction:
+        if self._transactions.in_transaction and not self._transactions.awaits_begin:
             return check()
         if name != "autocommit":
             self._recorder.note_not_rehearsed(_LATER)
+        elif self._transactions.awaits_begin:
+            self._recorder.note_not_rehearsed(_AUTOCOMMIT)
         return _unchecked()
 
 

@@ -42,7 +42,7 @@ from django_confiture.dry_run.server.driver import (
 from django_confiture.dry_run.server.identity import database_identity
 from django_confiture.dry_run.server.patches import patched
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.transactions.on_commit import uncalled
+from django_confiture.dry_run.transactions.on_commit import CallbackObserver, uncalled
 from django_confiture.dry_run.transactions.rehearsed import (
     RehearsedTransactions,
 )
@@ -60,26 +60,30 @@ class OtherConnections:
     def __init__(
         self,
         main: BaseDatabaseWrapper,
-        callbacks_dropped: Callable[[int], None],
+        callbacks: CallbackObserver,
         interceptor: Interceptor,
         settings: dict[str, str],
         clock: Stopwatch,
         not_rehearsed: Callable[[str], None],
+        wrote: Callable[[str, str, int], None],
         *,
         statement_savepoint: StatementSavepoint | None = None,
         committed: bool = False,
     ) -> None:
-        """``committed`` says that the main connection is to a clone, where commits are real.
+        """``wrote`` is told of an alias, a table, and how many rows were written to it.
+
+        ``committed`` says that the main connection is to a clone, where commits are real.
 
         ``statement_savepoint`` is the main connection's, which others may share.
         """
         self._statement_savepoint = statement_savepoint
         self._main = main
-        self._callbacks_dropped = callbacks_dropped
+        self._callbacks = callbacks
         self._interceptor = interceptor
         self._settings = settings
         self._clock = clock
         self._not_rehearsed = not_rehearsed
+        self._wrote = wrote
         self._committed = committed
         self._identity = database_identity(Session(main.connection))
         self._held: dict[int, ExitStack] = {}
@@ -180,12 +184,12 @@ class OtherConnections:
             return
         same = database_identity(Session(wrapper.connection)) == self._identity
         if same and self._committed:
-            stack.enter_context(uncalled(wrapper, self._callbacks_dropped))
+            stack.enter_context(uncalled(wrapper, self._callbacks))
             if wrapper.alias == self._main.alias:
                 self._not_rehearsed(UNMEASURED.format(alias=wrapper.alias))
         elif same and threading.get_ident() == owning_thread(self._main):
             stack.enter_context(_shared(wrapper, self._main))
-            callbacks = CallbacksOnly(self._callbacks_dropped)
+            callbacks = CallbacksOnly(self._callbacks)
             held = RehearsedTransactions(
                 wrapper, self._settings, callbacks, self._clock, self._statement_savepoint
             )
@@ -198,16 +202,15 @@ class OtherConnections:
         self, wrapper: BaseDatabaseWrapper, stack: ExitStack, *, same_database: bool
     ) -> None:
         """Hold a connection in a transaction of its own, until ``stack`` is closed."""
-        held = RehearsedTransactions(
-            wrapper, self._settings, CallbacksOnly(self._callbacks_dropped)
-        )
+        held = RehearsedTransactions(wrapper, self._settings, CallbacksOnly(self._callbacks))
         stack.callback(_close_if_asked, wrapper, held)
         if not same_database:
             before = sequence_positions(held.session)
             stack.callback(self._note_sequences, held.session, before)
         held.begin()
         stack.callback(held.end)
-        sink = Unrecorded(held, partial(self._not_measured, wrapper.alias))
+        alias = wrapper.alias
+        sink = Unrecorded(held, partial(self._not_measured, alias), partial(self._wrote, alias))
         raw = psycopg_connection(wrapper.connection)
         capture = Capture(raw, sink, Substitutes(sink, held))
         stack.enter_context(self._interceptor.catching(raw, capture))

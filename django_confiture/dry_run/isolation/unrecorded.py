@@ -8,34 +8,46 @@ from typing import Any
 
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.sql.nodes import written_name
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.transactions.observer import TransactionObserver
+from django_confiture.dry_run.transactions.on_commit import CallbackObserver
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 _STATEMENT = "confiture_statement"
 
 
 class CallbacksOnly(TransactionObserver):
-    """Passes on which callbacks another connection dropped, and nothing else.
+    """Passes on which callbacks another connection registered and dropped, and nothing else.
 
     Its transactions free none of the locks that are measured.
     """
 
-    def __init__(self, callbacks_dropped: Callable[[int], None]) -> None:
-        self._callbacks_dropped = callbacks_dropped
+    def __init__(self, callbacks: CallbackObserver) -> None:
+        self._callbacks = callbacks
+
+    def callback_registered(self, func: Callable[[], object]) -> None:
+        self._callbacks.callback_registered(func)
 
     def callbacks_dropped(self, count: int) -> None:
-        self._callbacks_dropped(count)
+        self._callbacks.callbacks_dropped(count)
 
 
 class Unrecorded:
     """The recorder of connections whose statements are not in the report."""
 
     def __init__(
-        self, transactions: RehearsedTransactions, not_measured: Callable[[], None]
+        self,
+        transactions: RehearsedTransactions,
+        not_measured: Callable[[], None],
+        wrote: Callable[[str, int], None],
     ) -> None:
-        """``not_measured`` is called when a statement changed something."""
+        """``not_measured`` is called when a statement may change something.
+
+        ``wrote`` is called with a table and how many rows a statement says that it wrote to it.
+        """
         self._not_measured = not_measured
+        self._wrote = wrote
         self._transactions = transactions
         self._session = transactions.session
 
@@ -58,13 +70,20 @@ class Unrecorded:
     def measured(
         self,
         statement: Statement,
-        cursor: Any,  # noqa: ARG002
+        cursor: Any,
         *,
         skipped: bool = False,
         plain: bool = False,  # noqa: ARG002
         text: Callable[[], str] | None = None,  # noqa: ARG002
     ) -> Iterator[None]:
         """Run a statement behind a savepoint if it would be a transaction of its own."""
+        with self._behind_savepoint(statement, skipped=skipped):
+            yield
+        if (table := _written_table(statement)) and cursor.rowcount > 0:
+            self._wrote(table, cursor.rowcount)
+
+    @contextmanager
+    def _behind_savepoint(self, statement: Statement, *, skipped: bool) -> Iterator[None]:
         quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
         if not quiet and statement.kind is not Kind.SELECT:
             self._not_measured()
@@ -84,3 +103,11 @@ class Unrecorded:
             if self._session.status == TransactionStatus.INTRANS:
                 self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
                 self._transactions.statement_ended()
+
+
+def _written_table(statement: Statement) -> str:
+    """Return the table that INSERT, UPDATE, DELETE, MERGE or COPY FROM writes to, else ``""``."""
+    writes = statement.what in ("insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
+    if not writes and (statement.what != "copy_stmt" or not statement.node.copy_stmt.is_from):
+        return ""
+    return written_name(getattr(statement.node, statement.what).relation)

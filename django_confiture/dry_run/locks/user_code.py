@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Collection
 from dataclasses import replace
 
 from psycopg.pq import TransactionStatus
@@ -51,6 +54,11 @@ _RUNNING_TEXT = frozenset(
 _KEEPING = {Kind.SELECT, Kind.DML, Kind.QUIET}
 """Statements that make no functions."""
 
+_SOURCES = """
+SELECT prosrc FROM pg_catalog.pg_proc
+WHERE oid >= 16384 AND proname IN (SELECT json_array_elements_text($1::json))
+"""
+
 _USABLE = (TransactionStatus.INTRANS, TransactionStatus.IDLE)
 
 
@@ -70,6 +78,17 @@ def runs_user_code(node: Node, lookup: Lookup) -> bool:
         return True
     functions = functions_called_in(node)
     return not functions.isdisjoint(_RUNNING_TEXT) or lookup.has_user_function(functions)
+
+
+def may_touch(statement: Statement, tables: Collection[str], session: Session) -> bool:
+    """Return whether the code that a statement runs names one of the tables, or computes SQL."""
+    code = [statement.sql]
+    if statement.what != "do_stmt" and statement.node is not None:
+        called = json.dumps(sorted(functions_called_in(statement.node)))
+        code += [source or "" for (source,) in session.query(_SOURCES, [called])]
+    text = "\n".join(code)
+    names = "|".join(map(re.escape, tables))
+    return re.search(rf"\b(?:EXECUTE|{names})\b", text, re.IGNORECASE) is not None
 
 
 class SelectClassifier:

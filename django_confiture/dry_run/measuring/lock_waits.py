@@ -27,6 +27,8 @@ class LockWait:
     until: float
     """When it was seen to wait for the last time."""
     blocked_by: tuple[Blocker, ...] = ()
+    oid: int | None = None
+    """The relation's: the second connection may know it by another name."""
 
     @property
     def ms(self) -> float:
@@ -56,7 +58,7 @@ class LockWaits:
                 began = self._taken_at  # a part of it was taken
             if asked <= self._taken_at:
                 return
-            found = LockWait(wait.relation, wait.mode, began, asked, wait.blocked_by)
+            found = LockWait(wait.relation, wait.mode, began, asked, wait.blocked_by, wait.oid)
             last = self._noted[-1] if self._noted else None
             if last is not None and began < last.until:
                 found = replace(last, until=asked, blocked_by=wait.blocked_by or last.blocked_by)

@@ -214,9 +214,13 @@ class CloneRecorder:
             self._committed = calm(self._prober.last)
         self._prober.start_from(self._committed)
 
+    def callback_registered(self, func: Callable[[], object]) -> None:
+        """Note that a migration wants ``func`` to be called at its COMMIT."""
+        self._log.callback_registered(func)
+
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""
-        self._log.note_callbacks(count)
+        self._log.callbacks_dropped(count)
 
     def savepoint(self, statement: Statement) -> None:
         """Follow what a savepoint keeps and frees, whatever has sent it."""

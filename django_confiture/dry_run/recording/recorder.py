@@ -167,6 +167,7 @@ class Recorder:
             warnings=tuple(dict.fromkeys(remarks.warnings)),
             backfills=tuple(remarks.backfills),
             callbacks=remarks.callbacks + running.hook_callbacks,
+            written_elsewhere=dict(remarks.written_elsewhere),
             tables=dict(self._timeline.tables),
         )
         self._go_on()

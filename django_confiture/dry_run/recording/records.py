@@ -85,6 +85,8 @@ class RecordedMigration:
     """What will come of those that it starts."""
     callbacks: int
     """``on_commit`` callbacks that were not called."""
+    written_elsewhere: Mapping[tuple[str, str], int]
+    """Alias and table → rows that other connections of the process wrote."""
     tables: Mapping[int, TableTime]
     """OID → when the table was locked."""
 
@@ -110,6 +112,12 @@ class RecordedMigration:
     def effects(self) -> list[Effects]:
         """Everything that they did."""
         return [effect for each in self.recorded_statements for effect in each.effects]
+
+    @property
+    def reasons_at_failure(self) -> tuple[str, ...]:
+        """Why the operation that failed, or what ran around them, is not rehearsed wholly."""
+        section = self.failed_in.section if self.failed_in is not None else self.around
+        return section.not_rehearsed
 
     @property
     def last_transaction(self) -> list[Statement]:

@@ -100,7 +100,7 @@ class Entry:
             started_ms=max(0.0, ((self.started or 0.0) - began) * 1000),
             sampled=self.sampled,
             waited_ms=None if self.waits is None else sum(each.ms for each in self.waits),
-            waits=tuple(map(waited, self.waits or ())),
+            waits=tuple(waited(each, catalog) for each in self.waits or ()),
         )
 
 
@@ -185,10 +185,11 @@ class Section:
         return None
 
 
-def waited(wait: LockWait) -> Waited:
-    """Return a wait as reports tell it."""
+def waited(wait: LockWait, catalog: Catalog) -> Waited:
+    """Return a wait as reports tell it, with the relation's name as elsewhere in them."""
+    known = catalog.relations.get(wait.oid) if wait.oid is not None else None
     names = dict.fromkeys(each.name for each in wait.blocked_by)
-    return Waited(wait.relation, wait.mode, wait.ms, tuple(names))
+    return Waited(known.shown if known else wait.relation, wait.mode, wait.ms, tuple(names))
 
 
 def _unique(items: Iterable[Any]) -> tuple[Any, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,6 +13,7 @@ from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.recording.sections import Entry, Section
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.transactions.on_commit import why_not_exact
 
 _UNSEEN = (
     "SQL reached the server in a way that is not caught. What it did was read from the server's "
@@ -38,6 +40,8 @@ class Remarks:
     """Those that it starts."""
     callbacks: int = 0
     """``on_commit`` callbacks that were not called."""
+    written_elsewhere: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Rows that other connections of the process wrote, by alias and table."""
     commit_ms: float = 0.0
     """How long its COMMITs checked deferred constraints."""
 
@@ -132,6 +136,15 @@ class StatementLog:
         """Note what will come of a backfill that the migration starts."""
         self._remarks.backfills.append(outlook)
 
-    def note_callbacks(self, dropped: int) -> None:
+    def note_written_elsewhere(self, alias: str, table: str, rows: int) -> None:
+        """Count rows that another connection of this process has written."""
+        self._remarks.written_elsewhere[alias, table] += rows
+
+    def callback_registered(self, func: Callable[[], object]) -> None:
+        """Note what a callback keeps from being rehearsed."""
+        if why := why_not_exact(func):
+            self.note_not_rehearsed(why)
+
+    def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""
-        self._remarks.callbacks += dropped
+        self._remarks.callbacks += count

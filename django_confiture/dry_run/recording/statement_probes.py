@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
+from django_confiture.dry_run.locks.user_code import may_touch
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.sections import Entry
@@ -168,19 +169,28 @@ class StatementProbes:
         return True
 
     def _note_blindness(self, statement: Statement) -> None:
-        """Warn where code may take locks that are held already: no view shows those."""
-        if not statement.hides_code:
+        """Say where code may take locks that are held already: no view shows those.
+
+        What may take them, by its source, is not exact; about the rest there is a warning.
+        """
+        if statement.kind is not Kind.OPAQUE:
             return
         held = [
-            self._catalog.relations[oid].shown
+            self._catalog.relations[oid]
             for oid, seen in self._prober.last.relations.items()
             if any(LockMode[mode].blocks_writes for mode in seen.modes)
         ]
-        if held:
-            self._log.note_warning(
-                f"{statement.command} runs code that the parser can't see. What it locks of "
-                f"{', '.join(sorted(held))} is not known: the dry run holds those already."
-            )
+        if not held:
+            return
+        text = (
+            f"{statement.command} runs code that the parser can't see. What it locks of "
+            f"{', '.join(sorted(each.shown for each in held))} is not known: the dry run holds "
+            "those already."
+        )
+        if may_touch(statement, {each.name for each in held}, self._session):
+            self._log.note_not_rehearsed(text)
+        else:
+            self._log.note_warning(text)
 
     def _known(self, predicted: Predicted) -> tuple[tuple[int, str, bool], ...]:
         """Return what it takes by PostgreSQL's rules, of the relations of the snapshot."""

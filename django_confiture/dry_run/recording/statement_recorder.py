@@ -85,8 +85,8 @@ class StatementRecorder(TransactionObserver):
             ) as entry:
                 entry.sampled = entry.sampled or sampled
                 yield
-            if (idle := self._transactions.idle_timeout) is not None:
-                idle.sent(in_transaction=not self.autocommit)
+            if (timeouts := self._transactions.timeouts) is not None:
+                timeouts.sent(in_transaction=not self.autocommit)
 
     def note_substituted(self, text: str) -> None:
         """Note why what runs now is rehearsed in another form."""
@@ -123,21 +123,27 @@ class StatementRecorder(TransactionObserver):
     # Told by the rehearsed transactions.
 
     def transaction_begun(self) -> None:
-        """Remember what was held before the transaction."""
+        """Remember what was held before the transaction, and when it began."""
+        if (timeouts := self._transactions.timeouts) is not None:
+            timeouts.begun()
         self._instruments.savepoints.begun()
 
     def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
         """Free the locks that the real run would free now."""
-        if (idle := self._transactions.idle_timeout) is not None:
-            idle.ended()
+        if (timeouts := self._transactions.timeouts) is not None:
+            timeouts.ended()
         self._instruments.savepoints.ended(kept=kept)
         self._log.end_transaction(checked_ms)
         self._instruments.prober.commit_checked()
         self._instruments.timeline.release()
 
+    def callback_registered(self, func: Callable[[], object]) -> None:
+        """Note that a migration wants ``func`` to be called at its COMMIT."""
+        self._log.callback_registered(func)
+
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""
-        self._log.note_callbacks(count)
+        self._log.callbacks_dropped(count)
 
     def close_left_out(self, *, has_settings: bool) -> None:
         """Note that the connection, which the migration has closed, keeps what it holds."""

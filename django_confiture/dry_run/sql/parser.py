@@ -49,6 +49,8 @@ __all__ = ["UNSEEN", "Kind", "Statement", "SyntaxUnknown", "parse"]
 # Some places of the grammar take a literal only: COMMENT ... IS '', RESTART WITH 0.
 _STAND_INS = ("$1", "''", "0")
 
+_LOCKS_SEQUENCES = "pg_sequences"
+
 _HOLD = 0x20
 """``CURSOR_OPT_HOLD`` in ``parsenodes.h``."""
 
@@ -157,8 +159,10 @@ class Statement:
 
     @property
     def reads_user_tables(self) -> bool:
-        """Whether it names a relation outside the system catalogs."""
-        return any(map(is_user_relation, self.relations))
+        """Whether it names a relation outside the system catalogs, or the view that locks such."""
+        return any(
+            is_user_relation(each) or each.relname == _LOCKS_SEQUENCES for each in self.relations
+        )
 
     @property
     def locks_rows(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.sql.parser import Statement
 
 _READ_ONLY = "transaction_read_only"
+_ISOLATION = "transaction_isolation"
 _DEFAULTS = ("default_transaction_read_only", "default_transaction_isolation")
 
 
@@ -21,6 +22,8 @@ class TransactionModes:
     read_only: bool = False
     others: bool = False
     """Whether it says more: an isolation level, DEFERRABLE, a snapshot."""
+    isolation: str = ""
+    """The level, as PostgreSQL shows it; ``""`` if it names none."""
 
 
 def modes_of(statement: Statement) -> TransactionModes:
@@ -31,7 +34,7 @@ def modes_of(statement: Statement) -> TransactionModes:
         return TransactionModes()
     modes = _modes(statement.node.variable_set_stmt.args)
     is_snapshot = statement.node.variable_set_stmt.name == "TRANSACTION SNAPSHOT"
-    return TransactionModes(modes.read_only, modes.others or is_snapshot)
+    return replace(modes, others=modes.others or is_snapshot)
 
 
 def _modes(options: Iterable[Node]) -> TransactionModes:
@@ -39,7 +42,9 @@ def _modes(options: Iterable[Node]) -> TransactionModes:
     read_only = any(
         each.defname == _READ_ONLY and bool(each.arg.a_const.ival.ival) for each in named
     )
-    return TransactionModes(read_only, any(each.defname != _READ_ONLY for each in named))
+    levels = (each.arg.a_const.sval.sval for each in named if each.defname == _ISOLATION)
+    others = any(each.defname != _READ_ONLY for each in named)
+    return TransactionModes(read_only, others, next(levels, "").lower())
 
 
 def sets_later_transactions(statement: Statement) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django_confiture.dry_run.sql.parser import Kind
+
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
+    from django_confiture.dry_run.sql.parser import Statement
     from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 
+_WITHOUT_SNAPSHOT = (Kind.QUIET, Kind.SAVEPOINT, Kind.TRANSACTION)
 INNER = "confiture_transaction"
 
 
@@ -19,6 +23,8 @@ class InnerTransaction:
         self._statement_savepoint = statement_savepoint
         self._is_open = False
         self._begins_with_next = False
+        self._has_sent = False
+        self._has_queried = False
 
     @property
     def is_open(self) -> bool:
@@ -29,6 +35,23 @@ class InnerTransaction:
     def begins_with_next(self) -> bool:
         """Whether it is to be set before the next statement, if there is one."""
         return self._begins_with_next
+
+    @property
+    def awaits_statement(self) -> bool:
+        """Whether nothing was sent in it: the driver begins a transaction with the first."""
+        return self._begins_with_next or (self._is_open and not self._has_sent)
+
+    @property
+    def has_queried(self) -> bool:
+        """Whether one of them took a snapshot, after which no isolation level can be set."""
+        return self._has_queried
+
+    def note(self, statement: Statement) -> None:
+        """Note that a statement is about to be sent."""
+        if self._is_open:
+            self._has_sent = True
+            if statement.kind not in _WITHOUT_SNAPSHOT and statement.what != "lock_stmt":
+                self._has_queried = True
 
     @property
     def release(self) -> str:
@@ -42,7 +65,7 @@ class InnerTransaction:
             return False
         first = self._statement_savepoint.out_of_the_way()
         self._session.query(f"{first}SAVEPOINT {INNER}")
-        self._is_open = True
+        self._is_open, self._has_sent, self._has_queried = True, False, False
         return True
 
     def open_with_next(self) -> None:

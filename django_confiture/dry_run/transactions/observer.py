@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
 
     from django_confiture.dry_run.sql.parser import Statement
@@ -24,6 +26,9 @@ class TransactionObserver:
 
     def commit_failed(self, error: psycopg.Error) -> None:
         """The deferred constraints don't hold; the transaction is usable while this is called."""
+
+    def callback_registered(self, func: Callable[[], object]) -> None:
+        """A migration wants ``func`` to be called at its COMMIT."""
 
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""
@@ -52,6 +57,9 @@ class RealTransactionObserver(Protocol):
 
     def commit_failed(self, error: psycopg.Error) -> None:
         """The deferred constraints don't hold; the transaction is usable while this is called."""
+
+    def callback_registered(self, func: Callable[[], object]) -> None:
+        """A migration wants ``func`` to be called at its COMMIT."""
 
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""

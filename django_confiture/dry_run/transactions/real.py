@@ -79,7 +79,7 @@ class RealTransactions:
         self._flush()
         self._wrapper.close = lambda: None  # type: ignore[method-assign]
         try:
-            with uncalled(self._wrapper, self._callbacks_dropped):
+            with uncalled(self._wrapper, self):
                 yield
         finally:
             vars(self._wrapper).pop("close", None)
@@ -87,7 +87,11 @@ class RealTransactions:
                 if self.session.status != TransactionStatus.IDLE:
                     self.session.query("ROLLBACK")
 
-    def _callbacks_dropped(self, count: int) -> None:
+    def callback_registered(self, func: Callable[[], object]) -> None:
+        if self._observer is not None:
+            self._observer.callback_registered(func)
+
+    def callbacks_dropped(self, count: int) -> None:
         if self._observer is not None:
             self._observer.callbacks_dropped(count)
 

@@ -30,12 +30,12 @@ from django_confiture.dry_run.transactions.closing import ClosedInBlock
 from django_confiture.dry_run.transactions.commit_guard import guard_against_commits
 from django_confiture.dry_run.transactions.connection_state import TakenOver
 from django_confiture.dry_run.transactions.driver_commands import rehearsed_command
-from django_confiture.dry_run.transactions.idle_timeout import IDLE_TIMEOUT, IdleTimeout
 from django_confiture.dry_run.transactions.inner_transaction import InnerTransaction
 from django_confiture.dry_run.transactions.migration_ends import MigrationEnds
 from django_confiture.dry_run.transactions.observer import TransactionObserver
 from django_confiture.dry_run.transactions.on_commit import counting
 from django_confiture.dry_run.transactions.outer_transaction import OuterTransaction
+from django_confiture.dry_run.transactions.session_timeouts import SessionTimeouts
 from django_confiture.dry_run.transactions.simulated_commit import SimulatedCommit
 from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 
@@ -73,12 +73,11 @@ class RehearsedTransactions:
         self._outer = OuterTransaction(self.session)
         self._shared = False
         self._inner = InnerTransaction(self.session, self.statement_savepoint)
-        self._begun_in_sql = False
-        self._of_script = False
+        self._begun_in_sql = self._of_script = False
         """Whether the transaction is the one that PostgreSQL makes of a script."""
         self._clock = clock or Stopwatch()
         self._simulated_commit = SimulatedCommit(self.session, self._clock)
-        self.idle_timeout: IdleTimeout | None = None
+        self.timeouts: SessionTimeouts | None = None
         """None where another instance watches it."""
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
@@ -99,8 +98,8 @@ class RehearsedTransactions:
             self._take_over()
             return
         self.check_usable()
-        self.idle_timeout = IdleTimeout(self.session, self._clock)
-        self._settings = {**accepted(self.session, self._settings), IDLE_TIMEOUT: "0"}
+        self.timeouts = SessionTimeouts(self.session, self._clock)
+        self._settings = {**accepted(self.session, self._settings), **self.timeouts.switched_off}
         self._outer.begin()
         self._take_over()
         try:
@@ -120,7 +119,7 @@ class RehearsedTransactions:
                 ),
                 "close": self._close,
                 "connect": self._connect,
-                **counting(self._wrapper, self._dropped),
+                **counting(self._wrapper, self),
             },
         )
 
@@ -148,8 +147,8 @@ class RehearsedTransactions:
         """Begin the transaction that Django, or the driver, would begin with what is sent now."""
         self._outer.check_not_ended()
         self._closed.check()
-        if self.idle_timeout is not None:
-            self.idle_timeout.check()
+        if self.timeouts is not None:
+            self.timeouts.check()
         if self._inner.begins_with_next or not self._raw.autocommit:
             self._open_inner()
 
@@ -158,6 +157,16 @@ class RehearsedTransactions:
         """Whether the real run would be in a transaction, however it was begun."""
         inner = self._inner.is_open or self._inner.begins_with_next
         return inner or in_transaction_block(self._raw)
+
+    @property
+    def awaits_begin(self) -> bool:
+        """Whether Django has begun it, and the driver has not: it does with the first statement."""
+        return not self._begun_in_sql and self._inner.awaits_statement
+
+    @property
+    def has_queried(self) -> bool:
+        """Whether it is too late to set its isolation level."""
+        return self._inner.has_queried
 
     @property
     def in_block(self) -> bool:
@@ -216,8 +225,8 @@ class RehearsedTransactions:
 
     def _commit_inner(self) -> None:
         """Check what COMMIT would check, and release the savepoint in the same round trip."""
-        if self.idle_timeout is not None:
-            self.idle_timeout.check()
+        if self.timeouts is not None:
+            self.timeouts.check()
         checked_ms = self._simulated_commit.check_constraints(
             self._observer.commit_failed, self._inner.release
         )
@@ -266,7 +275,10 @@ class RehearsedTransactions:
             self._end_inner(keep=False)
             self._taken.reset()
 
-    def _dropped(self, count: int) -> None:
+    def callback_registered(self, func: Callable[[], object]) -> None:
+        self._observer.callback_registered(func)
+
+    def callbacks_dropped(self, count: int) -> None:
         self._observer.callbacks_dropped(count)
 
     def check_constraints(self) -> float:
@@ -284,4 +296,5 @@ class RehearsedTransactions:
 
     def before(self, statement: Statement, text: Callable[[], str]) -> str:
         """Note what the COMMIT of a statement has to do; return why some of it can't be seen."""
+        self._inner.note(statement)
         return self._simulated_commit.before(statement, text)

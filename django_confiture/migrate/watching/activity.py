@@ -27,7 +27,8 @@ FROM pg_catalog.pg_locks WHERE NOT granted
 # A session that waits for a row waits for a transaction, with a tuple lock on the row's table.
 _WAIT = """
 SELECT coalesce(w.relation, t.relation)::pg_catalog.regclass::text, w.mode,
-       coalesce(extract(epoch FROM clock_timestamp() - w.waitstart), 0)::float8 * 1000
+       coalesce(extract(epoch FROM clock_timestamp() - w.waitstart), 0)::float8 * 1000,
+       coalesce(w.relation, t.relation)::bigint
 FROM pg_catalog.pg_locks w
 LEFT JOIN pg_catalog.pg_locks t ON t.pid = w.pid AND t.locktype = 'tuple' AND t.granted
 WHERE w.pid = %(pid)s AND NOT w.granted LIMIT 1
@@ -132,10 +133,12 @@ class Wait:
     """The lock that a session waits for, and the sessions that hold it."""
 
     relation: str | None
-    """None where it waits for another transaction to end."""
+    """None where it waits for another transaction to end; in quotes if it needs them."""
     mode: str
     waited_ms: float
     blocked_by: tuple[Blocker, ...]
+    oid: int | None = None
+    """The relation's."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +196,8 @@ def what_it_waits_for(raw: psycopg.Connection[Any], pid: int) -> Wait | None:
     if row is None:
         return None
     blockers = [*raw.execute(_BLOCKERS, {"pid": pid}), *raw.execute(_PREPARED, {"pid": pid})]
-    relation, mode, waited_ms = row
-    return Wait(relation, mode, waited_ms, tuple(Blocker(*each) for each in blockers))
+    relation, mode, waited_ms, oid = row
+    return Wait(relation, mode, waited_ms, tuple(Blocker(*each) for each in blockers), oid)
 
 
 def who_waits_for_it(

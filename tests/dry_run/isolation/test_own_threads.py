@@ -10,11 +10,20 @@ from django.db import connection
 from pytest_django import Settings
 
 from django_confiture.management.exit_codes import exit_code
-from tests.support.dry_run import migration, only_operation, python, rehearse, runs
+from tests.support.dry_run import (
+    migration,
+    only_operation,
+    passed,
+    plain_connection,
+    python,
+    rehearse,
+    runs,
+)
 
 pytestmark = pytest.mark.usefixtures("scratch")
 
-ALTER = "ALTER TABLE dry_row ADD extra int"
+
+UPDATES = "UPDATE dry_row SET number = 0"
 
 
 def in_a_thread(sql: str) -> Callable[[], None]:
@@ -38,23 +47,41 @@ def test_what_it_writes_is_said_to_be_unmeasured() -> None:
     assert "Another connection of this process, to 'default', ran SQL" in operation.reason
 
 
+def test_the_rows_that_it_writes_are_counted() -> None:
+    code = [f"{UPDATES} WHERE id <= 400", f"{UPDATES} WHERE id <= 20", "DELETE FROM dry_child"]
+
+    result = passed(*(python(in_a_thread(each)) for each in code), python(in_a_thread("SELECT 1")))
+
+    said = [each for each in result.warnings if each.startswith("Another connection")]
+    assert [each.partition(" What it locked")[0] for each in said] == [
+        "Another connection of this process, to 'default', wrote 420 rows of dry_row.",
+        "Another connection of this process, to 'default', wrote 100 rows of dry_child.",
+    ]
+
+
 def test_what_it_reads_changes_nothing() -> None:
     operation = only_operation(python(in_a_thread("SELECT name FROM dry_row")))
     assert operation.rehearsed == "exact"
 
 
+@pytest.mark.parametrize("name", ["dry_row", '"dry_Row"'])
 @pytest.mark.parametrize("together", [True, False])
-def test_it_waits_for_the_migration_itself(settings: Settings, *, together: bool) -> None:
+def test_it_waits_for_the_migration_itself(
+    settings: Settings, name: str, *, together: bool
+) -> None:
+    with plain_connection() as plain:
+        plain.execute('CREATE TABLE "dry_Row" (number int)')
+    alter = f"ALTER TABLE {name} ADD extra int"
     settings.CONFITURE = {**settings.CONFITURE, "DRY_RUN": {"LOCK_TIMEOUT": "500ms"}}
-    threaded = python(in_a_thread("UPDATE dry_row SET number = 0"))
+    threaded = python(in_a_thread(f"UPDATE {name} SET number = 0"))
     if together:
-        report = rehearse(migration(runs(ALTER), threaded))
+        report = rehearse(migration(runs(alter), threaded))
     else:
         report = rehearse(
-            migration(runs(ALTER), name="0001_alter"), migration(threaded, name="0002_threads")
+            migration(runs(alter), name="0001_alter"), migration(threaded, name="0002_threads")
         )
 
     assert exit_code(report) == (1 if together else 2)
     assert report.yielded_to == ()
     (said,) = (each for each in report.warnings if "of this process waited" in each)
-    assert "RowExclusiveLock on dry_row, which the migrations' own connection holds" in said
+    assert f"RowExclusiveLock on {name}, which the migrations' own connection holds" in said

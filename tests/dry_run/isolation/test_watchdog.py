@@ -362,12 +362,14 @@ def let_wait(holder: psycopg.Connection[Any]) -> None:
     [
         ("SELECT FROM dry_row", "ALTER TABLE dry_row ADD extra int", "dry_row"),
         ("UPDATE dry_row SET number = 0 WHERE id = 1", "UPDATE dry_row SET number = 1", "dry_row"),
+        ('SELECT FROM "dry_Row"', 'ALTER TABLE "dry_Row" ADD extra int', "dry_Row"),
     ],
-    ids=["a table", "a row"],
+    ids=["a table", "a row", "a name in quotes"],
 )
 @pytest.mark.parametrize("atomic", [True, False])
 def test_a_wait_is_in_no_time(held: str, statement: str, relation: str, *, atomic: bool) -> None:
     with plain_connection() as other:
+        other.execute('CREATE TABLE "dry_Row" (id int)')
         other.execute("SET application_name = 'holder'")
         other.execute("BEGIN")
         other.execute(held)

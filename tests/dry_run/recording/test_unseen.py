@@ -188,3 +188,53 @@ def test_the_reports_say_it(report_of_unseen: Any) -> None:
     assert document["coverage"]["exact"] == 0
     for format_ in ("text", "markdown", "html"):
         assert "not caught" in render(report_of_unseen, format_), format_
+
+
+def test_a_view_of_the_catalog_that_locks_sequences_is_not_unseen(
+    scratch: Any, scratch_tables: Any
+) -> None:
+    scratch_tables.observers["default"].execute("CREATE TABLE dry_numbered (id serial)")
+
+    operation = only_operation(runs("SELECT last_value FROM pg_sequences"))
+
+    assert operation.rehearsed == "exact"
+    assert [each.sql is None for each in operation.statements] == [False]
+
+
+# Locks that are held already are seen by no view, so what code takes of them is not known.
+
+DYNAMIC = """
+    CREATE FUNCTION dry_dynamic(code text) RETURNS void LANGUAGE plpgsql AS
+      $$ BEGIN EXECUTE code; END $$;
+    CREATE FUNCTION dry_locks() RETURNS void LANGUAGE plpgsql AS
+      $$ BEGIN LOCK TABLE dry_row; END $$;
+    CREATE FUNCTION dry_elsewhere() RETURNS void LANGUAGE plpgsql AS
+      $$ BEGIN LOCK TABLE dry_parent; END $$;
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "rehearsed"),
+    [
+        ("SELECT dry_dynamic('ALTER TABLE dry_row ADD y int')", "not_rehearsed"),
+        ("SELECT dry_locks()", "not_rehearsed"),
+        ("DO $$ BEGIN ALTER TABLE dry_row ADD y int; END $$", "not_rehearsed"),
+        ("DO $$ BEGIN EXECUTE 'ALTER TABLE dry_' || 'row ADD y int'; END $$", "not_rehearsed"),
+        ("SELECT dry_elsewhere()", "exact"),
+        ("SELECT count(*) FROM dry_row", "exact"),
+    ],
+)
+def test_what_code_locks_of_a_table_that_is_held(
+    scratch: Any, scratch_tables: Any, code: str, rehearsed: str
+) -> None:
+    scratch_tables.observers["default"].execute(DYNAMIC)
+    holds = migration(runs("ALTER TABLE dry_row ADD x int"), name="0001_holds")
+
+    _first, second = rehearse(holds, migration(runs(code), name="0002_code")).migrations
+
+    (operation,) = second.operations
+    assert operation.rehearsed == rehearsed
+    said = "dry_row is not known: the dry run holds" in " ".join(
+        [operation.reason, *second.warnings]
+    )
+    assert said is ("count" not in code)

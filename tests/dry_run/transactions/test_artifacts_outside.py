@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.isolation import watchdog
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.formatting import local_time
 from django_confiture.migrate.watching.activity import what_it_waits_for
 from tests.cases.migrations_on_disk import query
 from tests.support.dry_run import (
@@ -250,6 +252,15 @@ def test_callbacks(way: str, atomic: bool) -> None:
         assert result.warnings == (
             "1 on_commit callback(s) were not called; a real migration calls them.",
         )
+        (operation,) = result.operations
+        assert operation.rehearsed == "not_rehearsed"
+        assert "test_callbacks.<locals>.<lambda>.<locals>.<lambda> was not" in operation.reason
+
+
+def test_a_callback_of_our_own_leaves_its_operation_exact() -> None:
+    operation = only_operation(python(lambda: transaction.on_commit(partial(local_time, None))))
+
+    assert operation.rehearsed == "exact"
 
 
 # h: what a rollback leaves.

@@ -11,6 +11,11 @@ from tests.support.dry_run import for_real, migration, rehearse, runs
 
 WRITES = "UPDATE dry_row SET number = 1"
 READ_ONLY = "cannot execute UPDATE in a read-only transaction"
+PARTITIONED = (
+    "CREATE TABLE dry_whole (k int) PARTITION BY RANGE (k);"
+    "CREATE TABLE dry_a PARTITION OF dry_whole FOR VALUES FROM (0) TO (10)"
+)
+DETACH = "ALTER TABLE dry_whole DETACH PARTITION dry_a CONCURRENTLY"
 LEFT_OPEN = "can't change 'autocommit' now: connection in transaction status INTRANS"
 
 
@@ -59,6 +64,20 @@ CASES = {
     "default modes": Case(
         ("SET default_transaction_isolation = 'serializable'", WRITES), marked=True
     ),
+    "isolation too late": Case(
+        (WRITES, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+        "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+        atomic=True,
+        marked=True,
+    ),
+    "isolation after a setting": Case(
+        ("SET LOCAL work_mem = '5MB'", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+        atomic=True,
+        marked=True,
+    ),
+    "isolation that it has": Case(
+        (WRITES, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"), atomic=True, marked=True
+    ),
     "characteristics": Case(
         ("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",), marked=True
     ),
@@ -97,6 +116,27 @@ CASES = {
         atomic=True,
     ),
     "none pending": Case(("INSERT INTO dry_child VALUES (1001, 1)", "TRUNCATE dry_child")),
+    # What DETACH … CONCURRENTLY leaves.
+    "detach leaves a check": Case(
+        (PARTITIONED, DETACH, "INSERT INTO dry_a VALUES (50)"),
+        'violates check constraint "dry_a_k_check"',
+    ),
+    "detach, and its check is dropped": Case(
+        (PARTITIONED, DETACH, "ALTER TABLE dry_a DROP CONSTRAINT dry_a_k_check"),
+    ),
+    "detach where a check may do": Case(
+        (PARTITIONED, "ALTER TABLE dry_a ADD CHECK (k >= 0 AND k < 10)", DETACH), marked=True
+    ),
+    "detach by hash": Case(
+        (
+            (
+                "CREATE TABLE dry_whole (k int) PARTITION BY HASH (k); CREATE TABLE dry_a"
+                " PARTITION OF dry_whole FOR VALUES WITH (MODULUS 1, REMAINDER 0)"
+            ),
+            DETACH,
+            "DROP TABLE dry_whole; INSERT INTO dry_a VALUES (1)",
+        ),
+    ),
     # Rules of the server's own.
     "view": Case(
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -166,16 +167,16 @@ def test_a_cursor_of_the_server_may_lock_rows() -> None:
     assert "FOR UPDATE is not supported" in refused.error.message
 
 
-# idle_in_transaction_session_timeout.
+# Timeouts of whole transactions.
 
 
-@pytest.fixture
-def _idle_timeout(scratch: None) -> Iterator[None]:
+@contextmanager
+def timeout_of_role(setting: str) -> Iterator[None]:
     with plain_connection() as plain:
         role = sql.Identifier(str(plain.info.user))
         base = sql.Identifier(plain.info.dbname)
         of_role = sql.SQL("ALTER ROLE {} IN DATABASE {} ").format(role, base)
-        plain.execute(of_role + sql.SQL("SET idle_in_transaction_session_timeout = '200ms'"))
+        plain.execute(of_role + sql.SQL(f"SET {setting}"))
     connection.close()
     try:
         yield
@@ -183,6 +184,12 @@ def _idle_timeout(scratch: None) -> Iterator[None]:
         with plain_connection() as plain:
             plain.execute(of_role + sql.SQL("RESET ALL"))
         connection.close()
+
+
+@pytest.fixture
+def _idle_timeout(scratch: None) -> Iterator[None]:
+    with timeout_of_role("idle_in_transaction_session_timeout = '200ms'"):
+        yield
 
 
 def works() -> None:
@@ -201,6 +208,27 @@ def test_the_server_ends_idle_transactions_alone(atomic: bool) -> None:
     assert bool(error) is atomic
     if result.error is not None:
         assert result.error.type == psycopg.errors.IdleInTransactionSessionTimeout.__name__
+
+
+@pytest.mark.usefixtures("scratch")
+def test_the_server_ends_long_transactions() -> None:
+    """The dry run's own lasts longer than each of the migrations."""
+    if not query("SELECT FROM pg_settings WHERE name = 'transaction_timeout'"):
+        pytest.skip("PostgreSQL has it from 17 on")
+    sleeps = runs("SELECT pg_sleep(0.3)")
+    short = [migration(sleeps), migration(sleeps, name="0002_x"), migration(sleeps, name="0003_x")]
+    long = migration(sleeps, sleeps, sleeps, runs("SELECT 1"))
+
+    with timeout_of_role("transaction_timeout = '700ms'"):
+        assert [each.outcome for each in rehearse(*short).migrations] == ["passed"] * 3
+        (result,) = rehearse(long).migrations
+        assert for_real(*short) == ""
+        connection.close()
+        error = for_real(long)
+
+    assert result.error is not None
+    assert result.error.type == psycopg.errors.TransactionTimeout.__name__
+    assert "terminating connection due to transaction timeout" in error
 
 
 @pytest.mark.usefixtures("scratch")

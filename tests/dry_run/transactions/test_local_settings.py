@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.db.migrations import Migration
 from django.db.migrations.operations.base import Operation
 
 from tests.cases.migrations_on_disk import query
-from tests.support.dry_run import executes, migration, passed, python, rehearse, runs
+from tests.support.dry_run import (
+    executes,
+    for_real,
+    migration,
+    passed,
+    python,
+    rehearse,
+    runs,
+)
 from tests.support.settings_cases import (
     CALLS,
     EXECUTED,
@@ -119,3 +129,24 @@ def test_settings_cost_no_look_where_nothing_sets_one(scratch: Any) -> None:
     result = passed(*statements, runs(FAILS_IF_ON))
 
     assert {each.rehearsed for each in result.operations} == {"exact"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TimeZone", "Asia/Tokyo"), ("IntervalStyle", "iso_8601"), ("DateStyle", "German, DMY")],
+)
+def test_a_setting_with_capitals_in_its_name(name: str, value: str, scratch: Any) -> None:
+    seen: list[Any] = []
+    look = python(lambda: seen.extend(query(f"SHOW {name}")))
+
+    def plan(level: str) -> list[Migration]:
+        sets = runs(f"SET {level} {name} = '{value}'")
+        return [migration(sets, look), migration(look, name="0002_looks")]
+
+    for level in ("SESSION", "LOCAL"):
+        for run in (rehearse, for_real):
+            run(*plan(level))
+            connection.close()
+
+    ((before,),) = query(f"SHOW {name}")
+    assert seen == [(value,)] * 4 + [(value,), (before,)] * 2

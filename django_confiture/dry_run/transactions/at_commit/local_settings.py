@@ -40,8 +40,9 @@ _FOR_SESSION = "confiture.set_for_session"
 _ROLES = ("session_authorization", "role")
 """What decides which settings can be seen and set; in no view."""
 
+# In lower case, as all code here has them: some have capitals (TimeZone, DateStyle).
 _VALUES = r"""
-    SELECT name, setting FROM pg_catalog.pg_settings
+    SELECT lower(name), setting FROM pg_catalog.pg_settings
     WHERE context IN ('user', 'superuser') AND name NOT LIKE 'transaction\_%'
     UNION ALL
     SELECT name, current_setting(name, true) FROM unnest(string_to_array($1, ',')) name

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from django_confiture.dry_run.sql.parser import Kind
 from django_confiture.dry_run.sql.transaction_wide import Shared, shared_in, shared_in_code
 from django_confiture.dry_run.transactions.at_commit.database_code import callers, runs_any
+from django_confiture.dry_run.transactions.at_commit.stamped_rows import StampedRows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +74,7 @@ class SharedValues:
         self._functions: object = None
         """The functions that the following was made of."""
         self._readers: Mapping[Shared, set[str]] = {}
+        self._stamped = StampedRows(session)
         self._on_write: Mapping[Shared, set[str]] | None = None
         """The tables whose defaults or triggers read it; None: not asked for."""
 
@@ -88,11 +90,12 @@ class SharedValues:
         if statement.kind is not Kind.DDL:
             again = {*found, *self._by_defaults(statement, tables)}
             why += [text for key, text in _AGAIN.items() if key in again and self._earlier(key)]
+        why.append(self._stamped.before(statement, tables))
         if statement.kind in (Kind.DML, Kind.OPAQUE):
             self._written |= tables
         if statement.kind is not Kind.DML and (mentioned or statement.what == "create_trig_stmt"):
             self._on_write = None  # it may have made a default or a trigger
-        return " ".join(why)
+        return " ".join(filter(None, why))
 
     def ended(self, *, kept: bool) -> None:
         """Count what comes now for another transaction."""
@@ -100,6 +103,7 @@ class SharedValues:
             self._read_before |= self._read
             self._written_before |= self._written
         self._read, self._written = set(), set()
+        self._stamped.ended(kept=kept)
 
     def _found(self, statement: Statement) -> tuple[frozenset[Shared], frozenset[str]]:
         """Return what a statement and the functions that it calls read, and its relations.

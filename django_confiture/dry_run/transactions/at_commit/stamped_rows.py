@@ -1,0 +1,113 @@
+"""Rows that a default stamps with now(): in a dry run, those of all migrations get the same time.
+
+For real they differ. So a unique index takes both, and an order by that column is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg import errors
+
+from django_confiture.dry_run.sql.compared_columns import compared_columns
+from django_confiture.dry_run.sql.parser import Kind
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.server.side_channel import Session
+    from django_confiture.dry_run.sql.parser import Statement
+
+EQUAL_TIMES = (
+    "A default has stamped rows of two migrations with now(), which is the same in a dry run and "
+    "differs for real: --clone rehearses it exactly."
+)
+_IN_INDEX = (
+    "The unique index {} covers a column whose default is now(), which is the same in all "
+    "migrations of a dry run, and an earlier one has written to the table: --clone rehearses it "
+    "exactly."
+)
+_NEW_INDEX = (
+    "The new unique index of {} covers a column whose default is now(), which is the same in all "
+    "migrations of a dry run, and two of them have written to the table: --clone rehearses it "
+    "exactly."
+)
+
+# By the functions' OIDs, and CURRENT_TIMESTAMP and the like by their numbers.
+_STAMPED = r"""
+    SELECT c.relname, a.attname, (
+      SELECT i.indexrelid::pg_catalog.regclass FROM pg_catalog.pg_index i
+      WHERE i.indrelid = d.adrelid AND (i.indisunique OR i.indisexclusion)
+        AND d.adnum = ANY (i.indkey) LIMIT 1)
+    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE d.adbin::text ~ ':funcid (1299|2647) |SQLVALUEFUNCTION :op [1-8] '
+"""
+
+
+class _Column(NamedTuple):
+    table: str
+    name: str
+    index: str
+    """A unique index that covers it; ``""`` if there is none."""
+
+
+class StampedRows:
+    """Notes which transaction has written to which table, and where equal times matter."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._written: set[str] = set()
+        self._written_before: set[str] = set()
+        self._written_twice: set[str] = set()
+        self._columns: list[_Column] | None = None
+        """None: not asked for since the schema may have changed."""
+
+    def before(self, statement: Statement, tables: frozenset[str]) -> str:
+        """Note what a statement writes; return why equal times matter to it, ``""`` if not."""
+        why = self._why(statement, tables)
+        if statement.kind in (Kind.DDL, Kind.OPAQUE):
+            self._columns = None
+        if statement.kind in (Kind.DML, Kind.OPAQUE):
+            self._written |= tables
+        return why
+
+    def ended(self, *, kept: bool) -> None:
+        """Count what comes now for another transaction."""
+        if kept:
+            self._written_twice |= self._written & self._written_before
+            self._written_before |= self._written
+        self._written = set()
+
+    def _why(self, statement: Statement, tables: frozenset[str]) -> str:
+        if statement.kind is Kind.DML and tables & self._written_before:
+            for each in self._stamped(tables & self._written_before):
+                if each.index:
+                    return _IN_INDEX.format(each.index)
+        twice = tables & (self._written_twice | (self._written & self._written_before))
+        if not twice:
+            return ""
+        compared = compared_columns(statement)
+        matter = [each.table for each in self._stamped(twice) if each.name in compared]
+        if matter and statement.what == "index_stmt":
+            return _NEW_INDEX.format(matter[0])
+        return EQUAL_TIMES if matter else ""
+
+    def _stamped(self, tables: set[str] | frozenset[str]) -> list[_Column]:
+        if self._columns is None:
+            rows = self._session.query(_STAMPED)
+            self._columns = [_Column(t or "", name or "", index or "") for t, name, index in rows]
+        return [each for each in self._columns if each.table in tables]
+
+
+def is_of_equal_times(error: BaseException, reasons: Iterable[str]) -> bool:
+    """Return whether rows violate an index only since they have the same time in a dry run.
+
+    ``reasons`` say why the operation that failed is not exact.
+    """
+    if not isinstance(error, errors.UniqueViolation | errors.ExclusionViolation):
+        return False
+    excuses = (
+        _IN_INDEX.format(error.diag.constraint_name),
+        _NEW_INDEX.format(error.diag.table_name),
+    )
+    return any(excuse in reason for reason in reasons for excuse in excuses)

@@ -46,10 +46,10 @@ class SessionTimeouts:
 
     def __init__(self, session: Session, clock: Stopwatch) -> None:
         """Read the timeouts, which role or database may have set."""
-        found = dict(session.query(_LIMITS, [IDLE_TIMEOUT, _TRANSACTION_TIMEOUT]))
-        self._idle_limit_ms = int(found.get(IDLE_TIMEOUT) or 0)
-        self._limit_ms = int(found.get(_TRANSACTION_TIMEOUT) or 0)
-        self._known = [name for name in found if name is not None]
+        rows = session.query(_LIMITS, [IDLE_TIMEOUT, _TRANSACTION_TIMEOUT])
+        self._known = {name or "": int(limit or 0) for name, limit in rows}
+        self._idle_limit_ms = self._known.get(IDLE_TIMEOUT, 0)
+        self._limit_ms = self._known.get(_TRANSACTION_TIMEOUT, 0)
         self._clock = clock
         self._idle_since: float | None = None
         self._began: float | None = None

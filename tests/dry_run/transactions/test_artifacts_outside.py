@@ -21,7 +21,7 @@ from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.isolation import watchdog
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.formatting import local_time
+from django_confiture.formatting import duration
 from django_confiture.migrate.watching.activity import what_it_waits_for
 from tests.cases.migrations_on_disk import query
 from tests.support.dry_run import (
@@ -258,7 +258,8 @@ def test_callbacks(way: str, atomic: bool) -> None:
 
 
 def test_a_callback_of_our_own_leaves_its_operation_exact() -> None:
-    operation = only_operation(python(lambda: transaction.on_commit(partial(local_time, None))))
+    ours = partial(duration, 1.0)
+    operation = only_operation(python(lambda: transaction.on_commit(ours)))
 
     assert operation.rehearsed == "exact"
 

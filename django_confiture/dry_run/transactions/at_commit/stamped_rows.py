@@ -35,7 +35,8 @@ _NEW_INDEX = (
 # By the functions' OIDs, and CURRENT_TIMESTAMP and the like by their numbers.
 _STAMPED = r"""
     SELECT c.relname, a.attname, (
-      SELECT i.indexrelid::pg_catalog.regclass FROM pg_catalog.pg_index i
+      SELECT x.relname FROM pg_catalog.pg_index i
+      JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
       WHERE i.indrelid = d.adrelid AND (i.indisunique OR i.indisexclusion)
         AND d.adnum = ANY (i.indkey) LIMIT 1)
     FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
@@ -47,7 +48,7 @@ _STAMPED = r"""
 class _Column(NamedTuple):
     table: str
     name: str
-    index: str
+    unique_index: str
     """A unique index that covers it; ``""`` if there is none."""
 
 
@@ -81,8 +82,8 @@ class StampedRows:
     def _why(self, statement: Statement, tables: frozenset[str]) -> str:
         if statement.kind is Kind.DML and tables & self._written_before:
             for each in self._stamped(tables & self._written_before):
-                if each.index:
-                    return _IN_INDEX.format(each.index)
+                if each.unique_index:
+                    return _IN_INDEX.format(each.unique_index)
         twice = tables & (self._written_twice | (self._written & self._written_before))
         if not twice:
             return ""

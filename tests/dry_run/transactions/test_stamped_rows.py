@@ -65,6 +65,12 @@ def test_what_only_reads_stamps_is_exact(reads: str) -> None:
     assert reasons(FIRST, SECOND, reads) == ["", "", ""]
 
 
+def test_rows_that_are_only_changed_keep_their_stamps() -> None:
+    changes = "UPDATE dry_stamped SET id = id + 1"
+
+    assert reasons(FIRST, changes, "DELETE FROM dry_stamped WHERE at > '2001-01-01'") == [""] * 3
+
+
 def test_the_order_of_stamps_differs_for_real() -> None:
     seen: list[int] = []
     note = python(lambda: seen.append(query("SELECT number FROM dry_row LIMIT 1")[0][0]))

@@ -23,12 +23,12 @@ EQUAL_TIMES = (
 )
 _IN_INDEX = (
     "The unique index {} covers a column whose default is now(), which is the same in all "
-    "migrations of a dry run, and an earlier one has written to the table: --clone rehearses it "
+    "migrations of a dry run, and an earlier one has filled the table, too: --clone rehearses it "
     "exactly."
 )
 _NEW_INDEX = (
     "The new unique index of {} covers a column whose default is now(), which is the same in all "
-    "migrations of a dry run, and two of them have written to the table: --clone rehearses it "
+    "migrations of a dry run, and two of them have filled the table: --clone rehearses it "
     "exactly."
 )
 
@@ -53,51 +53,57 @@ class _Column(NamedTuple):
 
 
 class StampedRows:
-    """Notes which transaction has written to which table, and where equal times matter."""
+    """Notes which transaction has added rows to which table, and where equal times matter."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._written: set[str] = set()
-        self._written_before: set[str] = set()
-        self._written_twice: set[str] = set()
+        self._filled: set[str] = set()
+        self._filled_before: set[str] = set()
+        self._filled_twice: set[str] = set()
         self._columns: list[_Column] | None = None
         """None: not asked for since the schema may have changed."""
 
     def before(self, statement: Statement, tables: frozenset[str]) -> str:
-        """Note what a statement writes; return why equal times matter to it, ``""`` if not."""
+        """Note what a statement fills; return why equal times matter to it, ``""`` if not."""
         why = self._why(statement, tables)
         if statement.kind in (Kind.DDL, Kind.OPAQUE):
             self._columns = None
-        if statement.kind in (Kind.DML, Kind.OPAQUE):
-            self._written |= tables
+        self._filled |= _filled(statement)
         return why
 
     def ended(self, *, kept: bool) -> None:
         """Count what comes now for another transaction."""
         if kept:
-            self._written_twice |= self._written & self._written_before
-            self._written_before |= self._written
-        self._written = set()
+            self._filled_twice |= self._filled & self._filled_before
+            self._filled_before |= self._filled
+        self._filled = set()
 
     def _why(self, statement: Statement, tables: frozenset[str]) -> str:
-        if statement.kind is Kind.DML and tables & self._written_before:
-            for each in self._stamped(tables & self._written_before):
-                if each.unique_index:
-                    return _IN_INDEX.format(each.unique_index)
-        twice = tables & (self._written_twice | (self._written & self._written_before))
-        if not twice:
-            return ""
-        compared = compared_columns(statement)
-        matter = [each.table for each in self._stamped(twice) if each.name in compared]
+        for each in self._stamped(_filled(statement) & self._filled_before):
+            if each.unique_index:
+                return _IN_INDEX.format(each.unique_index)
+        twice = tables & (self._filled_twice | (self._filled & self._filled_before))
+        stamped = self._stamped(twice)
+        compared = compared_columns(statement) if stamped else ()
+        matter = [each.table for each in stamped if each.name in compared]
         if matter and statement.what == "index_stmt":
             return _NEW_INDEX.format(matter[0])
         return EQUAL_TIMES if matter else ""
 
     def _stamped(self, tables: set[str] | frozenset[str]) -> list[_Column]:
+        if not tables:
+            return []
         if self._columns is None:
             rows = self._session.query(_STAMPED)
             self._columns = [_Column(t or "", name or "", index or "") for t, name, index in rows]
         return [each for each in self._columns if each.table in tables]
+
+
+def _filled(statement: Statement) -> frozenset[str]:
+    """Return the table that a statement adds rows to, as far as its text tells."""
+    if statement.what not in ("insert_stmt", "merge_stmt", "copy_stmt"):
+        return frozenset()
+    return frozenset([getattr(statement.node, statement.what).relation.relname])
 
 
 def is_of_equal_times(error: BaseException, reasons: Iterable[str]) -> bool:

@@ -48,7 +48,7 @@ def test_what_it_writes_is_said_to_be_unmeasured() -> None:
 
 
 def test_the_rows_that_it_writes_are_counted() -> None:
-    code = [f"{UPDATES} WHERE id <= 400", f"{UPDATES} WHERE id <= 20", "DELETE FROM dry_child"]
+    code = [f"{UPDATES} WHERE id <= 400", f"{UPDATES} WHERE id > 980", "DELETE FROM dry_child"]
 
     result = passed(*(python(in_a_thread(each)) for each in code), python(in_a_thread("SELECT 1")))
 

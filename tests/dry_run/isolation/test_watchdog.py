@@ -357,6 +357,15 @@ def let_wait(holder: psycopg.Connection[Any]) -> None:
     holder.execute("ROLLBACK")
 
 
+@pytest.fixture
+def _name_in_quotes(untouched: None) -> Iterator[None]:
+    with plain_connection() as plain:
+        plain.execute('CREATE TABLE "dry_Row" (id int)')
+        yield
+        plain.execute('DROP TABLE "dry_Row"')
+
+
+@pytest.mark.usefixtures("_name_in_quotes")
 @pytest.mark.parametrize(
     ("held", "statement", "relation"),
     [
@@ -369,7 +378,6 @@ def let_wait(holder: psycopg.Connection[Any]) -> None:
 @pytest.mark.parametrize("atomic", [True, False])
 def test_a_wait_is_in_no_time(held: str, statement: str, relation: str, *, atomic: bool) -> None:
     with plain_connection() as other:
-        other.execute('CREATE TABLE "dry_Row" (id int)')
         other.execute("SET application_name = 'holder'")
         other.execute("BEGIN")
         other.execute(held)

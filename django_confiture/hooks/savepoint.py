@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from django_confiture.hooks.base import HookContext
 
+_NOT_FAILED = (TransactionStatus.IDLE, TransactionStatus.INTRANS)
+
 
 @contextmanager
 def savepoint(conn: psycopg.Connection[Any], context: HookContext) -> Iterator[None]:
@@ -34,8 +36,9 @@ def savepoint(conn: psycopg.Connection[Any], context: HookContext) -> Iterator[N
         in_block = connections[alias].in_atomic_block
         around = _tell_django(conn, alias) if in_block else transaction.atomic(using=alias)
     with around:
-        if not conn.autocommit and conn.info.transaction_status == TransactionStatus.IDLE:
-            # Otherwise psycopg would commit at the end of this block, its outermost.
+        if not conn.autocommit and conn.info.transaction_status in _NOT_FAILED:
+            # Otherwise psycopg would commit at the end of this block, its outermost. A dry run's
+            # transaction has begun, but what it stands for may not have.
             conn.execute("")
         with conn.transaction():
             try:

@@ -46,12 +46,14 @@ class InnerTransaction:
         """Whether one of them took a snapshot, after which no isolation level can be set."""
         return self._has_queried
 
+    def sending(self) -> None:
+        """Note that something is about to be sent, be it empty."""
+        self._has_sent = self._is_open
+
     def note(self, statement: Statement) -> None:
         """Note that a statement is about to be sent."""
-        if self._is_open:
-            self._has_sent = True
-            if statement.kind not in _WITHOUT_SNAPSHOT and statement.what != "lock_stmt":
-                self._has_queried = True
+        if statement.kind not in _WITHOUT_SNAPSHOT and statement.what != "lock_stmt":
+            self._has_queried = self._is_open
 
     @property
     def release(self) -> str:

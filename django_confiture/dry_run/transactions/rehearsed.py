@@ -151,12 +151,12 @@ class RehearsedTransactions:
             self.timeouts.check()
         if self._inner.begins_with_next or not self._raw.autocommit:
             self._open_inner()
+        self._inner.sending()
 
     @property
     def in_transaction(self) -> bool:
         """Whether the real run would be in a transaction, however it was begun."""
-        inner = self._inner.is_open or self._inner.begins_with_next
-        return inner or in_transaction_block(self._raw)
+        return self._inner.is_open or self._inner.begins_with_next or in_transaction_block(self._raw)
 
     @property
     def awaits_begin(self) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 import pytest
 from django.db import connection
 
+from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from tests.cases.migrations_on_disk import query
 from tests.support.dry_run import for_real, migration, python, rehearse, runs
 
@@ -95,3 +97,16 @@ def test_what_was_committed_by_itself_stays_after_a_failure(code: Callable[[], N
 
     connection.close()
     assert query("SELECT number FROM dry_row WHERE id = 1") == [(9,)]
+
+
+def test_the_savepoint_of_a_hook_is_one() -> None:
+    class Counts(Hook):
+        phase = HookPhase.BEFORE_DDL
+
+        def execute(self, conn: Any, context: HookContext) -> HookResult:
+            return HookResult(phase="BEFORE_DDL", hook_name="Counts")
+
+    (result,) = rehearse(migration(RunHook(Counts), runs(WRITES))).migrations
+
+    assert [each.rehearsed for each in result.operations] == ["exact", "exact"]
+    assert result.warnings == ()

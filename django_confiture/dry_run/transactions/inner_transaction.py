@@ -32,6 +32,11 @@ class InnerTransaction:
         return self._is_open
 
     @property
+    def is_expected(self) -> bool:
+        """Whether it is set, or is to be set before the next statement."""
+        return self._is_open or self._begins_with_next
+
+    @property
     def begins_with_next(self) -> bool:
         """Whether it is to be set before the next statement, if there is one."""
         return self._begins_with_next

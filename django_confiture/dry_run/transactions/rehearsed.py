@@ -156,7 +156,7 @@ class RehearsedTransactions:
     @property
     def in_transaction(self) -> bool:
         """Whether the real run would be in a transaction, however it was begun."""
-        return self._inner.is_open or self._inner.begins_with_next or in_transaction_block(self._raw)
+        return self._inner.is_expected or in_transaction_block(self._raw)
 
     @property
     def awaits_begin(self) -> bool:

@@ -101,7 +101,7 @@ def test_pgmigrate_ends_those_who_block_and_a_dry_run_does_not(make_project: Mak
     project.notes()
     label = "stock.0002_add_code"
     with blocker(project) as blocking:
-        project.django("migrate_dryrun", "stock", "0002", code=4)
+        project.django("migrate_dryrun", "stock", "0002", code=2)
         blocking.execute("SELECT")
         assert project.notes(dry_run=True)[-1] == (label, "CLEANUP")
         assert "Terminated 1 blocking" in project.django("migrate", "stock", "0002")

@@ -138,6 +138,10 @@ class Bench:
         """Return libpq's parameters of a database."""
         return {**self._server.address, "dbname": database}
 
+    def crash(self) -> None:
+        """Stop the server without a checkpoint, and start it again."""
+        self._server.crash()
+
     def value(self, database: str, query: str) -> Any:
         """Return the one value of a query."""
         import psycopg

@@ -30,7 +30,9 @@ CONFITURE = json.loads(os.environ["BENCH_CONFITURE"])
 _MIGRATION = """
 import time
 
-from django.contrib.postgres.operations import AddIndexConcurrently
+from django.contrib.postgres.operations import (
+    AddConstraintNotValid, AddIndexConcurrently, RemoveIndexConcurrently, ValidateConstraint,
+)
 from django.db import migrations, models
 
 SQL = migrations.RunSQL
@@ -38,6 +40,21 @@ SQL = migrations.RunSQL
 
 def python(seconds):
     return migrations.RunPython(lambda apps, editor: time.sleep(seconds))
+
+
+def logged(what):
+    def run(apps, editor):
+        with editor.connection.cursor() as cursor:
+            cursor.execute("INSERT INTO bench_log VALUES (%s)", [what])
+
+    return run
+
+
+def in_batches(apps, editor):
+    rows = apps.get_model("bench_app", "Row").objects
+    for low in range(0, 200_000, 20_000):
+        to_do = rows.filter(id__gt=low, id__lte=low + 20_000, extra=None)
+        to_do.update(extra=models.F("id"))
 
 
 class Migration(migrations.Migration):
@@ -72,6 +89,10 @@ class Project:
 
     def migrate(self, database: str, confiture: dict[str, Any], app: str = APP) -> Any:
         """Start ``migrate``; its output is one pipe."""
+        return self.command(database, confiture, "migrate", app, "--skip-checks")
+
+    def command(self, database: str, confiture: dict[str, Any], *arguments: str) -> Any:
+        """Start a command; its output is one pipe."""
         path = os.pathsep.join([str(ROOT), str(self._home)])
         environment = {
             **os.environ,
@@ -82,7 +103,7 @@ class Project:
             "BENCH_CONFITURE": json.dumps(confiture),
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "django", "migrate", app, "--skip-checks"],
+            [sys.executable, "-m", "django", *arguments],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

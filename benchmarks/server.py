@@ -55,6 +55,13 @@ class Server:
         self._server.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
+    def crash(self) -> None:
+        """Stop the server at once, as if its machine had gone, and start it again."""
+        server = self._server
+        with server.starting(), server._open("log") as log:
+            server._run(log, "pg_ctl", "stop", "-D", server.data, "-m", "immediate", "-w")
+        server.use("bench")
+
     def sql(self, *statements: str, database: str = "postgres") -> None:
         import psycopg
 

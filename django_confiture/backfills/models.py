@@ -97,6 +97,30 @@ class BackfillRange(models.Model):
         return f"Range {self.position} of {self.run_id}"
 
 
+class BackfillChain(models.Model):
+    """Tasks that follow one another, each queued by the one before."""
+
+    run = models.ForeignKey(BackfillRun, on_delete=models.CASCADE, related_name="chains")
+    number = models.PositiveSmallIntegerField()
+    generation = models.PositiveBigIntegerField(default=0)
+    """Counted up by each task that starts; one that was queued with an older one ends at once."""
+    queued_at = models.DateTimeField(null=True)
+    """When the newest task was queued, by the server's clock."""
+
+    class Meta:
+        app_label = APP_LABEL
+        default_permissions = ()
+        ordering = ("number",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("run", "number"), name="confiture_backfill_chain_number"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"Chain {self.number} of {self.run_id}"
+
+
 class BackfillRowError(models.Model):
     """A row that could not be done, and why."""
 

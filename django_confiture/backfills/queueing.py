@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import django
 from django.apps import apps
 
+from django_confiture.backfills.chains import begin_chains
 from django_confiture.backfills.options import backfill_options
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def enqueue(run: BackfillRun, *, using: str) -> str:
         return f"{run.name} is {run.state}."
     from django_confiture.backfills import tasks
 
-    wanted = backfill_options().workers
-    for _ in range(wanted):
-        tasks.enqueue_next(run.name, using=using)
-    return f"{run.name} is {run.state}, with {wanted} tasks queued."
+    options = backfill_options()
+    for link in begin_chains(run, using=using, wanted=options.workers):
+        tasks.enqueue_link(run.name, link, using=using)
+        tasks.enqueue_spare(run.name, link, using=using, options=options)
+    return f"{run.name} is {run.state}, with {options.workers} tasks queued."
 
 
 def enqueue_and_log(run: BackfillRun, *, using: str) -> None:

@@ -19,7 +19,6 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,6 @@ from django_confiture.backfills.ranges.leases import (
     LeaseLost,
     claim,
     known_sizer,
-    live_leases,
     new_worker_name,
     open_ranges,
 )
@@ -63,19 +61,8 @@ class WorkOutcome(Enum):
     TIME_UP = "time up"
     WAITS = "waits"
     """Other workers have all the ranges; one of them may die."""
-    SURPLUS = "surplus"
-    """There are as many workers as are wanted."""
     REPLACED = "replaced"
     """Another worker took over what this one was doing."""
-
-
-@dataclass(frozen=True)
-class WorkResult:
-    """The result of a worker's turn."""
-
-    outcome: WorkOutcome
-    taken_over: int = 0
-    """How many ranges it took from workers that are gone."""
 
 
 class Runner:
@@ -93,19 +80,18 @@ class Runner:
     ) -> None:
         self._job = Job(run, backfill, using, options, apps, throttling or Throttling())
         self._worker = new_worker_name()
-        self._taken_over = 0
         self._sizer: BatchSizer | None = None
         self._failures = 0
 
     def complete(self, *, stop: Callable[[], bool] = lambda: False) -> None:
         """Work until the backfill has ended, together with whatever other workers there are."""
         while not stop():
-            if self.work(stop=stop).outcome is WorkOutcome.ENDED:
+            if self.work(stop=stop) is WorkOutcome.ENDED:
                 return
             time.sleep(IDLE)
 
-    def work(self, *, stop: Callable[[], bool], workers: int | None = None) -> WorkResult:
-        """Work until ``stop`` says so, unless as many as ``workers`` are at it already.
+    def work(self, *, stop: Callable[[], bool]) -> WorkOutcome:
+        """Work until ``stop`` says so, or there is nothing to do.
 
         What fails between two batches is tried again as often as a batch, and has to be safe to
         repeat: a connection may be lost with the answer to a COMMIT.
@@ -115,7 +101,7 @@ class Runner:
             try:
                 if hopeless:
                     self._fail(hopeless)
-                return self._work(stop, workers)
+                return self._work(stop)
             except Error as error:
                 hopeless = self._wait(error, hopeless)
 
@@ -138,7 +124,7 @@ class Runner:
         time.sleep(delay)
         return hopeless
 
-    def _work(self, stop: Callable[[], bool], workers: int | None) -> WorkResult:
+    def _work(self, stop: Callable[[], bool]) -> WorkOutcome:
         job = self._job
         mirror.install(job.run, job.backfill, using=job.using)
         begin_run(
@@ -149,26 +135,23 @@ class Runner:
             wanted=RANGES_A_WORKER * job.options.workers,
         )
         while (state := self._state()) == BackfillState.RUNNING:
-            if workers is not None and live_leases(job.run, job.using).count() >= workers:
-                return self._result(WorkOutcome.SURPLUS)
             lease = claim(job.run, using=job.using, worker=self._worker, duration=job.options.lease)
             if lease is None:
                 if open_ranges(job.run, job.using).exists():
-                    return self._result(WorkOutcome.WAITS)
+                    return WorkOutcome.WAITS
                 end_pass(job.run, job.backfill, using=job.using, apps=job.apps, actor=self._worker)
                 self._failures = 0
                 continue
-            self._taken_over += lease.taken_over
             try:
                 if self._on_range(lease, stop) is RangeOutcome.TIME_UP:
-                    return self._result(WorkOutcome.TIME_UP)
+                    return WorkOutcome.TIME_UP
             except LeaseLost:
                 logger.warning("backfill_lease_lost", extra={"backfill": job.run.name})
-                return self._result(WorkOutcome.REPLACED)
+                return WorkOutcome.REPLACED
             self._failures = 0
         if state in ENDED:  # also where the worker that ended it could not
             mirror.remove(job.run, job.backfill, using=job.using)
-        return self._result(WorkOutcome.ENDED)
+        return WorkOutcome.ENDED
 
     def _on_range(self, lease: Lease, stop: Callable[[], bool]) -> RangeOutcome:
         job = self._job
@@ -190,6 +173,3 @@ class Runner:
     def _state(self) -> BackfillState:
         runs = BackfillRun.objects.using(self._job.using)
         return BackfillState(runs.values_list("state", flat=True).get(pk=self._job.run.pk))
-
-    def _result(self, outcome: WorkOutcome) -> WorkResult:
-        return WorkResult(outcome, self._taken_over)

@@ -1,8 +1,8 @@
 """The task: work for at most a minute, then queue the next one, so that no queue is held.
 
-As many chains of tasks go on as there are workers wanted. A chain ends where the backfill has
-ended, where there are enough others, or where another worker took its range over; that one starts
-a chain in its place.
+As many chains of tasks go on as there are workers wanted. Before a task works, it queues its
+successor for a time at which it should have ended: so the chain goes on if its worker is killed,
+at whatever moment. Where the backend can't run a task later, the tasks of the other chains do that.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
 from django_confiture.backfills import events
+from django_confiture.backfills.chains import Link, overdue, take
 from django_confiture.backfills.declaration import load_backfill
 from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
-from django_confiture.backfills.runner import Runner, WorkOutcome, WorkResult
+from django_confiture.backfills.runner import Runner, WorkOutcome
 from django_confiture.backfills.throttles.configured import throttling_of
 from django_confiture.exceptions import BackfillLookupError
 
@@ -38,36 +39,55 @@ MOST_TRIES = 1000
 
 
 @task
-def work_on_backfill(name: str, using: str, tries: int = 0) -> str:
+def work_on_backfill(name: str, using: str, number: int, generation: int, tries: int = 0) -> str:
     """Work on a backfill for a while; return how it ended."""
+    link, run = Link(number, generation), None
     try:
-        return _work(name, using, tries)
+        run = BackfillRun.objects.using(using).filter(name=name).first()
+        if run is None or run.state not in (BackfillState.QUEUED, BackfillState.RUNNING):
+            return "ended"
+        taken = take(link, run, using=using)
+        if taken is None:
+            return "replaced"
+        link = taken
+        _care_for_chains(run, link, using, tries)
+        return _work(run, link, using, tries)
     except (OperationalError, InterfaceError) as error:
         if tries >= MOST_TRIES:
             raise
         facts = {"backfill": name, "error": one_line(error)}
         logger.warning("backfill_task_lost", extra=facts)
         connections[using].close()
-        _hand_on(name, using, tries)  # raises, too, where the queue is in the same database
+        _hand_on(name, using, link, tries)  # raises, too, where the queue is in the same database
         return "lost"
 
 
-def _work(name: str, using: str, tries: int) -> str:
-    run = BackfillRun.objects.using(using).filter(name=name).first()
-    if run is None or run.state not in (BackfillState.QUEUED, BackfillState.RUNNING):
-        return "ended"
+def _care_for_chains(run: BackfillRun, link: Link, using: str, tries: int) -> None:
+    """Queue what goes on if this worker dies, and what others have lost."""
+    options = backfill_options()
+    enqueue_spare(run.name, link, using=using, options=options, tries=tries)
+    for lost in overdue(run, using=using, after=_late(options)):
+        enqueue_link(run.name, lost, using=using)
+
+
+def _work(run: BackfillRun, link: Link, using: str, tries: int) -> str:
     try:
-        backfill = load_backfill(name)
+        backfill = load_backfill(run.name)
     except BackfillLookupError as error:
-        return _leave_to_others(run, using, tries, error)
+        return _leave_to_others(run, link, using, tries, error)
     options = backfill_options()
     runner = Runner(
         run, backfill, using=using, options=options, throttling=throttling_of(backfill, options)
     )
     end = monotonic() + options.slice.total_seconds()
-    result = runner.work(stop=lambda: monotonic() >= end, workers=run.workers_wanted)
-    _queue_next(run, result, using, options)
-    return result.outcome.value
+    outcome = runner.work(stop=lambda: monotonic() >= end)
+    _queue_next(run, link, outcome, using, options)
+    return outcome.value
+
+
+def _late(options: BackfillOptions) -> timedelta:
+    """Return how long after it was queued a task must have started, worked and queued the next."""
+    return options.slice + options.lease
 
 
 def configured_task() -> Any:
@@ -76,12 +96,22 @@ def configured_task() -> Any:
     return work_on_backfill.using(backend=options.task_backend, queue_name=options.queue)
 
 
-def enqueue_next(name: str, *, using: str, delay: timedelta | None = None, tries: int = 0) -> None:
+def enqueue_link(
+    name: str, link: Link, *, using: str, delay: timedelta | None = None, tries: int = 0
+) -> None:
     """Queue one task, after ``delay`` where the backend knows how to wait."""
     queued = configured_task()
     if delay is not None and queued.get_backend().supports_defer:
         queued = queued.using(run_after=timezone.now() + delay)
-    queued.enqueue(name, using, tries)
+    queued.enqueue(name, using, link.number, link.generation, tries)
+
+
+def enqueue_spare(
+    name: str, link: Link, *, using: str, options: BackfillOptions, tries: int = 0
+) -> None:
+    """Queue one task for later, which finds its link taken unless the one before it is lost."""
+    if can_wait():
+        enqueue_link(name, link, using=using, delay=_late(options), tries=tries)
 
 
 def can_wait() -> bool:
@@ -89,29 +119,30 @@ def can_wait() -> bool:
     return bool(configured_task().get_backend().supports_defer)
 
 
-def _queue_next(run: BackfillRun, result: WorkResult, using: str, options: BackfillOptions) -> None:
-    if result.outcome is WorkOutcome.TIME_UP:
-        enqueue_next(run.name, using=using)
-    elif result.outcome is WorkOutcome.WAITS:
+def _queue_next(
+    run: BackfillRun, link: Link, outcome: WorkOutcome, using: str, options: BackfillOptions
+) -> None:
+    if outcome is WorkOutcome.WAITS:
         if not can_wait():
             sleep(min(options.lease, options.slice).total_seconds() / 2)
-        enqueue_next(run.name, using=using, delay=options.lease / 2)
-    if result.outcome is not WorkOutcome.ENDED:
-        for _ in range(result.taken_over):
-            enqueue_next(run.name, using=using)
+        enqueue_link(run.name, link, using=using, delay=options.lease / 2)
+    elif outcome is not WorkOutcome.ENDED:
+        enqueue_link(run.name, link, using=using)
 
 
-def _leave_to_others(run: BackfillRun, using: str, tries: int, error: BackfillLookupError) -> str:
+def _leave_to_others(
+    run: BackfillRun, link: Link, using: str, tries: int, error: BackfillLookupError
+) -> str:
     """Hand the task on: a worker of the new release will know the class."""
     logger.warning("backfill_not_deployed", extra={"backfill": run.name, "error": str(error)})
     if tries >= MOST_TRIES:
         events.fail(run, str(error), using=using, actor=events.os_actor())
         return "failed"
-    _hand_on(run.name, using, tries)
+    _hand_on(run.name, using, link, tries)
     return "left to others"
 
 
-def _hand_on(name: str, using: str, tries: int) -> None:
+def _hand_on(name: str, using: str, link: Link, tries: int) -> None:
     if not can_wait():
         sleep(1)
-    enqueue_next(name, using=using, delay=NOT_NOW, tries=tries + 1)
+    enqueue_link(name, link, using=using, delay=NOT_NOW, tries=tries + 1)

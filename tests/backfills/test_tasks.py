@@ -52,13 +52,17 @@ def state(name: str) -> Any:
     return found
 
 
-def ready() -> int:
+def ready(when: str = "true") -> int:
     """Return how many tasks wait or run."""
     ((count,),) = execute(
         "SELECT count(*) FROM django_tasks_database_dbtaskresult"
-        " WHERE status IN ('READY', 'RUNNING')"
+        f" WHERE status IN ('READY', 'RUNNING') AND {when}"
     )
     return int(count)
+
+
+AT_ONCE = "run_after > now() + interval '1 year'"
+"""As django-tasks-db writes tasks that need not wait."""
 
 
 @pytest.mark.usefixtures("queue")
@@ -66,7 +70,7 @@ def test_two_workers_share_it_and_the_queue_is_empty_at_the_end() -> None:
     books(ROWS)
     said = command("confiture_backfills", "start", PATH + "CountBooks")
     assert f"{PATH}CountBooks is queued, with 4 tasks queued." in said
-    assert ready() == 4
+    assert (ready(AT_ONCE), ready()) == (4, 8)  # a spare of each, in case it is lost
     workers = [worker(), worker()]
     wait_for(lambda: state(PATH + "CountBooks") == "completed", 180)
     wait_for(lambda: ready() == 0, 20)
@@ -106,13 +110,76 @@ def test_a_worker_of_an_old_release_leaves_it_for_others() -> None:
     code = (
         "import django; django.setup();"
         "from django_confiture.backfills import tasks;"
-        "tasks.enqueue_next('shelf.backfills.NotThereYet', using='default')"
+        "from django_confiture.backfills.models import BackfillRun;"
+        "from django_confiture.backfills import queueing;"
+        "queueing.enqueue(BackfillRun.objects.get(), using='default')"
     )
-    command("shell", "--no-imports", "-c", code)
+    command("shell", "--no-imports", "-c", code, WORKERS=1)
     command("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
     assert state("shelf.backfills.NotThereYet") == "queued"
     waits = execute(
-        "SELECT run_after > now() + interval '20 seconds', (args_kwargs -> 'args' ->> 2)::int"
-        " FROM django_tasks_database_dbtaskresult WHERE status = 'READY'"
+        "SELECT run_after > now() + interval '20 seconds', (args_kwargs -> 'args' ->> 4)::int"
+        " FROM django_tasks_database_dbtaskresult WHERE status = 'READY' ORDER BY 1"
     )
-    assert waits == [(True, 1)]
+    assert waits == [(False, 0), (False, 0), (True, 1)]  # the first two are spares
+
+
+DIES = """
+import os
+from django.core.management import call_command
+from django_confiture.backfills import tasks
+
+
+def die(*arguments, **options):
+    os._exit(9)
+
+
+tasks.{moment} = die
+call_command("db_worker", interval=0.1, startup_delay=False)
+"""
+
+
+@pytest.mark.usefixtures("queue")
+def test_the_only_worker_dies_at_each_moment_of_a_task_and_the_next_goes_on() -> None:
+    books(20_000)
+    command("confiture_backfills", "start", PATH + "CountBooks", WORKERS=1)
+    for moment in ("take", "overdue", "load_backfill", "_queue_next"):
+        dying = started("shell", "--no-imports", "-c", DIES.format(moment=moment), **OPTIONS)
+        assert dying.wait(60) == 9, moment
+    healthy = worker()
+    wait_for(lambda: state(PATH + "CountBooks") == "completed", 60)
+    wait_for(lambda: ready("status = 'READY'") == 0, 20)
+    healthy.terminate()
+    assert counters() == {1: 20_000}
+    # Each of the four has left its own "running".
+    assert ready() == 4
+
+
+@pytest.mark.usefixtures("queue")
+def test_without_a_spare_the_tasks_of_the_other_chains_queue_what_was_lost() -> None:
+    books(ROWS)
+    command("confiture_backfills", "start", PATH + "CountBooks", WORKERS=2)
+    execute(
+        "DELETE FROM django_tasks_database_dbtaskresult WHERE args_kwargs -> 'args' ->> 2 = '1'"
+    )
+    execute("UPDATE confiture_backfills_backfillchain SET queued_at = now() - interval '1 hour'")
+    healthy = worker()
+    of_the_other = "args_kwargs -> 'args' ->> 2 = '1'"
+    wait_for(lambda: ready(of_the_other) > 0, 60)
+    healthy.terminate()
+
+
+@pytest.mark.usefixtures("queue")
+def test_started_again_there_are_no_more_workers_than_wanted() -> None:
+    books(ROWS)
+    for _ in range(2):
+        command("confiture_backfills", "start", PATH + "CountBooks", WORKERS=1)
+    assert ready(AT_ONCE) == 2
+    workers = [worker(), worker()]
+    replaced = (
+        "SELECT count(*) FROM django_tasks_database_dbtaskresult"
+        " WHERE return_value #>> '{}' = 'replaced'"
+    )
+    wait_for(lambda: execute(replaced) == [(1,)], 60)
+    for process in workers:
+        process.terminate()

@@ -150,4 +150,35 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="BackfillChain",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveSmallIntegerField()),
+                ("generation", models.PositiveBigIntegerField(default=0)),
+                ("queued_at", models.DateTimeField(null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="chains",
+                        to="confiture_backfills.backfillrun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ("number",),
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("run", "number"), name="confiture_backfill_chain_number"
+                    )
+                ],
+            },
+        ),
     ]

@@ -35,8 +35,6 @@ class Lease:
     range_id: int
     generation: int
     duration: timedelta
-    taken_over: bool
-    """Whether a worker that is gone had it before."""
 
     def write(self, **changes: Any) -> None:
         """Change the range and renew the lease; :class:`LeaseLost` where another worker has it."""
@@ -80,8 +78,7 @@ def claim(run: BackfillRun, *, using: str, worker: str, duration: timedelta) -> 
             leased_until=Now() + duration,
             throttled_by=[],
         )
-    taken_over = found.worker not in ("", worker)
-    return Lease(using, found.pk, generation, duration, taken_over=taken_over)
+    return Lease(using, found.pk, generation, duration)
 
 
 def _gone(run: BackfillRun, using: str) -> list[str]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models.functions import Now
 
 from django_confiture.backfills.models import BackfillChain, BackfillRun
+from django_confiture.backfills.transactions import brief
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Link:
 
 def begin_chains(run: BackfillRun, *, using: str, wanted: int) -> list[Link]:
     """Return a link for each of so many chains, whether or not tasks with it are queued."""
-    with transaction.atomic(using=using):
+    with brief(using):
         BackfillRun.objects.using(using).filter(pk=run.pk).update(workers_wanted=wanted)
         chains = BackfillChain.objects.using(using)
         chains.bulk_create(

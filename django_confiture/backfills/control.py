@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.apps import apps as live_apps
-from django.db import transaction
 
 from django_confiture.backfills import events, mirror, queueing
 from django_confiture.backfills.declaration import load_backfill
@@ -19,6 +18,7 @@ from django_confiture.backfills.models import (
 )
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.planning import add_pass
+from django_confiture.backfills.transactions import brief
 from django_confiture.exceptions import BackfillError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def prepare(name: str, *, using: str, actor: str, apps: Apps = live_apps) -> Bac
     came since.
     """
     backfill = load_backfill(name)
-    with transaction.atomic(using=using):
+    with brief(using):
         runs = BackfillRun.objects.using(using)
         run, made = runs.select_for_update().get_or_create(
             name=name, defaults={"workers_wanted": backfill_options().workers}
@@ -85,7 +85,7 @@ def prepare(name: str, *, using: str, actor: str, apps: Apps = live_apps) -> Bac
 
 def forget(name: str, *, using: str, actor: str) -> None:
     """Cancel a backfill, whatever its state, and forget what is done: its column is going."""
-    with transaction.atomic(using=using):
+    with brief(using):
         run = BackfillRun.objects.using(using).select_for_update().filter(name=name).first()
         if run is None:
             return
@@ -101,7 +101,7 @@ def forget(name: str, *, using: str, actor: str) -> None:
 def act(action: str, name: str, *, using: str, actor: str) -> str:
     """Pause, resume, cancel or retry a backfill; return what came of it."""
     transition = _TRANSITIONS[action]
-    with transaction.atomic(using=using):
+    with brief(using):
         run = BackfillRun.objects.using(using).select_for_update().filter(name=name).first()
         if run is None:
             raise BackfillError(f"{name} was never started; use start.")

@@ -6,10 +6,10 @@ import getpass
 import logging
 import socket
 
-from django.db import transaction
 from django.db.models.functions import Now
 
 from django_confiture.backfills.models import BackfillEvent, BackfillRun, BackfillState
+from django_confiture.backfills.transactions import brief
 
 logger = logging.getLogger("django_confiture.backfills")
 
@@ -25,7 +25,7 @@ def note(run: BackfillRun, action: str, *, using: str, actor: str, detail: str =
 
 def fail(run: BackfillRun, why: str, *, using: str, actor: str) -> None:
     """Mark a backfill as failed, unless it has ended."""
-    with transaction.atomic(using=using):
+    with brief(using):
         under_way = (BackfillState.QUEUED, BackfillState.RUNNING)
         changed = BackfillRun.objects.using(using).filter(pk=run.pk, state__in=under_way)
         if changed.update(state=BackfillState.FAILED, last_error=why, finished_at=Now()):

@@ -11,14 +11,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from django.db import Error, connections, transaction
+from django.db import Error, connections
 from django.db.models import Value
 from django.db.models.sql.query import Query
 
-from django_confiture.backfills.batching.batches import set_timeouts
 from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of
 from django_confiture.backfills.models import ENDED, BackfillRun
 from django_confiture.backfills.options import backfill_options
+from django_confiture.backfills.transactions import brief, set_timeouts
 from django_confiture.exceptions import BackfillError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _with_retries(run: BackfillRun, using: str, statements: list[str], *, mirror
     timeout = {"lock_timeout": backfill_options().lock_timeout}
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with transaction.atomic(using=using):
+            with brief(using):
                 locked = BackfillRun.objects.using(using).select_for_update().get(pk=run.pk)
                 if locked.mirrored is mirrored or (mirrored and locked.state in ENDED):
                     return  # another worker may have ended it, and dropped the trigger

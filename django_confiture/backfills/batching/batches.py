@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, models, transaction
+from django.db import connections, models
 
-from django_confiture import conf
 from django_confiture.backfills.batching.keys import key_fields
 from django_confiture.backfills.batching.quick_instances import uncollected, with_quick_instances
 from django_confiture.backfills.batching.windows import Window
 from django_confiture.backfills.batching.write_back import can_write_back, with_version, write_back
 from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
-from django_confiture.postgres import POSTGRESQL_17
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -50,26 +45,6 @@ def _are_there(rows: models.QuerySet[Any]) -> bool:
     """Read the rows; return whether there are any."""
     with uncollected():
         return bool(rows)
-
-
-def set_timeouts(using: str, timeouts: Mapping[str, timedelta]) -> None:
-    """Set timeouts of PostgreSQL's for the rest of the transaction."""
-    calls = ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in timeouts)
-    values = [text for name, value in timeouts.items() for text in (name, conf.milliseconds(value))]
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {calls}", values)
-
-
-@contextmanager
-def unhurried(using: str) -> Iterator[None]:
-    """Begin a transaction that no limit of the role ends: it may have to read a whole table."""
-    connection = connections[using]
-    limits = dict.fromkeys(("lock_timeout", "statement_timeout"), timedelta(0))
-    if not connection.in_atomic_block and connection.pg_version >= POSTGRESQL_17:  # type: ignore[attr-defined]
-        limits["transaction_timeout"] = timedelta(0)
-    with transaction.atomic(using=using):
-        set_timeouts(using, limits)
-        yield
 
 
 def _execute(backfill: Backfill, window: Window, using: str, apps: Apps) -> int:

@@ -13,13 +13,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from django.db import models, transaction
+from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
 from django_confiture.backfills.models import BackfillRange, BackfillRun
 from django_confiture.backfills.options import BackfillOptions
+from django_confiture.backfills.transactions import brief
 from django_confiture.exceptions import BackfillError
 
 
@@ -62,7 +63,7 @@ def claim(run: BackfillRun, *, using: str, worker: str, duration: timedelta) -> 
 
     What ``worker`` itself still has is left from a connection that was lost.
     """
-    with transaction.atomic(using=using):
+    with brief(using):
         stale = [worker, *_gone(run, using)]
         free = Q(leased_until=None) | Q(leased_until__lt=Now()) | Q(worker__in=stale)
         ranges = open_ranges(run, using).filter(free)

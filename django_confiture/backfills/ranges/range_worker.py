@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.db import Error, connections, transaction
 
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
-from django_confiture.backfills.batching.batches import do_window, set_timeouts
+from django_confiture.backfills.batching.batches import do_window
 from django_confiture.backfills.batching.keys import key_from_json, key_to_json, shown_key
 from django_confiture.backfills.batching.windows import Window, next_window
 from django_confiture.backfills.declaration import Backfill
@@ -28,6 +28,7 @@ from django_confiture.backfills.options import BackfillOptions
 from django_confiture.backfills.ranges.leases import Lease
 from django_confiture.backfills.throttles import Moment
 from django_confiture.backfills.throttles.configured import Throttling
+from django_confiture.backfills.transactions import brief, set_timeouts
 from django_confiture.exceptions import BackfillError
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ class RangeWorker:
         run, using = self._job.run, self._job.using
         key, goes_on = key_to_json(window.last), self._job.backfill.on_row_error == "continue"
         after = None if window.after is None else key_to_json(window.after)
-        with transaction.atomic(using=using):
+        with brief(using):
             BackfillRowError.objects.using(using).create(
                 run_id=run.pk, key=key, after=after, skipped=goes_on, error=one_line(error)
             )

@@ -9,6 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from typing import Any
+
+from django.db.models.signals import post_migrate, pre_migrate
+
+from django_confiture import signals
 
 _LOGGER = logging.getLogger("django_confiture")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -17,12 +22,30 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 class UnconfiguredLogs(logging.Handler):
     """Prints an event and its fields in one line, as long as no other handler would get them."""
 
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._announces = False
+        self._line_is_open = False
+
+    def plan_begins(self, *, verbosity: int = 1, **_: object) -> None:
+        """Note whether ``migrate`` prints; a receiver of ``pre_migrate``."""
+        self._announces, self._line_is_open = verbosity > 0, False
+
+    def migration_begins(self, *, context: Any, **_: object) -> None:
+        """Note that ``migrate`` has printed "Applying ...", and will add "OK" to that."""
+        self._line_is_open = self._announces and not context.dry_run
+
+    def plan_ends(self, **_: object) -> None:
+        """Note that its last line is complete; a receiver of ``post_migrate``."""
+        self._line_is_open = False
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Write to standard error, whatever it is by now."""
+        """Write to standard error, whatever it is by now, on a line of its own."""
         if any(each is not self for each in _handlers(logging.getLogger(record.name))):
             return
+        begin, self._line_is_open = "\n" if self._line_is_open else "", False
         try:
-            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.write(f"{begin}{self.format(record)}\n")
         except (OSError, ValueError):  # a closed terminal must not end a migration
             self.handleError(record)
 
@@ -40,8 +63,13 @@ class UnconfiguredLogs(logging.Handler):
 
 def install() -> None:
     """Add the handler to the package's logger, once."""
-    if not any(isinstance(each, UnconfiguredLogs) for each in _LOGGER.handlers):
-        _LOGGER.addHandler(UnconfiguredLogs(logging.WARNING))
+    if any(isinstance(each, UnconfiguredLogs) for each in _LOGGER.handlers):
+        return
+    handler = UnconfiguredLogs(logging.WARNING)
+    _LOGGER.addHandler(handler)
+    pre_migrate.connect(handler.plan_begins, dispatch_uid="django_confiture.plan_begins")
+    signals.migration_started.connect(handler.migration_begins)
+    post_migrate.connect(handler.plan_ends, dispatch_uid="django_confiture.plan_ends")
 
 
 def configured_handlers(name: str) -> list[logging.Handler]:

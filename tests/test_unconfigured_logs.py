@@ -67,6 +67,7 @@ def test_a_migrate_that_tries_again(cases: Cases) -> None:
             said, _ = process.communicate(timeout=60)
     lines = [line for line in said.splitlines() if "lock_timeout_retry" in line]
     assert len(lines) == 1, said
-    assert "lock_timeout_retry: " in lines[0]
+    assert lines[0].startswith("lock_timeout_retry: "), said  # and not behind "Applying ..."
+    assert "\n  Applying cases.0001_alters...\n" in said
     assert "migration=0001_alters" in lines[0]
     assert "attempt=1" in lines[0]

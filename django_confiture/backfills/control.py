@@ -95,7 +95,7 @@ def forget(name: str, *, using: str, actor: str) -> None:
         run.last_error, run.started_at, run.finished_at = "", None, None
         run.save(using=using)
         events.note(run, "forget", using=using, actor=actor)
-    mirror.remove(run, load_backfill(name), using=using)
+    mirror.remove(run, using=using)
 
 
 def act(action: str, name: str, *, using: str, actor: str) -> str:
@@ -111,7 +111,7 @@ def act(action: str, name: str, *, using: str, actor: str) -> str:
         _change(run, transition, action, using)
         events.note(run, action, using=using, actor=actor)
     if action == "cancel":
-        mirror.remove(run, load_backfill(name), using=using)
+        mirror.remove(run, using=using)
     return queueing.enqueue(run, using=using) if transition.queues else f"{name} is {run.state}."
 
 

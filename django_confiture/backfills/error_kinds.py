@@ -12,6 +12,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import formatting
+from django_confiture.exceptions import BackfillError
 
 _BUSY = ("55P03", "57014", "40")
 """Lock timeout, statement timeout; deadlock, serialization failure and what else rolled it back."""
@@ -26,6 +27,10 @@ _HOPELESS = ("42", "0A", "25", "26", "53", "54011", "54023", "57P04", "58", "XX"
 
 Of limits (54), only those of a statement are among them: one row can be too large for an index.
 """
+
+
+class RowFault(BackfillError):  # noqa: N818 - its message says what failed
+    """A row that can't be done stops the backfill, or no row would do."""
 
 
 T = TypeVar("T")

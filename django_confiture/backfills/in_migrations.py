@@ -16,6 +16,7 @@ from django_confiture.backfills.forecasting.forecast import Rehearsing, outlook_
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.passes import rows_left
+from django_confiture.backfills.row_security import why_rows_are_hidden
 from django_confiture.backfills.runner import Runner
 from django_confiture.exceptions import BackfillError
 
@@ -30,18 +31,22 @@ _TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_t
 
 
 def start(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> None:
-    """Note that a backfill is to start, and queue it after commit."""
+    """Note that a backfill is to start, and queue it: in the same transaction, or after it."""
     using, actor = connection.alias, events.os_actor()
-    run = control.prepare(name, using=using, actor=actor, apps=apps)
-    if not load_backfill(name).rows(using, apps).exists():
-        _complete_empty(run, using, actor)
-        return
-    rehearsal: Rehearsing | None = getattr(connection, "_confiture_rehearsal", None)
-    if rehearsal is not None:
-        outlook = outlook_in(rehearsal, load_backfill(name), using=using, apps=apps)
-        rehearsal.note_backfill(outlook)
-        return
-    transaction.on_commit(partial(queueing.enqueue_and_log, run, using=using), using=using)
+    with transaction.atomic(using=using):
+        run = control.prepare(name, using=using, actor=actor, apps=apps)
+        if not load_backfill(name).rows(using, apps).exists():
+            _complete_empty(run, using, actor)
+            return
+        rehearsal: Rehearsing | None = getattr(connection, "_confiture_rehearsal", None)
+        if rehearsal is not None:
+            outlook = outlook_in(rehearsal, load_backfill(name), using=using, apps=apps)
+            rehearsal.note_backfill(outlook)
+        elif queueing.is_table_in(using):
+            queueing.enqueue_and_log(run, using=using)  # a kill after the commit loses no task
+        else:
+            queued = partial(queueing.enqueue_and_log, run, using=using)
+            transaction.on_commit(queued, using=using)
 
 
 def cancel(name: str, connection: BaseDatabaseWrapper) -> None:
@@ -52,6 +57,8 @@ def cancel(name: str, connection: BaseDatabaseWrapper) -> None:
 def require(name: str, connection: BaseDatabaseWrapper, apps: Apps, *, finish: bool) -> None:
     """Refuse unless the backfill is complete and no row is left to do."""
     using, backfill = connection.alias, load_backfill(name)
+    if why := why_rows_are_hidden(backfill, using=using, apps=apps):
+        raise BackfillError(f"Backfill {name} can't be checked. {why}")
     run = BackfillRun.objects.using(using).filter(name=name).first()
     if not backfill.rows(using, apps).exists():
         return  # a new database
@@ -60,7 +67,7 @@ def require(name: str, connection: BaseDatabaseWrapper, apps: Apps, *, finish: b
         run = BackfillRun.objects.using(using).get(name=name)
     left = rows_left(None, backfill, using=using, apps=apps)[: MOST_COUNTED + 1].count()
     if run is not None and run.state == BackfillState.COMPLETED and not left:
-        mirror.remove(run, backfill, using=using)  # of a worker that was killed at the end
+        mirror.remove(run, using=using)  # of a worker that was killed at the end
         return
     raise BackfillError(_refusal(name, run, left))
 

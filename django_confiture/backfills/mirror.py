@@ -33,16 +33,18 @@ def install(run: BackfillRun, backfill: Backfill, *, using: str) -> None:
         _with_retries(run, using, _create(run, backfill, using), mirrored=True)
 
 
-def remove(run: BackfillRun, backfill: Backfill, *, using: str) -> None:
-    """Drop the trigger, where there is one."""
+def remove(run: BackfillRun, *, using: str) -> None:
+    """Drop the trigger, where there is one; the class may be gone from the code by then."""
     if not _marked(run, using):
         return
-    quote = connections[using].ops.quote_name
-    table = quote(backfill.model_in()._meta.db_table)
-    drop = [
-        f"DROP TRIGGER IF EXISTS {_name(run)} ON {table}",
-        f"DROP FUNCTION IF EXISTS {_name(run)}()",
-    ]
+    drop = [f"DROP FUNCTION IF EXISTS {_name(run)}()"]
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT tgrelid::pg_catalog.regclass FROM pg_catalog.pg_trigger WHERE tgname = %s"
+            " AND pg_catalog.pg_table_is_visible(tgrelid)",
+            [_name(run)],
+        )
+        drop[:0] = [f"DROP TRIGGER IF EXISTS {_name(run)} ON {table}" for (table,) in cursor]
     _with_retries(run, using, drop, mirrored=False)
 
 

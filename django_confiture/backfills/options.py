@@ -47,14 +47,24 @@ class BackfillOptions:
     throttles: tuple[Any, ...]
     """What may hold a backfill; entries as the project wrote them."""
 
-    def sizer(self, *, size: int | None = None, seconds_per_row: float | None = None) -> BatchSizer:
-        """Return what sizes the batches, from what is known of those before."""
-        first = max(self.min, min(self.max, size or FIRST_BATCH))
+    def sizer(
+        self,
+        *,
+        size: int | None = None,
+        seconds_per_row: float | None = None,
+        most: int | None = None,
+    ) -> BatchSizer:
+        """Return what sizes the batches, from what is known of those before.
+
+        ``most`` is how many rows a batch can have at all; it counts more than ``MIN``.
+        """
+        maximum = min(self.max, most or self.max)
+        minimum = min(self.min, maximum)
         return BatchSizer(
             target=self.target.total_seconds(),
-            minimum=self.min,
-            maximum=self.max,
-            size=first,
+            minimum=minimum,
+            maximum=maximum,
+            size=max(minimum, min(maximum, size or FIRST_BATCH)),
             seconds_per_row=seconds_per_row,
         )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.apps import apps
+from django.db import connections, router, transaction
 
 from django_confiture.backfills.chains import begin_chains
 from django_confiture.backfills.options import backfill_options
@@ -54,10 +55,31 @@ def enqueue(run: BackfillRun, *, using: str) -> str:
     return f"{run.name} is {run.state}, with {options.workers} tasks queued."
 
 
+def is_table_in(using: str) -> bool:
+    """Return whether the queue is a table in this database: django-tasks-db's."""
+    if why_no_tasks():
+        return False
+    from django_confiture.backfills import tasks
+
+    backend = type(tasks.configured_task().get_backend()).__module__
+    if backend.partition(".")[0] != "django_tasks_db":
+        return False
+    model: Any = apps.get_app_config("django_tasks_database").get_model("DBTaskResult")
+    if router.db_for_write(model) != using:
+        return False
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        quoted = connection.ops.quote_name(model._meta.db_table)
+        cursor.execute("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", [quoted])
+        return bool(cursor.fetchone()[0])
+
+
 def enqueue_and_log(run: BackfillRun, *, using: str) -> None:
-    """Queue the tasks of a migration that has been committed: what fails now must not undo it."""
+    """Queue the tasks of a backfill that a migration starts: a failure must not undo that."""
     try:
-        logger.info(enqueue(run, using=using))
+        with transaction.atomic(using=using):
+            said = enqueue(run, using=using)
+        logger.info(said)
     except Exception:
         logger.exception("backfill_not_queued", extra={"backfill": run.name})
 

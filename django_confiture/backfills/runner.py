@@ -28,7 +28,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 from django_confiture.backfills import events, mirror
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
 from django_confiture.backfills.declaration import Backfill
-from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of, one_line
+from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of, one_line
 from django_confiture.backfills.models import ENDED, BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions
 from django_confiture.backfills.ranges.leases import (
@@ -40,8 +40,9 @@ from django_confiture.backfills.ranges.leases import (
     open_ranges,
 )
 from django_confiture.backfills.ranges.passes import begin_run, end_pass
-from django_confiture.backfills.ranges.planning import RANGES_A_WORKER
-from django_confiture.backfills.ranges.range_worker import Job, RangeOutcome, RangeWorker, RowFault
+from django_confiture.backfills.ranges.planning import RANGES_A_WORKER, rows_in_memory
+from django_confiture.backfills.ranges.range_worker import Job, RangeOutcome, RangeWorker
+from django_confiture.backfills.row_security import why_rows_are_hidden
 from django_confiture.backfills.throttles.configured import Throttling
 
 if TYPE_CHECKING:
@@ -126,6 +127,9 @@ class Runner:
 
     def _work(self, stop: Callable[[], bool]) -> WorkOutcome:
         job = self._job
+        if why := why_rows_are_hidden(job.backfill, using=job.using, apps=job.apps):
+            self._fail(why)
+            return WorkOutcome.ENDED
         mirror.install(job.run, job.backfill, using=job.using)
         begin_run(
             job.run,
@@ -150,12 +154,12 @@ class Runner:
                 return WorkOutcome.REPLACED
             self._failures = 0
         if state in ENDED:  # also where the worker that ended it could not
-            mirror.remove(job.run, job.backfill, using=job.using)
+            mirror.remove(job.run, using=job.using)
         return WorkOutcome.ENDED
 
     def _on_range(self, lease: Lease, stop: Callable[[], bool]) -> RangeOutcome:
         job = self._job
-        sizer = self._sizer or known_sizer(job.run, job.options, using=job.using)
+        sizer = self._sizer or self._first_sizer()
         worker = RangeWorker(job, lease, sizer)
         try:
             return worker.work(stop=stop)
@@ -166,6 +170,11 @@ class Runner:
             self._sizer = worker.sizer
             with suppress(OperationalError, InterfaceError):  # then the lease runs out by itself
                 lease.release()
+
+    def _first_sizer(self) -> BatchSizer:
+        job = self._job
+        most = rows_in_memory(job.backfill, using=job.using, apps=job.apps)
+        return known_sizer(job.run, job.options, using=job.using, most=most)
 
     def _fail(self, why: str) -> None:
         events.fail(self._job.run, why, using=self._job.using, actor=self._worker)

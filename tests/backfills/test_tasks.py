@@ -183,3 +183,26 @@ def test_started_again_there_are_no_more_workers_than_wanted() -> None:
     wait_for(lambda: execute(replaced) == [(1,)], 60)
     for process in workers:
         process.terminate()
+
+
+DIES_AT_COMMIT = """
+import os
+from django.apps import apps
+from django.db import connection, transaction
+from django_confiture.backfills import in_migrations
+
+with transaction.atomic():
+    transaction.on_commit(lambda: os._exit(9))
+    in_migrations.start("{name}", connection, apps)
+"""
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_migrate_that_dies_right_after_its_commit_has_queued_the_tasks() -> None:
+    books(100)
+    code = DIES_AT_COMMIT.format(name=PATH + "CountBooks")
+    assert started("shell", "--no-imports", "-c", code, **OPTIONS).wait(60) == 9
+    assert ready(AT_ONCE) == 4
+    command("db_worker", "--batch", "--no-startup-delay", "--interval", "0.1")
+    assert state(PATH + "CountBooks") == "completed"
+    assert counters() == {1: 100}

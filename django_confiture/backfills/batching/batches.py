@@ -9,8 +9,14 @@ from django.db import connections, models
 from django_confiture.backfills.batching.keys import key_fields
 from django_confiture.backfills.batching.quick_instances import uncollected, with_quick_instances
 from django_confiture.backfills.batching.windows import Window
-from django_confiture.backfills.batching.write_back import can_write_back, with_version, write_back
+from django_confiture.backfills.batching.write_back import (
+    can_write_back,
+    keys_of,
+    with_version,
+    write_back,
+)
 from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
+from django_confiture.backfills.error_kinds import RowFault
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -30,21 +36,28 @@ def _process(backfill: Backfill, rows: models.QuerySet[Any]) -> int:
     """Let Python do the rows: guarded by their version where the package writes, else locked."""
     if backfill.fields and can_write_back(rows.model, backfill.fields):
         read = with_version(rows)
-        if _are_there(read):
-            backfill.process(read)
+        _read_and_process(backfill, read)
         return write_back(read, backfill.fields)
     locked = rows.select_for_update(of=("self",), no_key=True)
-    if _are_there(locked):
-        backfill.process(locked)
+    _read_and_process(backfill, locked)
     if backfill.fields:
         rows.model._base_manager.using(rows.db).bulk_update(locked, backfill.fields)
     return len(locked)
 
 
-def _are_there(rows: models.QuerySet[Any]) -> bool:
-    """Read the rows; return whether there are any."""
+def _read_and_process(backfill: Backfill, rows: models.QuerySet[Any]) -> None:
+    """Read the rows and let Python do them, if there are any; refuse one with another key then."""
     with uncollected():
-        return bool(rows)
+        if not rows:
+            return
+    keys = keys_of(rows)
+    backfill.process(rows)
+    if backfill.fields and (found := keys_of(rows)) != keys:
+        before, after = next(pair for pair in zip(keys, found, strict=True) if pair[0] != pair[1])
+        raise RowFault(
+            f"process() gave row {before} the primary key {after}, so the package can't tell which "
+            "row to write: leave the primary key alone, or leave `fields` out and write yourself."
+        )
 
 
 def _execute(backfill: Backfill, window: Window, using: str, apps: Apps) -> int:

@@ -57,7 +57,7 @@ _NATIVE = frozenset({str, int, type(None)})
 def with_version(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
     """Return ``rows``, each with the version of it that is read."""
     table = connections[rows.db].ops.quote_name(rows.model._meta.db_table)
-    version = RawSQL(f"{table}.xmin::text", [])  # noqa: S611 - a quoted name
+    version = RawSQL(f"{table}.xmin", [])  # noqa: S611 - a quoted name
     versioned: models.QuerySet[Any] = rows.annotate(**{VERSION: version})
     return versioned
 
@@ -71,6 +71,11 @@ def can_write_back(model: type[models.Model], names: Sequence[str]) -> bool:
         and field.model._meta.concrete_model is own
         for field in _columns(model, names)
     )
+
+
+def keys_of(rows: models.QuerySet[Any]) -> list[Any]:
+    """Return the primary keys of instances."""
+    return list(map(attrgetter(*(field.attname for field in key_fields(rows.model))), rows))
 
 
 def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:

@@ -104,13 +104,15 @@ def _has_ended(worker: str) -> bool:
     return False
 
 
-def known_sizer(run: BackfillRun, options: BackfillOptions, *, using: str) -> BatchSizer:
-    """Return the sizer after the latest batch of any worker."""
+def known_sizer(
+    run: BackfillRun, options: BackfillOptions, *, using: str, most: int | None
+) -> BatchSizer:
+    """Return the sizer after the latest batch of any worker; none has more rows than ``most``."""
     ranges = BackfillRange.objects.using(using).filter(run_id=run.pk, batch_size__isnull=False)
     latest = ranges.order_by(F("leased_until").desc(nulls_last=True), "-position").first()
     if latest is None:
-        return options.sizer()
-    return options.sizer(size=latest.batch_size, seconds_per_row=latest.seconds_per_row)
+        return options.sizer(most=most)
+    return options.sizer(size=latest.batch_size, seconds_per_row=latest.seconds_per_row, most=most)
 
 
 def live_leases(run: BackfillRun, using: str) -> models.QuerySet[BackfillRange]:

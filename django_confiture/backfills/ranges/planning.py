@@ -28,6 +28,14 @@ LOOKED_AT = 2000
 """Rows that are asked whether they are still to be done; at random, as keys may have a pattern."""
 FEW = 100
 """Fewer sampled rows say nothing."""
+MEMORY = 64 * 1024 * 1024
+"""Bytes of rows, as the table stores them, that Python reads at once."""
+_BYTES = """
+SELECT coalesce(
+  (SELECT sum(pg_catalog.pg_table_size(relid)) FROM pg_catalog.pg_partition_tree(t) WHERE isleaf),
+  pg_catalog.pg_table_size(t))::bigint
+FROM pg_catalog.to_regclass(%s) t
+"""
 _NO_SAMPLES = {"0A000", "42809"}
 """What PostgreSQL says of TABLESAMPLE on a view or a foreign table."""
 
@@ -56,6 +64,19 @@ def estimated_to_do(backfill: Backfill, *, using: str, apps: Apps) -> int:
     if found == 0:
         return min(estimated_rows(to_do), sample.total // len(looked_at))
     return round(sample.total * found / len(looked_at))
+
+
+def rows_in_memory(backfill: Backfill, *, using: str, apps: Apps) -> int | None:
+    """Return how many rows ``process`` can be given at once; None where Python reads none."""
+    if backfill.way != "process":
+        return None
+    connection = connections[using]
+    table = connection.ops.quote_name(backfill.model_in(apps)._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(_BYTES, [table])
+        (size,) = cursor.fetchone()
+    rows = max(1, estimated_rows(backfill.rows(using, apps)))
+    return max(1, MEMORY * rows // size) if size else None
 
 
 def last_key(rows: models.QuerySet[Any]) -> Any:

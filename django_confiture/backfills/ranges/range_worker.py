@@ -17,7 +17,7 @@ from django_confiture.backfills.batching.batches import do_window
 from django_confiture.backfills.batching.keys import key_from_json, key_to_json, shown_key
 from django_confiture.backfills.batching.windows import Window, next_window
 from django_confiture.backfills.declaration import Backfill
-from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of, one_line
+from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of, one_line
 from django_confiture.backfills.models import (
     BackfillRange,
     BackfillRowError,
@@ -47,10 +47,6 @@ class RangeOutcome(Enum):
     STOPPED = "stopped"
     """The backfill was paused, cancelled, or has failed."""
     TIME_UP = "time up"
-
-
-class RowFault(BackfillError):  # noqa: N818 - its message says what failed
-    """A row that can't be done stops the backfill, or no row would do."""
 
 
 @dataclass(frozen=True)

@@ -112,3 +112,11 @@ class NeverDone(Backfill):
     model = "shelf.Book"
     where = Q(sort_title=None)
     values = {"times_filled": F("times_filled") + 1}
+
+
+class ChangesKeys(ProcessSortTitle):
+    """Python that gives a row another primary key."""
+
+    def process(self, rows: models.QuerySet[Book]) -> None:
+        for row in rows:
+            row.pk, row.sort_title = row.pk + 1, row.title.lower()

@@ -11,6 +11,7 @@ import psycopg
 from django.db import connections
 
 from django_confiture import signals
+from django_confiture.exceptions import MigrateRefused
 from django_confiture.migrate.known_forecasts import known_forecasts
 from django_confiture.migrate.resuming import journal
 from django_confiture.migrate.sessions.own_sessions import OwnSessions
@@ -103,8 +104,20 @@ class PlanSession:
         others, self._applied_by_others = self._applied_by_others, []
         return stale_plan.catch_up(state, others) if others else state
 
+    def refuse_lost_turn(self, rolled_back: Migration | None = None) -> None:
+        """Refuse to go on where the lock is gone, and with it what kept other migrates out."""
+        if self._turn is None or not self._turn.is_lost():
+            return
+        undone = f"{rolled_back} was rolled back. " if rolled_back is not None else ""
+        raise MigrateRefused(
+            "The session that kept other migrates of this database out is gone, so another one may "
+            f"be at work by now. {undone}Run migrate again: it waits for the other one, and "
+            "applies what is still missing."
+        )
+
     def attempt_begins(self, target: Callable[[int], Target]) -> Target | None:
         """Tell the watch and other shells which session runs which migration."""
+        self.refuse_lost_turn()
         if self.watch is None and self._turn is None:
             return None
         begun = target(self._path.backend_pid())

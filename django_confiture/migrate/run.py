@@ -134,6 +134,7 @@ class MigrationRun:
         if self._settings.max_blocking is not None and self._connection.in_atomic_block:
             check_deferred_constraints(self._connection)  # or COMMIT would, for as long as it takes
         self._attempts.completed()
+        self._session.refuse_lost_turn(self._migration)
         return after
 
     def _patience_where_needed(self) -> AbstractContextManager[None]:

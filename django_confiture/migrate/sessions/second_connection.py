@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PATIENCE = 5
 """Seconds until a server that does not answer counts as none: a pool lets clients wait."""
 
+_KEEPALIVE_S = 60
+"""Firewalls and proxies drop connections that are silent for minutes, as one with a lock is."""
 _ROUNDS = 5
 
 _PID = "SELECT pg_catalog.pg_backend_pid()"
@@ -55,7 +57,11 @@ def connect_beside(
     ``patience`` is the number of seconds to wait for it, :data:`PATIENCE` unless given.
     """
     patience = PATIENCE if patience is None else patience
-    params: dict[str, Any] = {"connect_timeout": patience, **wrapper.get_connection_params()}
+    params: dict[str, Any] = {
+        "connect_timeout": patience,
+        "keepalives_idle": _KEEPALIVE_S,
+        **wrapper.get_connection_params(),
+    }
     params |= {"autocommit": True, "application_name": application_name}
     found: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(**params)
     if not answers(found, patience=patience):

@@ -8,6 +8,7 @@ CONCURRENTLY`` waits in turn; so we poll for the lock instead.
 from __future__ import annotations
 
 import os
+import selectors
 import socket
 import time
 import zlib
@@ -70,6 +71,20 @@ class Turn:
     def publish(self, text: str) -> None:
         """Let other sessions read ``text``, as the query that this one ran last."""
         self.raw.execute(f"SELECT 1 /* {text.replace('*/', '')} */".encode())
+
+    def is_lost(self) -> bool:
+        """Return whether the session with the lock has ended; while it says nothing, it has not."""
+        if not self.holds_lock:
+            return False
+        if not self.raw.closed:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self.raw.fileno(), selectors.EVENT_READ)
+                if not selector.select(0):
+                    return False
+            with suppress(psycopg.Error):
+                self.raw.execute("SELECT 1")
+                return False
+        return True
 
     def end(self) -> None:
         """Release the lock, so that the next ``migrate`` begins; a second call changes nothing."""

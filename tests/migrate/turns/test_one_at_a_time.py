@@ -399,3 +399,51 @@ def test_ten_at_once_and_three_of_them_killed(cases: Cases) -> None:
     rows = query("SELECT name FROM django_migrations WHERE app = 'cases' ORDER BY id")
     assert [name for (name,) in rows] == names
     assert query(HOLDERS) == []
+
+
+LOST = (
+    "The session that kept other migrates of this database out is gone, so another "
+    "one may be at work by now. {}Run migrate again: it waits for the other one, and applies what "
+    "is still missing."
+)
+
+
+def test_whose_lock_is_lost_rolls_back_what_it_was_at_and_stops(cases: Cases) -> None:
+    cases.write("0001_slow", PLAIN.format(dependencies=[], name="slow").replace("0.4", "2"))
+    cut = migrate_process.start(cases.package, settings={})
+    try:
+        wait_for_rows("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%'")
+        query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objsubid = 2")
+        other = migrate_process.start(cases.package, settings={})
+        said, _ = cut.communicate(timeout=60)
+        others, _ = other.communicate(timeout=60)
+    finally:
+        cut.kill()
+    assert said.strip().endswith(LOST.format("cases.0001_slow was rolled back. ")), said
+    assert (cut.returncode, other.returncode) == (1, 0), others
+    assert recording.persisted() == ["slow"]
+
+
+def test_whose_lock_is_lost_between_two_migrations_does_not_begin_the_next(cases: Cases) -> None:
+    cases.add("0001_first", insert("first"))
+    cases.add("0002_loses", migrations.RunPython(lose_the_lock), atomic=False)
+    cases.add("0003_third", insert("third"))
+    with pytest.raises(exceptions.MigrateRefused) as refused:
+        cases.migrate()
+    assert str(refused.value) == LOST.format("")
+    assert cases.applied() == {"0001_first", "0002_loses"}
+    cases.migrate()
+    assert recording.persisted() == ["first", "third"]
+
+
+def lose_the_lock(apps: Any, editor: Any) -> None:
+    with psycopg.connect(**parameters(), autocommit=True) as session:
+        session.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objsubid = 2")
+        time.sleep(0.2)
+
+
+def wait_for_rows(sql: str) -> None:
+    until = time.monotonic() + 30
+    while not query(sql):
+        assert time.monotonic() < until, sql
+        time.sleep(0.05)

@@ -24,6 +24,7 @@ from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner, WorkOutcome
 from django_confiture.backfills.throttles.configured import throttling_of
+from django_confiture.backfills.transactions import brief
 from django_confiture.exceptions import BackfillLookupError
 
 if TYPE_CHECKING or django.VERSION >= (6, 0):
@@ -41,16 +42,15 @@ MOST_TRIES = 1000
 @task
 def work_on_backfill(name: str, using: str, number: int, generation: int, tries: int = 0) -> str:
     """Work on a backfill for a while; return how it ended."""
-    link, run = Link(number, generation), None
+    link = Link(number, generation)
     try:
         run = BackfillRun.objects.using(using).filter(name=name).first()
         if run is None or run.state not in (BackfillState.QUEUED, BackfillState.RUNNING):
             return "ended"
-        taken = take(link, run, using=using)
+        taken = _begin(run, link, using, tries)
         if taken is None:
             return "replaced"
         link = taken
-        _care_for_chains(run, link, using, tries)
         return _work(run, link, using, tries)
     except (OperationalError, InterfaceError) as error:
         if tries >= MOST_TRIES:
@@ -62,12 +62,17 @@ def work_on_backfill(name: str, using: str, number: int, generation: int, tries:
         return "lost"
 
 
-def _care_for_chains(run: BackfillRun, link: Link, using: str, tries: int) -> None:
-    """Queue what goes on if this worker dies, and what others have lost."""
+def _begin(run: BackfillRun, link: Link, using: str, tries: int) -> Link | None:
+    """Take the link, and queue what goes on if this worker dies, and what others have lost."""
     options = backfill_options()
-    enqueue_spare(run.name, link, using=using, options=options, tries=tries)
+    with brief(using):  # so that no link is taken without a spare for the next
+        taken = take(link, run, using=using)
+        if taken is None:
+            return None
+        enqueue_spare(run.name, taken, using=using, options=options, tries=tries)
     for lost in overdue(run, using=using, after=_late(options)):
         enqueue_link(run.name, lost, using=using)
+    return taken
 
 
 def _work(run: BackfillRun, link: Link, using: str, tries: int) -> str:

@@ -143,7 +143,7 @@ call_command("db_worker", interval=0.1, startup_delay=False)
 def test_the_only_worker_dies_at_each_moment_of_a_task_and_the_next_goes_on() -> None:
     books(20_000)
     command("confiture_backfills", "start", PATH + "CountBooks", WORKERS=1)
-    for moment in ("take", "overdue", "load_backfill", "_queue_next"):
+    for moment in ("take", "enqueue_spare", "overdue", "_queue_next"):
         dying = started("shell", "--no-imports", "-c", DIES.format(moment=moment), **OPTIONS)
         assert dying.wait(60) == 9, moment
     healthy = worker()

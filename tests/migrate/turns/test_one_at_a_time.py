@@ -401,6 +401,7 @@ def test_ten_at_once_and_three_of_them_killed(cases: Cases) -> None:
     assert query(HOLDERS) == []
 
 
+END_HOLDERS = HOLDERS.replace("a.application_name", "pg_terminate_backend(a.pid)")
 LOST = (
     "The session that kept other migrates of this database out is gone, so another "
     "one may be at work by now. {}Run migrate again: it waits for the other one, and applies what "
@@ -413,7 +414,7 @@ def test_whose_lock_is_lost_rolls_back_what_it_was_at_and_stops(cases: Cases) ->
     cut = migrate_process.start(cases.package, settings={})
     try:
         wait_for_rows("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%'")
-        query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objsubid = 2")
+        query(END_HOLDERS)
         other = migrate_process.start(cases.package, settings={})
         said, _ = cut.communicate(timeout=60)
         others, _ = other.communicate(timeout=60)
@@ -438,7 +439,7 @@ def test_whose_lock_is_lost_between_two_migrations_does_not_begin_the_next(cases
 
 def lose_the_lock(apps: Any, editor: Any) -> None:
     with psycopg.connect(**parameters(), autocommit=True) as session:
-        session.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE objsubid = 2")
+        session.execute(END_HOLDERS)
         time.sleep(0.2)
 
 

@@ -20,6 +20,7 @@ from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.report_builder import migration_result
 from django_confiture.dry_run.results import CalibrationUsed, MigrationResult, ProductionDatabase
 from django_confiture.dry_run.results.deploy import StepBreaks
+from django_confiture.dry_run.schema_check.made_in_plan import TablesMade
 from django_confiture.dry_run.schema_check.plan_check import PlanDrift, check_plan
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import one_line
@@ -84,6 +85,7 @@ class Judge:
             session, sizes, known.past_errors, calibration=calibration_of(known.calibration)
         )
         self._schema: SchemaWatch | None = None
+        self._made = TablesMade()
         self._plan_started = False
 
     def start_migration(self) -> None:
@@ -129,7 +131,11 @@ class Judge:
         if excused:
             result = replace(result, outcome="not_run")
         result = self._forecaster.estimated(result, steps)
-        return result if self._schema is None else self._schema.noted(result)
+        if self._schema is None:
+            return result
+        result = self._schema.noted(result)
+        self._made.note((each.statement for each in steps), result.schema_changes)
+        return result
 
     def settled(self, results: Iterable[MigrationResult]) -> tuple[MigrationResult, ...]:
         """Return the results without what a later migration of the plan has fixed."""
@@ -165,6 +171,7 @@ class Judge:
                 end=end,
                 changed=changed,
                 first=self._schema.first,
+                made=self._made,
             )
         except (psycopg.Error, LookupError, ValueError, TypeError) as error:
             return PlanDrift(not_compared={"the tables of the plan": one_line(error)})

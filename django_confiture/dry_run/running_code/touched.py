@@ -98,7 +98,9 @@ class PlannedTables:
 
 def sets_sequence(statement: Statement) -> bool:
     """Return whether a statement may put a sequence elsewhere."""
-    return statement.what == "alter_seq_stmt" or "setval" in statement.functions_called
+    if statement.what == "alter_seq_stmt":
+        return True
+    return "setval" in statement.sql.lower() and "setval" in statement.functions_called
 
 
 def is_of_others(statement: Statement) -> bool:

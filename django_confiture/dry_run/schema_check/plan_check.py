@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django_confiture.dry_run.measuring.schema_objects import Schema, SchemaObject
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import check_schema
+from django_confiture.dry_run.schema_check.made_in_plan import TablesMade
 from django_confiture.dry_run.schema_check.scratch_tables import compared_models
 
 if TYPE_CHECKING:
@@ -44,16 +45,21 @@ def check_plan(
     end: ProjectState,
     changed: Collection[str],
     first: Schema,
+    made: TablesMade,
 ) -> PlanDrift:
     """Compare the tables that the plan touches: in its models, or in the schema (``changed``).
 
-    ``first`` is the schema before the plan, by which older differences are told apart.
+    ``first`` is the schema before the plan, by which older differences are told apart. What is
+    ``made`` just as the models would make it is equal.
     """
     models = compared_models(end.apps, wrapper)
     labels = {model._meta.db_table: model._meta.app_label for model in models}
     tables = {*_tables_of_changed_models(start, end, wrapper), *changed} & labels.keys()
     if not tables:
         return PlanDrift()
+    tables -= made.as_models_would(session, wrapper, models)
+    if not tables:
+        return PlanDrift(not_compared={}, app_labels=labels)
     with session.undone():
         check = check_schema(session, wrapper, end.apps, tables=tables)
         found = [each for each in check.differences if not each.harmless]

@@ -104,7 +104,7 @@ def _make_all(
     makeable = {table: model for table, model in chosen.items() if '"' not in table}
     for table in chosen.keys() - makeable.keys():
         yield table, "its db_table names a schema"
-    editor = _sql_writer(wrapper)
+    editor = sql_writer(wrapper)
     steps = [_Step(each) for each in _stand_ins(wrapper, makeable)]
     for table, model in makeable.items():
         try:
@@ -128,7 +128,7 @@ def _deferred(editor: Any, makeable: Collection[str]) -> Iterator[_Step]:
         yield _Step(_collected(editor), partial(_tables_of, statement, makeable))
 
 
-def _sql_writer(wrapper: BaseDatabaseWrapper) -> Any:
+def sql_writer(wrapper: BaseDatabaseWrapper) -> Any:
     """Return a schema editor that writes SQL down instead of running it."""
     editor: Any = wrapper.schema_editor(collect_sql=True, atomic=False)
     return editor.__enter__()  # which opens no transaction

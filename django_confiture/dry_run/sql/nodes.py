@@ -17,6 +17,9 @@ from django_confiture.dry_run.sql.library import pg, postgast
 Node: TypeAlias = Any
 """A node of the parse tree; PostgreSQL has about 250 kinds of them."""
 
+_PLAIN = (str, int, bool, float)
+"""The values of fields that hold no node; most do not."""
+
 
 # Any node.
 
@@ -52,24 +55,40 @@ def has_field(node: Node, name: str) -> bool:
     return name in node.DESCRIPTOR.fields_by_name
 
 
+def nodes_in(node: Node) -> Iterator[Node]:
+    """Yield all nodes of a tree, without wrappers, in the order of the text."""
+    stack = [node]
+    while stack:
+        each = stack.pop()
+        if type(each) is pg.Node:
+            each = unwrapped(each)
+        yield each
+        inner: list[Node] = []
+        for field, value in each.ListFields():
+            if type(value) in _PLAIN or field.message_type is None:
+                continue
+            inner += value if isinstance(value, Iterable) else (value,)
+        stack += reversed(inner)
+
+
 def tags_in(node: Node) -> set[str]:
     """Return the kinds of all nodes of a tree."""
-    return {str(each.DESCRIPTOR.name) for _field, each in postgast.walk(node)}
+    return {str(each.DESCRIPTOR.name) for each in nodes_in(node)}
 
 
 def range_vars_in(node: Node) -> Iterator[Node]:
     """Yield what names a relation in a tree."""
-    yield from postgast.find_nodes(node, pg.RangeVar)
+    return (each for each in nodes_in(node) if type(each) is pg.RangeVar)
 
 
 def function_calls_in(node: Node) -> Iterator[Node]:
     """Yield the calls of functions in a tree."""
-    yield from postgast.find_nodes(node, pg.FuncCall)
+    return (each for each in nodes_in(node) if type(each) is pg.FuncCall)
 
 
 def functions_called_in(node: Node) -> set[str]:
     """Return the functions that a tree calls, without their schemas."""
-    return {name.rpartition(".")[2] for name in postgast.extract_functions(node)}
+    return {strings(each.funcname)[-1] for each in function_calls_in(node)}
 
 
 # Names.

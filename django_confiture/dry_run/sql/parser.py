@@ -7,7 +7,7 @@ the UTF-8 text, as the parser counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from django_confiture.dry_run.sql.building import expression_sql, type_sql
 from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
@@ -147,17 +147,17 @@ class Statement:
         """The calls of functions in it."""
         return [] if self.node is None else list(function_calls_in(self.node))
 
-    @property
-    def functions_called(self) -> set[str]:
+    @cached_property
+    def functions_called(self) -> frozenset[str]:
         """The names of the functions that it calls, without their schemas."""
-        return set() if self.node is None else functions_called_in(self.node)
+        return frozenset() if self.node is None else frozenset(functions_called_in(self.node))
 
-    @property
-    def relations(self) -> list[Node]:
+    @cached_property
+    def relations(self) -> tuple[Node, ...]:
         """The range variables in it: every place where it names a relation."""
-        return [] if self.node is None else list(range_vars_in(self.node))
+        return () if self.node is None else tuple(range_vars_in(self.node))
 
-    @property
+    @cached_property
     def reads_user_tables(self) -> bool:
         """Whether it names a relation outside the system catalogs, or the view that locks such."""
         return any(
@@ -230,7 +230,7 @@ class Statement:
         cursor = self.node.declare_cursor_stmt
         return str(cursor.portalname) if cursor.options & _HOLD else ""
 
-    @property
+    @cached_property
     def what(self) -> str:
         """The node's name in the parser, for example ``alter_table_stmt``."""
         return node_field(self.node) if self.node is not None else ""

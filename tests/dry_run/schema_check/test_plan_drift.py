@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,6 +122,98 @@ SAME: dict[str, list[Operation]] = {
 def test_what_no_statement_of_the_models_meets_is_left_alone(base: Cases, name: str) -> None:
     base.add("0002_case", *SAME[name])
     assert drift() == {}
+
+
+MADE = CreateModel(
+    "Made",
+    [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("name", models.CharField(max_length=20, db_index=True)),
+        ("other", models.ForeignKey("cases.Other", models.CASCADE)),
+        ("orders", models.ManyToManyField("cases.Order")),
+    ],
+    {"unique_together": {("name", "other")}},
+)
+NARROWED = "ALTER TABLE cases_made ALTER name TYPE varchar(10)"
+NARROWER = (
+    "column name of cases_made is character varying(10) NOT NULL; the models have character "
+    "varying(20) NOT NULL"
+)
+
+
+def sent(path: Path, run: Callable[[], object]) -> str:
+    """Return what the driver sends to the server meanwhile, by its own trace."""
+    connection.ensure_connection()
+    raw = connection.connection
+    with path.open("w") as trace:
+        raw.pgconn.trace(trace.fileno())
+        try:
+            run()
+        finally:
+            raw.pgconn.untrace()
+    return path.read_text()
+
+
+def test_what_the_plan_makes_as_its_model_would_is_not_made_again(
+    base: Cases, tmp_path: Path
+) -> None:
+    base.add("0002_made", MADE)
+    base.add("0003_other", AddField("order", "other", models.IntegerField(null=True)))
+    text = sent(tmp_path / "trace", lambda: drift() == {} or pytest.fail("there is none"))
+    assert text.count('CREATE TABLE "cases_made" ') == 1
+    assert text.count('CREATE TABLE "cases_made_orders" ') == 1
+    assert text.count('CREATE TABLE "cases_order" ') == 1  # for the comparison
+
+
+CHANGED_AFTERWARDS: dict[str, tuple[list[list[Operation]], str]] = {
+    "in its own migration": ([[MADE, RunSQL(NARROWED, RunSQL.noop)]], NARROWER),
+    "in a later one": ([[MADE], [RunSQL(NARROWED, RunSQL.noop)]], NARROWER),
+    "by code": ([[MADE, RunSQL(f"DO $$ BEGIN {NARROWED}; END $$", RunSQL.noop)]], NARROWER),
+    "by code of a later one": (
+        [[MADE], [RunSQL(f"DO $$ BEGIN {NARROWED}; END $$", RunSQL.noop)]],
+        NARROWER,
+    ),
+    "by dropping what it refers to": (
+        [[MADE], [RunSQL("ALTER TABLE cases_other DROP CONSTRAINT cases_other_pkey CASCADE")]],
+        "constraint cases_made_other_id_",
+    ),
+    "in the state alone": (
+        [[MADE], [only_in_state(AlterField("made", "name", models.TextField(db_index=True)))]],
+        "column name of cases_made is character varying(20) NOT NULL; the models have text",
+    ),
+    "by another default schema": (
+        [[RunSQL("CREATE SCHEMA IF NOT EXISTS elsewhere; SET LOCAL search_path = elsewhere, public",
+                 RunSQL.noop), CreateModel("Alone", MADE.fields[:2])]],
+        "table cases_alone is missing",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGED_AFTERWARDS)
+def test_what_the_plan_makes_and_changes_past_its_model_is_found(base: Cases, name: str) -> None:
+    plan, wanted = CHANGED_AFTERWARDS[name]
+    for number, operations in enumerate(plan, start=2):
+        base.add(f"{number:04}_case", *operations)
+    found = [line for evidence in drift().values() for line in evidence]
+    assert any(line.startswith(wanted) for line in found), found
+
+
+def test_what_an_event_trigger_adds_to_a_new_table_is_found(base: Cases) -> None:
+    base.add("0002_made", MADE)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION adds_a_column() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF to_regclass('public.cases_made') IS NOT NULL"
+            " THEN ALTER TABLE public.cases_made ADD IF NOT EXISTS extra int NOT NULL; END IF;"
+            " END $$; CREATE EVENT TRIGGER adds_a_column ON ddl_command_end"
+            " WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION adds_a_column()"
+        )
+    try:
+        (evidence,) = drift().values()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP EVENT TRIGGER adds_a_column; DROP FUNCTION adds_a_column()")
+    assert evidence == ["column extra of cases_made is in the database alone: integer NOT NULL"]
 
 
 def test_what_was_different_before_is_apart(base: Cases) -> None:

@@ -108,7 +108,8 @@ class SharedValues:
     def _found(self, statement: Statement) -> tuple[frozenset[Shared], frozenset[str]]:
         """Return what a statement and the functions that it calls read, and its relations.
 
-        The same text is looked at once: a migration may send it for each row.
+        Those of DDL are not asked for. The same text is looked at once: a migration may send it
+        for each row.
         """
         if statement.sql not in self._known:
             if len(self._known) >= _MOST_TEXTS:
@@ -116,7 +117,8 @@ class SharedValues:
             called = (
                 key for key, names in self._readers.items() if runs_any(statement, names, set())
             )
-            tables = frozenset(each.relname for each in statement.relations)
+            named = () if statement.kind is Kind.DDL else statement.relations
+            tables = frozenset(each.relname for each in named)
             self._known[statement.sql] = frozenset({*shared_in(statement), *called}), tables
         return self._known[statement.sql]
 

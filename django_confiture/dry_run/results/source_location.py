@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -71,8 +72,15 @@ def source_path(module: ModuleType) -> Path | None:
 def shown(path: Path) -> str:
     """Return a path relative to the repository's root, or to the current directory."""
     path = Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
-    root = next((each for each in path.parents if (each / ".git").exists()), Path.cwd())
+    root = _repository(path.parent) or Path.cwd()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+@lru_cache
+def _repository(directory: Path) -> Path | None:
+    """Return the root of the repository that a directory is in, asked for each migration there."""
+    around = (directory, *directory.parents)
+    return next((each for each in around if (each / ".git").exists()), None)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.results import SchemaChange
 from django_confiture.dry_run.schema_check.scratch_tables import sql_writer
@@ -96,7 +96,7 @@ def _written(
             continue  # made with its owner
         with suppress(Exception):  # whatever a field or an index says of itself
             editor.create_model(model)
-        between = (each.remote_field.through for each in model._meta.local_many_to_many)
+        between: Iterable[Any] = (f.remote_field.through for f in model._meta.local_many_to_many)
         names = [model._meta.db_table, *(each._meta.db_table for each in between)]
         beginnings = {f"CREATE TABLE {wrapper.ops.quote_name(name)} (": name for name in names}
         for sql in editor.collected_sql:

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("untouched")
 ROUND_TRIP = re.compile(r"\tF\t\d+\t(?:Query|Sync)\b")
 OF_MIGRATE = 4
 """BEGIN, the statement, the row of django_migrations, COMMIT."""
-FOR_A_MIGRATION, WITH_A_STATEMENT = 10, 18
+FOR_A_MIGRATION, WITH_A_STATEMENT = 9, 15
 """The most that a dry run may add where there are tables to watch; benchmarks/README.md has the
 goal, and what is measured in a whole project."""
 
@@ -53,7 +53,8 @@ def columns(number: int) -> list[Migration]:
 
 
 def test_what_a_migration_with_a_statement_adds(tmp_path: Path) -> None:
-    assert added(tmp_path, columns) - OF_MIGRATE <= WITH_A_STATEMENT
+    found = added(tmp_path, columns) - OF_MIGRATE
+    assert found <= WITH_A_STATEMENT, found
 
 
 def test_what_a_migration_that_sends_nothing_adds(tmp_path: Path) -> None:
@@ -63,4 +64,5 @@ def test_what_a_migration_that_sends_nothing_adds(tmp_path: Path) -> None:
             for each in range(1, number + 1)
         ]
 
-    assert added(tmp_path, nothing) - (OF_MIGRATE - 1) <= FOR_A_MIGRATION
+    found = added(tmp_path, nothing) - (OF_MIGRATE - 1)
+    assert found <= FOR_A_MIGRATION, found

@@ -36,6 +36,7 @@ from django_confiture.dry_run.measuring.schema_queries import (
     TEMPORARY_RELATIONS,
     WRITTEN,
 )
+from django_confiture.dry_run.measuring.undone_reading import UndoneReading
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Row, Session
 from django_confiture.formatting import one_line
@@ -138,9 +139,9 @@ class SchemaWatch:
             return self._all_changes(now)
         if now.written is not None and now.written == self._last.written:
             return ()
-        with self._reading(now.search_path, _written_since(self._last)) as rows:
-            touched, self._rows = self._touched(rows)
-            after = self._read(touched)
+        with self._reading(now.search_path, _written_since(self._last)) as reading:
+            touched, self._rows = self._touched(reading.first)
+            after = self._read(touched, reading)
         before = {o: objects for o in touched if (objects := self._schema.pop(o, None))}
         self._schema.update(after)
         self._last = self._advanced(now) if len(touched) > _MANY else now
@@ -211,7 +212,7 @@ class SchemaWatch:
         known = counted == "on" and self._session.status == TransactionStatus.INTRANS
         return _State(written if known else None, newest or "", search_path or "")
 
-    def _read(self, owners: Collection[Owner]) -> Schema:
+    def _read(self, owners: Collection[Owner], reading: UndoneReading) -> Schema:
         names = {True: _RELATIONS, False: _OTHERS}
         oids = {
             of_relation: ",".join(str(oid) for kind, oid in owners if kind is of_relation)
@@ -220,18 +221,19 @@ class SchemaWatch:
         asked = {
             kind: f"EXECUTE {names[kind]} ('{{{found}}}')" for kind, found in oids.items() if found
         }
-        answers = self._session.script(";".join(asked.values())) if asked else []
+        answers = reading.last(asked.values()) if asked else []
         return _by_owner(zip(asked, answers, strict=True))
 
     @contextmanager
-    def _reading(self, search_path: str, first: str = "SELECT") -> Iterator[list[Row]]:
+    def _reading(self, search_path: str, first: str = "SELECT") -> Iterator[UndoneReading]:
         """Name everything as the first reading did, and leave neither a lock nor a setting.
 
-        Gives the rows of the ``first`` query, which is sent in the same round trip.
+        The ``first`` query is sent in the same round trip.
         """
         alone = self._session.status == TransactionStatus.IDLE
         end = "ROLLBACK" if alone else f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}"
         begin = "BEGIN" if alone else f"SAVEPOINT {_READ}"
+        reading = UndoneReading(self._session, end)
         try:
             named = self._search_path if search_path != self._search_path else None
             path = (
@@ -239,12 +241,13 @@ class SchemaWatch:
                 if named is None
                 else f"SELECT set_config('search_path', {_literal(named)}, true);"
             )
-            yield self._session.query(
+            reading.begin(
                 f"{begin}; SET LOCAL statement_timeout = 0;"
                 f" SET LOCAL plan_cache_mode = force_generic_plan; {path}{first}"
             )
+            yield reading
         finally:
-            self._session.query(end)
+            reading.end()
 
 
 def _literal(text: str) -> str:

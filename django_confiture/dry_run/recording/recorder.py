@@ -109,8 +109,12 @@ class Recorder:
 
     @contextmanager
     def around_operations(self) -> Iterator[None]:
-        """Record what runs around the operations, until the block ends."""
-        with self._inside(self._running.around):
+        """Record what runs around the operations, until the block ends.
+
+        Between the end of a migration and this, only Django's executor and the dry run itself are
+        at work, so the server is not asked.
+        """
+        with self._until_boundary(self._running.around):
             yield
 
     @contextmanager
@@ -194,6 +198,11 @@ class Recorder:
     def _inside(self, opened: OpenSection) -> Iterator[None]:
         """Charge what the server counts inside the block to one section."""
         self._probes.boundary()
+        with self._until_boundary(opened):
+            yield
+
+    @contextmanager
+    def _until_boundary(self, opened: OpenSection) -> Iterator[None]:
         with self._log.inside(opened.section):
             try:
                 yield

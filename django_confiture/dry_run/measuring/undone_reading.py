@@ -1,0 +1,40 @@
+"""A part of a transaction for reading, which leaves neither a lock nor a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.server.side_channel import Row, Session
+
+
+class UndoneReading:
+    """Queries that are undone in the round trip of the last one, or in one of their own."""
+
+    def __init__(self, session: Session, end: str) -> None:
+        self._session = session
+        self._end = end
+        self._first: list[Row] = []
+        self._ended = False
+
+    def begin(self, text: str) -> None:
+        """Run what begins it, and the first query, in one round trip."""
+        self._first = self._session.query(text)
+
+    @property
+    def first(self) -> list[Row]:
+        """The rows of the first query."""
+        return self._first
+
+    def last(self, queries: Iterable[str]) -> list[list[Row]]:
+        """Run queries and end, in one round trip; return the rows of each query."""
+        texts = [*queries]
+        answers = self._session.script(";".join([*texts, self._end]))
+        self._ended = True
+        return answers[: len(texts)]
+
+    def end(self) -> None:
+        """Undo it, unless that is done."""
+        if not self._ended:
+            self._session.query(self._end)

@@ -74,8 +74,8 @@ class Bench:
         from django.db import connections
 
         connections.close_all()
-        self.server.stop()
-        shutil.rmtree(self.home, ignore_errors=True)
+        self.server.remove()
+        shutil.rmtree(self.home)
 
     def sql(self, *statements: str, database: str = "bench") -> list[tuple[Any, ...]]:
         """Run statements; return the rows of the last."""

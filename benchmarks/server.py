@@ -52,8 +52,8 @@ class Server:
         from django.db import connections
 
         connections.close_all()
-        self._server.stop()
-        shutil.rmtree(self.home, ignore_errors=True)
+        self._server.remove()
+        shutil.rmtree(self.home)
 
     def crash(self) -> None:
         """Stop the server at once, as if its machine had gone, and start it again."""

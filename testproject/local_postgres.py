@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -140,6 +140,11 @@ class _Server:
             raise LocalPostgresError(f"{self.home} is not your own directory: remove it")
         if os.getuid() == 0:
             self.home.chmod(0o711)  # the user nobody passes through it to data/
+        with self._locked():
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         with self._open("start") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -154,12 +159,19 @@ class _Server:
             if not _try_lock(log):
                 self._run(log, "pg_ctl", "stop", "-D", self.data, "-m", "fast", "-w")
 
+    def remove(self) -> None:
+        """Stop the server if it runs, and remove all its files, which ends its watcher as well."""
+        with self.starting():
+            self.stop()
+            shutil.rmtree(self.home.rename(f"{self.home}.gone"))  # renamed, as the watcher looks
+
     def watch(self, lock: int, linger: float) -> None:
         """Stop the server once it was unused for `linger` seconds."""
         idle_since = None
-        while True:
+        while self.home.exists():
             time.sleep(0.2)
-            with self.starting(), self._open("users") as users:
+            # They are gone where the server was removed.
+            with suppress(FileNotFoundError), self._locked(), self._open("users") as users:
                 if not _try_lock(users):
                     idle_since = None
                 elif idle_since is None:

@@ -253,25 +253,38 @@ def test_users_who_come_while_the_server_is_being_stopped(fresh_sandbox: Sandbox
         list(pool.map(come_and_go, range(5)))
 
 
+def watchers_of(sandbox: Sandbox) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            if b"watch" in arguments and str(sandbox.home).encode() in arguments:
+                found.append(int(process.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for the watcher in /proc")
+def test_a_removed_server_leaves_no_file_and_no_watcher(fresh_sandbox: Sandbox) -> None:
+    user = fresh_sandbox.start()
+    host = read_host(user)
+    assert watchers_of(fresh_sandbox)
+    local_postgres._Server(local_postgres._find_programs(), fresh_sandbox.home).remove()
+    wait_until(lambda: not watchers_of(fresh_sandbox))
+    assert not is_running(host)
+    assert list(fresh_sandbox.directory.iterdir()) == []
+    leave(user)
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for the watcher in /proc")
 def test_a_killed_watcher_is_replaced_by_the_next_user(sandbox: Sandbox) -> None:
-    def watchers() -> list[int]:
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                arguments = (process / "cmdline").read_bytes().split(b"\0")
-                if b"watch" in arguments and str(sandbox.home).encode() in arguments:
-                    found.append(int(process.name))
-        return found
-
     users = [sandbox.start(), sandbox.start()]
     (host,) = {read_host(user) for user in users}
-    (watcher,) = watchers()
+    (watcher,) = watchers_of(sandbox)
     os.kill(watcher, signal.SIGKILL)
-    wait_until(lambda: not watchers())
+    wait_until(lambda: not watchers_of(sandbox))
     users.append(sandbox.start())
     read_host(users[-1])
-    assert len(watchers()) == 1
+    assert len(watchers_of(sandbox)) == 1
     for user in users:
         leave(user)
     wait_until(lambda: not is_running(host))

@@ -10,6 +10,7 @@ from django.db import connection
 
 from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
 from django_confiture.dry_run.measuring.schema_objects import Owner, Schema
+from django_confiture.dry_run.measuring.undone_reading import UndoneReading
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Session
 
@@ -112,9 +113,9 @@ def test_what_an_earlier_migration_made_is_not_read_again(
     asked: list[int] = []
     original: Any = watch._read
 
-    def read(owners: Collection[Owner]) -> Schema:
+    def read(owners: Collection[Owner], reading: UndoneReading) -> Schema:
         asked.append(len(owners))
-        found: Schema = original(owners)
+        found: Schema = original(owners, reading)
         return found
 
     monkeypatch.setattr(watch, "_read", read)

@@ -186,13 +186,16 @@ class Writer:
                 row.save(force_insert=True)
 
     def _change(self, row: Model, make: MakeRow) -> None:
-        """Save a row that is there with other values; what is unique stays."""
+        """Save a row that is there with the values of a new one; what is unique stays."""
         self._number += 1
         changed, given = _copied(row), make(self._number, self._key)
         for each in row._meta.local_concrete_fields:
+            if each.primary_key or each.generated:
+                continue
+            if each.null and not (each.has_default() or each.has_db_default()):
+                setattr(changed, each.attname, None)
             for name in {each.name, each.attname} & given.keys() if not each.unique else ():
-                if given[name] is not None:  # a release that saves a row seldom empties it
-                    setattr(changed, name, given[name])
+                setattr(changed, name, given[name])
         _update(changed)
 
     def _new(self, model: type[Model], make: MakeRow) -> Model:

@@ -68,6 +68,8 @@ class Table:
     kind: str
     is_empty: bool
     """Whether it has no page, and so no row."""
+    guards_deletes: bool
+    """Whether a trigger or rule acts on a DELETE of its rows."""
     access: str
     """What this role may do with it, and whether row-level security is on."""
     columns: Mapping[str, Column]
@@ -196,6 +198,7 @@ def _table(found: Mapping[str, Any]) -> Table:
         name=found["name"],
         kind=found["kind"],
         is_empty=found["is_empty"],
+        guards_deletes=found["guards_deletes"],
         access=found["access"],
         columns={each["name"]: Column(**each) for each in found["columns"] or ()},
         unique=tuple(columns for _primary, columns in unique),

@@ -13,6 +13,9 @@ SELECT json_build_object(
     (SELECT bool_and(pg_catalog.has_sequence_privilege(s.oid, 'USAGE'))
       FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
       WHERE d.refobjid = c.oid AND d.classid = 'pg_catalog.pg_class'::regclass)),
+  'guards_deletes', EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid
+      AND NOT t.tgisinternal AND t.tgtype & 8 <> 0)
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '4'),
   'columns', (SELECT json_agg(json_build_object(
       'name', a.attname, 'number', a.attnum,
       'type', pg_catalog.format_type(a.atttypid, a.atttypmod),

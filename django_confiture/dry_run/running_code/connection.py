@@ -18,7 +18,7 @@ import psycopg
 from django.apps.registry import Apps
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import signals
+from django.db.models import ProtectedError, RestrictedError, signals
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.server.side_channel import Row, Session
@@ -62,6 +62,16 @@ class Failure:
     def is_of_names(self) -> bool:
         """Whether a table or column is not there: no other values can help."""
         return self.sqlstate in ("42P01", "42703")
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether the release itself refuses to delete, as it would have before the plan."""
+        return self.error.partition(":")[0] in (ProtectedError.__name__, RestrictedError.__name__)
+
+    @property
+    def is_of_generated(self) -> bool:
+        """Whether a column that is GENERATED ALWAYS was given a value."""
+        return self.sqlstate == "428C9"
 
     @property
     def is_of_values(self) -> bool:

@@ -70,10 +70,20 @@ class Dependents:
     def _is_read(self, model: type[Model]) -> bool:
         """Whether a deletion reads the rows of a model: to come to those below, or to a parent's.
 
-        Others are deleted unread.
+        Others are deleted unread: only a trigger or rule makes a difference to them.
         """
         below = any(True for _each in _dependents(model, self._relevant))
-        return below or bool(model._meta.parents)
+        return below or bool(model._meta.parents) or self._guards(model._meta.db_table)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a trigger or rule acts where rows are deleted."""
+        return any(map(self._guards, self.reached()))
+
+    def _guards(self, name: str) -> bool:
+        oid = self._catalog.oid_of(name)
+        table = self._catalog.table(oid) if oid is not None else None
+        return table is not None and table.guards_deletes
 
     def models(self) -> Iterator[type[Model]]:
         """Yield the model and those whose rows a deletion takes with it."""

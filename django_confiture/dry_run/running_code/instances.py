@@ -28,6 +28,8 @@ class Variant:
     """Field name → a level of its own."""
     captured: Mapping[str, Any] = field(default_factory=dict)
     """Attribute → value of a row that was there before the plan."""
+    emptied: str | None = None
+    """The one field that an UPDATE sets to NULL; None: all that an INSERT leaves NULL."""
 
 
 class Instances:
@@ -70,11 +72,13 @@ class Instances:
     def fill(self, instance: Model, variant: Variant) -> None:
         """Give an instance that stands for a row the values of a variant; its keys stay."""
         for each in self._model._meta.concrete_fields:
-            kept = each.primary_key or each.generated or _is_parent_link(each)
-            if kept or each.name in self._unique:
+            if each.primary_key or each.generated or _is_parent_link(each):
                 continue
             given: dict[str, Any] = {}
-            self._fill(each, variant, given)
+            if each.name not in self._unique:
+                self._fill(each, variant, given)
+            if not given and _empties(variant, each):
+                given[each.attname] = None
             for name, value in given.items():
                 _set(instance, each, name, value)
 
@@ -151,6 +155,23 @@ def _set(instance: Model, field: Any, attname: str, value: Any) -> None:
         vars(instance)[attname] = value
     else:
         setattr(instance, attname, value)
+
+
+def emptiable(model: type[Model]) -> Iterator[str]:
+    """Yield the fields that an INSERT of the release leaves NULL if it is not told otherwise."""
+    for each in model._meta.concrete_fields:
+        if _starts_empty(each):
+            yield each.name
+
+
+def _empties(variant: Variant, each: Field[Any, Any]) -> bool:
+    chosen = variant.level is None and not variant.captured
+    return chosen and variant.emptied in (None, each.name) and _starts_empty(each)
+
+
+def _starts_empty(each: Field[Any, Any]) -> bool:
+    has_other = each.has_default() or each.has_db_default() or each.generated
+    return bool(each.null and not (has_other or each.primary_key))
 
 
 def _is_parent_link(each: Field[Any, Any]) -> bool:

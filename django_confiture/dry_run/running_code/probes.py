@@ -18,6 +18,7 @@ from django_confiture.dry_run.running_code.instances import (
     KeyFrom,
     Variant,
     conflict_targets,
+    emptiable,
 )
 
 _CAPTURED = 2
@@ -45,6 +46,11 @@ class Probe:
     """What has to fail as well; it is nearer to what the release sends, or moves a sequence."""
     is_optional: bool = False
     """Whether a release may do without it: it counts where one of the schemas takes it."""
+
+    @property
+    def empties_all(self) -> bool:
+        """Whether an UPDATE sets to NULL what an INSERT would leave so."""
+        return self.action == "update" and bool(self.variant and self.variant.level is None)
 
     def meets_another_row(self, sqlstate: str | None) -> bool:
         """Return whether an UPDATE fails for a made-up value of another row: INSERTs try those."""
@@ -98,14 +104,15 @@ class ModelProbes:
 
     def rows_together(self) -> None:
         """Select, insert and update in one go, in fewer statements than one by one."""
-        rows = self._captured_rows()
-        list(rows if self.model._meta.auto_created else _locked(rows))
+        found = self._captured_rows()
+        list(found if self.model._meta.auto_created else _locked(found))
         variants = list(self.variants())
         made = [self._instances.new(each) for each in (*variants, variants[0])]
         self._insert_all(made)
         for names, other in self._conflicts():
             self._upsert(names, other, variants[0], "own")
-        self._update_captured()
+        for captured in () if self.model._meta.auto_created else self._captured:
+            self._save(captured)
         for instance, variant in zip(made[1:], variants, strict=True):
             if not (variant.captured or self.model._meta.auto_created):
                 self._instances.fill(instance, variant)
@@ -178,14 +185,9 @@ class ModelProbes:
         optional: bool = False,
     ) -> Probe:
         """Return an INSERT that makes its own key, to be confirmed by one that leaves it out."""
-        return Probe(
-            "insert",
-            name,
-            partial(insert, variant, "own"),
-            variant,
-            partial(insert, variant, "served") if self.model._meta.auto_field else None,
-            is_optional=optional,
-        )
+        served = partial(insert, variant, "served") if self.model._meta.auto_field else None
+        own = partial(insert, variant, "own")
+        return Probe("insert", name, own, variant, served, is_optional=optional)
 
     def _insert(self, variant: Variant, key: KeyFrom) -> None:
         self._insert_all([self._instances.new(variant, key=key)])
@@ -202,7 +204,7 @@ class ModelProbes:
             self._all().bulk_create(instances, ignore_conflicts=through)
 
     def _conflicts(self) -> Iterator[tuple[Sequence[str], str]]:
-        """Yield the sets of fields that are unique, each with a field to update."""
+        """Yield the unique sets of fields, each with a field to update."""
         for names in conflict_targets(self.model) if self._upserts else ():
             others = [
                 each.name
@@ -232,9 +234,11 @@ class ModelProbes:
             if not variant.captured:
                 yield Probe("update", variant.name, partial(self._update, variant), variant)
 
-    def _update_captured(self) -> None:
-        for each in () if self.model._meta.auto_created else self._captured:
-            self._save(each)
+    def emptying_one(self) -> Iterator[Probe]:
+        """Yield how the release empties one column that its INSERT leaves empty."""
+        for name in emptiable(self.model):
+            each = Variant(f"without {name}", None, emptied=name)
+            yield Probe("update", each.name, partial(self._update, each), each)
 
     def _update(self, variant: Variant) -> None:
         row = self._made_row()
@@ -264,7 +268,7 @@ class ModelProbes:
     def deletes_together(self) -> None:
         """Delete in both ways, where they send something else."""
         self._delete_instance()
-        if self.dependents.exist:  # else both ways send the same
+        if self.dependents.exist or self.model._meta.parents:  # else both ways send the same
             self._delete_queryset()
 
     def _delete_instance(self, key: ForeignKey | None = None) -> None:

@@ -16,8 +16,6 @@ from django_confiture.dry_run.running_code.scripts import PassedScripts, Recorde
 from django_confiture.dry_run.running_code.sequences import sequences_kept
 from django_confiture.dry_run.running_code.shape import Shape, shape_of
 
-_ALWAYS = "428C9"
-"""A value for a column that is GENERATED ALWAYS."""
 _OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
 _DELETES: frozenset[Action] = frozenset(("delete",))
 EVERY_ACTION = _OF_ROWS | _DELETES
@@ -128,7 +126,8 @@ class Trial:
         taken = list(self._inserted())
         refused = [each for each in self._probes.variants() if each not in taken]
         for probe in self._probes.updates([*taken, *refused]):
-            self._try(probe)
+            if self._try(probe) is not None and probe.empties_all:
+                list(map(self._try, self._probes.emptying_one()))
 
     def _try(self, probe: Probe) -> Failure | None:
         """Try a probe, unless the schema itself refuses what it does."""
@@ -137,7 +136,7 @@ class Trial:
                 return failure
         failed, script = self._connection.recorded(probe.run)
         if failed is not None and (
-            failed.is_of_names or failed.sqlstate == _ALWAYS or probe.action == "select"
+            failed.is_of_names or failed.is_of_generated or probe.action == "select"
         ):
             failed = self._confirmed(probe, failed)  # which moves no sequence
         if failed is None:
@@ -232,8 +231,10 @@ class Trial:
     def _left(self, now: Shape, actions: Set[Action]) -> Set[Action]:
         """Return the actions that may fail: those whose script has not passed as it is."""
         wanted = actions & {probe.action for probe in self.passed}
-        of_rows = frozenset() if now.of_rows == self._last_passed.of_rows else _OF_ROWS
-        return wanted - self._scripts.passed(wanted - of_rows)
+        other = _OF_ROWS if now.of_rows != self._last_passed.of_rows else frozenset()
+        if self._probes.dependents.guarded:
+            other |= _DELETES  # a script made no row that was deleted unread
+        return wanted - self._scripts.passed(wanted - other)
 
     def _is_of_values(self, probe: Probe, failure: Failure) -> bool:
         """Whether it fails for a value that was made up and that the release may never write.
@@ -242,7 +243,7 @@ class Trial:
         And a number that the release does not know to be a key leads nowhere.
         """
         if probe.variant is None or probe.variant.captured:
-            return False
+            return failure.is_protected
         if failure.sqlstate == "23503":
             return not self._is_of_relation(failure)
         extreme = probe.variant.level in ("least", "most")

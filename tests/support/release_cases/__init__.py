@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.release_cases import columns, tables, things
+from tests.support.release_cases import columns, emptied, tables, things
 from tests.support.releases import Case
 
 CASES: dict[str, Case] = {
-    case.name: case for module in (columns, tables, things) for case in module.CASES
+    case.name: case for module in (columns, emptied, tables, things) for case in module.CASES
 }

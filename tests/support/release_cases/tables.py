@@ -79,6 +79,36 @@ SPECIALS = {
     ]
 }
 
+SIGNED = CreateModel(
+    "Signed",
+    [
+        (
+            "special_ptr",
+            models.OneToOneField(
+                "cases.Special",
+                models.CASCADE,
+                parent_link=True,
+                primary_key=True,
+                auto_created=True,
+                serialize=False,
+            ),
+        ),
+        ("by", models.CharField(max_length=20)),
+    ],
+    bases=("cases.Special",),
+)
+SIGNEDS = {
+    "Signed": [
+        lambda n, get: {
+            "title": "x",
+            "isbn": f"y{n}",
+            "author_id": get("Author"),
+            "cover": "soft",
+            "by": "me",
+        }
+    ]
+}
+
 
 CASES = [
     case(
@@ -139,6 +169,21 @@ CASES = [
             RunSQL("CREATE VIEW cases_author AS SELECT * FROM cases_writer"),
         ],
         cleanup="DROP VIEW IF EXISTS cases_author",
+    ),
+    case(
+        "view_of_protected_rows",
+        [
+            AlterModelTable("Memo", "cases_memos"),
+            RunSQL("CREATE VIEW cases_memo AS SELECT * FROM cases_memos"),
+        ],
+        first=[
+            CreateModel(
+                "Memo", [("id", key()), ("tag", models.ForeignKey("cases.Tag", models.PROTECT))]
+            )
+        ],
+        rows={"Memo": [lambda n, get: {"tag_id": get("Tag")}]},
+        setup="INSERT INTO cases_tag (label) VALUES ('free')",
+        cleanup="DROP VIEW IF EXISTS cases_memo",
     ),
     case(
         "view_of_some_columns",
@@ -306,6 +351,24 @@ CASES = [
         rows=REVIEWS,
     ),
     case(
+        "trigger_that_keeps_rows",
+        RunSQL(
+            "CREATE FUNCTION dry_keeps() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'loans are kept'; END $$;"
+            " CREATE TRIGGER keeps BEFORE DELETE ON cases_loan FOR EACH ROW"
+            " EXECUTE FUNCTION dry_keeps()"
+        ),
+        first=[LOAN],
+        rows=LOANS,
+        cleanup="DROP FUNCTION IF EXISTS dry_keeps() CASCADE",
+    ),
+    case(
+        "rule_that_keeps_rows",
+        RunSQL("CREATE RULE keeps AS ON DELETE TO cases_loan DO INSTEAD NOTHING"),
+        first=[LOAN],
+        rows=LOANS,
+    ),
+    case(
         "trigger_that_raises",
         RunSQL(
             "CREATE FUNCTION dry_raises() RETURNS trigger LANGUAGE plpgsql AS"
@@ -355,6 +418,12 @@ CASES = [
     case("child_model", SPECIAL, rows=SPECIALS),
     case("drop_child_model", DeleteModel("Special"), first=[SPECIAL], rows=SPECIALS),
     case("parent_loses_a_column", RemoveField("Book", "summary"), first=[SPECIAL], rows=SPECIALS),
+    case(
+        "grandparent_gains_a_column",
+        AddField("Book", "note", models.TextField(null=True)),
+        first=[SPECIAL, SIGNED],
+        rows={**SPECIALS, **SIGNEDS},
+    ),
     case(
         "child_gains_a_column",
         AddField("Special", "foil", models.TextField(default="")),

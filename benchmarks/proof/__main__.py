@@ -58,7 +58,7 @@ def main() -> None:
         print(each.text(), flush=True)
     if args.page:
         write_page(args.page, found, rows=args.rows, machine=machine())
-    sys.exit(any(each.differences for each in found))
+    sys.exit(any(each.unexplained for each in found))
 
 
 def machine() -> str:

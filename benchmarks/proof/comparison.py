@@ -42,13 +42,19 @@ class Comparison:
     real_seconds: float
     differences: tuple[str, ...]
 
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The differences of which the cause is not known: the proof fails."""
+        return tuple(each for each in self.differences if self.project.reason(each) is None)
+
     def text(self) -> str:
         """Return it for a terminal."""
         facts = (
             f"{self.project.name}: {self.prepared['applied']} migrations applied, "
             f"{self.prepared['pending']} to come, {self.verdict}; {self.tables} tables, "
             f"{self.locks} locks, {self.breaks} breaks of running code, {self.in_range} of "
-            f"{self.forecasts} durations in their range; {len(self.differences)} differences"
+            f"{self.forecasts} durations in their range; {len(self.differences)} differences, "
+            f"{len(self.unexplained)} unexplained"
         )
         return "\n  ".join([facts, *self.differences])
 

@@ -1,7 +1,8 @@
 """What the models of a release can do with a row of each table, tried through the ORM.
 
-A row is held as it was when it was first read, as running code holds it, and a second one has the
-longest texts that its fields allow. INSERT is also tried as an upsert on each unique field. Each
+A row is held as it was when it was first read, as running code holds it, a second one has the
+longest texts that its fields allow, and in others one column is emptied that an INSERT may leave
+out. INSERT is also tried as an upsert on each unique field. Each
 action is rolled back. A table without rows is not tried, but for SELECT. What a project's own
 ``save``, ``delete`` and signal receivers do is left out: historical models don't have it.
 """
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from unittest import mock
 
 _FOUND_A_ROW_IN_THE_WAY = {"23505", "23P01"}
 """The copy of a row meets the row itself: the INSERT got that far; other values would work."""
+_CHECK = "23514"
 
 Tried = dict[str, dict[str, str]]
 """Table → action → the error, or "" where it worked."""
@@ -67,13 +70,31 @@ class Releases:
             self._held.setdefault(model, rows[0])
         if row := self._held.get(model):
             found |= {
-                "update": self._first(lambda: update(row), lambda: update(with_long_texts(row))),
+                "update": self._first(
+                    lambda: update(row),
+                    lambda: update(with_long_texts(row)),
+                    *(partial(self._empty, row, name) for name in emptiable(model)),
+                ),
                 "delete": self._first(lambda: delete(row), lambda: delete_by_query(row)),
                 "insert": self._first(
                     lambda: insert(row), lambda: insert(with_long_texts(row)), *upserts(model, row)
                 ),
             }
         return {action: error for action, error in found.items() if error is not None}
+
+    @staticmethod
+    def _empty(row: Any, name: str) -> None:
+        """Set one column to NULL; a CHECK that refuses it says that the release never does."""
+        from django.db import IntegrityError, transaction
+
+        new = copied(row)
+        setattr(new, name, None)
+        try:
+            with transaction.atomic():
+                update(new)
+        except IntegrityError as error:
+            if getattr(error.__cause__, "sqlstate", None) != _CHECK:
+                raise
 
     def _first(self, *ways: Callable[[], Any]) -> str | None:
         """Return the first error of several ways to do something."""
@@ -112,6 +133,14 @@ def with_long_texts(row: Any) -> Any:
         if isinstance(text, str) and field.max_length and plain:
             setattr(new, field.attname, text.ljust(field.max_length, "x"))
     return new
+
+
+def emptiable(model: Any) -> Iterator[str]:
+    """Yield the columns that an INSERT of the release leaves NULL if it is not told otherwise."""
+    for field in model._meta.concrete_fields:
+        has_other = field.has_default() or field.has_db_default() or field.generated
+        if field.null and not (has_other or field.primary_key):
+            yield field.attname
 
 
 def update(row: Any) -> None:

@@ -19,7 +19,7 @@ _HEAD = (
     "breaks confirmed",
     "durations in range, median error",
     "dry run, `migrate`",
-    "differences",
+    "differences, unexplained",
 )
 
 
@@ -36,9 +36,14 @@ def write_page(path: Path, found: list[Comparison], *, rows: int, machine: str) 
         _row(["---"] * len(_HEAD)),
         *(_row(_cells(each)) for each in found),
         "",
-        *(f"- {each.project.name}: `{line}`" for each in found for line in each.differences),
+        *(_difference(each, line) for each in found for line in each.differences),
     ]
     path.write_text(f"{before}{_BEGIN}\n{chr(10).join(lines).rstrip()}\n{_END}{after}")
+
+
+def _difference(each: Comparison, line: str) -> str:
+    reason = each.project.reason(line)
+    return f"- {each.project.name}: `{line}`: {reason or '**unexplained**'}"
 
 
 def _cells(each: Comparison) -> list[Any]:
@@ -57,7 +62,7 @@ def _cells(each: Comparison) -> list[Any]:
         each.breaks,
         f"{each.in_range} of {each.forecasts}, {'' if error is None else f'{error:.0f} %'}",
         f"{each.dry_seconds:.0f} s, {each.real_seconds:.0f} s",
-        len(each.differences),
+        f"{len(each.differences)}, {len(each.unexplained)}",
     ]
 
 

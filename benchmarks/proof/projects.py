@@ -17,14 +17,49 @@ class Project:
     start: float = 0.5
     """How much of its history is applied beforehand."""
     environment: tuple[tuple[str, str], ...] = ()
+    explained: tuple[tuple[str, str], ...] = ()
+    """The start of a line that names a difference → why there is one."""
 
+    def reason(self, difference: str) -> str | None:
+        """Return why there is a difference, None if it is not known."""
+        known = (why for start, why in self.explained if difference.startswith(start))
+        return next(known, None)
+
+
+_RANDOM = "its receiver of post_migrate writes a random secret and path, others in each run"
+_WITH_RANDOM_TEXTS = ("contentguard", "contentredirectcontentguard", "distribution")
 
 PROJECTS = {
     each.name: each
     for each in (
-        Project("wagtail", ("wagtail==8.0.*",), "wagtail_settings"),
-        Project("oscar", ("django-oscar[sorl-thumbnail]==4.2.*",), "oscar_settings"),
-        Project("pulpcore", ("pulpcore==3.123.*",), "pulpcore_settings"),
+        Project(
+            "wagtail",
+            ("wagtail==8.0.*",),
+            "wagtail_settings",
+            explained=(
+                (
+                    "old release, not so: delete of auth_permission",
+                    "rows of a new table can refer to a permission; none refers to the one tried",
+                ),
+            ),
+        ),
+        Project(
+            "oscar",
+            ("django-oscar[sorl-thumbnail]==4.2.*",),
+            "oscar_settings",
+            explained=(
+                (
+                    "old release, not so: insert of voucher_voucher",
+                    "a name can no longer be used twice; the check takes a duplicate for its own",
+                ),
+            ),
+        ),
+        Project(
+            "pulpcore",
+            ("pulpcore==3.123.*",),
+            "pulpcore_settings",
+            explained=tuple((f"rows of core_{table}:", _RANDOM) for table in _WITH_RANDOM_TEXTS),
+        ),
         Project("pretix", ("pretix==2026.8.*",), "pretix_settings"),
     )
 }

@@ -38,7 +38,7 @@ OLDEST := django==5.2 psycopg==3.2 psycopg-binary==3.2 psycopg-pool==3.2 postgas
 
 .DEFAULT_GOAL := help
 .PHONY: calibration.json help demo test lint ruff ruff-format mypy imports pytest older oldest compatibility matrix format \
-  docs reference transcripts screenshots wheel schema plans fixes proof side-by-side clean
+  docs reference transcripts screenshots wheel schema plans fixes proof side-by-side mutants clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -125,16 +125,26 @@ proof: $(VENV)/.dev ## Run published projects dry and for real, compare, and wri
 side-by-side: $(VENV)/.dev ## Show other tools the migrations of our tests, and write docs/side-by-side.md (10 minutes)
 	$(VENV)/bin/python benchmarks/side_by_side --page docs/side-by-side.md
 
+mutants: .venv/mutants/.done ## Change the batch sizer in every way that a test should notice; list what none did (2 minutes)
+	$(no_server) .venv/mutants/bin/mutmut run
+	.venv/mutants/bin/mutmut results
+
 calibration.json: $(VENV)/.dev ## Measure this machine's constants for forecasts (5 minutes)
 	$(VENV)/bin/python benchmarks/forecast.py --calibrate $@
 
 clean: ## Remove everything that the other targets made
-	rm -rf .venv build dist .coverage* .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf .venv build dist mutants .coverage* .mypy_cache .ruff_cache .pytest_cache \
 	  .import_linter_cache .grimp_cache
 
 $(older_home)/.done: | $(VENV)/.dev
 	rm -rf $(@D)
 	$(RUN) pip install --quiet --no-deps --only-binary=:all: --python-version 3.11 --target $(@D) $(OLDER)
+	@touch $@
+
+.venv/mutants/.done: pyproject.toml
+	"$(PYTHON)" -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(@D)/bin/python -m pip install --quiet --editable . --group mutants
 	@touch $@
 
 # What pyproject.toml allows at least; the group's own pins give way. Python 3.11 is the oldest one.

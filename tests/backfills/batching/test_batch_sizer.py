@@ -50,6 +50,17 @@ def test_one_batch_that_is_a_little_slow_counts_by_its_weight() -> None:
     assert slower.size == pytest.approx(settled.size / (0.7 + 0.3 * 1.4), rel=0.01)
 
 
+def test_a_batch_at_the_very_limit_still_counts_by_its_weight() -> None:
+    settled = after(SIZER, 20, lambda rows: rows / 20_000)
+    slower = settled.after_batch(rows=settled.size, seconds=1.5 * settled.target)
+    assert slower.size == pytest.approx(settled.size / (0.7 + 0.3 * 1.5), rel=0.01)
+
+
+def test_a_batch_of_one_row_counts() -> None:
+    smallest = BatchSizer(target=0.5, minimum=1, maximum=10, size=1)
+    assert smallest.after_batch(rows=1, seconds=0.1).size == 2
+
+
 def test_a_timeout_halves_it_down_to_the_minimum() -> None:
     sizes = [SIZER.size]
     sizer = SIZER

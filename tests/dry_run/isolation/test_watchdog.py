@@ -200,6 +200,7 @@ def test_refuses_to_run_blind() -> None:
     with plain_connection() as other:
         other.execute("DROP ROLE IF EXISTS dry_alone")
         other.execute("CREATE ROLE dry_alone LOGIN CONNECTION LIMIT 1")
+        other.execute("GRANT pg_read_all_data, pg_write_all_data TO dry_alone")
     before = connection.settings_dict["USER"]
     connection.close()
     connection.settings_dict["USER"] = "dry_alone"

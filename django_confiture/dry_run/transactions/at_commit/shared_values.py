@@ -108,8 +108,8 @@ class SharedValues:
     def _found(self, statement: Statement) -> tuple[frozenset[Shared], frozenset[str]]:
         """Return what a statement and the functions that it calls read, and its relations.
 
-        Those of DDL are not asked for. The same text is looked at once: a migration may send it
-        for each row.
+        Of DDL, only a new index is asked for its table. The same text is looked at once: a
+        migration may send it for each row.
         """
         if statement.sql not in self._known:
             if len(self._known) >= _MOST_TEXTS:
@@ -117,8 +117,8 @@ class SharedValues:
             called = (
                 key for key, names in self._readers.items() if runs_any(statement, names, set())
             )
-            named = () if statement.kind is Kind.DDL else statement.relations
-            tables = frozenset(each.relname for each in named)
+            asked = statement.kind is not Kind.DDL or statement.what == "index_stmt"
+            tables = frozenset(each.relname for each in (statement.relations if asked else ()))
             self._known[statement.sql] = frozenset({*shared_in(statement), *called}), tables
         return self._known[statement.sql]
 

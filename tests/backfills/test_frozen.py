@@ -63,7 +63,7 @@ class Worker(Thread):
         self.statements.append((sql, connection.in_atomic_block))
         if len(self.statements) == self._freezes_after:
             self.frozen.set()
-            self.woken.wait(20)
+            self.woken.wait(60)
         return found
 
 
@@ -90,14 +90,14 @@ def test_a_worker_that_freezes_after_whichever_statement_keeps_no_lock(
         fresh()
         frozen = Worker(name, moment)
         frozen.start()
-        assert frozen.frozen.wait(20)
+        assert frozen.frozen.wait(60)
         began = monotonic()
         try:
             assert run(name) == "completed", moment
-            assert monotonic() - began < 5, frozen.statements[-1]
+            assert monotonic() - began < 20, frozen.statements[-1]
             assert counters() == times
         finally:
             frozen.woken.set()
-            frozen.join(30)
+            frozen.join(60)
         assert frozen.state == "completed"
         assert counters() == times

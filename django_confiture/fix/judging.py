@@ -18,7 +18,8 @@ from django_confiture.dry_run.rewriting.files import NotRewritten, RenamedTable,
 from django_confiture.dry_run.rewriting.known import KnownObjects
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.renames import RENAMING, renames
-from django_confiture.dry_run.rewriting.two_releases import REMOVING
+from django_confiture.dry_run.rewriting.two_releases import REMOVING, removes
+from django_confiture.dry_run.sql.enums import ObjectType
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsing import Ending
@@ -104,7 +105,11 @@ def _one_by_one(
                 or renames(statements)
             )
         ]
-        facts = replace(_facts(migration, operation, ending, known), renamed=renamed)
+        facts = replace(
+            _facts(migration, operation, ending, known),
+            renamed=renamed,
+            renamed_indexes=_renamed_indexes(result.operations[number + 1 :]),
+        )
         facts = replace(
             facts, releases=releases.count, backwards=releases.backwards.get(number, ())
         )
@@ -164,7 +169,8 @@ class _Case:
         if isinstance(new, Rewriting):
             return Judgment(self.operation, "fixed", first, None, new, dangers=len(mended))
         if mended_alone(self.operation, dangers):
-            return Judgment(self.operation, "fixed", first, None, alone=True, dangers=len(mended))
+            left = f"{words_of_break(self.broken[0])}, as before" if self.broken else None
+            return Judgment(self.operation, "fixed", first, left, alone=True, dangers=len(mended))
         if not dangers and type(self.operation) is RunPython:
             return Judgment(self.operation, "kept", first, _words(to_mend[0]))
         about = (mended or to_mend)[0]
@@ -179,8 +185,12 @@ class _Case:
     def _broken(self, said: Sequence[str]) -> Judgment:
         """Return what becomes of an operation whose only harm is to the running release."""
         words = ". ".join(said)
-        renaming = type(self.operation) is AlterField and renames(self.statements)
-        if type(self.operation) not in _SPREAD and not renaming:
+        spread = (
+            type(self.operation) in _SPREAD
+            or (type(self.operation) is AlterField and renames(self.statements))
+            or removes(self.operation, self.statements)
+        )
+        if not spread:
             return self._refused(_BREAKS, words)
         if self.facts.releases == 1:
             two = "With --releases 2 it is spread over two releases."
@@ -228,6 +238,17 @@ def _statements(operation: OperationResult) -> Iterator[Statement]:
         for statement in parse(each.text, placeholders=False):
             if statement.kind is not Kind.UNPARSED or statement.command != "SELECT":
                 yield statement
+
+
+def _renamed_indexes(operations: Sequence[OperationResult]) -> dict[str, str]:
+    return {
+        node.relation.relname: node.newname
+        for operation in operations
+        for each in _statements(operation)
+        if each.what == "rename_stmt"
+        for node in [each.node.rename_stmt]
+        if node.rename_type == ObjectType.INDEX
+    }
 
 
 def _locked(operation: OperationResult) -> set[str]:

@@ -7,8 +7,15 @@ from collections.abc import Iterator
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.index_parts import unique_index_parts
+from django_confiture.dry_run.rewriting.names import object_name
 from django_confiture.dry_run.rewriting.parts import Part, Phase
-from django_confiture.dry_run.sql.building import add_constraint, alter_table_sql, not_valid
+from django_confiture.dry_run.sql.batches import columns_in
+from django_confiture.dry_run.sql.building import (
+    add_constraint,
+    alter_table_sql,
+    changed,
+    not_valid,
+)
 from django_confiture.dry_run.sql.enums import ConstrType
 from django_confiture.dry_run.sql.identifiers import quote_identifier
 from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, strings
@@ -17,8 +24,10 @@ from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation
 def add_constraint_parts(relation: Node, subcommand: Node, facts: Facts) -> Iterator[Part]:
     """Yield what ADD CONSTRAINT becomes."""
     constraint = definition(subcommand).constraint
-    if constraint.skip_validation or constraint.indexname or not constraint.conname:
-        raise NoRecipe("its constraint has no name, or is not validated at once")
+    if constraint.skip_validation or constraint.indexname:
+        raise NoRecipe("its constraint is not validated at once, or takes an index that is there")
+    if not constraint.conname:
+        constraint = changed(constraint, conname=_given_name(relation, constraint))
     if constraint.contype in (ConstrType.CHECK, ConstrType.FOREIGN):
         yield from validated(relation, constraint, facts)
     elif constraint.contype == ConstrType.UNIQUE:
@@ -26,6 +35,20 @@ def add_constraint_parts(relation: Node, subcommand: Node, facts: Facts) -> Iter
     else:
         kind = ConstrType(constraint.contype).name.lower()
         raise NoRecipe(f"it adds a constraint of the kind {kind}")
+
+
+def _given_name(relation: Node, constraint: Node) -> str:
+    """Return the name that PostgreSQL gives a constraint without one, where it is still free."""
+    columns = {
+        ConstrType.UNIQUE: strings(constraint.keys),
+        ConstrType.FOREIGN: strings(constraint.fk_attrs),
+        ConstrType.CHECK: sorted(columns_in(constraint.raw_expr)),
+    }.get(constraint.contype, [])
+    if constraint.contype == ConstrType.CHECK and len(columns) > 1:
+        columns = []
+    labels = {ConstrType.UNIQUE: "key", ConstrType.FOREIGN: "fkey", ConstrType.CHECK: "check"}
+    label = labels.get(constraint.contype, "")
+    return object_name(relation.relname, "_".join(columns), label)
 
 
 def validated(relation: Node, constraint: Node, facts: Facts) -> Iterator[Part]:

@@ -37,6 +37,8 @@ class Facts:
     """Whether the project has database routers, which are then told the model."""
     indexes: Mapping[str, str] = field(default_factory=dict)
     """Index → the CREATE INDEX that makes it."""
+    renamed_indexes: Mapping[str, str] = field(default_factory=dict)
+    """Index → the name that a later operation of the migration gives it."""
     constraints: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(table, constraint) → its definition."""
     keys: Mapping[str, str] = field(default_factory=dict)

@@ -22,13 +22,23 @@ from django_confiture.dry_run.sql.parser import parse
 
 def index_parts(node: Node, facts: Facts) -> Iterator[Part]:
     """Yield the parts for a CREATE INDEX."""
-    if not node.idxname or node.concurrent or node.if_not_exists:
-        raise NoRecipe("its CREATE INDEX has no name, or is concurrent already")
+    if node.concurrent:
+        raise NoRecipe("its CREATE INDEX is concurrent already")
+    if not node.idxname:  # PostgreSQL gives it the same one
+        if facts.in_partitions(node.relation):
+            raise NoRecipe("its CREATE INDEX has no name")
+        yield Part(Phase.INDEX, concurrently(node))
+        return
     name = qualified_name(node.relation.schemaname, node.idxname)
     if facts.in_partitions(node.relation):
         yield from _partition_by_partition(node, name, facts)
         return
-    yield Part(Phase.INDEX, concurrently(node), f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+    names = [name]
+    if (later := facts.renamed_indexes.get(node.idxname)) is not None:
+        # Django does not rename it back: an operation that drops it goes by its columns.
+        names.insert(0, qualified_name(node.relation.schemaname, later))
+    drops = tuple(f"DROP INDEX CONCURRENTLY IF EXISTS {each}" for each in names)
+    yield Part(Phase.INDEX, concurrently(node), drops[0] if len(drops) == 1 else drops)
 
 
 def _partition_by_partition(node: Node, name: str, facts: Facts) -> Iterator[Part]:
@@ -105,6 +115,24 @@ def unique_index_parts(
     use = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}"
     drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
     yield Part(Phase.SWITCH, f"{use}{deferrable}{deferred}", drop)
+
+
+def refresh_part(node: Node, facts: Facts) -> Part:
+    """Return the part for a REFRESH MATERIALIZED VIEW."""
+    if node.concurrent or node.skip_data:
+        raise NoRecipe("its REFRESH MATERIALIZED VIEW is concurrent already, or WITH NO DATA")
+    view = node.relation
+    made = [parse(sql, placeholders=False)[0].node.index_stmt for sql in facts.indexes.values()]
+    if not any(
+        each.unique
+        and each.relation.relname == view.relname
+        and view.schemaname in ("", each.relation.schemaname)
+        and not each.HasField("where_clause")
+        and all(key.index_elem.name for key in each.index_params)
+        for each in made
+    ):
+        raise NoRecipe(f"{view.relname} has no unique index on columns for REFRESH CONCURRENTLY")
+    return Part(Phase.INDEX, statement_sql(changed(node, concurrent=True)))
 
 
 def reindex_part(node: Node, facts: Facts) -> Part:

@@ -14,8 +14,10 @@ def suffixed(name: str, suffix: str) -> str:
 def object_name(table: str, column: str, label: str) -> str:
     """Return the name that PostgreSQL makes for a column's constraint: ``table_column_label``.
 
-    Where it would be too long, the longer of the two names is cut.
+    Where it would be too long, the longer of the two names is cut. The column may be empty.
     """
+    if not column:
+        return suffixed(table, f"_{label}")
     room = NAME_BYTES - len(label) - 2
     parts = [table.encode(), column.encode()]
     while len(parts[0]) + len(parts[1]) > room:

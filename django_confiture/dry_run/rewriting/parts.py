@@ -64,7 +64,7 @@ class Part:
 
     phase: Phase
     sql: str
-    reverse: str = RunSQL.noop
+    reverse: str | tuple[str, ...] = RunSQL.noop
     batches: Batches | None = None
     """What runs in place of ``sql``, in the phase FILL."""
 

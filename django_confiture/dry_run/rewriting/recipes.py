@@ -35,7 +35,7 @@ from django_confiture.dry_run.rewriting.parts import WHY, Phase
 from django_confiture.dry_run.rewriting.querysets import file_of_update
 from django_confiture.dry_run.rewriting.raw_sql import files_of_script
 from django_confiture.dry_run.rewriting.renames import RENAMING, renames, rewriting_of_renames
-from django_confiture.dry_run.rewriting.two_releases import REMOVING, files_of_removal
+from django_confiture.dry_run.rewriting.two_releases import REMOVING, files_of_removal, removes
 from django_confiture.dry_run.sql.parser import Statement
 
 
@@ -53,6 +53,8 @@ def rewriting_of(
     try:
         if type(operation) is RunPython:
             return Rewriting((file_of_update(operation, statements, facts),))
+        if removes(operation, statements) and facts.releases == 2:
+            return Rewriting(tuple(files_of_removal(operation, statements, facts)))
         if type(operation) is RunSQL:
             return Rewriting(tuple(files_of_script(operation, statements, facts)))
         if type(operation) in (*RENAMING, AlterField) and renames(statements):

@@ -35,7 +35,7 @@ def without_the_same_again(statements: Sequence[Statement], facts: Facts) -> lis
 
     Raises :class:`NoRecipe` where something else gets the name of what is dropped.
     """
-    dropped = {name: each for each in statements for name in _drops(each)}
+    dropped = {name: each for each in statements for name in dropped_by(each)}
     left = list(statements)
     for each in statements:
         name = _makes(each)
@@ -52,7 +52,7 @@ def after(statements: Sequence[Statement], facts: Facts) -> Facts:
     indexes, constraints = dict(facts.indexes), dict(facts.constraints)
     back: list[str] = []
     for each in statements:
-        for _kind, table, name in _drops(each):
+        for _kind, table, name in dropped_by(each):
             constraints.pop((table, name), None)
             if not table:
                 indexes = {key: sql for key, sql in indexes.items() if key.split(".")[-1] != name}
@@ -70,7 +70,8 @@ def after(statements: Sequence[Statement], facts: Facts) -> Facts:
     return replace(facts, indexes=indexes, constraints=constraints, backwards=backwards)
 
 
-def _drops(statement: Statement) -> Iterator[_Made]:
+def dropped_by(statement: Statement) -> Iterator[_Made]:
+    """Yield the indexes and constraints that a statement drops; a constraint by itself only."""
     if statement.what == "drop_stmt":
         for each in dropped_relations(statement.node.drop_stmt):
             yield "index", "", each.relname
@@ -92,7 +93,7 @@ def _makes(statement: Statement) -> _Made | None:
 
 def makes_or_drops(statement: Statement) -> bool:
     """Return whether all that a statement does is to make or drop an index or a constraint."""
-    return _makes(statement) is not None or any(True for _each in _drops(statement))
+    return _makes(statement) is not None or any(True for _each in dropped_by(statement))
 
 
 def _only_subcommand(statement: Statement) -> Node | None:

@@ -14,6 +14,7 @@ from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.index_parts import (
     drop_index_parts,
     index_parts,
+    refresh_part,
     reindex_part,
 )
 from django_confiture.dry_run.rewriting.parts import Part, Phase
@@ -35,6 +36,8 @@ def parts_of(statement: Statement, facts: Facts) -> Iterator[Part]:
             yield from drop_index_parts(node, facts)
         case "reindex_stmt":
             yield reindex_part(node, facts)
+        case "refresh_mat_view_stmt":
+            yield refresh_part(node, facts)
         case "alter_table_stmt":
             rewrites = statement.sql in facts.rewriting
             for subcommand in subcommands(node):

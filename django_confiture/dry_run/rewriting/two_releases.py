@@ -11,7 +11,7 @@ from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe, RewrittenFile
 from django_confiture.dry_run.rewriting.parts import WHAT, WHY, Phase
 from django_confiture.dry_run.sql.building import alter_table_sql
-from django_confiture.dry_run.sql.enums import AlterTableType
+from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
 from django_confiture.dry_run.sql.identifiers import quote_identifier
 from django_confiture.dry_run.sql.nodes import (
     Node,
@@ -29,16 +29,38 @@ def files_of_removal(
     operation: Operation, statements: Sequence[Statement], facts: Facts
 ) -> Iterator[RewrittenFile]:
     """Yield the file of this release, and that of the next one."""
+    state: Sequence[Operation] = [operation]
+    backwards: str | list[str] | None = _one_or_all(facts.backwards)
+    if isinstance(operation, RunSQL):
+        state, backwards = operation.state_operations, operation.reverse_sql  # type: ignore[assignment]
     removing = [each for each in statements if each.kind is Kind.DDL]
     if not removing:
         raise NoRecipe("it removes nothing from the database")
     freeing = [RunSQL(*pair) for each in removing for pair in _freed(each, facts)]
-    models = SeparateDatabaseAndState(database_operations=freeing, state_operations=[operation])
+    models = SeparateDatabaseAndState(database_operations=freeing, state_operations=state)
     yield RewrittenFile("models", _WHY, [models])
     drops = [each.sql for each in removing if not _is_done(each)]
-    drop = RunSQL(_one_or_all(drops), _one_or_all(facts.backwards))  # type: ignore[arg-type]
+    drop = RunSQL(_one_or_all(drops), backwards)  # type: ignore[arg-type]
     phase = Phase.NEXT_RELEASE
     yield RewrittenFile(WHAT[phase], WHY[phase], [drop], next_release=True)
+
+
+def removes(operation: Operation, statements: Sequence[Statement]) -> bool:
+    """Return whether a RunSQL drops columns or tables that models know, and does no more."""
+    return (
+        type(operation) is RunSQL
+        and bool(operation.state_operations)
+        and all(_drops_only(each) for each in statements)
+    )
+
+
+def _drops_only(statement: Statement) -> bool:
+    if statement.what == "drop_stmt":
+        return bool(statement.node.drop_stmt.remove_type == ObjectType.TABLE)
+    return statement.what == "alter_table_stmt" and all(
+        each.subtype in (AlterTableType.DropColumn, AlterTableType.DropConstraint)
+        for each in subcommands(statement.node.alter_table_stmt)
+    )
 
 
 def _is_done(statement: Statement) -> bool:

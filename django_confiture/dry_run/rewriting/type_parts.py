@@ -183,7 +183,7 @@ class _Change:
             new = suffixed(name, "_new")
             drop = f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {quote_identifier(new)}"
             parts = [
-                replace(part, reverse=drop) if part.reverse.startswith("ALTER") else part
+                replace(part, reverse=drop) if part.phase is not Phase.INDEX else part
                 for part in self._constraint(changed(moved, conname=new))
             ]
             rename = f"RENAME CONSTRAINT {quote_identifier(new)} TO {quote_identifier(name)}"

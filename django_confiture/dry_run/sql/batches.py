@@ -30,10 +30,10 @@ def reads_what_it_sets(node: Node) -> bool:
         return False
     targets = [each.res_target for each in node.target_list]
     columns = {each.name for each in targets}
-    return any(columns & _columns_in(each.val) for each in targets)
+    return any(columns & columns_in(each.val) for each in targets)
 
 
-def _columns_in(node: Node) -> set[str]:
+def columns_in(node: Node) -> set[str]:
     references = postgast.find_nodes(node, pg.ColumnRef)
     return {each.fields[-1].string.sval for each in references if each.fields}
 

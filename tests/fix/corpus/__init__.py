@@ -51,6 +51,8 @@ OFTEN = [
         # RunSQL: indexes, rows, constraints
         "create_indexes_with_state",
         "irreversible_index",
+        "constraints_without_names",
+        "refresh_of_a_materialized_view",
         "reindex",
         "update_in_sql",
         "add_foreign_key",

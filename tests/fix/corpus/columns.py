@@ -43,6 +43,19 @@ CASES = [
         migrations.AddField("order", "friends", models.ManyToManyField("cases.customer")),
         migrations.AddIndex("order", models.Index(fields=["total"], name="i_t")),
     """, "kept fixed"),
+    Harmful("many_to_many_filled_and_an_index", """
+        migrations.AddField("order", "friends", models.ManyToManyField("cases.customer")),
+        migrations.RunPython(fill, migrations.RunPython.noop),
+        migrations.AddIndex("order", models.Index(fields=["total"], name="i_t")),
+    """, "fixed kept fixed", above='''
+        def fill(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            Friend = Order.friends.through
+            Friend.objects.bulk_create(
+                Friend(order_id=each.pk, customer_id=each.customer_ref)
+                for each in Order.objects.order_by("pk"))
+
+        '''),
     Harmful("new_model_and_an_index", """
         migrations.CreateModel("Parcel", [
             ("id", models.BigAutoField(primary_key=True)),

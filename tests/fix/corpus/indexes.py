@@ -53,6 +53,12 @@ CASES = [
     Harmful("index_together", """
         migrations.AlterIndexTogether("order", {("total", "number")}),
     """),
+    Harmful("index_together_changed_and_renamed", """
+        migrations.AlterIndexTogether("order", {("number", "total"), ("total", "code")}),
+        migrations.RenameIndex("order", new_name="i_new", old_fields=("number", "total")),
+    """, "fixed kept", prepared="""
+        migrations.AlterIndexTogether("order", {("number", "code")}),
+    """),
     Harmful("index_replaced", """
         migrations.RemoveIndex("order", "cases_order_placed"),
         migrations.AddIndex("order", models.Index(

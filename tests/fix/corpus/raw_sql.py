@@ -98,4 +98,49 @@ CASES = [
             "ALTER TABLE cases_order ALTER total TYPE integer",
         ),
     """, "refused"),
+    Harmful("index_if_not_exists_with_comments", """
+        migrations.RunSQL(
+            \"\"\"
+            -- for the list; it's long
+            /* and; a block */
+            CREATE INDEX IF NOT EXISTS i_t ON cases_order USING btree (total DESC NULLS LAST);
+            COMMENT ON INDEX i_t IS 'for the list; of orders';
+            \"\"\",
+            "DROP INDEX IF EXISTS i_t;",
+        ),
+    """),
+    Harmful("index_without_a_name", """
+        migrations.RunSQL(
+            "CREATE INDEX ON cases_order (total)", "DROP INDEX cases_order_total_idx"),
+    """),
+    Harmful("constraints_without_names", """
+        migrations.RunSQL([
+            "ALTER TABLE cases_order ADD CHECK (total > 0)",
+            "ALTER TABLE cases_order ADD CHECK (total > 0 OR customer_ref > 0)",
+            "ALTER TABLE cases_order ADD UNIQUE (number, total)",
+            "ALTER TABLE cases_order ADD FOREIGN KEY (customer_ref) REFERENCES cases_customer",
+        ]),
+    """, irreversible=True),
+    Harmful("refresh_of_a_materialized_view", """
+        migrations.RunSQL("REFRESH MATERIALIZED VIEW cases_seen", migrations.RunSQL.noop),
+    """, prepared="""
+        migrations.RunSQL([
+            "CREATE MATERIALIZED VIEW cases_seen AS SELECT id, customer_id FROM cases_order",
+            "CREATE UNIQUE INDEX cases_seen_id ON cases_seen (id)",
+        ], "DROP MATERIALIZED VIEW cases_seen"),
+    """),
+    Harmful("column_dropped_in_sql", """
+        migrations.RunSQL(
+            "ALTER TABLE cases_order DROP COLUMN note",
+            "ALTER TABLE cases_order ADD COLUMN note text",
+            state_operations=[migrations.RemoveField("order", "note")],
+        ),
+    """, "refused", "With --releases 2"),
+    Harmful("column_dropped_in_sql_in_two_releases", """
+        migrations.RunSQL(
+            "ALTER TABLE cases_order DROP COLUMN note",
+            "ALTER TABLE cases_order ADD COLUMN note text",
+            state_operations=[migrations.RemoveField("order", "note")],
+        ),
+    """, arguments=("--releases", "2")),
 ]  # fmt: skip

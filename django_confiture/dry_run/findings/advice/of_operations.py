@@ -14,6 +14,7 @@ from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.one_file import reasons_for_one_file
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
+from django_confiture.dry_run.rewriting.replaced import dropped_by, made_by
 
 SOLVED = frozenset(
     {
@@ -42,7 +43,12 @@ _WHILE_LOCKED = frozenset(
 MENDED = (
     SOLVED
     | _WHILE_LOCKED
-    | {"reindex-blocks-writes", "type-change-rewrite", "volatile-default-rewrite"}
+    | {
+        "refresh-blocks-reads",
+        "reindex-blocks-writes",
+        "type-change-rewrite",
+        "volatile-default-rewrite",
+    }
 )
 """The findings that ``confiture_fix`` can rid an operation of."""
 
@@ -51,12 +57,14 @@ def mended_alone(operation: Operation, dangers: Collection[Finding]) -> bool:
     """Return whether a file of its own is all that an operation needs.
 
     The foreign keys of a new table are made at the end of its migration: while it is empty.
+    What running code can't do any more, it can't in either form.
     """
     new_table = type(operation) is CreateModel or (
         type(operation) is AddField and operation.field.many_to_many
     )
     mended = _WHILE_LOCKED | {"foreign-key-scan"} if new_table else _WHILE_LOCKED
-    return bool(dangers) and {each.id for each in dangers} <= mended
+    harm = {each.id for each in dangers} - {"running-code-breaks"}
+    return bool(harm) and harm <= mended
 
 
 def fixable(subject: Subject, index: int, found: Iterable[Finding]) -> bool:
@@ -65,9 +73,24 @@ def fixable(subject: Subject, index: int, found: Iterable[Finding]) -> bool:
     if not any(each.id in MENDED for each in own) or any(reasons_for_one_file(subject.migration)):
         return False
     dangers = [each for each in own if each.severity == "danger"]
+    if _drops_again(subject):
+        return False
     return isinstance(rewriting(subject, index), Rewriting) or mended_alone(
         subject.migration.operations[index], dangers
     )
+
+
+def _drops_again(subject: Subject) -> bool:
+    """Return whether a migration drops what an earlier operation of it makes.
+
+    As files of their own, what is there only for a moment now would be there between them.
+    """
+    made: set[tuple[str, str, str]] = set()
+    for step in subject.steps:
+        if made.intersection(dropped_by(step.statement)):
+            return True
+        made |= {name for name, _sql in made_by(step.statement)}
+    return False
 
 
 def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:

@@ -116,8 +116,8 @@ schema: $(VENV)/.dev ## Regenerate the JSON Schema of the JSON report
 plans: $(VENV)/.dev ## Run 2,000 random plans dry and for real, 200 on clones, and compare
 	CONFITURE_PLANS=2000 CONFITURE_CLONED_PLANS=200 $(RUN) pytest -n 0 tests/dry_run/transactions/test_random_plans.py
 
-fixes: $(VENV)/.dev ## Fix harmful migrations, migrate them for real, and compare (4 minutes)
-	PYTHONDEVMODE=1 $(RUN) pytest -n 2 -m "" tests/fix/test_corpus.py
+fixes: $(VENV)/.dev ## Fix harmful migrations, and random ones, migrate them for real, and compare (15 minutes)
+	PYTHONDEVMODE=1 $(RUN) pytest -n 2 -m "" tests/fix/test_corpus.py tests/fix/test_random_fixes.py
 
 proof: $(VENV)/.dev ## Run published projects dry and for real, compare, and write docs/proof.md (15 minutes)
 	$(VENV)/bin/python benchmarks/proof $(PROJECTS) $(if $(PROJECTS),,--page docs/proof.md)

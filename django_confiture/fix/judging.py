@@ -155,7 +155,7 @@ class _Case:
             said = [_words(each) for each in dangers]
             return self._broken([*map(words_of_break, self.broken[:1]), *said[:1]])
         if dangers:
-            return self._refused(dangers[0].id, _words(dangers[0]))
+            return self._refused(dangers[0].id, f"{dangers[0].message}. {_words(dangers[0])}")
         silenced = next((each for each in self.found if each.silenced is not None), None)
         if silenced is None:
             return Judgment(self.operation, "kept")

@@ -95,7 +95,7 @@ def migrate_for_real(shop: Cases, case: Harmful, document: dict[str, Any]) -> No
     assert case.own_default or _changes(wanted_state, _state()) == {}
     if not case.irreversible:
         shop.migrate("0001_shop")
-        assert _schema() == before["schema"]
+        assert schema_now() == before["schema"]
 
 
 def reasons_and_files(document: dict[str, Any]) -> str:
@@ -106,7 +106,7 @@ def reasons_and_files(document: dict[str, Any]) -> str:
 
 def end(case: Harmful) -> dict[str, Any]:
     """Return the schema, and the rows of all tables."""
-    schema = _schema()
+    schema = schema_now()
     return {"schema": schema, "rows": {table: _rows(table, case.varies) for table in _tables()}}
 
 
@@ -143,7 +143,7 @@ _SCHEMA = {
 }
 
 
-def _schema() -> dict[str, list[str]]:
+def schema_now() -> dict[str, list[str]]:
     return {name: sorted(map(str, query(sql))) for name, sql in _SCHEMA.items()}
 
 

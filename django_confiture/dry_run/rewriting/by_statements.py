@@ -54,7 +54,7 @@ def files_by_statements(
     hints = {"model_name": _model_name(operation)} if facts.routed else {}
     changing: Sequence[Statement] = [each for each in statements if each.kind not in _HARMLESS]
     changing = without_the_same_again(changing, facts)
-    changing, facts = _type_change_alone(changing, facts)
+    changing, facts = _type_change_alone(operation, changing, facts)
     fill = None
     parts: list[Part] = []
     for statement in _without_passing_default(operation, changing):
@@ -74,12 +74,17 @@ def files_by_statements(
 
 
 def _type_change_alone(
-    statements: Sequence[Statement], facts: Facts
+    operation: Operation, statements: Sequence[Statement], facts: Facts
 ) -> tuple[Sequence[Statement], Facts]:
     """Return the statement that changes a type by itself, with the facts that the others leave.
 
     Indexes and constraints are made for the new column alone, which takes the old one's place.
     """
+    if any(each.type_changes for each in statements) and _is_key(operation):
+        raise NoRecipe(
+            "it changes the type of a primary key, and foreign keys to it have to follow at once: "
+            "run it in a quiet hour"
+        )
     types = [each for each in statements if each.type_changes]
     others = [each for each in statements if not each.type_changes]
     if not types or not others:
@@ -92,6 +97,10 @@ def _type_change_alone(
     if any(each.added_constraints(ConstrType.FOREIGN) for each in others):
         raise NoRecipe("it changes the type and adds a foreign key: make these two migrations")
     return types, after(others, facts)
+
+
+def _is_key(operation: Operation) -> bool:
+    return type(operation) is AlterField and operation.field.primary_key
 
 
 def _in_phases(

@@ -81,7 +81,7 @@ CASES = [
     """, arguments=_TWO),
     Harmful("primary_key_to_bigger_integer", """
         migrations.AlterField("small", "id", models.BigAutoField(primary_key=True)),
-    """, "refused", arguments=_TWO, prepared="""
+    """, "refused", "the type of a primary key", arguments=_TWO, prepared="""
         migrations.CreateModel("Small", [
             ("id", models.AutoField(primary_key=True)), ("n", models.IntegerField())]),
         migrations.RunSQL("INSERT INTO cases_small (n) SELECT i FROM generate_series(1, 12000) i"),

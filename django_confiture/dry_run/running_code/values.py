@@ -51,19 +51,26 @@ class Values:
         raise NoValueError(f"{type(field).__name__} {field.name}")
 
     def unique(self, field: Field[Any, Any], level: Level) -> Any:
-        """Return a value that no row is likely to have."""
+        """Return a value that no row is likely to have.
+
+        A number has the sign of an ordinary one: whether a CHECK of the sign refuses it is then
+        the same each time.
+        """
         kind = field.get_internal_type()
         number = uuid.uuid4().int
         if kind in _INTEGERS:
             low, high = self._limits(field)
             if kind in _COUNTED:
-                low, high = 1, min(high, _FAR)
+                high = min(high, _FAR)
+            low = max(1, low) if high > 0 else low
             return low + number % max(1, high - low)
         if kind in _TEXTS:
             length = field.max_length or UNLIMITED
             text = _text(field, kind, level if level == "most" else "modest")
             mark = format(number, "032x")[: length if level == "most" else min(length, 20)]
             return mark + text[len(mark) :]
+        if kind == "DecimalField":
+            return Decimal(1 + number % max(1, int(self.of(field, "most"))))
         if kind in _UNIQUE:
             return _UNIQUE[kind](number)
         return self.of(field, level)
@@ -179,7 +186,6 @@ _UNIQUE: Mapping[str, Callable[[int], Any]] = {
         datetime(1000, 1, 1, tzinfo=UTC if settings.USE_TZ else None)
         + timedelta(seconds=number % 10**10)
     ),
-    "DecimalField": lambda number: Decimal(number % 9),
     "FloatField": lambda number: float(number % 10**12),
     "GenericIPAddressField": lambda number: "2001:db8::" + format(number % 0xFFFF, "x"),
     "UUIDField": lambda _number: uuid.uuid4(),

@@ -24,7 +24,8 @@ def _closed() -> Any:
 
 
 _LAST_QUERY = """
-SELECT query FROM pg_stat_activity WHERE starts_with(application_name, %s)
+SELECT query FROM pg_stat_activity
+WHERE starts_with(application_name, %s) AND datname = current_database()
 """
 
 

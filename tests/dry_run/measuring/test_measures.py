@@ -162,9 +162,13 @@ def test_a_rewrite_in_a_block_and_a_truncate_in_one() -> None:
 
 
 def test_what_code_locks_of_tables_that_are_locked_already_is_said_to_be_unknown() -> None:
-    result = passed(runs(ADD), runs(f"DO $$ BEGIN {REWRITE}; END $$"))
+    _, named = passed(runs(ADD), runs(f"DO $$ BEGIN {REWRITE}; END $$")).operations
+    other = passed(runs(ADD), runs("DO $$ BEGIN PERFORM 1; END $$"))
 
-    assert any("dry_row" in warning and "not known" in warning for warning in result.warnings)
+    assert named.rehearsed == "not_rehearsed"
+    assert "dry_row is not known" in named.reason
+    assert any("dry_row is not known" in warning for warning in other.warnings)
+    assert other.operations[1].rehearsed == "exact"
 
 
 def test_truncate_is_no_rewrite() -> None:

@@ -182,15 +182,17 @@ def test_a_file_that_has_gone(cases: Cases) -> None:
 
 
 def test_paths_are_those_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = tmp_path / "backend" / "shop"
-    inner.mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "backend")
-    (inner / "0001.py").touch()
+    loose, kept = (tmp_path / name / "backend" / "shop" for name in ("loose", "kept"))
+    for directory in loose, kept:
+        directory.mkdir(parents=True)
+        (directory / "0001.py").touch()
+    subprocess.run(["git", "init", "-q", tmp_path / "kept"], check=True)
 
-    assert shown(inner / "0001.py") == "shop/0001.py"
+    monkeypatch.chdir(loose.parent)
+    assert shown(loose / "0001.py") == "shop/0001.py"
     assert shown(Path("/nowhere/0001.py")) == "/nowhere/0001.py"
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    assert shown(inner / "0001.py") == "backend/shop/0001.py"
+    monkeypatch.chdir(kept.parent)
+    assert shown(kept / "0001.py") == "backend/shop/0001.py"
 
 
 def test_the_report_has_the_places(cases: Cases, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_what_hurts_most_is_named_first() -> None:
     )
     report = report_cases.report_of(report_cases.SAFE, deploy=Deploy("code_first", breaks))
     assert deploy.why_this_order(report) == (
-        "After the plan the running release can't INSERT and DELETE rows of c (there is no table "
+        "After the plan the running release can't INSERT or DELETE rows of c (there is no table "
         "x), UPDATE rows of b (there is no table x), and so on for 1 more table"
     )
 

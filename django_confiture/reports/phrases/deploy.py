@@ -81,7 +81,7 @@ def _actions(breaks: Sequence[Break], table: str) -> str:
         return f"run a query of {table}"
     if actions == ["INSERT"]:
         return f"INSERT into {table}"
-    return f"{listed(actions)} rows of {table}"
+    return f"{listed(actions, word='or')} rows of {table}"
 
 
 def why(found: Break) -> str:

@@ -304,7 +304,7 @@ def start_and_wait(project: Project, code: str, query: str) -> subprocess.Popen[
 
 @pytest.mark.parametrize("code", [IN_A_STATEMENT, IN_PYTHON], ids=["in a statement", "in Python"])
 def test_after_a_kill_the_session_is_gone_soon(project: Project, code: str) -> None:
-    marker = "pg_sleep" if code == IN_A_STATEMENT else "pg_locks"
+    marker = "pg_sleep" if code == IN_A_STATEMENT else "pg_stat_get_activity"
     process = start_and_wait(project, code, marker)
 
     process.kill()
@@ -328,7 +328,7 @@ def test_an_interrupt_ends_it_with_a_report(
 ) -> None:
     markers = {
         IN_A_STATEMENT: "pg_sleep",
-        IN_PYTHON: "pg_locks",
+        IN_PYTHON: "pg_stat_get_activity",
         IN_THE_COMMIT: "PgSleep SAVEPOINT",
     }
     process = start_and_wait(project, code, markers[code])

@@ -16,7 +16,7 @@ _GRANTS = (
     "aclexplode(c.relacl) WHERE c.oid = {table}::regclass AND grantee <> relowner LOOP EXECUTE "
     "format('GRANT %s ON %s TO %s', each.privilege_type, {view}, each.grantee); END LOOP; END $$"
 )
-"""Whoever may use the table may use the view."""
+"""Grants the rights on the view to those that have them on the table."""
 
 
 def view_made(table: RenamedTable) -> Iterator[Pair]:

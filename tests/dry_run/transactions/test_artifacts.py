@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ def _tables(case: Case, scratch_tables: Any, request: pytest.FixtureRequest) -> 
     if case.before:
         scratch_tables.observers["default"].execute(case.before)
     yield
+    gc.collect()  # else it may close a cursor that a case left open amid a query, and wait forever
     if not is_rehearsed:
         Group.objects.all().delete()
 

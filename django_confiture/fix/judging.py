@@ -61,9 +61,11 @@ def judgments(migration: Migration, ending: Ending, releases: Releases) -> Itera
     found = list(_one_by_one(migration, ending, releases))
     for judgment, _locked in found:
         locked = {
-            name for each, names in found if each is not judgment and not _renamed(each)
+            name
+            for each, names in found
+            if each is not judgment and not _renamed(each)
             for name in names
-        }  # fmt: skip
+        }
         yield _unless_behind_a_view(judgment, locked)
 
 

@@ -70,7 +70,7 @@ class Values:
             mark = format(number, "032x")[: length if level == "most" else min(length, 20)]
             return mark + text[len(mark) :]
         if kind == "DecimalField":
-            return Decimal(1 + number % max(1, int(self.of(field, "most"))))
+            return _unique_decimal(field, self.of(field, "most"), number)
         if kind in _UNIQUE:
             return _UNIQUE[kind](number)
         return self.of(field, level)
@@ -118,6 +118,12 @@ def _decimal(field: Any, level: Level) -> Decimal:
     if level == "least":
         return -top if low is None else Decimal(low)
     return top if high is None else Decimal(high)
+
+
+def _unique_decimal(field: Any, most: Decimal, number: int) -> Decimal:
+    """Return a positive one that fits: whole, unless the column has room for fractions alone."""
+    step = Decimal(1) if most >= 1 else Decimal(10) ** -(field.decimal_places or 0)
+    return step * (1 + number % max(1, int(most / step)))
 
 
 def _float(field: Field[Any, Any], level: Level) -> float:

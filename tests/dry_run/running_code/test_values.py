@@ -21,12 +21,15 @@ from django_confiture.dry_run.running_code.values import Values
         models.BigAutoField(primary_key=True),
         models.IntegerField(unique=True, validators=[MinValueValidator(5)]),
         models.DecimalField(unique=True, max_digits=5, decimal_places=2),
+        models.DecimalField(unique=True, max_digits=2, decimal_places=2),
     ],
 )
 def test_unique_numbers_are_positive_each_time(field: models.Field[Any, Any]) -> None:
     values = Values(connections["default"].ops)
     drawn = [values.unique(field, "modest") for _ in range(100)]
     assert min(drawn) > 0
+    assert max(drawn) <= values.of(field, "most")
+    assert len(set(drawn)) > 1
 
 
 def test_a_field_without_positive_numbers_has_others() -> None:

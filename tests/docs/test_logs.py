@@ -77,14 +77,15 @@ def configured(block: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[io.Strin
     scope: dict[str, Any] = {}
     exec(block, scope)
     logger = logging.getLogger("django_confiture")
-    before = logger.handlers[:], logger.level
+    handlers, level = logger.handlers[:], logger.level
     logging.config.dictConfig(scope["LOGGING"])
     try:
         yield stderr
     finally:
         for handler in logger.handlers:
             handler.close()
-        logger.handlers[:], logger.level = before
+        logger.handlers[:] = handlers
+        logger.setLevel(level)  # which forgets what its children have found out of the level
         logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
 
 

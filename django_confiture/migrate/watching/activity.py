@@ -191,11 +191,16 @@ def anyone_waits(raw: psycopg.Connection[Any], pid: int) -> tuple[bool, bool]:
 
 
 def what_it_waits_for(raw: psycopg.Connection[Any], pid: int) -> Wait | None:
-    """Return the lock that a session waits for, None if it waits for none."""
+    """Return the lock that a session waits for, None if it waits for none.
+
+    Without a blocker the wait has ended between two queries.
+    """
     row = raw.execute(_WAIT, {"pid": pid}).fetchone()
     if row is None:
         return None
     blockers = [*raw.execute(_BLOCKERS, {"pid": pid}), *raw.execute(_PREPARED, {"pid": pid})]
+    if not blockers:
+        return None
     relation, mode, waited_ms, oid = row
     return Wait(relation, mode, waited_ms, tuple(Blocker(*each) for each in blockers), oid)
 

@@ -10,7 +10,7 @@ from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code.connection import Failure
 from django_confiture.dry_run.running_code.deletions import looks_after
 from django_confiture.dry_run.running_code.models import Release, tables_of
-from django_confiture.dry_run.running_code.probes import Probe
+from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools, unchecked
 from django_confiture.dry_run.running_code.trial import Trial
 

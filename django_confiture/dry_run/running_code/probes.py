@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 
-from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
 from django_confiture.dry_run.running_code.deletions import Dependents
@@ -20,10 +18,10 @@ from django_confiture.dry_run.running_code.instances import (
     conflict_targets,
     emptiable,
 )
+from django_confiture.dry_run.running_code.probe import Probe
 
 _CAPTURED = 2
 """How many rows from each end of a table are tried again after the plan."""
-_DUPLICATE = ("23505", "23P01")
 _NO_ROW = "did not affect any rows"
 _MODEST = Variant("modest", "modest")
 _MADE_UP = (
@@ -32,30 +30,6 @@ _MADE_UP = (
     Variant("least", "least"),
     Variant("most", "most"),
 )
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One SELECT, INSERT, UPDATE or DELETE to try."""
-
-    action: Action
-    name: str
-    run: Callable[[], object]
-    variant: Variant | None = None
-    confirmed_by: Callable[[], object] | None = None
-    """What has to fail as well; it is nearer to what the release sends, or moves a sequence."""
-    is_optional: bool = False
-    """Whether a release may do without it: it counts where one of the schemas takes it."""
-
-    @property
-    def empties_all(self) -> bool:
-        """Whether an UPDATE sets to NULL what an INSERT would leave so."""
-        return self.action == "update" and bool(self.variant and self.variant.level is None)
-
-    def meets_another_row(self, sqlstate: str | None) -> bool:
-        """Return whether an UPDATE fails for a made-up value of another row: INSERTs try those."""
-        is_made_up = self.variant is not None and not self.variant.captured
-        return is_made_up and self.action == "update" and sqlstate in _DUPLICATE
 
 
 class ModelProbes:

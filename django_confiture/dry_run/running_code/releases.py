@@ -18,7 +18,8 @@ from django_confiture.dry_run.running_code.facts import CatalogFacts, Changes
 from django_confiture.dry_run.running_code.instances import Instances
 from django_confiture.dry_run.running_code.loaded import LoadedValues
 from django_confiture.dry_run.running_code.models import Release, tables_of
-from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
+from django_confiture.dry_run.running_code.probe import Probe
+from django_confiture.dry_run.running_code.probes import ModelProbes
 from django_confiture.dry_run.running_code.served_keys import taken_keys
 from django_confiture.dry_run.running_code.trial import Trial
 from django_confiture.dry_run.running_code.values import Values

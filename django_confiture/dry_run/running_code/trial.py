@@ -9,8 +9,10 @@ from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, Tab
 from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
 from django_confiture.dry_run.running_code.facts import Changes
 from django_confiture.dry_run.running_code.instances import Variant
+from django_confiture.dry_run.running_code.made_up import is_of_values
 from django_confiture.dry_run.running_code.models import tables_of
-from django_confiture.dry_run.running_code.probes import ModelProbes, Probe
+from django_confiture.dry_run.running_code.probe import Probe
+from django_confiture.dry_run.running_code.probes import ModelProbes
 from django_confiture.dry_run.running_code.repairs import repaired
 from django_confiture.dry_run.running_code.scripts import PassedScripts, Recorded
 from django_confiture.dry_run.running_code.sequences import sequences_kept
@@ -236,33 +238,6 @@ class Trial:
             other |= _DELETES  # a script made no row that was deleted unread
         return wanted - self._scripts.passed(wanted - other)
 
-    def _is_of_values(self, probe: Probe, failure: Failure) -> bool:
-        """Whether it fails for a value that was made up and that the release may never write.
-
-        A generated column may overflow where what it is computed from is as large as it can be.
-        And a number that the release does not know to be a key leads nowhere.
-        """
-        if probe.variant is None or probe.variant.captured:
-            return failure.is_protected
-        if failure.sqlstate == "23503":
-            return not self._is_of_relation(failure)
-        extreme = probe.variant.level in ("least", "most")
-        of_value = (failure.sqlstate or "").startswith("22")
-        is_overflow = extreme and of_value and self._shape_before.types == self._shape().types
-        return is_overflow or probe.meets_another_row(failure.sqlstate)
-
-    def _is_of_relation(self, failure: Failure) -> bool:
-        """Whether the columns of the foreign key that fails are relations for the release."""
-        columns = {
-            column
-            for table in self._tables()
-            for key in table.outgoing
-            if key.name == failure.constraint
-            for column in key.columns
-        }
-        fields = [each for each in self.model._meta.concrete_fields if each.column in columns]
-        return not fields or any(each.is_relation for each in fields)
-
     def _with_taken_key(self, key: int | None) -> Iterator[Probe]:
         variants = [probe.variant for probe in self.passed if probe.action == "insert"]
         if key is not None and variants and variants[0]:
@@ -287,6 +262,10 @@ class Trial:
                 yield self._probes.delete_referred(key)
 
     # Both.
+
+    def _is_of_values(self, probe: Probe, failure: Failure) -> bool:
+        same_types = self._shape_before.types == self._shape().types
+        return is_of_values(probe, failure, self.model, self._tables(), same_types=same_types)
 
     def _tables(self) -> Iterator[Table]:
         for name in tables_of(self.model):

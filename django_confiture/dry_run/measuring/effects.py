@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.measuring.counters import Counters
 from django_confiture.dry_run.measuring.index_scans import read_through_indexes
 from django_confiture.dry_run.measuring.relations import (
     Catalog,
-    Counters,
     Observed,
     Probe,
     Relation,

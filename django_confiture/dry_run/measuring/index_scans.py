@@ -6,7 +6,8 @@ the order of an index, by a bitmap, or from the index alone; but each index has 
 
 from __future__ import annotations
 
-from django_confiture.dry_run.measuring.relations import IndexCounters, Observed, Relation
+from django_confiture.dry_run.measuring.counters import IndexCounters
+from django_confiture.dry_run.measuring.relations import Observed, Relation
 
 _SHARE = 0.1
 """The part of a table's rows from which on reading them is a scan of it. A tenth, not a half,

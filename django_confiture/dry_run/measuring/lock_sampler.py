@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from django_confiture.dry_run.locks.modes import LockMode
+from django_confiture.dry_run.measuring.counters import Counters
 from django_confiture.dry_run.measuring.lock_timeline import LockTimeline, TableTime
-from django_confiture.dry_run.measuring.relations import Catalog, Counters, Observed, Probe
+from django_confiture.dry_run.measuring.relations import Catalog, Observed, Probe
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.postgres import FIRST_NORMAL_OID

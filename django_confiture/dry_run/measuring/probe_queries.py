@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django_confiture.postgres import FIRST_NORMAL_OID
 
-RELATIONS = f"""
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_COLUMNS = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigint,
-       pg_catalog.pg_table_is_visible(c.oid), {{size}}, i.indrelid,
+       pg_catalog.pg_table_is_visible(c.oid), {size}, i.indrelid,
        pg_catalog.pg_stat_get_dead_tuples(c.oid)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+"""
+
+RELATIONS = f"""
+{_COLUMNS}
 WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
   AND c.relname <> $1
 """
+
+NEW_RELATIONS = f"""
+{_COLUMNS.format(size="pg_catalog.pg_relation_size(c.oid)")}
+WHERE c.oid > $1 AND c.relpersistence <> 't' AND c.relkind <> 'S'
+"""
+"""Relations that were made after the snapshot, whose last OID is the parameter."""
 
 MEASURED_SIZE = "pg_catalog.pg_relation_size(c.oid)"
 SIZE_IN_PAGES = "c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint"
@@ -45,11 +60,18 @@ WAL_POSITION = "pg_catalog.pg_current_wal_insert_lsn()"
 WAL = f"SELECT pg_catalog.pg_wal_lsn_diff({WAL_POSITION}, '0/0')"
 """The position of WAL insertion, in bytes."""
 
-_OWN_LOCKS = f"""
+_OWN_LOCKS = """
 SELECT l.relation, l.mode FROM pg_catalog.pg_locks l
 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
-  AND l.mode <> 'SIReadLock' AND l.relation BETWEEN {FIRST_NORMAL_OID} AND {{last}}
+  AND l.mode <> 'SIReadLock' AND ({known})
 """
+
+
+def known(last: int, successors: Iterable[int]) -> str:
+    """Return the condition for a lock on a relation of the snapshot, or on a later one of these."""
+    later = "".join(f" OR l.relation = {oid}" for oid in successors)
+    return f"l.relation BETWEEN {FIRST_NORMAL_OID} AND {last}{later}"
+
 
 _ACTIVITY = f"""
 concat_ws(' ', {WAL_POSITION}, (SELECT concat_ws(' ', count(*),

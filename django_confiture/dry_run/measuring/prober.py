@@ -131,6 +131,18 @@ class Prober:
         self._last = reading
         self._unprobed = 0
 
+    def take_in_successors(self) -> bool:
+        """Count new relations with old names too; return whether the server could be asked."""
+        if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
+            return False
+        with self._clock.stopped():
+            if new := self._catalog.take_in_successors():
+                seen = self._catalog.probe(objects=True).relations
+                blank = self._catalog.at_start().relations
+                relations = {oid: seen.get(oid, blank[oid]) for oid in new}
+                self._last = replace(self._last, relations={**self._last.relations, **relations})
+        return True
+
     def recount(self) -> None:
         """Discard what was counted meanwhile: no statement is charged with it."""
         self._last = self._catalog.recounted(self._last)

@@ -17,6 +17,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.measuring import probe_queries as queries
+from django_confiture.dry_run.measuring.counters import Counters, IndexCounters
 from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
@@ -46,52 +47,6 @@ class Relation:
     def shown(self) -> str:
         """The name as reports print it: with its schema only outside the search path."""
         return self.name if self.visible else f"{self.schema}.{self.name}"
-
-
-@dataclass(frozen=True)
-class Counters:
-    """This session's counters for one relation: scans, and rows read or written."""
-
-    scans: int = 0
-    returned: int = 0
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    fetched: int = 0
-    """Rows that bitmaps of indexes led to."""
-
-    def since(self, before: Counters) -> Counters:
-        """Return the difference to an earlier reading."""
-        return Counters(
-            self.scans - before.scans,
-            self.returned - before.returned,
-            self.inserted - before.inserted,
-            self.updated - before.updated,
-            self.deleted - before.deleted,
-            self.fetched - before.fetched,
-        )
-
-
-@dataclass(frozen=True)
-class IndexCounters:
-    """This session's counters for one index."""
-
-    unique: bool
-    descents: int = 0
-    """How often it was entered to look for a key, or for where to begin."""
-    entries: int = 0
-    """Entries read, including entries of dead rows."""
-    fetched: int = 0
-    """Live rows that were then looked at in the table itself."""
-
-    def since(self, before: IndexCounters) -> IndexCounters:
-        """Return the difference to an earlier reading."""
-        return IndexCounters(
-            self.unique,
-            self.descents - before.descents,
-            self.entries - before.entries,
-            self.fetched - before.fetched,
-        )
 
 
 @dataclass(frozen=True)
@@ -130,8 +85,27 @@ class Catalog:
             for relation in map(_relation, self._read_relations())
         }
         self._last = max(self.relations, default=FIRST_NORMAL_OID)
+        self._known = queries.known(self._last, ())
         self._indexes = self._read_indexes()
         self._constraints = self._read_constraints()
+
+    def take_in_successors(self) -> frozenset[int]:
+        """Count relations that now have the name of one of the snapshot as if they were of it.
+
+        A new table that was given the name of the old one is the one that everyone then uses.
+        Returns the OIDs of those that are new here.
+        """
+        names = {(each.schema, each.name) for each in self.relations.values() if not each.table}
+        rows = map(_relation, self._session.query(queries.NEW_RELATIONS, [self._last]))
+        new = [each for each in rows if each.oid not in self.relations]
+        found = {each.oid for each in new if not each.table and (each.schema, each.name) in names}
+        if found:
+            taken_in = [each for each in new if each.oid in found or each.table in found]
+            self.relations |= {each.oid: each for each in taken_in}
+            later = (oid for oid in self.relations if oid > self._last)
+            self._known = queries.known(self._last, later)
+            self._indexes, self._constraints = self._read_indexes(), self._read_constraints()
+        return frozenset(found)
 
     def _read_relations(self) -> list[Row]:
         """Read all relations; while another session locks one, with sizes as of the last VACUUM."""
@@ -228,7 +202,7 @@ class Catalog:
         if not self.relations:
             return Probe(self.wal(before))
         sql = before + queries.LOCKED.format(
-            last=self._last, objects=queries.OBJECTS if objects else "1"
+            known=self._known, objects=queries.OBJECTS if objects else "1"
         )
         wal, activity, relations = self._session.query(sql)[0]
         return Probe(
@@ -244,13 +218,13 @@ class Catalog:
 
     def activity(self) -> str:
         """Return a text that changes with whatever this session does to the relations."""
-        return self._session.value(queries.ACTIVITY.format(last=self._last))
+        return self._session.value(queries.ACTIVITY.format(known=self._known))
 
     def glance(self, before: str = "") -> tuple[int, str]:
         """Return the position of WAL insertion and the activity; ``before`` is SQL to run first."""
         if not self.relations:
             return self.wal(before), ""
-        sql = before + queries.GLANCE.format(last=self._last)
+        sql = before + queries.GLANCE.format(known=self._known)
         ((wal, activity),) = self._session.query(sql)
         return int(wal or 0), activity or ""
 

@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.measuring.counters import Counters
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch, pending
-from django_confiture.dry_run.measuring.relations import Counters, Probe
+from django_confiture.dry_run.measuring.relations import Probe
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.measurer import Measurer
 from django_confiture.dry_run.recording.offending_rows import explain
@@ -211,6 +212,7 @@ class CloneRecorder:
         self._log.end_transaction(checked_ms)
         self._instruments.timeline.release()
         if committed:
+            self._instruments.successors.transaction_committed()
             self._committed = calm(self._prober.last)
         self._prober.start_from(self._committed)
 

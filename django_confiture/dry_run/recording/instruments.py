@@ -10,6 +10,7 @@ from django_confiture.dry_run.measuring.lock_waits import LockWaits
 from django_confiture.dry_run.measuring.prober import Prober
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
+from django_confiture.dry_run.measuring.successors import Successors
 from django_confiture.dry_run.recording.savepoints import Savepoints
 from django_confiture.dry_run.recording.statement_log import StatementLog
 from django_confiture.dry_run.server.side_channel import Session
@@ -24,6 +25,7 @@ class Instruments:
     catalog: Catalog
     log: StatementLog
     prober: Prober
+    successors: Successors
     timeline: LockTimeline
     savepoints: Savepoints
     dead_space: DeadSpaceLimit
@@ -48,6 +50,7 @@ def instruments(
         catalog=catalog,
         log=StatementLog(clock),
         prober=prober,
+        successors=Successors(prober),
         timeline=timeline,
         savepoints=Savepoints(prober, timeline),
         dead_space=DeadSpaceLimit(session, catalog, max_dead_bytes),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 
+from django_confiture.dry_run.measuring.counters import Counters
 from django_confiture.dry_run.measuring.effects import effects
 from django_confiture.dry_run.measuring.lock_sampler import (
     LockWatch,
@@ -14,7 +15,7 @@ from django_confiture.dry_run.measuring.lock_sampler import (
     invalid_indexes,
     with_locks,
 )
-from django_confiture.dry_run.measuring.relations import Counters, Probe
+from django_confiture.dry_run.measuring.relations import Probe
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.sections import Entry
 from django_confiture.dry_run.recording.statement_probes import Predicted

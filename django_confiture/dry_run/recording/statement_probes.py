@@ -56,6 +56,7 @@ class StatementProbes:
         self._prober = instruments.prober
         self._timeline = instruments.timeline
         self._dead_space = instruments.dead_space
+        self._successors = instruments.successors
 
     def boundary(self, place: str = "") -> None:
         """Give what the server counted since the last reading to the statement that did it.
@@ -81,6 +82,7 @@ class StatementProbes:
         entry.begin(started)
         entry.duration_ms = (self._clock.now() - started) * 1000
         entry.effects.append(found)
+        self._successors.ran(entry.statement, found)
         self._note_locks(found, entry.shown, started)
         self._note_rows(entry.changes | entry.row_locks, started)
 
@@ -121,6 +123,7 @@ class StatementProbes:
             measured = self._read(release, statement, care.predicted)
             if care.plain:
                 measured = replace(measured, locks=self._known(care.predicted))
+            self._successors.ran(statement, measured)
             entry.effects.append(self._log.section.attributed(measured))
             self._note_locks(measured, entry.shown, care.started)
         elif release:

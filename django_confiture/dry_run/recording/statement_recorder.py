@@ -136,6 +136,8 @@ class StatementRecorder(TransactionObserver):
         self._log.end_transaction(checked_ms)
         self._instruments.prober.commit_checked()
         self._instruments.timeline.release()
+        if kept:
+            self._instruments.successors.transaction_committed()
 
     def callback_registered(self, func: Callable[[], object]) -> None:
         """Note that a migration wants ``func`` to be called at its COMMIT."""

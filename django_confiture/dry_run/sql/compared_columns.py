@@ -12,13 +12,23 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.sql.parser import Statement
 
 
+EVERY_COLUMN = "*"
+"""The name that stands for all columns, as in ``SELECT DISTINCT *``."""
+
+
 def compared_columns(statement: Statement) -> frozenset[str]:
-    """Return their names, without the tables'; those of a new unique index are compared too."""
+    """Return their names, without the tables'; those of a new unique index are compared too.
+
+    So are those that are returned where equal rows become one: by DISTINCT, GROUP BY, or UNION.
+    """
     node = statement.node
     if node is None:
         return frozenset()
     mentioned = Counter(_names(postgast.find_nodes(node, pg.ColumnRef)))
-    if not _sorts_by_position(node):
+    if _merges_rows(node):
+        stars = postgast.find_nodes(node, pg.A_Star)
+        mentioned.update(EVERY_COLUMN for _star in stars)
+    elif not _sorts_by_position(node):
         targets = postgast.find_nodes(node, pg.ResTarget)
         plain = (each.val.column_ref for each in targets if each.val.HasField("column_ref"))
         mentioned -= Counter(_names(plain))
@@ -29,6 +39,14 @@ def compared_columns(statement: Statement) -> frozenset[str]:
 
 def _names(references: Node) -> list[str]:
     return [name for each in references for name in strings(each.fields[-1:]) if name]
+
+
+def _merges_rows(node: Node) -> bool:
+    """Return whether equal rows become one."""
+    return any(
+        each.distinct_clause or each.group_clause or (each.op > pg.SETOP_NONE and not each.all)
+        for each in postgast.find_nodes(node, pg.SelectStmt)
+    )
 
 
 def _sorts_by_position(node: Node) -> bool:

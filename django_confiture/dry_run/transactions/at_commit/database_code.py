@@ -69,6 +69,19 @@ class DatabaseCode:
         rows = self._session.query(_TRIGGERS) if names else []
         return {table or "" for table, name in rows if name in names}
 
+    def tables_named_by_triggers(self, functions: Iterable[str]) -> dict[str, set[str]]:
+        """Return the tables with a trigger that runs one of those functions → what it names.
+
+        That is the table itself, and the words of the function's code, tables or not.
+        """
+        names = set(functions)
+        words = {each.name: set(_WORDS.findall(each.code)) for each in self.functions}
+        found: dict[str, set[str]] = {}
+        for table, name in self._session.query(_TRIGGERS) if names else []:
+            if table and name in names:
+                found.setdefault(table, {table}).update(words.get(name, ()))
+        return found
+
     def about_to_run(self, statement: Statement) -> None:
         """Forget the functions where a statement may make more."""
         if statement.what in _MAKING_CODE:

@@ -74,7 +74,8 @@ class SharedValues:
         self._functions: object = None
         """The functions that the following was made of."""
         self._readers: Mapping[Shared, set[str]] = {}
-        self._stamped = StampedRows(session)
+        self._stamped = StampedRows(session, self._stamping)
+        self._stamping_tables: Mapping[str, set[str]] | None = None
         self._on_write: Mapping[Shared, set[str]] | None = None
         """The tables whose defaults or triggers read it; None: not asked for."""
 
@@ -95,6 +96,8 @@ class SharedValues:
             self._written |= tables
         if statement.kind is not Kind.DML and (mentioned or statement.what == "create_trig_stmt"):
             self._on_write = None  # it may have made a default or a trigger
+        if statement.what == "create_trig_stmt":
+            self._stamping_tables = None
         return " ".join(filter(None, why))
 
     def ended(self, *, kept: bool) -> None:
@@ -126,7 +129,7 @@ class SharedValues:
         functions = self._code.functions
         if self._functions is functions:
             return
-        self._functions, self._on_write = functions, None
+        self._functions, self._on_write, self._stamping_tables = functions, None, None
         self._known.clear()
         reading = [(each.name, shared_in_code(each.code)) for each in functions]
         self._readers = {
@@ -147,6 +150,12 @@ class SharedValues:
         if statement.kind is not Kind.DML or not (self._read_before or self._written_before):
             return set()
         return {Shared.NUMBER} if tables & self._tables_that_read(Shared.NUMBER) else set()
+
+    def _stamping(self) -> Mapping[str, set[str]]:
+        """Return the tables with a trigger that reads the time → those that it may write it to."""
+        if self._stamping_tables is None:
+            self._stamping_tables = self._code.tables_named_by_triggers(self._readers[Shared.TIME])
+        return self._stamping_tables
 
     def _tables_that_read(self, key: Shared) -> set[str]:
         if self._on_write is None:

@@ -1,16 +1,16 @@
-"""Rows that a default stamps with now(): in a dry run, those of all migrations get the same time.
+"""Rows that a default or a trigger stamps with now(): all migrations of a dry run write one time.
 
 For real they differ. So a unique index takes both, and an order by that column is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import errors
 
-from django_confiture.dry_run.sql.compared_columns import compared_columns
+from django_confiture.dry_run.sql.compared_columns import EVERY_COLUMN, compared_columns
 from django_confiture.dry_run.sql.parser import Kind
 
 if TYPE_CHECKING:
@@ -18,31 +18,39 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.sql.parser import Statement
 
 EQUAL_TIMES = (
-    "A default has stamped rows of two migrations with now(), which is the same in a dry run and "
-    "differs for real: --clone rehearses it exactly."
+    "A default or a trigger has stamped rows of two migrations with now(), which is the same in a "
+    "dry run and differs for real: --clone rehearses it exactly."
 )
 _IN_INDEX = (
-    "The unique index {} covers a column whose default is now(), which is the same in all "
+    "The unique index {} covers a column that is filled with now(), which is the same in all "
     "migrations of a dry run, and an earlier one has filled the table, too: --clone rehearses it "
     "exactly."
 )
 _NEW_INDEX = (
-    "The new unique index of {} covers a column whose default is now(), which is the same in all "
-    "migrations of a dry run, and two of them have filled the table: --clone rehearses it "
+    "The new unique index of {} covers a column that is filled with now(), which is the same in "
+    "all migrations of a dry run, and two of them have filled the table: --clone rehearses it "
     "exactly."
 )
 
 # By the functions' OIDs, and CURRENT_TIMESTAMP and the like by their numbers.
+# Of a table that a trigger fills, each column that can hold a time may be the one.
 _STAMPED = r"""
     SELECT c.relname, a.attname, (
       SELECT x.relname FROM pg_catalog.pg_index i
       JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-      WHERE i.indrelid = d.adrelid AND (i.indisunique OR i.indisexclusion)
-        AND d.adnum = ANY (i.indkey) LIMIT 1)
-    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+      WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion)
+        AND a.attnum = ANY (i.indkey) LIMIT 1)
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE d.adbin::text ~ ':funcid (1299|2647) |SQLVALUEFUNCTION :op [1-8] '
+      OR c.relname = ANY ($1) AND c.relkind IN ('r', 'p') AND a.attnum > 0
+        AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'timetz'::regtype,
+          'time'::regtype)
 """
+
+
+_ADDING = ("insert_stmt", "merge_stmt", "copy_stmt")
+_WRITING = (*_ADDING, "update_stmt", "delete_stmt")
 
 
 class _Column(NamedTuple):
@@ -55,8 +63,10 @@ class _Column(NamedTuple):
 class StampedRows:
     """Notes which transaction has added rows to which table, and where equal times matter."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, stamping: Callable[[], Mapping[str, set[str]]]) -> None:
+        """``stamping`` gives the tables with triggers that read the time → those they may fill."""
         self._session = session
+        self._stamping = stamping
         self._filled: set[str] = set()
         self._filled_before: set[str] = set()
         self._filled_twice: set[str] = set()
@@ -65,11 +75,19 @@ class StampedRows:
 
     def before(self, statement: Statement, tables: frozenset[str]) -> str:
         """Note what a statement fills; return why equal times matter to it, ``""`` if not."""
-        why = self._why(statement, tables)
+        filled = _filled(statement) | self._by_triggers(statement)
+        why = self._why(statement, tables, filled)
         if statement.kind in (Kind.DDL, Kind.OPAQUE):
             self._columns = None
-        self._filled |= _filled(statement)
+        self._filled |= filled
         return why
+
+    def _by_triggers(self, statement: Statement) -> set[str]:
+        """Return the tables that the triggers of the one that it writes to may fill."""
+        if statement.what not in _WRITING:
+            return set()
+        target = getattr(statement.node, statement.what).relation.relname
+        return self._stamping().get(target, set())
 
     def ended(self, *, kept: bool) -> None:
         """Count what comes now for another transaction."""
@@ -78,30 +96,32 @@ class StampedRows:
             self._filled_before |= self._filled
         self._filled = set()
 
-    def _why(self, statement: Statement, tables: frozenset[str]) -> str:
-        for each in self._stamped(_filled(statement) & self._filled_before):
+    def _why(self, statement: Statement, tables: frozenset[str], filled: Set[str]) -> str:
+        for each in self._stamped(filled & self._filled_before):
             if each.unique_index:
                 return _IN_INDEX.format(each.unique_index)
         twice = tables & (self._filled_twice | (self._filled & self._filled_before))
         stamped = self._stamped(twice)
-        compared = compared_columns(statement) if stamped else ()
-        matter = [each.table for each in stamped if each.name in compared]
+        compared = compared_columns(statement) if stamped else frozenset()
+        matter = [e.table for e in stamped if e.name in compared or EVERY_COLUMN in compared]
         if matter and statement.what == "index_stmt":
             return _NEW_INDEX.format(matter[0])
         return EQUAL_TIMES if matter else ""
 
-    def _stamped(self, tables: set[str] | frozenset[str]) -> list[_Column]:
+    def _stamped(self, tables: Set[str]) -> list[_Column]:
         if not tables:
             return []
         if self._columns is None:
-            rows = self._session.query(_STAMPED)
+            by_triggers = set().union(*self._stamping().values())
+            names = "{" + ",".join(f'"{each}"' for each in sorted(by_triggers)) + "}"
+            rows = self._session.query(_STAMPED, [names])
             self._columns = [_Column(t or "", name or "", index or "") for t, name, index in rows]
         return [each for each in self._columns if each.table in tables]
 
 
 def _filled(statement: Statement) -> frozenset[str]:
     """Return the table that a statement adds rows to, as far as its text tells."""
-    if statement.what not in ("insert_stmt", "merge_stmt", "copy_stmt"):
+    if statement.what not in _ADDING:
         return frozenset()
     return frozenset([getattr(statement.node, statement.what).relation.relname])
 

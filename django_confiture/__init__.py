@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from django_confiture.dry_run.executor import DryRunExecutor
     from django_confiture.dry_run.results import DryRunResult
-    from django_confiture.exceptions import DryRunError, HookError, HookLookupError, MigrationError
+    from django_confiture.exceptions import (
+        DryRunError,
+        HookError,
+        HookLookupError,
+        HookVeto,
+        MigrationError,
+    )
     from django_confiture.hooks.base import Hook, HookContext, HookPhase, HookResult
     from django_confiture.hooks.executor import HookExecutor
     from django_confiture.hooks.registry import HookRegistry, get_hook, register_hook
@@ -33,6 +39,7 @@ __all__ = [
     "HookPhase",
     "HookRegistry",
     "HookResult",
+    "HookVeto",
     "MigrationError",
     "RunHook",
     "get_hook",
@@ -42,7 +49,7 @@ __all__ = [
 _MODULES = {
     "dry_run.executor": ("DryRunExecutor",),
     "dry_run.results": ("DryRunResult",),
-    "exceptions": ("DryRunError", "HookError", "HookLookupError", "MigrationError"),
+    "exceptions": ("DryRunError", "HookError", "HookLookupError", "HookVeto", "MigrationError"),
     "hooks.base": ("Hook", "HookContext", "HookPhase", "HookResult"),
     "hooks.executor": ("HookExecutor",),
     "hooks.registry": ("HookRegistry", "get_hook", "register_hook"),

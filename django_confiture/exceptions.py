@@ -5,8 +5,8 @@
     Exception
     └── MigrationError             base of all of them
         ├── HookError              a hook raised, or returned no HookResult
-        │   └── HookRefusal        a shipped hook refuses the migration
-        ├── HookVeto               original error of a HookRefusal: what the hook found
+        │   └── HookRefusal        it raised HookVeto: the hook refuses the migration
+        ├── HookVeto               raised by a hook that refuses the migration
         ├── HookLookupError        a name, path or class that does not lead to a hook
         ├── MigrationGaveWay       a real migration ended: other sessions were waiting for it
         ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
@@ -45,7 +45,7 @@ class HookError(MigrationError):
 
 
 class HookRefusal(HookError, CommandError):  # noqa: N818 - nothing is wrong with the hook
-    """A shipped hook refuses the migration: ``migrate`` ends with its text, in one line."""
+    """A hook refuses the migration by a :class:`HookVeto`: ``migrate`` ends with its text alone."""
 
 
 class HookLookupError(MigrationError):
@@ -62,7 +62,7 @@ class HookLookupError(MigrationError):
 
 
 class HookVeto(MigrationError):  # noqa: N818 - a refusal, not a failure of the hook
-    """A shipped hook refuses the migration; the text says what it found, and what to do."""
+    """Raised by a hook to refuse the migration; the text says what it found, and what to do."""
 
 
 class MigrationGaveWay(MigrationError, CommandError):  # noqa: N818 - nothing is wrong with it

@@ -12,12 +12,21 @@ import psycopg
 import pytest
 from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
 from django.db import IntegrityError, connection, transaction
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
-from django_confiture import Hook, HookContext, HookError, HookExecutor, HookPhase, HookResult
+from django_confiture import (
+    Hook,
+    HookContext,
+    HookError,
+    HookExecutor,
+    HookPhase,
+    HookResult,
+    HookVeto,
+)
 from django_confiture.signals import hook_finished
 from tests.cases.migrations_on_disk import query
 from tests.support.logs import events
@@ -280,6 +289,20 @@ def test_the_error_is_raised_from_the_original_and_says_where_and_what_to_do(
         "Fix shop.hooks.Fails; a hook that may fail without stopping the migration says "
         'on_failure = "continue".'
     )
+
+
+def test_a_veto_is_an_error_that_migrate_prints_without_a_traceback(
+    django_conn: Connection[Any],
+) -> None:
+    def refuses(conn: Connection[Any], context: HookContext) -> None:
+        raise HookVeto("the shop is open")
+
+    with pytest.raises(CommandError) as caught:
+        run(django_conn, hook(refuses, "RequireClosedShop"))
+    assert isinstance(caught.value, HookError)
+    assert isinstance(caught.value.original_error, HookVeto)
+    said = "Hook RequireClosedShop failed in phase AFTER_DDL: the shop is open"
+    assert str(caught.value) == said
 
 
 def test_a_tolerated_failure_is_logged_and_the_next_hook_runs(

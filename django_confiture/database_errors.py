@@ -1,4 +1,4 @@
-"""How a command ends whose database is out of reach, refuses it, or lacks an app's tables."""
+"""How a command ends whose database is another one, out of reach, or lacks an app's tables."""
 
 from __future__ import annotations
 
@@ -46,6 +46,25 @@ def database_failure(
     if _is(errors.InsufficientPrivilege, error):
         reason += ". Connect as the role that migrates, or grant it the privilege."
     return f"Cannot {doing} {alias!r}: {reason}"
+
+
+def other_database(wrapper: BaseDatabaseWrapper, doing: str) -> str:
+    """Return why ``doing``, such as ``"a dry run"``, is impossible on a database of another kind.
+
+    ``""`` on PostgreSQL.
+    """
+    if wrapper.vendor == "postgresql":
+        return ""
+    return (
+        f"The database {wrapper.alias!r} is {wrapper.display_name}; {doing} needs PostgreSQL. "
+        "Choose another alias."
+    )
+
+
+def refuse_other_database(wrapper: BaseDatabaseWrapper, doing: str) -> None:
+    """Raise a ``CommandError`` with exit code 2 unless the database is PostgreSQL."""
+    if problem := other_database(wrapper, doing):
+        raise CommandError(problem, returncode=COULD_NOT_START)
 
 
 def _is(kind: type[psycopg.Error], error: Exception) -> bool:

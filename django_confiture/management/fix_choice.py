@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import AmbiguityError, MigrationLoader
 
+from django_confiture.database_errors import refuse_other_database
 from django_confiture.dry_run.plan.git_base import Since
 from django_confiture.dry_run.rewriting.one_file import is_installed
 from django_confiture.management.exit_codes import USAGE
@@ -34,12 +35,7 @@ def chosen(
     wrapper: BaseDatabaseWrapper, app_label: str | None, name: str | None, since: str | None
 ) -> list[Chosen]:
     """Return the migrations, in the order in which they are applied."""
-    if wrapper.vendor != "postgresql":
-        raise CommandError(
-            f"{wrapper.alias!r} is {wrapper.display_name}; confiture_fix needs PostgreSQL. "
-            "Choose another alias with --database.",
-            returncode=USAGE,
-        )
+    refuse_other_database(wrapper, "confiture_fix")
     if app_label is not None and name is not None:
         return [_named(MigrationLoader(wrapper), app_label, name)]
     executor = MigrationExecutor(wrapper)

@@ -14,6 +14,7 @@ from django.db import Error, connections
 
 from django_confiture import conf
 from django_confiture.calibration_file import calibration_from_settings
+from django_confiture.database_errors import refuse_other_database
 from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
 from django_confiture.dry_run.judge import Known
@@ -145,10 +146,7 @@ def _connected(alias: str, source_alias: str) -> tuple[BaseDatabaseWrapper, Base
     """Return both connections, the one of the source open."""
     wrapper, source = connections[alias], connections[source_alias]
     for each in (wrapper, source):
-        if each.vendor != "postgresql":
-            raise DryRunRefused(
-                f"The database {each.alias!r} is {each.display_name}; a dry run needs PostgreSQL."
-            )
+        refuse_other_database(each, "a dry run")
     try:
         source.ensure_connection()
     except (Error, psycopg.Error) as error:

@@ -13,6 +13,7 @@ import psycopg
 from django.db import DatabaseError
 from psycopg.rows import tuple_row
 
+from django_confiture.database_errors import other_database
 from django_confiture.exceptions import StatsError
 from django_confiture.formatting import one_line
 from django_confiture.production import queries
@@ -115,11 +116,8 @@ def _measured_rates(
 def _raw(connection: BaseDatabaseWrapper | psycopg.Connection[Any]) -> psycopg.Connection[Any]:
     if isinstance(connection, psycopg.Connection):
         return connection
-    if connection.vendor != "postgresql":
-        raise StatsError(
-            f"The database {connection.alias!r} is {connection.display_name};"
-            " its statistics need PostgreSQL."
-        )
+    if problem := other_database(connection, "confiture_stats"):
+        raise StatsError(problem)
     try:
         connection.ensure_connection()
     except (DatabaseError, psycopg.Error) as error:

@@ -128,7 +128,7 @@ def test_nothing_registered_and_no_hooks(cases: Cases, settings: Settings) -> No
     cases.add("0001_plain")
     assert run("cases") == (
         "Registered hooks:\n  No hook is registered.\nPlan on 'default':\n"
-        "  cases.0001_plain\n    No hooks.\n"
+        "  Without hooks: cases.0001_plain\n"
     )
 
 
@@ -265,7 +265,7 @@ def test_hooks_that_are_off(cases: Cases, settings: Settings) -> None:
     settings.CONFITURE = {**SETTINGS, "ENABLED": False}
     out = run("cases")
     assert '  No hook will run: CONFITURE["ENABLED"] is False.\n' in out
-    assert "  cases.0001_mixed\n    No hooks.\n" in out
+    assert "  Without hooks: cases.0001_mixed, cases.0002_plain\n" in out
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_a_database_of_another_kind(cases: Cases, tmp_path: Path) -> None:
     finally:
         del connections["lite"], connections.databases["lite"]
 
-    message = "The database 'lite' is SQLite; a dry run needs PostgreSQL."
+    message = "The database 'lite' is SQLite; a dry run needs PostgreSQL. Choose another alias."
     assert ran == Ran(2, "", f"CommandError: {message}")
 
 

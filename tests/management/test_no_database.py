@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command, find_commands, load_command_class
-from django.db import connection
+from django.db import connection, connections
 from psycopg import sql
 
 import django_confiture
@@ -53,11 +53,15 @@ def connected_as(**other: str) -> Iterator[None]:
         connection.settings_dict = before
 
 
-def refused(name: str, app: str) -> str:
+def refused(name: str, app: str, *options: str) -> str:
     out = StringIO()
     with pytest.raises(CommandError) as caught:
         call_command(
-            load_command_class(app, name), *ARGUMENTS.get(name, []), stdout=out, stderr=StringIO()
+            load_command_class(app, name),
+            *ARGUMENTS.get(name, []),
+            *options,
+            stdout=out,
+            stderr=StringIO(),
         )
     assert caught.value.returncode == 2
     assert out.getvalue() == ""
@@ -74,6 +78,37 @@ def test_all_commands_are_tried() -> None:
 def test_a_server_that_is_not_there(name: str, app: str) -> None:
     with connected_as(PORT="1"):
         assert refused(name, app).startswith("Cannot connect to 'default': ")
+
+
+@pytest.fixture
+def _lite(tmp_path: Path) -> Iterator[None]:
+    """The alias of a database that is not PostgreSQL."""
+    connections.databases["lite"] = {
+        **connections.databases["default"],
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(tmp_path / "lite"),
+        "OPTIONS": {},
+    }
+    yield
+    del connections["lite"], connections.databases["lite"]
+
+
+@pytest.mark.usefixtures("_lite")
+@pytest.mark.parametrize(
+    ("name", "doing"),
+    [
+        ("confiture_backfills", "a backfill"),
+        ("confiture_drift", "confiture_drift"),
+        ("confiture_fix", "confiture_fix"),
+        ("confiture_stats", "confiture_stats"),
+        ("confiture_status", "confiture_status"),
+        ("migrate_dryrun", "a dry run"),
+    ],
+)
+def test_a_database_of_another_kind(name: str, doing: str) -> None:
+    assert refused(name, "django_confiture", "--database", "lite") == (
+        f"The database 'lite' is SQLite; {doing} needs PostgreSQL. Choose another alias."
+    )
 
 
 @pytest.fixture

@@ -304,7 +304,9 @@ def test_a_database_that_is_no_postgresql() -> None:
     sqlite = SQLite({"NAME": ":memory:", "OPTIONS": {}}, alias="lite")
     with pytest.raises(StatsError) as caught:
         collect(sqlite)
-    assert str(caught.value) == "The database 'lite' is SQLite; its statistics need PostgreSQL."
+    assert str(caught.value) == (
+        "The database 'lite' is SQLite; confiture_stats needs PostgreSQL. Choose another alias."
+    )
 
 
 # Files.

@@ -21,7 +21,7 @@ from django.db import (
     connections,
 )
 
-from django_confiture.database_errors import database_failure
+from django_confiture.database_errors import database_failure, refuse_other_database
 from django_confiture.exceptions import BackfillError
 from django_confiture.formatting import one_line
 from django_confiture.management import backfill_table, exit_codes
@@ -71,6 +71,7 @@ class Command(BaseCommand):
             raise _usage(f"Which one? manage.py confiture_backfills {action} NAME")
         try:
             using = options["database"] or _database_of(name)
+            refuse_other_database(connections[using], "a backfill")
             self._act(action, name, using, options)
         except (BackfillError, ImproperlyConfigured) as error:
             raise _usage(str(error)) from error

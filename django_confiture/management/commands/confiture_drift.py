@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from django_confiture import conf
-from django_confiture.database_errors import could_not_start
+from django_confiture.database_errors import could_not_start, refuse_other_database
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import SchemaCheck, check_schema
 from django_confiture.dry_run.server.side_channel import Session
@@ -56,12 +56,7 @@ class Command(BaseCommand):
 
 
 def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
-    if wrapper.vendor != "postgresql":
-        raise CommandError(
-            f"{wrapper.alias!r} is {wrapper.display_name}; confiture_drift needs PostgreSQL. "
-            "Choose another alias with --database.",
-            returncode=USAGE,
-        )
+    refuse_other_database(wrapper, "confiture_drift")
     with could_not_start(wrapper, "read the schema of"):
         wrapper.ensure_connection()
         loader = MigrationLoader(wrapper)

@@ -35,7 +35,12 @@ from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate import phases
 
-_INDENTED: dict[str, Any] = {"initial_indent": "  ", "subsequent_indent": "  "}
+_INDENTED: dict[str, Any] = {
+    "initial_indent": "  ",
+    "subsequent_indent": "  ",
+    "break_on_hyphens": False,
+    "break_long_words": False,
+}
 
 Plan = Sequence[tuple[Migration, bool]]
 
@@ -94,20 +99,25 @@ class Command(BaseCommand):
             )
             for each in report["registered"]
         ]
-        self._table(rows, "  No hook is registered.", indent="  ")
+        if not rows:
+            self.stdout.write("  No hook is registered.")
+        self._table(rows, indent="  ")
         if report["shipped"]:
             self.stdout.write(self.style.MIGRATE_HEADING("Shipped hooks:"))
             self.stdout.write(fill(", ".join(report["shipped"]), 79, **_INDENTED))
         self.stdout.write(self.style.MIGRATE_HEADING(f"Plan on {report['database']!r}:"))
         if report["hooks_off"]:
             self.stdout.write(self.style.WARNING(f"  No hook will run: {report['hooks_off']}."))
-        if not report["plan"]:
+        self._print_plan(report["plan"])
+
+    def _print_plan(self, plan: Sequence[dict[str, Any]]) -> None:
+        if not plan:
             self.stdout.write("  No planned migrations.")
-        for each in report["plan"]:
-            backward = " (backward)" if each["direction"] == "backward" else ""
-            label = f"  {each['app_label']}.{each['name']}{backward}"
-            self.stdout.write(self.style.MIGRATE_LABEL(label))
-            hooks = [
+        for each in plan:
+            if not each["hooks"]:
+                continue
+            self.stdout.write(self.style.MIGRATE_LABEL(f"  {_label(each)}"))
+            rows = [
                 (
                     hook["phase"],
                     hook["hook"],
@@ -116,15 +126,15 @@ class Command(BaseCommand):
                 )
                 for hook in each["hooks"]
             ]
-            self._table(hooks, "    No hooks.", indent="    ")
+            self._table(rows, indent="    ")
+        if bare := [_label(each) for each in plan if not each["hooks"]]:
+            self.stdout.write(fill(f"Without hooks: {', '.join(bare)}", 79, **_INDENTED))
 
-    def _table(self, rows: Sequence[Sequence[str]], empty: str, *, indent: str) -> None:
+    def _table(self, rows: Sequence[Sequence[str]], *, indent: str) -> None:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             self.stdout.write(indent + "  ".join(cells).rstrip())
-        if not rows:
-            self.stdout.write(empty)
 
 
 # Errors before any migration runs: arguments, settings, files, the database.
@@ -134,6 +144,11 @@ _EXPECTED = (
     MigrationError,
     *BROKEN_MIGRATIONS,
 )
+
+
+def _label(planned: Mapping[str, Any]) -> str:
+    backward = " (backward)" if planned["direction"] == "backward" else ""
+    return f"{planned['app_label']}.{planned['name']}{backward}"
 
 
 def _by_origin(hooks: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from argparse import ArgumentParser
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.db import connections
 
-from django_confiture.database_errors import could_not_start
+from django_confiture.database_errors import could_not_start, refuse_other_database
 from django_confiture.management.database_option import add_database_option
-from django_confiture.management.exit_codes import USAGE
 from django_confiture.migrate.known_forecasts import known_forecasts
 from django_confiture.migrate.status.state import read_status
 from django_confiture.migrate.status.text import as_text
@@ -46,12 +45,7 @@ class Command(BaseCommand):
     def handle(self, *_args: object, **options: Any) -> None:
         """Print the status once, or every second."""
         connection = connections[options["database"]]
-        if connection.vendor != "postgresql":
-            raise CommandError(
-                f"The database {connection.alias!r} is {connection.display_name}; "
-                "confiture_status needs PostgreSQL.",
-                returncode=USAGE,
-            )
+        refuse_other_database(connection, "confiture_status")
         with suppress(KeyboardInterrupt), could_not_start(connection, "read the activity of"):
             forecasts = known_forecasts(connection.alias)
             while True:

@@ -56,9 +56,9 @@ class RunHook(Operation):
     ) -> None:
         self.hook = hook
         self.phase = _phase(phase)
-        self.options = dict(options or {})
+        self.options = dict(_mapping("options", options))
         self.elidable = elidable  # type: ignore[misc]  # RunPython does the same
-        self.hints = dict(hints or {})
+        self.hints = dict(_mapping("hints", hints))
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         """Return what ``makemigrations`` and ``squashmigrations`` write into a file."""
@@ -175,6 +175,12 @@ def _reason_to_skip(phase: HookPhase, *, woven: bool) -> str:
     if phase is HookPhase.ON_ERROR and not woven:
         return "without pre_migrate, we can't know when the migration fails"
     return ""
+
+
+def _mapping(argument: str, value: object) -> Mapping[str, Any]:
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    raise TypeError(f"RunHook({argument}={value!r}): write a dictionary.")
 
 
 def _phase(phase: object) -> HookPhase | None:

@@ -222,6 +222,13 @@ def test_an_unknown_phase_is_an_error_that_lists_the_six(wrong: Any) -> None:
         RunHook("x", phase=wrong)
 
 
+@pytest.mark.parametrize("argument", ["options", "hints"])
+@pytest.mark.parametrize("wrong", [3, "max_age", ["max_age"]])
+def test_what_is_not_a_dictionary_is_refused(argument: str, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=rf"RunHook\({argument}=.*\): write a dictionary"):
+        RunHook("x", **{argument: wrong})
+
+
 @pytest.mark.parametrize(
     ("operation", "description", "fragment"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import dropwhile
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, router
@@ -88,6 +89,7 @@ def _ended(
     *,
     migration: Migration,
     using: str,
+    context: HookContext,
     duration_ms: float | None = None,
     error: BaseException | None = None,
     **_: object,
@@ -97,14 +99,14 @@ def _ended(
         return
     with quietly("a migration", migration):
         _waiting.append(run.rows(duration_ms, error))
-        _write_all(run)
+        _write_all(run, context)
 
 
-def _write_all(run: Run) -> None:
+def _write_all(run: Run, context: HookContext) -> None:
     alias = router.db_for_write(MigrationExecution)
     if not table_exists(MigrationExecution, alias):
-        if run.migration.app_label == MigrationExecution._meta.app_label:
-            return  # the migrations that make the ledger are under way
+        if _makes_the_ledger(context):
+            return  # and then writes what is waiting
         table = MigrationExecution._meta.db_table
         missing = LookupError(
             f"there is no table {table} in {alias!r} yet; migrate confiture_history creates it"
@@ -116,6 +118,15 @@ def _write_all(run: Run) -> None:
         number, digest = ledger.append(execution, *others, using=alias)
         facts = {"migration": execution.name, "app_label": execution.app_label}
         logger.info("recorded", extra={**facts, "number": number, "hash": digest})
+
+
+def _makes_the_ledger(context: HookContext) -> bool:
+    """Return whether this migration, or one that the plan has after it, is of the ledger's app."""
+    app_label = MigrationExecution._meta.app_label
+    rest = dropwhile(lambda label: label != context.label, context.plan)
+    return context.app_label == app_label or any(
+        label.startswith(f"{app_label}.") for label in rest
+    )
 
 
 def _key(using: str, migration: Migration) -> Key:

@@ -45,10 +45,11 @@ class HookRegistry:
         self._removed: set[str] = set()
 
     def register(self, name: str, hook_class: type[Hook]) -> None:
-        """Register ``hook_class`` as ``name``; a ``TypeError`` for anything that is not a hook.
+        """Register ``hook_class`` as ``name``; a ``TypeError`` for what is not a name or a hook.
 
         Loads no entry points, so that a module may register its hooks when it is imported.
         """
+        _check_name(name)
         try:
             checked = as_hook_class(hook_class, f"register({name!r}, ...)")
         except HookLookupError as error:
@@ -133,6 +134,11 @@ class _Source:
         return cls(registration.source, lambda: registration)
 
 
+def _check_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f'{name!r} is not a name; write @register_hook("name") above the class.')
+
+
 def _put(layer: dict[str, _Source], name: str, source: _Source) -> None:
     if name in layer:
         _say_which_wins(name, source, layer[name])
@@ -200,6 +206,7 @@ def register_hook(
     name: str, hook_class: type[Hook] = _DECORATED
 ) -> Callable[[HookClass], HookClass] | None:
     """Register a hook in the project's registry; without a class, a class decorator."""
+    _check_name(name)
     if hook_class is not _DECORATED:
         registry.register(name, hook_class)
         return None

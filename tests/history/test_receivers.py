@@ -309,6 +309,27 @@ def test_the_first_migrations_of_the_ledger_warn_of_nothing(
             remove()
 
 
+RUNS_BEFORE_THE_LEDGER = """
+from django.db import migrations
+
+class Migration(migrations.Migration):
+    run_before = [("confiture_history", "0001_initial")]
+"""
+
+
+def test_a_plan_that_also_makes_the_ledger_warns_of_nothing(
+    transactional_db: None, cases: Cases, caplog: pytest.LogCaptureFixture
+) -> None:
+    cases.write("0001_before", RUNS_BEFORE_THE_LEDGER)
+    with installed():
+        try:
+            call_command("migrate", "confiture_history", verbosity=0)
+            assert warnings(caplog) == []
+            assert [row.name for row in rows()][:2] == ["0001_before", "0001_initial"]
+        finally:
+            remove()
+
+
 def test_without_its_tables_it_waits(
     transactional_db: None, cases: Cases, caplog: pytest.LogCaptureFixture
 ) -> None:

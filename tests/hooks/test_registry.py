@@ -112,6 +112,16 @@ def test_what_is_no_hook_class_is_a_type_error(wrong: Any) -> None:
     assert hooks.get("wrong") is None
 
 
+@pytest.mark.parametrize("wrong", [First, None, 3])
+def test_what_is_not_a_name_is_refused(wrong: Any) -> None:
+    """A decorator without its name would else swallow the class."""
+    fix = 'is not a name; write @register_hook\\("name"\\) above the class'
+    with pytest.raises(TypeError, match=fix):
+        register_hook(wrong)
+    with pytest.raises(TypeError, match=fix):
+        HookRegistry().register(wrong, First)
+
+
 def test_a_fresh_registry_knows_entry_points_but_not_the_projects_settings(
     packages: list[EntryPoint], settings: Settings
 ) -> None:

@@ -34,6 +34,11 @@ def django_connection(conn: Any) -> Iterator[BaseDatabaseWrapper]:
     if alias is not None:
         yield connections[alias]
         return
+    if conn is None:
+        raise DryRunRefused(
+            "There is no connection, as Django has not opened it yet. Pass django.db.connection, "
+            "or its alias."
+        )
     raw = psycopg_connection(conn)
     for wrapper in connections.all(initialized_only=True):
         if _holds(wrapper, raw):

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_confiture import conf
 from django_confiture.calibration_file import calibration_from_settings
+from django_confiture.database_errors import other_database
 from django_confiture.dry_run.borrowed_connection import django_connection
 from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.locks.modes import LockMode
@@ -80,6 +81,8 @@ class DryRunExecutor:
 
 
 def _connect(wrapper: BaseDatabaseWrapper) -> None:
+    if problem := other_database(wrapper, "a dry run"):
+        raise DryRunRefused(problem)
     try:
         wrapper.ensure_connection()
     except Error as error:

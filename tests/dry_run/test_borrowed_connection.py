@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
 from django.db import connections
 
+from django_confiture import DryRunExecutor
 from django_confiture.dry_run.borrowed_connection import django_connection
 from django_confiture.exceptions import DryRunRefused
-from tests.support.dry_run import parameters
+from tests.support.dry_run import migration, parameters
 from tests.support.server import OwnServer, own_server
 
 __all__ = ["own_server"]
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("scratch")
 
 
 @contextmanager
-def alias_of(name: str, database: dict[str, str]) -> Iterator[None]:
+def alias_of(name: str, database: dict[str, Any]) -> Iterator[None]:
     connections.databases[name] = {**connections.databases["other"], **database}
     try:
         yield
@@ -47,6 +49,20 @@ def test_two_servers_have_a_database_of_the_same_name(own_server: OwnServer) -> 
         "The connection is to the database 'postgres', which no alias in settings.DATABASES names "
         "on this server ('default' is on another one); pass one of Django's connections or its "
         "alias."
+    )
+
+
+def test_a_connection_that_django_has_not_opened_yet() -> None:
+    with pytest.raises(DryRunRefused, match=r"Django has not opened it yet\."):
+        DryRunExecutor().run(None, migration())  # type: ignore[arg-type]
+
+
+def test_a_database_of_another_kind() -> None:
+    lite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {}}
+    with alias_of("lite", lite), pytest.raises(DryRunRefused) as refused:
+        DryRunExecutor().run("lite", migration())
+    assert str(refused.value) == (
+        "The database 'lite' is SQLite; a dry run needs PostgreSQL. Choose another alias."
     )
 
 

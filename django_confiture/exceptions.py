@@ -103,7 +103,9 @@ class DryRunYielded(MigrationError):  # noqa: N818 - nothing is wrong with the m
         self.waiters = waiters
 
     def __str__(self) -> str:
-        return f"{len(self.waiters)} other session(s) waited for the dry run, so it ended."
+        number = len(self.waiters)
+        sessions = "session" if number == 1 else "sessions"
+        return f"{number} other {sessions} waited for the dry run, so it ended."
 
 
 class StatsError(MigrationError):

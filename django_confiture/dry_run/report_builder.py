@@ -151,10 +151,7 @@ def _operation(recorded: RecordedOperation, source: Source) -> OperationResult:
 def _warnings(recorded: RecordedMigration) -> Iterator[str]:
     yield from recorded.warnings
     if recorded.callbacks:
-        yield (
-            f"{recorded.callbacks} on_commit callback(s) were not called; a real migration calls "
-            "them."
-        )
+        yield f"A real migration would also call {count(recorded.callbacks, 'on_commit callback')}."
     for (alias, table), rows in recorded.written_elsewhere.items():
         yield _ELSEWHERE.format(alias=alias, table=table, rows=count(rows, "row"))
     yield from recorded.around.substituted

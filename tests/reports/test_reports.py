@@ -251,7 +251,7 @@ def test_what_else_is_told() -> None:
         operations=(substituted,),
         hooks=(skipped,),
         commit_ms=12.0,
-        warnings=("2 on_commit callback(s) were not called.",),
+        warnings=("A real migration would also call 2 on_commit callbacks.",),
     )
 
     found = flat(
@@ -270,7 +270,7 @@ def test_what_else_is_told() -> None:
         "backfill (AFTER_DDL): 1,200 rows in 5 ms",
         "notify (CLEANUP) skipped: not in a dry run",
         "commit 12 ms to check the deferred constraints",
-        "2 on_commit callback(s) were not called.",
+        "A real migration would also call 2 on_commit callbacks.",
         "0 operations rehearsed exactly, 1 in another form, 0 in part or not at all.",
         "1 connection was opened past Django's.",
         "receiver failed",

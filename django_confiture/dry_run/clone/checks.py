@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.clone.aliases import APPLICATION_NAME
 from django_confiture.exceptions import DryRunRefused
-from django_confiture.formatting import size
+from django_confiture.formatting import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -143,8 +143,8 @@ def in_use(source: Source, sessions: list[Any]) -> str:
         shown.append(f"and {len(sessions) - _SHOWN} more")
     return (
         f"PostgreSQL copies a database only while no one is connected to it, and {source.name} "
-        f"has {len(sessions)} other session(s): {', '.join(shown)}. End them, or take --clone-of "
-        "a database that no one uses."
+        f"has {count(len(sessions), 'other session')}: {', '.join(shown)}. End them, or take "
+        "--clone-of a database that no one uses."
     )
 
 

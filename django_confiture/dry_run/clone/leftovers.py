@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from django_confiture.formatting import one_line
+from django_confiture.formatting import count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def _drop_if_dead(conn: psycopg.Connection[Any], name: str) -> Iterator[str]:
     if alive or limit not in (connection_limit(name), _INVALID):
         return
     if sessions:
-        yield f"Left {name}, a clone of an earlier run, as {sessions} session(s) are in it."
+        yield f"Left {name}, a clone of an earlier run, in use by {count(sessions, 'session')}."
         return
     if not owned:
         yield f"Left {name}, a clone of an earlier run, as it belongs to another role."

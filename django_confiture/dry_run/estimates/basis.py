@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from django_confiture.dry_run.estimates.growth import Part
 from django_confiture.dry_run.estimates.row_counts import Sizes
 from django_confiture.dry_run.results import MigrationResult
+from django_confiture.formatting import count
 from django_confiture.postgres import major_version
 from django_confiture.production import ProductionStats
 
@@ -59,9 +60,9 @@ def basis_of_migration(
     found = [*_servers(sizes), *(line for part in matter for line in _basis(part, sizes.stats))]
     kinds = [operation.rehearsed for operation in result.operations]
     if substituted := kinds.count("substituted"):
-        found.append(f"{substituted} operation(s) measured in another form")
+        found.append(f"{count(substituted, 'operation')} measured in another form")
     if missing := kinds.count("not_rehearsed"):
-        found.append(f"{missing} operation(s) not rehearsed: their time is not in it")
+        found.append(f"{count(missing, 'operation')} not rehearsed, and not in this time")
     return tuple(dict.fromkeys(found))
 
 

@@ -47,6 +47,7 @@ from django_confiture.dry_run.transactions.rehearsed import (
     RehearsedTransactions,
 )
 from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
+from django_confiture.formatting import count
 
 UNMEASURED = (
     "Another connection of this process, to {alias!r}, ran SQL: what it wrote and "
@@ -110,10 +111,10 @@ class OtherConnections:
     def warnings(self) -> Iterator[str]:
         """Yield the report's warnings about them."""
         if self._unmanaged.count:
+            opened = count(self._unmanaged.count, "connection")
             yield (
-                f"{self._unmanaged.count} connection(s) were opened past Django's; they "
-                "could not write, and what they did is not in this report. --clone lets them write "
-                "to the clone."
+                f"Not in this report: what was done on {opened} opened past Django's, which could "
+                "not write. --clone lets them write to the clone."
             )
         for alias in self._refused_commits:
             yield (

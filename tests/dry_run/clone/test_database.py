@@ -315,7 +315,7 @@ def test_callbacks_are_counted_and_not_called() -> None:
 
     for atomic in (True, False):
         (warning,) = only(on_a_copy(migration(python(asks), atomic=atomic))).warnings
-        assert warning.startswith("2 on_commit callback(s) were not called")
+        assert warning == "A real migration would also call 2 on_commit callbacks."
     assert called == []
 
 

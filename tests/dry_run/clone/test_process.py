@@ -151,7 +151,7 @@ def test_a_database_in_use_is_one_line_and_no_wait(project: Project) -> None:
         _out, err = project.run("--clone", code=2)
         took = time.monotonic() - started
 
-    assert "has 1 other session(s): " in err
+    assert "has 1 other session: " in err
     assert "(web, for " in err
     assert err.count("\n") == 1
     assert took < 2 * without_session + 4

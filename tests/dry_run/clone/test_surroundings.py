@@ -321,7 +321,7 @@ def test_a_database_in_use(source: str) -> None:
         pid = plain.info.backend_pid
         assert plain.execute("SELECT 1").fetchone() == (1,)
 
-    who = rf"{source} has 1 other session\(s\): {pid} \(psql of Ada, for \d+ s\)\."
+    who = rf"{source} has 1 other session: {pid} \(psql of Ada, for \d+ s\)\."
     assert re.search(who, str(raised.value))
 
 
@@ -496,7 +496,7 @@ def test_a_copy_that_somebody_looks_at_is_left_alone() -> None:
     finally:
         drop(name)
     (warning,) = report.warnings
-    assert warning == f"Left {name}, a clone of an earlier run, as 1 session(s) are in it."
+    assert warning == f"Left {name}, a clone of an earlier run, in use by 1 session."
 
 
 def test_a_copy_whose_run_is_alive_is_left_alone() -> None:

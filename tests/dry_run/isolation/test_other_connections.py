@@ -142,7 +142,7 @@ def test_a_connection_of_its_own_may_read(untouched: None) -> None:
 
     result = DryRunExecutor().run(connection, migration(python(body)))
 
-    assert any("1 connection(s) were opened past Django's" in each for each in result.warnings)
+    assert any("on 1 connection opened past Django's" in each for each in result.warnings)
 
 
 def test_that_it_may_not_write_is_no_fault_of_the_migration(untouched: None) -> None:
@@ -175,14 +175,14 @@ def test_no_callback_is_called_and_each_is_counted(untouched: None) -> None:
 
     for atomic in (True, False):
         result = DryRunExecutor().run(connection, migration(python(body), atomic=atomic))
-        assert any("1 on_commit callback(s) were not called" in each for each in result.warnings)
+        assert any("also call 1 on_commit callback." in each for each in result.warnings)
     assert called == []
 
 
 def test_callbacks_of_hooks_are_counted(untouched: None) -> None:
     result = DryRunExecutor().run(connection, migration(RunHook(Notifies), RunHook(Notifies)))
 
-    assert any("2 on_commit callback(s) were not called" in each for each in result.warnings)
+    assert any("also call 2 on_commit callbacks." in each for each in result.warnings)
 
 
 class Notifies(Hook):

@@ -133,7 +133,7 @@ def test_a_connection_from_before_is_held_as_soon_as_a_migration_uses_it() -> No
         before.execute(UPDATE, ["later"])
         before.commit()
 
-    assert any("1 connection(s)" in each for each in result.warnings)
+    assert any("on 1 connection opened" in each for each in result.warnings)
     assert name_of_5() == ("later",)
 
 

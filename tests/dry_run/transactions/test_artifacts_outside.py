@@ -249,9 +249,7 @@ def test_callbacks(way: str, atomic: bool) -> None:
     assert connection.run_on_commit == []
     if way == "rehearsed":
         (result,) = rehearse(plan).migrations
-        assert result.warnings == (
-            "1 on_commit callback(s) were not called; a real migration calls them.",
-        )
+        assert result.warnings == ("A real migration would also call 1 on_commit callback.",)
         (operation,) = result.operations
         assert operation.rehearsed == "not_rehearsed"
         assert "test_callbacks.<locals>.<lambda>.<locals>.<lambda> was not" in operation.reason

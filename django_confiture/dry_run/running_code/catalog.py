@@ -80,6 +80,11 @@ class Table:
     checks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """CHECK constraint → its columns."""
 
+    @property
+    def hides_rows(self) -> bool:
+        """Whether row-level security binds the owner of the table, too."""
+        return self.access.startswith("t t ")
+
     @cached_property
     def outgoing(self) -> tuple[ForeignKey, ...]:
         """The foreign keys of this table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.running_code.catalog import Column, ForeignKey, Table, TableCatalog
@@ -44,13 +44,19 @@ class CatalogRows:
         sql = f"SELECT t.* FROM {table.name} t {f'ORDER BY {order}' if order else ''} LIMIT 1"
         return self._first(table, sql)
 
-    def any_refers(self, key: ForeignKey) -> bool:
-        """Whether a row with that foreign key is there."""
-        table = self._catalog.table(key.table)
-        if table is None:
+    def any_refers(self, key: ForeignKey, *, unlike: Iterable[tuple[str, str]]) -> bool:
+        """Whether a row with that foreign key is there, to another row than other columns refer to.
+
+        ``unlike`` are those columns, each with that of the other table.
+        """
+        table, target = self._catalog.table(key.table), self._catalog.table(key.target)
+        if table is None or target is None:
             return False
-        given = " AND ".join(f"t.{quoted(name)} IS NOT NULL" for name in key.columns)
-        sql = f"SELECT t.* FROM {table.name} t WHERE {given} LIMIT 1"
+        keys = zip(key.columns, key.target_columns, strict=True)
+        same = " AND ".join(f"t.{quoted(one)} = r.{quoted(other)}" for one, other in keys)
+        others = [f"t.{quoted(one)} IS DISTINCT FROM r.{quoted(other)}" for one, other in unlike]
+        where = f" WHERE {' AND '.join(others)}" if others else ""
+        sql = f"SELECT t.* FROM {table.name} t JOIN {target.name} r ON {same}{where} LIMIT 1"
         return self._first(table, sql) is not None
 
     def one(self, oid: int, *, depth: int = 0) -> Row | None:
@@ -102,7 +108,7 @@ class CatalogRows:
                 self._refer(key, draft, self.one(key.target, depth=depth + 1))
         for column in table.columns.values():
             if column.name not in draft.values and _is_needed(column):
-                draft.values[column.name] = _made_up(column)
+                draft.values[column.name] = made_up(column)
 
     def _vary(
         self,
@@ -117,7 +123,7 @@ class CatalogRows:
         free = [name for name in columns if name not in given and name in table.columns]
         plain = [name for name in free if name not in keys and _can_vary(table.columns[name])]
         if plain:
-            draft.values[plain[0]] = _unlike_any(table.columns[plain[0]])
+            draft.values[plain[0]] = unlike_any(table.columns[plain[0]])
         elif left_out := [name for name in free if not table.columns[name].not_null]:
             draft.values[left_out[0]] = None  # which equals no other NULL
         elif referring := [name for name in free if name in keys]:
@@ -188,7 +194,8 @@ def literal(value: str | None) -> str:
     return f"'{escaped}'" if "\\" not in value else "E'" + escaped.replace("\\", "\\\\") + "'"
 
 
-def _made_up(column: Column) -> str | None:
+def made_up(column: Column) -> str | None:
+    """Return a value for a column as the server reads it, None where none is known."""
     if column.label is not None:
         return column.label
     if column.base in _BY_NAME:
@@ -221,7 +228,8 @@ _BY_CATEGORY = {
 }
 
 
-def _unlike_any(column: Column) -> str:
+def unlike_any(column: Column) -> str:
+    """Return a value for a column that no row is likely to have."""
     number = uuid.uuid4().int
     if column.category == "N":
         limit = {"int2": 2**15, "int4": 2**31, "numeric": 2**15}.get(column.base, 2**53)

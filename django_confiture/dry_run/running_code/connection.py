@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ProtectedError, RestrictedError, signals
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.running_code.values import NoValueError
 from django_confiture.dry_run.server.side_channel import Row, Session
 
 _PROBES = "confiture_probes"
@@ -52,11 +53,13 @@ class Failure:
     sql: str
     constraint: str | None = None
     column: str | None = None
+    lacks_value: bool = False
+    """Whether nothing could be sent: for some field no value is known."""
 
     @property
     def gave_up(self) -> bool:
-        """Whether the cause is not the schema: a timeout, or a lock of another session."""
-        return self.sqlstate in _GAVE_UP
+        """Whether the cause is not the schema: a timeout, a lock of another session, no value."""
+        return self.lacks_value or self.sqlstate in _GAVE_UP
 
     @property
     def is_of_names(self) -> bool:
@@ -203,6 +206,8 @@ class ProbeConnection:
             self.session.query(f"RELEASE SAVEPOINT {_ROW}")
 
     def _failure(self, error: Exception) -> Failure:
+        if isinstance(error, NoValueError):
+            return Failure(None, f"no value is known for {error}", "", lacks_value=True)
         cause = error if isinstance(error, psycopg.Error) else error.__cause__
         sql = self._sent[-1] if self._sent else ""
         if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:  # the client refused

@@ -80,6 +80,16 @@ class Dependents:
         """Whether a trigger or rule acts where rows are deleted."""
         return any(map(self._guards, self.reached()))
 
+    @property
+    def hidden(self) -> bool:
+        """Whether row-level security may hide rows that refer to a deleted one."""
+        return any(map(self._hides, self.reached() - {self._model._meta.db_table}))
+
+    def _hides(self, name: str) -> bool:
+        oid = self._catalog.oid_of(name)
+        table = self._catalog.table(oid) if oid is not None else None
+        return table is not None and table.hides_rows
+
     def _guards(self, name: str) -> bool:
         oid = self._catalog.oid_of(name)
         table = self._catalog.table(oid) if oid is not None else None
@@ -119,6 +129,22 @@ def looks_after(release: Release, catalog: TableCatalog, key: ForeignKey) -> boo
         and catalog.oid_of(each.related_model._meta.db_table) == key.target
         for each in release.references_by_column.get(key.columns[0], ())
     )
+
+
+def cascading(
+    release: Release, catalog: TableCatalog, key: ForeignKey
+) -> Iterator[tuple[str, str]]:
+    """Yield the columns by which a release deletes rows along with what ``key`` leads to.
+
+    Each with the column of the other table that it refers to.
+    """
+    for fields in release.references_by_column.values():
+        for each in fields:
+            tables = each.model._meta.db_table, each.related_model._meta.db_table
+            if each.remote_field.on_delete is CASCADE and (key.table, key.target) == tuple(
+                map(catalog.oid_of, tables)
+            ):
+                yield str(each.column), str(each.target_field.column)
 
 
 def _all_dependents(model: type[Model]) -> Iterator[tuple[type[Model], Any]]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from django.db.models import Field, FileField, Model, UniqueConstraint
 
-from django_confiture.dry_run.running_code.catalog import TableCatalog
-from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.catalog import Column, TableCatalog
+from django_confiture.dry_run.running_code.catalog_rows import (
+    CatalogRows,
+    Row,
+    made_up,
+    unlike_any,
+)
 from django_confiture.dry_run.running_code.loaded import LoadedValues, NotLoadedError, plain
 from django_confiture.dry_run.running_code.values import Level, NoValueError, Values
 
@@ -84,16 +89,16 @@ class Instances:
 
     def of_row(self, row: Row) -> Model:
         """Return the instance that a row of the model's own table would be."""
-        instance, known = self._model(), self._model._meta.concrete_fields
         oid = self._catalog.oid_of(self._model._meta.db_table)
-        for each in (each for each in known if each.primary_key or each.column in row):
+        values: dict[str, Any] = {}
+        for each in self._model._meta.concrete_fields:
             try:
-                value = self._loaded.of(each, oid, row, each.column or "")
-            except NotLoadedError:
-                if not each.primary_key:
-                    continue  # an UPDATE sets it to another value
-                value = self._values.unique(plain(each), "modest")
-            _set(instance, each, each.attname, value)
+                values[each.attname] = self._loaded.of(each, oid, row, str(each.column))
+            except NotLoadedError:  # an UPDATE sets it to another value
+                if each.primary_key:
+                    values[each.attname] = self._unique_value(plain(each), "modest")
+        # What was read has no default: one that is computed may send queries of its own.
+        instance = self._model(**values)
         for parent, link in self._model._meta.parents.items():
             if link is not None and link.column in row:
                 setattr(instance, parent._meta.pk.attname, link.value_from_object(instance))
@@ -109,7 +114,7 @@ class Instances:
         if each.attname in variant.captured and not unique:
             given[each.attname] = variant.captured[each.attname]
         elif unique and not _computes_unique(each):
-            given[each.attname] = self._values.unique(each, level or "modest")
+            given[each.attname] = self._unique_value(each, level or "modest")
         elif level is None and (each.has_default() or each.has_db_default() or each.null):
             return
         else:
@@ -120,7 +125,23 @@ class Instances:
             given[each.attname] = self._values.of(each, level)
         except NoValueError:
             if not (each.null or each.has_default() or each.has_db_default()):
-                raise
+                given[each.attname] = self._as_read(each, made_up)
+
+    def _unique_value(self, each: Field[Any, Any], level: Level) -> Any:
+        try:
+            return self._values.unique(each, level)
+        except NoValueError:
+            return self._as_read(each, unlike_any)
+
+    def _as_read(self, each: Field[Any, Any], make: Callable[[Column], str | None]) -> Any:
+        """Return what a field of a type that is not known reads from a made-up column."""
+        oid, name = self._catalog.oid_of(each.model._meta.db_table), str(each.column)
+        table = self._catalog.table(oid) if oid is not None else None
+        text = make(table.columns[name]) if table is not None and name in table.columns else None
+        try:
+            return self._loaded.of(each, oid, {} if text is None else {name: text}, name)
+        except NotLoadedError as error:
+            raise NoValueError(f"{type(each).__name__} {each.name}") from error
 
     def _refer(self, each: Any, variant: Variant, given: dict[str, Any]) -> None:
         """Let a foreign key lead to a row: one that is there, else one that is made."""

@@ -13,6 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ProjectState
 from django.db.models import DO_NOTHING, Model
 
+from django_confiture.dry_run.running_code.ordering import tables_of_order
+
 
 @dataclass(frozen=True)
 class Release:
@@ -22,8 +24,12 @@ class Release:
     models: tuple[type[Model], ...]
 
     def using(self, tables: Set[str]) -> tuple[type[Model], ...]:
-        """Return the models with one of the tables, their own or a parent's."""
-        return tuple(model for model in self.models if not tables.isdisjoint(tables_of(model)))
+        """Return the models with one of the tables, their own or a parent's, or in their order."""
+        return tuple(
+            model
+            for model in self.models
+            if not tables.isdisjoint((*tables_of(model), *tables_of_order(model)))
+        )
 
     @cached_property
     def references_by_column(self) -> Mapping[str, tuple[Any, ...]]:
@@ -36,15 +42,28 @@ class Release:
         return found
 
     def ancestors(self, models: Collection[type[Model]]) -> tuple[type[Model], ...]:
-        """Return the models whose ``delete()`` comes to one of ``models`` or asks for its rows."""
+        """Return the models whose ``delete()`` comes to one of ``models`` or asks for its rows.
+
+        That of a child deletes what its parents delete.
+        """
         found = dict.fromkeys(models)
         waiting = list(models)
         while waiting:
-            for above in _referred(waiting.pop()):
+            each = waiting.pop()
+            for above in (*_referred(each), *self._children.get(each, ())):
                 if above not in found and above in self.models:
                     found[above] = None
                     waiting.append(above)
         return tuple(model for model in found if model not in models)
+
+    @cached_property
+    def _children(self) -> Mapping[type[Model], tuple[type[Model], ...]]:
+        """Parent → the models that inherit its table."""
+        found: dict[type[Model], tuple[type[Model], ...]] = {}
+        for model in self.models:
+            for parent in model._meta.get_parent_list():
+                found[parent] = (*found.get(parent, ()), model)
+        return found
 
 
 def release_of(state: ProjectState, wrapper: BaseDatabaseWrapper) -> Release:
@@ -80,11 +99,21 @@ def tables_of_changed(
     rows that it knows of.
     """
     found: set[str] = set()
-    for model in (*old.models, *new.models):
-        owner: Any = model._meta.auto_created or model
-        if (owner._meta.app_label, owner._meta.model_name) in changed:
-            found |= {*tables_of(model), *(each._meta.db_table for each in _referred(model))}
+    for release in (old, new):
+        keys = {*changed, *_concrete(changed, release.apps)}
+        for model in release.models:
+            owner: Any = model._meta.auto_created or model
+            if (owner._meta.app_label, owner._meta.model_name) in keys:
+                found |= {*tables_of(model), *(each._meta.db_table for each in _referred(model))}
     return frozenset(found)
+
+
+def _concrete(keys: Collection[tuple[str, str]], apps: Apps) -> Iterator[tuple[str, str]]:
+    """Yield the keys of the models that some of ``keys`` are proxies of."""
+    for model in apps.get_models():
+        meta, concrete = model._meta, model._meta.concrete_model
+        if meta.proxy and concrete and (meta.app_label, str(meta.model_name)) in keys:
+            yield concrete._meta.app_label, str(concrete._meta.model_name)
 
 
 def _living(apps: Apps, wrapper: BaseDatabaseWrapper) -> Iterator[type[Model]]:

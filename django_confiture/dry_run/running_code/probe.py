@@ -21,6 +21,8 @@ class Probe:
     variant: Variant | None = None
     confirmed_by: Callable[[], object] | None = None
     """What has to fail as well; it is nearer to what the release sends, or moves a sequence."""
+    preceded_by: Callable[[], object] | None = None
+    """What makes the row that it works on, alone."""
     is_optional: bool = False
     """Whether a release may do without it: it counts where one of the schemas takes it."""
 

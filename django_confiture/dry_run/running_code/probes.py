@@ -1,4 +1,4 @@
-"""Probes: the SELECTs, INSERTs, UPDATEs and DELETEs that a release sends for one model."""
+"""Probes: the SELECTs, INSERTs and UPDATEs that a release sends for one model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from functools import partial
 from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 
-from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.catalog import TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
-from django_confiture.dry_run.running_code.deletions import Dependents
 from django_confiture.dry_run.running_code.instances import (
     Instances,
     KeyFrom,
@@ -18,17 +17,20 @@ from django_confiture.dry_run.running_code.instances import (
     conflict_targets,
     emptiable,
 )
+from django_confiture.dry_run.running_code.ordering import can_be_ordered
 from django_confiture.dry_run.running_code.probe import Probe
+from django_confiture.dry_run.running_code.served_keys import NextKey
 
 _CAPTURED = 2
 """How many rows from each end of a table are tried again after the plan."""
 _NO_ROW = "did not affect any rows"
 _MODEST = Variant("modest", "modest")
+_MOST = Variant("most", "most")
 _MADE_UP = (
     Variant("computed", None),
     _MODEST,
     Variant("least", "least"),
-    Variant("most", "most"),
+    _MOST,
 )
 
 
@@ -40,7 +42,6 @@ class ModelProbes:
         model: type[Model],
         using: str,
         instances: Instances,
-        dependents: Dependents,
         catalog: TableCatalog,
         rows: CatalogRows,
         *,
@@ -48,7 +49,6 @@ class ModelProbes:
         upserts: bool,
     ) -> None:
         self.model = model
-        self.dependents = dependents
         self.deletes_alone = deletes_alone
         self._using = using
         self._instances = instances
@@ -64,16 +64,17 @@ class ModelProbes:
         self._captured = list({each.pk: each for each in found}.values())
 
     def _all(self) -> QuerySet[Model]:
-        return QuerySet(self.model, using=self._using)
+        rows: QuerySet[Model] = QuerySet(self.model, using=self._using)
+        return rows if can_be_ordered(self.model) else rows.order_by()
 
     # Everything.
 
     def each(self) -> Iterator[Probe]:
-        """Yield every probe but those of DELETE."""
+        """Yield every probe."""
         variants = list(self.variants())
         yield from self.selects()
         yield from map(self.insert, variants)
-        yield from self.more_inserts(variants[0])
+        yield from self.more_inserts(variants)
         yield from self.updates(variants)
 
     def rows_together(self) -> None:
@@ -81,7 +82,7 @@ class ModelProbes:
         found = self._captured_rows()
         list(found if self.model._meta.auto_created else _locked(found))
         variants = list(self.variants())
-        made = [self._instances.new(each) for each in (*variants, variants[0])]
+        made = [self._instances.new(each) for each in (*variants, variants[0], _MOST)]
         self._insert_all(made)
         for names, other in self._conflicts():
             self._upsert(names, other, variants[0], "own")
@@ -129,9 +130,14 @@ class ModelProbes:
         """Return the INSERT of a row."""
         return self._probe_insert(variant.name, variant, self._insert)
 
-    def more_inserts(self, variant: Variant) -> Iterator[Probe]:
-        """Yield the INSERT of two rows that differ where they have to, and upserts."""
-        yield self._probe_insert(f"{variant.name} twice", variant, self._insert_two, optional=True)
+    def more_inserts(self, variants: Sequence[Variant]) -> Iterator[Probe]:
+        """Yield the INSERTs of two rows that differ where they have to, and upserts.
+
+        Two with the last of their choices: a unique index may be for some rows alone.
+        """
+        variant = variants[0]
+        for each in (variant, _MOST) if _MOST in variants[1:] else (variant,):
+            yield self._probe_insert(f"{each.name} twice", each, self._insert_two, optional=True)
         for names, other in self._conflicts():
             upsert = partial(self._upsert, names, other)
             name = f"conflict on {', '.join(names)}"
@@ -141,9 +147,11 @@ class ModelProbes:
         """Return the INSERT of a row whose primary key the server makes: a sequence moves."""
         return Probe("insert", "without key", partial(self._insert, variant, "served"), variant)
 
-    def insert_with_key(self, variant: Variant, value: int) -> Probe:
+    def insert_with_next_key(self, variant: Variant, key: NextKey) -> Probe:
         """Return the INSERT of a row with the key that the server would make."""
-        return Probe("insert", "next key", partial(self._insert_key, variant, value))
+        if key.value is None:
+            return self.insert_without_key(variant)
+        return Probe("insert", "next key", partial(self._insert_key, variant, key.value))
 
     def _insert_key(self, variant: Variant, value: int) -> None:
         instance = self._instances.new(variant)
@@ -206,13 +214,17 @@ class ModelProbes:
             yield Probe("update", f"captured {number}", partial(self._save, each))
         for variant in variants:
             if not variant.captured:
-                yield Probe("update", variant.name, partial(self._update, variant), variant)
+                yield self._probe_update(variant.name, variant)
 
     def emptying_one(self) -> Iterator[Probe]:
         """Yield how the release empties one column that its INSERT leaves empty."""
         for name in emptiable(self.model):
             each = Variant(f"without {name}", None, emptied=name)
-            yield Probe("update", each.name, partial(self._update, each), each)
+            yield self._probe_update(each.name, each)
+
+    def _probe_update(self, name: str, variant: Variant) -> Probe:
+        update = partial(self._update, variant)
+        return Probe("update", name, update, variant, preceded_by=self._made_row)
 
     def _update(self, variant: Variant) -> None:
         row = self._made_row()
@@ -227,38 +239,6 @@ class ModelProbes:
             if _NO_ROW not in str(error):
                 raise
             transaction.set_rollback(False, using=self._using)
-
-    # DELETE.
-
-    def deletes(self) -> Iterator[Probe]:
-        """Yield how the release deletes a row, and what depends on it."""
-        yield Probe("delete", "instance", self._delete_instance)
-        yield Probe("delete", "queryset", self._delete_queryset)
-
-    def delete_referred(self, key: ForeignKey) -> Probe:
-        """Return how the release deletes a row that a table unknown to it refers to."""
-        return Probe("delete", f"referred to by {key.name}", partial(self._delete_instance, key))
-
-    def deletes_together(self) -> None:
-        """Delete in both ways, where they send something else."""
-        self._delete_instance()
-        if self.dependents.exist or self.model._meta.parents:  # else both ways send the same
-            self._delete_queryset()
-
-    def _delete_instance(self, key: ForeignKey | None = None) -> None:
-        Model.delete(self._with_dependents(key), using=self._using)
-
-    def _delete_queryset(self) -> None:
-        self._all().filter(pk=self._with_dependents().pk).delete()
-
-    def _with_dependents(self, key: ForeignKey | None = None) -> Model:
-        """Make a row and what depends on it; where none can be made, none is deleted."""
-        row = self._made_row()
-        if row is None:
-            return self._instances.new(_MODEST)
-        self.dependents.make(row, key)
-        self._rows.settle()
-        return self._instances.of_row(row)
 
     def _made_row(self) -> Row | None:
         """Make a row in the model's table, and with it those of its parents."""

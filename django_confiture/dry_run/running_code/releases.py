@@ -13,14 +13,15 @@ from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
-from django_confiture.dry_run.running_code.deletions import Dependents
+from django_confiture.dry_run.running_code.delete_probes import DeleteProbes
+from django_confiture.dry_run.running_code.deletions import Dependents, cascading
 from django_confiture.dry_run.running_code.facts import CatalogFacts, Changes
 from django_confiture.dry_run.running_code.instances import Instances
 from django_confiture.dry_run.running_code.loaded import LoadedValues
 from django_confiture.dry_run.running_code.models import Release, tables_of
 from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.probes import ModelProbes
-from django_confiture.dry_run.running_code.served_keys import taken_keys
+from django_confiture.dry_run.running_code.served_keys import NextKey, taken_keys
 from django_confiture.dry_run.running_code.trial import Trial
 from django_confiture.dry_run.running_code.values import Values
 
@@ -43,8 +44,8 @@ class Tools:
         self.values = Values(wrapper.ops)
         self.loaded = LoadedValues(wrapper, self.catalog)
 
-    def taken_keys(self, trials: Collection[Trial]) -> Mapping[type[Model], int]:
-        """Return the models whose next key a row has already, with that key."""
+    def taken_keys(self, trials: Collection[Trial]) -> Mapping[type[Model], NextKey]:
+        """Return the models whose next key can't be served, with that key."""
         there = [trial.model for trial in trials if self._has_its_key(trial.model)]
         return taken_keys(self.connection.session, self.wrapper.ops.quote_name, there)
 
@@ -63,17 +64,26 @@ class Tools:
         self.catalog.resolve(model._meta.db_table for model in release.models)
         self.catalog.load(name for model in relevant for name in tables_of(model))
         for model in (*models, *ancestors):
-            probes = ModelProbes(
-                model,
-                self.wrapper.alias,
-                Instances(model, self.values, self.loaded, self.catalog, self.rows),
-                Dependents(model, release, relevant, self.catalog, self.rows),
-                self.catalog,
-                self.rows,
-                deletes_alone=model in ancestors,
-                upserts=upserts,
-            )
-            yield Trial(probes, self.connection, self.catalog)
+            alone = model in ancestors
+            yield self._trial(model, release, relevant, deletes_alone=alone, upserts=upserts)
+
+    def _trial(
+        self,
+        model: type[Model],
+        release: Release,
+        relevant: frozenset[type[Model]],
+        *,
+        deletes_alone: bool,
+        upserts: bool,
+    ) -> Trial:
+        alias, catalog, rows = self.wrapper.alias, self.catalog, self.rows
+        instances = Instances(model, self.values, self.loaded, catalog, rows)
+        probes = ModelProbes(
+            model, alias, instances, catalog, rows, deletes_alone=deletes_alone, upserts=upserts
+        )
+        dependents = Dependents(model, release, relevant, catalog, rows)
+        deletes = DeleteProbes(model, alias, instances, dependents, catalog, rows)
+        return Trial(probes, deletes, self.connection, catalog)
 
 
 class RunningCode:
@@ -87,8 +97,8 @@ class RunningCode:
         self._not_checked: dict[str, None] = {}
         self._widths: Mapping[int, int] = {}
         self._tables: frozenset[str] = frozenset()
-        self._taken: Mapping[type[Model], int] = {}
-        """Models whose next key is taken → that key, when this was last asked."""
+        self._taken: Mapping[type[Model], NextKey] = {}
+        """Models whose next key can't be served → that key, as it was before the plan."""
 
     def start(self, tables: Set[str]) -> None:
         """Try everything before the plan, on the models of ``tables``."""
@@ -147,8 +157,8 @@ class RunningCode:
                         self._found.add((label, probe.action))
                         yield trial, probe, failure
 
-    def _newly_taken(self, trials: Collection[Trial]) -> Mapping[type[Model], int]:
-        """Return the models of which a row has got the key that the server makes next."""
+    def _newly_taken(self, trials: Collection[Trial]) -> Mapping[type[Model], NextKey]:
+        """Return the models of which the server can no longer make the next key."""
         self._tools.catalog.forget()
         now = self._tools.taken_keys(trials)
         return {model: key for model, key in now.items() if model not in self._taken}
@@ -167,14 +177,18 @@ class RunningCode:
         return any(self._awaited(trial) for trial in self._trials)
 
     def _may_refer(self, key: ForeignKey) -> bool:
-        """Whether rows can have that foreign key: the running code fills no new column."""
+        """Whether rows can have that foreign key: the running code fills no new column.
+
+        Those that it deletes anyway, by a foreign key that it knows, do not count.
+        """
         table = self._tools.catalog.table(key.table)
         if table is None:
             return False
         is_old = self._widths.get(key.table, 0) >= max(
             table.columns[name].number for name in key.columns
         )
-        return is_old or (not table.is_empty and self._tools.rows.any_refers(key))
+        known = cascading(self._release, self._tools.catalog, key)
+        return is_old or (not table.is_empty and self._tools.rows.any_refers(key, unlike=known))
 
     @property
     def tables(self) -> Set[str]:

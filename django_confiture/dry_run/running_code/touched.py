@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
+from django_confiture.dry_run.locks.user_code import runs_user_code
 from django_confiture.dry_run.running_code.catalog import Named, TableCatalog
 from django_confiture.dry_run.sql.nodes import names_relation, quoted_relation
 from django_confiture.dry_run.sql.parser import Kind, Statement
@@ -55,7 +56,7 @@ class Step:
     @cached_property
     def words(self) -> frozenset[str]:
         """The words of its statements."""
-        return frozenset(word for text in self.texts for word in re.findall(r"[\w$]+", text))
+        return words_in(*self.texts)
 
     @property
     def altered(self) -> frozenset[str]:
@@ -80,8 +81,10 @@ class PlannedTables:
         oids |= catalog.with_sequences(sorted(oids))
         if others:
             oids |= catalog.of_types_and_functions()
-        self.may_be_any = bool(planned.unknown or others)
+        unread = [each for each in planned.statements if _cannot_be_read(each, lookup)]
+        self.may_be_any = bool(planned.unknown or others or unread)
         """Whether some of it runs what can't be read."""
+        self._words = words_in(*(each.sql for each in unread))
         self._oids = catalog.with_views(sorted(oids)) | catalog.with_code()
 
     def of(
@@ -92,8 +95,19 @@ class PlannedTables:
         found: Mapping[str, Named] = catalog.named(list(wanted))
         for quoted, table in wanted.items():
             there = found.get(quoted)
-            if quoted in self._names or (there is not None and there.oid in self._oids):
+            known = quoted in self._names or table in self._words
+            if known or (there is not None and there.oid in self._oids):
                 yield table
+
+
+def words_in(*texts: str) -> frozenset[str]:
+    """Return the words of some texts, names in quotes among them."""
+    return frozenset(word for text in texts for word in re.findall(r"[\w$]+", text))
+
+
+def _cannot_be_read(statement: Statement, lookup: Lookup) -> bool:
+    """Return whether a statement runs code that its text does not show, such as DO."""
+    return statement.node is None or runs_user_code(statement.node, lookup)
 
 
 def sets_sequence(statement: Statement) -> bool:

@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
 from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
+from django_confiture.dry_run.running_code.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.facts import Changes
 from django_confiture.dry_run.running_code.instances import Variant
 from django_confiture.dry_run.running_code.made_up import is_of_values
 from django_confiture.dry_run.running_code.models import tables_of
+from django_confiture.dry_run.running_code.ordering import tables_of_order
 from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.probes import ModelProbes
 from django_confiture.dry_run.running_code.repairs import repaired
 from django_confiture.dry_run.running_code.scripts import PassedScripts, Recorded
 from django_confiture.dry_run.running_code.sequences import sequences_kept
+from django_confiture.dry_run.running_code.served_keys import NextKey
 from django_confiture.dry_run.running_code.shape import Shape, shape_of
+from django_confiture.dry_run.running_code.touched import words_in
 
 _OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
 _DELETES: frozenset[Action] = frozenset(("delete",))
@@ -27,12 +31,18 @@ class Trial:
     """Tries the probes of one model, and remembers what came of each."""
 
     def __init__(
-        self, probes: ModelProbes, connection: ProbeConnection, catalog: TableCatalog
+        self,
+        probes: ModelProbes,
+        deletes: DeleteProbes,
+        connection: ProbeConnection,
+        catalog: TableCatalog,
     ) -> None:
         self.model = probes.model
         self._probes = probes
+        self._deletes = deletes
         self._connection = connection
         self._catalog = catalog
+        self._read = frozenset((*tables_of(self.model), *tables_of_order(self.model)))
         self._scripts = PassedScripts(connection)
         self.passed: list[Probe] = []
         self.failed: list[tuple[Probe, Failure]] = []
@@ -42,22 +52,22 @@ class Trial:
     @property
     def tables(self) -> frozenset[str]:
         """The tables that what is tried comes to, as Django names them."""
-        return self._probes.dependents.reached().union(tables_of(self.model))
+        return self._deletes.dependents.reached() | self._read
 
     @property
     def words(self) -> frozenset[str]:
         """What every statement about the model names."""
-        return frozenset(self.tables | {"relation", "column", "table", "does", "not", "exist"})
+        return words_in(*self.tables) | {"relation", "column", "table", "does", "not", "exist"}
 
     def affected(self, changes: Changes, code: Set[int]) -> Set[Action]:
         """Return the actions that come to what changed, or to a table of ``code``.
 
         Those are OIDs: what such a table runs may come to any table.
         """
-        own = frozenset(tables_of(self.model))
+        own = self._read
         if not changes.own.isdisjoint(own) or self._is_any_of(own, code):
             return EVERY_ACTION
-        reached = self._probes.dependents.reached()
+        reached = self._deletes.dependents.reached()
         changed = not reached.isdisjoint(changes.own | changes.referring)
         return _DELETES if changed or self._is_any_of(reached, code) else frozenset()
 
@@ -76,7 +86,7 @@ class Trial:
     def refusing(self, failure: Failure) -> Iterator[ForeignKey]:
         """Yield the foreign key that fails, if the release does not know of it."""
         if failure.sqlstate == "23503":
-            for key in self._probes.dependents.unknown_references():
+            for key in self._deletes.dependents.unknown_references():
                 if key.name == failure.constraint:
                     yield key
 
@@ -93,9 +103,9 @@ class Trial:
             )
         self._start_part(
             _DELETES,
-            self._probes.deletes_together,
-            self._probes.deletes,
-            lambda: [self._try(probe) for probe in self._probes.deletes()],
+            self._deletes.together,
+            self._deletes.each,
+            lambda: [self._try(probe) for probe in self._deletes.each()],
         )
         self._scripts.keep_each(self._recorded)
 
@@ -164,7 +174,7 @@ class Trial:
     def _inserted(self) -> Iterator[Variant]:
         """Try INSERTs; yield the variants that the table takes."""
         taken = [each for each in map(self._taken, self._probes.variants()) if each is not None]
-        for probe in self._probes.more_inserts(taken[0]) if taken else ():
+        for probe in self._probes.more_inserts(taken) if taken else ():
             self._try(probe)
         yield from taken
 
@@ -182,8 +192,8 @@ class Trial:
 
     def try_referred(self) -> None:
         """Try to delete rows that tables unknown to the release refer to."""
-        for key in self._probes.dependents.unknown_references():
-            self._try(self._probes.delete_referred(key))
+        for key in self._deletes.dependents.unknown_references():
+            self._try(self._deletes.referred(key))
 
     def try_without_key(self) -> None:
         """Try the INSERT that leaves out a key for which the server has no default."""
@@ -200,27 +210,27 @@ class Trial:
         actions: Set[Action],
         may_refer: Callable[[ForeignKey], bool],
         known: Set[Action],
-        taken_key: int | None = None,
+        next_key: NextKey | None = None,
     ) -> Iterator[tuple[Probe, Failure]]:
         """Yield what passed on the first schema and fails on this one, of some ``actions``.
 
         ``may_refer`` says whether there can be rows with a foreign key unknown to the release,
-        ``known`` what is broken already: it is not tried again. ``taken_key`` is the key that the
-        server would make next if a row has it already.
+        ``known`` what is broken already: it is not tried again. ``next_key`` is the key that the
+        server would make next if it can't be made.
         """
         now = self._last_seen = self._shape() if actions else self._last_seen
         broken: set[Action] = set(known)
         left = self._left(now, actions - broken)
         recorded = Recorded()
         passed = [each for each in self.passed if each.action in left]
-        new = [*self._with_taken_key(taken_key), *self._since(now, actions, known, may_refer)]
+        new = [*self._with_next_key(next_key), *self._since(now, actions, known, may_refer)]
         for probe in (*passed, *new):
             if probe.action in broken:
                 continue
             failure, script = self._connection.recorded(probe.run)
             if failure is not None:
                 failure = self._confirmed(probe, failure)
-            if failure is not None and not self._is_of_values(probe, failure):
+            if failure is not None and not self._is_of_made_up(probe, failure):
                 if not failure.gave_up:
                     broken.add(probe.action)
                 yield probe, failure
@@ -233,15 +243,17 @@ class Trial:
     def _left(self, now: Shape, actions: Set[Action]) -> Set[Action]:
         """Return the actions that may fail: those whose script has not passed as it is."""
         wanted = actions & {probe.action for probe in self.passed}
-        other = _OF_ROWS if now.of_rows != self._last_passed.of_rows else frozenset()
-        if self._probes.dependents.guarded:
+        other: Set[Action] = frozenset()
+        if now.of_rows != self._last_passed.of_rows:
+            other = EVERY_ACTION if self._deletes.reads_first else _OF_ROWS
+        if self._deletes.dependents.guarded:
             other |= _DELETES  # a script made no row that was deleted unread
         return wanted - self._scripts.passed(wanted - other)
 
-    def _with_taken_key(self, key: int | None) -> Iterator[Probe]:
-        variants = [probe.variant for probe in self.passed if probe.action == "insert"]
-        if key is not None and variants and variants[0]:
-            yield self._probes.insert_with_key(variants[0], key)
+    def _with_next_key(self, key: NextKey | None) -> Iterator[Probe]:
+        variant = next((probe.variant for probe in self.passed if probe.action == "insert"), None)
+        if key is not None and variant is not None:
+            yield self._probes.insert_with_next_key(variant, key)
 
     def _since(
         self,
@@ -256,16 +268,22 @@ class Trial:
         changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
         if changed and inserts and inserts[0] and self.model._meta.auto_field is not None:
             yield self._probes.insert_without_key(inserts[0])
+        if "delete" in actions and self._deletes.dependents.hidden:
+            yield from self._deletes.of_first_rows()
         for key in () if "delete" in known else self.awaited:
             if may_refer(key):
                 self._referred.add(key)
-                yield self._probes.delete_referred(key)
+                yield self._deletes.referred(key)
 
     # Both.
 
-    def _is_of_values(self, probe: Probe, failure: Failure) -> bool:
+    def _is_of_made_up(self, probe: Probe, failure: Failure) -> bool:
+        """Whether the values that were made up are at fault, or the row that was made first."""
         same_types = self._shape_before.types == self._shape().types
-        return is_of_values(probe, failure, self.model, self._tables(), same_types=same_types)
+        if is_of_values(probe, failure, self.model, self._tables(), same_types=same_types):
+            return True
+        made = probe.preceded_by and self._connection.attempt(probe.preceded_by)
+        return made is not None and made.error == failure.error
 
     def _tables(self) -> Iterator[Table]:
         for name in tables_of(self.model):
@@ -275,4 +293,4 @@ class Trial:
                 yield table
 
     def _shape(self) -> Shape:
-        return shape_of(self.model, self._tables(), self._probes.dependents.unknown_references())
+        return shape_of(self.model, self._tables(), self._deletes.dependents.unknown_references())

@@ -142,6 +142,20 @@ def _date(_field: Field[Any, Any], level: Level) -> date:
     return date({"modest": 2001, "least": 1901, "most": 2999}[level], 2, 3)
 
 
+def _range_of_numbers(field: Field[Any, Any], level: Level) -> tuple[int, int]:
+    limit = 2**31 if field.get_internal_type() == "IntegerRangeField" else 2**63
+    return {"modest": (1, 2), "least": (-limit, 1 - limit), "most": (limit - 2, limit - 1)}[level]
+
+
+def _range_of_times(field: Field[Any, Any], level: Level) -> tuple[date, date]:
+    is_date = field.get_internal_type() == "DateRangeField"
+    return _days((_date if is_date else _datetime)(field, level))
+
+
+def _days(low: date) -> tuple[date, date]:
+    return low, low + timedelta(days=1)
+
+
 _INTEGERS = {
     "AutoField",
     "BigAutoField",
@@ -171,9 +185,13 @@ _PATTERNS = {"EmailField": "{}@example.com", "URLField": "https://example.com/{}
 _OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
     "BinaryField": lambda _field, level: b"x" * (100 if level == "most" else 1),
     "BooleanField": lambda _field, level: level == "most",
+    "BigIntegerRangeField": _range_of_numbers,
     "DateField": _date,
+    "DateRangeField": _range_of_times,
     "DateTimeField": _datetime,
+    "DateTimeRangeField": _range_of_times,
     "DecimalField": _decimal,
+    "DecimalRangeField": _range_of_numbers,
     "DurationField": lambda _field, level: timedelta(days=1 if level == "modest" else 10_000),
     "FloatField": _float,
     "GenericIPAddressField": lambda _field, level: (
@@ -181,6 +199,7 @@ _OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
     ),
     "HStoreField": lambda _field, _level: {},
     "IPAddressField": lambda _field, _level: "127.0.0.1",
+    "IntegerRangeField": _range_of_numbers,
     "JSONField": lambda _field, level: {} if level != "most" else {"x": [1]},
     "NullBooleanField": lambda _field, level: level == "most",
     "TimeField": lambda _field, level: time(23, 59, 59) if level == "most" else time(0, 0),
@@ -192,7 +211,12 @@ _UNIQUE: Mapping[str, Callable[[int], Any]] = {
         datetime(1000, 1, 1, tzinfo=UTC if settings.USE_TZ else None)
         + timedelta(seconds=number % 10**10)
     ),
+    "BigIntegerRangeField": lambda number: (number % 2**30, number % 2**30 + 1),
+    "DateRangeField": lambda number: _days(date(1000, 1, 1) + timedelta(days=number % 300_000)),
+    "DateTimeRangeField": lambda number: _days(_UNIQUE["DateTimeField"](number)),
+    "DecimalRangeField": lambda number: (number % 2**30, number % 2**30 + 1),
     "FloatField": lambda number: float(number % 10**12),
+    "IntegerRangeField": lambda number: (number % 2**30, number % 2**30 + 1),
     "GenericIPAddressField": lambda number: "2001:db8::" + format(number % 0xFFFF, "x"),
     "UUIDField": lambda _number: uuid.uuid4(),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence, Set
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,7 +18,6 @@ from django_confiture.dry_run.results.deploy import (
     StepBreaks,
     order_of,
 )
-from django_confiture.dry_run.running_code.connection import Failure
 from django_confiture.dry_run.running_code.models import (
     Release,
     changed_models,
@@ -28,6 +26,7 @@ from django_confiture.dry_run.running_code.models import (
     tables_of_changed,
 )
 from django_confiture.dry_run.running_code.new_release import NewCode
+from django_confiture.dry_run.running_code.operation import operation_of
 from django_confiture.dry_run.running_code.queries import ProductionQueries
 from django_confiture.dry_run.running_code.releases import RunningCode, Tools
 from django_confiture.dry_run.running_code.touched import PlannedTables, Step, altered_by
@@ -100,7 +99,7 @@ class ReleaseWatch:
         found = []
         for trial, probe, failure in self._old.after(self._to_try(steps), self._filled_up(steps)):
             meta = trial.model._meta
-            operation = self._operation(trial, failure, steps)
+            operation = operation_of(failure, steps, self._relations(trial), trial.words)
             found.append(
                 Break(
                     meta.label,
@@ -148,19 +147,6 @@ class ReleaseWatch:
 
     def _relations(self, trial: Trial) -> frozenset[str]:
         return frozenset(self._names.get(name, name) for name in trial.tables)
-
-    def _operation(self, trial: Trial, failure: Failure, steps: Sequence[Step]) -> int | None:
-        """Return the operation after which it fails, None where more than one could be it."""
-        relations = self._relations(trial)
-        changing = [step for step in steps if step.altered & relations]
-        changing = changing or [
-            step for step in steps if step.texts or step.sets_sequence or step.filled & relations
-        ]
-        if len(changing) > 1:
-            names = set(re.findall(r"[\w$]+", failure.error)) - set(trial.words)
-            naming = [step for step in changing if names & step.words]
-            changing = naming or changing
-        return changing[0].operation if len(changing) == 1 else None
 
     def _note_unread(self, migration: str, steps: Sequence[Step]) -> None:
         tried = {name for trial in self._old.trials for name in self._relations(trial)}

@@ -226,6 +226,19 @@ def test_code_that_cannot_be_read_is_followed(state: ProjectState) -> None:
     assert ("cases.Tag", "select", "cases.0002_a", 0) in breaks(report.deploy.old_code)
 
 
+def test_sql_that_does_not_show_what_it_runs_is_followed(state: ProjectState) -> None:
+    text = "DO $$ BEGIN EXECUTE 'ALTER TABLE cases_' || 'tag DROP COLUMN label'; END $$"
+    report = rehearse(state, migration(RunSQL(text), name="0002_a"))
+    assert ("cases.Tag", "select", "cases.0002_a", 0) in breaks(report.deploy.old_code)
+
+
+def test_a_proxy_counts_as_its_model(state: ProjectState) -> None:
+    proxy = CreateModel("Label", [], options={"proxy": True}, bases=("cases.Tag",))
+    report = rehearse(state, migration(proxy, name="0002_a"))
+    assert report.deploy.order == "either"
+    assert report.deploy.checked.models > 0
+
+
 def test_switched_off_it_says_so(state: ProjectState) -> None:
     report = rehearse(state, migration(_NOTE, name="0002_a"), running_code=False)
     assert report.deploy.order == "unknown"

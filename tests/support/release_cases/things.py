@@ -50,7 +50,7 @@ def thing(
     rows, new_rows = options.pop("rows", None), options.pop("new_rows", None)
     return Case(
         name,
-        [CreateModel("Thing", [("id", key()), *fields])],
+        [CreateModel("Thing", [("id", key()), *fields]), *options.pop("first", ())],
         steps,
         {"Thing": rows or titles()},
         {"Thing": new_rows} if new_rows else {},

@@ -1,0 +1,46 @@
+"""The operation of a migration after which a release can no longer do something."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence, Set
+
+from django_confiture.dry_run.running_code.connection import Failure
+from django_confiture.dry_run.running_code.touched import Step, words_in
+
+_CAUSES = {
+    "22001": r"\bTYPE\b",
+    "22003": r"\bTYPE\b",
+    "23502": r"\bNOT NULL\b",
+    "23503": r"\bREFERENCES\b",
+    "23505": r"\b(UNIQUE|PRIMARY)\b",
+    "23514": r"\bCHECK\b",
+    "23P01": r"\bEXCLUDE\b",
+    "42501": r"\bREVOKE\b",
+    "42703": r"\b(DROP|RENAME)\b",
+    "42P01": r"\b(DROP|RENAME|SCHEMA)\b",
+}
+"""SQLSTATE → what stands in the statement that brings it about."""
+
+
+def operation_of(
+    failure: Failure, steps: Sequence[Step], relations: Set[str], common: Set[str]
+) -> int | None:
+    """Return the operation after which it fails, None where more than one could be it.
+
+    ``common`` are the words that every statement about the ``relations`` has.
+    """
+    changing = [step for step in steps if step.altered & relations]
+    changing = changing or [
+        step for step in steps if step.texts or step.sets_sequence or step.filled & relations
+    ]
+    if len(changing) > 1:
+        names = words_in(failure.error) - common
+        changing = [step for step in changing if names & step.words] or changing
+    if len(changing) > 1 and (cause := _CAUSES.get(failure.sqlstate or "")):
+        changing = [step for step in changing if _says(step, cause)] or changing
+    return changing[0].operation if len(changing) == 1 else None
+
+
+def _says(step: Step, cause: str) -> bool:
+    return any(re.search(cause, text, re.IGNORECASE) for text in step.texts)

@@ -43,11 +43,20 @@ class NewCode:
         """Try what failed again after the plan, if all of it ran; return what is a break."""
         self._tools.catalog.forget()
         if not complete:
-            return tuple(found for trial in self._trials for found in _on_the_face_of_it(trial))
+            return tuple(found for each in self._trials for found in self._on_the_face_of_it(each))
         self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
         self._tools.catalog.load(name for each in self._trials for name in tables_of(each.model))
         with self._tools.connection.probing(self._release.apps):
             return tuple(found for trial in self._trials for found in self._broken(trial))
+
+    def _on_the_face_of_it(self, trial: Trial) -> Iterator[NewCodeBreak]:
+        """Yield what the schema refuses, when it is not known whether the plan would fix it."""
+        seen: set[Action] = set()
+        for probe, failure in trial.failed:
+            counts = not probe.is_optional and failure in self._refused
+            if probe.action not in seen and counts:
+                seen.add(probe.action)
+                yield _new_break(trial, probe, failure, still_after=False)
 
     def _broken(self, trial: Trial) -> Iterator[NewCodeBreak]:
         seen: set[Action] = set()
@@ -55,6 +64,9 @@ class NewCode:
         for probe, failure, after in self._failures_now(trial, seen):
             if after is not None and probe.is_optional:
                 continue
+            after = self._of_fresh_row(trial, probe, after)
+            if after is None and self._worked_on_nothing(probe, failure):
+                after = failure
             of_rows = after is not None and failure not in self._refused
             if failure.gave_up or of_rows:
                 left.setdefault(probe.action, failure)
@@ -86,6 +98,21 @@ class NewCode:
                 passes = all_pass and probe in first
                 yield probe, failure, None if passes else connection.attempt(probe.run)
 
+    def _of_fresh_row(self, trial: Trial, probe: Probe, after: Failure | None) -> Failure | None:
+        """Return why an UPDATE fails now of a row that was not read before the plan."""
+        if after is None or probe.action != "update" or probe.variant is not None:
+            return after
+        others = (each for each, _ in trial.failed if each.action == "update" and each.variant)
+        fresh = next(others, None)
+        return after if fresh is None else self._tools.connection.attempt(fresh.run)
+
+    def _worked_on_nothing(self, probe: Probe, failure: Failure) -> bool:
+        """Whether what failed for its values passes because there is no row to write them to."""
+        if not failure.is_of_values or probe.preceded_by is None:
+            return False
+        made = self._tools.connection.attempt(probe.preceded_by)
+        return made is not None and made.lacks_value
+
     def _is_of_schema(self, trial: Trial, failure: Failure) -> bool:
         """Whether the schema refuses it, also where a row's deletion leaves others behind."""
         forgotten = any(
@@ -108,16 +135,6 @@ def _is_of_schema(model: type[Model], failure: Failure) -> bool:
     if failure.sqlstate == "23502":
         return failure.column not in {each.column for each in model._meta.concrete_fields}
     return not failure.is_of_values and failure.sqlstate is not None
-
-
-def _on_the_face_of_it(trial: Trial) -> Iterator[NewCodeBreak]:
-    """Yield what the schema itself refuses, when it is not known whether the plan would fix it."""
-    seen: set[Action] = set()
-    for probe, failure in trial.failed:
-        counts = not probe.is_optional and _is_of_schema(trial.model, failure)
-        if probe.action not in seen and counts:
-            seen.add(probe.action)
-            yield _new_break(trial, probe, failure, still_after=False)
 
 
 def _new_break(trial: Trial, probe: Probe, failure: Failure, *, still_after: bool) -> NewCodeBreak:

@@ -20,6 +20,7 @@ from django_confiture.dry_run.running_code.instances import (
 from django_confiture.dry_run.running_code.ordering import can_be_ordered
 from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.served_keys import NextKey
+from django_confiture.dry_run.running_code.values import NoValueError
 
 _CAPTURED = 2
 """How many rows from each end of a table are tried again after the plan."""
@@ -224,7 +225,11 @@ class ModelProbes:
 
     def _probe_update(self, name: str, variant: Variant) -> Probe:
         update = partial(self._update, variant)
-        return Probe("update", name, update, variant, preceded_by=self._made_row)
+        return Probe("update", name, update, variant, preceded_by=self._need_row)
+
+    def _need_row(self) -> None:
+        if self._made_row() is None:
+            raise NoValueError(f"a row of {self.model._meta.db_table}")
 
     def _update(self, variant: Variant) -> None:
         row = self._made_row()

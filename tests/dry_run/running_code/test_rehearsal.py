@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.contrib.postgres.fields import DateRangeField, DateTimeRangeField
 from django.db import connection, connections, models
 from django.db.migrations import (
     AddField,
+    AlterField,
     AlterModelOptions,
     CreateModel,
     DeleteModel,
@@ -216,6 +218,24 @@ def test_a_failing_plan_says_what_was_found_so_far(state: ProjectState) -> None:
     assert report.outcome == "failed"
     assert breaks(report.deploy.old_code) == [("cases.Book", "insert", "cases.0002_a", 0)]
     assert {each.still_after for each in report.deploy.new_code} == {False}
+
+
+def test_a_failing_plan_says_that_rows_of_a_forgotten_model_refer(state: ProjectState) -> None:
+    forgotten = migration(RemoveField("Book", "tags"), DeleteModel("Book"), name="0002_a")
+    report = rehearse(state, forgotten, migration(RunSQL("SELECT 1/0"), name="0003_b"))
+    deletes = {each.model for each in report.deploy.new_code if each.action == "delete"}
+    assert {"cases.Author", "cases.Tag"} <= deletes
+
+
+def test_a_row_that_was_read_before_the_plan_does_not_stay_broken(state: ProjectState) -> None:
+    span = AddField("Tag", "span", DateTimeRangeField(null=True))
+    state = applied(state, migration(span, name="0001_span"))
+    with plain_connection() as other:
+        other.execute("UPDATE cases_tag SET span = '[2001-01-01, 2001-01-02)'")
+    text = "ALTER TABLE cases_tag ALTER span TYPE daterange USING NULL"
+    days = [AlterField("Tag", "span", DateRangeField(null=True))]
+    report = rehearse(state, migration(RunSQL(text, state_operations=days), name="0002_a"))
+    assert ("cases.Tag", "update", False) in still_broken(report)
 
 
 def test_code_that_cannot_be_read_is_followed(state: ProjectState) -> None:

@@ -87,6 +87,12 @@ CASES = [
         new_rows=[lambda n, get: {"title": f"t{n}", "kind": "b"}],
     ),
     thing(
+        "check_that_no_row_of_now_passes",
+        [TITLE, ("cost", models.IntegerField(null=True))],
+        RunSQL("ALTER TABLE cases_thing ADD CHECK (title = '') NOT VALID"),
+        setup="ALTER TABLE cases_thing ADD CHECK (cost >= 0)",
+    ),
+    thing(
         "sequence_at_its_end",
         [TITLE],
         RunSQL(

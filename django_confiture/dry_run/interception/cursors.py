@@ -69,6 +69,10 @@ class Capture:
         """Catch what the driver checks before it sets ``autocommit`` and its like."""
         return self._policy.attribute(check, attribute)
 
+    def showing(self, status: TransactionStatus) -> TransactionStatus:
+        """Return what the driver is to say of the transaction, whose real status this is."""
+        return self._policy.status(status)
+
     def has_closed(self, cursor: psycopg.ServerCursor[Any]) -> bool:
         """Return whether the end of a transaction has closed a cursor, so that CLOSE would fail.
 
@@ -131,7 +135,8 @@ class Capture:
         **kwargs: Any,
     ) -> Any:
         statements = self._parsed(query, placeholders=params is not None)
-        if isinstance(cursor, psycopg.ServerCursor) and cursor.withhold and self._sink.autocommit:
+        if isinstance(cursor, psycopg.ServerCursor) and self._sink.autocommit:
+            self._policy.check_cursor(cursor)
             statements = tuple(replace(each, cursor_of_driver=cursor.name) for each in statements)
         if len(statements) > 1 and self._takes_one_statement(cursor, params):
             with self._sink.measured(Statement(str(query), Kind.UNPARSED), cursor):

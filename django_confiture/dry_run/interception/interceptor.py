@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.server.driver import (
@@ -20,6 +21,7 @@ from django_confiture.dry_run.server.driver import (
     SEND_COMMAND,
     SENDING,
     SERVER_CURSOR_CLOSE,
+    TRANSACTION_STATUS,
 )
 from django_confiture.dry_run.server.patches import Wrap, patched
 
@@ -39,6 +41,7 @@ class Interceptor:
             *((method, self._ending(method.name)) for method in ENDING),
             (SEND_COMMAND, self._commanding),
             (CHECK_IDLE, self._checking),
+            (TRANSACTION_STATUS, self._showing),
         ):
             yield
 
@@ -120,3 +123,13 @@ class Interceptor:
             return check() if capture is None else capture.checking(check, attribute)
 
         return checking
+
+    def _showing(self, original: Any) -> property:
+        def transaction_status(info: psycopg.ConnectionInfo) -> TransactionStatus:
+            status: TransactionStatus = original.fget(info)
+            for raw, capture in self._captures.items():
+                if raw.pgconn is info.pgconn:
+                    return capture.showing(status)
+            return status
+
+        return property(transaction_status, doc=original.__doc__)

@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+from psycopg.pq import TransactionStatus
+
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
@@ -47,6 +50,13 @@ class Passthrough:
 
     def check(self) -> None:
         """Do nothing: every transaction is the migration's own."""
+
+    def check_cursor(self, cursor: psycopg.ServerCursor[Any]) -> None:
+        """Do nothing: the server refuses what it does not declare."""
+
+    def status(self, status: TransactionStatus) -> TransactionStatus:
+        """Return the status itself: the transaction is the migration's own."""
+        return status
 
     def end(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002
         """Let the driver end it; its COMMIT or ROLLBACK is caught as a command."""

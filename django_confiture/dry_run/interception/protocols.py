@@ -6,6 +6,9 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import psycopg
+from psycopg.pq import TransactionStatus
+
 from django_confiture.dry_run.sql.parser import Statement
 
 DriverGenerator = Generator[Any, Any, Any]
@@ -64,6 +67,12 @@ class SendPolicy(Protocol):
 
     def check(self) -> None:
         """Raise where nothing may be sent any more."""
+
+    def check_cursor(self, cursor: psycopg.ServerCursor[Any]) -> None:
+        """Raise where the server would not declare this cursor, outside a transaction."""
+
+    def status(self, status: TransactionStatus) -> TransactionStatus:
+        """Return the status of the transaction that the driver is to show, for the real one."""
 
     def end(self, method: str, end: Callable[[], None]) -> None:
         """Handle the driver's ``commit()`` or ``rollback()``; ``end`` calls the original."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg.errors import (
     ActiveSqlTransaction,
     NoActiveSqlTransaction,
     ObjectNotInPrerequisiteState,
 )
+from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.detached_partitions import keep_check
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
@@ -173,6 +175,18 @@ class Substitutes:
     def check(self) -> None:
         """Refuse to send anything that would take effect."""
         self._transactions.before_sending()
+
+    def check_cursor(self, cursor: psycopg.ServerCursor[Any]) -> None:
+        """Raise what PostgreSQL says to a cursor that would end with its own statement."""
+        if not cursor.withhold:
+            raise NoActiveSqlTransaction(_ONLY_IN_TRANSACTION.format("DECLARE CURSOR"))
+
+    def status(self, status: TransactionStatus) -> TransactionStatus:
+        """Return IDLE where the real run would be in no transaction, or has not begun it yet."""
+        begun = self._transactions.in_transaction and not self._transactions.awaits_begin
+        if status == TransactionStatus.INTRANS and not begun:
+            return TransactionStatus.IDLE
+        return status
 
     def end(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002
         """Rehearse ``commit()`` and ``rollback()`` of the driver with savepoints."""

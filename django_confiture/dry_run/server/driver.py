@@ -103,6 +103,7 @@ SEND_COMMAND = PrivateName("psycopg:BaseConnection", "_exec_command")
 CONNECT = PrivateName("psycopg:BaseConnection", "_connect_gen")
 BEGIN = PrivateName("psycopg:BaseConnection", "_get_tx_start_command")
 CHECK_IDLE = PrivateName("psycopg:BaseConnection", "_check_intrans_gen")
+TRANSACTION_STATUS = PrivateName("psycopg:ConnectionInfo", "transaction_status")
 WAITING = (*_names("psycopg:Connection", "wait"), *_names("psycopg:AsyncConnection", "wait"))
 START_THREAD = PrivateName("threading:Thread", "start")
 OPEN_PROCESS = PrivateName("subprocess:Popen", "_execute_child")
@@ -116,9 +117,9 @@ EMIT_SIGNALS = _names(_MIGRATE, "emit_pre_migrate_signal", "emit_post_migrate_si
 LIVE_RECEIVERS = PrivateName("django.dispatch:Signal", "_live_receivers")
 
 PATCHED = (
-    *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, CHECK_IDLE, *WAITING,
-    START_THREAD, OPEN_PROCESS, RUN_SHELL, START_PROCESS, DJANGO_CONNECT, ROUTER_ANSWER,
-    MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
+    *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, CHECK_IDLE,
+    TRANSACTION_STATUS, *WAITING, START_THREAD, OPEN_PROCESS, RUN_SHELL, START_PROCESS,
+    DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 

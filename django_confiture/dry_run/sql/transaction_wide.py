@@ -23,6 +23,7 @@ class Shared(Enum):
     ROW_VERSION = "xmin"
     LOCKS = "pg_locks"
     CHANNELS = "pg_listening_channels()"
+    SETTINGS = "a setting that the dry run has made for itself"
 
 
 _TIMES = r"now|transaction_timestamp"
@@ -33,12 +34,18 @@ _NUMBERS = (
 _ROW_VERSIONS = r"xmin|xmax|cmin|cmax"
 _CHANNELS = "pg_listening_channels"
 
+_SETTINGS = (
+    r"application_name|lock_timeout|statement_timeout|transaction_timeout"
+    r"|idle_in_transaction_session_timeout|client_connection_check_interval"
+)
+
 _IN_TEXT = {
     Shared.TIME: rf"(?:{_TIMES})\s*\(|(?:current|local)_?time(?:stamp)?\b",
     Shared.NUMBER: rf"(?:{_NUMBERS})\s*\(",
     Shared.ROW_VERSION: rf"(?:{_ROW_VERSIONS})\b",
     Shared.LOCKS: r"pg_lock(?:s|_status)\b",
     Shared.CHANNELS: rf"{_CHANNELS}\s*\(",
+    Shared.SETTINGS: rf"current_setting\s*\(\s*'(?:{_SETTINGS})'",
 }
 _MENTIONS = {key: re.compile(rf"\b(?:{text})", re.IGNORECASE) for key, text in _IN_TEXT.items()}
 _ANY = re.compile("|".join(rf"\b(?:{text})" for text in _IN_TEXT.values()), re.IGNORECASE)
@@ -64,7 +71,9 @@ def shared_in(statement: Statement) -> frozenset[Shared]:
         return frozenset()
     if statement.node is None or statement.what in HIDING:
         return shared_in_code(statement.sql)
-    return frozenset(_in_tree(statement.node))
+    found = frozenset(_in_tree(statement.node))
+    reads_settings = _MENTIONS[Shared.SETTINGS].search(statement.sql)
+    return found | {Shared.SETTINGS} if reads_settings else found
 
 
 def _in_tree(node: Node) -> Iterator[Shared]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from tests.cases.migrations_on_disk import query
-from tests.support.dry_run import for_real, migration, python, rehearse, runs
+from tests.support.dry_run import for_real, migration, plain_connection, python, rehearse, runs
 
 pytestmark = pytest.mark.usefixtures("scratch")
 
@@ -97,6 +98,76 @@ def test_what_was_committed_by_itself_stays_after_a_failure(code: Callable[[], N
 
     connection.close()
     assert query("SELECT number FROM dry_row WHERE id = 1") == [(9,)]
+
+
+def status() -> str:
+    connection.ensure_connection()
+    return str(connection.connection.info.transaction_status.name)
+
+
+def statuses() -> list[str]:
+    seen = [status()]
+    execute("SELECT 1")
+    seen.append(status())
+    with transaction.atomic():
+        seen.append(status())
+        execute("SELECT 1")
+        seen.append(status())
+        with suppress(DatabaseError), transaction.atomic():
+            with suppress(DatabaseError):
+                execute("SELECT 1/0")
+            seen.append(status())
+    with connection.connection.transaction():
+        seen.append(status())
+    return [*seen, status()]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_the_driver_says_the_status_of_the_real_transaction(atomic: bool) -> None:
+    """A migration may refuse to run inside a transaction, or outside one."""
+    seen: list[list[str]] = []
+    plan = migration(python(lambda: seen.append(statuses())), atomic=atomic)
+
+    assert rehearse(plan).migrations[0].error is None
+    assert for_real(plan) == ""
+
+    dry, real = seen
+    assert dry == real
+    assert dry[1] == ("INTRANS" if atomic else "IDLE")
+
+
+def test_other_connections_keep_their_own_status() -> None:
+    seen: list[str] = []
+
+    def code() -> None:
+        with plain_connection() as plain:
+            seen.append(plain.info.transaction_status.name)
+            with plain.transaction():
+                seen.append(plain.info.transaction_status.name)
+
+    rehearse(migration(python(code), atomic=False))
+
+    assert seen == ["IDLE", "INTRANS"]
+
+
+def named_cursor() -> None:
+    with connection.connection.cursor("dry_named") as cursor:
+        cursor.execute("SELECT id FROM dry_row")
+        cursor.fetchone()
+
+
+def named_cursor_with_hold() -> None:
+    with connection.connection.cursor("dry_named", withhold=True) as cursor:
+        cursor.execute("SELECT id FROM dry_row")
+        cursor.fetchone()
+
+
+def test_a_cursor_of_the_server_needs_a_transaction_or_hold() -> None:
+    refused = "DECLARE CURSOR can only be used in transaction blocks"
+
+    assert rehearsed(named_cursor, atomic=False)[1] == refused
+    assert rehearsed(named_cursor) == ("exact", "")
+    assert rehearsed(named_cursor_with_hold, atomic=False) == ("exact", "")
 
 
 def test_the_savepoint_of_a_hook_is_one() -> None:

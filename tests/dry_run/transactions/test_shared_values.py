@@ -13,12 +13,17 @@ from tests.support.dry_run import migration, plain_connection, python, rehearse,
 
 CLONE = "--clone rehearses it exactly"
 TIME, NUMBER = "now() is the same", "The number of the transaction"
+SETTINGS = "a setting that the dry run has made"
 LOCKS, XMIN, LISTEN = "pg_locks shows", "in xmin and xmax", "LISTEN begins"
 
 CODE = """
     CREATE TABLE dry_stamped (id int, at timestamptz DEFAULT now());
     CREATE TABLE dry_numbered (id int, tx text DEFAULT txid_current()::text);
     CREATE TABLE dry_batch (id int, tx text);
+    CREATE TABLE dry_by (id int, name text);
+    CREATE FUNCTION dry_names() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN new.name := current_setting('application_name'); RETURN new; END $$;
+    CREATE TRIGGER dry_names BEFORE INSERT ON dry_by FOR EACH ROW EXECUTE FUNCTION dry_names();
     CREATE FUNCTION dry_number() RETURNS text LANGUAGE sql AS $$ SELECT txid_current()::text $$;
     CREATE FUNCTION dry_numbers() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN new.tx := dry_number(); RETURN new; END $$;
@@ -63,6 +68,9 @@ def reasons(*scripts: str, atomic: bool = True) -> list[str]:
         ("SELECT 1", ROWS.format("(SELECT count(*)::text FROM pg_locks)"), LOCKS),
         ("SELECT 1", "SELECT FROM dry_row WHERE xmin::text = '1'", XMIN),
         ("SELECT 1", "SELECT pg_listening_channels()", LISTEN),
+        ("SELECT 1", ROWS.format("current_setting('lock_timeout')"), SETTINGS),
+        ("SELECT 1", "DO $$ BEGIN PERFORM current_setting('application_name'); END $$", SETTINGS),
+        ("SELECT 1", "INSERT INTO dry_by VALUES (1)", SETTINGS),
     ],
 )
 def test_what_reads_it_twice_is_not_exact(first: str, second: str, why: str) -> None:
@@ -70,7 +78,7 @@ def test_what_reads_it_twice_is_not_exact(first: str, second: str, why: str) -> 
 
     assert earlier == ""
     assert why in later
-    assert CLONE in later
+    assert CLONE in later or why is SETTINGS  # a clone has the same settings
 
 
 @pytest.mark.usefixtures("_code")

@@ -40,6 +40,10 @@ _AT_ONCE = {
     ),
     Shared.LOCKS: "pg_locks shows what the whole dry run holds: " + _CLONE,
     Shared.CHANNELS: "LISTEN begins at its COMMIT, which a dry run does not reach: " + _CLONE,
+    Shared.SETTINGS: (
+        "It reads a setting that the dry run has made for itself (its application_name, timeouts): "
+        "for real the value is another."
+    ),
 }
 """Why the first that reads it is not exact."""
 
@@ -87,7 +91,8 @@ class SharedValues:
         mentioned, tables = self._found(statement)
         found = mentioned if _evaluates(statement) else frozenset()
         self._read |= found
-        why = [text for key, text in _AT_ONCE.items() if key in found]
+        at_once = found | self._settings_by_triggers(statement, tables)
+        why = [text for key, text in _AT_ONCE.items() if key in at_once]
         if statement.kind is not Kind.DDL:
             again = {*found, *self._by_defaults(statement, tables)}
             why += [text for key, text in _AGAIN.items() if key in again and self._earlier(key)]
@@ -150,6 +155,16 @@ class SharedValues:
         if statement.kind is not Kind.DML or not (self._read_before or self._written_before):
             return set()
         return {Shared.NUMBER} if tables & self._tables_that_read(Shared.NUMBER) else set()
+
+    def _settings_by_triggers(
+        self, statement: Statement, tables: frozenset[str]
+    ) -> frozenset[Shared]:
+        """Return whether triggers of the tables read a setting of the dry run's."""
+        readers = self._readers[Shared.SETTINGS]
+        if statement.kind is not Kind.DML or not readers:
+            return frozenset()
+        reads = tables & self._code.triggers_of(readers)
+        return frozenset([Shared.SETTINGS] if reads else [])
 
     def _stamping(self) -> Mapping[str, set[str]]:
         """Return the tables with a trigger that reads the time → those that it may write it to."""

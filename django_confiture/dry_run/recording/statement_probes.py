@@ -33,6 +33,13 @@ _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 """After so many runs of one text in an operation, the rest is measured at its end."""
 
 
+_FOREIGN = (
+    "{} is a foreign table. What was locked and written on its server is not in this report; it is "
+    "rolled back there."
+)
+_OF_ROWS = (LockMode.RowShareLock.name, LockMode.RowExclusiveLock.name)
+
+
 @dataclass(frozen=True)
 class Care:
     """How carefully one statement is measured."""
@@ -210,6 +217,9 @@ class StatementProbes:
     def _note_locks(self, measured: Effects, sql: str, started: float) -> None:
         for oid, mode, _inherited in measured.locks:
             self._timeline.take(oid, mode, started, sql)
+            relation = self._catalog.relations[oid]
+            if relation.kind == "f" and mode in _OF_ROWS:
+                self._log.note_not_rehearsed(_FOREIGN.format(relation.shown))
 
     def _note_rows(self, oids: Iterable[int], started: float) -> None:
         for oid in oids:

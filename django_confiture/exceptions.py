@@ -9,6 +9,7 @@
         ├── HookVeto               raised by a hook that refuses the migration
         ├── HookLookupError        a name, path or class that does not lead to a hook
         ├── MigrationGaveWay       a real migration ended: other sessions were waiting for it
+        ├── MigrationSessionLost   a real migration ended: the server ended its session
         ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
         ├── DryRunError            the rehearsed migration would fail
         ├── DryRunYielded          other sessions waited for the dry run, so it ended
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.core.management.base import CommandError
+from django.db.utils import OperationalError
 
 
 class MigrationError(Exception):
@@ -67,6 +69,13 @@ class HookVeto(MigrationError):  # noqa: N818 - a refusal, not a failure of the 
 
 class MigrationGaveWay(MigrationError, CommandError):  # noqa: N818 - nothing is wrong with it
     """Other sessions had waited for a real migration for longer than ``MAX_BLOCKING``."""
+
+
+class MigrationSessionLost(MigrationError, CommandError, OperationalError):  # noqa: N818
+    """The server ended the session of a real migration; one line says where, and the way on.
+
+    It is Django's ``OperationalError`` too, for those who catch that.
+    """
 
 
 class MigrateRefused(MigrationError, CommandError):  # noqa: N818 - a refusal, not a failure

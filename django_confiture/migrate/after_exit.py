@@ -13,6 +13,8 @@ class AfterExit:
 
     atomic: Any
     ended: Callable[[BaseException | None], None]
+    explained: Callable[..., BaseException]
+    """Returns the error to raise for one with which the transaction ends."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.atomic, name)
@@ -21,9 +23,15 @@ class AfterExit:
         try:
             self.atomic.__exit__(kind, error, trace)
         except BaseException as at_commit:
-            self.ended(at_commit)
+            self._end(at_commit, self.explained(at_commit, at_commit=error is None))
             raise
-        self.ended(error)
+        self._end(error, error and self.explained(error))
+
+    def _end(self, error: BaseException | None, final: BaseException | None) -> None:
+        self.ended(final)
+        if final is not error:
+            assert final is not None
+            raise final from error
 
     def restart(self, error: Exception, meanwhile: Callable[[], None]) -> None:
         """Roll back and begin again, without calling ``ended``."""

@@ -21,6 +21,7 @@ from django_confiture.hooks.executor import HookExecutor
 from django_confiture.migrate import analyze, phases
 from django_confiture.migrate.after_exit import AfterExit
 from django_confiture.migrate.attempts import Attempts
+from django_confiture.migrate.lost_session import explained
 from django_confiture.migrate.patient_statements import PatientStatements
 from django_confiture.migrate.plan_session import PlanSession
 from django_confiture.migrate.resuming.resume import journaled
@@ -76,9 +77,13 @@ class MigrationRun:
     def around(self, step: Step, state: ProjectState) -> ProjectState:
         """Run the phases around ``step``, Django's own ``apply`` or ``unapply``."""
         if self._editor.atomic_migration:
-            self._editor.atomic = AfterExit(self._editor.atomic, self._ended)
+            self._editor.atomic = AfterExit(self._editor.atomic, self._ended, self._explained)
             return self._in_transaction(step, state)
         return self._without_transaction(step, state)
+
+    def _explained(self, error: BaseException, *, at_commit: bool = False) -> BaseException:
+        resumes = self._settings.resume and self._direction == "forward"
+        return explained(error, self._migration, self._editor, resumes=resumes, at_commit=at_commit)
 
     def _in_transaction(self, step: Step, state: ProjectState) -> ProjectState:
         """Run an atomic migration, again after a lock timeout as often as the settings say."""
@@ -100,7 +105,7 @@ class MigrationRun:
                 self._attempts.begin_without_transaction(**self._sender_facts())
                 after = self._phases(step, state)
         except BaseException as error:
-            final = self._attempts.failed_without_transaction(error)
+            final = self._explained(self._attempts.failed_without_transaction(error))
             self._ended(final)
             if final is error:
                 raise

@@ -1,0 +1,115 @@
+"""The error for a migration whose session the server ended: what happened, where, how to go on."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from typing import TYPE_CHECKING
+
+import psycopg
+from django.core.management.base import CommandError
+from django.db.migrations.migration import Migration
+from psycopg import errors
+
+from django_confiture.exceptions import HookError, MigrationSessionLost
+from django_confiture.formatting import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+_TERMINATED = "Someone ended it with pg_terminate_backend(), or the server was stopped."
+_TIMEOUT = "Raise {} for the role that migrates, or let the migration do less at a time."
+_WHY: Mapping[type[psycopg.Error], str] = {
+    errors.AdminShutdown: _TERMINATED,
+    errors.IdleInTransactionSessionTimeout: _TIMEOUT.format("idle_in_transaction_session_timeout"),
+    errors.IdleSessionTimeout: _TIMEOUT.format("idle_session_timeout"),
+    errors.TransactionTimeout: _TIMEOUT.format("transaction_timeout"),
+    errors.CrashShutdown: "The server restarts after a crash.",
+}
+_ATOMIC = "All of it was rolled back. Run migrate again; it begins with this migration."
+_AT_COMMIT = (
+    "It was at its COMMIT, so it may have been applied or not: showmigrations says which. Run "
+    "migrate again, which applies what is missing."
+)
+_RESUMES = (
+    "It is not atomic, so what it had done is committed. Run migrate again; it goes on at the "
+    "first operation that was not done."
+)
+_STRANDS = (
+    "It is not atomic, so what it had done is committed, and migrate would begin it again at its "
+    'first operation. Look at what is there; with CONFITURE["MIGRATE"]["RESUME"] = True and '
+    "django_confiture.history, migrate goes on by itself the next time."
+)
+_BROKEN = re.compile(
+    r"the connection is (closed|lost)|(server|SSL connection).* closed|consuming input failed"
+    r"|sending (query|prepared query) failed"
+)
+"""What libpq and psycopg say of a connection that broke without a word from the server."""
+_APPLYING = (Migration.apply.__code__, Migration.unapply.__code__)
+
+
+def explained(
+    error: BaseException,
+    migration: Migration,
+    editor: BaseDatabaseSchemaEditor,
+    *,
+    resumes: bool,
+    at_commit: bool = False,
+) -> BaseException:
+    """Return the error to raise: the same one, unless the server ended the session.
+
+    What names its own reason stays: a hook that failed, or a migration that gave way.
+    """
+    cause = _cause(error)
+    has_a_reason = isinstance(error, CommandError | HookError)
+    if cause is None or has_a_reason or _in_dry_run(editor.connection):
+        return error
+    why = _WHY.get(type(cause))
+    if why is None and (cause.sqlstate is not None or not _BROKEN.search(str(cause))):
+        return error
+    left = _AT_COMMIT if at_commit and why is None else _ATOMIC
+    if not editor.atomic_migration:
+        left = _RESUMES if resumes else _STRANDS
+    parts = (
+        f"{migration} stopped, as its database session ended: {_first_line(cause)}.",
+        _where(error, migration),
+        why,
+        left,
+    )
+    return MigrationSessionLost(" ".join(filter(None, parts)))
+
+
+def _in_dry_run(connection: BaseDatabaseWrapper) -> bool:
+    return getattr(connection, "_confiture_dry_run", False)
+
+
+def _cause(error: BaseException) -> psycopg.Error | None:
+    """Return the driver's error that is behind Django's."""
+    return next((each for each in _chain(error) if isinstance(each, psycopg.Error)), None)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _first_line(cause: psycopg.Error) -> str:
+    lines = [line for line in str(cause).splitlines() if line.strip()]
+    return one_line(lines[0]).rstrip(".") if lines else type(cause).__name__
+
+
+def _where(error: BaseException, migration: Migration) -> str:
+    """Return the operation that ran, which only Django's own loop knows."""
+    for each in _chain(error):
+        for frame, _line in traceback.walk_tb(each.__traceback__):
+            if frame.f_code in _APPLYING and frame.f_locals.get("self") is migration:
+                operation = frame.f_locals.get("operation")
+                if operation is not None and not inspect.isclass(operation):
+                    number = migration.operations.index(operation) + 1
+                    return f"It was in operation {number}, {operation.describe()}."
+    return ""

@@ -2,7 +2,7 @@
 
     python benchmarks/clone.py [--bin /usr/lib/postgresql/15/bin] [MB ...]
 
-It starts a server of its own with ``fsync`` on, as production has it, and drops it at the end.
+It starts its own server with ``fsync`` on, as production has it, and drops it at the end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a dry run costs: the whole command against plain ``migrate``, in alternating runs.
 
 Wall and CPU seconds and peak memory of the client, and the statements that the server received
-(each is a round trip), counted in a run of their own. CPU seconds and round trips can be relied on
+(each is a round trip), counted in their own run. CPU seconds and round trips can be relied on
 where other work runs on the same cores; of wall seconds, only the ratios within a round.
 
 wagtail is installed into ``.venv/bench-dry-run`` by the first run.
@@ -73,7 +73,7 @@ class Trips:
 
 
 class Project:
-    """A project on a database of its own, copied for each run."""
+    """A project on its own database, copied for each run."""
 
     def __init__(self, server: Server, case: str, rows: int) -> None:
         self.case = case

@@ -57,7 +57,7 @@ class Bench:
         self._address = {
             **self.server.address,
             "dbname": "postgres",
-            "application_name": "kills",  # or a session of our own that ends might be taken for one
+            "application_name": "kills",  # or our own session that ends might be taken for one
         }
         self.project = make_project(self.server.home / "project", self.server.address)
         for database in (DATABASE, OTHER):

@@ -1,4 +1,4 @@
-"""A project whose migrations a benchmark writes, and its ``migrate`` in a process of its own."""
+"""A project whose migrations a benchmark writes, and its ``migrate`` in its own process."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import local_postgres  # noqa: E402
 
 
 class Server:
-    """A server of its own with PostgreSQL's own defaults, and one database a size."""
+    """Its own server with PostgreSQL's own defaults, and one database a size."""
 
     def __init__(self, options: list[str]) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the files are removed

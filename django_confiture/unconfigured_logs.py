@@ -40,7 +40,7 @@ class UnconfiguredLogs(logging.Handler):
         self._line_is_open = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write to standard error, whatever it is by now, on a line of its own."""
+        """Write to standard error, whatever it is by now, on a separate line."""
         if any(each is not self for each in _handlers(logging.getLogger(record.name))):
             return
         begin, self._line_is_open = "\n" if self._line_is_open else "", False

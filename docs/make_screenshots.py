@@ -59,7 +59,7 @@ def run(*command: str) -> str:
 
 
 def draw_admin(browser: str) -> None:
-    """Draw the admin in a process of its own, which has its own settings."""
+    """Draw the admin in its own process, which has its own settings."""
     subprocess.run(  # noqa: S603 - our own script
         [sys.executable, "-m", "docs.draw_admin", browser],
         check=True,

@@ -1,7 +1,7 @@
 """The launcher of testproject/local_postgres.py, with real servers of its own.
 
 The tests have temporary directories of their own, and so their own servers; what uses a server is
-a process of its own.
+its own process.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ logger.warning("shown")
 
 
 def test_an_event_is_a_line_as_long_as_nothing_is_configured() -> None:
-    """In a process of its own: pytest listens to every logger."""
+    """In its own process: pytest listens to every logger."""
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=60
     )

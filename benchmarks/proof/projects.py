@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Project:
-    """A published project, in an environment of its own."""
+    """A published project, in its own environment."""
 
     name: str
     requirements: tuple[str, ...]

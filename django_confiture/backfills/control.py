@@ -131,7 +131,7 @@ def _change(run: BackfillRun, transition: _Transition, action: str, using: str) 
 
 
 def _reopen(run: BackfillRun, using: str) -> None:
-    """Give each row that was skipped a range of its own; what is done stays done."""
+    """Give each row that was skipped a separate range; what is done stays done."""
     ranges = BackfillRange.objects.using(using)
     last = ranges.filter(run_id=run.pk).order_by("position").last()
     position = 0 if last is None else last.position + 1

@@ -44,7 +44,7 @@ def _runner(run: BackfillRun, backfill: Backfill, using: str, options: BackfillO
 def _in_threads(
     run: BackfillRun, backfill: Backfill, using: str, options: BackfillOptions, workers: int
 ) -> None:
-    """Let each worker have a connection of its own; one that fails, or Ctrl-C, stops them all."""
+    """Let each worker have its own connection; one that fails, or Ctrl-C, stops them all."""
     stopped = Event()
 
     def work() -> None:

@@ -42,7 +42,7 @@ class Judgment:
     reason: str | None = None
     rewriting: Rewriting | None = None
     alone: bool = False
-    """Whether it stays as it is, in a file of its own."""
+    """Whether it stays as it is, in a separate file."""
     dangers: int = 0
     """How many dangers it is rid of."""
 
@@ -79,7 +79,7 @@ def _unless_behind_a_view(judgment: Judgment, locked: Collection[str]) -> Judgme
         if {each.before, each.after}.intersection(locked):
             reason = (
                 f"until the next release a view would have the name {each.before}, and another "
-                "operation changes that table: put it into a migration of its own"
+                "operation changes that table: put it into a separate migration"
             )
             return Judgment(judgment.operation, "refused", judgment.finding, reason)
     return judgment

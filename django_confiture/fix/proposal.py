@@ -15,7 +15,7 @@ from django_confiture.fix.sources import Content, Place, source_of
 
 _NAME_LENGTH = 200
 """Of the 255 characters that Django's table has for a migration's name."""
-_ALONE = "By itself: what it does in a transaction of its own, it does under no other's locks"
+_ALONE = "By itself: what it does in its own transaction, it does under no other's locks"
 _PIECE = "Short locks only"
 
 

@@ -65,7 +65,7 @@ class MigrationExecutionAdmin(LedgerAdmin):
 
     @admin.display
     def in_the_way(self, row: MigrationExecution) -> str:
-        """Return the sessions that it waited for, each on a line of its own."""
+        """Return the sessions that it waited for, each on a separate line."""
         if not row.blockers:
             return gettext("no one was in the way")
         return format_html_join(mark_safe("<br>"), "{}", ((blocker(b),) for b in row.blockers))

@@ -38,7 +38,7 @@ class HookPhase(Enum):
     CLEANUP = 5
     """Always, exactly once: last inside the transaction, or after a failed migration's rollback."""
     ON_ERROR = 6
-    """After the rollback, in a transaction of its own that commits; ``context.error`` is set."""
+    """After the rollback, in its own transaction that commits; ``context.error`` is set."""
 
 
 # Migration files name the module of this class, so it must stay: the public one.

@@ -56,7 +56,7 @@ def console_of(stream: OutputWrapper) -> Console:
 
 @contextmanager
 def watched(look: Look, stream: OutputWrapper, *, using: str) -> Iterator[None]:
-    """Show what ``look`` sees while something else goes on, with a connection of its own."""
+    """Show what ``look`` sees while something else goes on, with its own connection."""
     ended = threading.Event()
     show, every = _shower(stream)
 

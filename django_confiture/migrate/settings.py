@@ -53,7 +53,7 @@ class MigrateSettings:
 
 
 def migrate_settings(connection: BaseDatabaseWrapper) -> MigrateSettings:
-    """Return the project's settings; a dry run has timeouts of its own and retries nothing."""
+    """Return the project's settings; a dry run has its own timeouts and retries nothing."""
     if getattr(connection, "_confiture_dry_run", False):
         return MigrateSettings()
     given = conf.get("MIGRATE")

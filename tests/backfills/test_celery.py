@@ -27,7 +27,7 @@ SETTINGS = "tests.backfill_celery_settings"
 
 @pytest.fixture
 def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start a Redis on a socket of its own."""
+    """Start a Redis on its own socket."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("needs redis-server")

@@ -38,7 +38,7 @@ def fresh() -> None:
 
 
 class Worker(Thread):
-    """A worker on a connection of its own, which freezes once after its n-th statement."""
+    """A worker on its own connection, which freezes once after its n-th statement."""
 
     def __init__(self, name: str, freezes_after: int) -> None:
         super().__init__()

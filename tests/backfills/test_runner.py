@@ -31,7 +31,7 @@ def run(name: str, workers: int | None = None) -> Any:
 
 
 def run_apart(name: str) -> None:
-    """Run a backfill in a thread of its own."""
+    """Run a backfill in its own thread."""
     try:
         run(name)
     finally:

@@ -36,7 +36,7 @@ def queue(shelf: None) -> Any:
 
 
 def command(*arguments: str, **options: Any) -> str:
-    """Run manage.py in a process of its own, in a project that has workers."""
+    """Run manage.py in its own process, in a project that has workers."""
     process = started(*arguments, **{**OPTIONS, **options})
     output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output

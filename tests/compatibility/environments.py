@@ -85,7 +85,7 @@ def python_with(packages: Sequence[str]) -> Path:
 
 @dataclass
 class Project:
-    """A copy of the small project, with a database of its own."""
+    """A copy of the small project, with its own database."""
 
     python: Path
     packages: Sequence[str]

@@ -24,7 +24,7 @@ def corpus(both_databases: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock(), override_settings(MIGRATION_MODULES=MIGRATIONS):
         call_command("migrate", "cases", verbosity=0)
         with connections["default"].cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")  # as autovacuum would, at a time of its own
+            cursor.execute("VACUUM ANALYZE")  # as autovacuum would, at its own time
         yield
         call_command("migrate", "cases", "zero", verbosity=0)
 

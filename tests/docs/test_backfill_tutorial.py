@@ -38,7 +38,7 @@ execute_from_command_line(sys.argv)
 
 @pytest.fixture
 def project(tmp_path: Path, both_databases: None) -> Iterator[Path]:
-    """Make the project that the tutorial begins with, on a database of its own."""
+    """Make the project that the tutorial begins with, on its own database."""
     name = f"confiture_tutorial_{os.getpid()}"
     with plain_connection() as connection:
         connection.execute(f"CREATE DATABASE {name}")

@@ -78,7 +78,7 @@ def test_the_job_of_the_page_extends_that_of_the_file() -> None:
     assert GITLAB["migrate-dryrun"]["extends"] in INCLUDE
 
 
-# A project, and a database of its own.
+# A project, and its own database.
 
 
 class Project:

@@ -136,7 +136,7 @@ def faulty(server: OwnServer, directory: Path, **settings: int | str) -> Iterato
 
 @pytest.fixture
 def fault(own_server: OwnServer, tmp_path: Path) -> Iterator[Faulty]:
-    """Give a project on a server of its own with PostgreSQL's defaults."""
+    """Give a project on its own server with PostgreSQL's defaults."""
     with faulty(own_server, tmp_path) as made:
         yield made
 

@@ -132,7 +132,7 @@ CASES = {
         "t = threading.Thread(target=lambda: (do(LEAK, 'other'), connections['other'].close()))\n"
         "t.start(); t.join()"
     ),
-    "a connection of its own": Case(OWN, 2),
+    "its own connection": Case(OWN, 2),
     "opened before": Case("OPENED.execute(LEAK)", 2),
     "opened before, in a transaction": Case(
         "OPENED.autocommit = False\nOPENED.read_only = False\n"

@@ -1,4 +1,4 @@
-"""The command in a process of its own: exit codes, what is printed where, what a kill leaves."""
+"""The command in its own process: exit codes, what is printed where, what a kill leaves."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
 
 
 class Project:
-    """A project on disk, with a database of its own that starts, and has to stay, empty."""
+    """A project on disk, with its own database that starts, and has to stay, empty."""
 
     def __init__(self, directory: Path, database: str) -> None:
         self.directory = directory

@@ -38,7 +38,7 @@ def as_superuser(**other: Any) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def role(cases: Cases) -> Iterator[Cases]:
-    """Give "default" a database of its own, owned by a role that may nothing else."""
+    """Give "default" its own database, owned by a role that may nothing else."""
     SERVER.update(parameters())
     with as_superuser(dbname="postgres") as server:
         for statement in _CLEAR:

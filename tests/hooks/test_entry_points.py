@@ -1,4 +1,4 @@
-"""Third-party packages of hooks, really built, installed and discovered in a process of its own."""
+"""Third-party packages of hooks, really built, installed and discovered in its own process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole projects, each in a process of its own: SQLite, and the creation of test databases."""
+"""Whole projects, each in its own process: SQLite, and the creation of test databases."""
 
 from __future__ import annotations
 

@@ -62,6 +62,29 @@ def test_what_hurts_most_is_named_first() -> None:
     )
 
 
+def no_such(table: str) -> NewCodeBreak:
+    error = f'relation "{table.rpartition(".")[2]}" does not exist'
+    return NewCodeBreak(**vars(failing("select", "42P01", error, table)), still_after=False)
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        (["shop_coupon"], "use shop_coupon (it doesn't exist)"),
+        (["sales.coupon", "rebate"], "use sales.coupon or rebate (they don't exist)"),
+        (list("abcde"), "use a, b or 3 other tables (they don't exist)"),
+    ],
+)
+def test_tables_that_the_plan_makes_are_named_together(tables: list[str], said: str) -> None:
+    column = failing("select", "42703", "column x.total does not exist", "x")
+    new_code = (*map(no_such, tables), NewCodeBreak(**vars(column), still_after=False))
+    report = report_cases.report_of(report_cases.SAFE, deploy=Deploy("migrate_first", (), new_code))
+    assert deploy.why_this_order(report) == (
+        "Before the plan the new release can't SELECT rows of x (there is no column total) or "
+        f"{said}"
+    )
+
+
 def test_long_lists_are_cut_and_said_to_be() -> None:
     broken = NewCodeBreak(
         **vars(failing("select", "42703", "column a.b does not exist")), still_after=True

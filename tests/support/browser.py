@@ -78,6 +78,6 @@ def launched() -> Iterator[Browser]:
 
 @contextmanager
 def watching() -> Iterator[Watched]:
-    """Open an empty page in a browser of its own."""
+    """Open an empty page in its own browser."""
     with launched() as browser:
         yield Watched(browser.new_page())

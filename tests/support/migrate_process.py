@@ -1,4 +1,4 @@
-"""``manage.py migrate cases`` in a process of its own: ``python -m tests.support.migrate_process``.
+"""``manage.py migrate cases`` in its own process: ``python -m tests.support.migrate_process``.
 
 Its argument is JSON: the database, the directory and package of the migrations, settings, a target.
 """

@@ -51,7 +51,7 @@ def end_pass(
     """Complete the backfill, or begin another pass; return the state that it has then.
 
     It is complete where no row is left to do. Until then rows that were inserted or changed
-    meanwhile get a pass of their own. Nothing happens while ranges are open.
+    meanwhile get a separate pass. Nothing happens while ranges are open.
     """
     with unhurried(using):
         locked = BackfillRun.objects.using(using).select_for_update().get(pk=run.pk)

@@ -1,6 +1,6 @@
 """The same statement on smaller copies of its tables: how its time really grows.
 
-The copies are made in a schema of their own that comes first in the search path, so that the
+The copies are made in a separate schema that comes first in the search path, so that the
 statement runs on them unchanged; a savepoint undoes it all.
 """
 

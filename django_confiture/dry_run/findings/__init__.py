@@ -92,7 +92,7 @@ def _place(finding: Finding) -> tuple[int, int]:
 def _merged(found: Iterable[Finding]) -> list[Finding]:
     """Make one finding of what several statements of an operation do to the same table.
 
-    What is not measured is of one column or key: each is a finding of its own.
+    What is not measured is of one column or key: each is a separate finding.
     """
     unique: dict[tuple[str, int | None, str | None, str], Finding] = {}
     for each in found:

@@ -46,7 +46,7 @@ _INDEX = """
       AND c.relnamespace = (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = $2::regclass)
 """
 
-# A sequence of its own has another name.
+# Its own sequence has another name.
 _COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod)
       || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.sql.parser import Statement
 
 _MAY_HAVE_CHECK = (
-    "DETACH … CONCURRENTLY leaves a CHECK of the partition's bounds unless a constraint of its own "
+    "DETACH … CONCURRENTLY leaves a CHECK of the partition's bounds unless its own constraint "
     "implies them; whether those it has do is not known here, so none was added."
 )
 

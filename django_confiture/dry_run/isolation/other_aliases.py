@@ -1,6 +1,6 @@
 """Other connections that a migration uses: they are held in rolled-back transactions too.
 
-A data migration may write through another alias, or open a connection of its own. Whatever Django
+A data migration may write through another alias, or open its own connection. Whatever Django
 opens is held in a rolled-back transaction as well; an alias of the very same database shares the
 connection, as a second one would wait for our locks forever. What a migration opens past Django
 can't be rolled back, so it can't write.
@@ -202,7 +202,7 @@ class OtherConnections:
     def _rehearse(
         self, wrapper: BaseDatabaseWrapper, stack: ExitStack, *, same_database: bool
     ) -> None:
-        """Hold a connection in a transaction of its own, until ``stack`` is closed."""
+        """Hold a connection in its own transaction, until ``stack`` is closed."""
         held = RehearsedTransactions(wrapper, self._settings, CallbacksOnly(self._callbacks))
         stack.callback(_close_if_asked, wrapper, held)
         if not same_database:

@@ -76,7 +76,7 @@ class Unrecorded:
         plain: bool = False,  # noqa: ARG002
         text: Callable[[], str] | None = None,  # noqa: ARG002
     ) -> Iterator[None]:
-        """Run a statement behind a savepoint if it would be a transaction of its own."""
+        """Run a statement behind a savepoint if it would be its own transaction."""
         with self._behind_savepoint(statement, skipped=skipped):
             yield
         if (table := _written_table(statement)) and cursor.rowcount > 0:

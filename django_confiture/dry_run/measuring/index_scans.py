@@ -1,7 +1,7 @@
 """Reads through indexes that amount to a full scan of the table.
 
 PostgreSQL counts a full scan of a table as one. It doesn't count as one what reads all of it in
-the order of an index, by a bitmap, or from the index alone; but each index has counters of its own.
+the order of an index, by a bitmap, or from the index alone; but each index has its own counters.
 """
 
 from __future__ import annotations

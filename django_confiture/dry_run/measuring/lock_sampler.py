@@ -167,7 +167,7 @@ def everything(catalog: Catalog, session: Session, *, flushed: bool) -> Probe:
 def with_locks(after: Probe, before: Probe, held: Held, catalog: Catalog) -> Probe:
     """Return a reading with the locks that were seen, and passes instead of parallel workers.
 
-    Each worker of an index build counts a scan of its own; together they read the table once.
+    Each worker of an index build counts its own scan; together they read the table once.
     """
     modes: dict[int, set[str]] = {}
     for oid, mode in held:

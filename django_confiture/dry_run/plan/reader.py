@@ -130,7 +130,7 @@ class PlanWalk:
     def _separate(
         self, operation: ops.SeparateDatabaseAndState, app_label: str, *, backwards: bool
     ) -> None:
-        """Read the operations for the database with a state of their own, as Django does."""
+        """Read the operations for the database with their own state, as Django does."""
         outer = self._state
         if operation.database_operations:
             self._state = copy_of(outer)

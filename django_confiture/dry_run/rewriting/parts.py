@@ -12,7 +12,7 @@ from django_confiture.dry_run.rewriting.files import Batches
 
 
 class Phase(IntEnum):
-    """The order in which the parts of an operation run; each phase has files of its own."""
+    """The order in which the parts of an operation run; each phase has its own files."""
 
     SCHEMA = 1
     """Short locks: columns, constraints that only new rows have to obey."""

@@ -32,7 +32,7 @@ def file_of_update(
         raise NoRecipe("its code does more than one UPDATE")
     key_to_go_by(writing[0], facts)
     if operation.reverse_code not in (None, RunPython.noop) or operation.atomic:
-        raise NoRecipe("its code has a way back, or a transaction of its own")
+        raise NoRecipe("its code has a way back, or its own transaction")
     function = operation.code
     if not isinstance(function, FunctionType) or function.__closure__:
         raise NoRecipe("its code is not a plain function")

@@ -49,7 +49,7 @@ _ONE_RELEASE = (
 )
 _IN_STATE = """\
 class {name}(migrations.RenameModel):
-    # The database's side is done above. As an operation of its own, contenttypes follows it.
+    # The database's side is done above. As a separate operation, contenttypes follows it.
     def database_forwards(self, app_label, schema_editor, from_state, to_state):
         pass
 

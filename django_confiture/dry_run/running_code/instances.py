@@ -30,7 +30,7 @@ class Variant:
     level: Level | None
     """None: what the release computes, and as little more as it needs."""
     levels: Mapping[str, Level] = field(default_factory=dict)
-    """Field name → a level of its own."""
+    """Field name → its own level."""
     captured: Mapping[str, Any] = field(default_factory=dict)
     """Attribute → value of a row that was there before the plan."""
     emptied: str | None = None
@@ -228,7 +228,7 @@ def conflict_targets(model: type[Model]) -> Iterator[Sequence[str]]:
 
 
 def _unique_fields(model: type[Model]) -> Iterator[str]:
-    """Yield for each unique set one field that is to have a value of its own."""
+    """Yield for each unique set one field that is to have its own value."""
     chosen: set[str] = set()
     owners = [model, *model._meta.get_parent_list()]
     for names in sorted((each for owner in owners for each in unique_sets(owner)), key=len):

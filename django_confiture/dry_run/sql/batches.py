@@ -15,7 +15,7 @@ def names_its_table_again(node: Node) -> bool:
 
 
 def has_parameters(node: Node) -> bool:
-    """Return whether a statement has parameters of its own."""
+    """Return whether a statement has its own parameters."""
     return any(True for _ in postgast.find_nodes(node, pg.ParamRef))
 
 

@@ -23,7 +23,7 @@ _IN_CODE = r"\b{}\b'?\s*(?:=|,|\bTO\b)(?!\s*'?{}(?![\d.]))"
 def is_our_timeout(error: BaseException, statements: Iterable[Statement]) -> bool:
     """Return whether a statement was cancelled by ``STATEMENT_TIMEOUT``.
 
-    A migration that sets a timeout of its own, in one of its ``statements``, has met with that.
+    A migration that sets its own timeout, in one of its ``statements``, has met with that.
     """
     if not isinstance(error, QueryCanceled):
         return False

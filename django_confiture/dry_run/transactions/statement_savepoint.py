@@ -48,7 +48,7 @@ class StatementSavepoint:
         return _RELEASE + (self.SET if self._is_set else "")
 
     def passed(self) -> None:
-        """Note that a statement is sent without a savepoint of its own."""
+        """Note that a statement is sent without its own savepoint."""
         self._is_here = False
 
     def gone(self) -> None:

@@ -2,7 +2,7 @@
 
 ``DROP INDEX CONCURRENTLY`` can't run in the migration's transaction, and a plain ``DROP INDEX``
 there would hold an exclusive lock on the table until the migration ends. So the indexes are dropped
-on a connection of their own, before the migration has touched a table, each with a lock timeout.
+on their own connection, before the migration has touched a table, each with a lock timeout.
 That stays done if the migration then fails: nothing uses an invalid index, yet every write pays
 for it.
 """
@@ -69,7 +69,7 @@ class _InvalidIndex:
 class RemoveInvalidIndexes(ShippedHook):
     """Drops indexes that a ``CONCURRENTLY`` which was cut off has left invalid.
 
-    Each is dropped ``CONCURRENTLY`` on a connection of its own, so that no table is blocked and it
+    Each is dropped ``CONCURRENTLY`` on its own connection, so that no table is blocked and it
     stays done whatever becomes of the migration. Left alone are indexes that
     another session may be building, and those of constraints and of partitioned tables.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from django.db.migrations.state import ProjectState
 
 ALWAYS, NEVER, TRY = "always", "never", "try"
-"""Whether a step runs in a transaction of its own; where that has to be tried, it is undone if
+"""Whether a step runs in its own transaction; where that has to be tried, it is undone if
 PostgreSQL refuses."""
 
 

@@ -23,7 +23,7 @@ class _Attempt:
 
 
 class Publisher:
-    """Publishes from a thread of its own, so that no migration waits for it."""
+    """Publishes from its own thread, so that no migration waits for it."""
 
     def __init__(self, publish: Callable[[str], object]) -> None:
         self._publish = publish

@@ -1,4 +1,4 @@
-"""One ``migrate`` of a database at a time: an advisory lock on a connection of its own.
+"""One ``migrate`` of a database at a time: an advisory lock on its own connection.
 
 The lock outlives the session that migrates, and ends with the process, even after ``kill -9``. A
 statement that waits for an advisory lock would keep a snapshot, for which ``CREATE INDEX

@@ -15,7 +15,7 @@ ACTIONS: tuple[Action, ...] = ("select", "insert", "update", "delete", "query")
 _NAMED = 2
 """Tables of one release that the line names."""
 _SHOWN = 20
-
+_QUOTED = re.compile(r'"([^"]+)"')
 
 _DECISIONS = {
     "either": "Either order: the running release and the new one live with both schemas",
@@ -65,14 +65,30 @@ def _never_cured(report: Report) -> list[NewCodeBreak]:
 def _cannot(breaks: Sequence[Break]) -> str:
     worst_first = sorted(breaks, key=lambda each: ACTIONS.index(each.action))
     tables = dict.fromkeys(each.table for each in worst_first)
+    missing = list(dict.fromkeys(each.table for each in worst_first if _is_missing(each)))
     parts = []
-    for table in list(tables)[:_NAMED]:
+    for table in [each for each in tables if each not in missing][:_NAMED]:
         own = [each for each in worst_first if each.table == table]
         parts.append(f"{_actions(own, table)} ({why(own[0])})")
-    more = len(tables) - len(parts)
+    more = len(tables) - len(parts) - len(missing)
+    if missing:
+        parts.append(_use(missing))
     if more:
         return f"{', '.join(parts)}, and so on for {count(more, 'more table')}"
     return " or ".join(parts)
+
+
+def _is_missing(found: Break) -> bool:
+    """Return whether it fails because the table itself does not exist."""
+    names = [each.rpartition(".")[2] for each in _QUOTED.findall(found.error)]
+    return found.sqlstate == "42P01" and found.table.rpartition(".")[2].strip('"') in names
+
+
+def _use(missing: Sequence[str]) -> str:
+    more = len(missing) - _NAMED
+    names = [*missing[:_NAMED], *([count(more, "other table")] if more > 0 else [])]
+    them = "it doesn't exist" if len(missing) == 1 else "they don't exist"
+    return f"use {listed(names, word='or')} ({them})"
 
 
 def _actions(breaks: Sequence[Break], table: str) -> str:
@@ -86,7 +102,7 @@ def _actions(breaks: Sequence[Break], table: str) -> str:
 
 def why(found: Break) -> str:
     """Return why it fails, in the fewest words."""
-    names = re.findall(r'"([^"]+)"', found.error)
+    names = _QUOTED.findall(found.error)
     gone = re.search(r"column (?:\"?[\w$]+\"?\.)?\"?([\w$]+)\"?", found.error)
     match found.sqlstate:
         case "23502" if names:

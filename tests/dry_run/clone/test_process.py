@@ -1,4 +1,4 @@
-"""``migrate_dryrun --clone`` in a process of its own: what is printed, and what a kill leaves."""
+"""``migrate_dryrun --clone`` in its own process: what is printed, and what a kill leaves."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ DANGERS = {("type-change-rewrite", 1), ("index-build-blocks-writes", 2)}
 
 @pytest.fixture
 def tenant(scratch: None) -> Iterator[None]:
-    """Have a table in a schema of its own."""
+    """Have a table in a separate schema."""
     with plain_connection() as other:
         other.execute(
             "CREATE SCHEMA dry_tenant; CREATE TABLE dry_tenant.t (n integer);"

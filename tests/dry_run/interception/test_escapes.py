@@ -23,7 +23,7 @@ def below_the_driver(script: str) -> None:
         (f"ROLLBACK; BEGIN; {LEAK}; COMMIT", "current transaction is aborted"),
         (f"{LEAK}; COMMIT; {LEAK}", ENDED),
     ],
-    ids=["rollback", "a transaction of its own", "commit"],
+    ids=["rollback", "its own transaction", "commit"],
 )
 def test_the_transaction_ended_below_the_driver(script: str, error: str, atomic: bool) -> None:
     check(why_it_failed(python(lambda: below_the_driver(script)), atomic=atomic), error)

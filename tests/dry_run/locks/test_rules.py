@@ -1060,7 +1060,7 @@ def predict(sql: str, lookup: Lookup) -> dict[int, LockMode]:
 def connect(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker
 ) -> Callable[[], psycopg.Connection[Any]]:
-    """Return a function that opens a connection of our own to Django's test database."""
+    """Return a function that opens our own connection to Django's test database."""
     with django_db_blocker.unblock():
         params = django_connection.get_connection_params()
 
@@ -1176,7 +1176,7 @@ def test_the_prediction_is_what_postgresql_takes(
 
 @contextmanager
 def running(connect: Connect, sql: str) -> Iterator[int]:
-    """Run the statement on a thread and a connection of its own; give its process id."""
+    """Run the statement on its own thread and connection; give its process id."""
     with closing(connect()) as conn:
         conn.execute("set search_path = lock_table_scratch")
 

@@ -327,7 +327,7 @@ class Relation:
 
 
 def run(plain: psycopg.Connection[Any], case: Case) -> Seen:
-    """Run a statement in a transaction of its own, look, and roll it back."""
+    """Run a statement in its own transaction, look, and roll it back."""
     oids = [oid for (oid,) in plain.execute(OIDS, [list(SIZES)])]
     before = relations(plain, oids)
     plain.execute("BEGIN")

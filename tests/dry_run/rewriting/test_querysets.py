@@ -87,7 +87,7 @@ ONE = "UPDATE t SET source = 'web'"
         (RunPython(direct), "UPDATE t SET total = total + 1", "must not run twice"),
         (RunPython(direct), "UPDATE other SET total = 1", "has no primary key"),
         (RunPython(direct, prints), ONE, "has a way back"),
-        (RunPython(direct, atomic=True), ONE, "a transaction of its own"),
+        (RunPython(direct, atomic=True), ONE, "its own transaction"),
         (RunPython(partial(direct)), ONE, "is not a plain function"),
         (RunPython(lambda apps, schema_editor: None), ONE, "can't be read"),
         (RunPython(prints), ONE, "more than one queryset.update()"),

@@ -273,7 +273,7 @@ SEQUENCES: Any = (
     [
         (["INSERT INTO dry_numbered (name) SELECT 'a' FROM dry_parent"], 10, 10),
         (["SELECT setval('dry_numbered_id_seq', 777)"], 777, 777),
-        # ALTER SEQUENCE gives it a file of its own, which goes with the transaction.
+        # ALTER SEQUENCE gives it a separate file, which goes with the transaction.
         (
             [
                 "ALTER SEQUENCE dry_numbered_id_seq RESTART WITH 5",
@@ -416,7 +416,7 @@ def test_rows_of_the_default_manager_in_a_run_of_another_alias(way: str, rows: i
 
 @contextmanager
 def mirror(lock_timeout: str) -> Iterator[None]:
-    """An alias of the same database, with a connection of its own."""
+    """An alias of the same database, with its own connection."""
     options = {**connections.databases["default"]["OPTIONS"]}
     options["options"] = f"-c lock_timeout={lock_timeout}"
     connections.databases["mirror"] = {**connections.databases["default"], "OPTIONS": options}

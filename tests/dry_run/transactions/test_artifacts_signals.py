@@ -147,7 +147,7 @@ def test_operations_that_a_receiver_adds(
 
 @pytest.mark.parametrize("own", [True, False], ids=["own plan", "plan of another executor"])
 def test_a_naive_signal_about_a_plan(own: bool, cases: Cases) -> None:
-    """The executor takes the migrations to apply from a plan of its own, those to undo do not."""
+    """The executor takes the migrations to apply from its own plan, those to undo do not."""
     cases.add("0001_own", noted("own"))
 
     def run(target: str | None) -> None:

@@ -35,7 +35,7 @@ _NO_NAMES = "DROP VIEW IF EXISTS cases_names"
 
 
 def titles(**values: Any) -> list[MakeRow]:
-    """Return ways to fill a row with a title of its own, and one that always has the same."""
+    """Return ways to fill a row with its own title, and one that always has the same."""
     return [
         lambda n, get: {"title": f"t{n}", **values},
         lambda n, get: {"title": "x" * 30, **values},

@@ -38,7 +38,7 @@ _WHILE_LOCKED = frozenset(
         "work-while-locked",
     }
 )
-"""What harms by the locks that operations before it have taken: in a file of its own it doesn't."""
+"""What harms by the locks that operations before it have taken: in a separate file it doesn't."""
 
 MENDED = (
     SOLVED
@@ -54,7 +54,7 @@ MENDED = (
 
 
 def mended_alone(operation: Operation, dangers: Collection[Finding]) -> bool:
-    """Return whether a file of its own is all that an operation needs.
+    """Return whether a separate file is all that an operation needs.
 
     The foreign keys of a new table are made at the end of its migration: while it is empty.
     What running code can't do any more, it can't in either form.

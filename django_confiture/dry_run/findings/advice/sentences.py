@@ -41,16 +41,16 @@ This release: code that works on the schema before and after this migration.
 The next release: this migration, once no other code runs."""
 
 _ALONE = """\
-It takes no time by itself. Give it a migration of its own, so that nothing else runs
+It takes no time by itself. Give it a separate migration, so that nothing else runs
 under its lock, and a lock_timeout:
 CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}"""
 
 SENTENCES: Mapping[str, str] = {
     "backfill-in-one-transaction": """\
-Write the rows in batches by primary key, each in a transaction of its own: in a migration
+Write the rows in batches by primary key, each in its own transaction: in a migration
 with atomic = False, or as a Backfill (docs/backfills.md).""",
     "backfill-while-locked": """\
-Put what changes the schema into a migration of its own, which commits at once; write the
+Put what changes the schema into a separate migration, which commits at once; write the
 rows in the next one, in batches that commit one by one.""",
     "check-constraint-scan": """\
 Add the CHECK as NOT VALID: only new rows have to obey it. VALIDATE CONSTRAINT in the next
@@ -100,7 +100,7 @@ migration of its own and a lock_timeout.""",
     "json-column": """\
 Use jsonb, which models.JSONField() makes.""",
     "locks-referenced-table": """\
-Drop the foreign key in a migration of its own first, so that nothing else runs under that
+Drop the foreign key in a separate migration first, so that nothing else runs under that
 lock, and give it a lock_timeout:
 CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}""",
     "no-lock-timeout": """\
@@ -127,7 +127,7 @@ atomic() of its own that ends with the batch, in a migration with atomic = False
 slow work before the rows are locked.""",
     "query-plan-regressed": """\
 Give the query an index that serves it on the new schema before the old one goes, with
-AddIndexConcurrently in a migration of its own; or change the query first.""",
+AddIndexConcurrently in a separate migration; or change the query first.""",
     "refresh-blocks-reads": """\
 REFRESH MATERIALIZED VIEW CONCURRENTLY, in a migration with atomic = False. It needs a unique
 index on the view, on columns and without WHERE.""",
@@ -136,7 +136,7 @@ REINDEX ... CONCURRENTLY, in a migration with atomic = False.""",
     "repeated-rewrites": """\
 Do it in one ALTER TABLE: each of them writes the whole table again.""",
     "scan-blocks-writes": """\
-Write the statement as an operation of its own, so that its online form can be used:
+Write the statement as a separate operation, so that its online form can be used:
 constraints NOT VALID first, VALIDATE CONSTRAINT in a later migration.""",
     "schema-changed": """\
 Have both schemas in the search_path until all code uses the new one.""",
@@ -167,11 +167,11 @@ Build a unique index CONCURRENTLY, in a migration with atomic = False. In the ne
 ADD CONSTRAINT ... UNIQUE USING INDEX takes no time. A partitioned table takes it for each
 partition, and ALTER TABLE ONLY for the whole.""",
     "validate-while-locked": """\
-VALIDATE CONSTRAINT in a migration of its own, so that no lock of before is held.""",
+VALIDATE CONSTRAINT in a separate migration, so that no lock of before is held.""",
     "volatile-default-rewrite": """\
 Add the column as NULL and without the default; set the default in the next statement, which
 is for new rows alone; fill the others in batches.""",
     "work-while-locked": """\
-Put what locks into a migration of its own, which commits at once; the work comes in the
-next one. A hook that works is better in a migration of its own, too.""",
+Put what locks into a separate migration, which commits at once; the work comes in the
+next one. A hook that works is better in a separate migration, too.""",
 }

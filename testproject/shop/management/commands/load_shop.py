@@ -56,7 +56,7 @@ INSERTS = (
 def refuse_foreign_database() -> None:
     """Raise CommandError unless the database's name says that it is there to be overwritten.
 
-    DATABASE_URL may well point to the database of a project that has a shop of its own.
+    DATABASE_URL may well point to the database of a project that has its own shop.
     """
     name = connection.settings_dict["NAME"]
     if "confiture" not in name and not name.startswith("test_"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -29,6 +29,7 @@ from django_confiture.history.read_only_admin import (
     link,
     moment,
     ms,
+    shown_migration,
 )
 
 if TYPE_CHECKING:
@@ -36,38 +37,43 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
 
+_OF_AN_EXECUTION = (
+    *("migration", "database", "outcome", "error_type"),
+    *("began", "took", "attempts", "waited_for", "who"),
+)
+
+
 @admin.register(MigrationExecution)
 class MigrationExecutionAdmin(LedgerAdmin):
     """Real migrations."""
 
     ledger = hash_chain.EXECUTIONS
-    list_display = (
-        "number",
-        "app_label",
-        "name",
-        "direction",
-        "database",
-        "outcome",
-        "attempts",
-        "took",
-        "began",
-        "os_user",
-    )
+    list_display = ("began", "migration", "outcome", "took", "attempts", "database", "who")
+    list_display_links = ("began", "migration")
     list_filter = ("outcome", "direction", "database", "app_label")
     search_fields = ("app_label", "name", "os_user", "host")
     date_hierarchy = "started_at"
-    exclude = ("blockers",)
-    readonly_fields = ("in_the_way",)
+    fieldsets = (
+        (None, {"fields": _OF_AN_EXECUTION}),
+        (_("Place in the chain of hashes"), {"fields": ("number", "previous_hash", "hash")}),
+    )
     inlines = (StatementInline, HookInline)
 
-    class Media:
-        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("confiture_history/admin.css",)}
+    @admin.display(description=_("migration"), ordering="name")
+    def migration(self, row: MigrationExecution) -> str:
+        """Return the migration, and whether it was unapplied."""
+        return shown_migration(row)
 
-    @admin.display
-    def in_the_way(self, row: MigrationExecution) -> str:
+    @admin.display(description=_("who"), ordering="os_user")
+    def who(self, row: MigrationExecution) -> str:
+        """Return who ran it, and on which host."""
+        return f"{row.os_user}@{row.host}"
+
+    @admin.display(description=_("waited for"))
+    def waited_for(self, row: MigrationExecution) -> str:
         """Return the sessions that it waited for, each on a separate line."""
         if not row.blockers:
-            return gettext("no one was in the way")
+            return gettext("no one")
         return format_html_join(mark_safe("<br>"), "{}", ((blocker(b),) for b in row.blockers))
 
 
@@ -230,8 +236,7 @@ class ForecastAdmin(LedgerAdmin):
     @admin.display(ordering="name")
     def migration(self, row: Forecast) -> str:
         """Return the migration that it is for."""
-        backwards = " (backwards)" if row.direction == "backward" else ""
-        return f"{row.app_label}.{row.name}{backwards}"
+        return shown_migration(row)
 
     @admin.display(description=_("expected"), ordering="estimate__expected_ms")
     def expected(self, row: Forecast) -> str:

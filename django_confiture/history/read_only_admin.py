@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db import router
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_confiture.formatting import local_time
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-    from django_confiture.history.models import DryRun, MigrationExecution
+    from django_confiture.history.models import DryRun, Forecast, MigrationExecution
 
     _Admin = admin.ModelAdmin[Any]
 else:  # Django's class takes no parameters at run time
@@ -48,6 +49,9 @@ class LedgerAdmin(ReadOnly, _Admin):
     """Rows of a ledger, with its problems above the list."""
 
     ledger: hash_chain.Ledger
+
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("confiture_history/admin.css",)}
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -93,6 +97,12 @@ def _say(request: HttpRequest, problem: str) -> None:
 def moment(value: datetime) -> str:
     """Return a moment to the second, in the time zone of the page."""
     return date_format(local_time(value), "Y-m-d H:i:s")
+
+
+def shown_migration(row: MigrationExecution | Forecast) -> str:
+    """Return the label of a row's migration, and whether it was unapplied."""
+    backwards = gettext(" (backwards)") if row.direction == "backward" else ""
+    return f"{row.app_label}.{row.name}{backwards}"
 
 
 def ms(duration: float) -> str:

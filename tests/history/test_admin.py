@@ -253,6 +253,18 @@ def test_without_the_permission_nothing_is_said(ledger: Cases) -> None:
     assert "was tampered with" not in content(client, "/admin/confiture_history/")
 
 
+def test_real_migrations(ledger: Cases) -> None:
+    executions = model("migrationexecution").objects
+    executions.filter(name="0001_table").update(direction="backward", os_user="ann", host="web-1")
+    client = reader("migrationexecution")
+    shown = content(client, page("migrationexecution"))
+    assert "cases.0001_table (backwards)" in shown
+    assert "ann@web-1" in shown
+    pk = executions.get(name="0001_table").pk
+    detail = content(client, page("migrationexecution", f"{pk}/change/"))
+    assert detail.index("cases.0001_table (backwards)") < detail.index("chain of hashes")
+
+
 def test_a_forecast(ledger: Cases) -> None:
     client = reader("forecast")
     shown = content(client, page("forecast"))

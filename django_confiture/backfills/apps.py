@@ -1,4 +1,4 @@
-"""``ready()`` only registers."""
+"""The app's config; ``ready()`` registers its checks and its task."""
 
 from __future__ import annotations
 

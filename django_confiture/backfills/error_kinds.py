@@ -30,7 +30,7 @@ Of limits (54), only those of a statement are among them: one row can be too lar
 
 
 class RowFault(BackfillError):  # noqa: N818 - its message says what failed
-    """A row that can't be done stops the backfill, or no row would do."""
+    """A row can't be done, and the backfill has to stop."""
 
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ LONGEST_DELAY = 30.0
 
 
 class ErrorKind(Enum):
-    """Why a batch failed, as far as it decides what comes next."""
+    """What kind of error failed a batch, which decides what to do next."""
 
     BUSY = "busy"
     """Others are in the way: wait, and try fewer rows."""

@@ -148,7 +148,7 @@ class CloneStage:
         """Sequences of other databases that moved; the clone's own go with it."""
         return self._others.sequences_moved if self._others is not None else ()
 
-    def warnings(self, *, gave_up: bool) -> Iterator[str]:  # noqa: ARG002 - it never waits in vain
+    def warnings(self, *, gave_up: bool) -> Iterator[str]:  # noqa: ARG002 - it never gives up
         """Yield the report's warnings about the clone."""
         if self._others is not None:
             yield from self._others.warnings()

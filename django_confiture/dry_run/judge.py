@@ -104,7 +104,7 @@ class Judge:
         self._schema.migration_begins()
 
     def no_result(self) -> None:
-        """Take notice that what has started is not to be judged."""
+        """Note that what has started gets no result."""
         if self._schema is not None:
             self._schema.migration_ended()
 

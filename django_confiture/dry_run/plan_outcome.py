@@ -30,7 +30,7 @@ class PlanOutcome:
         return self.error is not None or any(each.error is not None for each in self.results)
 
     def failed_outside(self, error: BaseException, *, waited: str) -> None:
-        """Note an error outside any migration; what ``waited`` in vain blames no migration."""
+        """Note an error outside any migration; ``waited`` is what a lock timeout gave up on."""
         found = failure(error, None)
         if waited:
             message = f"{found.message}: {waited}"

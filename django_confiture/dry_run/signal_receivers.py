@@ -113,7 +113,7 @@ class ReceiverWatch:
         vars(migration)["operations"] = operations
         self._sending = _Sending(_SIGNALS[name], operations)
         try:
-            with self._recorder.own_work():  # what that waits for in vain is none of theirs
+            with self._recorder.own_work():  # a lock timeout in it is not theirs
                 self._stage.start_migration()
                 self._judge.start_receivers()
         except BaseException:

@@ -27,7 +27,7 @@ from django_confiture.dry_run.results.deploy import Break, Deploy
 from django_confiture.formatting import duration, size
 from django_confiture.reports import FORMATS, render
 from tests.support import report_cases
-from tests.support.report_cases import REWRITE, exceeded
+from tests.support.report_cases import REWRITE, REWRITTEN, SAFE, exceeded
 
 UPDATE = StatementResult(
     "UPDATE shop_order SET total = %s",
@@ -214,6 +214,19 @@ def test_the_verdict_of_what_does_not_grow() -> None:
     assert "██████ shop.0002_total blocks reads and writes on shop_order for 1.0 s; took" in flat(
         text(long)
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("The running release can no longer UPDATE", "the running release can no longer UPDATE"),
+        ("CREATE TABLE is not all", "CREATE TABLE is not all"),
+        ("shop_order is renamed", "shop_order is renamed"),
+    ],
+)
+def test_a_finding_goes_on_after_the_verdict(message: str, said: str) -> None:
+    risk = replace(SAFE, tables=(), findings=(replace(REWRITTEN, message=message),))
+    assert f"shop.0001_note blocks no one; {said}" in flat(text(risk))
 
 
 def test_a_failure() -> None:

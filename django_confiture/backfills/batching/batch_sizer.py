@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 WEIGHT = 0.3
-"""Of the newest batch in the smoothed time for a row."""
+"""The newest batch's share in the smoothed time per row."""
 GROWTH = 2
-"""The next batch has at most so many times the rows of the one before."""
+"""The next batch has at most this many times the rows of the last one."""
 STILL_GROWING = 0.7
-"""A size below this share of the one that is wanted is still doubled."""
+"""The size keeps doubling while it is below this share of the wanted size."""
 OVERRUN = 1.5
-"""A batch that took so many times its target counts alone: the size shrinks at once."""
+"""After a batch that took this many times its target, the size shrinks at once."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BatchSizer:
 
     @property
     def _is_growing(self) -> bool:
-        """Whether the size is still far from where it goes: a row cost more in smaller batches."""
+        """Whether the size is still far below the wanted one; smaller batches cost more per row."""
         assert self.seconds_per_row is not None
         return self.size < STILL_GROWING * self.target / max(self.seconds_per_row, 1e-9)
 

@@ -42,7 +42,7 @@ def with_quick_instances(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Keep the garbage collector away while many objects are made that are needed all the same."""
+    """Pause the garbage collector while many objects are made that all stay in use."""
     if not gc.isenabled():
         yield
         return
@@ -54,7 +54,7 @@ def uncollected() -> Iterator[None]:
 
 
 class _QuickInstances(_ModelIterable):
-    """What a queryset iterates over, those that are derived from ``rows`` included."""
+    """The iterable of a queryset, and of querysets derived from it."""
 
     def __iter__(self) -> Iterator[Any]:
         rows = self.queryset
@@ -95,7 +95,7 @@ def _is_plain(rows: Any) -> bool:
 
 
 def _is_ordinary(model: type[models.Model], annotated: tuple[str, ...]) -> bool:
-    """Return whether no code of the project, nor of a field, takes part when one is made."""
+    """Return whether making an instance runs no code of the project or of a field."""
     overridden = any(
         inspect.getattr_static(model, name) is not inspect.getattr_static(models.Model, name)
         for name in ("__new__", "__init__", "__setattr__", "from_db")

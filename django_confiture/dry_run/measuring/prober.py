@@ -153,7 +153,7 @@ class Prober:
         self._last = merge(counted, self._catalog.probe(objects=False))
 
     def committed_with_statement(self) -> None:
-        """What its COMMIT checks was measured with the statement that it is the COMMIT of."""
+        """Note that what the COMMIT checks was measured with its statement."""
         self._wrote = False
 
     def commit_checked(self) -> None:

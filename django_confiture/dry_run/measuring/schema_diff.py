@@ -105,12 +105,12 @@ class SchemaWatch:
         self.first: Schema = dict(self._schema)
 
     def migration_begins(self) -> None:
-        """Take notice that a migration is about to run."""
+        """Note that a migration is about to run."""
         self._running += 1
         self._nested = self._nested or self._running > 1
 
     def migration_ended(self) -> None:
-        """Take notice that the migration that began last is over, its changes included."""
+        """Note that the last migration is over, with its changes."""
         self._running = max(0, self._running - 1)
         self._nested = self._nested and self._running > 0
 

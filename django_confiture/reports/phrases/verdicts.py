@@ -61,7 +61,8 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
     if writes:
         return Verdict("rows", does)
     if headline.has_warning(migration):
-        return Verdict("risk", f"{does or 'blocks no one'}; {_worst_finding(migration, words)}")
+        worst = words.text(_going_on(_worst_finding(migration)))
+        return Verdict("risk", f"{does or 'blocks no one'}; {worst}")
     if any(operation.unseen for operation in migration.operations):
         known = "SQL that was not caught is known by its effects alone"
         return Verdict("risk", f"{does or 'blocks no one'}; {known}")
@@ -76,7 +77,7 @@ def reason(migration: MigrationResult, words: Words) -> str:
     if found.mark == "locks":
         return _stopped(migration, words)
     if found.mark == "risk":
-        return _worst_finding(migration, words) if harm.counted(migration) else found.text
+        return words.text(_worst_finding(migration)) if harm.counted(migration) else found.text
     return "" if found.mark == "safe" else found.text
 
 
@@ -112,11 +113,17 @@ def blocks_table(table: TableResult, words: Words) -> str:
     return f"{first}, reads for {said(blocking.reads_ms)}"
 
 
-def _worst_finding(migration: MigrationResult, words: Words) -> str:
+def _worst_finding(migration: MigrationResult) -> str:
     order = ("danger", "warning", "notice")
     counted = harm.counted(migration)
     worst = min(counted, key=lambda each: order.index(each.severity))
-    return words.text(first_line(worst.message))
+    return first_line(worst.message)
+
+
+def _going_on(sentence: str) -> str:
+    """Return a sentence as it stands after a semicolon; SQL keeps its capitals."""
+    first = sentence.partition(" ")[0]
+    return sentence[:1].lower() + sentence[1:] if first.istitle() else sentence
 
 
 def _listed(parts: Sequence[str]) -> str:

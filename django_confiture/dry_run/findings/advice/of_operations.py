@@ -38,7 +38,7 @@ _WHILE_LOCKED = frozenset(
         "work-while-locked",
     }
 )
-"""What harms by the locks that operations before it have taken: in a separate file it doesn't."""
+"""Findings caused by locks of earlier operations; a separate file removes them."""
 
 MENDED = (
     SOLVED

@@ -34,7 +34,7 @@ def running_code_breaks(
 
 
 def _what_fails(relation: str, breaks: Sequence[Break]) -> str:
-    actions = listed([each.action.upper() for each in breaks if each.model is not None])
+    actions = listed([each.action.upper() for each in breaks if each.model is not None], word="or")
     queries = sum(each.model is None for each in breaks)
     if not actions:
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,18 +18,35 @@ def connect(name: str, **more: Any) -> psycopg.Connection[Any]:
 
 
 @contextmanager
-def holding(statement: str, *, name: str = "web", for_s: float | None = None) -> Iterator[int]:
-    """Hold what a statement locks, for a while or as long as the context; give the process."""
+def holding(
+    statement: str,
+    *,
+    name: str = "web",
+    for_s: float | None = None,
+    until: Callable[[], object] = lambda: False,
+) -> Iterator[int]:
+    """Hold what a statement locks, and give the process.
+
+    It is held for a while, until something is true, or as long as the context.
+    """
+    left = threading.Event()
     with connect(name) as session:
         session.execute(statement)
-        timer = threading.Timer(for_s or 3600, session.rollback)
-        timer.start()
+        deadline = time.monotonic() + (for_s or 3600)
+
+        def let_go() -> None:
+            while time.monotonic() < deadline and not until() and not left.wait(0.01):
+                pass
+            session.rollback()
+
+        thread = threading.Thread(target=let_go)
+        thread.start()
         try:
             yield session.info.backend_pid
         finally:
             if for_s is None:
-                timer.cancel()
-            timer.join()
+                left.set()
+            thread.join()
 
 
 class Client:

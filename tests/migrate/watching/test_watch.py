@@ -79,7 +79,7 @@ def test_it_says_whom_it_waits_for(
 ) -> None:
     cases.add("0001_waits", ALTER)
     settings.CONFITURE = WATCHED
-    with holding(LOCK, name="nightly report", for_s=0.7) as pid:
+    with holding(LOCK, name="nightly report", until=lambda: received) as pid:
         cases.migrate()
     ((_, facts),) = events(caplog, "migration_waits")
     assert set(facts) == {
@@ -87,7 +87,7 @@ def test_it_says_whom_it_waits_for(
     }
     assert (facts["migration"], facts["app_label"]) == ("0001_waits", "cases")
     assert (facts["relation"], facts["mode"]) == ("recording_parent", "AccessExclusiveLock")
-    assert 200 <= facts["waited_ms"] < 500
+    assert 200 <= facts["waited_ms"] < 5000
     (blocker,) = facts["blocked_by"]
     assert set(blocker) == {
         *("pid", "application_name", "user", "state", "query_ms", "transaction_ms"),
@@ -95,7 +95,7 @@ def test_it_says_whom_it_waits_for(
     assert (blocker["pid"], blocker["application_name"]) == (pid, "nightly report")
     assert blocker["state"] == "idle in transaction"
     assert blocker["user"] == query("SELECT current_user")[0][0]
-    assert 200 <= blocker["transaction_ms"] < 2000
+    assert 200 <= blocker["transaction_ms"] < 10_000
     assert blocker["query_ms"] <= blocker["transaction_ms"]
     (record,) = [each for each in caplog.records if each.getMessage() == "migration_waits"]
     assert (record.name, record.levelname) == ("django_confiture.migrate", "WARNING")
@@ -113,7 +113,8 @@ def test_a_wait_for_a_row_names_its_table(
         cursor.execute("INSERT INTO recording_parent VALUES (1)")
     cases.add("0001_waits", migrations.RunSQL("UPDATE recording_parent SET id = 2"))
     settings.CONFITURE = WATCHED
-    with holding("UPDATE recording_parent SET id = 1", name="editor", for_s=0.5):
+    row = "UPDATE recording_parent SET id = 1"
+    with holding(row, name="editor", until=lambda: events(caplog, "migration_waits")):
         cases.migrate()
     ((_, facts),) = events(caplog, "migration_waits")
     assert facts["relation"] == "recording_parent"
@@ -133,7 +134,7 @@ def test_it_says_whom_it_blocks(
     ((_, facts),) = events(caplog, "migration_blocks")
     assert set(facts) == {"migration", "app_label", "waiting", "longest_ms", "relations"}
     assert facts["waiting"] == 1
-    assert 200 <= facts["longest_ms"] < 500
+    assert 200 <= facts["longest_ms"] < 5000
     assert facts["relations"] == ["recording_parent"]
     (signal,) = received
     assert signal["signal"] is signals.migration_blocks
@@ -240,7 +241,7 @@ def test_a_receiver_that_is_slow_or_fails_does_not_stop_the_watch(
     settings.CONFITURE = WATCHED
     signals.migration_waits.connect(slow)
     try:
-        with holding(LOCK, for_s=0.6):
+        with holding(LOCK, until=lambda: received):
             cases.migrate()
     finally:
         signals.migration_waits.disconnect(slow)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from django.db.migrations import AlterField
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.rewriting.two_releases import REMOVING
+from django_confiture.dry_run.rewriting.two_releases import LOOSENING, REMOVING
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_SPREAD = (*REMOVING, AlterField)
+_SPREAD = (*REMOVING, *LOOSENING)
 
 
 def taken_back(

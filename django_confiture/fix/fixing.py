@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,12 @@ from django_confiture.fix.backwards import taken_back
 from django_confiture.fix.judging import Judgment, Releases, judgments, words_of_break
 from django_confiture.fix.loading import NotLoadable, loaded
 from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
+from django_confiture.fix.ordering import replacements_first
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
 from django_confiture.fix.pieces import pieces
 from django_confiture.fix.proof import breaks_of, dangers_of, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
-from django_confiture.fix.rehearsing import Ending, rehearsed
+from django_confiture.fix.rehearsing import Ending, rehearsed, varying_columns
 from django_confiture.fix.rows import RowsToRead
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class _Fixing:
             if all(each.outcome != "fixed" for each in outcomes):
                 return Fix(self.label, outcomes), judged
             try:
-                new = proposed(self.migration, list(_steps(self.migration, judged)), written)
+                steps = replacements_first([*_steps(self.migration, judged)])
+                new = proposed(self.migration, steps, written)
                 ending = self._rehearsed(new)
             except ValueError as error:  # what Django's writer can't write
                 return self._unwritable(f"it can't be written: {error}"), judged
@@ -208,17 +210,6 @@ class _Fixing:
         ]  # fmt: skip
 
 
-def varying_columns(rehearse: Callable[[RowsToRead], Ending]) -> Mapping[str, Sequence[str]]:
-    """Return table → columns whose values differ each time that the original runs."""
-    one, other = (rehearse(RowsToRead(by_column=True)).reached for _ in range(2))
-    found: dict[str, list[str]] = {}
-    if one is not None and other is not None:
-        for (table, column), was in one.rows.items():
-            if other.rows.get((table, column)) != was:
-                found.setdefault(table, []).append(column)
-    return found
-
-
 def _pending(
     wrapper: BaseDatabaseWrapper, key: tuple[str, str]
 ) -> tuple[Migration, Sequence[Migration]]:
@@ -259,7 +250,8 @@ def _steps(migration: Migration, judged: Sequence[_Judged]) -> Iterator[Step]:
         for each in group:
             piece = len(group) > 1
             operation = each.operation if piece else migration.operations[index]
-            yield Step(index, operation, each.rewriting, each.alone, piece)
+            done = (each.made, each.dropped) if not piece else ()
+            yield Step(index, operation, each.rewriting, each.alone, piece, *done)
 
 
 def _still_harmful(

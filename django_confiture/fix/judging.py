@@ -18,7 +18,13 @@ from django_confiture.dry_run.rewriting.files import NotRewritten, RenamedTable,
 from django_confiture.dry_run.rewriting.known import KnownObjects
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.renames import RENAMING, renames
-from django_confiture.dry_run.rewriting.two_releases import REMOVING, removes
+from django_confiture.dry_run.rewriting.replaced import made_or_dropped
+from django_confiture.dry_run.rewriting.two_releases import (
+    REMOVING,
+    drops_table,
+    loosens,
+    removes,
+)
 from django_confiture.dry_run.sql.enums import ObjectType
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.fix.outcomes import Outcome
@@ -45,6 +51,10 @@ class Judgment:
     """Whether it stays as it is, in a separate file."""
     dangers: int = 0
     """How many dangers it is rid of."""
+    made: frozenset[str] = frozenset()
+    """The names of the indexes and constraints that it makes, where it does no more."""
+    dropped: frozenset[str] = frozenset()
+    """The names of those that it drops, where it does no more."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +107,11 @@ def _one_by_one(
     for number, (own, operation) in enumerate(_own_results(migration, result.operations)):
         found = [each for each in result.findings if each.operation == operation.index]
         statements = list(_statements(operation))
+        alone = len(migration.operations) == 1
         broken = [
             each
             for each in ending.report.deploy.old_code
-            if each.migration == label
-            and (
-                each.operation == operation.index
-                or len(migration.operations) == 1
-                or renames(statements)
-            )
+            if each.migration == label and (alone or _is_by(each, operation.index, statements))
         ]
         facts = replace(
             _facts(migration, operation, ending, known),
@@ -116,6 +122,8 @@ def _one_by_one(
             facts, releases=releases.count, backwards=releases.backwards.get(number, ())
         )
         judgment = _Case(own, statements, found, broken, facts).judgment()
+        made, dropped = made_or_dropped(statements)
+        judgment = replace(judgment, made=made, dropped=dropped)
         renamed = [
             *(
                 each
@@ -126,6 +134,13 @@ def _one_by_one(
         ]
         yield judgment, _locked(operation)
         known = known.after(statements)
+
+
+def _is_by(broken: Break, index: int, statements: Sequence[Statement]) -> bool:
+    """Return whether it is an operation that breaks running code."""
+    if renames(statements) or broken.operation == index:
+        return True
+    return broken.operation is None and drops_table(statements, broken.table)
 
 
 def _own_results(
@@ -191,6 +206,7 @@ class _Case:
             type(self.operation) in _SPREAD
             or (type(self.operation) is AlterField and renames(self.statements))
             or removes(self.operation, self.statements)
+            or loosens(self.operation, self.statements)
         )
         if not spread:
             return self._refused(_BREAKS, words)
@@ -222,6 +238,9 @@ def _facts(
         routed=bool(router.routers),
         indexes=known.indexes,
         constraints=known.constraints,
+        constraints_before=known.constraints,
+        identities=known.identities,
+        sequences=known.sequences,
         keys=known.keys,
         required=known.required,
         plain=known.plain,

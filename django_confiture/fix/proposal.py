@@ -30,6 +30,10 @@ class Step:
     alone: bool = False
     piece: bool = False
     """Whether it is another operation than the one that its authors wrote."""
+    made: frozenset[str] = frozenset()
+    """The names of the indexes and constraints that it makes, where it does no more."""
+    dropped: frozenset[str] = frozenset()
+    """The names of those that it drops, where it does no more."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,17 @@ def rehearsed(
         except Exception as error:  # noqa: BLE001 - whatever a migration raises is in the report
             rehearsal.failed(error)
     return Ending(rehearsal.report(), reached)
+
+
+def varying_columns(rehearse: Callable[[RowsToRead], Ending]) -> Mapping[str, Sequence[str]]:
+    """Return table → columns whose values differ each time that the original runs."""
+    one, other = (rehearse(RowsToRead(by_column=True)).reached for _ in range(2))
+    found: dict[str, list[str]] = {}
+    if one is not None and other is not None:
+        for (table, column), was in one.rows.items():
+            if other.rows.get((table, column)) != was:
+                found.setdefault(table, []).append(column)
+    return found
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, groupby
+from itertools import groupby
 
 from django.db.migrations import (
     AddConstraint,
@@ -14,6 +14,7 @@ from django.db.migrations import (
     AlterIndexTogether,
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
+    RemoveConstraint,
     RemoveIndex,
     SeparateDatabaseAndState,
 )
@@ -22,14 +23,15 @@ from django.db.migrations.operations.base import Operation
 from django_confiture.dry_run.rewriting.batching import batches_of
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Fill, NoRecipe, NullFill, RewrittenFile
-from django_confiture.dry_run.rewriting.parts import ALONE, WHAT, WHY, Part, Phase
+from django_confiture.dry_run.rewriting.parts import ALONE, NOT_ATOMIC, WHAT, WHY, Part, Phase
 from django_confiture.dry_run.rewriting.replaced import (
     after,
     makes_or_drops,
     without_the_same_again,
 )
 from django_confiture.dry_run.rewriting.statement_parts import parts_of
-from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
+from django_confiture.dry_run.rewriting.type_parts import changed_types_parts
+from django_confiture.dry_run.sql.enums import AlterTableType
 from django_confiture.dry_run.sql.nodes import subcommands
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
@@ -41,6 +43,7 @@ BY_STATEMENTS = (
     AlterIndexTogether,
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
+    RemoveConstraint,
     RemoveIndex,
 )
 _HARMLESS = (Kind.SELECT, Kind.QUIET, Kind.SAVEPOINT, Kind.TRANSACTION)
@@ -54,9 +57,11 @@ def files_by_statements(
     hints = {"model_name": _model_name(operation)} if facts.routed else {}
     changing: Sequence[Statement] = [each for each in statements if each.kind not in _HARMLESS]
     changing = without_the_same_again(changing, facts)
-    changing, facts = _type_change_alone(operation, changing, facts)
-    fill = None
     parts: list[Part] = []
+    if any(each.type_changes for each in changing):
+        parts += _type_changes(changing, facts)
+        changing = []
+    fill = None
     for statement in _without_passing_default(operation, changing):
         if statement.what == "update_stmt":
             fill = _null_fill(operation, facts.app_label, hints)
@@ -73,34 +78,23 @@ def files_by_statements(
     yield from files[len(now) :]
 
 
-def _type_change_alone(
-    operation: Operation, statements: Sequence[Statement], facts: Facts
-) -> tuple[Sequence[Statement], Facts]:
-    """Return the statement that changes a type by itself, with the facts that the others leave.
+def _type_changes(statements: Sequence[Statement], facts: Facts) -> Iterator[Part]:
+    """Yield the parts of statements that change types: of a column, or of a key and all to it.
 
-    Indexes and constraints are made for the new column alone, which takes the old one's place.
+    The indexes and constraints that the others leave are made for the new columns alone, which
+    take the old ones' places.
     """
-    if any(each.type_changes for each in statements) and _is_key(operation):
-        raise NoRecipe(
-            "it changes the type of a primary key, and foreign keys to it have to follow at once: "
-            "run it in a quiet hour"
-        )
     types = [each for each in statements if each.type_changes]
-    others = [each for each in statements if not each.type_changes]
-    if not types or not others:
-        return statements, facts
+    sequences = [each.sql for each in statements if each.what == "alter_seq_stmt"]
+    others = [each for each in statements if not each.type_changes and each.sql not in sequences]
     altered = [each.node.alter_table_stmt for each in types]
-    if len([*chain.from_iterable(map(subcommands, altered))]) > 1 or not all(
-        makes_or_drops(each) for each in others
-    ):
+    changes = [(node.relation, each) for node in altered for each in subcommands(node)]
+    if len(changes) > len(types) or not all(map(makes_or_drops, others)):
         raise NoRecipe("it changes the column's type, and more at once")
-    if any(each.added_constraints(ConstrType.FOREIGN) for each in others):
-        raise NoRecipe("it changes the type and adds a foreign key: make these two migrations")
-    return types, after(others, facts)
-
-
-def _is_key(operation: Operation) -> bool:
-    return type(operation) is AlterField and operation.field.primary_key
+    if any(each.sql not in facts.rewriting for each in types):
+        names = ", ".join(each.name for _relation, each in changes)
+        raise NoRecipe(f"it changes the type of {names}")
+    yield from changed_types_parts(changes, after(others, facts), sequences)
 
 
 def _in_phases(
@@ -131,9 +125,9 @@ def _file(
         WHAT[phase],
         WHY[phase],
         operations,
-        phase not in ALONE,
+        phase not in NOT_ATOMIC,
         fill,
-        next_release=phase is Phase.NEXT_RELEASE,
+        next_release=phase >= Phase.NEXT_RELEASE,
     )
 
 

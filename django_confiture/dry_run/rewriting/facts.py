@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.rewriting.files import RenamedTable
+from django_confiture.dry_run.sql.identifiers import quote_literal
 from django_confiture.dry_run.sql.nodes import Node
 
 
@@ -19,6 +21,40 @@ class PartitionIndex:
     """The CREATE INDEX that makes it."""
     nested: bool
     """Whether the partition has partitions in turn."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What numbers the rows: GENERATED ... AS IDENTITY, with the options that Django gives it."""
+
+    generated: str
+    """ALWAYS or BY DEFAULT."""
+    sequence: str
+    """Its sequence, quoted, with its schema."""
+
+    @property
+    def definition(self) -> str:
+        """What stands behind ADD."""
+        return f"GENERATED {self.generated} AS IDENTITY (SEQUENCE NAME {self.sequence})"
+
+    @property
+    def _setting(self) -> str:
+        return quote_literal("confiture." + re.sub(r"\W", "_", self.sequence))
+
+    @property
+    def remembered(self) -> str:
+        """The query that keeps the sequence's value until the transaction ends."""
+        value = "concat(last_value, ',', is_called)"
+        return f"SELECT set_config({self._setting}, {value}, true) FROM {self.sequence}"
+
+    @property
+    def restored(self) -> str:
+        """The query that gives another sequence of the same name that value."""
+        values = f"string_to_array(current_setting({self._setting}), ',')"
+        return (
+            f"SELECT setval({quote_literal(self.sequence)}, kept[1]::bigint, kept[2]::boolean)"
+            f" FROM (SELECT {values} AS kept) AS last"
+        )
 
 
 @dataclass(frozen=True)
@@ -41,6 +77,12 @@ class Facts:
     """Index → the name that a later operation of the migration gives it."""
     constraints: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(table, constraint) → its definition."""
+    constraints_before: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """The same, before the statements of the operation that ``constraints`` knows of already."""
+    identities: Mapping[tuple[str, str], Identity] = field(default_factory=dict)
+    """(table, column) → what numbers its rows."""
+    sequences: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(table, column) → the sequence that goes with it, as with a ``serial``; quoted."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Table → the column that is its primary key."""
     required: Mapping[str, frozenset[str]] = field(default_factory=dict)

@@ -95,6 +95,17 @@ def unique_index_parts(
     relation: Node, constraint: Node, columns: list[str], facts: Facts
 ) -> Iterator[Part]:
     """Yield a unique index, and the constraint that takes it over."""
+    yield unique_index_part(relation, constraint, columns, facts)
+    table, name = quoted_relation(relation), quote_identifier(constraint.conname)
+    deferrable = " DEFERRABLE" if constraint.deferrable else ""
+    deferred = " INITIALLY DEFERRED" if constraint.initdeferred else ""
+    use = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}"
+    drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
+    yield Part(Phase.SWITCH, f"{use}{deferrable}{deferred}", drop)
+
+
+def unique_index_part(relation: Node, constraint: Node, columns: list[str], facts: Facts) -> Part:
+    """Return the unique index that a constraint can take over."""
     if facts.in_partitions(relation):
         raise NoRecipe("a partitioned table takes no unique index CONCURRENTLY")
     if constraint.options or constraint.indexspace:
@@ -105,16 +116,11 @@ def unique_index_parts(
     include = f" INCLUDE ({', '.join(map(quote_identifier, included))})" if included else ""
     nulls = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
     index = qualified_name(relation.schemaname, constraint.conname)
-    yield Part(
+    return Part(
         Phase.INDEX,
         f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({keys}){include}{nulls}",
         f"DROP INDEX CONCURRENTLY IF EXISTS {index}",
     )
-    deferrable = " DEFERRABLE" if constraint.deferrable else ""
-    deferred = " INITIALLY DEFERRED" if constraint.initdeferred else ""
-    use = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}"
-    drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
-    yield Part(Phase.SWITCH, f"{use}{deferrable}{deferred}", drop)
 
 
 def refresh_part(node: Node, facts: Facts) -> Part:

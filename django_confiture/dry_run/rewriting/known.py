@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from django_confiture.dry_run.rewriting.facts import PartitionIndex
-from django_confiture.dry_run.rewriting.replaced import defaults_by, made_by, not_null_by
+from django_confiture.dry_run.rewriting.facts import Identity, PartitionIndex
+from django_confiture.dry_run.rewriting.replaced import (
+    comment_by,
+    defaults_by,
+    made_by,
+    not_null_by,
+)
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Statement
 
@@ -88,6 +93,29 @@ _COMMENTS = (
 )
 
 
+_IDENTITIES = (
+    f"SELECT {_SHOWN} a.attname, CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END,"
+    " pg_catalog.format('%I.%I', n.nspname, t.relname)"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    " JOIN pg_catalog.pg_depend d ON d.refobjid = c.oid AND d.refobjsubid = a.attnum"
+    "   AND d.deptype = 'i' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+    " JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid"
+    " JOIN pg_catalog.pg_class t ON t.oid = s.seqrelid AND t.relnamespace = c.relnamespace"
+    f" WHERE {_WHERE} a.attidentity <> '' AND a.attacl IS NULL AND a.attoptions IS NULL"
+    " AND (s.seqstart, s.seqincrement, s.seqmin, s.seqcache, s.seqcycle) = (1, 1, 1, 1, false)"
+)
+
+_SEQUENCES = (
+    f"SELECT {_SHOWN} a.attname, pg_catalog.format('%I.%I', tn.nspname, t.relname)"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    " JOIN pg_catalog.pg_depend d ON d.refobjid = c.oid AND d.refobjsubid = a.attnum"
+    "   AND d.deptype = 'a' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+    " JOIN pg_catalog.pg_class t ON t.oid = d.objid AND t.relkind = 'S'"
+    " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace"
+    f" WHERE {_WHERE} a.attidentity = ''"
+)
+
+
 @dataclass(frozen=True)
 class KnownObjects:
     """What a database has, by the names that statements may give it."""
@@ -101,12 +129,14 @@ class KnownObjects:
     defaults: dict[tuple[str, str], str]
     comments: dict[tuple[str, str], str]
     row_security: frozenset[str]
+    identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
+    sequences: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
         indexes, constraints = dict(self.indexes), dict(self.constraints)
         not_null = {table: set(columns) for table, columns in self.not_null.items()}
-        defaults = dict(self.defaults)
+        defaults, comments = dict(self.defaults), dict(self.comments)
         for each in statements:
             for (kind, table, name), sql in made_by(each):
                 if kind == "index":
@@ -120,12 +150,17 @@ class KnownObjects:
                 defaults.pop((table, column), None)
                 if default is not None:
                     defaults[table, column] = default
+            for table, column, comment in comment_by(each):
+                comments.pop((table, column), None)
+                if comment:
+                    comments[table, column] = comment
         return replace(
             self,
             indexes=indexes,
             constraints=constraints,
             not_null={table: frozenset(columns) for table, columns in not_null.items()},
             defaults=defaults,
+            comments=comments,
         )
 
 
@@ -144,6 +179,11 @@ def read_known(session: Session) -> KnownObjects:
         _by_table(session, _DEFAULTS),
         _by_table(session, _COMMENTS),
         frozenset(name for name, _nothing in _rows(session, _ROW_SECURITY)),
+        {
+            (table, column): Identity(generated, sequence)
+            for table, (column, generated, sequence) in _rows(session, _IDENTITIES)
+        },
+        _by_table(session, _SEQUENCES),
     )
 
 

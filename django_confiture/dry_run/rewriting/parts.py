@@ -18,43 +18,57 @@ class Phase(IntEnum):
     """Short locks: columns, constraints that only new rows have to obey."""
     FILL = 2
     """Rows get their values, in batches."""
-    CHECK = 3
+    ROWS = 3
+    """One statement that reads and writes rows, and can't be several."""
+    CHECK = 4
     """Short locks again: no new row may lack a value from now on."""
-    INDEX = 4
+    INDEX = 5
     """CREATE INDEX CONCURRENTLY, in no transaction."""
-    VALIDATE = 5
+    REFERENCE = 6
+    """Short locks again: foreign keys to a column that has its unique index now."""
+    VALIDATE = 7
     """Reads the table, and lets others write to it."""
-    SWITCH = 6
+    SWITCH = 8
     """Short locks again, for what the validated constraint or the new index makes cheap."""
-    CLEAN_UP = 7
+    CLEAN_UP = 9
     """DROP INDEX CONCURRENTLY, of what has been replaced."""
-    NEXT_RELEASE = 8
+    NEXT_RELEASE = 10
     """Short locks, once no code runs that needs what goes."""
+    NEXT_VALIDATE = 11
+    """Reads the table after that, and lets others write to it."""
 
 
-ALONE = {Phase.FILL, Phase.INDEX, Phase.CLEAN_UP}
-"""One a file, in no transaction: where one fails, the others are done."""
+NOT_ATOMIC = {Phase.FILL, Phase.INDEX, Phase.CLEAN_UP}
+"""In no transaction: where one fails, the others are done."""
+ALONE = {*NOT_ATOMIC, Phase.ROWS}
+"""One a file."""
 
 WHY = {
     Phase.SCHEMA: "Short locks only: what is there already is not read",
     Phase.FILL: "Each batch commits by itself, so no row stays locked",
+    Phase.ROWS: "By itself: it locks its rows until it commits, and no table",
     Phase.CHECK: "Short locks only: new rows have to obey it, the others are not read",
     Phase.INDEX: "CONCURRENTLY lets others write; it can't run in a transaction",
+    Phase.REFERENCE: "Short locks only: new rows have to obey it, the others are not read",
     Phase.VALIDATE: "Reads the table under a lock that lets others read and write",
     Phase.SWITCH: "Short locks only: PostgreSQL uses what has been built or validated",
     Phase.CLEAN_UP: "CONCURRENTLY waits for others without making them wait",
     Phase.NEXT_RELEASE: "The next release: apply it once only code runs that knows the change",
+    Phase.NEXT_VALIDATE: "The next release, too: reads the table, and lets others write to it",
 }
 
 WHAT = {
     Phase.SCHEMA: "columns",
     Phase.FILL: "fill",
+    Phase.ROWS: "rows",
     Phase.CHECK: "check",
     Phase.INDEX: "index",
+    Phase.REFERENCE: "foreign_keys",
     Phase.VALIDATE: "validate",
     Phase.SWITCH: "switch",
     Phase.CLEAN_UP: "drop_index",
     Phase.NEXT_RELEASE: "next_release",
+    Phase.NEXT_VALIDATE: "validate",
 }
 
 
@@ -67,6 +81,8 @@ class Part:
     reverse: str | tuple[str, ...] = RunSQL.noop
     batches: Batches | None = None
     """What runs in place of ``sql``, in the phase FILL."""
+    why_whole: str = ""
+    """Why it can't be batches, in the phase ROWS."""
 
     def operation(self, hints: Mapping[str, str]) -> RunSQL:
         """Return the operation that runs it; ``hints`` are for the database routers."""

@@ -13,7 +13,7 @@ from django_confiture.dry_run.rewriting.batching import batches_of
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Batches, NoRecipe, RewrittenFile
 from django_confiture.dry_run.rewriting.index_parts import concurrently
-from django_confiture.dry_run.rewriting.parts import ALONE, WHAT, WHY, Part, Phase
+from django_confiture.dry_run.rewriting.parts import ALONE, NOT_ATOMIC, WHAT, WHY, Part, Phase
 from django_confiture.dry_run.rewriting.statement_parts import parts_of
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 
@@ -28,6 +28,8 @@ def files_of_script(
     parts = [part for each in statements for part in _parts(each, facts)]
     if all(part.phase is Phase.SCHEMA for part in parts):
         raise NoRecipe("nothing of it takes long")
+    if {part.phase for part in parts} == {Phase.ROWS}:
+        raise NoRecipe(parts[0].why_whole or "it reads and writes rows, all in one statement")
     files = [_file(phase, group, operation) for phase, group in _groups(parts)]
     for number, each in enumerate(files):
         yield _complete(each, operation, first=number == 0, last=number == len(files) - 1)
@@ -40,11 +42,21 @@ def _parts(statement: Statement, facts: Facts) -> Iterator[Part]:
     ):
         raise NoRecipe(f"its {statement.command} is about the whole script")
     if statement.what in ("update_stmt", "delete_stmt"):
-        yield Part(Phase.FILL, statement.sql, batches=batches_of(statement, facts))
+        yield _of_rows(statement, facts)
     elif statement.what not in _INDEXES and statement.sql not in facts.working:
         yield Part(Phase.SCHEMA, statement.sql)
+    elif statement.what in ("insert_stmt", "merge_stmt", "select_stmt"):
+        yield Part(Phase.ROWS, statement.sql)
     else:
         yield from sorted(parts_of(statement, facts), key=lambda part: part.phase)
+
+
+def _of_rows(statement: Statement, facts: Facts) -> Part:
+    """Return the batches of an UPDATE or a DELETE; or itself, where it has to be one statement."""
+    try:
+        return Part(Phase.FILL, statement.sql, batches=batches_of(statement, facts))
+    except NoRecipe as reason:
+        return Part(Phase.ROWS, statement.sql, why_whole=str(reason))
 
 
 def _groups(parts: Sequence[Part]) -> Iterator[tuple[Phase, list[Part]]]:
@@ -61,7 +73,7 @@ def _file(phase: Phase, parts: Sequence[Part], operation: RunSQL) -> RewrittenFi
     if fill is not None:
         fill = replace(fill, elidable=operation.elidable, hints=operation.hints or None)
     operations = [] if fill is not None else [_run(each.sql, operation) for each in parts]
-    return RewrittenFile(WHAT[phase], WHY[phase], operations, phase not in ALONE, fill)
+    return RewrittenFile(WHAT[phase], WHY[phase], operations, phase not in NOT_ATOMIC, fill)
 
 
 def _run(sql: str, operation: RunSQL, reverse: object = RunSQL.noop) -> RunSQL:

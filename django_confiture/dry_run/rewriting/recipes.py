@@ -35,7 +35,13 @@ from django_confiture.dry_run.rewriting.parts import WHY, Phase
 from django_confiture.dry_run.rewriting.querysets import file_of_update
 from django_confiture.dry_run.rewriting.raw_sql import files_of_script
 from django_confiture.dry_run.rewriting.renames import RENAMING, renames, rewriting_of_renames
-from django_confiture.dry_run.rewriting.two_releases import REMOVING, files_of_removal, removes
+from django_confiture.dry_run.rewriting.two_releases import (
+    REMOVING,
+    files_of_loosening,
+    files_of_removal,
+    loosens,
+    removes,
+)
 from django_confiture.dry_run.sql.parser import Statement
 
 
@@ -53,19 +59,28 @@ def rewriting_of(
     try:
         if type(operation) is RunPython:
             return Rewriting((file_of_update(operation, statements, facts),))
-        if removes(operation, statements) and facts.releases == 2:
-            return Rewriting(tuple(files_of_removal(operation, statements, facts)))
+        if facts.releases == 2 and (files := _removal(operation, statements, facts)):
+            return Rewriting(tuple(files))
         if type(operation) is RunSQL:
             return Rewriting(tuple(files_of_script(operation, statements, facts)))
         if type(operation) in (*RENAMING, AlterField) and renames(statements):
             return rewriting_of_renames(operation, statements, facts)
-        if type(operation) in REMOVING and facts.releases == 2:
-            return Rewriting(tuple(files_of_removal(operation, statements, facts)))
         if type(operation) in BY_STATEMENTS:
             return Rewriting(tuple(files_by_statements(operation, statements, facts)))
     except NoRecipe as reason:
         return NotRewritten(str(reason))
     return NotRewritten(f"there is no recipe for {type(operation).__name__}")
+
+
+def _removal(
+    operation: Operation, statements: Sequence[Statement], facts: Facts
+) -> Sequence[RewrittenFile]:
+    """Return the files of what only removes something, over two releases; else none."""
+    if type(operation) in REMOVING or removes(operation, statements):
+        return [*files_of_removal(operation, statements, facts)]
+    if loosens(operation, statements):
+        return [*files_of_loosening(operation, statements, facts)]
+    return []
 
 
 def _separate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
@@ -14,7 +14,7 @@ from django_confiture.dry_run.sql.building import (
     statement_sql,
     without_schemas,
 )
-from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
+from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType, ObjectType
 from django_confiture.dry_run.sql.identifiers import quote_identifier
 from django_confiture.dry_run.sql.nodes import (
     Node,
@@ -22,9 +22,10 @@ from django_confiture.dry_run.sql.nodes import (
     definition,
     dropped_relations,
     quoted_relation,
+    strings,
     subcommands,
 )
-from django_confiture.dry_run.sql.parser import Statement, parse
+from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 
 _Made = tuple[str, str, str]
 """Kind, table and name of a constraint; of an index without the table."""
@@ -66,8 +67,25 @@ def after(statements: Sequence[Statement], facts: Facts) -> Facts:
                 indexes[name] = sql
                 back.append(f"DROP INDEX {drop}")
     # What Django would look up in the database, to drop it, was not there when it was asked.
-    backwards = (*back, *facts.backwards)
-    return replace(facts, indexes=indexes, constraints=constraints, backwards=backwards)
+    gone = {name for each in statements for _kind, table, name in dropped_by(each) if table}
+    backwards = (*back, *(each for each in facts.backwards if not _is_about(each, gone)))
+    return replace(
+        facts,
+        indexes=indexes,
+        constraints=constraints,
+        backwards=backwards,
+    )
+
+
+def _is_about(sql: str, gone: Collection[str]) -> bool:
+    """Return whether a statement drops a constraint that is gone then, or checks it before."""
+    for each in parse(sql, placeholders=False):
+        if each.what == "constraints_set_stmt":
+            return any(
+                c.range_var.relname in gone for c in each.node.constraints_set_stmt.constraints
+            )
+        return any(name in gone for _kind, table, name in dropped_by(each) if table)
+    return False
 
 
 def dropped_by(statement: Statement) -> Iterator[_Made]:
@@ -94,6 +112,19 @@ def _makes(statement: Statement) -> _Made | None:
 def makes_or_drops(statement: Statement) -> bool:
     """Return whether all that a statement does is to make or drop an index or a constraint."""
     return _makes(statement) is not None or any(True for _each in dropped_by(statement))
+
+
+def made_or_dropped(statements: Sequence[Statement]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the indexes and constraints that statements make, or those that they drop.
+
+    Both are empty where they do anything else.
+    """
+    changing = [each for each in statements if each.kind is Kind.DDL]
+    made = frozenset(name for each in changing for (_kind, _table, name), _sql in made_by(each))
+    dropped = frozenset(name for each in changing for _kind, _table, name in dropped_by(each))
+    if not all(map(makes_or_drops, changing)) or (made and dropped):
+        return frozenset(), frozenset()
+    return made, dropped
 
 
 def _only_subcommand(statement: Statement) -> Node | None:
@@ -146,6 +177,16 @@ def defaults_by(statement: Statement) -> Iterator[tuple[str, str, str | None]]:
         if each.subtype == AlterTableType.ColumnDefault:
             dropped = definition(each).WhichOneof("node") is None
             yield table, each.name, None if dropped else expression_sql(definition(each))
+
+
+def comment_by(statement: Statement) -> Iterator[tuple[str, str, str]]:
+    """Yield table, column and comment of a COMMENT ON COLUMN; the comment is empty for NULL."""
+    if statement.what != "comment_stmt":
+        return
+    node = statement.node.comment_stmt
+    if node.objtype == ObjectType.COLUMN:
+        *table, column = strings(node.object.list.items)
+        yield ".".join(table), column, node.comment
 
 
 def _altered(statement: Statement) -> Iterator[tuple[str, Node]]:

@@ -18,7 +18,6 @@ from django_confiture.dry_run.rewriting.index_parts import (
     reindex_part,
 )
 from django_confiture.dry_run.rewriting.parts import Part, Phase
-from django_confiture.dry_run.rewriting.type_parts import changed_type_parts
 from django_confiture.dry_run.sql.building import alter_table_sql
 from django_confiture.dry_run.sql.enums import AlterTableType
 from django_confiture.dry_run.sql.identifiers import quote_identifier
@@ -69,7 +68,7 @@ def _of_subcommand(
         case AlterTableType.ValidateConstraint:
             yield Part(Phase.VALIDATE, alter_table_sql(relation, subcommand))
         case AlterTableType.AlterColumnType:
-            yield from changed_type_parts(relation, subcommand, facts, rewrites=rewrites)
+            raise NoRecipe(f"it changes the type of {subcommand.name}")
         case AlterTableType.DropColumn:
             raise NoRecipe(f"it drops the column {subcommand.name}")
         case subtype:

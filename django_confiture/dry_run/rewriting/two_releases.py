@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django.db.migrations import DeleteModel, RemoveField, RunSQL, SeparateDatabaseAndState
+from django.db.migrations import (
+    AlterField,
+    AlterUniqueTogether,
+    DeleteModel,
+    RemoveConstraint,
+    RemoveField,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
@@ -22,7 +30,9 @@ from django_confiture.dry_run.sql.nodes import (
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 REMOVING = (DeleteModel, RemoveField)
+LOOSENING = (AlterField, AlterUniqueTogether, RemoveConstraint)
 _WHY = "This release: its code no longer knows it, and the database takes rows without it"
+_WHY_LOOSER = "This release: its code no longer counts on the constraint, which is still there"
 
 
 def files_of_removal(
@@ -45,6 +55,24 @@ def files_of_removal(
     yield RewrittenFile(WHAT[phase], WHY[phase], [drop], next_release=True)
 
 
+def files_of_loosening(
+    operation: Operation, statements: Sequence[Statement], facts: Facts
+) -> Iterator[RewrittenFile]:
+    """Yield the file that no longer has it in the models, and the next release's that drops it."""
+    models = SeparateDatabaseAndState(state_operations=[operation])
+    yield RewrittenFile("models", _WHY_LOOSER, [models])
+    drops = [each.sql for each in statements if each.kind is Kind.DDL]
+    drop = RunSQL(_one_or_all(drops), _one_or_all(facts.backwards))  # type: ignore[arg-type]
+    phase = Phase.NEXT_RELEASE
+    yield RewrittenFile(WHAT[phase], WHY[phase], [drop], next_release=True)
+
+
+def loosens(operation: Operation, statements: Sequence[Statement]) -> bool:
+    """Return whether all that an operation does is to drop constraints."""
+    changing = [each for each in statements if each.kind is Kind.DDL]
+    return type(operation) in LOOSENING and bool(changing) and all(map(_is_done, changing))
+
+
 def removes(operation: Operation, statements: Sequence[Statement]) -> bool:
     """Return whether a RunSQL drops columns or tables that models know, and does no more."""
     return (
@@ -63,8 +91,19 @@ def _drops_only(statement: Statement) -> bool:
     )
 
 
+def drops_table(statements: Sequence[Statement], table: str) -> bool:
+    """Return whether statements drop a table."""
+    return any(
+        each.relname == table.rpartition(".")[2]
+        for statement in statements
+        if statement.what == "drop_stmt"
+        and statement.node.drop_stmt.remove_type == ObjectType.TABLE
+        for each in dropped_relations(statement.node.drop_stmt)
+    )
+
+
 def _is_done(statement: Statement) -> bool:
-    """Return whether a statement only drops constraints, which this release does."""
+    """Return whether a statement only drops constraints."""
     return statement.what == "alter_table_stmt" and all(
         each.subtype == AlterTableType.DropConstraint
         for each in subcommands(statement.node.alter_table_stmt)

@@ -66,24 +66,30 @@ def without_schemas(node: Node) -> Node:
     return copy
 
 
-def column_renamed(node: Node, old: str, new: str) -> Node:
-    """Return a copy of an index or a constraint that is about another column instead."""
+def columns_renamed(node: Node, names: Mapping[str, str]) -> Node:
+    """Return a copy of an index or a constraint that is about other columns: old → new name."""
     copy = copied(node)
     for each in postgast.find_nodes(copy, pg.ColumnRef):
-        if each.fields and each.fields[-1].string.sval == old:
-            each.fields[-1].string.sval = new
+        if each.fields and each.fields[-1].string.sval in names:
+            each.fields[-1].string.sval = names[each.fields[-1].string.sval]
     for each in postgast.find_nodes(copy, pg.IndexElem):
-        if each.name == old:
-            each.name = new
+        each.name = names.get(each.name, each.name)
     return copy
 
 
-def constraint_of(constraint: Node, old: str, new: str) -> Node:
-    """Return a copy of a table's constraint that is about another of its columns instead."""
-    copy = column_renamed(constraint, old, new)
+def constraint_of(constraint: Node, names: Mapping[str, str]) -> Node:
+    """Return a copy of a table's constraint that is about others of its columns instead."""
+    copy = columns_renamed(constraint, names)
     for each in (*copy.keys, *copy.fk_attrs, *copy.including):
-        if each.string.sval == old:
-            each.string.sval = new
+        each.string.sval = names.get(each.string.sval, each.string.sval)
+    return copy
+
+
+def references_renamed(constraint: Node, names: Mapping[str, str]) -> Node:
+    """Return a copy of a foreign key that refers to other columns: old → new name."""
+    copy = copied(constraint)
+    for each in copy.pk_attrs:
+        each.string.sval = names.get(each.string.sval, each.string.sval)
     return copy
 
 

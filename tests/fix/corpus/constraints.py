@@ -99,7 +99,7 @@ CASES = [
     Harmful("exclusion", """
         migrations.AddConstraint("order", ExclusionConstraint(
             name="ex", index_type="SPGIST",
-            expressions=[("note", RangeOperators.EQUAL)])),
+            expressions=[("number", RangeOperators.EQUAL)])),
     """, "refused", "exclusion constraint", above="""
         from django.contrib.postgres.constraints import ExclusionConstraint
         from django.contrib.postgres.fields import RangeOperators

@@ -52,7 +52,7 @@ CASES = [
     Harmful("integer_to_foreign_key_in_two_releases", """
         migrations.AlterField("order", "customer_ref", models.ForeignKey(
             "cases.customer", models.CASCADE, db_column="customer_ref", related_name="+")),
-    """, "refused", "two migrations", arguments=_TWO),
+    """, arguments=_TWO),
     Harmful("integer_to_unique_text_in_two_releases", """
         migrations.AlterField("order", "total", models.CharField(max_length=20, unique=True)),
     """, arguments=_TWO),
@@ -81,9 +81,43 @@ CASES = [
     """, arguments=_TWO),
     Harmful("primary_key_to_bigger_integer", """
         migrations.AlterField("small", "id", models.BigAutoField(primary_key=True)),
-    """, "refused", "the type of a primary key", arguments=_TWO, prepared="""
+    """, arguments=_TWO, prepared="""
         migrations.CreateModel("Small", [
-            ("id", models.AutoField(primary_key=True)), ("n", models.IntegerField())]),
-        migrations.RunSQL("INSERT INTO cases_small (n) SELECT i FROM generate_series(1, 12000) i"),
+            ("id", models.AutoField(primary_key=True)), ("n", models.IntegerField(db_index=True))]),
+        migrations.RunSQL("INSERT INTO cases_small (n) SELECT i FROM generate_series(1, 12000) i",
+            migrations.RunSQL.noop),
+    """),
+    Harmful("serial_key_to_bigger_integer_in_two_releases", """
+        migrations.AlterField("small", "id", models.BigAutoField(primary_key=True)),
+    """, arguments=_TWO, prepared="""
+        migrations.SeparateDatabaseAndState(
+            [migrations.RunSQL(
+                "CREATE TABLE cases_small (id serial PRIMARY KEY, n integer NOT NULL)",
+                "DROP TABLE cases_small")],
+            [migrations.CreateModel("Small", [
+                ("id", models.AutoField(primary_key=True)), ("n", models.IntegerField())])]),
+        migrations.RunSQL("INSERT INTO cases_small (n) SELECT i FROM generate_series(1, 12000) i",
+            migrations.RunSQL.noop),
+    """),
+    Harmful("key_of_a_parent_to_bigger_integer_in_two_releases", """
+        migrations.AlterField("place", "id", models.BigAutoField(primary_key=True)),
+    """, arguments=_TWO, irreversible=True, prepared="""
+        migrations.CreateModel("Place", [
+            ("id", models.AutoField(primary_key=True)), ("n", models.IntegerField()),
+            ("near", models.ManyToManyField("self"))]),
+        migrations.CreateModel("Cafe", [
+            ("place_ptr", models.OneToOneField("cases.place", models.CASCADE, auto_created=True,
+                parent_link=True, primary_key=True, serialize=False)),
+            ("seats", models.IntegerField()),
+        ], bases=("cases.place",)),
+        migrations.CreateModel("Guest", [
+            KEY, ("cafe", models.ForeignKey("cases.cafe", models.CASCADE, null=True))]),
+        migrations.RunSQL([
+            "INSERT INTO cases_place (n) SELECT i FROM generate_series(1, 12000) i",
+            "INSERT INTO cases_place_near (from_place_id, to_place_id)"
+            " SELECT i, i % 50 + 1 FROM generate_series(1, 12000) i",
+            "INSERT INTO cases_cafe SELECT i, i FROM generate_series(1, 6000) i",
+            "INSERT INTO cases_guest (cafe_id) SELECT i FROM generate_series(1, 6000) i",
+        ], migrations.RunSQL.noop),
     """),
 ]  # fmt: skip

@@ -1,0 +1,53 @@
+"""A column that changes its type, and the new one that takes its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django_confiture.dry_run.rewriting.names import object_name, suffixed
+from django_confiture.dry_run.sql.building import type_sql
+from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.nodes import Node, definition
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that changes its type, and the one that takes its place."""
+
+    relation: Node
+    subcommand: Node
+
+    @property
+    def name(self) -> str:
+        """Its name, not quoted."""
+        return str(self.subcommand.name)
+
+    @property
+    def new_name(self) -> str:
+        """The other one's name until it takes the place, not quoted."""
+        return suffixed(self.name, "_new")
+
+    @property
+    def old(self) -> str:
+        """Its name."""
+        return quote_identifier(self.name)
+
+    @property
+    def new(self) -> str:
+        """The other one's name."""
+        return quote_identifier(self.new_name)
+
+    @property
+    def type(self) -> str:
+        """The new type."""
+        return type_sql(definition(self.subcommand).column_def.type_name)
+
+    @property
+    def mirror(self) -> str:
+        """The name of the trigger that keeps both the same, and of its function; not quoted."""
+        return object_name(self.relation.relname, self.name, "mirror")
+
+    @property
+    def check(self) -> str:
+        """The name of the CHECK that the new one has a value."""
+        return quote_identifier(object_name(self.relation.relname, self.name, "is_set"))

@@ -21,6 +21,7 @@ from django_confiture.dry_run.rewriting.renames import RENAMING, renames
 from django_confiture.dry_run.rewriting.replaced import made_or_dropped
 from django_confiture.dry_run.rewriting.two_releases import (
     REMOVING,
+    drops_constraint,
     drops_table,
     loosens,
     removes,
@@ -31,6 +32,8 @@ from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsing import Ending
 
 _BREAKS = "running-code-breaks"
+_NO_SUCH_CONSTRAINT = "42P10"
+"""The SQLSTATE of an ON CONFLICT whose unique constraint is gone."""
 _OF_ROWS = {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}
 """The locks of statements that read and write rows."""
 _SPREAD = (AddField, *REMOVING, *RENAMING)
@@ -140,7 +143,8 @@ def _is_by(broken: Break, index: int, statements: Sequence[Statement]) -> bool:
     """Return whether it is an operation that breaks running code."""
     if renames(statements) or broken.operation == index:
         return True
-    return broken.operation is None and drops_table(statements, broken.table)
+    drops = drops_constraint if broken.sqlstate == _NO_SUCH_CONSTRAINT else drops_table
+    return broken.operation is None and any(drops(each, broken.table) for each in statements)
 
 
 def _own_results(
@@ -242,6 +246,7 @@ def _facts(
         identities=known.identities,
         sequences=known.sequences,
         keys=known.keys,
+        partitions=known.partitions,
         required=known.required,
         plain=known.plain,
         not_null=known.not_null,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import starmap
 
-from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.facts import NOT_VALID, Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.index_parts import unique_index_parts
 from django_confiture.dry_run.rewriting.names import object_name
@@ -14,10 +15,11 @@ from django_confiture.dry_run.sql.building import (
     add_constraint,
     alter_table_sql,
     changed,
+    constraint_sql,
     not_valid,
 )
 from django_confiture.dry_run.sql.enums import ConstrType
-from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier
 from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, strings
 
 
@@ -54,7 +56,8 @@ def _given_name(relation: Node, constraint: Node) -> str:
 def validated(relation: Node, constraint: Node, facts: Facts) -> Iterator[Part]:
     """Yield a constraint for new rows alone, and its validation."""
     if constraint.contype == ConstrType.FOREIGN and facts.in_partitions(relation):
-        raise NoRecipe("a partitioned table takes no foreign key NOT VALID before PostgreSQL 18")
+        yield from _validated_by_partition(relation, constraint, facts)
+        return
     table, name = quoted_relation(relation), quote_identifier(constraint.conname)
     yield Part(
         Phase.SCHEMA,
@@ -62,6 +65,31 @@ def validated(relation: Node, constraint: Node, facts: Facts) -> Iterator[Part]:
         f"ALTER TABLE {table} DROP CONSTRAINT {name}",
     )
     yield Part(Phase.VALIDATE, f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def _validated_by_partition(relation: Node, constraint: Node, facts: Facts) -> Iterator[Part]:
+    """Yield a foreign key of each partition, then that of the whole, which takes them over.
+
+    Before PostgreSQL 18 a partitioned table itself takes none NOT VALID.
+    """
+    partitions = facts.partitions.get(known_name(relation))
+    if not partitions:
+        raise NoRecipe(f"the partitions of {relation.relname} have partitions in turn")
+    name = quote_identifier(constraint.conname)
+    definition = constraint_sql(constraint)
+    for each in starmap(qualified_name, partitions):
+        yield Part(
+            Phase.SCHEMA,
+            f"ALTER TABLE {each} ADD CONSTRAINT {name} {definition}{NOT_VALID}",
+            f"ALTER TABLE {each} DROP CONSTRAINT IF EXISTS {name}",
+        )
+        yield Part(Phase.VALIDATE, f"ALTER TABLE {each} VALIDATE CONSTRAINT {name}")
+    table = f"ALTER TABLE {quoted_relation(relation)}"
+    yield Part(
+        Phase.SWITCH,
+        f"{table} ADD CONSTRAINT {name} {definition}",
+        f"{table} DROP CONSTRAINT {name}",
+    )
 
 
 def drop_constraint_part(relation: Node, subcommand: Node, facts: Facts) -> Part:

@@ -10,6 +10,9 @@ from django_confiture.dry_run.rewriting.files import RenamedTable
 from django_confiture.dry_run.sql.identifiers import quote_literal
 from django_confiture.dry_run.sql.nodes import Node
 
+NOT_VALID = " NOT VALID"
+"""What a constraint's definition ends with until it is validated."""
+
 
 @dataclass(frozen=True)
 class PartitionIndex:
@@ -67,6 +70,8 @@ class Facts:
     app_label: str
     partitioned: frozenset[str] = frozenset()
     """Those of the operation's tables that are in partitions."""
+    partitions: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """Partitioned table → schema and name of its partitions, where these have none in turn."""
     partition_indexes: Mapping[str, Sequence[PartitionIndex]] = field(default_factory=dict)
     """Index of a partitioned table → those of its partitions that the operation makes."""
     routed: bool = False

@@ -9,7 +9,13 @@ from django.db.migrations import RunSQL
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.parts import Part, Phase
-from django_confiture.dry_run.sql.building import changed, statement_sql, without_schemas
+from django_confiture.dry_run.sql.building import (
+    add_constraint,
+    alter_table_sql,
+    changed,
+    statement_sql,
+    without_schemas,
+)
 from django_confiture.dry_run.sql.enums import DropBehavior, ObjectType
 from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier
 from django_confiture.dry_run.sql.nodes import (
@@ -95,13 +101,40 @@ def unique_index_parts(
     relation: Node, constraint: Node, columns: list[str], facts: Facts
 ) -> Iterator[Part]:
     """Yield a unique index, and the constraint that takes it over."""
+    if facts.in_partitions(relation):
+        yield from _unique_by_partition(relation, constraint, facts)
+        return
     yield unique_index_part(relation, constraint, columns, facts)
     table, name = quoted_relation(relation), quote_identifier(constraint.conname)
-    deferrable = " DEFERRABLE" if constraint.deferrable else ""
-    deferred = " INITIALLY DEFERRED" if constraint.initdeferred else ""
     use = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}"
     drop = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
-    yield Part(Phase.SWITCH, f"{use}{deferrable}{deferred}", drop)
+    yield Part(Phase.SWITCH, f"{use}{_deferrable(constraint)}", drop)
+
+
+def _deferrable(constraint: Node) -> str:
+    deferrable = " DEFERRABLE" if constraint.deferrable else ""
+    return f"{deferrable}{' INITIALLY DEFERRED' if constraint.initdeferred else ''}"
+
+
+def _unique_by_partition(relation: Node, constraint: Node, facts: Facts) -> Iterator[Part]:
+    """Yield the unique index of each partition; then the constraint of the whole takes them."""
+    table, name = quoted_relation(relation), quote_identifier(constraint.conname)
+    schema = relation.schemaname
+    key = f"{schema}.{constraint.conname}" if schema else constraint.conname
+    built = facts.partition_indexes.get(key)
+    if not built or any(each.nested for each in built):
+        raise NoRecipe(f"the indexes of the partitions of {relation.relname} are not known")
+    alone = alter_table_sql(changed(relation, inh=False), add_constraint(constraint))
+    yield Part(Phase.SWITCH, alone, f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+    whole = qualified_name(schema, constraint.conname)
+    for each in built:
+        made = parse(each.definition, placeholders=False)[0].node.index_stmt
+        drop = f"DROP INDEX CONCURRENTLY IF EXISTS {each.name}"
+        yield Part(Phase.INDEX, concurrently(made), drop)
+        own = quote_identifier(made.idxname)
+        use = f"ADD CONSTRAINT {own} UNIQUE USING INDEX {own}{_deferrable(constraint)}"
+        yield Part(Phase.SWITCH, f"ALTER TABLE {quoted_relation(made.relation)} {use}")
+        yield Part(Phase.SWITCH, f"ALTER INDEX {whole} ATTACH PARTITION {each.name}")
 
 
 def unique_index_part(relation: Node, constraint: Node, columns: list[str], facts: Facts) -> Part:

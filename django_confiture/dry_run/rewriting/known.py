@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from django_confiture.dry_run.rewriting.facts import Identity, PartitionIndex
+from django_confiture.dry_run.rewriting.facts import NOT_VALID, Identity, PartitionIndex
 from django_confiture.dry_run.rewriting.replaced import (
     comment_by,
     defaults_by,
     made_by,
     not_null_by,
+    validated_by,
 )
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parser import Statement
@@ -56,6 +57,13 @@ _ROW_SECURITY = (
     f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE {_WHERE} c.relrowsecurity"
 )
 _PARTITIONED = f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE relkind = 'p'"
+_PARTITIONS = (
+    f"SELECT {_SHOWN} pn.nspname, p.relname, p.relkind"
+    f" FROM pg_catalog.pg_class c {_OF_CLASS} JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid"
+    " JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid"
+    " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+    " WHERE c.relkind = 'p' ORDER BY p.relname"
+)
 _PARTITION_INDEXES = (
     f"SELECT {_SHOWN} pg_catalog.format('%I.%I', pn.nspname, p.relname),"
     " pg_catalog.pg_get_indexdef(p.oid), p.relkind"
@@ -131,18 +139,14 @@ class KnownObjects:
     row_security: frozenset[str]
     identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
     sequences: dict[tuple[str, str], str] = field(default_factory=dict)
+    partitions: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
-        indexes, constraints = dict(self.indexes), dict(self.constraints)
+        statements = list(statements)
         not_null = {table: set(columns) for table, columns in self.not_null.items()}
         defaults, comments = dict(self.defaults), dict(self.comments)
         for each in statements:
-            for (kind, table, name), sql in made_by(each):
-                if kind == "index":
-                    indexes[name] = sql
-                else:
-                    constraints[table, name] = sql
             for table, column, required in not_null_by(each):
                 columns = not_null.setdefault(table, set())
                 (columns.add if required else columns.discard)(column)
@@ -154,6 +158,7 @@ class KnownObjects:
                 comments.pop((table, column), None)
                 if comment:
                     comments[table, column] = comment
+        indexes, constraints = self._objects_after(statements)
         return replace(
             self,
             indexes=indexes,
@@ -162,6 +167,22 @@ class KnownObjects:
             defaults=defaults,
             comments=comments,
         )
+
+    def _objects_after(
+        self, statements: Iterable[Statement]
+    ) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+        """Return the indexes and the constraints once some more statements have run."""
+        indexes, constraints = dict(self.indexes), dict(self.constraints)
+        for each in statements:
+            for (kind, table, name), sql in made_by(each):
+                if kind == "index":
+                    indexes[name] = sql
+                else:
+                    constraints[table, name] = sql
+            for key in validated_by(each):
+                if (text := constraints.get(key)) is not None:
+                    constraints[key] = text.removesuffix(NOT_VALID)
+        return indexes, constraints
 
 
 KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {}, {}, {}, {}, frozenset())
@@ -184,6 +205,7 @@ def read_known(session: Session) -> KnownObjects:
             for table, (column, generated, sequence) in _rows(session, _IDENTITIES)
         },
         _by_table(session, _SEQUENCES),
+        _partitions(session),
     )
 
 
@@ -200,6 +222,16 @@ def _columns(session: Session, sql: str) -> dict[str, frozenset[str]]:
 def read_partitioned(session: Session) -> frozenset[str]:
     """Return the partitioned tables."""
     return frozenset(name for name, _nothing in _rows(session, _PARTITIONED))
+
+
+def _partitions(session: Session) -> dict[str, list[tuple[str, str]]]:
+    """Return partitioned table → its partitions, where none of them has partitions in turn."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    nested = set()
+    for table, (schema, name, kind) in _rows(session, _PARTITIONS):
+        found.setdefault(table, []).append((schema, name))
+        nested |= {table} if kind == "p" else set()
+    return {table: names for table, names in found.items() if table not in nested}
 
 
 def read_partition_indexes(session: Session) -> dict[str, list[PartitionIndex]]:

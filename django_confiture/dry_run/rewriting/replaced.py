@@ -171,6 +171,13 @@ def not_null_by(statement: Statement) -> Iterator[tuple[str, str, bool]]:
             yield table, each.name, subtypes[each.subtype]
 
 
+def validated_by(statement: Statement) -> Iterator[tuple[str, str]]:
+    """Yield table and name of each constraint that a statement validates."""
+    for table, each in _altered(statement):
+        if each.subtype == AlterTableType.ValidateConstraint:
+            yield table, each.name
+
+
 def defaults_by(statement: Statement) -> Iterator[tuple[str, str, str | None]]:
     """Yield table, column and default that a statement sets; None where it drops it."""
     for table, each in _altered(statement):

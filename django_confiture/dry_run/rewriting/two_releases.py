@@ -59,6 +59,8 @@ def files_of_loosening(
     operation: Operation, statements: Sequence[Statement], facts: Facts
 ) -> Iterator[RewrittenFile]:
     """Yield the file that no longer has it in the models, and the next release's that drops it."""
+    if not facts.backwards:
+        raise NoRecipe("the statements that take it back are not known")
     models = SeparateDatabaseAndState(state_operations=[operation])
     yield RewrittenFile("models", _WHY_LOOSER, [models])
     drops = [each.sql for each in statements if each.kind is Kind.DDL]
@@ -91,15 +93,21 @@ def _drops_only(statement: Statement) -> bool:
     )
 
 
-def drops_table(statements: Sequence[Statement], table: str) -> bool:
-    """Return whether statements drop a table."""
-    return any(
-        each.relname == table.rpartition(".")[2]
-        for statement in statements
-        if statement.what == "drop_stmt"
-        and statement.node.drop_stmt.remove_type == ObjectType.TABLE
-        for each in dropped_relations(statement.node.drop_stmt)
-    )
+def drops_table(statement: Statement, table: str) -> bool:
+    """Return whether a statement drops a table."""
+    if statement.what != "drop_stmt":
+        return False
+    dropped = {each.relname for each in dropped_relations(statement.node.drop_stmt)}
+    is_table = statement.node.drop_stmt.remove_type == ObjectType.TABLE
+    return is_table and table.rpartition(".")[2] in dropped
+
+
+def drops_constraint(statement: Statement, table: str) -> bool:
+    """Return whether all that a statement does is to drop constraints of a table."""
+    if not _is_done(statement):
+        return False
+    relation = statement.node.alter_table_stmt.relation
+    return bool(relation.relname == table.rpartition(".")[2])
 
 
 def _is_done(statement: Statement) -> bool:

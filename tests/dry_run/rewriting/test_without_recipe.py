@@ -96,16 +96,28 @@ PARTITIONED = Facts("shop", partitioned=frozenset({"t"}), indexes={"i": "CREATE 
         ("CREATE INDEX i ON t (a)", "the indexes of the partitions of t are not known"),
         ("DROP INDEX i", "PostgreSQL drops no index of a partitioned table CONCURRENTLY"),
         ("REINDEX INDEX i", "its REINDEX is about a partitioned table"),
-        ("ALTER TABLE t ADD CONSTRAINT u UNIQUE (a)", "takes no unique index CONCURRENTLY"),
+        (
+            "ALTER TABLE t ADD CONSTRAINT u UNIQUE (a)",
+            "the indexes of the partitions of t are not known",
+        ),
         (
             "ALTER TABLE t ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES o (id)",
-            "takes no foreign key NOT VALID before PostgreSQL 18",
+            "the partitions of t have partitions in turn",
         ),
     ],
 )
 def test_a_partitioned_table(sql: str, reason: str) -> None:
     facts = replace(PARTITIONED, working=frozenset({sql}))
     assert reason in reason_of(RunSQL(sql), sql, facts)
+
+
+def test_one_statement_of_a_script_that_has_to_stay_whole() -> None:
+    update, index = "UPDATE t SET n = n + 1", "CREATE INDEX i ON t (n)"
+    facts = Facts("shop", keys={"t": "id"}, working=frozenset({update, index}))
+    script = f"{update}; {index}"
+    new = rewriting_of(RunSQL(script), parse(script, placeholders=False), facts)
+    assert isinstance(new, Rewriting)
+    assert [(each.what, each.atomic) for each in new.files] == [("rows", True), ("index", False)]
 
 
 def test_a_statement_with_parameters() -> None:

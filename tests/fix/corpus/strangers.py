@@ -46,6 +46,13 @@ CASES = [
         migrations.AddConstraint("order", models.UniqueConstraint(
             fields=["number", "total"], name="u_np")),
     """),
+    Harmful("unique_together_added_in_two_releases", """
+        migrations.AlterUniqueTogether("line", {("id", "sku")}),
+        migrations.RemoveConstraint("order", "u_np"),
+    """, "fixed fixed", arguments=_TWO, prepared="""
+        migrations.AddConstraint("order", models.UniqueConstraint(
+            fields=["number", "total"], name="u_np")),
+    """),
     Harmful("conditional_unique_constraint_dropped", """
         migrations.RemoveConstraint("order", "u_np"),
         migrations.AddConstraint("order", models.UniqueConstraint(

@@ -96,6 +96,21 @@ CASES = [
     Harmful("index_of_a_partitioned_table", """
         migrations.AddIndex("event", models.Index(fields=["place"], name="i_place")),
     """, "fixed", prepared=_PARTITIONED),
+    Harmful("unique_and_foreign_keys_of_a_partitioned_table", """
+        migrations.AddConstraint("event", models.UniqueConstraint(
+            fields=["place", "day"], name="u_pd", deferrable=models.Deferrable.DEFERRED)),
+        migrations.AlterUniqueTogether("event", {("day", "id", "name")}),
+        migrations.AddField("event", "customer", models.ForeignKey(
+            "cases.customer", models.CASCADE, null=True)),
+        migrations.RunSQL(
+            "ALTER TABLE cases_event ADD CONSTRAINT event_order FOREIGN KEY (place)"
+            " REFERENCES cases_event_place ON DELETE CASCADE",
+            "ALTER TABLE cases_event DROP CONSTRAINT event_order"),
+    """, "fixed fixed fixed fixed", prepared=_PARTITIONED + """
+    migrations.RunSQL(
+        "CREATE TABLE cases_event_place AS SELECT i AS id FROM generate_series(1, 24000) i;"
+        " ALTER TABLE cases_event_place ADD PRIMARY KEY (id)", "DROP TABLE cases_event_place"),
+    """),
     Harmful("check_and_not_null_of_a_partitioned_table", """
         migrations.AddConstraint("event", models.CheckConstraint(
             condition=models.Q(place__gte=0), name="sane")),

@@ -118,6 +118,7 @@ def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
             indexes=known.indexes,
             constraints=known.constraints,
             keys=known.keys,
+            partitions=known.partitions,
             required=known.required,
             plain=known.plain,
             partition_indexes=subject.partition_indexes,

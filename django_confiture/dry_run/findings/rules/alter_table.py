@@ -9,6 +9,8 @@ from django_confiture.dry_run.findings.finding import measured
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.findings.thresholds import is_large
 from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.rewriting.facts import known_name
+from django_confiture.dry_run.sql.building import constraint_sql
 from django_confiture.dry_run.sql.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
 from django_confiture.dry_run.sql.nodes import (
     Node,
@@ -86,11 +88,23 @@ def _check(alter: Alteration, constraint: Node) -> Iterator[Finding]:
 
 
 def _foreign_key(alter: Alteration, constraint: Node) -> Iterator[Finding]:
+    if _partitions_have(alter, constraint):
+        return
     parent = written_name(constraint.pktable)
     message = (
         f"Checking {_named(constraint)} for every row blocks writes to {alter.table} and {parent}"
     )
     yield _found(alter, "foreign-key-scan", message)
+
+
+def _partitions_have(alter: Alteration, constraint: Node) -> bool:
+    """Return whether all partitions have the same foreign key: then PostgreSQL checks no row."""
+    known, wanted = alter.subject.known, constraint_sql(constraint)
+    partitions = known.partitions.get(known_name(alter.step.node.relation), ())
+    return bool(partitions) and all(
+        known.constraints.get((f"{schema}.{name}", constraint.conname)) == wanted
+        for schema, name in partitions
+    )
 
 
 def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]:

@@ -35,17 +35,23 @@ _NEW_INDEX = (
 # By the functions' OIDs, and CURRENT_TIMESTAMP and the like by their numbers.
 # Of a table that a trigger fills, each column that can hold a time may be the one.
 _STAMPED = r"""
+    WITH stamped (oid, attnum) AS (
+      SELECT d.adrelid, d.adnum FROM pg_catalog.pg_attrdef d
+      WHERE d.adbin::text ~ ':funcid (1299|2647) |SQLVALUEFUNCTION :op [1-8] '
+      UNION
+      SELECT c.oid, a.attnum FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+      WHERE c.relname = ANY ($1) AND c.relkind IN ('r', 'p') AND a.attnum > 0
+        AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'timetz'::regtype,
+          'time'::regtype)
+    )
     SELECT c.relname, a.attname, (
       SELECT x.relname FROM pg_catalog.pg_index i
       JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
       WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion)
         AND a.attnum = ANY (i.indkey) LIMIT 1)
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
-    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE d.adbin::text ~ ':funcid (1299|2647) |SQLVALUEFUNCTION :op [1-8] '
-      OR c.relname = ANY ($1) AND c.relkind IN ('r', 'p') AND a.attnum > 0
-        AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'timetz'::regtype,
-          'time'::regtype)
+    FROM stamped JOIN pg_catalog.pg_class c USING (oid)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = stamped.attnum
 """
 
 

@@ -11,11 +11,9 @@ Each project gets an environment under ``.venv/``. Exits with 1 where anything d
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -27,9 +25,10 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from comparison import Comparison, compare  # noqa: E402
+from environments import inside, install  # noqa: E402
 from page import write_page  # noqa: E402
 from projects import PROJECTS, Project  # noqa: E402
-from server import ROOT, Server  # noqa: E402
+from server import Server  # noqa: E402
 
 SERVER = ("fsync=off", "synchronous_commit=off", "max_locks_per_transaction=1024")
 
@@ -92,50 +91,6 @@ def proven(server: Server, project: Project, rows: int, keep: Path | None) -> Co
             shutil.copytree(home, keep / project.name, dirs_exist_ok=True)
     server.sql(*(f"DROP DATABASE {each} WITH (FORCE)" for each in (base, dry, real)))
     return compare(project, prepared, rehearsed, migrated, untouched=untouched)
-
-
-def install(project: Project) -> Path:
-    """Make a project's environment unless it is there; return its Python."""
-    home = ROOT / ".venv" / f"proof-{project.name}-django{project.django}"
-    python = home / "bin" / "python"
-    done = home / ".done"
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)
-        packages = [*project.requirements, f"django=={project.django}.*", "psycopg[binary]==3.3.*"]
-        subprocess.run([*pip, *packages, "--editable", ROOT], check=True)
-        done.touch()
-    return python
-
-
-def inside(
-    server: Server, python: Path, project: Project, database: str, *arguments: str, home: Path
-) -> dict[str, Any]:
-    """Run a step in a process of the project's own; return what it found."""
-    address = server.address
-    found = home / f"{arguments[0]}.json"
-    url = f"postgresql:///{database}?" + "&".join(f"{k}={v}" for k, v in address.items())
-    done = subprocess.run(
-        [python, HERE / "inside.py", found, *arguments],
-        cwd=home,
-        env={
-            **os.environ,
-            **dict(project.environment),
-            "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": project.settings,
-            "PYTHONHASHSEED": "0",  # migrations that go through a set do so in one order
-            "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, ROOT / "testproject"))),
-        },
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
-    if done.returncode:
-        said = done.stdout[-2000:] + done.stderr[-4000:]
-        sys.exit(f"{project.name}: {arguments[0]} failed:\n{said}")
-    result: dict[str, Any] = json.loads(found.read_text())
-    return result
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One step of the proof, in a process of the project: prepare, dry or real.
+"""One step of the proof, in a process of the project: prepare, dry, real or fixes.
 
 Writes what it found into the file that is its first argument.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import old_release
 import snapshot
+from fix_step import fixes
 from made_up_rows import fill
 from real_run import observed
 
@@ -30,6 +31,7 @@ def main() -> None:
         "prepare": prepare,
         "dry": dry,
         "real": real,
+        "fixes": fixes,
     }
     Path(path).write_text(json.dumps(steps[step](*arguments), default=str))
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from django.core.management import CommandError
-from django.db import connection
+from django.db import Error, connection
 
 from tests.cases.migrations_on_disk import Cases
 from tests.fix.random_migrations import random_migration
@@ -55,8 +55,12 @@ def _taken_back(cases: Cases) -> bool:
     """
     before = schema_now()
     cases.migrate()
-    cases.migrate("0001_shop")
-    equal = schema_now() == before
+    try:
+        cases.migrate("0001_shop")
+    except Error:  # Django has dropped an index that a script's way back drops, too
+        equal = False
+    else:
+        equal = schema_now() == before
     with connection.cursor() as cursor:
         cases.drop_everything(cursor)
     forget_modules(cases)

@@ -89,7 +89,8 @@ class Writer:
         return [found[name] for name in self._rows if name in found]
 
     def fill(self) -> None:
-        """Commit a row of each kind."""
+        """Commit a row of each kind, with numbers that no row has which is tried later."""
+        self._number = 0
         for model in self.models:
             for make in self._rows[model._meta.object_name or ""]:
                 if model._meta.managed:

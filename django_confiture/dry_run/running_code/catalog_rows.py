@@ -44,6 +44,14 @@ class CatalogRows:
         sql = f"SELECT t.* FROM {table.name} t {f'ORDER BY {order}' if order else ''} LIMIT 1"
         return self._first(table, sql)
 
+    def with_values(self, oid: int, given: Row) -> Row | None:
+        """Return a row that has some values, None if there is none."""
+        table = self._catalog.table(oid)
+        if table is None or not given or not table.columns.keys() >= given.keys():
+            return None
+        same = " AND ".join(f"t.{quoted(name)} = {literal(given[name])}" for name in given)
+        return self._first(table, f"SELECT t.* FROM {table.name} t WHERE {same} LIMIT 1")
+
     def any_refers(self, key: ForeignKey, *, unlike: Iterable[tuple[str, str]]) -> bool:
         """Whether a row with that foreign key is there, to another row than other columns refer to.
 

@@ -68,11 +68,11 @@ class Dependents:
                 self._descend(child, made, key, left - 1, seen)
 
     def _is_read(self, model: type[Model]) -> bool:
-        """Whether a deletion reads the rows of a model: to come to those below, or to a parent's.
+        """Whether a deletion reads the rows of a model: to ask for those below, or for a parent's.
 
         Others are deleted unread: only a trigger or rule makes a difference to them.
         """
-        below = any(True for _each in _dependents(model, self._relevant))
+        below = any(child in self._relevant for child, _field in _all_dependents(model))
         return below or bool(model._meta.parents) or self._guards(model._meta.db_table)
 
     @property

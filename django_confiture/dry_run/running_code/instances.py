@@ -89,11 +89,12 @@ class Instances:
 
     def of_row(self, row: Row) -> Model:
         """Return the instance that a row of the model's own table would be."""
-        oid = self._catalog.oid_of(self._model._meta.db_table)
+        parts = dict(self._parts(row))
         values: dict[str, Any] = {}
         for each in self._model._meta.concrete_fields:
+            oid, part = parts.get(each.model, (None, {}))
             try:
-                values[each.attname] = self._loaded.of(each, oid, row, str(each.column))
+                values[each.attname] = self._loaded.of(each, oid, part, str(each.column))
             except NotLoadedError:  # an UPDATE sets it to another value
                 if each.primary_key:
                     values[each.attname] = self._unique_value(plain(each), "modest")
@@ -105,6 +106,18 @@ class Instances:
         instance._state.adding = False
         return instance
 
+    def _parts(self, row: Row) -> Iterator[tuple[type[Model], tuple[int | None, Row]]]:
+        """Yield the table of the model and of each parent, with what of the row is in it."""
+        found: dict[type[Model], Row] = {self._model: row}
+        yield self._model, (self._catalog.oid_of(self._model._meta.db_table), row)
+        for parent in self._model._meta.get_parent_list():
+            oid = self._catalog.oid_of(parent._meta.db_table)
+            links = [(part, child._meta.parents.get(parent)) for child, part in found.items()]
+            keys = [part.get(str(link.column)) for part, link in links if link is not None]
+            given = {str(parent._meta.pk.column): key for key in keys}
+            found[parent] = (oid and self._rows.with_values(oid, given)) or {}
+            yield parent, (oid, found[parent])
+
     def _fill(self, each: Field[Any, Any], variant: Variant, given: dict[str, Any]) -> None:
         if each.is_relation and each.remote_field is not None:
             self._refer(each, variant, given)
@@ -113,6 +126,8 @@ class Instances:
         unique = each.primary_key or each.name in self._unique
         if each.attname in variant.captured and not unique:
             given[each.attname] = variant.captured[each.attname]
+        elif level is None and _starts_empty(each):
+            return
         elif unique and not _computes_unique(each):
             given[each.attname] = self._unique_value(each, level or "modest")
         elif level is None and (each.has_default() or each.has_db_default() or each.null):

@@ -220,6 +220,15 @@ def test_a_failing_plan_says_what_was_found_so_far(state: ProjectState) -> None:
     assert {each.still_after for each in report.deploy.new_code} == {False}
 
 
+def test_a_deletion_asks_for_rows_that_protect_those_below(state: ProjectState) -> None:
+    book = models.ForeignKey("cases.Book", models.PROTECT)
+    loan = CreateModel("Loan", [("id", models.BigAutoField(primary_key=True)), ("book", book)])
+    state = applied(state, migration(loan, name="0001_loan"))
+    report = rehearse(state, migration(DeleteModel("Loan"), name="0002_a"))
+    deletes = {each.model for each in report.deploy.old_code if each.action == "delete"}
+    assert deletes == {"cases.Author", "cases.Book", "cases.Loan", "cases.Publisher"}
+
+
 def test_a_failing_plan_says_that_rows_of_a_forgotten_model_refer(state: ProjectState) -> None:
     forgotten = migration(RemoveField("Book", "tags"), DeleteModel("Book"), name="0002_a")
     report = rehearse(state, forgotten, migration(RunSQL("SELECT 1/0"), name="0003_b"))

@@ -112,6 +112,20 @@ CASES = [
         rows=titles(),
         cleanup="DROP FUNCTION IF EXISTS dry_checks() CASCADE",
     ),
+    thing(
+        "empty_values_become_equal",
+        [TITLE, ("rank", models.IntegerField(null=True, unique=True))],
+        RunSQL("DELETE FROM cases_thing"),
+        RunSQL("CREATE UNIQUE INDEX cases_one_rank ON cases_thing (coalesce(rank, 0))"),
+        rows=[lambda n, get: {"title": "x", "rank": n}, lambda n, get: {"title": "y"}],
+        new_rows=[lambda n, get: {"title": "x", "rank": n}],
+    ),
+    case(
+        "child_whose_parent_loses_a_default",
+        RunSQL("ALTER TABLE cases_book ALTER kind DROP DEFAULT"),
+        first=[AddField("Book", "kind", models.CharField(max_length=5, db_default="a")), SPECIAL],
+        rows=SPECIALS,
+    ),
     case(
         "ordered_by_a_column_of_another_table",
         AlterModelOptions("Author", {"ordering": ["name"]}),

@@ -14,8 +14,9 @@ from psycopg import Error
 from django_confiture.exceptions import MigrationGaveWay
 from django_confiture.formatting import one_line
 from django_confiture.migrate.watching import gave_way
+from django_confiture.migrate.watching.activity import GaveWay
 from django_confiture.migrate.watching.announcements import log_facts
-from django_confiture.migrate.watching.watch import GaveWay, Target
+from django_confiture.migrate.watching.watch import Target
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -114,7 +115,13 @@ class Attempts:
 
     def _follow(self, facts: dict[str, Any]) -> None:
         self._target = self._session.attempt_begins(
-            lambda pid: Target(pid, self.number, self._migration, facts)
+            lambda pid: Target(
+                pid,
+                self.number,
+                self._migration,
+                facts,
+                in_transaction=self._connection.in_atomic_block,
+            )
         )
 
     def _leave(self) -> GaveWay | None:

@@ -24,8 +24,9 @@ from django_confiture.migrate.status.terminal import Output, TerminalLine
 from django_confiture.migrate.turns import stale_plan
 from django_confiture.migrate.turns.one_at_a_time import Turn, take_turn, without_lock
 from django_confiture.migrate.turns.turn_news import TurnNews
+from django_confiture.migrate.watching.activity import GaveWay
 from django_confiture.migrate.watching.announcements import Announcer
-from django_confiture.migrate.watching.watch import GaveWay, Listener, Target, Watch
+from django_confiture.migrate.watching.watch import Listener, Target, Watch
 from django_confiture.unconfigured_logs import configured_handlers
 
 if TYPE_CHECKING:

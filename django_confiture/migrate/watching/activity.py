@@ -59,7 +59,7 @@ WHERE w.pid = %(pid)s AND NOT w.granted AND 0 = ANY (pg_catalog.pg_blocking_pids
 # Autovacuum workers can wait. The session that waits is a parallel worker's leader, which itself
 # waits for the worker alone. One that waits for a virtual transaction is building an index
 # concurrently, and blocks no one.
-_WAITERS = """
+WAITERS = """
 WITH waiting AS MATERIALIZED (
   SELECT pid, min(waitstart) AS since, max(relation) AS relation FROM pg_catalog.pg_locks
   WHERE NOT granted AND waitstart IS NOT NULL AND locktype <> 'virtualxid' GROUP BY pid
@@ -91,7 +91,7 @@ UNION ALL SELECT command, '', bytes_processed, bytes_total
 FROM pg_catalog.pg_stat_progress_copy WHERE pid = %(pid)s
 """
 
-_DOING = """
+DOING = """
 SELECT coalesce(state, ''), coalesce(query, ''),
        extract(epoch FROM clock_timestamp() - query_start)::float8 * 1000,
        extract(epoch FROM clock_timestamp() - xact_start)::float8 * 1000,
@@ -180,6 +180,16 @@ class Doing:
     """Seconds since the epoch, as the server says it."""
 
 
+@dataclass(frozen=True)
+class GaveWay:
+    """Why and where an attempt was ended."""
+
+    waiters: tuple[Waiter, ...]
+    doing: Doing
+    was_stopped: bool = False
+    """Whether the server ended it, as the process that migrates did nothing any more."""
+
+
 def anyone_waits(raw: psycopg.Connection[Any], pid: int) -> tuple[bool, bool]:
     """Return whether a session waits for a lock, and whether any other session does."""
     row = raw.execute(_WAITING, {"pid": pid}).fetchone()
@@ -209,7 +219,7 @@ def who_waits_for_it(
     raw: psycopg.Connection[Any], pid: int, *, own_pids: Collection[int] = ()
 ) -> tuple[Waiter, ...]:
     """Return the sessions that wait for a session, without ``own_pids``; the longest wait first."""
-    rows = raw.execute(_WAITERS, {"pid": pid, "own": list(own_pids)})
+    rows = raw.execute(WAITERS, {"pid": pid, "own": list(own_pids)})
     return tuple(Waiter(*row) for row in rows)
 
 
@@ -221,5 +231,5 @@ def progress_of(raw: psycopg.Connection[Any], pid: int) -> Progress | None:
 
 def what_it_does(raw: psycopg.Connection[Any], pid: int) -> Doing | None:
     """Return the statement that a session runs or ran last; None if there is no such session."""
-    row = raw.execute(_DOING, {"pid": pid}).fetchone()
+    row = raw.execute(DOING, {"pid": pid}).fetchone()
     return Doing(*row) if row else None

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 from django_confiture import signals
 from django_confiture.formatting import duration
+from django_confiture.migrate.watching.activity import GaveWay
 from django_confiture.migrate.watching.announcements import log_facts, send
-from django_confiture.migrate.watching.watch import GaveWay, Target
+from django_confiture.migrate.watching.watch import Target
 
 logger = logging.getLogger("django_confiture.migrate")
 
@@ -24,6 +25,10 @@ RESUMABLE = (
     "it goes on there."
 )
 
+_STOPPED = (
+    "The process that migrates had stopped, or did not get to look, so the server ended its "
+    "session."
+)
 _WAY_OUT = (
     "Migrate when fewer sessions need the table, raise MAX_BLOCKING, or split the migration: "
     "migrate_dryrun measures what it blocks and says how."
@@ -58,7 +63,7 @@ def described(
             + (f", and {others} other{'s' if others > 1 else ''} as well" if others else "")
             + f'; CONFITURE["MIGRATE"]["MAX_BLOCKING"] is {limit}.',
             f"Tried {attempts} times." if attempts > 1 else "",
-            _needed(ended),
+            _STOPPED if ended.was_stopped else _needed(ended),
             why_not_again or "All of it was rolled back.",
             _WAY_OUT,
         )

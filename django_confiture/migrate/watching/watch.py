@@ -20,6 +20,7 @@ import psycopg
 
 from django_confiture.formatting import one_line
 from django_confiture.migrate.watching import activity
+from django_confiture.migrate.watching.server_guard import ServerGuard, guarded
 
 logger = logging.getLogger("django_confiture.migrate")
 
@@ -43,6 +44,8 @@ class Target:
     facts: dict[str, Any] = field(hash=False)
     """What signals say of it besides: ``using``, ``direction``, ``context``."""
     since: float = field(default_factory=monotonic)
+    in_transaction: bool = False
+    """Whether it keeps its locks while this process does nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,6 @@ class Observation:
     waiters: tuple[activity.Waiter, ...]
     progress: activity.Progress | None
     doing: activity.Doing | None
-
-
-@dataclass(frozen=True)
-class GaveWay:
-    """Why and where an attempt was ended."""
-
-    waiters: tuple[activity.Waiter, ...]
-    doing: activity.Doing
 
 
 class Listener(Protocol):
@@ -97,11 +92,13 @@ class Watch:
         self._conn: psycopg.Connection[Any] | None = None
         self._target: Target | None = None
         self._blockers: tuple[activity.Blocker, ...] = ()
-        self._gave_way: GaveWay | None = None
+        self._gave_way: activity.GaveWay | None = None
         self._cancelled_at = 0.0
         self._progress: tuple[float, activity.Progress | None] = (0.0, None)
         self._blind_until = 0.0
         self._warned = False
+        self._guard: ServerGuard | None = None
+        self._guarded: Target | None = None
         self._thread = threading.Thread(target=self._run, name="confiture-watch", daemon=True)
         self._thread.start()
 
@@ -110,11 +107,14 @@ class Watch:
         with self._lock:
             self._target, self._gave_way, self._blockers = target, None, ()
 
-    def leave(self) -> GaveWay | None:
+    def leave(self) -> activity.GaveWay | None:
         """Stop watching and end nothing from now on; return why the attempt was ended, if so."""
         with self._lock:
             self._target = None
-            return self._gave_way
+            guard, self._guard = self._guard, None
+            gave_way = self._gave_way
+        by_server = guard.end() if guard is not None else None
+        return gave_way or by_server
 
     def last_blockers(self) -> tuple[activity.Blocker, ...]:
         """Return the sessions last seen in the way of the last attempt."""
@@ -126,6 +126,7 @@ class Watch:
         self._stopped.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
+        self.leave()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._poll_s):
@@ -157,6 +158,21 @@ class Watch:
                     self._blockers = wait.blocked_by
         progress, doing = self._glance(conn, pid)
         self._tell(Observation(target, wait, waiters, progress, doing))
+        self._let_server_guard(target, conn)
+
+    def _let_server_guard(self, target: Target, conn: psycopg.Connection[Any]) -> None:
+        """Let the server keep to the limit as well, should this process be stopped."""
+        if self._limit_ms is None or not target.in_transaction or self._guarded is target:
+            return
+        self._guarded = target
+        guard = guarded(
+            self._connect, conn, target.pid, limit_ms=self._limit_ms, own_pids=self._own_pids()
+        )
+        with self._lock:
+            if self._target is target:
+                self._guard, guard = guard, None
+        if guard is not None:
+            guard.end()
 
     def _tell(self, observation: Observation) -> None:
         """Pass on what was seen; a listener that fails gets no more, and the watch goes on."""
@@ -198,7 +214,7 @@ class Watch:
             return
         first = self._gave_way is None
         if first:
-            self._gave_way = GaveWay(late, doing)
+            self._gave_way = activity.GaveWay(late, doing)
             self._cancelled_at = monotonic()
         if doing.state.startswith("idle") or monotonic() >= self._cancelled_at + _PATIENCE_S:
             self._conn.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [target.pid])

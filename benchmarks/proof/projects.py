@@ -52,13 +52,26 @@ PROJECTS = {
                     "old release, not so: insert of voucher_voucher",
                     "a name can no longer be used twice; the check takes a duplicate for its own",
                 ),
+                *(
+                    (
+                        f"new release, not so: insert of offer_{table}",
+                        "a class can be used twice by then; the check takes a duplicate for its own",
+                    )
+                    for table in ("benefit", "condition")
+                ),
             ),
         ),
         Project(
             "pulpcore",
             ("pulpcore==3.123.*",),
             "pulpcore_settings",
-            explained=tuple((f"rows of core_{table}:", _RANDOM) for table in _WITH_RANDOM_TEXTS),
+            explained=(
+                *((f"rows of core_{table}:", _RANDOM) for table in _WITH_RANDOM_TEXTS),
+                (
+                    "new release, not so: update of core_artifact",
+                    "its file's pre_save reads the domain, which the check leaves out with raw=True",
+                ),
+            ),
         ),
         Project("pretix", ("pretix==2026.8.*",), "pretix_settings"),
     )

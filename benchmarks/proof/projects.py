@@ -55,7 +55,7 @@ PROJECTS = {
                 *(
                     (
                         f"new release, not so: insert of offer_{table}",
-                        "a class can be used twice by then; the check takes a duplicate for its own",
+                        "a class can be used twice later; the check repeats a class",
                     )
                     for table in ("benefit", "condition")
                 ),
@@ -69,7 +69,7 @@ PROJECTS = {
                 *((f"rows of core_{table}:", _RANDOM) for table in _WITH_RANDOM_TEXTS),
                 (
                     "new release, not so: update of core_artifact",
-                    "its file's pre_save reads the domain, which the check leaves out with raw=True",
+                    "the field's pre_save reads the domain; the check saves with raw=True",
                 ),
             ),
         ),

@@ -190,6 +190,13 @@ class TableCatalog:
         self.resolve([] if table in self._oids else [table])
         return self._oids[table]
 
+    def tables(self, names: Iterable[str]) -> Iterator[Table]:
+        """Yield those of the tables that Django calls so which are there."""
+        for name in names:
+            oid = self.oid_of(name)
+            if oid is not None and (table := self.table(oid)) is not None:
+                yield table
+
     def table(self, oid: int) -> Table | None:
         """Return what is known of a relation, None where it is gone."""
         self._fetch([oid])

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.running_code.catalog import Column, ForeignKey, Table, TableCatalog
+from django_confiture.dry_run.running_code.made_up_values import made_up, unlike_any
 
 _DEEPEST = 5
 """How many foreign keys are followed to make a row."""
 
+_TOGETHER = 100
+"""Rows that are made in one round trip."""
+
 Row = Mapping[str, str | None]
 """Column → value as the server writes it."""
+
+Answer = Sequence[Sequence[str | None]]
 
 
 @dataclass
@@ -29,20 +35,95 @@ class CatalogRows:
     """Finds and creates rows; the caller undoes what it creates."""
 
     def __init__(
-        self, run: Callable[[str], Sequence[Sequence[str | None]]], catalog: TableCatalog
+        self,
+        run: Callable[[str], Answer],
+        run_each: Callable[[Sequence[str]], Sequence[Answer]],
+        catalog: TableCatalog,
     ) -> None:
-        """Take as ``run`` what runs a statement; where it fails, it is as if it had not run."""
+        """Take as ``run`` what runs a statement, as ``run_each`` several in one round trip.
+
+        Where one fails, it is as if none had run.
+        """
         self._run = run
+        self._run_each = run_each
         self._catalog = catalog
+        self._has_made: set[int] = set()
+        """The tables of which a row was made, and has been undone or not."""
+        self._kept: dict[int, Row] = {}
+        self._keeps = self._lends = False
+        self._unsent: list[tuple[Table, str]] | None = None
+        """What makes rows that are to be sent together."""
+
+    @contextmanager
+    def keeping(self, oids: Sequence[int]) -> Iterator[None]:
+        """Make a row of each table that whatever asks for one gets, until the block ends.
+
+        The caller undoes them then.
+        """
+        try:
+            if not self._kept_at_once(oids):
+                self._keep(oids)
+            self.settle()
+            yield
+        finally:
+            self._kept.clear()
+
+    def _kept_at_once(self, oids: Sequence[int]) -> bool:
+        """Make the rows together; return whether the server took all of them."""
+        unsent: list[tuple[Table, str]] = []
+        self._unsent = unsent
+        try:
+            self._keep(oids)
+        finally:
+            self._unsent = None
+        self._kept.clear()  # what the server makes of the rows is not known yet
+        for at in range(0, len(unsent), _TOGETHER):
+            part = unsent[at : at + _TOGETHER]
+            answers = self._run_each([text for _table, text in part])
+            for (table, _text), rows in zip(part, answers, strict=False):
+                for row in rows:
+                    self._kept.setdefault(table.oid, _row(table, row))
+        return self._kept.keys() >= set(oids)
+
+    def _keep(self, oids: Iterable[int]) -> None:
+        self._keeps = True
+        try:
+            for oid in oids:
+                if oid not in self._kept:
+                    self.made(oid)
+        finally:
+            self._keeps = False  # what is made from now on may be undone earlier
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Let what changes a row take the one that is kept: inside, it is not sent."""
+        self._lends = True
+        try:
+            yield
+        finally:
+            self._lends = False
+
+    def to_change(self, oid: int) -> Row | None:
+        """Return a row of a table to be updated or deleted."""
+        return self._kept.get(oid) if self._lends else self.made(oid)
 
     def existing(self, oid: int) -> Row | None:
-        """Return the first row of a table by its primary key."""
+        """Return the first row of a table by its primary key, or one that is kept."""
         table = self._catalog.table(oid)
-        if table is None:
+        if table is None or self._is_empty(table):
             return None
+        if oid in self._kept:
+            return self._kept[oid]
         order = ", ".join(f"t.{quoted(name)}" for name in table.primary_key)
         sql = f"SELECT t.* FROM {table.name} t {f'ORDER BY {order}' if order else ''} LIMIT 1"
-        return self._first(table, sql)
+        row = self._first(table, sql)
+        if row is not None and (self._keeps or self._lends):
+            self._kept[oid] = row
+        return row
+
+    def _is_empty(self, table: Table) -> bool:
+        """Return whether there is no row to be looked for, whatever was made and undone."""
+        return table.is_empty and table.oid not in self._has_made
 
     def with_values(self, oid: int, given: Row) -> Row | None:
         """Return a row that has some values, None if there is none."""
@@ -79,22 +160,32 @@ class CatalogRows:
         if table is None or depth > _DEEPEST:
             return None
         copied = None
-        if not _needs_rows(table) or self.existing(oid) is not None:
+        is_empty = self._is_empty(table)
+        if not is_empty and (not _needs_rows(table) or self.existing(oid) is not None):
             draft = self._draft(table, given or {}, depth, copied=True)
             copied = self._first(table, _copy(table, draft.values))
         if copied is not None:
             return copied
         draft = self._draft(table, given or {}, depth, copied=False)
-        return self._first(table, _insert(table, draft.values))
+        self._has_made.add(oid)
+        row = self._inserted(table, draft.values)
+        if row is not None and self._keeps:
+            self._kept.setdefault(oid, row)
+        return row
+
+    def _inserted(self, table: Table, values: Row) -> Row | None:
+        if self._unsent is None:
+            return self._first(table, _insert(table, values))
+        self._unsent.append((table, _insert(table, values)))
+        return {name: values.get(name) for name in table.columns}
 
     def settle(self) -> None:
         """Check the deferred constraints of the rows that were made."""
-        self._run("SET CONSTRAINTS ALL IMMEDIATE")
-        self._run("SET CONSTRAINTS ALL DEFERRED")
+        self._run("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
     def _first(self, table: Table, sql: str) -> Row | None:
         for row in self._run(sql):
-            return dict(zip(table.columns, row, strict=True))
+            return _row(table, row)
         return None
 
     def _draft(
@@ -142,6 +233,10 @@ class CatalogRows:
         if row is not None:
             for column, target in zip(key.columns, key.target_columns, strict=True):
                 draft.values[column] = row.get(target)
+
+
+def _row(table: Table, values: Sequence[str | None]) -> Row:
+    return dict(zip(table.columns, values, strict=True))
 
 
 def quoted(name: str) -> str:
@@ -200,52 +295,3 @@ def literal(value: str | None) -> str:
         return "NULL"
     escaped = value.replace("'", "''")
     return f"'{escaped}'" if "\\" not in value else "E'" + escaped.replace("\\", "\\\\") + "'"
-
-
-def made_up(column: Column) -> str | None:
-    """Return a value for a column as the server reads it, None where none is known."""
-    if column.label is not None:
-        return column.label
-    if column.base in _BY_NAME:
-        return _BY_NAME[column.base]
-    return _BY_CATEGORY.get(column.category)
-
-
-_BY_NAME = {
-    "uuid": "00000000-0000-0000-0000-000000000001",
-    "json": "{}",
-    "jsonb": "{}",
-    "bytea": "x",
-    "xml": "<x/>",
-    "macaddr": "08:00:2b:01:02:03",
-    "time": "00:00",
-    "timetz": "00:00+00",
-    "bit": "0",
-}
-_BY_CATEGORY = {
-    "A": "{}",
-    "B": "true",
-    "D": "2001-02-03",
-    "I": "127.0.0.1",
-    "N": "1",
-    "R": "empty",
-    "S": "x",
-    "T": "1 day",
-    "U": "",
-    "V": "0",
-}
-
-
-def unlike_any(column: Column) -> str:
-    """Return a value for a column that no row is likely to have."""
-    number = uuid.uuid4().int
-    if column.category == "N":
-        limit = {"int2": 2**15, "int4": 2**31, "numeric": 2**15}.get(column.base, 2**53)
-        return str(limit - 1 - number % (limit // 4))
-    if column.category == "S":
-        length = column.length - 4 if column.length > 4 else 32
-        return format(number, "032x")[:length]
-    if column.category == "D":
-        year, day = 1000 + number % 900, 1 + number // 900 % 28
-        return f"{year}-02-{day:02}"
-    return str(uuid.uuid4())

@@ -8,7 +8,7 @@ never that of the migration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -18,27 +18,20 @@ import psycopg
 from django.apps.registry import Apps
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ProtectedError, RestrictedError, signals
+from django.db.models import ProtectedError, RestrictedError
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.running_code.values import NoValueError
+from django_confiture.dry_run.running_code.without_signals import without_signals
 from django_confiture.dry_run.server.side_channel import Row, Session
 
 _PROBES = "confiture_probes"
 _PROBE = "confiture_probe"
 _ROW = "confiture_row"
+_KEPT = "confiture_kept"
 _CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 _UNDO = f"ROLLBACK TO SAVEPOINT {_PROBE}"
 OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
-_SIGNALS = (
-    signals.pre_init,
-    signals.post_init,
-    signals.pre_save,
-    signals.post_save,
-    signals.pre_delete,
-    signals.post_delete,
-    signals.m2m_changed,
-)
 _LOCKED = "55P03"
 _GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200")
 """Canceled, no lock, deadlock, out of disk or memory: nothing is known of the statement."""
@@ -82,6 +75,23 @@ class Failure:
         return self.sqlstate is not None and self.sqlstate[:2] in ("22", "23", "P0")
 
 
+@dataclass(frozen=True)
+class FirstStatement:
+    """What something begins with."""
+
+    sql: str
+    """As the ORM has it, with placeholders."""
+    text: str
+
+
+class _NotSentError(Exception):
+    """The first statement was asked for, and is not sent."""
+
+    def __init__(self, statement: FirstStatement) -> None:
+        super().__init__(statement.sql)
+        self.statement = statement
+
+
 class ProbeConnection:
     """One database as the ORM of a release sees it while the probes run."""
 
@@ -91,6 +101,7 @@ class ProbeConnection:
         self.ops = wrapper.ops
         self._timeout_ms = round(timeout.total_seconds() * 1000)
         self._sent: list[str] = []
+        self._sends = True
         self._script: list[str] | None = None
         self._row_failed = False
         """Whether a row for the script could not be made."""
@@ -111,7 +122,7 @@ class ProbeConnection:
             self.session.query(f"SAVEPOINT {_PROBE}")
             connections[self.alias] = self._own
             stack.callback(connections.__setitem__, self.alias, original)
-            stack.enter_context(_without_signals(apps))
+            stack.enter_context(without_signals(apps))
             self._reset()
             yield
 
@@ -148,6 +159,40 @@ class ProbeConnection:
         finally:
             self._reset()
         return None
+
+    def first_statement(self, action: Callable[[], object]) -> FirstStatement | None:
+        """Return what ``action`` would send first; rows that it makes before stay until undone."""
+        if self._locked is not None:
+            return None
+        self._sends = False
+        try:
+            action()
+        except _NotSentError as found:
+            return found.statement
+        except Exception:
+            if self.session.status not in OPEN:
+                raise
+        finally:
+            self._sends = True
+            self._reset()
+        return None
+
+    @contextmanager
+    def keeping(self) -> Iterator[Callable[[], None]]:
+        """Undo at the end of the block what was sent in it before the yielded function was called.
+
+        What is tried after that call is undone as ever, and leaves the former as it is.
+        """
+        self.session.query(f"SAVEPOINT {_KEPT}")
+        yield partial(self._send, f"SAVEPOINT {_PROBE}")
+        self.session.query(f"ROLLBACK TO SAVEPOINT {_KEPT}; RELEASE SAVEPOINT {_KEPT}")
+
+    def undo(self) -> None:
+        """Undo all that was sent since the probes began."""
+        self._send(_UNDO)
+
+    def _send(self, text: str) -> None:
+        self.session.query(text)
 
     def recorded(self, action: Callable[[], object]) -> tuple[Failure | None, str | None]:
         """Do something and undo it; return why it failed, and the script that does the same.
@@ -192,18 +237,21 @@ class ProbeConnection:
             except psycopg.Error:
                 self._row_failed = True
                 raise
-        self.session.query(f"SAVEPOINT {_ROW}")
+        answers = self.run_each([text])
+        return answers[0] if answers else []
+
+    def run_each(self, texts: Sequence[str]) -> list[list[Row]]:
+        """Run statements past the ORM in one round trip; where one fails, as if none had run."""
+        release = f"RELEASE SAVEPOINT {_ROW}"
         try:
-            return self.session.query(text)
+            return self.session.script("; ".join([f"SAVEPOINT {_ROW}", *texts, release]))[1:-1]
         except psycopg.Error as error:
             if self.session.status not in OPEN:
                 raise
-            self.session.query(f"ROLLBACK TO SAVEPOINT {_ROW}")
+            self.session.query(f"ROLLBACK TO SAVEPOINT {_ROW}; {release}")
             if error.sqlstate == _LOCKED:
                 raise  # which ends the attempt: the next statement would wait, too
             return []
-        finally:
-            self.session.query(f"RELEASE SAVEPOINT {_ROW}")
 
     def _failure(self, error: Exception) -> Failure:
         if isinstance(error, NoValueError):
@@ -242,29 +290,8 @@ class ProbeConnection:
         context: Any,
     ) -> Any:
         self._sent.append(sql)
+        if not self._sends:
+            raise _NotSentError(FirstStatement(sql, self._own.ops.compose_sql(sql, params)))
         if self._script is not None:
             self._script.append(self._own.ops.compose_sql(sql, params))
         return execute(sql, params, many, context)
-
-
-@contextmanager
-def _without_signals(apps: Apps) -> Iterator[None]:
-    """Tell no receiver about the models of ``apps``: what it does could not be undone."""
-    with ExitStack() as stack:
-        for signal in _SIGNALS:
-            stack.callback(_put_back, signal)
-            vars(signal)["send"] = partial(_send, signal.send, apps)
-        yield
-
-
-def _put_back(signal: Any) -> None:
-    with suppress(KeyError):
-        del vars(signal)["send"]
-
-
-def _send(
-    original: Callable[..., Sequence[Any]], apps: Apps, sender: Any, **named: Any
-) -> Sequence[Any]:
-    if getattr(getattr(sender, "_meta", None), "apps", None) is apps:
-        return []
-    return original(sender=sender, **named)

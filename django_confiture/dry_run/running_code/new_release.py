@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 from django.db.models import Model
 
 from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
+from django_confiture.dry_run.running_code import at_once
 from django_confiture.dry_run.running_code.connection import Failure
 from django_confiture.dry_run.running_code.deletions import looks_after
 from django_confiture.dry_run.running_code.models import Release, tables_of
@@ -30,8 +31,10 @@ class NewCode:
     def start(self, tables: Set[str]) -> None:
         """Try everything before the plan."""
         with self._tools.connection.probing(self._release.apps):
-            for trial in self._tools.trials(self._release, tables, upserts=False):
-                trial.start()
+            trials = list(self._tools.trials(self._release, tables, upserts=False))
+            refused = at_once.refused(self._tools, trials)
+            for trial in trials:
+                trial.start(refused.get(trial, ()))
                 trial.try_referred()
                 trial.try_without_key()
                 self._trials.append(trial)
@@ -47,7 +50,12 @@ class NewCode:
         self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
         self._tools.catalog.load(name for each in self._trials for name in tables_of(each.model))
         with self._tools.connection.probing(self._release.apps):
-            return tuple(found for trial in self._trials for found in self._broken(trial))
+            passing = at_once.passing(self._tools, self._trials)
+            return tuple(
+                found
+                for trial in self._trials
+                for found in self._broken(trial, passing.get(trial, frozenset()))
+            )
 
     def _on_the_face_of_it(self, trial: Trial) -> Iterator[NewCodeBreak]:
         """Yield what the schema refuses, when it is not known whether the plan would fix it."""
@@ -58,10 +66,10 @@ class NewCode:
                 seen.add(probe.action)
                 yield _new_break(trial, probe, failure, still_after=False)
 
-    def _broken(self, trial: Trial) -> Iterator[NewCodeBreak]:
+    def _broken(self, trial: Trial, passing: Set[Action]) -> Iterator[NewCodeBreak]:
         seen: set[Action] = set()
         left: dict[Action, Failure] = {}
-        for probe, failure, after in self._failures_now(trial, seen):
+        for probe, failure, after in self._failures_now(trial, passing, seen):
             if after is not None and probe.is_optional:
                 continue
             after = self._of_fresh_row(trial, probe, after)
@@ -80,22 +88,23 @@ class NewCode:
                 self._not_checked[unchecked(trial.model, action, failure)] = None
 
     def _failures_now(
-        self, trial: Trial, known: Set[Action]
+        self, trial: Trial, passing: Set[Action], known: Set[Action]
     ) -> Iterator[tuple[Probe, Failure, Failure | None]]:
         """Yield what failed before the plan, why, and why it fails now: None if it passes.
 
-        What is ``known`` by then is not tried any more. The first probe of each action is tried
-        together with those of the others.
+        The first probe of each action passes if the action is ``passing``; the others are tried
+        together. What is ``known`` by then is not tried any more.
         """
-        if not trial.failed:
-            return
-        trial.capture()
-        first = {probe.action: probe for probe, _failure in reversed(trial.failed)}.values()
+        first = at_once.first_failed(trial)
+        left = [probe for probe in first if probe.action not in passing]
         connection = self._tools.connection
-        all_pass = connection.recorded(lambda: [probe.run() for probe in first])[0] is None
+        all_pass = True
+        if left:
+            trial.capture()
+            all_pass = connection.recorded(lambda: [probe.run() for probe in left])[0] is None
         for probe, failure in trial.failed:
             if probe.action not in known:
-                passes = all_pass and probe in first
+                passes = probe in first and (all_pass or probe not in left)
                 yield probe, failure, None if passes else connection.attempt(probe.run)
 
     def _of_fresh_row(self, trial: Trial, probe: Probe, after: Failure | None) -> Failure | None:

@@ -248,7 +248,7 @@ class ModelProbes:
     def _made_row(self) -> Row | None:
         """Make a row in the model's table, and with it those of its parents."""
         oid = self._catalog.oid_of(self.model._meta.db_table)
-        return None if oid is None else self._rows.made(oid)
+        return None if oid is None else self._rows.to_change(oid)
 
 
 def _locked(rows: QuerySet[Model]) -> QuerySet[Model]:

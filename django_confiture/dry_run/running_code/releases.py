@@ -40,7 +40,7 @@ class Tools:
         self.connection = ProbeConnection(wrapper, timeout=TIMEOUT)
         self.catalog = TableCatalog(self.connection.session, wrapper.ops.quote_name)
         self.facts = CatalogFacts(self.connection.session, wrapper.ops.quote_name)
-        self.rows = CatalogRows(self.connection.run, self.catalog)
+        self.rows = CatalogRows(self.connection.run, self.connection.run_each, self.catalog)
         self.values = Values(wrapper.ops)
         self.loaded = LoadedValues(wrapper, self.catalog)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
@@ -38,8 +38,8 @@ class Trial:
         catalog: TableCatalog,
     ) -> None:
         self.model = probes.model
-        self._probes = probes
-        self._deletes = deletes
+        self.probes = probes
+        self.deletes = deletes
         self._connection = connection
         self._catalog = catalog
         self._read = frozenset((*tables_of(self.model), *tables_of_order(self.model)))
@@ -52,7 +52,7 @@ class Trial:
     @property
     def tables(self) -> frozenset[str]:
         """The tables that what is tried comes to, as Django names them."""
-        return self._deletes.dependents.reached() | self._read
+        return self.deletes.dependents.reached() | self._read
 
     @property
     def words(self) -> frozenset[str]:
@@ -67,7 +67,7 @@ class Trial:
         own = self._read
         if not changes.own.isdisjoint(own) or self._is_any_of(own, code):
             return EVERY_ACTION
-        reached = self._deletes.dependents.reached()
+        reached = self.deletes.dependents.reached()
         changed = not reached.isdisjoint(changes.own | changes.referring)
         return _DELETES if changed or self._is_any_of(reached, code) else frozenset()
 
@@ -86,26 +86,30 @@ class Trial:
     def refusing(self, failure: Failure) -> Iterator[ForeignKey]:
         """Yield the foreign key that fails, if the release does not know of it."""
         if failure.sqlstate == "23503":
-            for key in self._deletes.dependents.unknown_references():
+            for key in self.deletes.dependents.unknown_references():
                 if key.name == failure.constraint:
                     yield key
 
     # The first schema.
 
-    def start(self) -> None:
-        """Try everything for the first time: at once, and if that fails one by one."""
+    def start(self, refused: Iterable[tuple[Probe, Failure]] = ()) -> None:
+        """Try everything for the first time: at once, and if that fails one by one.
+
+        ``refused`` is what has failed already, and all others of its action with it.
+        """
+        self.failed += refused
         self._shape_before = self._last_seen = self._last_passed = self._shape()
         self._recorded = Recorded()
-        if not self._probes.deletes_alone:
+        if not self.probes.deletes_alone:
             self.capture()
             self._start_part(
-                _OF_ROWS, self._probes.rows_together, self._probes.each, self._rows_one_by_one
+                _OF_ROWS, self.probes.rows_together, self.probes.each, self._rows_one_by_one
             )
         self._start_part(
             _DELETES,
-            self._deletes.together,
-            self._deletes.each,
-            lambda: [self._try(probe) for probe in self._deletes.each()],
+            self.deletes.together,
+            self.deletes.each,
+            lambda: [self._try(probe) for probe in self.deletes.each()],
         )
         self._scripts.keep_each(self._recorded)
 
@@ -130,16 +134,16 @@ class Trial:
     def capture(self) -> None:
         """Remember rows that are there now."""
         if self._is_there:
-            self._connection.attempt(self._probes.capture)
+            self._connection.attempt(self.probes.capture)
 
     def _rows_one_by_one(self) -> None:
-        for probe in self._probes.selects():
+        for probe in self.probes.selects():
             self._try(probe)
         taken = list(self._inserted())
-        refused = [each for each in self._probes.variants() if each not in taken]
-        for probe in self._probes.updates([*taken, *refused]):
+        refused = [each for each in self.probes.variants() if each not in taken]
+        for probe in self.probes.updates([*taken, *refused]):
             if self._try(probe) is not None and probe.empties_all:
-                list(map(self._try, self._probes.emptying_one()))
+                list(map(self._try, self.probes.emptying_one()))
 
     def _try(self, probe: Probe) -> Failure | None:
         """Try a probe, unless the schema itself refuses what it does."""
@@ -173,17 +177,17 @@ class Trial:
 
     def _inserted(self) -> Iterator[Variant]:
         """Try INSERTs; yield the variants that the table takes."""
-        taken = [each for each in map(self._taken, self._probes.variants()) if each is not None]
-        for probe in self._probes.more_inserts(taken) if taken else ():
+        taken = [each for each in map(self._taken, self.probes.variants()) if each is not None]
+        for probe in self.probes.more_inserts(taken) if taken else ():
             self._try(probe)
         yield from taken
 
     def _taken(self, variant: Variant) -> Variant | None:
-        failure = self._try(self._probes.insert(variant))
+        failure = self._try(self.probes.insert(variant))
         if failure is None:
             return variant
         for other in repaired(self.model, self._tables(), variant, failure):
-            probe = self._probes.insert(other)
+            probe = self.probes.insert(other)
             failed, script = self._connection.recorded(probe.run)
             if failed is None:
                 self._note_passed(probe, script)
@@ -192,16 +196,16 @@ class Trial:
 
     def try_referred(self) -> None:
         """Try to delete rows that tables unknown to the release refer to."""
-        for key in self._deletes.dependents.unknown_references():
-            self._try(self._deletes.referred(key))
+        for key in self.deletes.dependents.unknown_references():
+            self._try(self.deletes.referred(key))
 
     def try_without_key(self) -> None:
         """Try the INSERT that leaves out a key for which the server has no default."""
         auto = self.model._meta.auto_field
         known = self._shape().keys
         lacks_default = auto is not None and known.get(str(auto.column)) == (None, "")
-        if lacks_default and not self._probes.deletes_alone:
-            self._try(self._probes.insert_without_key(Variant("computed", None)))
+        if lacks_default and not self.probes.deletes_alone:
+            self._try(self.probes.insert_without_key(Variant("computed", None)))
 
     # The other schema.
 
@@ -245,15 +249,15 @@ class Trial:
         wanted = actions & {probe.action for probe in self.passed}
         other: Set[Action] = frozenset()
         if now.of_rows != self._last_passed.of_rows:
-            other = EVERY_ACTION if self._deletes.reads_first else _OF_ROWS
-        if self._deletes.dependents.guarded:
+            other = EVERY_ACTION if self.deletes.reads_first else _OF_ROWS
+        if self.deletes.dependents.guarded:
             other |= _DELETES  # a script made no row that was deleted unread
         return wanted - self._scripts.passed(wanted - other)
 
     def _with_next_key(self, key: NextKey | None) -> Iterator[Probe]:
         variant = next((probe.variant for probe in self.passed if probe.action == "insert"), None)
         if key is not None and variant is not None:
-            yield self._probes.insert_with_next_key(variant, key)
+            yield self.probes.insert_with_next_key(variant, key)
 
     def _since(
         self,
@@ -267,13 +271,13 @@ class Trial:
         inserts = [probe.variant for probe in self.passed if probe.action == "insert"]
         changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
         if changed and inserts and inserts[0] and self.model._meta.auto_field is not None:
-            yield self._probes.insert_without_key(inserts[0])
-        if "delete" in actions and self._deletes.dependents.hidden:
-            yield from self._deletes.of_first_rows()
+            yield self.probes.insert_without_key(inserts[0])
+        if "delete" in actions and self.deletes.dependents.hidden:
+            yield from self.deletes.of_first_rows()
         for key in () if "delete" in known else self.awaited:
             if may_refer(key):
                 self._referred.add(key)
-                yield self._deletes.referred(key)
+                yield self.deletes.referred(key)
 
     # Both.
 
@@ -286,11 +290,7 @@ class Trial:
         return made is not None and made.error == failure.error
 
     def _tables(self) -> Iterator[Table]:
-        for name in tables_of(self.model):
-            oid = self._catalog.oid_of(name)
-            table = self._catalog.table(oid) if oid is not None else None
-            if table is not None:
-                yield table
+        return self._catalog.tables(tables_of(self.model))
 
     def _shape(self) -> Shape:
-        return shape_of(self.model, self._tables(), self._deletes.dependents.unknown_references())
+        return shape_of(self.model, self._tables(), self.deletes.dependents.unknown_references())

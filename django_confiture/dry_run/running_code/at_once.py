@@ -1,0 +1,113 @@
+"""What many models of a release do first, tried in a few round trips: where tables have no rows.
+
+A statement about a table that is not there fails as soon as it is parsed. One about a table
+without rows that has just been made mostly is all that the ORM sends, so it need not see an
+answer. Both are taken from the ORM unsent, and the server tries all of them in one go. Whatever
+that leaves open is tried in full by the caller.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
+
+from django_confiture.dry_run.results.deploy import Action
+from django_confiture.dry_run.running_code.connection import Failure, FirstStatement
+from django_confiture.dry_run.running_code.models import tables_of
+from django_confiture.dry_run.running_code.probe import Probe
+from django_confiture.dry_run.running_code.releases import Tools
+from django_confiture.dry_run.running_code.trial import Trial
+from django_confiture.dry_run.running_code.undone_batches import failures
+
+_Asked = tuple[Trial, Probe, FirstStatement]
+
+
+def refused(
+    tools: Tools, trials: Iterable[Trial]
+) -> Mapping[Trial, Sequence[tuple[Probe, Failure]]]:
+    """Return what fails of models whose tables are not there, for that very reason."""
+    asked = [
+        (trial, probe, statement)
+        for trial in trials
+        if tools.catalog.oid_of(trial.model._meta.db_table) is None
+        for probe in _first_of_each(trial)
+        if (statement := tools.connection.first_statement(probe.confirmed_by or probe.run))
+    ]
+    tools.connection.undo()
+    found: defaultdict[Trial, list[tuple[Probe, Failure]]] = defaultdict(list)
+    for trial, probe, failure in _tried(tools, asked):
+        if failure is not None and failure.is_of_names:
+            found[trial].append((probe, failure))
+    return found
+
+
+def passing(tools: Tools, trials: Iterable[Trial]) -> Mapping[Trial, Set[Action]]:
+    """Return the actions whose first probe failed before the plan and passes now.
+
+    That is tried where a table has no row: one that the plan has made.
+    """
+    made = [trial for trial in trials if trial.failed and _has_no_row(tools, trial)]
+    found: defaultdict[Trial, set[Action]] = defaultdict(set)
+    if not made:
+        return found
+    oids = [tools.catalog.oid_of(trial.model._meta.db_table) for trial in made]
+    connection, rows = tools.connection, tools.rows
+    with connection.keeping() as all_kept, rows.keeping([oid for oid in oids if oid is not None]):
+        with rows.lending():
+            asked = list(_asked(tools, made))
+        rows.settle()
+        all_kept()
+        for trial, probe, failure in _tried(tools, asked):
+            if failure is None:
+                found[trial].add(probe.action)
+        for trial in made:
+            for probe in first_failed(trial):
+                several = not _sends_one(trial, probe)
+                if several and connection.recorded(probe.run)[0] is None:
+                    found[trial].add(probe.action)
+    return found
+
+
+def first_failed(trial: Trial) -> Collection[Probe]:
+    """Return the first probe of each action that failed before the plan."""
+    return {probe.action: probe for probe, _failure in reversed(trial.failed)}.values()
+
+
+def _has_no_row(tools: Tools, trial: Trial) -> bool:
+    names = list(tables_of(trial.model))
+    tables = list(tools.catalog.tables(names))
+    return len(names) == len(tables) == 1 and tables[0].is_empty
+
+
+def _asked(tools: Tools, trials: Iterable[Trial]) -> Iterator[_Asked]:
+    for trial in trials:
+        for probe in first_failed(trial):
+            if _sends_one(trial, probe):
+                statement = tools.connection.first_statement(probe.run)
+                if statement is not None:
+                    yield trial, probe, statement
+
+
+def _tried(tools: Tools, asked: Sequence[_Asked]) -> Iterator[tuple[Trial, Probe, Failure | None]]:
+    found = failures(tools.connection, [statement for _trial, _probe, statement in asked])
+    for (trial, probe, _statement), failure in zip(asked, found, strict=True):
+        yield trial, probe, failure
+
+
+def _first_of_each(trial: Trial) -> Iterator[Probe]:
+    """Yield the probe that comes first for each action."""
+    probes = trial.probes
+    variant = next(probes.variants())
+    if not probes.deletes_alone:
+        yield next(probes.selects())
+        yield probes.insert(variant)
+        yield from islice(probes.updates([variant]), 1)
+    yield next(trial.deletes.each())
+
+
+def _sends_one(trial: Trial, probe: Probe) -> bool:
+    """Return whether the first statement of a probe is all that it sends."""
+    if probe.action != "delete":
+        return True
+    return not (trial.deletes.dependents.exist or trial.model._meta.private_fields)

@@ -200,6 +200,9 @@ def test_the_server_stops_when_the_last_user_has_left(sandbox: Sandbox) -> None:
 
 
 def test_the_watcher_waits_for_the_linger_time(sandbox: Sandbox) -> None:
+    user = sandbox.start()
+    read_host(user)  # now there is a server to watch
+    leave(user)
     server = local_postgres._Server(local_postgres._find_programs(), sandbox.home)
     before = time.monotonic()
     with (sandbox.directory / "watcher").open("wb") as lock:

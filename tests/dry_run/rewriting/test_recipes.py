@@ -7,6 +7,7 @@ from django.db import models
 from django.db.migrations import (
     AddField,
     AlterField,
+    AlterUniqueTogether,
     RunPython,
     RunSQL,
     SeparateDatabaseAndState,
@@ -168,3 +169,36 @@ def test_an_update_names_its_table_as_the_statement_does() -> None:
         " WHERE o.id BETWEEN %(low)s AND %(high)s AND (b LIKE 'x%%' OR c)"
     )
     assert not fill.reversible
+
+
+def test_an_index_that_is_renamed_later_goes_by_either_name_backwards() -> None:
+    new = by(
+        AlterUniqueTogether("order", set()),
+        "CREATE INDEX i ON t (a)",
+        Facts("shop", renamed_indexes={"i": "j"}),
+    )
+    assert isinstance(new, Rewriting)
+    (run,) = new.files[0].operations[0].database_operations  # type: ignore[attr-defined]
+    assert run.reverse_sql == (
+        'DROP INDEX CONCURRENTLY IF EXISTS "j"',
+        'DROP INDEX CONCURRENTLY IF EXISTS "i"',
+    )
+
+
+def test_an_index_of_another_schema_comes_back_there() -> None:
+    facts = Facts("shop", indexes={"s.i": "CREATE INDEX i ON s.t USING btree (a)"})
+    new = by(AlterUniqueTogether("order", set()), "DROP INDEX s.i", facts)
+    assert isinstance(new, Rewriting)
+    (run,) = new.files[0].operations[0].database_operations  # type: ignore[attr-defined]
+    assert run.reverse_sql == "CREATE INDEX CONCURRENTLY i ON s.t USING btree (a)"
+
+
+def test_an_update_that_is_not_the_fill_of_nulls_is_done_in_batches() -> None:
+    sql = "UPDATE t SET note = 'x' WHERE total > 2; ALTER TABLE t ALTER note SET NOT NULL"
+    new = by(AlterField("order", "note", models.TextField()), sql, Facts("shop", keys={"t": "id"}))
+    assert isinstance(new, Rewriting)
+    assert [each.what for each in new.files] == ["fill", "check", "validate", "switch"]
+    assert isinstance(new.files[0].fill, Batches)
+    assert new.files[0].fill.statement == (
+        "UPDATE t SET note = 'x' WHERE t.id BETWEEN %(low)s AND %(high)s AND total > 2"
+    )

@@ -8,6 +8,7 @@ import pytest
 from django.db import models
 from django.db.migrations import (
     AddField,
+    AlterUniqueTogether,
     DeleteModel,
     RemoveField,
     RunSQL,
@@ -114,3 +115,54 @@ def test_a_default_stays_until_all_running_code_gives_the_value() -> None:
     last = two.files[-1].operations[0]
     assert isinstance(last, RunSQL)
     assert last.sql == drop
+
+
+UNIQUE = "ALTER TABLE shop_order ADD CONSTRAINT u UNIQUE (a, b)"
+LOOSER, DROPPED = AlterUniqueTogether("order", set()), "ALTER TABLE shop_order DROP CONSTRAINT u"
+
+
+def test_a_constraint_stays_while_the_running_release_counts_on_it() -> None:
+    new = rewriting_of(
+        LOOSER,
+        parse(DROPPED, placeholders=False),
+        Facts("shop", releases=2, backwards=(UNIQUE,)),
+    )
+    assert isinstance(new, Rewriting)
+    now, later = new.files
+    (models_alone,) = now.operations
+    assert isinstance(models_alone, SeparateDatabaseAndState)
+    assert models_alone.state_operations == [LOOSER]
+    assert models_alone.database_operations == []
+    (drop,) = later.operations
+    assert isinstance(drop, RunSQL)
+    assert (later.next_release, drop.sql, drop.reverse_sql) == (True, DROPPED, UNIQUE)
+
+
+def test_a_constraint_that_nothing_brings_back_stays_in_one_release() -> None:
+    new = rewriting_of(LOOSER, parse(DROPPED, placeholders=False), Facts("shop", releases=2))
+    assert new == NotRewritten("the statements that take it back are not known")
+
+
+@pytest.mark.parametrize(
+    ("sql", "removed_later"),
+    [
+        ("ALTER TABLE shop_order DROP COLUMN a", True),
+        ("DROP TABLE shop_order", True),
+        ("DROP VIEW shop_order", False),
+        ("ALTER TABLE shop_order ADD b int", False),
+        ("DROP TABLE shop_order; SELECT 1", False),
+    ],
+)
+def test_a_script_that_removes_what_models_know(sql: str, removed_later: bool) -> None:
+    script = RunSQL(sql, "SELECT 2", state_operations=[FIELD])
+    new = rewriting_of(script, parse(sql, placeholders=False), Facts("shop", releases=2))
+    if removed_later:
+        assert both_releases(new) == ([], sql, "SELECT 2")
+    else:
+        assert isinstance(new, NotRewritten)
+
+
+def test_an_operation_on_the_database_without_a_recipe_says_why() -> None:
+    apart = SeparateDatabaseAndState([RunSQL("DROP VIEW v")])
+    new = rewriting_of(apart, parse("DROP VIEW v", placeholders=False), Facts("shop"))
+    assert new == NotRewritten("it drops what is not an index, or by CASCADE")

@@ -1,0 +1,171 @@
+"""A type that rewrites the table: what comes along with the column, and what has no other form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from django.db import models
+from django.db.migrations import AlterField
+
+from django_confiture.dry_run.rewriting.facts import Facts, Identity
+from tests.support.rewriting import rewritten, there, there_and_back, why_not
+
+BIGGER = AlterField("line", "number", models.BigIntegerField())
+TYPE = "ALTER TABLE line ALTER COLUMN number TYPE bigint"
+BACK = "ALTER TABLE line ALTER COLUMN number TYPE integer"
+FACTS = Facts(
+    "shop",
+    releases=2,
+    backwards=(BACK,),
+    keys={"line": "id"},
+    plain={"line": frozenset({"number"})},
+    rewriting=frozenset({TYPE}),
+)
+KEY = {("line", "line_fk"): "FOREIGN KEY (number) REFERENCES o(id)"}
+
+
+def test_the_new_column_takes_the_place_of_the_old_one() -> None:
+    new = rewritten(BIGGER, TYPE, FACTS)
+    assert [each.what for each in new.files] == ["columns", "fill", "next_release"]
+    column, function, trigger = there(new)
+    assert column == 'ALTER TABLE "line" ADD COLUMN "number_new" bigint'
+    assert 'NEW."number_new" := NEW."number"::bigint' in function
+    assert 'BEFORE INSERT OR UPDATE ON "line"' in trigger
+    assert there_and_back(new, next_release=True) == [
+        ('DROP TRIGGER "line_number_mirror" ON "line"', BACK),
+        ('DROP FUNCTION "line_number_mirror"()', ""),
+        ('ALTER TABLE "line" DROP COLUMN "number"', ""),
+        ('ALTER TABLE "line" RENAME COLUMN "number_new" TO "number"', ""),
+    ]
+
+
+def test_a_unique_constraint_is_built_for_the_new_column_and_takes_its_name() -> None:
+    facts = replace(FACTS, constraints={("line", "line_key"): "UNIQUE (number)"})
+    new = rewritten(BIGGER, TYPE, facts)
+    assert there_and_back(new)[-2:] == [
+        (
+            'CREATE UNIQUE INDEX CONCURRENTLY "line_key_new" ON "line" ("number_new")',
+            'DROP INDEX CONCURRENTLY IF EXISTS "line_key_new"',
+        ),
+        (
+            'ALTER TABLE "line" ADD CONSTRAINT "line_key_new" UNIQUE USING INDEX "line_key_new"',
+            'ALTER TABLE "line" DROP CONSTRAINT IF EXISTS "line_key_new"',
+        ),
+    ]
+    renamed = 'ALTER TABLE "line" RENAME CONSTRAINT "line_key_new" TO "line_key"'
+    assert there(new, next_release=True)[-1] == renamed
+
+
+def test_a_primary_key_takes_over_an_index_that_is_built_before() -> None:
+    facts = replace(FACTS, constraints={("line", "line_pkey"): "PRIMARY KEY (number)"})
+    new = rewritten(BIGGER, TYPE, facts)
+    index = 'CREATE UNIQUE INDEX CONCURRENTLY "line_pkey_new" ON "line" ("number_new")'
+    assert there(new)[-1] == index
+    key = 'ALTER TABLE "line" ADD CONSTRAINT "line_pkey" PRIMARY KEY USING INDEX "line_pkey_new"'
+    assert there(new, next_release=True)[-1] == key
+
+
+def test_a_foreign_key_of_the_column_is_validated_before_the_switch() -> None:
+    new = rewritten(BIGGER, TYPE, replace(FACTS, constraints=KEY, constraints_before=KEY))
+    assert there(new)[-2:] == [
+        (
+            "ALTER TABLE line ADD CONSTRAINT line_fk_new FOREIGN KEY (number_new) REFERENCES o (id)"
+            " NOT VALID"
+        ),
+        'ALTER TABLE "line" VALIDATE CONSTRAINT "line_fk_new"',
+    ]
+    first, *_rest, last = there_and_back(new, next_release=True)
+    assert first == ('ALTER TABLE "line" DROP CONSTRAINT IF EXISTS "line_fk"', BACK)
+    assert last == ('ALTER TABLE "line" RENAME CONSTRAINT "line_fk_new" TO "line_fk"', "")
+
+
+def test_a_new_foreign_key_waits_for_the_code_that_obeys_it() -> None:
+    new = rewritten(BIGGER, TYPE, replace(FACTS, constraints=KEY))
+    assert not any("FOREIGN KEY" in sql for sql in there(new))
+    assert there_and_back(new, next_release=True)[-2:] == [
+        (
+            (
+                "ALTER TABLE line ADD CONSTRAINT line_fk FOREIGN KEY (number) REFERENCES o (id)"
+                " NOT VALID"
+            ),
+            'ALTER TABLE "line" DROP CONSTRAINT "line_fk"',
+        ),
+        ('ALTER TABLE "line" VALIDATE CONSTRAINT "line_fk"', ""),
+    ]
+
+
+def test_an_identity_goes_on_counting_where_it_was() -> None:
+    facts = replace(
+        FACTS,
+        plain={},
+        not_null={"line": frozenset({"number"})},
+        identities={("line", "number"): Identity("BY DEFAULT", "public.line_number_seq")},
+    )
+    switch = there(rewritten(BIGGER, TYPE, facts), next_release=True)
+    kept = "'confiture.public_line_number_seq'"
+    dropped = switch.index('ALTER TABLE "line" DROP COLUMN "number"')
+    assert switch[dropped - 1] == (
+        f"SELECT set_config({kept}, concat(last_value, ',', is_called), true)"
+        " FROM public.line_number_seq"
+    )
+    assert switch[-4:] == [
+        'ALTER TABLE "line" ALTER COLUMN "number" SET NOT NULL',
+        'ALTER TABLE "line" DROP CONSTRAINT "line_number_is_set"',
+        (
+            'ALTER TABLE "line" ALTER COLUMN "number" ADD GENERATED BY DEFAULT AS IDENTITY'
+            " (SEQUENCE NAME public.line_number_seq)"
+        ),
+        (
+            "SELECT setval('public.line_number_seq', kept[1]::bigint, kept[2]::boolean)"
+            f" FROM (SELECT string_to_array(current_setting({kept}), ',') AS kept) AS last"
+        ),
+    ]
+
+
+def test_the_sequence_of_a_serial_belongs_to_the_new_column() -> None:
+    default = "nextval('line_number_seq'::regclass)"
+    facts = replace(
+        FACTS,
+        sequences={("line", "number"): "public.line_number_seq"},
+        defaults={("line", "number"): default},
+    )
+    switch = there(rewritten(BIGGER, TYPE, facts), next_release=True)
+    dropped = switch.index('ALTER TABLE "line" DROP COLUMN "number"')
+    assert switch[dropped - 1] == "ALTER SEQUENCE public.line_number_seq OWNED BY NONE"
+    assert switch[-2:] == [
+        f'ALTER TABLE "line" ALTER COLUMN "number" SET DEFAULT {default}',
+        'ALTER SEQUENCE public.line_number_seq OWNED BY "line"."number"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (replace(FACTS, releases=1), "--releases 2 spreads that over two releases"),
+        (replace(FACTS, backwards=()), "the statements that take it back are not known"),
+        (replace(FACTS, partitioned=frozenset({"line"})), "line is partitioned"),
+        (replace(FACTS, plain={}), "number has privileges, an identity with options, or the like"),
+        (
+            replace(
+                FACTS,
+                constraints={
+                    ("child", "child_fk"): "FOREIGN KEY (line_id) REFERENCES line(number)"
+                },
+            ),
+            "the constraint child_fk refers to number",
+        ),
+        (
+            replace(FACTS, constraints={("line", "x"): "EXCLUDE USING gist (number WITH =)"}),
+            "number belongs to a constraint of the kind exclusion",
+        ),
+    ],
+)
+def test_what_has_no_other_form(facts: Facts, reason: str) -> None:
+    assert reason in why_not(BIGGER, TYPE, facts)
+
+
+def test_a_collation_that_changes_with_the_type() -> None:
+    collated = f'{TYPE} COLLATE "C"'
+    facts = replace(FACTS, rewriting=frozenset({collated}))
+    assert why_not(BIGGER, collated, facts) == "it changes the collation of number"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from django.db.models import Q
 from pytest_django import Settings
 
 from django_confiture.backfills import Backfill
+from django_confiture.conf import SettingError
+from django_confiture.exceptions import BackfillLookupError
 from tests.support.backfills import shelf
 from tests.support.paths import DOCS
 
@@ -85,6 +88,27 @@ def test_a_declaration_that_can_not_run(attributes: dict[str, Any], problem: str
     assert problems(type("Wrong", (Backfill,), attributes)()) == [problem]
 
 
+class Unfinished(Backfill):
+    """Says what it is about, and not what to do."""
+
+    model = "shelf.Book"
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        (f"{__name__}.Unfinished", "it has none of values, process() and sql"),
+        (f"{__name__}.TOO_SHORT", "write a subclass of Backfill"),
+        ("nowhere.at.All", "No module named 'nowhere'; declared are "),
+    ],
+)
+def test_a_path_that_leads_to_no_backfill_that_can_run(path: str, problem: str) -> None:
+    from django_confiture.backfills.declaration import load_backfill
+
+    with pytest.raises(BackfillLookupError, match=re.escape(problem)):
+        load_backfill(path)
+
+
 def test_e030_names_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
     from django_confiture.backfills.checks import check_backfills
     from tests.backfills.shelf import backfills
@@ -152,6 +176,29 @@ def test_e032_without_a_backfill(settings: Settings, monkeypatch: pytest.MonkeyP
         "No module named 'nowhere'."
     )
     assert (found.obj, found.id) == ("settings", "confiture.E032")
+
+
+def test_e032_names_the_class_whose_own_throttle_leads_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from django_confiture.backfills.checks import check_backfills
+    from tests.backfills.shelf import backfills
+
+    monkeypatch.setattr(backfills.FillSortTitle, "throttles", ["builtins.int"])
+    path = "tests.backfills.shelf.backfills.FillSortTitle"
+    (found,) = check_backfills()
+    assert found.msg == f"{path}.throttles[0] is 'builtins.int'."
+    assert (found.obj, found.id) == (path, "confiture.E032")
+
+
+def test_settings_of_the_wrong_type_are_reported_once(settings: Settings) -> None:
+    from django_confiture.backfills.checks import check_backfills
+    from django_confiture.backfills.options import backfill_options
+
+    settings.CONFITURE = {"BACKFILLS": {"MIN": "many"}}
+    assert check_backfills() == []  # E001 and the like are the other checks'
+    with pytest.raises(SettingError, match=r'\["MIN"\] is \'many\''):
+        backfill_options()
 
 
 def test_every_check_and_throttle_is_documented() -> None:

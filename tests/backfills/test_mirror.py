@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import OperationalError
+from pytest_django import Settings
 
 from tests.support.backfills import PATH, books, execute, shelf
+from tests.support.dry_run import plain_connection
 
 __all__ = ["shelf"]  # a fixture
 
@@ -108,3 +111,17 @@ def test_it_goes_where_the_backfill_fails_for_good(
     monkeypatch.setattr(backfills.Mirrored, "where", Q(where))
     assert run_here(NAME, using="default", actor="the test", workers=workers) == "failed"
     assert (triggers(), functions()) == ([], [])
+
+
+def test_a_lock_that_stays_in_the_way_of_the_trigger_ends_it_at_the_last_attempt(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django_confiture.backfills import mirror
+
+    settings.CONFITURE = {"BACKFILLS": {"LOCK_TIMEOUT": "20ms"}}
+    monkeypatch.setattr(mirror, "ATTEMPTS", 1)
+    with plain_connection() as other, other.transaction():
+        other.execute("LOCK TABLE shelf_book")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            mirrored()
+    assert triggers() == []

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import migrations
+from django.db import connection, migrations
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter, OperationWriter
 
 from django_confiture.exceptions import BackfillError, BackfillLookupError
@@ -270,3 +272,39 @@ def test_a_path_that_leads_nowhere_names_a_close_one(cases: Cases) -> None:
     cases.add("0001_start", wrong)
     with pytest.raises(BackfillLookupError, match=f"did you mean '{FILL}'"):
         cases.migrate()
+
+
+@pytest.mark.usefixtures("shelf")
+def test_finish_goes_on_with_what_was_paused(cases: Cases) -> None:
+    from django_confiture.backfills import control
+
+    books(30)
+    control.prepare(FILL, using="default", actor="the test")
+    control.act("pause", FILL, using="default", actor="the test")
+    cases.add("0001_require", RequireBackfill(FILL, finish=True))
+    cases.migrate()
+    assert (status().state, counters()) == ("completed", {1: 30})
+
+
+@pytest.mark.usefixtures("shelf")
+def test_the_refusal_does_not_count_a_large_table_to_its_end(
+    cases: Cases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django_confiture.backfills import in_migrations
+
+    monkeypatch.setattr(in_migrations, "MOST_COUNTED", 1000)
+    books(1234)
+    cases.add("0001_require", RequireBackfill(FILL))
+    with pytest.raises(BackfillError, match="and more than 1,000 rows are left to do"):
+        cases.migrate()
+
+
+@pytest.mark.usefixtures("shelf")
+def test_on_another_database_system_nothing_is_started() -> None:
+    from django_confiture.backfills.models import BackfillRun
+
+    other: Any = DatabaseWrapper({**connection.settings_dict, "NAME": ":memory:"}, alias="other")
+    state, editor = ProjectState(), other.SchemaEditorClass(other)
+    StartBackfill(FILL).database_forwards("cases", editor, state, state)
+    RequireBackfill(FILL).database_forwards("cases", editor, state, state)
+    assert not BackfillRun.objects.exists()

@@ -119,6 +119,26 @@ def test_rows_that_come_meanwhile_are_done_by_a_last_pass(monkeypatch: pytest.Mo
     assert counters() == {1: 1300}
 
 
+def test_rows_that_come_faster_than_they_are_done_end_it_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from django_confiture.backfills.ranges import passes
+
+    books(10)
+    end_pass = passes.end_pass
+
+    def insert_first(*args: Any, **kwargs: Any) -> Any:
+        books(10)
+        return end_pass(*args, **kwargs)
+
+    monkeypatch.setattr("django_confiture.backfills.runner.end_pass", insert_first)
+    monkeypatch.setattr(passes, "MOST_PASSES", 2)
+    status = run("FillSortTitle", workers=1)
+    assert (status.state, status.done) == ("failed", 20)
+    assert status.last_error.startswith("After 2 passes rows still match `where`: ")
+    assert status.last_error.endswith("or set mirror = True, then retry.")
+
+
 def test_without_where_what_is_inserted_behind_the_last_key_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

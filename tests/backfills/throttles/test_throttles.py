@@ -277,3 +277,8 @@ def test_options_that_do_not_fit_name_the_throttle() -> None:
     entry = {"THROTTLE": HERE + "ShareOfTime", "OPTIONS": {"part": 0.5}}
     with pytest.raises(conf.SettingError, match="X: the OPTIONS of ShareOfTime don't fit"):
         build_throttle(entry, "X")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sessions_below_the_limit_hold_nothing() -> None:
+    assert throttles.ActiveSessions(limit=10_000).reason(MOMENT) == ""

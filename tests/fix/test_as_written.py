@@ -62,3 +62,13 @@ def test_operations_that_are_not_one_list(tmp_path: Path) -> None:
     file = written(tmp_path, SOURCE.replace("[One(), Two()]", "[One(), *more]"))
     assert file is not None
     assert file.operations == []
+
+
+def test_attributes_with_and_without_a_type_go_with_the_class(tmp_path: Path) -> None:
+    source = SOURCE.replace(
+        "    operations", "    owner: str = 'a'\n    team = 'b'\n    operations"
+    )
+    file = written(tmp_path, source)
+    assert file is not None
+    assert "    owner: str = 'a'\n    team = 'b'" in file.own_attributes()
+    assert "operations" not in file.own_attributes()

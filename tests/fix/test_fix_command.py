@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,6 +235,26 @@ def test_no_file_is_overwritten(shop: Cases) -> None:
         write_files(shop.package, files)
     assert first.read_text() == "mine"
     first.unlink()
+
+
+def test_files_are_formatted_as_the_project_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ruff, told = tmp_path / "ruff", tmp_path / "told"
+    ruff.write_text(f'#!/bin/sh\necho "$@" > {told}\n')
+    ruff.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (written,) = write_files(tmp_path, [FixedFile("0002_more", "x  =  1\n")])
+    assert told.read_text() == f"format --quiet {written}\n"
+
+
+def test_what_can_not_be_loaded_again_is_refused_with_the_reason(shop: Cases) -> None:
+    once = "    once = 1 / ('proposed' not in __name__)\n    dependencies"
+    shop.write("0002_more", OWN_CODE.replace("    dependencies", once))
+    code, document = fix("0002")
+    assert (code, outcomes(document)) == (1, ["refused", "refused"])
+    for each in document["operations"]:
+        assert each["reason"] == "what it would become can't be loaded: division by zero"
 
 
 @pytest.mark.parametrize(

@@ -211,3 +211,21 @@ def test_the_blocks_of_the_how_to_run(
     assert [each.id for each in require_backup.check()] == ["ops.E001"]
     require_backup.options = {"max_age_hours": 24}
     assert require_backup.check() == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("QUEUE", "", """QUEUE is ''; write a name, such as "default"."""),
+        ("QUEUE", 7, """QUEUE is 7; write a name, such as "default"."""),
+        ("THROTTLES", "a.B", "THROTTLES is 'a.B'; write a list."),
+    ],
+)
+def test_a_name_or_a_list_of_another_type(key: str, value: object, said: str) -> None:
+    with pytest.raises(conf.SettingError) as caught:
+        conf.parse(key, value, name=key)
+    assert str(caught.value) == said
+
+
+def test_no_list_is_an_empty_one() -> None:
+    assert conf.parse("THROTTLES", None, name="THROTTLES") == ()

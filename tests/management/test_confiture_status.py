@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import resources
 from io import StringIO
 from typing import Any
@@ -214,6 +215,32 @@ def test_the_text_fits_80_columns() -> None:
         "          web, pid 2, 400 ms, shop_order",
         "  then    web-8:1, pid 3, waits for its turn",
     ]
+
+
+def test_what_is_known_of_a_migrate_that_is_between_two_things() -> None:
+    migrate = Migrate(1, "", "owner", None, None, has_lock=True)
+    between = Running(migrate, None, None, None, (), None)
+    assert status_text.as_text(Status("default", (between,), ())) == (
+        "default: migrate of owner, between migrations"
+    )
+    beacon = Beacon("default", "shop", "0007_x", "forward", 1, 2, 9, 4711)
+    gone = replace(between, migrate=replace(migrate, beacon=beacon, elapsed_ms=10.0))
+    assert status_text.as_text(Status("default", (gone,), ())).endswith(
+        "  runs    nothing: its session, pid 4711, is gone"
+    )
+    idle = replace(gone, doing=Doing("idle in transaction", "SELECT 1", 10.0, 10.0, 0.0))
+    assert status_text.as_text(Status("default", (idle,), ())).endswith(
+        "  runs    Python, between two statements"
+    )
+
+
+def test_a_migrate_with_the_lock_that_has_begun_no_migration() -> None:
+    """As between its migrations; and where this role may not see its query."""
+    name = "django-confiture migrate elsewhere:7"
+    with holding("SELECT pg_advisory_lock(1668247142, 7), '/* not a beacon */'", name=name):
+        (running,) = found()["running"]
+    assert (running["process"], running["migration"], running["pid"]) == ("elsewhere:7", None, None)
+    assert running["elapsed_ms"] is None
 
 
 def test_watching_goes_on_until_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,10 +96,6 @@ class Step:
         ending = {n for n in touched if n in self.kinds and n.endswith(f".{range_var.relname}")}
         return ending.pop() if len(ending) == 1 and not range_var.schemaname else None
 
-    def is_partitioned(self, range_var: Node) -> bool:
-        """Return whether ``range_var`` names a partitioned table."""
-        return self.kinds.get(self.existing(range_var) or "") == "p"
-
     def of(self, relation: str, found: Iterable[str]) -> list[str]:
         """Return which of ``found`` are ``relation``, or its partitions where it is in parts."""
         names = list(found)

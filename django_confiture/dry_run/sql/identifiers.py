@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
-_PLAIN = re.compile("[a-z_][a-z0-9_]*")
-
 
 def quote_identifier(name: str) -> str:
     """Return a name in double quotes."""
@@ -24,8 +20,3 @@ def qualified_name(*parts: str) -> str:
     The parser has already folded the case, so every part is quoted.
     """
     return ".".join(quote_identifier(part) for part in parts if part)
-
-
-def identifier(name: str) -> str:
-    """Return a name, in double quotes where it needs them."""
-    return name if _PLAIN.fullmatch(name) else quote_identifier(name)

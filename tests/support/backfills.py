@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
+from io import StringIO
 from time import monotonic, sleep
 from typing import Any
 
@@ -33,26 +35,46 @@ PATH = "tests.backfills.shelf.backfills."
 def shelf(transactional_db: None) -> Iterator[None]:
     """Give the shelf's tables, empty, as if the project had installed the app and migrated."""
     with override_settings(INSTALLED_APPS=APPS, **SETTINGS), admin_of_installed_apps():
-        from tests.backfills.shelf.models import Book, Copy, Everything, Loan
-
-        call_command("migrate", "confiture_backfills", verbosity=0)
-        with connection.schema_editor() as editor:
-            for model in (Book, Loan, Copy, Everything):
-                editor.create_model(model)
-        execute("CREATE VIEW series AS SELECT i FROM generate_series(1, 3000) i")
+        with connection.cursor() as cursor:
+            cursor.execute(_tables())
         try:
             yield
         finally:
             connection.close()
-            execute("DROP VIEW series")
-            with connection.schema_editor() as editor:
-                for model in (Book, Loan, Copy, Everything):
-                    editor.delete_model(model)
-            call_command("migrate", "confiture_backfills", "zero", verbosity=0)
-            for (name,) in execute(
-                "SELECT proname FROM pg_proc WHERE proname LIKE 'confiture_backfill_%%'"
-            ):
-                execute(f"DROP FUNCTION {name}")  # of a mirror that the test left standing
+            with connection.cursor() as cursor:
+                cursor.execute(_WITHOUT_TABLES)
+
+
+@cache
+def _tables() -> str:
+    """Return what ``migrate`` would send for the app, and the shelf's own tables."""
+    from tests.backfills.shelf.models import Book, Copy, Everything, Loan
+
+    out = StringIO()
+    call_command("sqlmigrate", "confiture_backfills", "0001", stdout=out)
+    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
+        for model in (Book, Loan, Copy, Everything):
+            editor.create_model(model)
+    return "\n".join([out.getvalue(), *editor.collected_sql, _REST])
+
+
+_REST = """
+INSERT INTO django_migrations (app, name, applied)
+  VALUES ('confiture_backfills', '0001_initial', now());
+CREATE VIEW series AS SELECT i FROM generate_series(1, 3000) i;
+"""
+# With the function of a mirror that the test left standing.
+_WITHOUT_TABLES = r"""
+DO $$ DECLARE line text; BEGIN
+  DROP VIEW series;
+  FOR line IN SELECT format('DROP TABLE %s CASCADE', oid::regclass) FROM pg_class
+    WHERE relkind = 'r' AND relname ~ '^(shelf|confiture_backfills)_'
+    UNION ALL SELECT format('DROP FUNCTION %s CASCADE', oid::regprocedure) FROM pg_proc
+    WHERE proname LIKE 'confiture\_backfill\_%'
+  LOOP EXECUTE line; END LOOP;
+  DELETE FROM django_migrations WHERE app = 'confiture_backfills';
+END $$
+"""
 
 
 def books(count: int) -> None:

@@ -13,6 +13,10 @@ from psycopg import Error
 
 from django_confiture.exceptions import MigrationGaveWay
 from django_confiture.formatting import one_line
+from django_confiture.migrate.sessions.migration_transaction import (
+    MigrationTransaction,
+    Outcome,
+)
 from django_confiture.migrate.watching import gave_way
 from django_confiture.migrate.watching.activity import GaveWay
 from django_confiture.migrate.watching.announcements import log_facts
@@ -44,7 +48,7 @@ class Attempts:
         self._settings = session.settings
         self._migration = migration
         self._target: Target | None = None
-        self._transaction_began: float | None = None
+        self._transaction = MigrationTransaction(connection)
         self.number = 0
 
     def begin(self, **facts: Any) -> None:
@@ -54,9 +58,8 @@ class Attempts:
         if self._settings.lock_retries or self._session.watch is not None:
             raw = self._connection.connection
             raw.execute(f"SAVEPOINT {_ATTEMPT}")
-            if self._settings.max_blocking is not None:
-                row = raw.execute("SELECT extract(epoch FROM now())::float8").fetchone()
-                self._transaction_began = row[0]
+        if not getattr(self._connection, "_confiture_dry_run", False):
+            self._transaction.note()
         self._follow(facts)
 
     def begin_without_transaction(self, **facts: Any) -> None:
@@ -108,6 +111,16 @@ class Attempts:
         """Return the sessions that were in the way of the last attempt."""
         watch = self._session.watch
         return [each.as_dict() for each in watch.last_blockers()] if watch is not None else []
+
+    def outcome(self) -> Outcome:
+        """Return how the transaction ended in which the last attempt began, now that it has."""
+        return self._transaction.outcome()
+
+    def what_rollback_leaves(self) -> str:
+        """Return a sentence on what is left of an attempt that is about to be rolled back."""
+        if self._transaction.is_open():
+            return f"{self._migration} was rolled back."
+        return f"{self._migration} has ended its transaction by itself, so parts of it may stay."
 
     def abandoned(self) -> None:
         """End the attempt, however it went: what follows must not be interrupted."""
@@ -182,7 +195,7 @@ class Attempts:
             return (
                 ended is not None
                 and terminated
-                and ended.doing.transaction_began == self._transaction_began
+                and ended.doing.transaction_began == self._transaction.began
             )
         return True
 

@@ -14,9 +14,10 @@ from psycopg import errors
 
 from django_confiture.exceptions import HookError, MigrationSessionLost
 from django_confiture.formatting import one_line
+from django_confiture.migrate.sessions.migration_transaction import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -31,6 +32,19 @@ _WHY: Mapping[type[psycopg.Error], str] = {
     errors.CrashShutdown: "The server restarts after a crash.",
 }
 _ATOMIC = "All of it was rolled back. Run migrate again; it begins with this migration."
+_UNLESS_IT_COMMITTED = (
+    "All of it was rolled back, unless it sent a COMMIT of its own: the server does not answer. "
+    "Run migrate again; it begins with this migration."
+)
+_COMMITTED_ITSELF = (
+    "It had sent a COMMIT of its own, so what it did before that is committed, and migrate would "
+    "begin it again at its first operation. Look at what is there, and undo it before you run "
+    "migrate again; a migration that commits is better written with atomic = False."
+)
+_STILL_OPEN = (
+    "The server has not ended its transaction yet, and rolls it back once it notices that the "
+    "connection is gone. Then run migrate again; it begins with this migration."
+)
 _AT_COMMIT = (
     "It was at its COMMIT, so it may have been applied or not: showmigrations says which. Run "
     "migrate again, which applies what is missing."
@@ -57,12 +71,14 @@ def explained(
     migration: Migration,
     editor: BaseDatabaseSchemaEditor,
     *,
+    outcome: Callable[[], Outcome],
     resumes: bool,
     at_commit: bool = False,
 ) -> BaseException:
     """Return the error to raise: the same one, unless the server ended the session.
 
-    What names its own reason stays: a hook that failed, or a migration that gave way.
+    What names its own reason stays: a hook that failed, or a migration that gave way. ``outcome``
+    is asked how the transaction of an atomic migration ended.
     """
     cause = _cause(error)
     has_a_reason = isinstance(error, CommandError | HookError)
@@ -71,8 +87,9 @@ def explained(
     why = _WHY.get(type(cause))
     if why is None and (cause.sqlstate is not None or not _BROKEN.search(str(cause))):
         return error
-    left = _AT_COMMIT if at_commit and why is None else _ATOMIC
-    if not editor.atomic_migration:
+    if editor.atomic_migration:
+        left = _left_by(outcome(), at_commit=at_commit)
+    else:
         left = _RESUMES if resumes else _STRANDS
     parts = (
         f"{migration} stopped, as its database session ended: {_first_line(cause)}.",
@@ -81,6 +98,17 @@ def explained(
         left,
     )
     return MigrationSessionLost(" ".join(filter(None, parts)))
+
+
+def _left_by(outcome: Outcome, *, at_commit: bool) -> str:
+    """Return what is left of an atomic migration, and the way on."""
+    if outcome is Outcome.ABORTED:
+        return _ATOMIC
+    if at_commit:
+        return _AT_COMMIT
+    if outcome is Outcome.COMMITTED:
+        return _COMMITTED_ITSELF
+    return _STILL_OPEN if outcome is Outcome.IN_PROGRESS else _UNLESS_IT_COMMITTED
 
 
 def _in_dry_run(connection: BaseDatabaseWrapper) -> bool:

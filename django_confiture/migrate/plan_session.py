@@ -105,14 +105,17 @@ class PlanSession:
         others, self._applied_by_others = self._applied_by_others, []
         return stale_plan.catch_up(state, others) if others else state
 
-    def refuse_lost_turn(self, rolled_back: Migration | None = None) -> None:
-        """Refuse to go on where the lock is gone, and with it what kept other migrates out."""
+    def refuse_lost_turn(self, what_is_left: Callable[[], str] | None = None) -> None:
+        """Refuse to go on where the lock is gone, and with it what kept other migrates out.
+
+        ``what_is_left`` returns a sentence on the migration that this rolls back, if it does.
+        """
         if self._turn is None or not self._turn.is_lost():
             return
-        undone = f"{rolled_back} was rolled back. " if rolled_back is not None else ""
+        left = f"{what_is_left()} " if what_is_left is not None else ""
         raise MigrateRefused(
             "The session that kept other migrates of this database out is gone, so another one may "
-            f"be at work by now. {undone}Run migrate again: it waits for the other one, and "
+            f"be at work by now. {left}Run migrate again: it waits for the other one, and "
             "applies what is still missing."
         )
 

@@ -83,7 +83,14 @@ class MigrationRun:
 
     def _explained(self, error: BaseException, *, at_commit: bool = False) -> BaseException:
         resumes = self._settings.resume and self._direction == "forward"
-        return explained(error, self._migration, self._editor, resumes=resumes, at_commit=at_commit)
+        return explained(
+            error,
+            self._migration,
+            self._editor,
+            outcome=self._attempts.outcome,
+            resumes=resumes,
+            at_commit=at_commit,
+        )
 
     def _in_transaction(self, step: Step, state: ProjectState) -> ProjectState:
         """Run an atomic migration, again after a lock timeout as often as the settings say."""
@@ -139,7 +146,7 @@ class MigrationRun:
         if self._settings.max_blocking is not None and self._connection.in_atomic_block:
             check_deferred_constraints(self._connection)  # or COMMIT would, for as long as it takes
         self._attempts.completed()
-        self._session.refuse_lost_turn(self._migration)
+        self._session.refuse_lost_turn(self._attempts.what_rollback_leaves)
         return after
 
     def _patience_where_needed(self) -> AbstractContextManager[None]:

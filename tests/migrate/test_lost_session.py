@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management.base import CommandError
 from django.db import DatabaseError, OperationalError, connection, migrations
@@ -13,6 +16,7 @@ from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult
 from django_confiture.exceptions import HookError, MigrationSessionLost
+from django_confiture.migrate.sessions import migration_transaction
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support import recording
 from tests.support.sessions import connect
@@ -59,6 +63,68 @@ def test_an_atomic_migration_is_rolled_back_and_begins_again(cases: Cases, kille
     )
     assert cases.applied() == set()
     query("SELECT count(*) FROM recording_parent")
+
+
+def commits_by_the_driver(apps: Any, schema_editor: Any) -> None:
+    schema_editor.connection.connection.commit()
+
+
+@pytest.mark.parametrize(
+    "commits",
+    [
+        migrations.RunSQL("COMMIT"),
+        migrations.RunSQL("COMMIT; BEGIN; SELECT 1"),
+        migrations.RunSQL("COMMIT AND CHAIN"),
+        migrations.RunPython(commits_by_the_driver),
+    ],
+    ids=["commit", "script", "chain", "driver"],
+)
+def test_one_that_has_sent_a_commit_of_its_own_says_so(cases: Cases, commits: Any) -> None:
+    cases.add("0001_commits", ALTER, commits, KILLS)
+
+    said = lost(cases)
+
+    assert "It had sent a COMMIT of its own, so what it did before that is committed" in said
+    assert "rolled back" not in said
+    assert query("SELECT count(note) FROM recording_parent") == [(0,)]
+
+
+def test_where_the_server_does_not_answer_nothing_is_claimed(
+    cases: Cases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_transaction, "PATIENCE_S", 0.2)
+
+    def refuses(*_facts: Any) -> Any:
+        raise psycopg.OperationalError("the database system is in recovery mode")
+
+    monkeypatch.setattr(migration_transaction, "connect_beside", refuses)
+    cases.add("0001_killed", ALTER, KILLS)
+
+    assert "All of it was rolled back, unless it sent a COMMIT of its own" in lost(cases)
+
+
+def test_a_server_that_has_not_noticed_is_named(
+    cases: Cases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's end of the connection is gone, while another process keeps the server's."""
+    monkeypatch.setattr(migration_transaction, "PATIENCE_S", 0.2)
+    kept: list[int] = []
+
+    def breaks(apps: Any, schema_editor: Any) -> None:
+        raw = schema_editor.connection.connection
+        kept.append(os.dup(raw.fileno()))
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        with ours:
+            os.dup2(ours.fileno(), raw.fileno())
+        schema_editor.execute("SELECT 1")
+
+    cases.add("0001_breaks", ALTER, migrations.RunPython(breaks))
+
+    try:
+        assert "The server has not ended its transaction yet" in lost(cases)
+    finally:
+        os.close(kept[0])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +182,7 @@ def test_a_hook_that_loses_the_session_is_named(cases: Cases, settings: Settings
 
 @pytest.mark.parametrize("action", ["terminate", "finish"])
 def test_a_session_that_ends_before_the_commit(cases: Cases, action: str) -> None:
-    """Of a connection that breaks there, no one can say whether it was applied."""
+    """The server is asked on another connection how the transaction ended."""
 
     def ends(apps: Any, schema_editor: Any) -> None:
         raw = schema_editor.connection.connection
@@ -131,8 +197,35 @@ def test_a_session_that_ends_before_the_commit(cases: Cases, action: str) -> Non
     said = lost(cases)
 
     assert cases.applied() == set()
-    if action == "terminate":
-        assert "All of it was rolled back" in said
+    assert "All of it was rolled back. Run migrate again" in said
+
+
+KILLS_AT_COMMIT = migrations.RunSQL("""
+CREATE TEMP TABLE ends (id int);
+CREATE FUNCTION pg_temp.ends() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER ends AFTER INSERT ON ends DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION pg_temp.ends();
+INSERT INTO ends VALUES (1);
+""")
+
+
+@pytest.mark.parametrize(
+    ("before", "left"),
+    [
+        ((ALTER,), "All of it was rolled back. Run migrate again"),
+        (
+            (ALTER, migrations.RunSQL("COMMIT; BEGIN")),
+            "It was at its COMMIT, so it may have been applied or not",
+        ),
+    ],
+    ids=["alone", "after a commit of its own"],
+)
+def test_a_session_that_ends_in_the_commit(cases: Cases, before: Any, left: str) -> None:
+    cases.add("0001_breaks", *before, KILLS_AT_COMMIT)
+
+    assert left in lost(cases)
+    assert cases.applied() == set()
 
 
 def test_other_errors_stay_as_they_are(cases: Cases) -> None:

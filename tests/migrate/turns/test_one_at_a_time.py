@@ -437,6 +437,19 @@ def test_whose_lock_is_lost_between_two_migrations_does_not_begin_the_next(cases
     assert recording.persisted() == ["first", "third"]
 
 
+def test_whose_lock_is_lost_after_a_commit_of_its_own_does_not_claim_a_rollback(
+    cases: Cases,
+) -> None:
+    commits = migrations.RunSQL("COMMIT; BEGIN")
+    cases.add("0001_commits", insert("kept"), commits, migrations.RunPython(lose_the_lock))
+    with pytest.raises(exceptions.MigrateRefused) as refused:
+        cases.migrate()
+    said = "cases.0001_commits has ended its transaction by itself, so parts of it may stay. "
+    assert str(refused.value) == LOST.format(said)
+    assert recording.persisted() == ["kept"]
+    assert cases.applied() == set()
+
+
 def lose_the_lock(apps: Any, editor: Any) -> None:
     with psycopg.connect(**parameters(), autocommit=True) as session:
         session.execute(END_HOLDERS)

@@ -1,0 +1,81 @@
+"""The transaction of an attempt at a migration, and how it ended where the session is gone.
+
+A migration may send a COMMIT of its own, in a script or through the driver. Once its session has
+ended, only the server knows that it did.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from django_confiture.migrate.sessions.second_connection import connect_beside
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+PATIENCE_S = 3.0
+"""A server that restarts after a crash takes a moment, as does a session that is rolled back."""
+_AGAIN_S = 0.05
+
+_BEGUN = "SELECT pg_catalog.pg_current_xact_id()::text, extract(epoch FROM now())::float8"
+_CURRENT = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text"
+_STATUS = "SELECT pg_catalog.pg_xact_status(%s::xid8)"
+
+
+class Outcome(Enum):
+    """How a transaction ended; values are PostgreSQL's words."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    IN_PROGRESS = "in progress"
+    UNKNOWN = None
+
+
+class MigrationTransaction:
+    """The transaction that an atomic migration began in."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._id: str | None = None
+        self.began: float | None = None
+        """Seconds since the epoch, as the server says it; None before it has begun."""
+
+    def note(self) -> None:
+        """Ask the server, in one round trip, which transaction this is."""
+        row = self._connection.connection.execute(_BEGUN).fetchone()
+        self._id, self.began = row
+
+    def is_open(self) -> bool:
+        """Return whether it is still the current one; only a session that is there can be asked."""
+        row = self._connection.connection.execute(_CURRENT).fetchone()
+        return self._id is not None and row[0] == self._id
+
+    def outcome(self) -> Outcome:
+        """Ask on another connection how it ended, for as long as the server may still be at it."""
+        found = Outcome.UNKNOWN
+        if self._id is None:
+            return found
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            with suppress(psycopg.OperationalError):  # it may be about to start again
+                for found in self._looks(self._id):
+                    if found is not Outcome.IN_PROGRESS or time.monotonic() >= until:
+                        return found
+            time.sleep(_AGAIN_S)
+        return found
+
+    def _looks(self, xid: str) -> Iterator[Outcome]:
+        with closing(connect_beside(self._connection, "django-confiture")) as other:
+            while True:
+                try:
+                    row = other.execute(_STATUS, [xid]).fetchone()
+                except psycopg.DataError:  # of another server, as after a failover
+                    row = None
+                yield Outcome(row[0]) if row else Outcome.UNKNOWN
+                time.sleep(_AGAIN_S)

@@ -29,16 +29,16 @@ import time
 from django.db import migrations
 
 def works(apps, schema_editor):
+    schema_editor.execute("ALTER TABLE shop ADD IF NOT EXISTS note text")
     for _ in range(30):
         time.sleep(0.1)
         schema_editor.execute("SELECT 1")
 
 class Migration(migrations.Migration):
-    operations = [
-        migrations.RunSQL("ALTER TABLE shop ADD IF NOT EXISTS note text"),
-        migrations.RunPython(works),
-    ]
+    atomic = {atomic}
+    operations = [migrations.RunPython(works, atomic=True)]
 """
+
 TABLE = "DROP TABLE IF EXISTS shop, django_migrations; CREATE TABLE shop (id int)"
 SETTINGS = {"MAX_BLOCKING": "500ms", "LOCK_RETRIES": 2, "RETRY_DELAY": "2s"}
 
@@ -46,12 +46,15 @@ SETTINGS = {"MAX_BLOCKING": "500ms", "LOCK_RETRIES": 2, "RETRY_DELAY": "2s"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--runs", type=int, default=5, help="of each kind (5)")
+    parser.add_argument(
+        "--not-atomic", action="store_true", help="lock in an atomic block of one that is not"
+    )
     parser.add_argument("--stopped", type=float, default=6.0, help="seconds (6)")
     args = parser.parse_args()
     server = Server([])
     try:
         for name, settings in (("without", {}), ("with MAX_BLOCKING", SETTINGS)):
-            runs = [run(server.address, settings, args.stopped) for _ in range(args.runs)]
+            runs = [run(server.address, settings, args) for _ in range(args.runs)]
             waits = ", ".join(f"{wait:.1f}" for wait, _code in runs)
             ended = [code for _wait, code in runs]
             print(f"{name}: waits {waits} s; exit codes {ended}", flush=True)
@@ -59,7 +62,9 @@ def main() -> None:
         server.close()
 
 
-def run(address: dict[str, Any], settings: dict[str, Any], stopped_s: float) -> tuple[float, int]:
+def run(
+    address: dict[str, Any], settings: dict[str, Any], args: argparse.Namespace
+) -> tuple[float, int]:
     """Return the client's wait in seconds, and the exit code of ``migrate``."""
     reaches = {**{key.lower(): value for key, value in address.items()}, "dbname": "bench"}
     with psycopg.connect(**reaches, autocommit=True) as connection:
@@ -70,14 +75,14 @@ def run(address: dict[str, Any], settings: dict[str, Any], stopped_s: float) -> 
         package = Path(directory) / "frozen_migrations"
         package.mkdir()
         (package / "__init__.py").touch()
-        (package / "0001_works.py").write_text(MIGRATION)
+        (package / "0001_works.py").write_text(MIGRATION.format(atomic=not args.not_atomic))
         process = start(reaches, package, settings)
         while not waiting_for_locks(reaches) and process.poll() is None:
             time.sleep(0.02)
         time.sleep(random.uniform(0.3, 2.5))
         process.send_signal(signal.SIGSTOP)
         reader.start()
-        time.sleep(stopped_s)
+        time.sleep(args.stopped)
         process.send_signal(signal.SIGCONT)
         code = process.wait(120)
     reader.join()

@@ -177,6 +177,7 @@ class PlanSession:
             lambda: connect_beside(self._connection, WATCH_NAME),
             listeners,
             own_pids=self._own_sessions.pids,
+            connect_guard=lambda: connect_beside(self._connection, WATCH_NAME, patience=1),
             max_blocking=settings.max_blocking,
             lock_timeout=settings.lock_timeout,
             at_once=at_once,

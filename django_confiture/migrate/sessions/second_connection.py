@@ -110,7 +110,12 @@ def shares_sessions(wrapper: BaseDatabaseWrapper, session: Queries) -> bool:
     if raw.info.transaction_status != TransactionStatus.IDLE or not is_pooled(raw, session):
         return False
     with _another(wrapper) as other:
-        return any(_swapped(session, other) for _round in range(_ROUNDS))
+        return are_swapped(session, other)
+
+
+def are_swapped(session: Queries, other: Queries) -> bool:
+    """Return whether a pool hands the sessions of two connections to either of them."""
+    return any(_swapped(session, other) for _round in range(_ROUNDS))
 
 
 @contextmanager

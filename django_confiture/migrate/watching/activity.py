@@ -39,7 +39,7 @@ SELECT DISTINCT a.pid, coalesce(a.application_name, ''), coalesce(a.usename::tex
        extract(epoch FROM clock_timestamp() - a.query_start)::float8 * 1000,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 * 1000
 FROM unnest(pg_catalog.pg_blocking_pids(%(pid)s)) AS blocking (pid)
-JOIN pg_catalog.pg_stat_activity a USING (pid) ORDER BY a.pid
+JOIN pg_catalog.pg_stat_activity a USING (pid) WHERE a.pid <> %(guard)s ORDER BY a.pid
 """
 
 # A prepared transaction holds locks without a session: pg_blocking_pids calls it process 0.
@@ -200,15 +200,19 @@ def anyone_waits(raw: psycopg.Connection[Any], pid: int) -> tuple[bool, bool]:
     return bool(row[0]), bool(row[1])
 
 
-def what_it_waits_for(raw: psycopg.Connection[Any], pid: int) -> Wait | None:
+def what_it_waits_for(raw: psycopg.Connection[Any], pid: int, *, guard: int = 0) -> Wait | None:
     """Return the lock that a session waits for, None if it waits for none.
 
-    Without a blocker the wait has ended between two queries.
+    Without a blocker the wait has ended between two queries. ``guard`` is a server process that
+    holds each snapshot for a moment only, so that CONCURRENTLY hardly waits for it.
     """
     row = raw.execute(_WAIT, {"pid": pid}).fetchone()
     if row is None:
         return None
-    blockers = [*raw.execute(_BLOCKERS, {"pid": pid}), *raw.execute(_PREPARED, {"pid": pid})]
+    blockers = [
+        *raw.execute(_BLOCKERS, {"pid": pid, "guard": guard}),
+        *raw.execute(_PREPARED, {"pid": pid}),
+    ]
     if not blockers:
         return None
     relation, mode, waited_ms, oid = row

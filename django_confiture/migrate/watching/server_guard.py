@@ -4,13 +4,16 @@ The watch is a thread of the process that migrates. Where that gets no time, as 
 container, after SIGSTOP, or while an extension in C keeps Python's lock, the server keeps the
 session's locks and no one looks. So a block of PL/pgSQL runs on another connection meanwhile. It
 looks whether the watch still does, and if not, terminates the session once others have waited for
-too long. It commits at each look, so it keeps no snapshot that VACUUM would have to wait for.
+too long. It commits at each look, so it keeps no snapshot that VACUUM would have to wait for, and
+CREATE INDEX CONCURRENTLY waits for one look at most.
+
+Of a migration that is not atomic it ends only a transaction in which nothing runs: the server ends
+a statement without its client, and with it the locks, so there is no need to strand that halfway.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
@@ -18,10 +21,13 @@ from typing import Any
 import psycopg
 
 from django_confiture.formatting import one_line
-from django_confiture.migrate.sessions.second_connection import Direct, is_pooled
+from django_confiture.migrate.sessions.second_connection import (
+    Direct,
+    are_swapped,
+    backend_pid,
+    is_pooled,
+)
 from django_confiture.migrate.watching.activity import DOING, WAITERS, Doing, GaveWay, Waiter
-
-logger = logging.getLogger("django_confiture.migrate")
 
 SILENT_S = 2.0
 """The watch counts as stopped when it has asked nothing for so long; it asks ten times a second."""
@@ -42,7 +48,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = %(watch)s
         AND state_change > clock_timestamp() - %(silent)s * interval '1 s') THEN
       SELECT json_agg(to_json(w)) FROM ({WAITERS}) AS w (pid, name, usr, waited_ms, relation)
-        WHERE w.waited_ms >= %(limit)s INTO late;
+        WHERE w.waited_ms >= %(limit)s AND (NOT %(idle_alone)s OR EXISTS (
+          SELECT FROM pg_catalog.pg_stat_activity
+          WHERE pid = %(pid)s AND state ~ '^idle in transaction')) INTO late;
       IF late IS NOT NULL THEN
         SELECT to_json(d) FROM ({DOING}) AS d (state, statement, ms, xact_ms, began) INTO doing;
         PERFORM pg_catalog.pg_terminate_backend(%(pid)s);
@@ -66,16 +74,21 @@ class ServerGuard:
         watch: int,
         limit_ms: float,
         own_pids: Collection[int],
+        idle_alone: bool,
     ) -> None:
-        """Take over ``connection``; ``watch`` is the server process that the watch asks."""
+        """Take over ``connection``; ``watch`` is the server process that the watch asks.
+
+        ``idle_alone``: leave the session alone while a statement runs.
+        """
         self._connection = connection
+        self.pid = backend_pid(Direct(connection))
         for setting in _SETTINGS:
             connection.execute(f"SET {setting}")
         with suppress(psycopg.Error):  # a server on Windows can't
             connection.execute(f"SET {_NOTICES_A_DEAD_CLIENT}")
         values = {"pid": pid, "watch": watch, "limit": limit_ms, "own": list(own_pids)}
-        times = {"look": _LOOK_S, "silent": SILENT_S}
-        text = psycopg.ClientCursor(connection).mogrify(_LOOP, {**values, **times})
+        rules = {"look": _LOOK_S, "silent": SILENT_S, "idle_alone": idle_alone}
+        text = psycopg.ClientCursor(connection).mogrify(_LOOP, {**values, **rules})
         connection.pgconn.send_query(text.encode())
 
     def end(self) -> GaveWay | None:
@@ -103,31 +116,31 @@ def guarded(
     *,
     limit_ms: float,
     own_pids: Collection[int],
-) -> ServerGuard | None:
-    """Start a guard for a session; None without a connection, or behind a pool.
+    idle_alone: bool,
+) -> ServerGuard | str:
+    """Start a guard for a session; return why there is none where none is to be had.
 
-    A pool would give the session of ``watch``, by which the guard sees that it looks, to others.
+    A pool that shares its sessions would give that of ``watch``, by which the guard sees that it
+    looks, to others.
     """
     connection = None
     try:
-        if is_pooled(watch, Direct(watch)):
-            return None
         connection = connect()
+        if is_pooled(watch, Direct(watch)) and are_swapped(Direct(watch), Direct(connection)):
+            connection.close()
+            return "the pool shares its sessions between clients"
         return ServerGuard(
             connection,
             pid=pid,
-            watch=watch.info.backend_pid,
+            watch=backend_pid(Direct(watch)),
             limit_ms=limit_ms,
             own_pids=own_pids,
+            idle_alone=idle_alone,
         )
     except psycopg.Error as error:
         if connection is not None:
             connection.close()
-        logger.info(
-            "Where this process is stopped, MAX_BLOCKING does not hold: no third connection (%s)",
-            one_line(error),
-        )
-        return None
+        return f"no third connection ({one_line(error)})"
 
 
 def _gave_way(result: psycopg.pq.abc.PGresult) -> GaveWay | None:

@@ -32,6 +32,11 @@ _PATIENCE_S = 0.1
 """Seconds from the cancel to the termination of a session that still blocks."""
 _PROGRESS_S = 0.5
 _RECONNECT_S = 2.0
+_UNGUARDED = (
+    "Should this process be stopped (SIGSTOP, a paused container), MAX_BLOCKING does not hold: %s. "
+    "Set idle_in_transaction_session_timeout for the role that migrates, or let it connect to "
+    "PostgreSQL itself, with three connections."
+)
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,13 @@ class Watch:
         listeners: Collection[Listener],
         *,
         own_pids: Callable[[], Collection[int]],
+        connect_guard: Callable[[], psycopg.Connection[Any]] | None = None,
         max_blocking: timedelta | None = None,
         lock_timeout: timedelta | None = None,
         at_once: bool = True,
         wants_progress: bool = False,
     ) -> None:
-        self._connect = connect
+        self._connect, self._connect_guard = connect, connect_guard or connect
         self._listeners = list(listeners)
         self._own_pids = own_pids
         self._limit_ms = None if max_blocking is None else max_blocking.total_seconds() * 1000
@@ -99,6 +105,7 @@ class Watch:
         self._warned = False
         self._guard: ServerGuard | None = None
         self._guarded: Target | None = None
+        self._unguarded = False
         self._thread = threading.Thread(target=self._run, name="confiture-watch", daemon=True)
         self._thread.start()
 
@@ -151,7 +158,9 @@ class Watch:
         if others_wait:
             waiters = activity.who_waits_for_it(conn, pid, own_pids=self._own_pids())
             self._limit(target, waiters)
-        wait = activity.what_it_waits_for(conn, pid) if waits else None
+        guard = self._guard
+        guard_pid = guard.pid if guard is not None else 0
+        wait = activity.what_it_waits_for(conn, pid, guard=guard_pid) if waits else None
         if wait is not None and wait.blocked_by:
             with self._lock:
                 if self._target is target:
@@ -162,12 +171,22 @@ class Watch:
 
     def _let_server_guard(self, target: Target, conn: psycopg.Connection[Any]) -> None:
         """Let the server keep to the limit as well, should this process be stopped."""
-        if self._limit_ms is None or not target.in_transaction or self._guarded is target:
+        if self._limit_ms is None or self._unguarded or self._guarded is target:
             return
         self._guarded = target
-        guard = guarded(
-            self._connect, conn, target.pid, limit_ms=self._limit_ms, own_pids=self._own_pids()
+        found = guarded(
+            self._connect_guard,
+            conn,
+            target.pid,
+            limit_ms=self._limit_ms,
+            own_pids=self._own_pids(),
+            idle_alone=not target.in_transaction,
         )
+        if isinstance(found, str):
+            self._unguarded = True
+            logger.warning(_UNGUARDED, found, extra={"error": found})
+            return
+        guard: ServerGuard | None = found
         with self._lock:
             if self._target is target:
                 self._guard, guard = guard, None

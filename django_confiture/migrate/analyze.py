@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from psycopg import sql
@@ -21,6 +21,7 @@ from django_confiture.formatting import one_line
 from django_confiture.postgres import POSTGRESQL_15, POSTGRESQL_18
 
 if TYPE_CHECKING:
+    import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger("django_confiture.migrate")
@@ -104,6 +105,22 @@ def analyze_what_changed(
         _analyze(connection, what, lock_timeout or DEFAULT_LOCK_TIMEOUT, said)
 
 
+def analyze_table(raw: psycopg.Connection[Any], table: sql.Composable) -> list[str]:
+    """Run ``ANALYZE``; return the warnings of the server, which skips what the role may not do."""
+    warnings: list[str] = []
+
+    def note(said: psycopg.errors.Diagnostic) -> None:
+        if said.severity_nonlocalized == "WARNING":
+            warnings.append(str(said.message_primary))
+
+    raw.add_notice_handler(note)
+    try:
+        raw.execute(sql.SQL("ANALYZE {}").format(table))
+    finally:
+        raw.remove_notice_handler(note)
+    return warnings
+
+
 def _reasons(before: Snapshot, after: Snapshot) -> dict[int, str]:
     """Return why each table needs ANALYZE, by OID."""
     reasons: dict[int, str] = {}
@@ -150,7 +167,9 @@ def _analyze(
         with transaction.atomic(using=connection.alias), connection.wrap_database_errors:
             timeout = conf.milliseconds(lock_timeout)
             raw.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", [timeout])
-            raw.execute(sql.SQL("ANALYZE {}").format(table))
+            if skipped := analyze_table(raw, table):
+                logger.warning("analyze_failed", extra={**said, "error": "; ".join(skipped)})
+                return
     except Exception as error:  # noqa: BLE001 - the migration is committed; autovacuum will do it
         logger.warning("analyze_failed", extra={**said, "error": one_line(error)})
         return

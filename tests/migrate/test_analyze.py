@@ -193,3 +193,24 @@ def test_a_partitioned_table_counts_with_all_its_partitions(
     cases.migrate()
     assert {why for _, why in analyzed(caplog)} == {reason}
     assert query(f"SELECT count(*) FROM pg_stats WHERE {has_statistics}") == [(1,)]
+
+
+def test_what_the_role_may_not_analyze_is_reported(
+    cases: Cases, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server only warns, and skips it."""
+    cases.add("0001_fill", migrations.RunSQL(FILL))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE ROLE cases_poor;"
+            " GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA public TO cases_poor;"
+            " GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO cases_poor; SET ROLE cases_poor"
+        )
+        try:
+            cases.migrate()
+        finally:
+            cursor.execute("RESET ROLE; DROP OWNED BY cases_poor; DROP ROLE cases_poor")
+    ((_, facts),) = events(caplog, "analyze_failed")
+    assert facts["table"] == "recording_parent"
+    assert '"recording_parent"' in facts["error"]
+    assert analyzed(caplog) == []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from psycopg import sql
-
+from django_confiture.exceptions import HookVeto
 from django_confiture.hooks.base import HookContext, HookPhase, HookResult
 from django_confiture.hooks.builtin import options
 from django_confiture.hooks.builtin.base import ShippedHook
 from django_confiture.hooks.builtin.options import Option
 from django_confiture.hooks.builtin.tables import identifier, require_table, rows
+from django_confiture.migrate.analyze import analyze_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -55,14 +55,23 @@ class Analyze(ShippedHook):
     min_rows = Option(options.whole_number, default=1)
 
     def run(self, conn: psycopg.Connection[Any], context: HookContext) -> HookResult:
-        """Analyze one table after the other; nothing after a failed migration."""
+        """Analyze one table after the other; nothing after a failed migration.
+
+        The server only warns of a table that the role may not analyze: that is a failure here.
+        """
         if context.error is not None:
             return self.result(analyzed=[])
         for table in self.tables:
             require_table(conn, table)
         written = [] if self.tables else rows(conn, _WRITTEN, [max(1, self.min_rows)])
         chosen = list(self.tables) or [name for name, _ in written]
+        skipped: list[str] = []
         for done, table in enumerate(chosen):
             context.progress(done, len(chosen))
-            conn.execute(sql.SQL("ANALYZE {}").format(identifier(table)))
+            skipped += analyze_table(conn, identifier(table))
+        if skipped:
+            raise HookVeto(
+                f"Not analyzed: {'; '.join(skipped)}. "
+                "Run ANALYZE as the owner, or let autovacuum do it."
+            )
         return self.result(analyzed=chosen)

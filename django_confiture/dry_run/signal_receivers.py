@@ -31,6 +31,9 @@ from django_confiture.dry_run.stage import Stage
 
 _SIGNALS = {"pre_migrate": pre_migrate, "post_migrate": post_migrate}
 
+_OUR_OWN = f"{__name__.partition('.')[0]}."
+"""What the names of our own receivers begin with: they weave hooks in, and touch no table."""
+
 _Receiver = Callable[..., object]
 
 
@@ -160,7 +163,8 @@ class ReceiverWatch:
     def _call(self, sending: _Sending, receiver: _Receiver, **named: Any) -> object:
         """Call a receiver, with what it does recorded as its own."""
         here = sending.thread == threading.get_ident() and self._sending is sending
-        if not here or named.get("using") != self._alias:
+        ours = _name(receiver).startswith(_OUR_OWN)
+        if ours or not here or named.get("using") != self._alias:
             return receiver(**named)
         with self._section_of(sending, receiver):
             return receiver(**named)

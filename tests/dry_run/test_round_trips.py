@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from django.db import connection
 from django.db.migrations import Migration, RunPython
+from django.db.models.signals import post_migrate
 
+from tests.cases.migrations_on_disk import Cases
+from tests.management.test_migrate_dryrun import THING, connected, dry_run
 from tests.support.dry_run import migration, rehearse, runs
 
-pytestmark = pytest.mark.usefixtures("untouched")
+T = TypeVar("T")
 
 ROUND_TRIP = re.compile(r"\tF\t\d+\t(?:Query|Sync)\b")
 OF_MIGRATE = 4
@@ -22,18 +28,24 @@ FOR_A_MIGRATION, WITH_A_STATEMENT = 10, 17
 goal, and what is measured in a whole project."""
 
 
-def trips(path: Path, *plan: Migration) -> int:
-    """Return how often the driver waits for the server in a dry run, by its own trace."""
+def traced(path: Path, run: Callable[[], T]) -> tuple[int, T]:
+    """Return how often the driver waits for the server, by its own trace, and what came of it."""
     connection.ensure_connection()
     raw = connection.connection
     with path.open("w") as trace:
         raw.pgconn.trace(trace.fileno())
         try:
-            report = rehearse(*plan)
+            found = run()
         finally:
             raw.pgconn.untrace()
+    return len(ROUND_TRIP.findall(path.read_text())), found
+
+
+def trips(path: Path, *plan: Migration) -> int:
+    """Return the trips of a dry run that passes."""
+    found, report = traced(path, lambda: rehearse(*plan))
     assert report.outcome == "passed"
-    return len(ROUND_TRIP.findall(path.read_text()))
+    return found
 
 
 def added(path: Path, plan: Callable[[int], list[Migration]]) -> float:
@@ -52,11 +64,13 @@ def columns(number: int) -> list[Migration]:
     ]
 
 
+@pytest.mark.usefixtures("untouched")
 def test_what_a_migration_with_a_statement_adds(tmp_path: Path) -> None:
     found = added(tmp_path, columns) - OF_MIGRATE
     assert found <= WITH_A_STATEMENT, found
 
 
+@pytest.mark.usefixtures("untouched")
 def test_what_a_migration_that_sends_nothing_adds(tmp_path: Path) -> None:
     def nothing(number: int) -> list[Migration]:
         return [
@@ -66,3 +80,37 @@ def test_what_a_migration_that_sends_nothing_adds(tmp_path: Path) -> None:
 
     found = added(tmp_path, nothing) - (OF_MIGRATE - 1)
     assert found <= FOR_A_MIGRATION, found
+
+
+def test_what_a_statement_of_many_adds(tmp_path: Path, cases: Cases) -> None:
+    """It is explained before the plan, and sent; what it locks is known from those before it."""
+    cases.add("0001_thing", THING)
+    cases.migrate()
+
+    def ran(number: int) -> int:
+        texts = [f"UPDATE cases_thing SET id = id WHERE id = {i + 2}" for i in range(number)]
+        cases.add("0002_many", runs(texts))
+        found, ran = traced(tmp_path / f"{number}", lambda: dry_run("cases"))
+        assert ran.code == 0, ran
+        return found
+
+    found = (ran(80) - ran(30)) / 50
+    assert found <= 3, found
+
+
+def test_a_call_of_a_receiver_is_a_trip(tmp_path: Path, cases: Cases) -> None:
+    cases.add("0001_thing", THING)
+
+    def quiet(**_: object) -> None:
+        """Do nothing, as most receivers do for most apps."""
+
+    def ran(calls: int) -> int:
+        with ExitStack() as stack:
+            for _ in range(calls):
+                stack.enter_context(connected(post_migrate, partial(quiet)))
+            found, ran = traced(tmp_path / f"{calls}", lambda: dry_run("cases"))
+        assert ran.code == 0, ran
+        return found
+
+    found = (ran(32) - ran(2)) / 30
+    assert found <= 1.5, found

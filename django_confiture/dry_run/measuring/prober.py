@@ -37,6 +37,7 @@ class Prober:
         """Whether the transaction's COMMIT may have deferred constraints to check."""
         self._read_at: tuple[Probe, float] | None = None
         """The last reading after a statement, and when it was."""
+        self._at_boundary = False
 
     @property
     def last(self) -> Probe:
@@ -58,6 +59,15 @@ class Prober:
         self._unprobed += 1
 
     @property
+    def at_boundary(self) -> bool:
+        """Whether a boundary was asked about, and no statement was caught since."""
+        return self._at_boundary and not self._unprobed
+
+    def boundary_passed(self) -> None:
+        """Note that the server was asked at a boundary."""
+        self._at_boundary = True
+
+    @property
     def possible(self) -> bool:
         """Whether anything can be asked now."""
         usable = self._session.status == TransactionStatus.INTRANS
@@ -69,6 +79,7 @@ class Prober:
         Returns whether the session did anything since the last reading: it was not caught, and is
         still to be read.
         """
+        self._at_boundary = False
         if not probing or (self._fresh and not self._catalog.relations):
             if savepoint:
                 self._session.query(savepoint)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import psycopg
 
+from django_confiture.dry_run.locks.catalog import Query
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.locks.user_code import runs_user_code
-from django_confiture.dry_run.measuring.planned_writes import Written, written
+from django_confiture.dry_run.measuring.planned_writes import PlannedWrites, Written
 from django_confiture.dry_run.plan import lock_estimate
 from django_confiture.dry_run.plan.other_sessions import Others, lock_capacity, others_at_work
 from django_confiture.dry_run.plan.refusals import refuse_planned
@@ -139,7 +141,7 @@ def _planned_tables(tables: Sequence[Table], others: Others) -> Iterator[Planned
 
 def _touched(planned: Planned, session: Session) -> _Touched:
     """Resolve the names of operations, and ask the rules what each SQL statement locks."""
-    lookup = Lookup(session.query)
+    lookup, planner = Lookup(_kept(session.query)), PlannedWrites(session)
     known = lookup.relations(planned.tables)
     oids = {relation.oid for relation in known.values()}
     writes: list[Written] = []
@@ -150,8 +152,14 @@ def _touched(planned: Planned, session: Session) -> _Touched:
         if statement.node is not None:
             locked = statement_locks(statement.node, lookup)
             oids |= {lock.oid for lock in locked if lock.mode >= LockMode.RowShareLock}
-            writes += written(statement, session)
+            writes += planner.of(statement)
     return _Touched(frozenset(oids), tuple(writes), running_code)
+
+
+def _kept(query: Query) -> Query:
+    """Return a query that keeps its answers: nothing changes before the first migration."""
+    ask = cache(query)
+    return lambda text, params: ask(text, tuple(params))
 
 
 def _updates(fills: Iterable[Fill], tables: Collection[str]) -> Iterator[Statement]:

@@ -197,7 +197,7 @@ class Recorder:
     @contextmanager
     def _inside(self, opened: OpenSection) -> Iterator[None]:
         """Charge what the server counts inside the block to one section."""
-        self._probes.boundary()
+        self._probes.boundary_before()
         with self._until_boundary(opened):
             yield
 
@@ -239,7 +239,7 @@ class Recorder:
 
         def started(*, context: HookContext, **_facts: object) -> None:
             if context.connection is wrapper:
-                self._probes.boundary()
+                self._probes.boundary_before()
                 self._hook_began = self._clock.now(), perf_counter()
 
         def finished(*, context: HookContext, **facts: Any) -> None:

@@ -77,6 +77,16 @@ class StatementProbes:
                 self._settle()
             elif self._prober.has_moved():
                 self._note_unseen(place)
+            self._prober.boundary_passed()
+
+    def boundary_before(self) -> None:
+        """Do so where something begins, unless it is where something else has just ended.
+
+        Between two operations or two receivers Django alone is at work; what reached the server
+        there all the same is found at the next boundary.
+        """
+        if not self._prober.at_boundary:
+            self.boundary()
 
     def _note_unseen(self, place: str) -> None:
         """Charge what was not caught to the section; it began after the last look at the server."""

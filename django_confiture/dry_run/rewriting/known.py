@@ -133,10 +133,10 @@ class KnownObjects:
     keys: dict[str, str]
     required: dict[str, frozenset[str]]
     plain: dict[str, frozenset[str]]
-    not_null: dict[str, frozenset[str]]
-    defaults: dict[tuple[str, str], str]
-    comments: dict[tuple[str, str], str]
-    row_security: frozenset[str]
+    not_null: dict[str, frozenset[str]] = field(default_factory=dict)
+    defaults: dict[tuple[str, str], str] = field(default_factory=dict)
+    comments: dict[tuple[str, str], str] = field(default_factory=dict)
+    row_security: frozenset[str] = frozenset()
     identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
     sequences: dict[tuple[str, str], str] = field(default_factory=dict)
     partitions: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -144,12 +144,13 @@ class KnownObjects:
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
         statements = list(statements)
-        not_null = {table: set(columns) for table, columns in self.not_null.items()}
-        defaults, comments = dict(self.defaults), dict(self.comments)
+        if not statements:
+            return self
+        not_null, defaults, comments = dict(self.not_null), dict(self.defaults), dict(self.comments)
         for each in statements:
             for table, column, required in not_null_by(each):
-                columns = not_null.setdefault(table, set())
-                (columns.add if required else columns.discard)(column)
+                columns = not_null.get(table, frozenset())
+                not_null[table] = columns | {column} if required else columns - {column}
             for table, column, default in defaults_by(each):
                 defaults.pop((table, column), None)
                 if default is not None:
@@ -163,7 +164,7 @@ class KnownObjects:
             self,
             indexes=indexes,
             constraints=constraints,
-            not_null={table: frozenset(columns) for table, columns in not_null.items()},
+            not_null=not_null,
             defaults=defaults,
             comments=comments,
         )
@@ -185,27 +186,34 @@ class KnownObjects:
         return indexes, constraints
 
 
-KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {}, {}, {}, {}, frozenset())
+KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {})
 
 
-def read_known(session: Session) -> KnownObjects:
-    """Return what is there now."""
+def read_for_advice(session: Session) -> KnownObjects:
+    """Return of what is there now what the advice of a finding may need."""
     return KnownObjects(
         {name: definition for name, (definition,) in _rows(session, _INDEXES)},
         _by_table(session, _CONSTRAINTS),
         {table: column for table, (column,) in _rows(session, _KEYS)},
         _columns(session, _REQUIRED),
         _columns(session, _PLAIN),
-        _columns(session, _NOT_NULL),
-        _by_table(session, _DEFAULTS),
-        _by_table(session, _COMMENTS),
-        frozenset(name for name, _nothing in _rows(session, _ROW_SECURITY)),
-        {
+        partitions=_partitions(session),
+    )
+
+
+def read_known(session: Session) -> KnownObjects:
+    """Return what is there now."""
+    return replace(
+        read_for_advice(session),
+        not_null=_columns(session, _NOT_NULL),
+        defaults=_by_table(session, _DEFAULTS),
+        comments=_by_table(session, _COMMENTS),
+        row_security=frozenset(name for name, _nothing in _rows(session, _ROW_SECURITY)),
+        identities={
             (table, column): Identity(generated, sequence)
             for table, (column, generated, sequence) in _rows(session, _IDENTITIES)
         },
-        _by_table(session, _SEQUENCES),
-        _partitions(session),
+        sequences=_by_table(session, _SEQUENCES),
     )
 
 

@@ -76,17 +76,35 @@ class Session:
 
         It is done in a transaction, or behind a savepoint of the one that is open.
         """
-        if self.status == pq.TransactionStatus.IDLE:
-            begin, ends = "BEGIN", ["ROLLBACK"]
-        else:
-            begin = f"SAVEPOINT {savepoint}"
-            ends = [f"ROLLBACK TO SAVEPOINT {savepoint}", f"RELEASE SAVEPOINT {savepoint}"]
+        begin, ends = self._undoing(savepoint)
         self.query(begin)
         try:
             yield
         finally:
             for end in ends:
                 self.query(end)
+
+    def script_undone(self, text: str, savepoint: str = "confiture_undone") -> list[list[Row]]:
+        """Run several statements and undo them, in one round trip; return the rows of each.
+
+        Raises the driver's error of one that fails, which does no harm.
+        """
+        begin, ends = self._undoing(savepoint)
+        try:
+            # The last one may end with a comment.
+            answers = self.script(f"{begin}; {text}\n; {'; '.join(ends)}")
+        except psycopg.Error:
+            if self.status == pq.TransactionStatus.INERROR:
+                self.query("; ".join(ends))
+            raise
+        return answers[1 : -len(ends)]
+
+    def _undoing(self, savepoint: str) -> tuple[str, Sequence[str]]:
+        """Return what begins and what ends a part that is undone."""
+        if self.status == pq.TransactionStatus.IDLE:
+            return "BEGIN", ["ROLLBACK"]
+        ends = [f"ROLLBACK TO SAVEPOINT {savepoint}", f"RELEASE SAVEPOINT {savepoint}"]
+        return f"SAVEPOINT {savepoint}", ends
 
     def attempt(self, text: str, params: Sequence[str | int | None] = ()) -> bool:
         """Run a statement that may fail; return whether it did not.

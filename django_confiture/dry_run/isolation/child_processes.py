@@ -5,14 +5,21 @@ from __future__ import annotations
 import functools
 import os
 import shlex
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from django_confiture.dry_run.isolation.threads import OwnThreads
-from django_confiture.dry_run.server.driver import OPEN_PROCESS, RUN_SHELL, START_PROCESS
-from django_confiture.dry_run.server.patches import patched
+from django_confiture.dry_run.server.driver import (
+    FORK,
+    OPEN_PROCESS,
+    RUN_SHELL,
+    SPAWN,
+    START_WORKER,
+)
+from django_confiture.dry_run.server.patches import Wrap, patched
 
 _NOT_SEEN = (
     "It started another process ({}). What that does to a database is neither seen nor rolled back."
@@ -25,44 +32,41 @@ class ChildProcesses:
     def __init__(self, own: OwnThreads, not_rehearsed: Callable[[str], None]) -> None:
         self._own = own
         self._not_rehearsed = not_rehearsed
+        self._here = threading.local()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Watch ``subprocess``, ``os.system`` and ``multiprocessing`` inside the block."""
+        """Watch ``subprocess``, ``multiprocessing``, and what ``os`` starts processes with."""
         with patched(
-            (OPEN_PROCESS, self._opening),
-            (RUN_SHELL, self._running),
-            (START_PROCESS, self._starting),
+            (OPEN_PROCESS, self._noting(lambda _popen, args, *_others: _program(args))),
+            (START_WORKER, self._noting(lambda process: str(process.name))),
+            (RUN_SHELL, self._noting(_program)),
+            *((spawn, self._noting(lambda path, *_others: _program([path]))) for spawn in SPAWN),
+            *((fork, self._noting(lambda: "a fork")) for fork in FORK),
         ):
             yield
 
-    def _note(self, program: str) -> None:
-        if self._own.has_this:
-            self._not_rehearsed(_NOT_SEEN.format(program))
+    def _noting(self, program: Callable[..., str]) -> Wrap:
+        """Return a patch that notes what ``program`` says of the arguments.
 
-    def _opening(self, original: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(original)
-        def execute(popen: Any, args: Any, *others: Any, **named: Any) -> None:
-            self._note(_program(args))
-            original(popen, args, *others, **named)
+        One way to start a process leads to another, so only the outermost is noted.
+        """
 
-        return execute
+        def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(original)
+            def start(*args: Any, **named: Any) -> Any:
+                if getattr(self._here, "starts", False) or not self._own.has_this:
+                    return original(*args, **named)
+                self._not_rehearsed(_NOT_SEEN.format(program(*args)))
+                self._here.starts = True
+                try:
+                    return original(*args, **named)
+                finally:
+                    self._here.starts = False
 
-    def _running(self, original: Callable[..., int]) -> Callable[..., int]:
-        @functools.wraps(original)
-        def system(command: Any) -> int:
-            self._note(_program(command))
-            return original(command)
+            return start
 
-        return system
-
-    def _starting(self, original: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(original)
-        def start(process: Any) -> None:
-            self._note(process.name)
-            original(process)
-
-        return start
+        return wrap
 
 
 def _program(command: Any) -> str:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from psycopg import pq
     from psycopg.abc import AdaptContext
 
-
 _OWNERS = (type, FunctionType, ModuleType)
 
 
@@ -108,7 +107,10 @@ WAITING = (*_names("psycopg:Connection", "wait"), *_names("psycopg:AsyncConnecti
 START_THREAD = PrivateName("threading:Thread", "start")
 OPEN_PROCESS = PrivateName("subprocess:Popen", "_execute_child")
 RUN_SHELL = PrivateName("os", "system")
-START_PROCESS = PrivateName("multiprocessing.process:BaseProcess", "start")
+START_WORKER = PrivateName("multiprocessing.process:BaseProcess", "start")
+FORK = tuple(name for name in _names("os", "fork", "forkpty") if name.exists())  # not on Windows
+SPAWN = tuple(name for name in _names("os", "posix_spawn", "posix_spawnp") if name.exists())
+START_PROCESS = (OPEN_PROCESS, RUN_SHELL, START_WORKER, *FORK, *SPAWN)
 DJANGO_CONNECT = PrivateName(_WRAPPER, "connect")
 ROUTER_ANSWER = PrivateName("django.db.utils:ConnectionRouter", "allow_migrate")
 _MIGRATE = "django.core.management.commands.migrate"
@@ -118,8 +120,8 @@ LIVE_RECEIVERS = PrivateName("django.dispatch:Signal", "_live_receivers")
 
 PATCHED = (
     *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, CHECK_IDLE,
-    TRANSACTION_STATUS, *WAITING, START_THREAD, OPEN_PROCESS, RUN_SHELL, START_PROCESS,
-    DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
+    TRANSACTION_STATUS, *WAITING, START_THREAD, *START_PROCESS, DJANGO_CONNECT, ROUTER_ANSWER,
+    MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 

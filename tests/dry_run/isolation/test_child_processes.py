@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -30,6 +31,23 @@ def spawned() -> None:
     process.join()
 
 
+def forked() -> None:
+    if (child := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def forked_worker() -> None:
+    process = multiprocessing.get_context("fork").Process(target=os.getpid, name="a worker")
+    process.start()
+    process.join()
+
+
+def exit_code_of_true(spawn: Callable[..., int]) -> None:
+    _pid, status = os.waitpid(spawn(shutil.which("true"), ["true", SECRET], {}), 0)
+    assert status == 0
+
+
 @pytest.mark.parametrize(
     ("code", "program"),
     [
@@ -37,9 +55,14 @@ def spawned() -> None:
         (lambda: subprocess.run(f"true {SECRET}", shell=True, check=True), "true"),
         (lambda: os.system(f"true '{SECRET}'"), "true"),
         (lambda: in_a_thread(lambda: subprocess.run(["true"], check=True)), "true"),
+        (lambda: os.spawnlp(os.P_WAIT, "true", "true", SECRET), "a fork"),
+        (lambda: exit_code_of_true(os.posix_spawn), "true"),
+        (lambda: exit_code_of_true(os.posix_spawnp), "true"),
+        (forked, "a fork"),
+        (forked_worker, "a worker"),
         (spawned, "a worker"),
     ],
-    ids=["run", "shell", "system", "thread", "multiprocessing"],
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_an_operation_that_starts_a_process_is_not_exact(
     code: Callable[[], object], program: str
@@ -48,6 +71,7 @@ def test_an_operation_that_starts_a_process_is_not_exact(
 
     assert operation.rehearsed == "not_rehearsed"
     assert f"It started another process ({program}" in operation.reason
+    assert operation.reason.count("another process") == 1
     assert "neither seen nor rolled back" in operation.reason
     assert SECRET not in operation.reason
 

@@ -34,6 +34,7 @@ from django_confiture.dry_run.recording.statement_recorder import StatementRecor
 from django_confiture.dry_run.rehearsal import Rehearsal
 from django_confiture.dry_run.results import Preflight, SequenceMove, Waiter
 from django_confiture.dry_run.results.error_classes import (
+    is_cancelled,
     is_lock_timeout,
     is_no_fault,
     original_error,
@@ -259,13 +260,15 @@ class TransactionStage:
         return self._watchdog is not None and self._watchdog.self_wait is not None
 
     def _waited_for_earlier(self, error: BaseException, recorded: RecordedMigration) -> bool:
-        """Return whether its own thread waited for what an earlier migration has locked.
+        """Return whether what it opened itself waited for what an earlier migration has locked.
 
         That one would have been committed; what the migration itself has locked stops it for real.
         """
-        if self._watchdog is None or self._watchdog.self_wait is None or not is_lock_timeout(error):
+        if self._watchdog is None or (own := self._watchdog.self_wait) is None:
             return False
-        return self._watchdog.self_wait.oid not in recorded.tables
+        was_cancelled = own.on_foreign_server and is_cancelled(error)
+        ended_it = was_cancelled or is_lock_timeout(error)
+        return ended_it and own.wait.oid not in recorded.tables
 
     # When it is over.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from django_confiture.dry_run.measuring.lock_waits import LockWait
 from django_confiture.formatting import duration
@@ -36,12 +37,27 @@ def _described(blocker: Blocker) -> str:
     return ", ".join(filter(None, [blocker.name, blocker.state]))
 
 
-def for_itself(wait: Wait) -> str:
-    """Return a warning: another connection of this process waited for the rehearsed one."""
+@dataclass(frozen=True)
+class OwnWait:
+    """A wait of what the dry run has opened for what its own connection holds."""
+
+    wait: Wait
+    on_foreign_server: bool = False
+    """Whether a statement of that connection opened it, by way of a foreign server."""
+
+
+def for_itself(own: OwnWait) -> str:
+    """Return a warning: the rehearsed connection was waited for by what it had opened itself."""
+    wait = own.wait
     what = f"{wait.mode} on {wait.relation}" if wait.relation else "the end of its transaction"
+    who = "Another connection of this process"
+    way_out = "write from the thread that migrates"
+    if own.on_foreign_server:
+        who = "A foreign server's session, which a statement of the migration opened,"
+        way_out = "use the table itself instead of the foreign one"
     return (
-        f"Another connection of this process waited {duration(wait.waited_ms)} for {what}, which "
-        "the migrations' own connection holds. PostgreSQL sees no deadlock there. Where the same "
-        "migration has locked it, the real run hangs: write from the thread that migrates. Where "
-        "an earlier migration has, rehearse this one once that is applied, or with --clone."
+        f"{who} waited {duration(wait.waited_ms)} for {what}, which the migrations' own connection "
+        "holds. PostgreSQL sees no deadlock there. Where the same migration has locked it, the "
+        f"real run hangs: {way_out}. Where an earlier migration has, rehearse this one once that "
+        "is applied, or with --clone."
     )

@@ -13,7 +13,9 @@ from time import monotonic, perf_counter
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.isolation.waits_in_vain import OwnWait, for_itself
 from django_confiture.dry_run.measuring.lock_waits import LockWaits
 from django_confiture.dry_run.plan.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import Waiter
@@ -22,9 +24,11 @@ from django_confiture.dry_run.server.second_connection import backend_pid, conne
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused, DryRunStopped, DryRunYielded
 from django_confiture.formatting import one_line
-from django_confiture.migrate.watching.activity import Wait, anyone_waits, what_it_waits_for
+from django_confiture.migrate.watching.activity import anyone_waits, what_it_waits_for
 
 APPLICATION_NAME = "django-confiture watchdog"
+
+_FAILED = TransactionStatus.INERROR
 
 _PATIENCE = 0.1
 """Seconds from the cancel to the termination of a session that still blocks."""
@@ -48,6 +52,16 @@ FROM waiting w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
 WHERE w.since < clock_timestamp() - %(after)s * interval '1 ms'
   AND (a.pid IS NULL OR a.usesysid IS NOT NULL)
   AND %(pid)s = ANY (pg_catalog.pg_blocking_pids(w.pid))
+"""
+
+# A statement of ours that waits for a foreign server, which is this very server: the session that
+# it has opened there began after ours, on the server's own machine.
+_OPENED_BY_US = """
+SELECT count(*) FROM pg_catalog.pg_stat_activity own
+JOIN pg_catalog.pg_stat_activity w ON w.backend_start > own.backend_start
+WHERE own.pid = %(pid)s AND own.state = 'active' AND own.wait_event_type = 'Extension'
+  AND w.pid = ANY (%(waiters)s) AND (w.client_addr IS NULL
+    OR w.client_addr IN (pg_catalog.inet_server_addr(), '127.0.0.1', '::1'))
 """
 
 _INDEX_BUILD = """
@@ -84,8 +98,9 @@ class Watchdog:
         self.waiters: tuple[Waiter, ...] = ()
         self.waits = LockWaits()
         """What the dry run itself waits for."""
-        self.self_wait: Wait | None = None
-        """The last wait of another connection of this process for the one that is watched."""
+        self.self_wait: OwnWait | None = None
+        """The last wait of what the dry run itself has opened for the one that is watched."""
+        self._was_cancelled: OwnWait | None = None
         self.lost: Exception | None = None
         self._glanced = 0.0
         self._pause = self._poll
@@ -114,6 +129,8 @@ class Watchdog:
         """Raise where the dry run has to end; called before each statement."""
         if self.waiters:
             raise DryRunYielded(self.waiters)
+        if self._was_cancelled and Session(self._wrapper.connection).status != _FAILED:
+            raise DryRunStopped(for_itself(self._was_cancelled))
         if self.lost is None:
             return
         if isinstance(self.lost, psycopg.Error) and is_out_of_locks(self.lost):
@@ -132,7 +149,8 @@ class Watchdog:
                 waiters = self._waiting(noticed) if others_wait else ()
                 self._observer.waited_for(waiters)
                 if late := tuple(w for w in waiters if w.waited_ms >= self.after_ms):
-                    self._give_way(late)
+                    if not self._ends_own_wait(late):
+                        self._give_way(late)
                     continue
                 self._pause = self._poll
                 if it_waits:
@@ -162,7 +180,22 @@ class Watchdog:
         for pid in self._own_pids():
             wait = what_it_waits_for(self._conn, pid)
             if wait is not None and any(each.pid == self._pid for each in wait.blocked_by):
-                self.self_wait = wait
+                self.self_wait = OwnWait(wait)
+
+    def _ends_own_wait(self, late: tuple[Waiter, ...]) -> bool:
+        """Cancel a statement that waits for itself, through a foreign server; else return False.
+
+        It would do so forever: PostgreSQL sees no deadlock there.
+        """
+        pids = [each.pid for each in late]
+        row = self._conn.execute(_OPENED_BY_US, {"pid": self._pid, "waiters": pids}).fetchone()
+        if row is None or row[0] < len(pids):
+            return False
+        wait = what_it_waits_for(self._conn, pids[0])
+        if wait is not None:
+            self.self_wait = self._was_cancelled = OwnWait(wait, on_foreign_server=True)
+            self._cancelled()
+        return True
 
     def _look_at_index(self) -> None:
         """Report how far an index build is; no other DDL shows its progress."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 from django.db import DatabaseError
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from django_confiture.exceptions import DryRunStopped, HookError, HookVeto
 
@@ -32,6 +32,11 @@ def is_no_fault(kind: type[BaseException]) -> bool:
         return False
     state = kind.sqlstate or ""
     return state.startswith(_CLASSES) or state in _IDLE_OR_LONG
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Return whether a statement was cancelled, by a session or a timeout, of a hook as well."""
+    return isinstance(original_error(error), QueryCanceled)
 
 
 def is_lock_timeout(error: BaseException) -> bool:

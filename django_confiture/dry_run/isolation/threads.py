@@ -11,8 +11,9 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from django_confiture.dry_run.server.driver import START_THREAD
+from django_confiture.dry_run.server.driver import START_THREAD, SUBMIT_TO_THREAD
 from django_confiture.dry_run.server.patches import patched
 from django_confiture.exceptions import DryRunRefused
 
@@ -24,11 +25,15 @@ class OwnThreads:
 
     def __init__(self) -> None:
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        self._lent = threading.local()
+        """Where another thread, of a pool that was there before, does what ours have submitted."""
 
     @property
     def has_this(self) -> bool:
-        """Whether the current thread is one of them; a thread of unknown origin is."""
-        return threading.current_thread() not in self._others
+        """Whether the current thread is one of them, or works for one; one of unknown origin is."""
+        return threading.current_thread() not in self._others or getattr(
+            self._lent, "is_ours", False
+        )
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -40,7 +45,10 @@ class OwnThreads:
         try:
             current = threading.current_thread()
             self._others.update(each for each in threading.enumerate() if each is not current)
-            with patched((START_THREAD, self._following)):
+            with patched(
+                (START_THREAD, self._following),
+                (SUBMIT_TO_THREAD, self._lending),
+            ):
                 yield
         finally:
             self._others.clear()
@@ -54,3 +62,21 @@ class OwnThreads:
             original(child)
 
         return start
+
+    def _lending(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap what gives work to a pool, as ``asgiref`` does: it has one for the whole process."""
+
+        @functools.wraps(original)
+        def submit(pool: Any, work: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+            if not self.has_this:
+                return original(pool, work, *args, **named)
+            return original(pool, self._lent_to, work, *args, **named)
+
+        return submit
+
+    def _lent_to(self, work: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
+        self._lent.is_ours = True
+        try:
+            return work(*args, **named)
+        finally:
+            self._lent.is_ours = False

@@ -6,23 +6,17 @@ renamed one is refused with that name, instead of failing in the middle of a run
 
 from __future__ import annotations
 
-import dis
 import functools
-import inspect
-import pkgutil
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FunctionType, ModuleType
 from typing import IO, TYPE_CHECKING, Any
 
-import django
 import psycopg
 from django.db import transaction
 from psycopg import generators, waiting
 from psycopg.adapt import AdaptersMap
 
+from django_confiture.dry_run.server.private_names import PrivateName, names
 from django_confiture.exceptions import DryRunRefused
 
 if TYPE_CHECKING:
@@ -33,95 +27,42 @@ if TYPE_CHECKING:
     from psycopg import pq
     from psycopg.abc import AdaptContext
 
-_OWNERS = (type, FunctionType, ModuleType)
-
-
-@dataclass(frozen=True)
-class PrivateName:
-    """A name that its library may change without notice, or a method that is patched."""
-
-    owner: str
-    """A class, a module or a function, as ``pkgutil.resolve_name`` takes it."""
-    name: str
-    """An attribute; of a function, a parameter or a local variable."""
-
-    def __str__(self) -> str:
-        return f"{self.owner.rpartition(':')[2]}.{self.name}"
-
-    @property
-    def library(self) -> str:
-        """The library and its version."""
-        match self.owner.partition(".")[0].partition(":")[0]:
-            case "psycopg":
-                return f"psycopg {psycopg.__version__}"
-            case "django":
-                return f"Django {django.get_version()}"
-        return f"Python {platform.python_version()}"
-
-    def resolved_owner(self) -> Any:
-        """Return the class, module or function, past what a tracer has put in its place."""
-        owner = pkgutil.resolve_name(self.owner)
-        while not issubclass(type(owner), _OWNERS) and hasattr(owner, "__wrapped__"):
-            owner = owner.__wrapped__
-        return owner
-
-    def exists(self) -> bool:
-        """Return whether the library has it: on the class, or set by its ``__init__``."""
-        try:
-            owner = self.resolved_owner()
-        except (ImportError, AttributeError):
-            return False
-        if inspect.isfunction(owner):
-            return self.name in owner.__code__.co_varnames
-        if inspect.getattr_static(owner, self.name, None) is not None:
-            return True
-        inits = [vars(each).get("__init__") for each in getattr(owner, "__mro__", ())]
-        return any(self.name in _set_by(each) for each in inits if inspect.isfunction(each))
-
-
-def _set_by(init: FunctionType) -> set[str]:
-    return {each.argval for each in dis.get_instructions(init) if each.opname == "STORE_ATTR"}
-
-
-def _names(owner: str, *names: str) -> tuple[PrivateName, ...]:
-    return tuple(PrivateName(owner, name) for name in names)
-
-
 _CURSOR, _SERVER_CURSOR = "psycopg:Cursor", "psycopg:ServerCursor"
 _WRAPPER = "django.db.backends.base.base:BaseDatabaseWrapper"
 
 SENDING = (
-    *_names(_CURSOR, "execute", "executemany", "stream", "copy"),
-    *_names(_SERVER_CURSOR, "execute"),
+    *names(_CURSOR, "execute", "executemany", "stream", "copy"),
+    *names(_SERVER_CURSOR, "execute"),
 )
 """The cursor methods that send what they are given."""
 
 SERVER_CURSOR_CLOSE = PrivateName(_SERVER_CURSOR, "close")
-ENDING = _names("psycopg:Connection", "commit", "rollback")
+ENDING = names("psycopg:Connection", "commit", "rollback")
 SEND_COMMAND = PrivateName("psycopg:BaseConnection", "_exec_command")
 CONNECT = PrivateName("psycopg:BaseConnection", "_connect_gen")
 BEGIN = PrivateName("psycopg:BaseConnection", "_get_tx_start_command")
 CHECK_IDLE = PrivateName("psycopg:BaseConnection", "_check_intrans_gen")
 TRANSACTION_STATUS = PrivateName("psycopg:ConnectionInfo", "transaction_status")
-WAITING = (*_names("psycopg:Connection", "wait"), *_names("psycopg:AsyncConnection", "wait"))
+WAITING = (*names("psycopg:Connection", "wait"), *names("psycopg:AsyncConnection", "wait"))
 START_THREAD = PrivateName("threading:Thread", "start")
+SUBMIT_TO_THREAD = PrivateName("concurrent.futures.thread:ThreadPoolExecutor", "submit")
 OPEN_PROCESS = PrivateName("subprocess:Popen", "_execute_child")
 RUN_SHELL = PrivateName("os", "system")
 START_WORKER = PrivateName("multiprocessing.process:BaseProcess", "start")
-FORK = tuple(name for name in _names("os", "fork", "forkpty") if name.exists())  # not on Windows
-SPAWN = tuple(name for name in _names("os", "posix_spawn", "posix_spawnp") if name.exists())
+FORK = tuple(name for name in names("os", "fork", "forkpty") if name.exists())  # not on Windows
+SPAWN = tuple(name for name in names("os", "posix_spawn", "posix_spawnp") if name.exists())
 START_PROCESS = (OPEN_PROCESS, RUN_SHELL, START_WORKER, *FORK, *SPAWN)
 DJANGO_CONNECT = PrivateName(_WRAPPER, "connect")
 ROUTER_ANSWER = PrivateName("django.db.utils:ConnectionRouter", "allow_migrate")
 _MIGRATE = "django.core.management.commands.migrate"
 MIGRATE_EXECUTOR = PrivateName(_MIGRATE, "MigrationExecutor")
-EMIT_SIGNALS = _names(_MIGRATE, "emit_pre_migrate_signal", "emit_post_migrate_signal")
+EMIT_SIGNALS = names(_MIGRATE, "emit_pre_migrate_signal", "emit_post_migrate_signal")
 LIVE_RECEIVERS = PrivateName("django.dispatch:Signal", "_live_receivers")
 
 PATCHED = (
     *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, CHECK_IDLE,
-    TRANSACTION_STATUS, *WAITING, START_THREAD, *START_PROCESS, DJANGO_CONNECT, ROUTER_ANSWER,
-    MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
+    TRANSACTION_STATUS, *WAITING, START_THREAD, SUBMIT_TO_THREAD, *START_PROCESS, DJANGO_CONNECT,
+    ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 
@@ -144,20 +85,20 @@ _ENDS = ("_set_autocommit", "_commit", "_rollback")
 
 PRIVATE_NAMES = (
     *PATCHED,
-    *_names("psycopg:BaseConnection", "_num_transactions", "_adapters", "_autocommit"),
-    *_names(_CURSOR, "_results", "_select_current_result", "_execute_send"),
-    *_names("psycopg:Cursor._execute_send", "force_extended"),
-    *_names("psycopg:ClientCursor._execute_send", "force_extended"),
-    *_names("psycopg.generators", "execute"),
-    *_names("psycopg.waiting", "wait"),
-    *_names(_WRAPPER, *CONNECTION_STATE, *_ENDS, "_thread_ident", "run_and_clear_commit_hooks"),
-    *_names("django.db.transaction:Atomic", "_from_testcase"),
-    *_names("django.db.migrations.executor:MigrationExecutor", "_create_project_state"),
-    *_names("django.core.management.base:OutputWrapper", "_out"),
+    *names("psycopg:BaseConnection", "_num_transactions", "_adapters", "_autocommit"),
+    *names(_CURSOR, "_results", "_select_current_result", "_execute_send"),
+    *names("psycopg:Cursor._execute_send", "force_extended"),
+    *names("psycopg:ClientCursor._execute_send", "force_extended"),
+    *names("psycopg.generators", "execute"),
+    *names("psycopg.waiting", "wait"),
+    *names(_WRAPPER, *CONNECTION_STATE, *_ENDS, "_thread_ident", "run_and_clear_commit_hooks"),
+    *names("django.db.transaction:Atomic", "_from_testcase"),
+    *names("django.db.migrations.executor:MigrationExecutor", "_create_project_state"),
+    *names("django.core.management.base:OutputWrapper", "_out"),
     # What the rooms below the dry run look for in stack frames.
-    *_names("django.db.migrations:Migration.apply", "operation"),
-    *_names("django.db.migrations:Migration.unapply", "operation"),
-    *_names("django.db.backends.base.creation:BaseDatabaseCreation", "create_test_db"),
+    *names("django.db.migrations:Migration.apply", "operation"),
+    *names("django.db.migrations:Migration.unapply", "operation"),
+    *names("django.db.backends.base.creation:BaseDatabaseCreation", "create_test_db"),
 )
 
 

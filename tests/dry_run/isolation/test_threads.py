@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connection, connections, transaction
 
 from django_confiture import DryRunExecutor
 from django_confiture.exceptions import DryRunRefused
+from django_confiture.management.exit_codes import exit_code
 from tests.support.dry_run import migration, parameters, plain_connection, python, rehearse
 
 pytestmark = pytest.mark.usefixtures("scratch")
@@ -119,6 +123,41 @@ def test_a_thread_that_a_migration_starts_is_held() -> None:
     with connections["other"].cursor() as cursor:
         cursor.execute("SELECT name FROM dry_row WHERE id = 5")
         assert cursor.fetchone() != ("leak",)
+
+
+def write_from_here() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(UPDATE, ["leak"])
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["new connection", "open connection"])
+@pytest.mark.parametrize("way", ["pool", "loop"])
+def test_what_a_migration_submits_to_a_thread_from_before_is_held(
+    way: str, *, is_open: bool
+) -> None:
+    """Such a thread may have a connection, which can't be rolled back, so it can't write."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def submit(code: Callable[[], None]) -> None:
+            if way == "pool":
+                pool.submit(code).result()
+            else:
+                asyncio.run(sync_to_async(code)())
+
+        submit(lambda: connection.ensure_connection())
+        if not is_open:
+            submit(lambda: connection.close())
+        try:
+            report = rehearse(migration(python(lambda: submit(write_from_here)), atomic=False))
+            assert name_of_5() == ("name 5",)
+            submit(write_from_here)
+        finally:
+            submit(lambda: connection.close())
+
+    (operation,) = report.migrations[0].operations
+    assert operation.rehearsed == "not_rehearsed"
+    assert exit_code(report) == (2 if is_open else 0)
+    assert name_of_5() == ("leak",)
 
 
 def test_a_connection_from_before_is_held_as_soon_as_a_migration_uses_it() -> None:

@@ -11,18 +11,18 @@ from django.db.migrations.migration import Migration
 
 from django_confiture.dry_run.rewriting.one_file import migration_file
 from django_confiture.finding_ids import SEVERITIES
-from django_confiture.fix.as_written import WrittenFile, read
 from django_confiture.fix.backwards import taken_back
 from django_confiture.fix.judging import Judgment, Releases, judgments, words_of_break
 from django_confiture.fix.loading import NotLoadable, loaded
 from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.ordering import replacements_first
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
-from django_confiture.fix.pieces import pieces
 from django_confiture.fix.proof import breaks_of, dangers_of, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
 from django_confiture.fix.rehearsing import Ending, rehearsed, varying_columns
 from django_confiture.fix.rows import RowsToRead
+from django_confiture.fix.splitting import split
+from django_confiture.fix.written_files import WrittenFile, read_written
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -70,7 +70,7 @@ class _Fixing:
     def fixed(self, judged: Sequence[_Judged]) -> Fix:
         """Return the fix; an operation that stays a danger in its new form is refused."""
         judged = self._in_pieces(judged)
-        written = read(migration_file(self.migration))
+        written = read_written(migration_file(self.migration))
         fix, judged = self._tried(judged, written)
         if fix.proof is None or fix.proof.holds:
             return fix
@@ -187,7 +187,7 @@ class _Fixing:
         for index, operation in enumerate(migration.operations):
             found = [operation]
             if judged[index][0].outcome == "refused":
-                found = list(pieces(operation, state, key[0], type_last=type_last))
+                found = list(split(operation, state, key[0], type_last=type_last))
             operations += found
             origins += [index] * len(found)
             operation.state_forwards(migration.app_label, state)

@@ -10,7 +10,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
 from django_confiture.dry_run.rewriting.one_file import migration_file, reasons_for_one_file
-from django_confiture.fix.as_written import read
+from django_confiture.fix.written_files import read_written
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class AppliedElsewhere:
 def obstacles(migration: Migration, elsewhere: AppliedElsewhere) -> Iterator[str]:
     """Yield each reason why a migration has to stay in one file."""
     yield from reasons_for_one_file(migration)
-    if read(migration_file(migration)) is None:
+    if read_written(migration_file(migration)) is None:
         yield "its file has not one class Migration on its top level"
     yield from _applied(migration, elsewhere)
 

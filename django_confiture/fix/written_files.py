@@ -1,4 +1,4 @@
-"""A migration file as its authors wrote it: its operations, and the code around its class."""
+"""A migration file, taken apart: its operations as written, and the code around its class."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class WrittenFile:
         return ast.get_source_segment("\n".join(self.lines), node) or ""
 
 
-def read(path: Path) -> WrittenFile | None:
+def read_written(path: Path) -> WrittenFile | None:
     """Return a file taken apart; None where it has no class of migrations to take apart."""
     source = path.read_text(encoding="utf-8")
     body = ast.parse(source).body

@@ -1,4 +1,4 @@
-"""Takes an operation apart: the changes of an AlterField, the database's side of another."""
+"""Splits an operation: the changes of an AlterField, the database side of another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALWAYS_THERE = ("null", "db_index")
 """The options that every field has, whether or not they are given."""
 
 
-def pieces(
+def split(
     operation: Operation, before: ProjectState, app_label: str, *, type_last: bool
 ) -> Sequence[Operation]:
     """Return the operations that do the same one after the other, or only itself.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from django_confiture.fix.as_written import WrittenFile, read
+from django_confiture.fix.written_files import WrittenFile, read_written
 
 SOURCE = """
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
 def written(tmp_path: Path, source: str) -> WrittenFile | None:
     path = tmp_path / "0001_it.py"
     path.write_text(source)
-    return read(path)
+    return read_written(path)
 
 
 def test_operations_on_one_line_are_written_on_lines_of_their_own(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from django_confiture.dry_run.results import Finding, OperationResult
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, RenamedTable, Rewriting
-from django_confiture.dry_run.rewriting.known import KnownObjects
+from django_confiture.dry_run.rewriting.known_objects import KnownObjects
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.renames import RENAMING, renames
 from django_confiture.dry_run.rewriting.replaced import made_or_dropped

@@ -14,7 +14,7 @@ from django_confiture.dry_run.measuring.schema_objects import Schema
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.rewriting.facts import PartitionIndex
-from django_confiture.dry_run.rewriting.known import (
+from django_confiture.dry_run.rewriting.known_objects import (
     KnownObjects,
     read_known,
     read_partition_indexes,

@@ -14,7 +14,7 @@ from django_confiture.dry_run.findings import findings_of
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
 from django_confiture.dry_run.findings.rules.running_code import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
-from django_confiture.dry_run.rewriting.known import read_for_advice, read_partition_indexes
+from django_confiture.dry_run.rewriting.known_objects import read_for_advice, read_partition_indexes
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
 from django_confiture.dry_run.sql.nodes import definition, subcommands
 from django_confiture.dry_run.sql.parser import Kind

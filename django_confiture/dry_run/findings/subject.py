@@ -15,7 +15,7 @@ from django_confiture.dry_run.measuring.relations import Relation
 from django_confiture.dry_run.results import MigrationResult, StatementResult
 from django_confiture.dry_run.results.deploy import Break, Regressed
 from django_confiture.dry_run.rewriting.facts import PartitionIndex
-from django_confiture.dry_run.rewriting.known import KNOWS_NOTHING, KnownObjects
+from django_confiture.dry_run.rewriting.known_objects import KNOWS_NOTHING, KnownObjects
 from django_confiture.dry_run.sql.nodes import Node, names_shown
 from django_confiture.dry_run.sql.parser import Kind, Statement
 

@@ -21,7 +21,7 @@ class PlanOutcome:
     results: list[MigrationResult] = field(default_factory=list)
     error: Failure | None = None
     """One outside any migration."""
-    waited_in_vain: bool = False
+    lock_wait_expired: bool = False
     """Whether another session held a lock for longer than the dry run waits."""
 
     @property
@@ -35,5 +35,5 @@ class PlanOutcome:
         if waited:
             message = f"{found.message}: {waited}"
             found = replace(found, message=message, blames_migration=False)
-            self.waited_in_vain = True
+            self.lock_wait_expired = True
         self.error = found

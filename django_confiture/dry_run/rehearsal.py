@@ -183,8 +183,8 @@ class Rehearsal:
         excused = error is not None and self._stage.excuses(error, recorded)
         breaks = self._deploy_watch.migration_ended(recorded, error)
         result = self._judge.result(recorded, error, breaks, excused=excused)
-        if error is not None and self._stage.waits_in_vain(error):
-            self._outcome.waited_in_vain = True
+        if error is not None and self._stage.expired_lock_wait(error):
+            self._outcome.lock_wait_expired = True
         self._outcome.results.append(result)
         self._observer.migration_finished(result)
         return result
@@ -222,7 +222,7 @@ class Rehearsal:
     def failed(self, error: BaseException) -> None:
         """Note an error outside any migration: a receiver of pre_migrate or post_migrate."""
         if not self._outcome.failed:
-            self._outcome.failed_outside(error, waited=self._stage.waits_in_vain(error))
+            self._outcome.failed_outside(error, waited=self._stage.expired_lock_wait(error))
 
     # The outcome.
 
@@ -289,7 +289,7 @@ class Rehearsal:
             warnings=(
                 *notes,
                 *self._notes,
-                *self._stage.warnings(gave_up=self._outcome.waited_in_vain),
+                *self._stage.warnings(gave_up=self._outcome.lock_wait_expired),
             ),
             mode=self._stage.mode,
         )

@@ -88,7 +88,7 @@ class Stage(Protocol):
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
         """Return whether an error is not the migration's fault, which then did not finish."""
 
-    def waits_in_vain(self, error: BaseException) -> str:
+    def expired_lock_wait(self, error: BaseException) -> str:
         """Return what it waited for until it gave up; ``""`` if that is not the error."""
 
     @property
@@ -123,7 +123,7 @@ def naming_waits(stage: Stage) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if not (waited := stage.waits_in_vain(error)):
+        if not (waited := stage.expired_lock_wait(error)):
             raise
         told = " ".join(stage.warnings(gave_up=True))
         raise DryRunRefused(told or f"Before the first migration {waited}.") from error

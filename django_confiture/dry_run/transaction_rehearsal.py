@@ -15,8 +15,8 @@ from django_confiture import conf
 from django_confiture.dry_run.estimates import Sampler
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
+from django_confiture.dry_run.isolation import expired_lock_waits
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
-from django_confiture.dry_run.isolation.waits_in_vain import for_itself, in_vain, waited_for
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.measuring.dead_space import RowWidths
 from django_confiture.dry_run.measuring.nontransactional import (
@@ -242,18 +242,20 @@ class TransactionStage:
         return (
             bool(self.waiters)
             or session.status == TransactionStatus.UNKNOWN
-            or bool(self.waits_in_vain(error))
+            or bool(self.expired_lock_wait(error))
             or self._waited_for_earlier(error, recorded)
             or (self._others is not None and self._others.kept_from_writing(cause, known))
             or self._instruments.dead_space.stopped
             or not isinstance(error, Exception)
         )
 
-    def waits_in_vain(self, error: BaseException) -> str:
+    def expired_lock_wait(self, error: BaseException) -> str:
         """Return what another session held for too long; ``""`` if that is not the error."""
         if not is_lock_timeout(error) or self._waited_for_itself:
             return ""
-        return waited_for(self._watchdog.waits.last if self._watchdog is not None else None)
+        return expired_lock_waits.expired_wait(
+            self._watchdog.waits.last if self._watchdog is not None else None
+        )
 
     @property
     def _waited_for_itself(self) -> bool:
@@ -294,6 +296,6 @@ class TransactionStage:
         if self._others is not None:
             yield from self._others.warnings()
         if self._watchdog is not None and self._watchdog.self_wait is not None:
-            yield for_itself(self._watchdog.self_wait)
+            yield expired_lock_waits.self_wait_warning(self._watchdog.self_wait)
         elif gave_up and self._watchdog is not None and self._watchdog.waits.last is not None:
-            yield from in_vain(self._watchdog.waits.last)
+            yield from expired_lock_waits.expired_wait_warnings(self._watchdog.waits.last)

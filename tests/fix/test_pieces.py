@@ -9,9 +9,9 @@ from django.db import models
 from django.db.migrations import AlterField, CreateModel, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from django_confiture.fix.pieces import pieces
 
 from django_confiture.fix.models_compared import different_models
-from django_confiture.fix.pieces import pieces
 
 
 def state(field: models.Field[Any, Any]) -> ProjectState:

@@ -15,7 +15,7 @@ import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.isolation.waits_in_vain import OwnWait, for_itself
+from django_confiture.dry_run.isolation.expired_lock_waits import OwnWait, self_wait_warning
 from django_confiture.dry_run.measuring.lock_waits import LockWaits
 from django_confiture.dry_run.plan.refusals import OUT_OF_LOCKS, is_out_of_locks
 from django_confiture.dry_run.results import Waiter
@@ -130,7 +130,7 @@ class Watchdog:
         if self.waiters:
             raise DryRunYielded(self.waiters)
         if self._was_cancelled and Session(self._wrapper.connection).status != _FAILED:
-            raise DryRunStopped(for_itself(self._was_cancelled))
+            raise DryRunStopped(self_wait_warning(self._was_cancelled))
         if self.lost is None:
             return
         if isinstance(self.lost, psycopg.Error) and is_out_of_locks(self.lost):

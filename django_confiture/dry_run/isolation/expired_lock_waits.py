@@ -1,4 +1,4 @@
-"""What the report says of waits for locks that ended with ``lock_timeout``."""
+"""Warnings and errors about waits for locks that ``lock_timeout`` has ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django_confiture.formatting import duration
 from django_confiture.migrate.watching.activity import Blocker, Wait
 
 
-def in_vain(wait: LockWait) -> Iterator[str]:
+def expired_wait_warnings(wait: LockWait) -> Iterator[str]:
     """Yield who held the lock that the dry run waited for until it gave up."""
     for blocker in wait.blocked_by:
         since = blocker.transaction_ms
@@ -22,7 +22,7 @@ def in_vain(wait: LockWait) -> Iterator[str]:
         )
 
 
-def waited_for(wait: LockWait | None) -> str:
+def expired_wait(wait: LockWait | None) -> str:
     """Return what the dry run waited for until it gave up, as the end of an error message."""
     if wait is None:
         return "the dry run gave up waiting for a lock"
@@ -46,7 +46,7 @@ class OwnWait:
     """Whether a statement of that connection opened it, by way of a foreign server."""
 
 
-def for_itself(own: OwnWait) -> str:
+def self_wait_warning(own: OwnWait) -> str:
     """Return a warning: the rehearsed connection was waited for by what it had opened itself."""
     wait = own.wait
     what = f"{wait.mode} on {wait.relation}" if wait.relation else "the end of its transaction"

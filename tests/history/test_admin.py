@@ -226,7 +226,7 @@ def test_a_report_that_was_not_kept(ledger: Cases) -> None:
 def test_what_is_wrong_with_the_ledger_is_said(
     ledger: Cases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django_confiture.history import read_only_admin
+    from django_confiture.history.admin import read_only
 
     client = root()
     for name in LISTS:
@@ -237,7 +237,7 @@ def test_what_is_wrong_with_the_ledger_is_said(
         assert "The ledger was tampered with: row 2 was changed." in shown
         assert "problems in all" not in shown
     assert "was tampered with" not in content(client, page("dryrun"))
-    monkeypatch.setattr(read_only_admin, "MOST_PROBLEMS", 1)
+    monkeypatch.setattr(read_only, "MOST_PROBLEMS", 1)
     shown = content(client, page("migrationexecution"))
     assert "row 2 was changed" not in shown
     assert "2 problems in all; see manage.py confiture_history_verify." in shown

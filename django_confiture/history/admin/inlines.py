@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
+from django_confiture.history.admin.read_only import ReadOnly, moment, ms
 from django_confiture.history.models import HookExecution, StatementExecution
-from django_confiture.history.read_only_admin import ReadOnly, moment, ms
 
 if TYPE_CHECKING:
     _Inline = admin.TabularInline[Any, Any]

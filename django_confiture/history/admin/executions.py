@@ -16,20 +16,20 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_confiture.history import hash_chain
-from django_confiture.history.admin_inlines import HookInline, StatementInline
-from django_confiture.history.models import (
-    DryRun,
-    Forecast,
-    HookExecution,
-    MigrationExecution,
-)
-from django_confiture.history.read_only_admin import (
+from django_confiture.history.admin.inlines import HookInline, StatementInline
+from django_confiture.history.admin.read_only import (
     LedgerAdmin,
     blocker,
     link,
     moment,
     ms,
     shown_migration,
+)
+from django_confiture.history.models import (
+    DryRun,
+    Forecast,
+    HookExecution,
+    MigrationExecution,
 )
 
 if TYPE_CHECKING:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from django_confiture.history.admin.executions import (
-    DryRunAdmin,
-    ForecastAdmin,
-    HookExecutionAdmin,
-    MigrationExecutionAdmin,
-)
+from django_confiture.history.admin.dry_runs import DryRunAdmin
+from django_confiture.history.admin.executions import HookExecutionAdmin, MigrationExecutionAdmin
+from django_confiture.history.admin.forecasts import ForecastAdmin
 
 __all__ = ["DryRunAdmin", "ForecastAdmin", "HookExecutionAdmin", "MigrationExecutionAdmin"]

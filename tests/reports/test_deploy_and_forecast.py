@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from django_confiture.dry_run.results.deploy import Action, Break, Checked, Deploy, NewCodeBreak
+from django_confiture.dry_run.results.deploy import (
+    Action,
+    Break,
+    Checked,
+    Deploy,
+    NewCodeBreak,
+    Order,
+)
+from django_confiture.dry_run.results.report import RunOutcome
 from django_confiture.reports import render
 from django_confiture.reports.phrases import deploy
 from tests.support import report_cases
@@ -83,6 +91,17 @@ def test_tables_that_the_plan_makes_are_named_together(tables: list[str], said: 
         "Before the plan the new release can't SELECT rows of x (there is no column total) or "
         f"{said}"
     )
+
+
+@pytest.mark.parametrize("outcome", ["failed", "yielded"])
+@pytest.mark.parametrize("order", ["either", "migrate_first", "code_first"])
+def test_a_plan_that_was_cut_short_promises_no_more_than_was_tried(
+    order: Order, outcome: RunOutcome
+) -> None:
+    report = report_cases.report_of(report_cases.SAFE, deploy=Deploy(order))
+    whole = deploy.decision(report)
+    cut_short = deploy.decision(replace(report, outcome=outcome))
+    assert cut_short == f"{whole}, as far as the plan got"
 
 
 def test_long_lists_are_cut_and_said_to_be() -> None:

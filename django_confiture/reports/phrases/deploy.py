@@ -33,6 +33,8 @@ def order(report: Report) -> str:
 def decision(report: Report) -> str:
     """Return the order alone, or that none helps; ``""`` where there is nothing to say of it."""
     line = _DECISIONS.get(report.deploy.order, "")
+    if line and report.deploy.order != "neither" and report.outcome in ("failed", "yielded"):
+        line += ", as far as the plan got"
     if line and _never_cured(report):
         line += ". But no order helps: the new release fails after the plan as well"
     return line

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models.signals import post_migrate, pre_migrate
+
+try:
+    import psycopg as _psycopg  # noqa: F401 - what follows can't be imported without it
+except ImportError as error:
+    raise ImproperlyConfigured(
+        'django_confiture needs psycopg 3 and libpq: pip install "psycopg[binary]". A project on '
+        "psycopg2 changes to psycopg 3 by it, without other edits."
+    ) from error
 
 from django_confiture import unconfigured_logs
 from django_confiture.checks import check_confiture

@@ -46,8 +46,8 @@ def _changes_of_field(
 ) -> list[AlterField]:
     """Return the AlterFields that do the same one after the other, or only itself.
 
-    First what concerns the type and the like, then NULL and the default, then indexes; or the
-    type at last.
+    First the type and what belongs to it, then NULL and the default, then indexes; or the
+    type last.
     """
     model = before.models[app_label, operation.model_name_lower]
     old: Field[Any, Any] = model.fields[operation.name]

@@ -192,7 +192,7 @@ class RunningCode:
 
     @property
     def tables(self) -> Set[str]:
-        """The tables that what is tried comes to, as Django names them."""
+        """The tables that the trial reaches, as Django names them."""
         return self._tables
 
     @property

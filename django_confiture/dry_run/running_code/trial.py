@@ -51,7 +51,7 @@ class Trial:
 
     @property
     def tables(self) -> frozenset[str]:
-        """The tables that what is tried comes to, as Django names them."""
+        """The tables that the trial reaches, as Django names them."""
         return self.deletes.dependents.reached() | self._read
 
     @property

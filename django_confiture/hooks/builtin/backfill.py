@@ -39,7 +39,7 @@ class Backfill(ShippedHook):
 
     All of it is one transaction, which keeps the rows locked until the migration ends: for small
     tables, and for development. For large ones use ``StartBackfill``, which works after the commit
-    and beside the application.
+    and alongside the application.
 
     Options, of which ``backfill`` is needed:
 

@@ -72,7 +72,7 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
 
 
 def reason(migration: MigrationResult, words: Words) -> str:
-    """Return the verdict in a few words, for one line beside the migration's name."""
+    """Return the verdict in a few words, for the line of the migration's name."""
     found = verdict(migration, words)
     if found.mark == "locks":
         return _stopped(migration, words)

@@ -12,7 +12,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from django_confiture.dry_run.results import Blocked, HookOutcome, Report
+from django_confiture.dry_run.results.deploy import Break, Deploy
 from django_confiture.reports import render
+from django_confiture.reports.phrases.deploy import ACTIONS
 from tests.support.browser import launched
 from tests.support.report_cases import (
     FAILED,
@@ -109,6 +111,23 @@ def test_no_sideways_scrolling_on_a_telephone(opened: Opened, report: Report) ->
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_releases_fit_the_page_whatever_the_names(opened: Opened) -> None:
+    error = f'column "{"x" * 63}" of relation "{"y" * 63}" does not exist'
+    name = f"shop.{'Z' * 60}"
+    broken = tuple(
+        Break(name, "y" * 63, action, "42703", error, "SQL", f"shop.0001_{'m' * 60}", 0)
+        for action in ACTIONS
+    )
+    page = opened(
+        report_of(SAFE, deploy=Deploy("code_first", broken)),
+        viewport={"width": 1100, "height": 900},
+    )
+    assert page.evaluate(
+        "() => { const box = document.querySelector('#deploy .scroll');"
+        " return box.scrollWidth <= box.clientWidth; }"
+    )
 
 
 def test_pointing_at_a_bar_tells_what_it_is(opened: Opened) -> None:

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
+from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.rewriting.one_file import migration_file
 from django_confiture.finding_ids import SEVERITIES
 from django_confiture.fix.backwards import taken_back
-from django_confiture.fix.judging import Judgment, Releases, judgments, words_of_break
+from django_confiture.fix.harm_left import breaking, numbering, still_harmful
+from django_confiture.fix.judging import Judgment, Releases, judgments
 from django_confiture.fix.loading import NotLoadable, loaded
 from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.ordering import replacements_first
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
-from django_confiture.fix.proof import breaks_of, dangers_of, proof_of
+from django_confiture.fix.proof import breaks_of, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
+from django_confiture.fix.reduced_case import reduced_case
 from django_confiture.fix.rehearsing import Ending, rehearsed, varying_columns
 from django_confiture.fix.rows import RowsToRead
 from django_confiture.fix.splitting import split
+from django_confiture.fix.uncovered import uncovered
 from django_confiture.fix.written_files import WrittenFile, read_written
 
 if TYPE_CHECKING:
@@ -34,11 +38,15 @@ def fix_migration(
     *,
     elsewhere: AppliedElsewhere,
     releases: int = 1,
+    overridden: bool = False,
 ) -> Fix:
-    """Return what becomes of a pending migration, with the proof where something is fixed."""
+    """Return what becomes of a pending migration, with the proof where something is fixed.
+
+    ``overridden`` says that its files go into a package of the project, for an installed app.
+    """
     migration, missing = _pending(wrapper, key)
     label = ".".join(key)
-    if reasons := list(obstacles(migration, elsewhere)):
+    if reasons := list(obstacles(migration, elsewhere, overridden=overridden)):
         return Fix(label, tuple(_all_refused(migration, "; ".join(reasons))))
     original = rehearsed(wrapper, [migration], missing=missing, rows=RowsToRead())
     if original.reached is None:
@@ -74,6 +82,8 @@ class _Fixing:
         fix, judged = self._tried(judged, written)
         if fix.proof is None or fix.proof.holds:
             return fix
+        if not fix.proof.rows_equal and (numbered := numbering(judged)):
+            return self._tried(self._without(judged, numbered), written)[0]
         reason = _of_proof(fix.proof)
         candidates = [i for i, each in enumerate(fix.operations) if each.outcome == "fixed"]
         for index in reversed(candidates if len(candidates) > 1 else []):
@@ -99,16 +109,35 @@ class _Fixing:
                 return self._unwritable(f"it can't be written: {error}"), judged
             except NotLoadable as error:
                 return self._unwritable(f"what it would become can't be loaded: {error}"), judged
-            harmful = _still_harmful(new, ending, outcomes)
+            harmful = still_harmful(new, ending, outcomes)
             if not new.next_release:
-                harmful |= _breaking(new, ending, outcomes, self.original)
-            if not harmful:
-                proof = self._proven(new, judged, ending)
-                if new.next_release:
-                    breaks = self._breaks_in_two_releases(new)
-                    proof = replace(proof, running_code_breaks_after=breaks)
-                return Fix(self.label, outcomes, new.files, proof), judged
-            judged = self._without(judged, harmful)
+                harmful |= breaking(new, ending, outcomes, self.original)
+            if harmful:
+                judged = self._without(judged, harmful)
+                continue
+            reports = list(self._of_each_release(new)) if new.next_release else [ending.report]
+            if new.next_release and (again := self._uncovered(new, reports[0], judged)):
+                judged = again
+                continue
+            proof = self._proven(new, judged, ending)
+            breaks = len({each for report in reports for each in breaks_of(report)})
+            proof = replace(proof, running_code_breaks_after=breaks)
+            reduced = None
+            if not proof.holds:
+                differences = proof.differences
+                reduced = reduced_case(self.original.report, ending.report, outcomes, differences)
+            return Fix(self.label, outcomes, new.files, proof, reduced), judged
+
+    def _uncovered(
+        self, new: Proposal, this_release: Report, judged: Sequence[_Judged]
+    ) -> Sequence[_Judged]:
+        """Return the judgments with those of columns whose harm was covered; else none."""
+        kept = [index for index, each in enumerate(judged) if each[0].outcome == "kept"]
+        found = uncovered(self.migration, new, this_release, kept)
+        if not found:
+            return ()
+        again = list(judgments(self.migration, self.original, self.releases, uncovered=found))
+        return [(again[i],) if i in found else each for i, each in enumerate(judged)]
 
     def _without(self, judged: Sequence[_Judged], harmful: Mapping[int, str]) -> list[_Judged]:
         return [
@@ -132,23 +161,20 @@ class _Fixing:
         migration, missing = _pending(self.wrapper, (self.migration.app_label, self.migration.name))
         return rehearsed(self.wrapper, [migration], missing=missing, rows=rows)
 
-    def _breaks_in_two_releases(self, new: Proposal) -> int:
-        """Return what running code can't do in this release, and in the next one."""
+    def _of_each_release(self, new: Proposal) -> Iterator[Report]:
+        """Yield the report of this release's files, and of the next one's after them."""
         count = len(new.files) - len(new.next_release)
         key = (self.migration.app_label, self.migration.name)
-        found: set[tuple[str | None, str]] = set()
         for start, end in ((0, count), (count, len(new.files))):
             _migration, missing = _pending(self.wrapper, key)
             with loaded(self.migration, new.files) as migrations:
-                ending = rehearsed(
+                yield rehearsed(
                     self.wrapper,
                     migrations[start:end],
                     missing=() if start else missing,
                     deployed=[*missing, *migrations[:start]] if start else (),
                     rows=RowsToRead(()),
-                )
-            found |= breaks_of(ending.report)
-        return len(found)
+                ).report
 
     def _proven(self, new: Proposal, judged: Sequence[_Judged], ending: Ending) -> Proof:
         mended = sum(group[0].dangers for group in judged)
@@ -252,35 +278,6 @@ def _steps(migration: Migration, judged: Sequence[_Judged]) -> Iterator[Step]:
             operation = each.operation if piece else migration.operations[index]
             done = (each.made, each.dropped) if not piece else ()
             yield Step(index, operation, each.rewriting, each.alone, piece, *done)
-
-
-def _still_harmful(
-    new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome]
-) -> dict[int, str]:
-    """Return the operations that count as fixed though a danger is left, and which."""
-    return {
-        origin: finding.id
-        for name, finding in dangers_of(ending.report, new.origins)
-        for origin in new.origins[name]
-        if outcomes[origin].outcome == "fixed"
-    }
-
-
-def _breaking(
-    new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome], original: Ending
-) -> dict[int, str]:
-    """Return the operations whose files break running code that the original leaves alone."""
-    before = {(each.model, each.action) for each in original.report.deploy.old_code}
-    fixed = {index for index, each in enumerate(outcomes) if each.outcome == "fixed"}
-    found: dict[int, str] = {}
-    for each in ending.report.deploy.old_code:
-        origins = new.origins.get((each.migration or "").partition(".")[2], frozenset())
-        if (each.model, each.action) not in before and origins:
-            # Where it comes from one that stays as it is, it is the taking apart that does it.
-            found |= dict.fromkeys(
-                fixed & origins or fixed, f"between its files {words_of_break(each)}"
-            )
-    return found
 
 
 def _of_proof(proof: Proof) -> str:

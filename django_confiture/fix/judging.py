@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from django.db import router
 from django.db.migrations import AddField, AlterField, RunPython
@@ -26,18 +27,22 @@ from django_confiture.dry_run.rewriting.two_releases import (
     loosens,
     removes,
 )
-from django_confiture.dry_run.sql.enums import ObjectType
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.fix.operation_results import (
+    locked_by,
+    own_results,
+    renamed_indexes,
+    statements_of,
+)
 from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsing import Ending
 
 _BREAKS = "running-code-breaks"
 _NO_SUCH_CONSTRAINT = "42P10"
 """The SQLSTATE of an ON CONFLICT whose unique constraint is gone."""
-_OF_ROWS = {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}
-"""The locks of statements that read and write rows."""
 _SPREAD = (AddField, *REMOVING, *RENAMING)
 """The operations that can be spread over two releases, for the code that runs meanwhile."""
+NONE_UNCOVERED: Mapping[int, Sequence[Break]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,18 @@ class Releases:
     """Index of a removal → the statements that take it back."""
 
 
-def judgments(migration: Migration, ending: Ending, releases: Releases) -> Iterator[Judgment]:
-    """Yield the judgment of each operation, by its findings in a rehearsal."""
-    found = list(_one_by_one(migration, ending, releases))
+def judgments(
+    migration: Migration,
+    ending: Ending,
+    releases: Releases,
+    *,
+    uncovered: Mapping[int, Sequence[Break]] = NONE_UNCOVERED,
+) -> Iterator[Judgment]:
+    """Yield the judgment of each operation, by its findings in a rehearsal.
+
+    ``uncovered`` has what another rehearsal found that operations break, by their index.
+    """
+    found = list(_one_by_one(migration, ending, releases, uncovered))
     for judgment, _locked in found:
         locked = {
             name
@@ -99,7 +113,10 @@ def _unless_behind_a_view(judgment: Judgment, locked: Collection[str]) -> Judgme
 
 
 def _one_by_one(
-    migration: Migration, ending: Ending, releases: Releases
+    migration: Migration,
+    ending: Ending,
+    releases: Releases,
+    uncovered: Mapping[int, Sequence[Break]],
 ) -> Iterator[tuple[Judgment, Collection[str]]]:
     """Yield the judgment of each operation, and the tables that it locks to change them."""
     result = ending.report.migrations[-1]
@@ -107,9 +124,9 @@ def _one_by_one(
     assert ending.reached is not None
     known = ending.reached.known
     renamed: Sequence[RenamedTable] = ()
-    for number, (own, operation) in enumerate(_own_results(migration, result.operations)):
+    for number, (own, operation) in enumerate(own_results(migration, result.operations)):
         found = [each for each in result.findings if each.operation == operation.index]
-        statements = list(_statements(operation))
+        statements = list(statements_of(operation))
         alone = len(migration.operations) == 1
         broken = [
             each
@@ -119,23 +136,17 @@ def _one_by_one(
         facts = replace(
             _facts(migration, operation, ending, known),
             renamed=renamed,
-            renamed_indexes=_renamed_indexes(result.operations[number + 1 :]),
+            renamed_indexes=renamed_indexes(result.operations[number + 1 :]),
+            releases=releases.count,
+            backwards=releases.backwards.get(number, ()),
         )
-        facts = replace(
-            facts, releases=releases.count, backwards=releases.backwards.get(number, ())
-        )
+        broken += uncovered.get(number, ())
         judgment = _Case(own, statements, found, broken, facts).judgment()
         made, dropped = made_or_dropped(statements)
         judgment = replace(judgment, made=made, dropped=dropped)
-        renamed = [
-            *(
-                each
-                for each in renamed
-                if each.before not in {new.before for new in _renamed(judgment)}
-            ),
-            *_renamed(judgment),
-        ]
-        yield judgment, _locked(operation)
+        again = {each.before for each in _renamed(judgment)}
+        renamed = [*(each for each in renamed if each.before not in again), *_renamed(judgment)]
+        yield judgment, locked_by(operation)
         known = known.after(statements)
 
 
@@ -145,17 +156,6 @@ def _is_by(broken: Break, index: int, statements: Sequence[Statement]) -> bool:
         return True
     drops = drops_constraint if broken.sqlstate == _NO_SUCH_CONSTRAINT else drops_table
     return broken.operation is None and any(drops(each, broken.table) for each in statements)
-
-
-def _own_results(
-    migration: Migration, results: Sequence[OperationResult]
-) -> Iterator[tuple[Operation, OperationResult]]:
-    """Yield each operation with its result; Django's contenttypes may have put others between."""
-    left = list(results)
-    for operation in migration.operations:
-        while left[0].name != type(operation).__name__:
-            del left[0]
-        yield operation, left.pop(0)
 
 
 @dataclass(frozen=True)
@@ -256,35 +256,6 @@ def _facts(
         working=frozenset(each.sql for each in results if each.sql and works(each)),
         rewriting=frozenset(each.sql for each in results if each.sql and each.rewrites),
     )
-
-
-def _statements(operation: OperationResult) -> Iterator[Statement]:
-    """Yield the statements of an operation; a query with placeholders may be no plain SQL."""
-    for each in operation.statements:
-        for statement in parse(each.text, placeholders=False):
-            if statement.kind is not Kind.UNPARSED or statement.command != "SELECT":
-                yield statement
-
-
-def _renamed_indexes(operations: Sequence[OperationResult]) -> dict[str, str]:
-    return {
-        node.relation.relname: node.newname
-        for operation in operations
-        for each in _statements(operation)
-        if each.what == "rename_stmt"
-        for node in [each.node.rename_stmt]
-        if node.rename_type == ObjectType.INDEX
-    }
-
-
-def _locked(operation: OperationResult) -> set[str]:
-    """Return the tables, without their schemas, that an operation locks to change them."""
-    return {
-        lock.relation.rpartition(".")[2]
-        for each in operation.statements
-        for lock in each.locks
-        if lock.mode not in _OF_ROWS
-    }
 
 
 def _words(finding: Finding) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.db import Error, connections
 from django.db.migrations.migration import Migration
@@ -23,12 +25,24 @@ class AppliedElsewhere:
     """The databases that have applied it, as the ledger says."""
 
 
-def obstacles(migration: Migration, elsewhere: AppliedElsewhere) -> Iterator[str]:
-    """Yield each reason why a migration has to stay in one file."""
-    yield from reasons_for_one_file(migration)
+def obstacles(
+    migration: Migration, elsewhere: AppliedElsewhere, *, overridden: bool = False
+) -> Iterator[str]:
+    """Yield each reason why a migration has to stay in one file.
+
+    ``overridden`` says that its files go into a package of the project.
+    """
+    yield from reasons_for_one_file(migration, overridden=overridden)
+    if overridden and _imports_relatively(migration_file(migration)):
+        yield "its file has relative imports, which mean something else in another package"
     if read_written(migration_file(migration)) is None:
         yield "its file has not one class Migration on its top level"
     yield from _applied(migration, elsewhere)
+
+
+def _imports_relatively(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(isinstance(each, ast.ImportFrom) and each.level for each in ast.walk(tree))
 
 
 def _applied(migration: Migration, elsewhere: AppliedElsewhere) -> Iterator[str]:

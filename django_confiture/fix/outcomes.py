@@ -67,6 +67,24 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class ReducedStep:
+    """An operation, and its statements."""
+
+    words: str
+    statements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReducedCase:
+    """What there is to report where a proof failed; without the project's names and values."""
+
+    original: tuple[ReducedStep, ...]
+    """The operations that are fixed."""
+    files: tuple[ReducedStep, ...]
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Fix:
     """What ``confiture_fix`` found out about one migration."""
 
@@ -76,3 +94,5 @@ class Fix:
     files: tuple[FixedFile, ...] = ()
     proof: Proof | None = None
     """None where nothing could be fixed."""
+    reduced: ReducedCase | None = None
+    """None where nothing has to be reported."""

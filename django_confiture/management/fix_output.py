@@ -50,7 +50,11 @@ def lines_of(fix: Fix, *, written: bool, with_files: bool) -> Iterator[str]:
         return
     yield from _proof_lines(fix.proof)
     if not fix.proof.holds:
-        yield "The proof failed, so nothing is written. Please report it, with these differences."
+        app_label, _, name = fix.migration.partition(".")
+        yield (
+            "The proof failed, so nothing is written. Please report it: manage.py confiture_fix "
+            f"{app_label} {name} --reduced-case prints the case without names and values."
+        )
         return
     for file in fix.files if with_files else ():
         yield f"\n# {'Written: ' if written else ''}{file.name}.py"
@@ -80,12 +84,15 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
         yield f"  {each}"
 
 
-def markdown_of(fix: Fix, path: str) -> Iterator[str]:
-    """Yield a comment for the pull request that brings the migration in ``path``."""
+def markdown_of(fix: Fix, path: str, *, suggestion: Sequence[str] = ()) -> Iterator[str]:
+    """Yield a comment for the pull request that brings the migration in ``path``.
+
+    ``suggestion`` stands for the last file, where the comment is about lines of the old one.
+    """
     yield f"### {fix.migration}"
     yield ""
     if fix.proof is not None and fix.proof.holds:
-        yield from _markdown_of_files(fix, fix.proof, path)
+        yield from _markdown_of_files(fix, fix.proof, path, suggestion)
     for each in fix.operations:
         if each.outcome == "refused":
             yield f"- `{each.description}` stays as it is: {each.reason}"
@@ -96,7 +103,9 @@ def markdown_of(fix: Fix, path: str) -> Iterator[str]:
     yield ""
 
 
-def _markdown_of_files(fix: Fix, proof: Proof, path: str) -> Iterator[str]:
+def _markdown_of_files(
+    fix: Fix, proof: Proof, path: str, suggestion: Sequence[str]
+) -> Iterator[str]:
     yield (
         f"It blocks others for {duration(proof.blocked_ms_before)} on this database; as "
         f"{count(len(fix.files), 'file')} it blocks them for at most "
@@ -108,8 +117,34 @@ def _markdown_of_files(fix: Fix, proof: Proof, path: str) -> Iterator[str]:
     for file in fix.files[:-1]:
         yield f"<details><summary>new: <code>{directory}/{file.name}.py</code></summary>"
         yield from ("", "```python", file.source.rstrip(), "```", "", "</details>", "")
+    if suggestion:
+        yield from ("The last one keeps the name:", "", *suggestion, "")
+        return
     yield f"`{path}`, all of it:"
-    yield from ("", "```suggestion", fix.files[-1].source.rstrip(), "```", "")
+    yield from ("", "```python", fix.files[-1].source.rstrip(), "```", "")
+
+
+def reduced_case_of(fix: Fix, versions: Sequence[str]) -> Iterator[str]:
+    """Yield what to report of a proof that failed, without the project's names."""
+    if fix.reduced is None:
+        why = "nothing could be fixed" if fix.proof is None else "its proof holds"
+        yield f"{fix.migration} has nothing to report: {why}."
+        return
+    yield f"confiture_fix, a proof that failed ({', '.join(versions)})"
+    for title, steps in (("Original", fix.reduced.original), ("Files", fix.reduced.files)):
+        yield f"\n{title}:"
+        for step in steps:
+            yield f"  {step.words}"
+            yield from (f"    {each}" for each in step.statements)
+    assert fix.proof is not None
+    yield "\nProof:"
+    yield from (f"  {line}" for line in _figures(fix.proof))
+    yield from (f"  {each}" for each in fix.reduced.differences)
+
+
+def _figures(proof: Proof) -> Iterator[str]:
+    document = _proof_document(proof)
+    yield from (f"{key}: {value}" for key, value in document.items() if not isinstance(value, list))
 
 
 def summary_of(fixes: Sequence[Fix]) -> str:

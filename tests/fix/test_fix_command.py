@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,26 @@ def test_rows_that_differ_fail_the_proof(shop: Cases) -> None:
     assert {path.name for path in shop.package.glob("*.py")} == before
 
 
+def test_the_case_to_report_has_no_names(shop: Cases) -> None:
+    shop.write("0002_more", ONCE)
+    code, out = printed("cases", "0002")
+    assert code == 5
+    assert "Please report it: manage.py confiture_fix cases 0002_more --reduced-case" in out
+    forget_modules(shop)
+    code, out = printed("cases", "0002", "--reduced-case")
+    assert code == 5
+    assert "  AddIndex: index-build-blocks-writes\n    CREATE INDEX " in out
+    assert "rows_equal: False" in out
+    assert "  the rows of public.name2 differ" in out
+    assert not re.search("cases_order|cases_customer|total", out), out
+
+
+def test_what_holds_has_nothing_to_report(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3])
+    code, out = printed("cases", "0002", "--reduced-case")
+    assert (code, out) == (0, "cases.0002_more has nothing to report: its proof holds.\n")
+
+
 ONCE = """
 from django.db import migrations, models
 
@@ -362,7 +383,34 @@ def test_a_comment_for_the_pull_request(shop: Cases) -> None:
     assert out.startswith("### cases.0002_more\n\nIt blocks others for ")
     assert "stays as it is: it changes the type of total" in out
     assert "0002_more_1_unchanged.py</code></summary>" in out
-    assert "```suggestion\n" in out
+    assert "```suggestion" not in out
+
+
+def test_a_review_for_github_suggests_the_lines_that_change(shop: Cases) -> None:
+    shop.write("0002_more", OWN_CODE)
+    shop.write(
+        "0003_quiet",
+        OWN_CODE.replace("0001_shop", "0002_more").replace(
+            'AddIndex("order", models.Index(fields=["total"], name="cases_order_total"))',
+            'AddField("order", "more", models.IntegerField(null=True))',
+        ),
+    )
+    (shop.package / ".git").mkdir()  # where its repository begins
+    code, out = printed("cases", "--format", "github")
+    assert code == 0
+    review = json.loads(out)
+    assert review["event"] == "COMMENT"
+    assert review["body"].startswith("### cases.0003_quiet\n")
+    (comment,) = review["comments"]
+    assert (comment["path"], comment["side"]) == ("0002_more.py", "RIGHT")
+    suggested = comment["body"].partition("```suggestion\n")[2].partition("\n```")[0].split("\n")
+    lines = (shop.package / "0002_more.py").read_text().splitlines()
+    lines[comment["start_line"] - 1 : comment["line"]] = suggested
+    _code, document = fix("0002")
+    assert lines == document["files"][-1]["source"].splitlines()
+    # What stays is not in it.
+    assert "    # once" not in suggested
+    assert comment["line"] < len(lines)
 
 
 def test_since_needs_a_revision_that_git_knows(shop: Cases) -> None:

@@ -10,6 +10,11 @@ from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.index_parts import unique_index_parts
 from django_confiture.dry_run.rewriting.names import object_name
+from django_confiture.dry_run.rewriting.numbered_columns import (
+    identity_parts,
+    numbered_column_parts,
+    numbers_rows,
+)
 from django_confiture.dry_run.rewriting.parts import Part, Phase
 from django_confiture.dry_run.sql.building import (
     alter_table_sql,
@@ -25,11 +30,9 @@ from django_confiture.dry_run.sql.nodes import (
     constraints_of_column,
     definition,
     quoted_relation,
-    type_name,
 )
 from django_confiture.dry_run.sql.parser import parse
 
-_SERIALS = {"serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"}
 _ATTRIBUTES = {
     ConstrType.ATTR_DEFERRABLE,
     ConstrType.ATTR_NOT_DEFERRABLE,
@@ -40,7 +43,6 @@ _ATTRIBUTES = {
 _LATER = {ConstrType.FOREIGN, ConstrType.CHECK, ConstrType.UNIQUE, *_ATTRIBUTES}
 _WORDS = {
     ConstrType.GENERATED: "generated",
-    ConstrType.IDENTITY: "an identity",
     ConstrType.PRIMARY: "a primary key",
 }
 
@@ -52,7 +54,11 @@ def add_column_parts(
     column = definition(subcommand).column_def
     given = constraints_of_column(column)
     _refuse_what_has_no_other_form(column, given)
-    if rewrites:
+    if numbers_rows(column, given):
+        yield from numbered_column_parts(relation, column, given, facts)
+        yield from not_null_parts(relation, column.colname)
+        yield from identity_parts(relation, column, given)
+    elif rewrites:
         yield from _filled_column(relation, subcommand, given, facts)
     else:
         yield _plain_column(relation, subcommand, _LATER)
@@ -112,8 +118,6 @@ def _refuse_what_has_no_other_form(column: Node, given: Mapping[int, Node]) -> N
     for kind, words in _WORDS.items():
         if kind in given:
             raise NoRecipe(f"the new column {column.colname} is {words}")
-    if type_name(column) in _SERIALS:
-        raise NoRecipe(f"the new column {column.colname} numbers the rows")
 
 
 def _named(constraint: Node, relation: Node, column: str, label: str) -> Node:

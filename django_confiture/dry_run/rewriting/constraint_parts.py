@@ -42,7 +42,7 @@ def add_constraint_parts(relation: Node, subcommand: Node, facts: Facts) -> Iter
 def _given_name(relation: Node, constraint: Node) -> str:
     """Return the name that PostgreSQL gives a constraint without one, where it is still free."""
     columns = {
-        ConstrType.UNIQUE: strings(constraint.keys),
+        ConstrType.UNIQUE: [*strings(constraint.keys), *strings(constraint.including)],
         ConstrType.FOREIGN: strings(constraint.fk_attrs),
         ConstrType.CHECK: sorted(columns_in(constraint.raw_expr)),
     }.get(constraint.contype, [])

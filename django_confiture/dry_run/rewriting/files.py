@@ -40,6 +40,8 @@ class Batches:
     reversible: bool = True
     elidable: bool = False
     hints: Mapping[str, object] | None = None
+    numbers_rows: bool = False
+    """Whether each row gets the next number, so that the order of the rows counts."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,12 @@ class Rewriting:
     files: tuple[RewrittenFile, ...]
     renamed: tuple[RenamedTable, ...] = ()
     """The tables that have views under the old names until the next release."""
+
+    @property
+    def numbers_rows(self) -> bool:
+        """Whether rows get numbers, by the order in which they are filled."""
+        fills = (each.fill for each in self.files)
+        return any(isinstance(each, Batches) and each.numbers_rows for each in fills)
 
 
 @dataclass(frozen=True)

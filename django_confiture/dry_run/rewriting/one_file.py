@@ -11,23 +11,27 @@ from pathlib import Path
 from django.db.migrations.migration import Migration
 
 
-def reasons_for_one_file(migration: Migration) -> Iterator[str]:
-    """Yield each reason why a migration has to stay in one file."""
+def reasons_for_one_file(migration: Migration, *, overridden: bool = False) -> Iterator[str]:
+    """Yield each reason why a migration has to stay in one file.
+
+    ``overridden`` says that its files go into a package of the project.
+    """
     if migration.replaces:
         yield "it replaces other migrations (squashed), and only one file can do that"
-    if is_installed(migration):
+    if is_installed(migration) and not overridden:
         yield (
             "it belongs to an installed package: run it in a quiet hour, with "
-            'CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "MAX_BLOCKING": "2s"}}'
+            'CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "MAX_BLOCKING": "2s"}}, '
+            "or have the files written into a package of the project: --override"
         )
     own = type(migration)
     if own.__bases__ != (Migration,):
         yield f"its class is derived from {own.__bases__[0].__name__}"
-    overridden = sorted(
+    methods = sorted(
         name for name in vars(own) if callable(vars(own)[name]) and name in vars(Migration)
     )
-    if overridden:
-        yield f"its class has its own {', '.join(overridden)}, which may be about all of it"
+    if methods:
+        yield f"its class has its own {', '.join(methods)}, which may be about all of it"
     if own.initial:
         yield "it says initial = True, and only one file can be an app's first one"
 

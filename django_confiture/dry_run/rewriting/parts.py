@@ -22,23 +22,25 @@ class Phase(IntEnum):
     """One statement that reads and writes rows, and can't be several."""
     CHECK = 4
     """Short locks again: no new row may lack a value from now on."""
-    INDEX = 5
+    FILL_AGAIN = 5
+    """Rows that came in between the batches and the CHECK."""
+    INDEX = 6
     """CREATE INDEX CONCURRENTLY, in no transaction."""
-    REFERENCE = 6
+    REFERENCE = 7
     """Short locks again: foreign keys to a column that has its unique index now."""
-    VALIDATE = 7
+    VALIDATE = 8
     """Reads the table, and lets others write to it."""
-    SWITCH = 8
+    SWITCH = 9
     """Short locks again, for what the validated constraint or the new index makes cheap."""
-    CLEAN_UP = 9
+    CLEAN_UP = 10
     """DROP INDEX CONCURRENTLY, of what has been replaced."""
-    NEXT_RELEASE = 10
+    NEXT_RELEASE = 11
     """Short locks, once no code runs that needs what goes."""
-    NEXT_VALIDATE = 11
+    NEXT_VALIDATE = 12
     """Reads the table after that, and lets others write to it."""
 
 
-NOT_ATOMIC = {Phase.FILL, Phase.INDEX, Phase.CLEAN_UP}
+NOT_ATOMIC = {Phase.FILL, Phase.FILL_AGAIN, Phase.INDEX, Phase.CLEAN_UP}
 """In no transaction: where one fails, the others are done."""
 ALONE = {*NOT_ATOMIC, Phase.ROWS}
 """One a file."""
@@ -48,6 +50,7 @@ WHY = {
     Phase.FILL: "Each batch commits by itself, so no row stays locked",
     Phase.ROWS: "By itself: it locks its rows until it commits, and no table",
     Phase.CHECK: "Short locks only: new rows have to obey it, the others are not read",
+    Phase.FILL_AGAIN: "Each batch commits by itself: rows that came in before the CHECK",
     Phase.INDEX: "CONCURRENTLY lets others write; it can't run in a transaction",
     Phase.REFERENCE: "Short locks only: new rows have to obey it, the others are not read",
     Phase.VALIDATE: "Reads the table under a lock that lets others read and write",
@@ -62,6 +65,7 @@ WHAT = {
     Phase.FILL: "fill",
     Phase.ROWS: "rows",
     Phase.CHECK: "check",
+    Phase.FILL_AGAIN: "fill_again",
     Phase.INDEX: "index",
     Phase.REFERENCE: "foreign_keys",
     Phase.VALIDATE: "validate",

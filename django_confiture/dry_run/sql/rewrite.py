@@ -79,3 +79,11 @@ def without_concurrently(sql: str) -> str:
         return text
     # One of the options in parentheses: with it goes a comma, or the parentheses.
     return re.sub(r"\(\s*\)|(?<=\()\s*,|,(?=\s*[,)])", "", text, count=1)
+
+
+def is_keyword(word: str) -> bool:
+    """Return whether a word is one of SQL's own; one that may be a name, too, in capitals only."""
+    kinds = {each.keyword_kind for each in postgast.scan(word).tokens}
+    if pg.UNRESERVED_KEYWORD in kinds or not word.islower():
+        return pg.NO_KEYWORD not in kinds and word.isupper()
+    return pg.NO_KEYWORD not in kinds

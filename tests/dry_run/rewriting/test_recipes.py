@@ -57,7 +57,7 @@ def test_routers_are_told_the_model() -> None:
         ("ALTER TABLE shop_order DROP CONSTRAINT x", "the constraint x is not known"),
         ("ALTER TABLE shop_order DROP x", "it drops the column x"),
         ("ALTER TABLE shop_order RENAME note TO notes", "it renames"),
-        ("ALTER TABLE shop_order ADD x serial", "numbers the rows"),
+        ("ALTER TABLE shop_order ADD x serial", "no primary key of one column to go by"),
         ("SET CONSTRAINTS ALL IMMEDIATE", "nothing of it takes long"),
     ],
 )

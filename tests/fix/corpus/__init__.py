@@ -7,6 +7,7 @@ from tests.fix.corpus import (
     constraints,
     data,
     indexes,
+    newcomers,
     raw_sql,
     releases,
     renames,
@@ -23,6 +24,7 @@ CORPUS: list[Harmful] = [
     *constraints.CASES,
     *columns.CASES,
     *data.CASES,
+    *newcomers.CASES,
     *raw_sql.CASES,
     *releases.CASES,
     *renames.CASES,
@@ -39,7 +41,7 @@ OFTEN = [
     for name in (
         # --releases 2
         "not_null_column_with_one_off_default_and_index_in_two_releases",
-        "field_removed_in_two_releases",
+        "field_added_and_another_removed_in_two_releases",
         "model_deleted_in_two_releases",
         "two_fields_renamed_in_two_releases",
         "referenced_model_renamed_in_two_releases",

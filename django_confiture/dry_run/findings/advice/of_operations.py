@@ -44,6 +44,7 @@ MENDED = (
     SOLVED
     | _WHILE_LOCKED
     | {
+        "identity-column-rewrite",
         "refresh-blocks-reads",
         "reindex-blocks-writes",
         "type-change-rewrite",

@@ -9,9 +9,9 @@ from django.db import models
 from django.db.migrations import AlterField, CreateModel, RunSQL, SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django_confiture.fix.pieces import pieces
 
 from django_confiture.fix.models_compared import different_models
+from django_confiture.fix.splitting import split
 
 
 def state(field: models.Field[Any, Any]) -> ProjectState:
@@ -26,7 +26,7 @@ CHANGED = AlterField("order", "total", models.BigIntegerField(unique=True, defau
 
 
 def parts(operation: Operation, *, type_last: bool = False) -> list[Operation]:
-    return list(pieces(operation, BEFORE, "shop", type_last=type_last))
+    return list(split(operation, BEFORE, "shop", type_last=type_last))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""The harm that is left in the files of a proposal, by the operations that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django_confiture.fix.judging import Judgment, words_of_break
+from django_confiture.fix.outcomes import OperationOutcome
+from django_confiture.fix.proof import dangers_of
+from django_confiture.fix.proposal import Proposal
+from django_confiture.fix.rehearsing import Ending
+
+
+def still_harmful(
+    new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome]
+) -> dict[int, str]:
+    """Return the operations that count as fixed though a danger is left, and which."""
+    return {
+        origin: finding.id
+        for name, finding in dangers_of(ending.report, new.origins)
+        for origin in new.origins[name]
+        if outcomes[origin].outcome == "fixed"
+    }
+
+
+def breaking(
+    new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome], original: Ending
+) -> dict[int, str]:
+    """Return the operations whose files break running code that the original leaves alone."""
+    before = {(each.model, each.action) for each in original.report.deploy.old_code}
+    fixed = {index for index, each in enumerate(outcomes) if each.outcome == "fixed"}
+    found: dict[int, str] = {}
+    for each in ending.report.deploy.old_code:
+        origins = new.origins.get((each.migration or "").partition(".")[2], frozenset())
+        if (each.model, each.action) not in before and origins:
+            # Where it comes from one that stays as it is, it is the taking apart that does it.
+            found |= dict.fromkeys(
+                fixed & origins or fixed, f"between its files {words_of_break(each)}"
+            )
+    return found
+
+
+def numbering(judged: Sequence[Sequence[Judgment]]) -> dict[int, str]:
+    """Return the operations that number rows, with what speaks against it where rows differ."""
+    reason = (
+        "in batches, by primary key, the rows would get other numbers than with the original, "
+        "which goes by where they lie on disk"
+    )
+    return {
+        index: reason
+        for index, group in enumerate(judged)
+        for each in group
+        if each.rewriting is not None and each.rewriting.numbers_rows
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from django.apps.registry import Apps
 
 
+QUICK_ROWS = 2000
+"""So many, more than the first batch has, take half a second; then all that they made is gone."""
+
+
 def do_window(backfill: Backfill, window: Window, *, using: str, apps: Apps) -> int:
     """Do the rows of ``window`` that are still to be done; return how many they were."""
     if backfill.way == "sql":
@@ -29,7 +34,8 @@ def do_window(backfill: Backfill, window: Window, *, using: str, apps: Apps) -> 
     rows = window.of(backfill.rows_to_do(using, apps))
     if backfill.values is not None:
         return rows.update(**backfill.values)
-    return _process(backfill, with_quick_instances(rows.order_by("pk")))
+    with uncollected() if window.size >= QUICK_ROWS else nullcontext():
+        return _process(backfill, with_quick_instances(rows.order_by("pk")))
 
 
 def _process(backfill: Backfill, rows: models.QuerySet[Any]) -> int:

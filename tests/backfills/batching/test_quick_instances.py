@@ -12,10 +12,14 @@ from unittest.mock import patch
 from uuid import UUID
 
 import pytest
-from django.db import models
+from django.apps import apps
+from django.db import models, transaction
 from django.db.models.signals import post_init, pre_init
 
+from django_confiture.backfills.batching.batches import do_window
 from django_confiture.backfills.batching.quick_instances import uncollected, with_quick_instances
+from django_confiture.backfills.batching.windows import next_window
+from django_confiture.backfills.declaration import Backfill
 from tests.support.backfills import shelf
 
 __all__ = ["shelf"]  # a fixture
@@ -155,6 +159,30 @@ def test_a_field_with_a_setter_of_its_own_is_set_by_django(
 
     monkeypatch.setattr(everything.model, "text", Upper())
     assert [each.text for each in with_quick_instances(everything)] == ["ÜNÏ", None]
+
+
+@pytest.mark.parametrize(("size", "paused"), [(2000, True), (1999, False)])
+def test_the_garbage_collector_waits_until_a_large_batch_is_done(
+    everything: Rows, size: int, paused: bool
+) -> None:
+    seen: list[bool] = []
+
+    class Looks(Backfill):
+        model = "shelf.Everything"
+        where = models.Q(done=False)
+        fields = ("done",)
+
+        def process(self, rows: Any) -> None:
+            seen.append(gc.isenabled())
+            for row in rows:
+                row.done = True
+
+    window = next_window(everything, after=None, high=None, size=size)
+    assert window is not None
+    with transaction.atomic():
+        assert do_window(Looks(), window, using="default", apps=apps) == 2
+    assert seen == [not paused]
+    assert gc.isenabled()
 
 
 def test_the_garbage_collector_is_as_it_was() -> None:

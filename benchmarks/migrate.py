@@ -164,12 +164,13 @@ def among_clients(bench: Bench, kind: str, confiture: dict[str, Any]) -> Run:
     return Run(stall_ms, why, process.returncode == 0, attempts)
 
 
-def measure_clients(bench: Bench, runs: int, retries: int, kinds: list[str], raw: Path) -> None:
-    """Add so many runs of each kind, in each way, to a file of JSON lines."""
-    for kind in kinds:
-        for _ in range(runs):
-            for way, confiture in ways(retries).items():
-                run = among_clients(bench, kind, confiture)
+def measure_clients(bench: Bench, args: argparse.Namespace, raw: Path) -> None:
+    """Add so many runs of each kind, in each way, to a file of JSON lines, round by round."""
+    settings = ways(args.retries)
+    for _ in range(args.runs):
+        for kind in args.kinds:
+            for way in args.ways:
+                run = among_clients(bench, kind, settings[way])
                 line = json.dumps({"kind": kind, "way": way, **asdict(run)})
                 with raw.open("a") as file:
                     file.write(f"{line}\n")
@@ -282,6 +283,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--together", type=int, default=10)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--ways", nargs="+", default=list(ways(0)), choices=ways(0))
     parser.add_argument("--raw", type=Path, help="keep the runs among clients in this file")
     parser.add_argument("--from", type=Path, dest="found", help="print the table of such a file")
     args = parser.parse_args()
@@ -293,7 +295,7 @@ def main() -> int:
         fine = True
         if "clients" in args.what:
             raw = args.raw or bench.home / "clients.jsonl"
-            measure_clients(bench, args.runs, args.retries, args.kinds, raw)
+            measure_clients(bench, args, raw)
             clients_table(raw)
         if "kills" in args.what:
             fine &= kills_table(bench, args.kills)

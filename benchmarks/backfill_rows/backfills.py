@@ -35,3 +35,14 @@ class Counting(Backfill):
     sql = (
         "UPDATE bench_row SET times_filled = times_filled + 1 WHERE id BETWEEN %(low)s AND %(high)s"
     )
+
+
+class CountingByProcess(Backfill):
+    model = "backfill_rows.Row"
+    where = Q(search_text=None)
+    fields = ("search_text", "times_filled")
+
+    def process(self, rows):
+        for row in rows:
+            row.search_text = row.name.upper()
+            row.times_filled += 1

@@ -83,6 +83,24 @@ def copy_of(state: ProjectState) -> ProjectState:
     return ProjectState(models, real_apps=state.real_apps)
 
 
+def differs(one: ModelState, other: ModelState) -> bool:
+    """Return whether two states of a model differ.
+
+    Most copies share their fields, which then need not be taken apart to be compared.
+    """
+    if _ids(one) == _ids(other):
+        return _apart_from_fields(one) != _apart_from_fields(other)
+    return one != other
+
+
+def _ids(model: ModelState) -> dict[str, int]:
+    return {name: id(each) for name, each in model.fields.items()}
+
+
+def _apart_from_fields(model: ModelState) -> tuple[Any, ...]:
+    return model.app_label, model.name, model.options, model.bases, model.managers
+
+
 def is_managed(model: ModelState) -> bool:
     """Return whether migrations make and change the table of a model."""
     options = model.options

@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ProjectState
 from django.db.models import DO_NOTHING, Model
 
+from django_confiture.dry_run.plan.model_tables import differs
 from django_confiture.dry_run.running_code.ordering import tables_of_order
 
 
@@ -87,7 +88,7 @@ def changed_models(old: ProjectState, new: ProjectState) -> frozenset[tuple[str,
     """
     added_or_removed = old.models.keys() ^ new.models.keys()
     kept = old.models.keys() & new.models.keys()
-    return frozenset(added_or_removed | {k for k in kept if old.models[k] != new.models[k]})
+    return frozenset(added_or_removed | {k for k in kept if differs(old.models[k], new.models[k])})
 
 
 def tables_of_changed(

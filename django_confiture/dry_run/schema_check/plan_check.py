@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.measuring.schema_objects import Schema, SchemaObject
+from django_confiture.dry_run.plan.model_tables import differs
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import check_schema
 from django_confiture.dry_run.schema_check.made_in_plan import TablesMade
@@ -85,7 +86,9 @@ def _tables_of_changed_models(
     start: ProjectState, end: ProjectState, wrapper: BaseDatabaseWrapper
 ) -> Iterator[str]:
     known = start.models
-    changed = {key for key in end.models if key not in known or known[key] != end.models[key]}
+    changed = {
+        key for key in end.models if key not in known or differs(known[key], end.models[key])
+    }
     for model in compared_models(end.apps, wrapper):
         owner = model._meta.auto_created or model
         if (owner._meta.app_label, owner._meta.model_name) in changed:  # type: ignore[union-attr]

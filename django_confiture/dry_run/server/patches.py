@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from django_confiture.dry_run.server.driver import PATCHED, PrivateName
+from django_confiture.dry_run.server.driver import PATCHED
+from django_confiture.dry_run.server.private_names import PrivateName
 
 Wrap = Callable[[Callable[..., Any]], Any]
 """Takes the original and returns what stands in for it."""

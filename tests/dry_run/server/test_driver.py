@@ -17,9 +17,9 @@ from django_confiture.dry_run.server.driver import (
     CONNECTION_STATE,
     PATCHED,
     PRIVATE_NAMES,
-    PrivateName,
     check_names,
 )
+from django_confiture.dry_run.server.private_names import PrivateName
 from django_confiture.exceptions import DryRunRefused
 from tests.support.dry_run import connection_state, migration, python, rehearse
 

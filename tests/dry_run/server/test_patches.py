@@ -13,9 +13,9 @@ from django_confiture.dry_run.server.driver import (
     MIGRATE_EXECUTOR,
     PATCHED,
     SEND_COMMAND,
-    PrivateName,
 )
 from django_confiture.dry_run.server.patches import patched
+from django_confiture.dry_run.server.private_names import PrivateName
 from tests.support.dry_run import migration, process_state, python, rehearse
 
 

@@ -226,7 +226,7 @@ class Recorder:
                 if entry.statement.kind is not Kind.SAVEPOINT
             ),
             substituted=tuple(dict.fromkeys(section.substituted)),
-            not_rehearsed=tuple(dict.fromkeys(section.not_rehearsed)),
+            not_rehearsed=section.why_not_rehearsed,
             skipped_by_router=() if section.entries else tuple(section.skipped_by_router),
             hooks=tuple(opened.hooks),
         )

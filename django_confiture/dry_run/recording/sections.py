@@ -112,6 +112,8 @@ class Section:
     entries: list[Entry] = field(default_factory=list)
     substituted: list[str] = field(default_factory=list)
     not_rehearsed: list[str] = field(default_factory=list)
+    by_chance: dict[str, str] = field(default_factory=dict)
+    """Why the last run of a text may have taken other rows than for real, ``""`` if it has not."""
     skipped_by_router: list[str] = field(default_factory=list)
     duration_ms: float = 0.0
     started: float | None = None
@@ -121,6 +123,12 @@ class Section:
     """How many texts there were that differ in constants alone."""
     _sampled: set[str] = field(default_factory=set)
     """Shapes of which one text was tried on samples."""
+
+    @property
+    def why_not_rehearsed(self) -> tuple[str, ...]:
+        """The reasons why something of it is not rehearsed, each once."""
+        found = [*self.not_rehearsed, *self.by_chance.values()]
+        return tuple(dict.fromkeys(filter(None, found)))
 
     def unseen_entry(self) -> Entry:
         """Return a new entry for what was not caught."""

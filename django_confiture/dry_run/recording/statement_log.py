@@ -128,6 +128,10 @@ class StatementLog:
         """Note why something of what runs now is not rehearsed."""
         self._section.not_rehearsed.append(text)
 
+    def note_chance(self, statement: Statement, text: str) -> None:
+        """Note why the last run of a statement may have taken other rows, ``""`` if it has not."""
+        self._section.by_chance[statement.sql] = text
+
     def note_warning(self, text: str) -> None:
         """Note what the report should say of the migration."""
         self._remarks.warnings.append(text)

@@ -11,6 +11,7 @@ import psycopg
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.measurer import Measurer
 from django_confiture.dry_run.recording.offending_rows import explain
+from django_confiture.dry_run.recording.rows_by_chance import BY_CHANCE, RowsByChance
 from django_confiture.dry_run.results import Sampled
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.sql.parser import Kind, Statement
@@ -42,6 +43,7 @@ class StatementRecorder(TransactionObserver):
         self._log = instruments.log
         self._transactions = transactions
         self._measurer = Measurer(instruments, transactions, transactions.statement_savepoint)
+        self._by_chance = RowsByChance()
         self._check = check
         self._sample = sample
         self._observer = observer or Observer()
@@ -85,6 +87,9 @@ class StatementRecorder(TransactionObserver):
             ) as entry:
                 entry.sampled = entry.sampled or sampled
                 yield
+            by_chance = self._by_chance.ran(statement, cursor.rowcount)
+            if by_chance is not None:
+                self._log.note_chance(statement, BY_CHANCE if by_chance else "")
             if (timeouts := self._transactions.timeouts) is not None:
                 timeouts.sent(in_transaction=not self.autocommit)
 
@@ -133,6 +138,7 @@ class StatementRecorder(TransactionObserver):
         if (timeouts := self._transactions.timeouts) is not None:
             timeouts.ended()
         self._instruments.savepoints.ended(kept=kept)
+        self._by_chance.ended(kept=kept)
         self._log.end_transaction(checked_ms)
         self._instruments.prober.commit_checked()
         self._instruments.timeline.release()

@@ -11,8 +11,17 @@ from pytest_django import Settings
 from tests.cases.migrations_on_disk import Cases, make_cases
 from tests.support.dry_run import both_databases, scratch, scratch_tables, untouched
 from tests.support.history import history
+from tests.support.quick_flush import quick_flush
 
-__all__ = ["both_databases", "cases", "history", "scratch", "scratch_tables", "untouched"]
+__all__ = [
+    "both_databases",
+    "cases",
+    "history",
+    "quick_flush",
+    "scratch",
+    "scratch_tables",
+    "untouched",
+]
 
 # Projects of others, with tests of their own.
 collect_ignore = ["packages"]

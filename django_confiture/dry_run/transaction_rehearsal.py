@@ -268,8 +268,7 @@ class TransactionStage:
         """
         if self._watchdog is None or (own := self._watchdog.self_wait) is None:
             return False
-        was_cancelled = own.on_foreign_server and is_cancelled(error)
-        ended_it = was_cancelled or is_lock_timeout(error)
+        ended_it = is_lock_timeout(error) or (own.on_foreign_server and is_cancelled(error))
         return ended_it and own.wait.oid not in recorded.tables
 
     # When it is over.

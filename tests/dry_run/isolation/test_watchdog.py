@@ -189,7 +189,7 @@ def test_connections_of_its_own_are_no_victims() -> None:
 
 def test_the_executor_raises_who_waited() -> None:
     with victim(), pytest.raises(DryRunYielded, match="1 other session") as raised:
-        DryRunExecutor().run(connection, migration(LOCK, python(lambda: time.sleep(2))))
+        DryRunExecutor().run(connection, migration(LOCK, runs(f"SELECT pg_sleep({HELD_FOR_S})")))
 
     (waiter,) = raised.value.waiters
     assert isinstance(waiter, Waiter)

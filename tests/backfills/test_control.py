@@ -56,8 +56,9 @@ def worker_of(host: str, process: object) -> str:
         (worker_of(socket.gethostname(), 2**22 + 1), True),  # above the highest process id
         (worker_of(socket.gethostname(), "x"), False),
         (worker_of("another", 2**22 + 1), False),
-        (worker_of(socket.gethostname(), 1), False),  # alive, whoever it belongs to
+        (worker_of(socket.gethostname(), 1), False),  # alive, and another user's perhaps
     ],
+    ids=["its own", "gone", "not a number", "on another host", "alive"],
 )
 def test_a_lease_is_taken_before_its_end_where_its_process_is_known_to_be_gone(
     worker: str, is_free: bool

@@ -198,17 +198,18 @@ def test_no_receiver_of_signals_is_called(state: ProjectState) -> None:
     assert [each for each in called if "Book" in str(each)] == []
 
 
-def test_a_trigger_that_sleeps_is_not_checked(state: ProjectState) -> None:
+@pytest.mark.parametrize("action", ["INSERT", "DELETE"])
+def test_a_trigger_that_sleeps_is_not_checked(state: ProjectState, action: str) -> None:
     with plain_connection() as other:
         other.execute(
             "CREATE FUNCTION dry_sleeps() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(5); RETURN NEW; END $$;"
-            "CREATE TRIGGER dry_sleeps BEFORE INSERT ON cases_tag"
+            " $$ BEGIN PERFORM pg_sleep(5); RETURN coalesce(NEW, OLD); END $$;"
+            f"CREATE TRIGGER dry_sleeps BEFORE {action} ON cases_tag"
             " FOR EACH ROW EXECUTE FUNCTION dry_sleeps()"
         )
     add = AddField("Tag", "kind", models.TextField(null=True))
     report = rehearse(state, migration(add, name="0002_a"))
-    assert any("INSERT of cases.Tag: canceling" in each for each in report.deploy.not_checked)
+    assert any(f"{action} of cases.Tag: canceling" in each for each in report.deploy.not_checked)
     assert all(each.model != "cases.Tag" for each in report.deploy.old_code)
 
 

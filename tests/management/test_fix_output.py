@@ -59,7 +59,10 @@ def test_a_proof_that_fails_shows_the_differences_and_no_file() -> None:
     assert found[2].startswith("Schema NOT EQUAL, models equal, ")
     assert found[4:] == [
         "  index i of t: none originally",
-        "The proof failed, so nothing is written. Please report it, with these differences.",
+        (
+            "The proof failed, so nothing is written. Please report it: manage.py confiture_fix "
+            "shop 0002_more --reduced-case prints the case without names and values."
+        ),
     ]
 
 

@@ -58,7 +58,7 @@ class Attempts:
         if self._settings.lock_retries or self._session.watch is not None:
             raw = self._connection.connection
             raw.execute(f"SAVEPOINT {_ATTEMPT}")
-        if not getattr(self._connection, "_confiture_dry_run", False):
+        if not self._settings.is_default:
             self._transaction.note()
         self._follow(facts)
 
@@ -118,7 +118,10 @@ class Attempts:
 
     def what_rollback_leaves(self) -> str:
         """Return a sentence on what is left of an attempt that is about to be rolled back."""
-        if self._transaction.is_open():
+        is_open = self._transaction.is_open()
+        if is_open is None:
+            return f"{self._migration} was rolled back, unless it sent a COMMIT of its own."
+        if is_open:
             return f"{self._migration} was rolled back."
         return f"{self._migration} has ended its transaction by itself, so parts of it may stay."
 

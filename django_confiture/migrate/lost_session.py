@@ -33,8 +33,8 @@ _WHY: Mapping[type[psycopg.Error], str] = {
 }
 _ATOMIC = "All of it was rolled back. Run migrate again; it begins with this migration."
 _UNLESS_IT_COMMITTED = (
-    "All of it was rolled back, unless it sent a COMMIT of its own: the server does not answer. "
-    "Run migrate again; it begins with this migration."
+    "All of it was rolled back, unless it sent a COMMIT of its own. Run migrate again; it begins "
+    "with this migration."
 )
 _COMMITTED_ITSELF = (
     "It had sent a COMMIT of its own, so what it did before that is committed, and migrate would "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,12 @@ class MigrateSettings:
     """Whether a non-atomic migration that was cut off goes on where it stopped."""
     analyze: bool = False
     """Whether tables that the migration rewrote or filled are analyzed after the commit."""
+
+    @property
+    def is_default(self) -> bool:
+        """Return whether nothing is set that changes how migrations run: they cost nothing then."""
+        others = replace(self, retry_delay=MigrateSettings.retry_delay, one_at_a_time=False)
+        return others == MigrateSettings()
 
     @property
     def timeouts(self) -> dict[str, str]:

@@ -27,7 +27,8 @@ ALTER = migrations.RunSQL("ALTER TABLE recording_parent ADD note text")
 
 
 @pytest.fixture(autouse=True)
-def _tables(cases: Cases) -> Iterator[None]:
+def _tables(cases: Cases, settings: Settings) -> Iterator[None]:
+    settings.CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "30s"}}
     with recording.recording():
         yield
     connection.close()
@@ -98,6 +99,13 @@ def test_where_the_server_does_not_answer_nothing_is_claimed(
         raise psycopg.OperationalError("the database system is in recovery mode")
 
     monkeypatch.setattr(migration_transaction, "connect_beside", refuses)
+    cases.add("0001_killed", ALTER, KILLS)
+
+    assert "All of it was rolled back, unless it sent a COMMIT of its own" in lost(cases)
+
+
+def test_with_no_setting_the_server_is_not_asked(cases: Cases, settings: Settings) -> None:
+    settings.CONFITURE = {}
     cases.add("0001_killed", ALTER, KILLS)
 
     assert "All of it was rolled back, unless it sent a COMMIT of its own" in lost(cases)

@@ -51,10 +51,12 @@ class MigrationTransaction:
         row = self._connection.connection.execute(_BEGUN).fetchone()
         self._id, self.began = row
 
-    def is_open(self) -> bool:
-        """Return whether it is still the current one; only a session that is there can be asked."""
+    def is_open(self) -> bool | None:
+        """Return whether it is still the current one, of a live session; None if unknown."""
+        if self._id is None:
+            return None
         row = self._connection.connection.execute(_CURRENT).fetchone()
-        return self._id is not None and row[0] == self._id
+        return bool(row[0] == self._id)
 
     def outcome(self) -> Outcome:
         """Ask on another connection how it ended, for as long as the server may still be at it."""

@@ -411,7 +411,7 @@ LOST = (
 
 def test_whose_lock_is_lost_rolls_back_what_it_was_at_and_stops(cases: Cases) -> None:
     cases.write("0001_slow", PLAIN.format(dependencies=[], name="slow").replace("0.4", "2"))
-    cut = migrate_process.start(cases.package, settings={})
+    cut = migrate_process.start(cases.package, settings={"MIGRATE": {"LOCK_TIMEOUT": "30s"}})
     try:
         wait_for_rows("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%'")
         query(END_HOLDERS)
@@ -437,15 +437,22 @@ def test_whose_lock_is_lost_between_two_migrations_does_not_begin_the_next(cases
     assert recording.persisted() == ["first", "third"]
 
 
+@pytest.mark.parametrize(
+    ("more", "left"),
+    [
+        ({"LOCK_TIMEOUT": "30s"}, "has ended its transaction by itself, so parts of it may stay"),
+        ({}, "was rolled back, unless it sent a COMMIT of its own"),
+    ],
+)
 def test_whose_lock_is_lost_after_a_commit_of_its_own_does_not_claim_a_rollback(
-    cases: Cases,
+    cases: Cases, settings: Settings, more: dict[str, str], left: str
 ) -> None:
+    settings.CONFITURE = {"MIGRATE": more}
     commits = migrations.RunSQL("COMMIT; BEGIN")
     cases.add("0001_commits", insert("kept"), commits, migrations.RunPython(lose_the_lock))
     with pytest.raises(exceptions.MigrateRefused) as refused:
         cases.migrate()
-    said = "cases.0001_commits has ended its transaction by itself, so parts of it may stay. "
-    assert str(refused.value) == LOST.format(said)
+    assert str(refused.value) == LOST.format(f"cases.0001_commits {left}. ")
     assert recording.persisted() == ["kept"]
     assert cases.applied() == set()
 

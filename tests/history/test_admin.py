@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection, migrations
@@ -50,6 +51,7 @@ def root() -> Client:
 
 def reader(*models: str) -> Client:
     """Return a client of a new user, who may view these models."""
+    create_permissions(apps.get_app_config("confiture_history"), verbosity=0)  # as after migrate
     user = User.objects.create_user(f"reader {User.objects.count()}", is_staff=True)
     names = [f"view_{each}" for each in models]
     user.user_permissions.add(*Permission.objects.filter(codename__in=names))

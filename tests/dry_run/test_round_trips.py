@@ -112,5 +112,6 @@ def test_a_call_of_a_receiver_is_a_trip(tmp_path: Path, cases: Cases) -> None:
         assert ran.code == 0, ran
         return found
 
-    found = (ran(32) - ran(2)) / 30
-    assert found <= 1.5, found
+    # The fewest of three runs, as a slow one asks more.
+    many, few = (min(ran(calls) for _ in range(3)) for calls in (32, 2))
+    assert (many - few) / 30 <= 1.5

@@ -20,6 +20,8 @@ from django_confiture.backfills.throttles.configured import throttling_of
 def run_here(name: str, *, using: str, actor: str, workers: int | None = None) -> BackfillState:
     """Work on a backfill until it has ended, in threads, with whatever other workers there are.
 
+    Return how it ended, though another process may have begun it again by now.
+
     Python's work and the server's then overlap. Where the connection is in a transaction, there
     is one worker on it.
     """
@@ -29,11 +31,11 @@ def run_here(name: str, *, using: str, actor: str, workers: int | None = None) -
     run = again(lambda: control.prepare(name, using=using, actor=actor))
     workers = options.workers if workers is None else workers
     if workers == 1 or connections[using].in_atomic_block:
-        _runner(run, backfill, using, options).complete()
+        ended = _runner(run, backfill, using, options).complete()
     else:
-        _in_threads(run, backfill, using, options, workers)
+        ended = _in_threads(run, backfill, using, options, workers)
     again(lambda: run.refresh_from_db(using=using))
-    return BackfillState(run.state)
+    return BackfillState(run.state) if ended is None else ended
 
 
 def _runner(run: BackfillRun, backfill: Backfill, using: str, options: BackfillOptions) -> Runner:
@@ -43,13 +45,13 @@ def _runner(run: BackfillRun, backfill: Backfill, using: str, options: BackfillO
 
 def _in_threads(
     run: BackfillRun, backfill: Backfill, using: str, options: BackfillOptions, workers: int
-) -> None:
+) -> BackfillState | None:
     """Let each worker have its own connection; one that fails, or Ctrl-C, stops them all."""
     stopped = Event()
 
-    def work() -> None:
+    def work() -> BackfillState | None:
         try:
-            _runner(run, backfill, using, options).complete(stop=stopped.is_set)
+            return _runner(run, backfill, using, options).complete(stop=stopped.is_set)
         finally:
             stopped.set()
             connections[using].close()
@@ -57,7 +59,7 @@ def _in_threads(
     with ThreadPoolExecutor(workers, thread_name_prefix="confiture-backfill") as pool:
         futures = [pool.submit(work) for _ in range(workers)]
         try:
-            for future in futures:
-                future.result()
+            ended = [future.result() for future in futures]
         finally:
             stopped.set()
+    return next((each for each in ended if each is not None), None)

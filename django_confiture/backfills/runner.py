@@ -83,13 +83,19 @@ class Runner:
         self._worker = new_worker_name()
         self._sizer: BatchSizer | None = None
         self._failures = 0
+        self._state_at_end: BackfillState | None = None
 
-    def complete(self, *, stop: Callable[[], bool] = lambda: False) -> None:
-        """Work until the backfill has ended, together with whatever other workers there are."""
+    def complete(self, *, stop: Callable[[], bool] = lambda: False) -> BackfillState | None:
+        """Work until the backfill has ended, together with whatever other workers there are.
+
+        Return how it ended, which another process may have changed again by now; None where
+        ``stop`` came first.
+        """
         while not stop():
             if self.work(stop=stop) is WorkOutcome.ENDED:
-                return
+                return self._state_at_end
             time.sleep(IDLE)
+        return None
 
     def work(self, *, stop: Callable[[], bool]) -> WorkOutcome:
         """Work until ``stop`` says so, or there is nothing to do.
@@ -129,6 +135,7 @@ class Runner:
         job = self._job
         if why := why_rows_are_hidden(job.backfill, using=job.using, apps=job.apps):
             self._fail(why)
+            self._state_at_end = BackfillState.FAILED
             return WorkOutcome.ENDED
         mirror.install(job.run, job.backfill, using=job.using)
         begin_run(
@@ -138,23 +145,27 @@ class Runner:
             apps=job.apps,
             wanted=RANGES_A_WORKER * job.options.workers,
         )
-        while (state := self._state()) == BackfillState.RUNNING:
+        state = self._state()
+        while state == BackfillState.RUNNING:
             lease = claim(job.run, using=job.using, worker=self._worker, duration=job.options.lease)
             if lease is None:
                 if open_ranges(job.run, job.using).exists():
                     return WorkOutcome.WAITS
-                end_pass(job.run, job.backfill, using=job.using, apps=job.apps, actor=self._worker)
-                self._failures = 0
-                continue
-            try:
-                if self._on_range(lease, stop) is RangeOutcome.TIME_UP:
-                    return WorkOutcome.TIME_UP
-            except LeaseLost:
-                logger.warning("backfill_lease_lost", extra={"backfill": job.run.name})
-                return WorkOutcome.REPLACED
+                state = end_pass(
+                    job.run, job.backfill, using=job.using, apps=job.apps, actor=self._worker
+                )
+            else:
+                try:
+                    if self._on_range(lease, stop) is RangeOutcome.TIME_UP:
+                        return WorkOutcome.TIME_UP
+                except LeaseLost:
+                    logger.warning("backfill_lease_lost", extra={"backfill": job.run.name})
+                    return WorkOutcome.REPLACED
+                state = self._state()
             self._failures = 0
         if state in ENDED:  # also where the worker that ended it could not
             mirror.remove(job.run, using=job.using)
+        self._state_at_end = state
         return WorkOutcome.ENDED
 
     def _on_range(self, lease: Lease, stop: Callable[[], bool]) -> RangeOutcome:

@@ -14,7 +14,8 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models.signals import post_save
 
 from tests.support.backfills import PATH, books, counters, execute, shelf, wait_for
 from tests.support.paths import ROOT
@@ -98,6 +99,29 @@ def test_started_twice(name: str) -> None:
     for process in (first, second):
         assert f"{ROWS:,} of {ROWS:,} rows" in ended(process)
     assert counters() == {1: ROWS}
+
+
+def test_begun_again_by_another_as_soon_as_it_has_ended() -> None:
+    from django_confiture.backfills import control
+    from django_confiture.backfills.in_process import run_here
+    from django_confiture.backfills.models import BackfillEvent, BackfillRun
+
+    def again() -> None:
+        post_save.disconnect(ended, sender=BackfillEvent)
+        control.prepare(PATH + "CountBooks", using="default", actor="another")
+
+    def ended(instance: Any, **_: Any) -> None:
+        if instance.action == "completed":
+            transaction.on_commit(again)
+
+    books(10)
+    post_save.connect(ended, sender=BackfillEvent)
+    try:
+        said = run_here(PATH + "CountBooks", using="default", actor="the test", workers=1)
+    finally:
+        post_save.disconnect(ended, sender=BackfillEvent)
+    assert said == "completed"
+    assert BackfillRun.objects.get().state == "queued"
 
 
 @pytest.mark.parametrize("name", ["CountBooks", "SaveSortTitle"])

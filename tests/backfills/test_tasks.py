@@ -170,7 +170,7 @@ def test_without_a_spare_the_tasks_of_the_other_chains_queue_what_was_lost() -> 
 
 @pytest.mark.usefixtures("queue")
 def test_started_again_there_are_no_more_workers_than_wanted() -> None:
-    books(ROWS)
+    books(4 * ROWS)  # enough for a second worker that takes its time to start
     for _ in range(2):
         command("confiture_backfills", "start", PATH + "CountBooks", WORKERS=1)
     assert ready(AT_ONCE) == 2

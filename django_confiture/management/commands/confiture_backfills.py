@@ -89,8 +89,9 @@ class Command(BaseCommand):
     def _act(self, action: str, name: str | None, using: str, options: dict[str, Any]) -> None:
         from django_confiture.backfills import control, events
 
+        ended_as = ""
         if name is not None and action == "run":
-            self._run(name, using)
+            ended_as = self._run(name, using)
         elif name is not None and action != "list":
             said = control.perform(action, name, using=using, actor=events.os_actor())
             if options["format"] == "text":
@@ -98,10 +99,13 @@ class Command(BaseCommand):
         if options["watch"]:
             backfill_table.watch(lambda: _statuses(using, name), self.stdout, goes_on=_is_under_way)
         self._show(_statuses(using, name), options["format"], listing=action == "list")
-        if name is not None and action == "run":
-            self._exit_unless_completed(name, using)
+        if name is not None and ended_as not in ("", "completed"):
+            (status,) = _statuses(using, name)
+            why = status.last_error or f"It is {ended_as}."
+            raise CommandError(f"{name} is not complete. {why}", returncode=exit_codes.FAILED)
 
-    def _run(self, name: str, using: str) -> None:
+    def _run(self, name: str, using: str) -> str:
+        """Work until it has ended; return how, as another process may begin it again at once."""
         from django_confiture.backfills import events
         from django_confiture.backfills.in_process import run_here
 
@@ -109,7 +113,7 @@ class Command(BaseCommand):
         if not connections[using].in_atomic_block:  # another connection would see nothing
             shown = backfill_table.watched(lambda: _statuses(using, name), self.stderr, using=using)
         with shown:
-            run_here(name, using=using, actor=events.os_actor())
+            return run_here(name, using=using, actor=events.os_actor()).value
 
     def _show(self, found: Sequence[BackfillStatus], style: str, *, listing: bool) -> None:
         if style == "json":
@@ -122,12 +126,6 @@ class Command(BaseCommand):
         else:
             for each in found:
                 self.stdout.write(backfill_table.line(each))
-
-    def _exit_unless_completed(self, name: str, using: str) -> None:
-        (status,) = _statuses(using, name)
-        if status.state != "completed":
-            why = status.last_error or f"It is {status.state}."
-            raise CommandError(f"{name} is not complete. {why}", returncode=exit_codes.FAILED)
 
 
 def _usage(text: str) -> CommandError:

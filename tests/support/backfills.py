@@ -36,6 +36,7 @@ def shelf(transactional_db: None) -> Iterator[None]:
     """Give the shelf's tables, empty, as if the project had installed the app and migrated."""
     with override_settings(INSTALLED_APPS=APPS, **SETTINGS), admin_of_installed_apps():
         with connection.cursor() as cursor:
+            cursor.execute(_WITHOUT_TABLES)  # those of a test that has migrated every app
             cursor.execute(_tables())
         try:
             yield
@@ -66,7 +67,7 @@ CREATE VIEW series AS SELECT i FROM generate_series(1, 3000) i;
 # With the function of a mirror that the test left standing.
 _WITHOUT_TABLES = r"""
 DO $$ DECLARE line text; BEGIN
-  DROP VIEW series;
+  DROP VIEW IF EXISTS series;
   FOR line IN SELECT format('DROP TABLE %s CASCADE', oid::regclass) FROM pg_class
     WHERE relkind = 'r' AND relname ~ '^(shelf|confiture_backfills)_'
     UNION ALL SELECT format('DROP FUNCTION %s CASCADE', oid::regprocedure) FROM pg_proc

@@ -52,6 +52,7 @@ def history(transactional_db: None) -> Iterator[None]:
     """Give an empty ledger, as if the project had installed the app and migrated."""
     with installed():
         with connection.cursor() as cursor:
+            cursor.execute(_WITHOUT_TABLES)  # those of a test that has migrated every app
             cursor.execute(_tables())
         first = import_module("django_confiture.history.migrations.0001_initial")
         with connection.schema_editor() as editor:

@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run.measuring.counters import Counters
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch, pending
 from django_confiture.dry_run.measuring.relations import Probe
+from django_confiture.dry_run.recording.foreign_reads import ForeignReads
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.measurer import Measurer
 from django_confiture.dry_run.recording.offending_rows import explain
@@ -57,6 +58,7 @@ class CloneRecorder:
         savepoint = StatementSavepoint(instruments.session, ahead=False)
         self._measurer = Measurer(instruments, transactions, savepoint)
         self._outside = OutsideWatch(instruments, transactions, watch)
+        self._foreign = ForeignReads(instruments, on_clone=True)
         self._committed = calm(self._prober.last)
         self._prober.start_from(self._committed)
 
@@ -89,6 +91,8 @@ class CloneRecorder:
                 return
             with self._way_of(statement, cursor)(statement, cursor):
                 yield
+            if why := self._foreign.ran(statement):
+                self._log.note_not_rehearsed(why)
 
     def note_substituted(self, text: str) -> None:
         """Note why what runs now is rehearsed in another form."""
@@ -209,6 +213,7 @@ class CloneRecorder:
     def transaction_over(self, *, committed: bool, checked_ms: float) -> None:
         """Free the locks, and begin to count from zero."""
         self._instruments.savepoints.ended(kept=True)
+        self._foreign.ended(kept=committed)
         self._log.end_transaction(checked_ms)
         self._instruments.timeline.release()
         if committed:

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from django_confiture.dry_run.recording.foreign_reads import ForeignReads
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.measurer import Measurer
 from django_confiture.dry_run.recording.offending_rows import explain
@@ -44,6 +45,7 @@ class StatementRecorder(TransactionObserver):
         self._transactions = transactions
         self._measurer = Measurer(instruments, transactions, transactions.statement_savepoint)
         self._by_chance = RowsByChance()
+        self._foreign = ForeignReads(instruments)
         self._check = check
         self._sample = sample
         self._observer = observer or Observer()
@@ -90,6 +92,8 @@ class StatementRecorder(TransactionObserver):
             by_chance = self._by_chance.ran(statement, cursor.rowcount)
             if by_chance is not None:
                 self._log.note_chance(statement, BY_CHANCE if by_chance else "")
+            if why := self._foreign.ran(statement):
+                self._log.note_not_rehearsed(why)
             if (timeouts := self._transactions.timeouts) is not None:
                 timeouts.sent(in_transaction=not self.autocommit)
 
@@ -139,6 +143,7 @@ class StatementRecorder(TransactionObserver):
             timeouts.ended()
         self._instruments.savepoints.ended(kept=kept)
         self._by_chance.ended(kept=kept)
+        self._foreign.ended(kept=kept)
         self._log.end_transaction(checked_ms)
         self._instruments.prober.commit_checked()
         self._instruments.timeline.release()

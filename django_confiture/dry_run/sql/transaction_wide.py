@@ -16,7 +16,7 @@ from django_confiture.dry_run.sql.parser import Statement
 
 
 class Shared(Enum):
-    """What is the same in all migrations of a dry run."""
+    """What is the same in all migrations of a dry run, or hidden from other sessions."""
 
     TIME = "now()"
     NUMBER = "the number of the transaction"
@@ -24,6 +24,7 @@ class Shared(Enum):
     LOCKS = "pg_locks"
     CHANNELS = "pg_listening_channels()"
     SETTINGS = "a setting that the dry run has made for itself"
+    OTHER_SESSION = "a session of its own, through dblink"
 
 
 _TIMES = r"now|transaction_timestamp"
@@ -46,6 +47,7 @@ _IN_TEXT = {
     Shared.LOCKS: r"pg_lock(?:s|_status)\b",
     Shared.CHANNELS: rf"{_CHANNELS}\s*\(",
     Shared.SETTINGS: rf"current_setting\s*\(\s*'(?:{_SETTINGS})'",
+    Shared.OTHER_SESSION: r"dblink\w*\s*\(",
 }
 _MENTIONS = {key: re.compile(rf"\b(?:{text})", re.IGNORECASE) for key, text in _IN_TEXT.items()}
 _ANY = re.compile("|".join(rf"\b(?:{text})" for text in _IN_TEXT.values()), re.IGNORECASE)

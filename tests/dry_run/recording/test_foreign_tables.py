@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from django.db import DatabaseError, connection, transaction
@@ -111,3 +111,91 @@ def test_a_migration_that_swallows_the_end_of_that_wait_does_not_pass(settings: 
     assert error is not None
     assert (error.type, error.blames_migration) == ("DryRunStopped", False)
     assert "A foreign server's session" in error.message
+
+
+MISSED = "does not see what earlier migrations of this dry run have changed"
+NUMBERS = "UPDATE dry_row SET number = 0"
+READS = "INSERT INTO dry_parent SELECT 100 + id, number::text FROM {} WHERE id < 5"
+ABOVE = """
+    CREATE VIEW dry_above AS SELECT * FROM dry_foreign;
+    CREATE VIEW dry_over AS SELECT * FROM dry_above;
+    CREATE MATERIALIZED VIEW dry_kept AS SELECT * FROM dry_foreign;
+    CREATE FUNCTION dry_reads() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM dry_foreign';
+    CREATE FUNCTION dry_on_write() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN new.name := (SELECT max(number) FROM dry_foreign); RETURN new; END $$;
+    CREATE TRIGGER dry_on_write BEFORE UPDATE ON dry_parent
+      FOR EACH ROW EXECUTE FUNCTION dry_on_write();
+"""
+
+
+def exactness(*plan: Sequence[str], atomic: bool = True) -> list[str]:
+    """Return how each operation of migrations is rehearsed, with the reason."""
+    migrations = [
+        migration(*map(runs, each), atomic=atomic, name=f"{n:04}_x") for n, each in enumerate(plan)
+    ]
+    results = rehearse(*migrations).migrations
+    assert [each.error for each in results] == [None] * len(plan)
+    return [operation.reason or "" for each in results for operation in each.operations]
+
+
+READING = [
+    READS.format("dry_foreign"),
+    READS.format("dry_over").replace("100", "200"),
+    "SELECT number FROM dry_foreign",
+    "CREATE TABLE dry_copied AS SELECT * FROM dry_above",
+    "REFRESH MATERIALIZED VIEW dry_kept",
+    "SELECT dry_reads()",
+    "DO $$ BEGIN PERFORM FROM dry_foreign; END $$",
+    "UPDATE dry_parent SET id = id",
+]
+NOT_READING = [
+    "SELECT number FROM dry_row",
+    "SELECT FROM dry_kept",
+    "ALTER FOREIGN TABLE dry_foreign ADD name text",
+    "DO $$ BEGIN PERFORM FROM dry_row; END $$",
+    "UPDATE dry_child SET id = id",
+]
+
+
+def test_what_reads_there_what_an_earlier_migration_has_changed_is_marked() -> None:
+    with plain_connection() as plain:
+        plain.execute(ABOVE)
+
+    found = exactness([NUMBERS], *([each] for each in (*READING, *NOT_READING)))
+
+    marked = [MISSED in each for each in found]
+    assert marked == [False, *(True for _ in READING), *(False for _ in NOT_READING)]
+
+
+def test_what_its_own_migration_has_changed_is_not_seen_there_for_real_either() -> None:
+    assert exactness([NUMBERS, READS.format("dry_foreign")]) == ["", ""]
+
+
+def test_each_statement_of_a_migration_that_is_not_atomic_is_seen_by_the_next() -> None:
+    earlier, later = exactness([NUMBERS, READS.format("dry_foreign")], atomic=False)
+
+    assert (earlier, MISSED in later) == ("", True)
+
+
+def test_a_foreign_table_of_another_database_is_not_marked() -> None:
+    with plain_connection() as plain:
+        plain.execute("ALTER SERVER dry_server OPTIONS (SET dbname 'postgres')")
+        plain.execute(
+            "ALTER FOREIGN TABLE dry_foreign OPTIONS (schema_name 'pg_catalog', "
+            "SET table_name 'pg_class')"
+        )
+
+    assert exactness([NUMBERS], ["DO $$ BEGIN PERFORM count(*) FROM dry_foreign; END $$"]) == [
+        "",
+        "",
+    ]
+
+
+def test_a_foreign_table_that_the_plan_makes_is_marked_as_well() -> None:
+    made = "CREATE FOREIGN TABLE dry_new (id int, number int) SERVER dry_server {}".format(
+        "OPTIONS (table_name 'dry_row')"
+    )
+
+    before, changing, later = exactness([made], [NUMBERS], [READS.format("dry_new")])
+
+    assert (before, changing, MISSED in later) == ("", "", True)

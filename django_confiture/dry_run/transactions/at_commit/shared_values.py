@@ -44,6 +44,10 @@ _AT_ONCE = {
         "It reads a setting that the dry run has made for itself (its application_name, timeouts): "
         "for real the value is another."
     ),
+    Shared.OTHER_SESSION: (
+        "It calls dblink, whose session does not see what this dry run has changed, and commits "
+        "what it writes: the dry run can't hold that back."
+    ),
 }
 """Why the first that reads it is not exact."""
 
@@ -91,7 +95,7 @@ class SharedValues:
         mentioned, tables = self._found(statement)
         found = mentioned if _evaluates(statement) else frozenset()
         self._read |= found
-        at_once = found | self._settings_by_triggers(statement, tables)
+        at_once = found | self._by_triggers(statement, tables)
         why = [text for key, text in _AT_ONCE.items() if key in at_once]
         if statement.kind is not Kind.DDL:
             again = {*found, *self._by_defaults(statement, tables)}
@@ -156,15 +160,15 @@ class SharedValues:
             return set()
         return {Shared.NUMBER} if tables & self._tables_that_read(Shared.NUMBER) else set()
 
-    def _settings_by_triggers(
-        self, statement: Statement, tables: frozenset[str]
-    ) -> frozenset[Shared]:
-        """Return whether triggers of the tables read a setting of the dry run's."""
-        readers = self._readers[Shared.SETTINGS]
-        if statement.kind is not Kind.DML or not readers:
+    def _by_triggers(self, statement: Statement, tables: frozenset[str]) -> frozenset[Shared]:
+        """Return what the tables' triggers do that is not exact, whatever came before."""
+        if statement.kind is not Kind.DML:
             return frozenset()
-        reads = tables & self._code.triggers_of(readers)
-        return frozenset([Shared.SETTINGS] if reads else [])
+        return frozenset(
+            key
+            for key in (Shared.SETTINGS, Shared.OTHER_SESSION)
+            if (readers := self._readers[key]) and tables & self._code.triggers_of(readers)
+        )
 
     def _stamping(self) -> Mapping[str, set[str]]:
         """Return the tables with a trigger that reads the time → those that it may write it to."""

@@ -13,6 +13,10 @@ from psycopg import Error
 
 from django_confiture.exceptions import MigrationGaveWay
 from django_confiture.formatting import one_line
+from django_confiture.migrate.sessions.dead_client import (
+    end_transaction_with_client,
+    end_with_client,
+)
 from django_confiture.migrate.sessions.migration_transaction import (
     MigrationTransaction,
     Outcome,
@@ -60,14 +64,19 @@ class Attempts:
             raw.execute(f"SAVEPOINT {_ATTEMPT}")
         if not self._settings.is_default:
             self._transaction.note()
+        if self._settings.max_blocking is not None:
+            end_transaction_with_client(self._connection)
         self._follow(facts)
 
     def begin_without_transaction(self, **facts: Any) -> None:
         """Begin the only attempt at a migration that is not atomic."""
         self.number += 1
         self._connection.ensure_connection()
-        if self._session.watch is None or not self._session.session_is_shared:
-            self._follow(facts)
+        if self._session.watch is not None and self._session.session_is_shared:
+            return
+        if self._settings.max_blocking is not None:
+            end_with_client(self._connection.connection)
+        self._follow(facts)
 
     def completed(self) -> None:
         """End an attempt that did all its work; raise if the watch ended it meanwhile.

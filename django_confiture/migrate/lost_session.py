@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.core.management.base import CommandError
@@ -63,6 +63,8 @@ _BROKEN = re.compile(
     r"|sending (query|prepared query) failed"
 )
 """What libpq and psycopg say of a connection that broke without a word from the server."""
+_UNREACHABLE = re.compile(r"connection (failed|is bad|timeout)")
+"""What psycopg says where no connection is to be had: Django tries to get one at a rollback."""
 _APPLYING = (Migration.apply.__code__, Migration.unapply.__code__)
 
 
@@ -116,14 +118,21 @@ def _in_dry_run(connection: BaseDatabaseWrapper) -> bool:
 
 
 def _cause(error: BaseException) -> psycopg.Error | None:
-    """Return the driver's error that is behind Django's."""
-    return next((each for each in _chain(error) if isinstance(each, psycopg.Error)), None)
+    """Return the driver's error that is behind Django's: the first, not one of a new connection."""
+    found = [each for each in _chain(error) if isinstance(each, psycopg.Error)]
+    return next((each for each in found if not _is_unreachable(each)), next(iter(found), None))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the errors from which one was raised, and those that a failed connection hides."""
     while error is not None:
         yield error
-        error = error.__cause__
+        hidden = error.__context__ if _is_unreachable(error) else None
+        error = error.__cause__ or hidden
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    return isinstance(error, psycopg.Error) and _UNREACHABLE.match(str(error)) is not None
 
 
 def _first_line(cause: psycopg.Error) -> str:
@@ -138,6 +147,15 @@ def _where(error: BaseException, migration: Migration) -> str:
             if frame.f_code in _APPLYING and frame.f_locals.get("self") is migration:
                 operation = frame.f_locals.get("operation")
                 if operation is not None and not inspect.isclass(operation):
-                    number = migration.operations.index(operation) + 1
-                    return f"It was in operation {number}, {operation.describe()}."
+                    return f"It was in operation {_named(operation, migration)}."
     return ""
+
+
+def _named(operation: Any, migration: Migration) -> str:
+    """Return an operation's number, counted from 1, and what it does.
+
+    One that is journaled is wrapped while it runs.
+    """
+    plain = getattr(operation, "plain", operation)
+    numbers = (n for n, each in enumerate(migration.operations, 1) if each is plain)
+    return ", ".join([*map(str, numbers), operation.describe()])

@@ -76,6 +76,8 @@ class PlanSession:
 
     def check(self, plan: Sequence[Migration]) -> None:
         """Refuse what can't work here, before the first migration runs."""
+        if not getattr(self._connection, "_confiture_dry_run", False):
+            self._path.refuse_read_only()
         if self.settings.timeouts:
             self._path.refuse_timeouts(plan)
 

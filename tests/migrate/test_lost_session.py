@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management.base import CommandError
-from django.db import DatabaseError, OperationalError, connection, migrations
+from django.db import DatabaseError, OperationalError, connection, migrations, transaction
 from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult
@@ -143,16 +143,35 @@ def test_a_server_that_has_not_noticed_is_named(
     ],
 )
 def test_one_that_is_not_atomic_says_what_is_left(
-    cases: Cases, settings: Settings, more: dict[str, Any], way_on: str
+    history: None, cases: Cases, settings: Settings, more: dict[str, Any], way_on: str
 ) -> None:
     settings.CONFITURE = {"MIGRATE": more}
     cases.add("0001_killed", ALTER, KILLS, atomic=False)
 
     said = lost(cases)
 
-    assert "operation 2" in said
+    assert f"It was in operation 2, {KILLS.describe()}." in said
     assert "It is not atomic, so what it had done is committed" in said
     assert way_on in said
+
+
+def test_one_that_can_not_connect_again_names_what_ended_its_session(
+    cases: Cases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Django wants a new connection at the end of a block, while the server is shut down."""
+
+    def restarts(apps: Any, schema_editor: Any) -> None:
+        with transaction.atomic():
+            patched.setitem(connection.settings_dict, "PORT", "1")
+            schema_editor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    cases.add("0001_killed", ALTER, migrations.RunPython(restarts), atomic=False)
+
+    with monkeypatch.context() as patched:
+        said = lost(cases)
+
+    assert f"as its database session ended: {TERMINATED}. It was in operation 2" in said
+    assert "Someone ended it with pg_terminate_backend(), or the server was stopped." in said
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from django.db import Error as DatabaseError
 from django.db import transaction
 
@@ -20,6 +19,7 @@ from django_confiture.formatting import count
 from django_confiture.hooks.deferred_sql import flush_deferred_sql
 from django_confiture.migrate.resuming import cut_off, journal, steps
 from django_confiture.migrate.resuming.journal import DONE, STARTED, Backend, Entry, Journal
+from django_confiture.migrate.sessions.dead_client import end_with_client
 from django_confiture.migrate.watching.announcements import log_facts
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ logger = logging.getLogger("django_confiture.migrate")
 _NEEDS_NO_TRANSACTION = frozenset({"25001", "2D000"})
 """active_sql_transaction, invalid_transaction_termination: what PostgreSQL says of a statement
 that has to run, or to commit, outside of a transaction."""
-
-
-_NOTICE_A_KILL = "SET client_connection_check_interval = '1s'"
-"""Without it the server completes the statement of a ``migrate`` that was killed."""
 
 
 def journaled(
@@ -54,8 +50,7 @@ def journaled(
     backend = Backend(None, "")
     if not session_is_shared:
         backend = journal.this_backend(connection)
-        with suppress(psycopg.Error):  # servers on Windows can't
-            connection.connection.execute(_NOTICE_A_KILL)
+        end_with_client(connection.connection)
     return Resumption(migration, editor, backend, sender_facts).operations()
 
 
@@ -209,12 +204,12 @@ class _Resumable:
     atomic = False  # each step has what it needs
 
     def __init__(self, operation: Operation, index: int, resumption: Resumption) -> None:
-        self._operation = operation
+        self.plain = operation
         self._index = index
         self._resumption = resumption
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._operation, name)
+        return getattr(self.plain, name)
 
     def database_forwards(
         self,
@@ -224,7 +219,7 @@ class _Resumable:
         to_state: ProjectState,
     ) -> None:
         """Run what is left of the operation."""
-        self._resumption.perform(self._index, self._operation, app_label, (from_state, to_state))
+        self._resumption.perform(self._index, self.plain, app_label, (from_state, to_state))
 
 
 def fingerprint(migration: Migration) -> str:

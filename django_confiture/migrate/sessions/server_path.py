@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.migrations.migration import Migration
 
+_READ_ONLY = {
+    "in_hot_standby": "its server is a standby; let migrate connect to the primary",
+    "default_transaction_read_only": (
+        "default_transaction_read_only is on, so set it to off for the role that migrates"
+    ),
+}
+
 
 class ServerPath:
     """Finds out when it is asked, and asks the server once."""
@@ -53,6 +60,16 @@ class ServerPath:
         """Return the server process that answers the connection now."""
         raw = self._connection.connection
         return backend_pid(Direct(raw)) if self.is_pooled else int(raw.info.backend_pid)
+
+    def refuse_read_only(self) -> None:
+        """Refuse a server or a role that can't write; the driver knows, so that costs nothing."""
+        self._connection.ensure_connection()
+        status = self._connection.connection.info.parameter_status
+        why = next((why for name, why in _READ_ONLY.items() if status(name) == "on"), None)
+        if why is not None:
+            raise MigrateRefused(
+                f"{self._connection.alias!r} is read-only: {why}. Nothing has run."
+            )
 
     def refuse_timeouts(self, plan: Sequence[Migration]) -> None:
         """Refuse timeouts where they would reach other clients, before the first migration runs."""

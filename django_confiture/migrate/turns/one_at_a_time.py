@@ -39,6 +39,8 @@ CLASS = 1_668_247_142
 """The first half of the lock's key; the second is made of the schema."""
 
 _POLL_S = 0.2
+_HAS_TRANSACTION_TIMEOUT = 17_00_00
+"""The first version of PostgreSQL that can limit a whole transaction."""
 _PATIENCE_TO_PUBLISH = 1
 """Seconds until ``migrate`` goes on though no other shell can see it."""
 _UNLOCK = "SELECT pg_catalog.pg_advisory_unlock_all()"
@@ -164,6 +166,8 @@ def _try(raw: psycopg.Connection[Any], key: tuple[int, int], *, in_transaction: 
         scope = "xact_"
         raw.execute("BEGIN")
         raw.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        if raw.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+            raw.execute("SET LOCAL transaction_timeout = 0")
     else:
         raw.execute("SET idle_session_timeout = 0")
     row = raw.execute(f"SELECT pg_catalog.pg_try_advisory_{scope}lock(%s, %s)", key).fetchone()

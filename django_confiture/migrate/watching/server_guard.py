@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import Any
 
 import psycopg
 
 from django_confiture.formatting import one_line
+from django_confiture.migrate.sessions.dead_client import end_with_client
 from django_confiture.migrate.sessions.second_connection import (
     Direct,
     are_swapped,
@@ -33,7 +33,6 @@ SILENT_S = 2.0
 """The watch counts as stopped when it has asked nothing for so long; it asks ten times a second."""
 _LOOK_S = 0.2
 _SETTINGS = ("statement_timeout = 0", "idle_session_timeout = 0")
-_NOTICES_A_DEAD_CLIENT = "client_connection_check_interval = '1s'"
 _ENDED_IT = "CF001"
 
 _LOOP = f"""
@@ -84,8 +83,7 @@ class ServerGuard:
         self.pid = backend_pid(Direct(connection))
         for setting in _SETTINGS:
             connection.execute(f"SET {setting}")
-        with suppress(psycopg.Error):  # a server on Windows can't
-            connection.execute(f"SET {_NOTICES_A_DEAD_CLIENT}")
+        end_with_client(connection)
         values = {"pid": pid, "watch": watch, "limit": limit_ms, "own": list(own_pids)}
         rules = {"look": _LOOK_S, "silent": SILENT_S, "idle_alone": idle_alone}
         text = psycopg.ClientCursor(connection).mogrify(_LOOP, {**values, **rules})

@@ -7,8 +7,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -343,6 +344,42 @@ def test_through_pgbouncer(cases: Cases, settings: Settings, mode: str) -> None:
             cases.migrate()
         assert query(HOLDERS) == []
     assert recording.persisted() == ["2"]
+
+
+@contextmanager
+def timeouts_of_the_database(names: Sequence[str]) -> Iterator[None]:
+    """Let each session that is opened meanwhile have such timeouts."""
+    database = connection.settings_dict["NAME"]
+    with psycopg.connect(**parameters(), autocommit=True) as other:
+        for name in names:
+            other.execute(f"ALTER DATABASE \"{database}\" SET {name} = '1h'")
+        try:
+            yield
+        finally:
+            for name in names:
+                other.execute(f'ALTER DATABASE "{database}" RESET {name}')
+
+
+@pytest.mark.parametrize(
+    ("pool", "names"),
+    [
+        (nullcontext, ["idle_session_timeout"]),
+        (
+            partial(behind_pgbouncer, "transaction"),
+            ["idle_in_transaction_session_timeout", "transaction_timeout"],
+        ),
+    ],
+)
+def test_no_timeout_ends_its_lock(
+    pool: Callable[[], AbstractContextManager[None]], names: list[str]
+) -> None:
+    known = {name for (name,) in query("SELECT name FROM pg_settings")}
+    names = [name for name in names if name in known]  # the last one is new in PostgreSQL 17
+    with timeouts_of_the_database(names), pool():
+        turn = one_at_a_time.take_turn(connection, lambda *_: None)
+        found = [turn.raw.execute(f"SHOW {name}").fetchone() for name in names]
+        turn.end()
+    assert found == [("0",)] * len(names)
 
 
 def test_a_pool_with_a_single_session_is_refused(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 from django.core.management.base import CommandError
-from django.db import DEFAULT_DB_ALIAS, Error
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import errors
 
@@ -55,9 +55,14 @@ def other_database(wrapper: BaseDatabaseWrapper, doing: str) -> str:
     """
     if wrapper.vendor == "postgresql":
         return ""
+    choice = [each.alias for each in connections.all() if each.vendor == "postgresql"]
+    fix = (
+        f"Choose another alias: {', '.join(map(repr, choice))}."
+        if choice
+        else 'Set its ENGINE in DATABASES to "django.db.backends.postgresql".'
+    )
     return (
-        f"The database {wrapper.alias!r} is {wrapper.display_name}; {doing} needs PostgreSQL. "
-        "Choose another alias."
+        f"The database {wrapper.alias!r} is {wrapper.display_name}; {doing} needs PostgreSQL. {fix}"
     )
 
 

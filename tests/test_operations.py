@@ -784,7 +784,7 @@ ROLLED_BACK: list[tuple[RunHook, type[Exception], list[str]]] = [
         HookLookupError,
         [
             "Migration cases.0001_initial, RunHook(Impatient) in the hook's own phase: ",
-            "Impatient.timeout is 'soon', which is not a duration; write",
+            "Impatient.timeout is 'soon', which is not a duration. Write",
         ],
     ),
     (

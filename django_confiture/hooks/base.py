@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from inspect import isasyncgenfunction, iscoroutinefunction, signature
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
 from django_confiture import conf
@@ -215,7 +216,7 @@ class HookPolicy:
 
     @classmethod
     def of(cls, hook: Hook) -> HookPolicy:
-        """Read ``hook``'s attributes; raise ``ImproperlyConfigured`` for an invalid one."""
+        """Read ``hook``'s attributes; raise ``SettingError`` for an invalid one."""
         directions: object = hook.directions
         if not isinstance(directions, tuple) or any(
             each not in ("forward", "backward") for each in directions
@@ -230,6 +231,7 @@ class HookPolicy:
         timeout = conf.parse_duration(hook.timeout, name=f"{type(hook).__name__}.timeout")
         if timeout is not None and timeout < timedelta(milliseconds=1):
             raise _nonsense(hook, "timeout", "use a duration of 1ms or more, or None")
+        _check_execute(hook)
         return cls(hook.directions, hook.on_failure == "continue", timeout, hook.runs_in_dry_run)
 
     def reason_to_skip(self, context: HookContext) -> str:
@@ -241,6 +243,19 @@ class HookPolicy:
         return ""
 
 
-def _nonsense(hook: Hook, attribute: str, fix: str) -> ImproperlyConfigured:
+def _check_execute(hook: Hook) -> None:
+    """Raise an error for an ``execute`` that can't be called, or returns before it has run."""
+    name = f"{type(hook).__name__}.execute"
+    if iscoroutinefunction(hook.execute) or isasyncgenfunction(hook.execute):
+        raise conf.SettingError(f"{name}() is async", "write def instead of async def")
+    try:
+        with suppress(ValueError):  # no signature: a compiled function, or no self
+            signature(hook.execute).bind(None, None)
+    except TypeError as error:
+        fix = "write def execute(self, conn, context)"
+        raise conf.SettingError(f"{name}() cannot take conn and context ({error})", fix) from error
+
+
+def _nonsense(hook: Hook, attribute: str, fix: str) -> conf.SettingError:
     name = type(hook).__name__
-    return ImproperlyConfigured(f"{name}.{attribute} is {getattr(hook, attribute)!r}; {fix}.")
+    return conf.SettingError(f"{name}.{attribute} is {getattr(hook, attribute)!r}", fix)

@@ -232,16 +232,25 @@ def build_hook(
     :class:`HookLookupError` for anything that does not lead to a hook that can run.
     """
     found = _find(reference, where)
+    unusable = f"{where}: {_path(found.hook_class)} cannot be used"
     try:
         hook = found.hook_class()
         HookPolicy.of(hook)
+    except conf.SettingError as error:
+        fix = f"{error.fix[0].upper()}{error.fix[1:]}."
+        raise HookLookupError(f"{unusable}: {error.problem}", fix) from error
     except Exception as error:
-        raise HookLookupError(
-            f"{where}: {_path(found.hook_class)} cannot be used: {str(error).removesuffix('.')}",
-            "A hook is created without arguments, and reads context.options.",
-        ) from error
+        fix = _what_to_write(found.hook_class)
+        raise HookLookupError(f"{unusable}: {str(error).removesuffix('.')}", fix) from error
     hook.options = {**hook.options, **found.options, **(options or {})}
     return hook
+
+
+def _what_to_write(hook_class: type[Hook]) -> str:
+    """Return how to mend a class of which no instance can be made."""
+    if hook_class.__abstractmethods__:
+        return "Write what is missing; execute(self, conn, context) returns a HookResult."
+    return "A hook is created without arguments, and reads context.options."
 
 
 def _find(reference: object, where: str) -> Registration:

@@ -62,7 +62,8 @@ def test_a_database_of_another_kind() -> None:
     with alias_of("lite", lite), pytest.raises(DryRunRefused) as refused:
         DryRunExecutor().run("lite", migration())
     assert str(refused.value) == (
-        "The database 'lite' is SQLite; a dry run needs PostgreSQL. Choose another alias."
+        "The database 'lite' is SQLite; a dry run needs PostgreSQL. "
+        "Choose another alias: 'default', 'other'."
     )
 
 

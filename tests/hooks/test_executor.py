@@ -479,6 +479,35 @@ def test_an_attribute_that_makes_no_sense_is_one_clear_error(
     assert names() == []
 
 
+async def awaits(self: Hook, conn: object, context: object) -> None:
+    raise AssertionError("not reached")
+
+
+def needs_more(self: Hook, conn: object, context: object, more: object) -> None:
+    raise AssertionError("not reached")
+
+
+@pytest.mark.parametrize(
+    ("execute", "message"),
+    [
+        (awaits, "execute() is async; write def instead of async def."),
+        (
+            needs_more,
+            (
+                "execute() cannot take conn and context (missing a required argument: 'more'); "
+                "write def execute(self, conn, context)."
+            ),
+        ),
+    ],
+)
+def test_an_execute_that_cannot_be_called_is_one_clear_error(
+    django_conn: Connection[Any], execute: object, message: str
+) -> None:
+    with pytest.raises(HookError) as caught:
+        run(django_conn, inserts("never", execute=execute))
+    assert f"AFTER_DDL: Inserts.{message}" in str(caught.value)
+
+
 # What a hook does with transactions of its own
 
 

@@ -53,6 +53,10 @@ class Patient(First):
     timeout = "for ever"
 
 
+class Unfinished(Hook):
+    phase = HookPhase.AFTER_DDL
+
+
 NO_CLASS = "no class"
 
 
@@ -398,8 +402,12 @@ REGISTERED = ", ".join(sorted({*SHIPPED, "backfill", "other"}))
             Patient,
             (
                 f"here: {HERE}.Patient cannot be used: Patient.timeout is 'for ever', which is not "
-                "a duration"
+                "a duration. Write "
             ),
+        ),
+        (
+            Unfinished,
+            "Write what is missing; execute(self, conn, context) returns a HookResult.",
         ),
     ],
 )

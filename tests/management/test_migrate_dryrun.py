@@ -252,7 +252,10 @@ def test_a_database_of_another_kind(cases: Cases, tmp_path: Path) -> None:
     finally:
         del connections["lite"], connections.databases["lite"]
 
-    message = "The database 'lite' is SQLite; a dry run needs PostgreSQL. Choose another alias."
+    message = (
+        "The database 'lite' is SQLite; a dry run needs PostgreSQL. "
+        "Choose another alias: 'default', 'other'."
+    )
     assert ran == Ran(2, "", f"CommandError: {message}")
 
 

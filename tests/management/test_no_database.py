@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command, find_commands, load_command_class
 from django.db import connection, connections
+from django.db.utils import ConnectionHandler
 from psycopg import sql
 
 import django_confiture
+from django_confiture import database_errors
 from tests import history_settings
 from tests.support.history import history
 
@@ -107,7 +109,18 @@ def _lite(tmp_path: Path) -> Iterator[None]:
 )
 def test_a_database_of_another_kind(name: str, doing: str) -> None:
     assert refused(name, "django_confiture", "--database", "lite") == (
-        f"The database 'lite' is SQLite; {doing} needs PostgreSQL. Choose another alias."
+        f"The database 'lite' is SQLite; {doing} needs PostgreSQL. "
+        "Choose another alias: 'default', 'other'."
+    )
+
+
+def test_a_project_without_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    only_lite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    handler = ConnectionHandler({"default": only_lite})
+    monkeypatch.setattr(database_errors, "connections", handler)
+    assert database_errors.other_database(handler["default"], "a dry run") == (
+        "The database 'default' is SQLite; a dry run needs PostgreSQL. "
+        'Set its ENGINE in DATABASES to "django.db.backends.postgresql".'
     )
 
 

@@ -305,7 +305,8 @@ def test_a_database_that_is_no_postgresql() -> None:
     with pytest.raises(StatsError) as caught:
         collect(sqlite)
     assert str(caught.value) == (
-        "The database 'lite' is SQLite; confiture_stats needs PostgreSQL. Choose another alias."
+        "The database 'lite' is SQLite; confiture_stats needs PostgreSQL. "
+        "Choose another alias: 'default', 'other'."
     )
 
 

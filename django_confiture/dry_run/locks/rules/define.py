@@ -101,7 +101,7 @@ def alter_domain(statement: Node, lookup: Lookup) -> Iterator[Lock]:
         "V": True,  # VALIDATE CONSTRAINT
         "O": True,  # SET NOT NULL
     }
-    if checks.get(statement.subtype, False):
+    if checks.get(statement.subtype):
         name = qualified_name(*strings(statement.type_name))
         yield from locks(lookup.tables_of_domain(name), LockMode.ShareLock)
 

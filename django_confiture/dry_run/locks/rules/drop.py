@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from django_confiture.dry_run.locks.catalog import Lookup, Root
 from django_confiture.dry_run.locks.modes import LockMode
@@ -55,16 +56,13 @@ def _routines(objects: _Nodes, lookup: Lookup) -> list[Root]:
     return roots
 
 
-def _on_table(catalog: str) -> _FindRoots:
-    def find_roots(objects: _Nodes, lookup: Lookup) -> list[Root]:
-        roots: list[Root] = []
-        for node in objects:
-            *table, name = strings(node.list.items)
-            found = lookup.relation(qualified_name(*table[-2:]))
-            roots += lookup.on_table(catalog, found.oid, name) if found else []
-        return roots
-
-    return find_roots
+def _on_table(catalog: str, objects: _Nodes, lookup: Lookup) -> list[Root]:
+    roots: list[Root] = []
+    for node in objects:
+        *table, name = strings(node.list.items)
+        found = lookup.relation(qualified_name(*table[-2:]))
+        roots += lookup.on_table(catalog, found.oid, name) if found else []
+    return roots
 
 
 _ROOTS: Mapping[int, _FindRoots] = {
@@ -87,9 +85,9 @@ _ROOTS: Mapping[int, _FindRoots] = {
     ObjectType.FUNCTION: _routines,
     ObjectType.AGGREGATE: _routines,
     ObjectType.ROUTINE: _routines,
-    ObjectType.TRIGGER: _on_table("pg_trigger"),
-    ObjectType.RULE: _on_table("pg_rewrite"),
-    ObjectType.POLICY: _on_table("pg_policy"),
+    ObjectType.TRIGGER: partial(_on_table, "pg_trigger"),
+    ObjectType.RULE: partial(_on_table, "pg_rewrite"),
+    ObjectType.POLICY: partial(_on_table, "pg_policy"),
 }
 
 

@@ -66,7 +66,7 @@ class Collector:
             return self
         if tag == "RangeSubselect":
             locked = scope.locks_rows_of(message.alias.aliasname)
-            scope = dataclasses.replace(scope, locked=frozenset(), all_locked=locked)
+            scope = dataclasses.replace(scope, all_locked=locked)
         scope = self._with_ctes(message, scope)
         if tag == "SelectStmt":
             self._select(message, scope)

@@ -35,6 +35,7 @@ def main() -> None:
         sys.exit("Pictures need Chromium: apt-get install chromium, or set CONFITURE_CHROMIUM.")
     (DOCS / "demo").mkdir(exist_ok=True)
     (DOCS / "pictures").mkdir(exist_ok=True)
+    empty_ledger()
     run("demo.py")
     page = DOCS / "demo" / "report.html"
     shutil.copy(PROJECT / "dryrun.html", page)
@@ -56,6 +57,12 @@ def run(*command: str) -> str:
     if "Dry run of" not in done.stdout:
         sys.exit(f"{script} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def empty_ledger() -> None:
+    """Drop what earlier runs left in the ledger; the demo creates its tables again."""
+    command = [sys.executable, PROJECT / "manage.py", "migrate", "confiture_history", "zero"]
+    subprocess.run([*command, "--verbosity", "0"], check=True)  # noqa: S603 - our own script
 
 
 def draw_admin(browser: str) -> None:

@@ -77,9 +77,17 @@ class PlanSession:
     def check(self, plan: Sequence[Migration]) -> None:
         """Refuse what can't work here, before the first migration runs."""
         if not getattr(self._connection, "_confiture_dry_run", False):
-            self._path.refuse_read_only()
+            self._path.refuse_standby()
+            if self._path.is_read_only_by_default and self._writes_itself:
+                self._path.refuse_read_only()
         if self.settings.timeouts:
             self._path.refuse_timeouts(plan)
+
+    @property
+    def _writes_itself(self) -> bool:
+        """Return whether more is written than what the migrations write, which may begin with
+        ``SET TRANSACTION READ WRITE``."""
+        return not self.settings.is_default or journal.is_available(self._connection)
 
     def take_turn(self, plan: list[tuple[Migration, bool]], write: Callable[[str], object]) -> None:
         """Wait for another ``migrate`` of the database; drop what it applied from the plan."""

@@ -61,15 +61,28 @@ class ServerPath:
         raw = self._connection.connection
         return backend_pid(Direct(raw)) if self.is_pooled else int(raw.info.backend_pid)
 
+    def refuse_standby(self) -> None:
+        """Refuse a server that can't write; the driver knows, so that costs nothing."""
+        self._refuse_if("in_hot_standby")
+
+    @property
+    def is_read_only_by_default(self) -> bool:
+        """Return whether transactions can't write unless they say so themselves."""
+        return self._is_on("default_transaction_read_only")
+
     def refuse_read_only(self) -> None:
-        """Refuse a server or a role that can't write; the driver knows, so that costs nothing."""
-        self._connection.ensure_connection()
-        status = self._connection.connection.info.parameter_status
-        why = next((why for name, why in _READ_ONLY.items() if status(name) == "on"), None)
-        if why is not None:
+        """Refuse a role whose transactions can't write unless they say so themselves."""
+        self._refuse_if("default_transaction_read_only")
+
+    def _refuse_if(self, setting: str) -> None:
+        if self._is_on(setting):
             raise MigrateRefused(
-                f"{self._connection.alias!r} is read-only: {why}. Nothing has run."
+                f"{self._connection.alias!r} is read-only: {_READ_ONLY[setting]}. Nothing has run."
             )
+
+    def _is_on(self, setting: str) -> bool:
+        self._connection.ensure_connection()
+        return bool(self._connection.connection.info.parameter_status(setting) == "on")
 
     def refuse_timeouts(self, plan: Sequence[Migration]) -> None:
         """Refuse timeouts where they would reach other clients, before the first migration runs."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.unordered_limits import unordered_limit
+from django_confiture.dry_run.sql.unordered_limits import unordered_limits
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.sql.parser import Statement
@@ -36,11 +36,12 @@ class RowsByChance:
         ``rows`` are those that it returned or wrote, -1 where that is not known: below its limit
         it took them all.
         """
-        limit = unordered_limit(statement)
-        asked = {each.relname for each in statement.relations} if limit is not None else set()
-        found = None
-        if limit is not None and not self._moved.isdisjoint(asked):
-            found = not 0 <= rows < limit
+        limits = [
+            limit
+            for limit, asked in unordered_limits(statement)
+            if not self._moved.isdisjoint(asked)
+        ]
+        found = not 0 <= rows < min(limits) if limits else None
         self._note(statement)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.sql.library import pg, postgast
@@ -15,16 +16,20 @@ _SUSPECT = re.compile(r"\b(?:LIMIT|FETCH)\b", re.IGNORECASE)
 """A tree is only looked into where the text may hold such a thing."""
 
 
-def unordered_limit(statement: Statement) -> int | None:
-    """Return the least number of rows that it is limited to so; None where no limit is unordered.
+def unordered_limits(statement: Statement) -> Iterator[tuple[int, set[str]]]:
+    """Yield for each limit that is unordered the number of rows, and the tables that it is about.
 
     A limit that is not a number in the text counts as 1. What returns constants alone, such as
     ``exists()``, takes no row rather than another.
     """
     if statement.node is None or not _SUSPECT.search(statement.sql):
-        return None
-    selects = postgast.find_nodes(statement.node, pg.SelectStmt)
-    return min((_rows(each) for each in selects if _leaves_to_chance(each)), default=None)
+        return
+    everything = {each.relname for each in statement.relations}
+    has_with = any(True for _each in postgast.find_nodes(statement.node, pg.WithClause))
+    for select in postgast.find_nodes(statement.node, pg.SelectStmt):
+        if _leaves_to_chance(select):
+            own = {each.relname for each in postgast.find_nodes(select, pg.RangeVar)}
+            yield _rows(select), everything if has_with else own
 
 
 def _leaves_to_chance(select: Node) -> bool:

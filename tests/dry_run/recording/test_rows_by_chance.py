@@ -38,6 +38,10 @@ def reason_of_last(*migrations: Migration) -> str:
         "SELECT name FROM dry_row FETCH FIRST ROW ONLY",
         "DELETE FROM dry_row WHERE id = (SELECT id FROM dry_row WHERE number = 1 LIMIT 1)",
         "INSERT INTO dry_parent SELECT id + 5000, name FROM dry_row LIMIT 3",
+        (
+            "WITH moved AS (SELECT id FROM dry_row)"
+            " UPDATE dry_row SET code = 'x' WHERE id IN (SELECT id FROM moved LIMIT 1)"
+        ),
     ],
 )
 def test_it_is_marked(statement: str, *, atomic: bool) -> None:
@@ -52,6 +56,7 @@ def test_it_is_marked(statement: str, *, atomic: bool) -> None:
         "SELECT 1 AS a FROM dry_row LIMIT 1",
         "UPDATE dry_row SET code = 'x' WHERE EXISTS (SELECT 1 FROM dry_row LIMIT 1)",
         "SELECT name FROM dry_parent LIMIT 1",
+        "UPDATE dry_row SET code = (SELECT name FROM dry_parent LIMIT 1)",
         "SELECT name FROM dry_row",
     ],
 )

@@ -6,25 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.rewriting.one_file import migration_file
 from django_confiture.finding_ids import SEVERITIES
 from django_confiture.fix.backwards import taken_back
-from django_confiture.fix.harm_left import breaking, numbering, still_harmful
+from django_confiture.fix.harm_left import breaking, index_left_behind, numbering, still_harmful
 from django_confiture.fix.judging import Judgment, Releases, judgments
-from django_confiture.fix.loading import NotLoadable, loaded
+from django_confiture.fix.loading import NotLoadable, loaded, pending
 from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
-from django_confiture.fix.ordering import replacements_first
+from django_confiture.fix.operation_results import there_for_a_moment
+from django_confiture.fix.ordering import new_tables_complete_first, replacements_first
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
+from django_confiture.fix.pieces import Judged, OtherForms
 from django_confiture.fix.proof import breaks_of, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
 from django_confiture.fix.reduced_case import reduced_case
 from django_confiture.fix.rehearsing import Ending, rehearsed, varying_columns
 from django_confiture.fix.rows import RowsToRead
-from django_confiture.fix.splitting import split
 from django_confiture.fix.uncovered import uncovered
 from django_confiture.fix.written_files import WrittenFile, read_written
 
@@ -44,7 +44,7 @@ def fix_migration(
 
     ``overridden`` says that its files go into a package of the project, for an installed app.
     """
-    migration, missing = _pending(wrapper, key)
+    migration, missing = pending(wrapper, key)
     label = ".".join(key)
     if reasons := list(obstacles(migration, elsewhere, overridden=overridden)):
         return Fix(label, tuple(_all_refused(migration, "; ".join(reasons))))
@@ -58,10 +58,6 @@ def fix_migration(
     return _Fixing(wrapper, migration, original, spread).fixed(judged)
 
 
-_Judged = tuple[Judgment, ...]
-"""The judgments of an operation's pieces; there is one where it is whole."""
-
-
 @dataclass(frozen=True)
 class _Fixing:
     """One migration that is being fixed."""
@@ -70,15 +66,42 @@ class _Fixing:
     migration: Migration
     original: Ending
     releases: Releases
+    order: Sequence[int] = ()
+    """The indexes of the operations in the order of the files, where it is another one."""
 
     @property
     def label(self) -> str:
         return f"{self.migration.app_label}.{self.migration.name}"
 
-    def fixed(self, judged: Sequence[_Judged]) -> Fix:
-        """Return the fix; an operation that stays a danger in its new form is refused."""
-        judged = self._in_pieces(judged)
+    def fixed(self, judged: Sequence[Judged]) -> Fix:
+        """Return the fix, of the operations in another order where that helps."""
+        forms = OtherForms(self.wrapper, self.migration, self.releases)
+        judged = self._without_moments(forms.in_pieces(judged))
         written = read_written(migration_file(self.migration))
+        if another := forms.in_another_order(judged):
+            order, judged_then = another
+            fix = replace(self, order=order)._settled(judged_then, written)
+            if fix.proof is not None and fix.proof.holds:
+                return fix
+        fix = self._settled(judged, written)
+        left = index_left_behind(self.migration.operations)
+        if left is not None and fix.proof is not None and not fix.proof.holds:
+            return Fix(self.label, tuple(_all_refused(self.migration, left)))
+        return fix
+
+    def _without_moments(self, judged: Sequence[Judged]) -> Sequence[Judged]:
+        """Return the judgments; refusals where a constraint is made and dropped again."""
+        results = self.original.report.migrations[-1].operations
+        moments = there_for_a_moment(self.migration, results)
+        fixed = [i for i in moments if any(each.outcome == "fixed" for each in judged[i])]
+        reason = (
+            "the migration makes the constraint {} and drops it again: in files of their own, it "
+            "would be there between them, and running code could break it. Leave out both"
+        )
+        return self._without(judged, {index: reason.format(moments[index]) for index in fixed})
+
+    def _settled(self, judged: Sequence[Judged], written: WrittenFile | None) -> Fix:
+        """Return the fix; an operation that stays a danger in its new form is refused."""
         fix, judged = self._tried(judged, written)
         if fix.proof is None or fix.proof.holds:
             return fix
@@ -94,15 +117,15 @@ class _Fixing:
         return fix
 
     def _tried(
-        self, judged: Sequence[_Judged], written: WrittenFile | None
-    ) -> tuple[Fix, Sequence[_Judged]]:
+        self, judged: Sequence[Judged], written: WrittenFile | None
+    ) -> tuple[Fix, Sequence[Judged]]:
         """Return the fix and the judgments that it comes from, without what still does harm."""
         while True:
             outcomes = tuple(_outcome(self.migration, i, e) for i, e in enumerate(judged))
             if all(each.outcome != "fixed" for each in outcomes):
                 return Fix(self.label, outcomes), judged
             try:
-                steps = replacements_first([*_steps(self.migration, judged)])
+                steps = new_tables_complete_first(replacements_first([*self._steps(judged)]))
                 new = proposed(self.migration, steps, written)
                 ending = self._rehearsed(new)
             except ValueError as error:  # what Django's writer can't write
@@ -128,9 +151,18 @@ class _Fixing:
                 reduced = reduced_case(self.original.report, ending.report, outcomes, differences)
             return Fix(self.label, outcomes, new.files, proof, reduced), judged
 
+    def _steps(self, judged: Sequence[Judged]) -> Iterator[Step]:
+        for index in self.order or range(len(judged)):
+            group = judged[index]
+            for each in group:
+                piece = len(group) > 1
+                operation = each.operation if piece else self.migration.operations[index]
+                done = (each.made, each.dropped) if not piece else ()
+                yield Step(index, operation, each.rewriting, each.alone, piece, *done)
+
     def _uncovered(
-        self, new: Proposal, this_release: Report, judged: Sequence[_Judged]
-    ) -> Sequence[_Judged]:
+        self, new: Proposal, this_release: Report, judged: Sequence[Judged]
+    ) -> Sequence[Judged]:
         """Return the judgments with those of columns whose harm was covered; else none."""
         kept = [index for index, each in enumerate(judged) if each[0].outcome == "kept"]
         found = uncovered(self.migration, new, this_release, kept)
@@ -139,7 +171,7 @@ class _Fixing:
         again = list(judgments(self.migration, self.original, self.releases, uncovered=found))
         return [(again[i],) if i in found else each for i, each in enumerate(judged)]
 
-    def _without(self, judged: Sequence[_Judged], harmful: Mapping[int, str]) -> list[_Judged]:
+    def _without(self, judged: Sequence[Judged], harmful: Mapping[int, str]) -> list[Judged]:
         return [
             (_refused(self.migration, i, harmful[i]),) if i in harmful else each
             for i, each in enumerate(judged)
@@ -152,13 +184,13 @@ class _Fixing:
         """Rehearse the files, and read the rows that were read of the original."""
         assert self.original.reached is not None
         key = (self.migration.app_label, self.migration.name)
-        _migration, missing = _pending(self.wrapper, key)
+        _migration, missing = pending(self.wrapper, key)
         rows = rows or RowsToRead([table for table, _column in self.original.reached.rows])
         with loaded(self.migration, new.files) as migrations:
             return rehearsed(self.wrapper, migrations, missing=missing, rows=rows)
 
     def _again(self, rows: RowsToRead) -> Ending:
-        migration, missing = _pending(self.wrapper, (self.migration.app_label, self.migration.name))
+        migration, missing = pending(self.wrapper, (self.migration.app_label, self.migration.name))
         return rehearsed(self.wrapper, [migration], missing=missing, rows=rows)
 
     def _of_each_release(self, new: Proposal) -> Iterator[Report]:
@@ -166,7 +198,7 @@ class _Fixing:
         count = len(new.files) - len(new.next_release)
         key = (self.migration.app_label, self.migration.name)
         for start, end in ((0, count), (count, len(new.files))):
-            _migration, missing = _pending(self.wrapper, key)
+            _migration, missing = pending(self.wrapper, key)
             with loaded(self.migration, new.files) as migrations:
                 yield rehearsed(
                     self.wrapper,
@@ -176,7 +208,7 @@ class _Fixing:
                     rows=RowsToRead(()),
                 ).report
 
-    def _proven(self, new: Proposal, judged: Sequence[_Judged], ending: Ending) -> Proof:
+    def _proven(self, new: Proposal, judged: Sequence[Judged], ending: Ending) -> Proof:
         mended = sum(group[0].dangers for group in judged)
         names = {each.name for each in new.files}
         proof = proof_of(self.original, ending, names=names, mended=mended)
@@ -195,56 +227,6 @@ class _Fixing:
             ),
         )
 
-    def _in_pieces(self, judged: Sequence[_Judged]) -> Sequence[_Judged]:
-        """Return the judgments with those of the pieces of what can't be rewritten as a whole."""
-        for type_last in (False, True)[: self.releases.count]:
-            if any(group[0].outcome == "refused" for group in judged):
-                judged = self._in_pieces_of_order(judged, type_last=type_last)
-        return judged
-
-    def _in_pieces_of_order(
-        self, judged: Sequence[_Judged], *, type_last: bool
-    ) -> Sequence[_Judged]:
-        key = (self.migration.app_label, self.migration.name)
-        migration, missing = _pending(self.wrapper, key)
-        state = MigrationExecutor(self.wrapper).loader.project_state(key, at_end=False)
-        origins: list[int] = []
-        operations = []
-        for index, operation in enumerate(migration.operations):
-            found = [operation]
-            if judged[index][0].outcome == "refused":
-                found = list(split(operation, state, key[0], type_last=type_last))
-            operations += found
-            origins += [index] * len(found)
-            operation.state_forwards(migration.app_label, state)
-        if len(operations) == len(migration.operations):
-            return judged
-        vars(migration)["operations"] = operations
-        ending = rehearsed(self.wrapper, [migration], missing=missing, rows=RowsToRead(()))
-        if ending.reached is None:
-            return judged
-        spread = self.releases
-        if spread.count == 2:
-            spread = Releases(2, taken_back(self.wrapper, key, operations))
-        again = list(zip(origins, judgments(migration, ending, spread), strict=True))
-        grouped = [tuple(e for origin, e in again if origin == i) for i in range(len(judged))]
-        return [
-            was if len(new) == 1 or any(each.outcome == "refused" for each in new)
-            or any(map(_waits, new[:-1]))
-            else (replace(new[0], dangers=was[0].dangers), *new[1:])
-            for was, new in zip(judged, grouped, strict=True)
-        ]  # fmt: skip
-
-
-def _pending(
-    wrapper: BaseDatabaseWrapper, key: tuple[str, str]
-) -> tuple[Migration, Sequence[Migration]]:
-    """Return new instances of a migration, and of the unapplied ones that it depends on."""
-    executor = MigrationExecutor(wrapper)
-    plan = [each for each, _backwards in executor.migration_plan([key])]
-    own = executor.loader.graph.nodes[key]
-    return own, [each for each in plan if each is not own]
-
 
 def _all_refused(migration: Migration, reason: str) -> Iterator[OperationOutcome]:
     for index, each in enumerate(migration.operations):
@@ -259,25 +241,11 @@ def _refused(migration: Migration, index: int, harm: str) -> Judgment:
     return Judgment(migration.operations[index], "refused", None, harm)
 
 
-def _outcome(migration: Migration, index: int, judged: _Judged) -> OperationOutcome:
+def _outcome(migration: Migration, index: int, judged: Judged) -> OperationOutcome:
     described = migration.operations[index].describe()
     first = next((each for each in judged if each.outcome != "kept"), judged[0])
     outcome = "fixed" if len(judged) > 1 else first.outcome
     return OperationOutcome(index, described, first.finding, outcome, first.reason)
-
-
-def _waits(piece: Judgment) -> bool:
-    """Return whether a part of it waits for the next release: what comes after it can't."""
-    return piece.rewriting is not None and any(each.next_release for each in piece.rewriting.files)
-
-
-def _steps(migration: Migration, judged: Sequence[_Judged]) -> Iterator[Step]:
-    for index, group in enumerate(judged):
-        for each in group:
-            piece = len(group) > 1
-            operation = each.operation if piece else migration.operations[index]
-            done = (each.made, each.dropped) if not piece else ()
-            yield Step(index, operation, each.rewriting, each.alone, piece, *done)
 
 
 def _of_proof(proof: Proof) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db.migrations import AddField, AlterField
+from django.db.migrations.operations.base import Operation
+
 from django_confiture.fix.judging import Judgment, words_of_break
 from django_confiture.fix.outcomes import OperationOutcome
 from django_confiture.fix.proof import dangers_of
@@ -43,8 +46,8 @@ def breaking(
 def numbering(judged: Sequence[Sequence[Judgment]]) -> dict[int, str]:
     """Return the operations that number rows, with what speaks against it where rows differ."""
     reason = (
-        "in batches, by primary key, the rows would get other numbers than with the original, "
-        "which goes by where they lie on disk"
+        "in batches the rows would get other numbers than with the original, which goes by where "
+        "they lie on disk"
     )
     return {
         index: reason
@@ -52,3 +55,22 @@ def numbering(judged: Sequence[Sequence[Judgment]]) -> dict[int, str]:
         for each in group
         if each.rewriting is not None and each.rewriting.numbers_rows
     }
+
+
+def index_left_behind(operations: Sequence[Operation]) -> str | None:
+    """Return in words which index an AlterField should drop before Django has made it."""
+    indexed: set[tuple[str, str]] = set()
+    for operation in operations:
+        if not isinstance(operation, AddField | AlterField):
+            continue
+        key = (operation.model_name_lower, operation.name_lower)
+        has_index = getattr(operation.field, "db_index", False)
+        if isinstance(operation, AddField) and has_index:
+            indexed.add(key)
+        elif key in indexed and not has_index:
+            return (
+                f"Django makes the index of {operation.name} when the migration ends, after the "
+                "AlterField that should drop it, so the migration as it is leaves an index that "
+                "the models don't have: leave db_index out of the AddField"
+            )
+    return None

@@ -33,6 +33,7 @@ from django_confiture.fix.operation_results import (
     own_results,
     renamed_indexes,
     statements_of,
+    written_by,
 )
 from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsing import Ending
@@ -63,6 +64,8 @@ class Judgment:
     """The names of the indexes and constraints that it makes, where it does no more."""
     dropped: frozenset[str] = frozenset()
     """The names of those that it drops, where it does no more."""
+    behind_view: bool = False
+    """Whether it is refused for changes of the table behind the view that it would leave."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,23 @@ def judgments(
     ``uncovered`` has what another rehearsal found that operations break, by their index.
     """
     found = list(_one_by_one(migration, ending, releases, uncovered))
-    for judgment, _locked in found:
-        locked = {
-            name
-            for each, names in found
-            if each is not judgment and not _renamed(each)
-            for name in names
-        }
-        yield _unless_behind_a_view(judgment, locked)
+    for place, (judgment, _locked) in enumerate(found):
+        others = [
+            (each, names)
+            for at, (each, names) in enumerate(found)
+            if not _renamed(each) and (at > place or (waits(each) and _renames_tables(judgment)))
+        ]
+        yield _unless_behind_a_view(judgment, {name for _each, names in others for name in names})
+
+
+def waits(judgment: Judgment) -> bool:
+    """Return whether a part of it waits for the next release: what comes after it can't."""
+    files = judgment.rewriting.files if judgment.rewriting is not None else ()
+    return any(each.next_release for each in files)
+
+
+def _renames_tables(judgment: Judgment) -> bool:
+    return any(each.before != each.after for each in _renamed(judgment))
 
 
 def _renamed(judgment: Judgment) -> Sequence[RenamedTable]:
@@ -106,9 +118,11 @@ def _unless_behind_a_view(judgment: Judgment, locked: Collection[str]) -> Judgme
         if {each.before, each.after}.intersection(locked):
             reason = (
                 f"until the next release a view would have the name {each.before}, and another "
-                "operation changes that table: put it into a separate migration"
+                "operation, which can't go before it, changes that table: put it into a separate "
+                "migration"
             )
-            return Judgment(judgment.operation, "refused", judgment.finding, reason)
+            finding = judgment.finding
+            return Judgment(judgment.operation, "refused", finding, reason, behind_view=True)
     return judgment
 
 
@@ -124,6 +138,7 @@ def _one_by_one(
     assert ending.reached is not None
     known = ending.reached.known
     renamed: Sequence[RenamedTable] = ()
+    written: set[str] = set()
     for number, (own, operation) in enumerate(own_results(migration, result.operations)):
         found = [each for each in result.findings if each.operation == operation.index]
         statements = list(statements_of(operation))
@@ -133,8 +148,10 @@ def _one_by_one(
             for each in ending.report.deploy.old_code
             if each.migration == label and (alone or _is_by(each, operation.index, statements))
         ]
+        written |= written_by(operation)
         facts = replace(
             _facts(migration, operation, ending, known),
+            written=frozenset(written),
             renamed=renamed,
             renamed_indexes=renamed_indexes(result.operations[number + 1 :]),
             releases=releases.count,
@@ -195,7 +212,7 @@ class _Case:
         if not dangers and type(self.operation) is RunPython:
             return Judgment(self.operation, "kept", first, _words(to_mend[0]))
         about = (mended or to_mend)[0]
-        return self._refused(about.id, new.reason)
+        return self._refused(about.id, _with_way_out(new.reason, about))
 
     def _refused(self, finding: str, reason: str) -> Judgment:
         return Judgment(self.operation, "refused", finding, reason)
@@ -260,6 +277,14 @@ def _facts(
 
 def _words(finding: Finding) -> str:
     return " ".join(line.lstrip("# ") for line in finding.advice.splitlines())
+
+
+def _with_way_out(reason: str, finding: Finding) -> str:
+    """Return why there is no recipe, and what the finding's advice says in words, if it does."""
+    if not all(line.startswith("#") for line in finding.advice.splitlines()):
+        return reason
+    way_out, _why, _reason = _words(finding).partition(" There is no code for ")
+    return f"{reason}. {way_out}"
 
 
 def words_of_break(broken: Break) -> str:

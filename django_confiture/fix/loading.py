@@ -1,4 +1,4 @@
-"""Loads migrations from sources that are in no file yet."""
+"""Loads migrations: a pending one from its file, others from sources that are in no file yet."""
 
 from __future__ import annotations
 
@@ -6,15 +6,30 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
 from django_confiture.fix.outcomes import FixedFile
 from django_confiture.formatting import one_line
 
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
 
 class NotLoadable(Exception):  # noqa: N818 - it says what the sources are
     """Raised where a source can't be executed; the message says why."""
+
+
+def pending(
+    wrapper: BaseDatabaseWrapper, key: tuple[str, str]
+) -> tuple[Migration, Sequence[Migration]]:
+    """Return new instances of a migration, and of the unapplied ones that it depends on."""
+    executor = MigrationExecutor(wrapper)
+    plan = [each for each, _backwards in executor.migration_plan([key])]
+    own = executor.loader.graph.nodes[key]
+    return own, [each for each in plan if each is not own]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a rehearsal recorded of each operation: its statements, and what these lock and rename."""
+"""What a rehearsal recorded of each operation: what it runs, locks, renames and writes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.results import OperationResult
+from django_confiture.dry_run.rewriting.replaced import dropped_by, made_by
 from django_confiture.dry_run.sql.enums import ObjectType
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 
@@ -53,4 +54,37 @@ def locked_by(operation: OperationResult) -> set[str]:
         for each in operation.statements
         for lock in each.locks
         if lock.mode not in _OF_ROWS
+    }
+
+
+def there_for_a_moment(migration: Migration, results: Sequence[OperationResult]) -> dict[int, str]:
+    """Return the operations from one that makes a constraint to one that drops it again.
+
+    By their index, with the constraint's name; unique indexes count as constraints.
+    """
+    found: dict[int, str] = {}
+    made: dict[str, int] = {}
+    for index, (_operation, result) in enumerate(own_results(migration, results)):
+        statements = list(statements_of(result))
+        own = set(_constraints_made(statements))  # Django may drop one and make it again
+        dropped = {name for each in statements for _kind, _table, name in dropped_by(each)} - own
+        for name in dropped.intersection(made):
+            found |= dict.fromkeys(range(made[name], index + 1), name)
+        made |= dict.fromkeys(own, index)
+    return found
+
+
+def _constraints_made(statements: Sequence[Statement]) -> Iterator[str]:
+    for each in statements:
+        if each.what != "index_stmt" or each.node.index_stmt.unique:
+            yield from (name for (_kind, _table, name), _sql in made_by(each))
+
+
+def written_by(operation: OperationResult) -> set[str]:
+    """Return the tables of which an operation inserts, updates or deletes rows."""
+    return {
+        name
+        for each in operation.statements
+        for write in each.writes
+        for name in (write.relation, write.relation.rpartition(".")[2])
     }

@@ -49,7 +49,7 @@ class Proposal:
 
 def proposed(migration: Migration, steps: Sequence[Step], written: WrittenFile | None) -> Proposal:
     """Return the files in their order; the last has the migration's own name."""
-    contents = sorted(_contents(migration, steps), key=lambda each: each.file.next_release)
+    contents = sorted(_contents(migration, steps), key=_turn)
     names = [
         *(_name(migration.name, number, each) for number, each in enumerate(contents[:-1], 1)),
         migration.name,
@@ -63,6 +63,11 @@ def proposed(migration: Migration, steps: Sequence[Step], written: WrittenFile |
     origins = {name: each.origins for name, each in zip(names, contents, strict=True)}
     later = sum(each.file.next_release for each in contents)
     return Proposal(tuple(files), origins, tuple(files[len(files) - later :]))
+
+
+def _turn(content: Content) -> int:
+    """Return when a file's turn is: in this release, or first or later in the next one."""
+    return content.file.next_release + (content.file.next_release and not content.file.ends_views)
 
 
 def _contents(migration: Migration, steps: Sequence[Step]) -> Iterator[Content]:

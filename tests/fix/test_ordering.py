@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from django.db.migrations import RunSQL
+from django.db import models
+from django.db.migrations import AddIndex, CreateModel, RunSQL
 
-from django_confiture.fix.ordering import replacements_first
+from django_confiture.fix.ordering import new_tables_complete_first, replacements_first
 from django_confiture.fix.proposal import Step
 
 
@@ -30,3 +31,15 @@ def test_a_name_has_to_be_free_first() -> None:
 
 def test_nothing_goes_past_a_step_that_does_more() -> None:
     assert order(drops(0, "a"), Step(1, RunSQL("")), makes(2, "b")) == [0, 1, 2]
+
+
+def test_the_index_of_a_new_model_comes_before_its_rows() -> None:
+    index = models.Index(fields=["name"], name="i")
+    steps = [
+        Step(0, CreateModel("Shop", [])),
+        Step(1, RunSQL("")),
+        Step(2, RunSQL("")),
+        Step(3, AddIndex("shop", index)),
+        Step(4, AddIndex("order", index)),
+    ]
+    assert [each.origin for each in new_tables_complete_first(steps)] == [0, 3, 1, 2, 4]

@@ -106,6 +106,8 @@ class Facts:
     """The statements that read, write or build something, as measured."""
     rewriting: frozenset[str] = frozenset()
     """The statements that rewrite a table, as measured."""
+    written: frozenset[str] = frozenset()
+    """The tables of which the migration has written rows, so that they lie elsewhere now."""
     renamed: Sequence[RenamedTable] = ()
     """The tables that earlier operations have renamed, or columns of them, behind views."""
     releases: int = 1

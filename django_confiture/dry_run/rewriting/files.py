@@ -40,8 +40,22 @@ class Batches:
     reversible: bool = True
     elidable: bool = False
     hints: Mapping[str, object] | None = None
-    numbers_rows: bool = False
-    """Whether each row gets the next number, so that the order of the rows counts."""
+
+
+@dataclass(frozen=True)
+class NumbersInPlace:
+    """An UPDATE that numbers the rows of some pages at a time, in the order in which they lie.
+
+    So does PostgreSQL where it adds such a column.
+    """
+
+    statement: str
+    """With the placeholders ``%(low)s`` and ``%(high)s``; a percent sign is doubled."""
+    table: str
+    """Quoted."""
+    reversible: bool = True
+    elidable: bool = False
+    hints: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ class UpdateInBatches:
     hints: Mapping[str, object] | None = None
 
 
-Fill = NullFill | Batches | UpdateInBatches
+Fill = NullFill | Batches | NumbersInPlace | UpdateInBatches
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,8 @@ class RewrittenFile:
     """The source of what its operations need; their module is ``OF_THIS_FILE``."""
     next_release: bool = False
     """Whether it has to wait until no code of the release before runs."""
+    ends_views: bool = False
+    """Whether it drops views, so that what follows finds the tables under their names."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +124,7 @@ class Rewriting:
     @property
     def numbers_rows(self) -> bool:
         """Whether rows get numbers, by the order in which they are filled."""
-        fills = (each.fill for each in self.files)
-        return any(isinstance(each, Batches) and each.numbers_rows for each in fills)
+        return any(isinstance(each.fill, NumbersInPlace) for each in self.files)
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
-from django_confiture.dry_run.rewriting.batching import batches_of
-from django_confiture.dry_run.rewriting.facts import Facts
-from django_confiture.dry_run.rewriting.files import NoRecipe
+from django_confiture.dry_run.rewriting.facts import Facts, known_name
+from django_confiture.dry_run.rewriting.files import NoRecipe, NumbersInPlace
 from django_confiture.dry_run.rewriting.names import object_name
 from django_confiture.dry_run.rewriting.parts import Part, Phase
 from django_confiture.dry_run.sql.building import type_sql
 from django_confiture.dry_run.sql.enums import ConstrType
 from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier, quote_literal
 from django_confiture.dry_run.sql.nodes import Node, quoted_relation, type_name
-from django_confiture.dry_run.sql.parser import parse
 
 _SERIALS = {
     "serial": "integer",
@@ -53,8 +50,7 @@ def numbered_column_parts(
     yield Part(Phase.SCHEMA, f"ALTER SEQUENCE {sequence} OWNED BY {table}.{name}")
     number = f"nextval({quote_literal(sequence)})"
     fill = f"UPDATE {table} SET {name} = {number} WHERE {name} IS NULL"
-    (statement,) = parse(fill, placeholders=False)
-    batches = replace(batches_of(statement, facts), numbers_rows=True)
+    batches = _numbers(relation, fill, facts)
     yield Part(Phase.FILL, fill, batches=batches)
     yield Part(Phase.CHECK, f"{alter} ALTER COLUMN {name} SET DEFAULT {number}")
     yield Part(Phase.FILL_AGAIN, fill, batches=batches)
@@ -81,6 +77,17 @@ def identity_parts(relation: Node, column: Node, given: Mapping[int, Node]) -> I
     last = f"setval({quote_literal(own)}, last_value, is_called)"
     yield Part(Phase.SWITCH, f"SELECT {last} FROM {before}")
     yield Part(Phase.SWITCH, f"DROP SEQUENCE {before}")
+
+
+def _numbers(relation: Node, fill: str, facts: Facts) -> NumbersInPlace:
+    """Return the batches by where the rows lie, if it is not the migration that moves them."""
+    if known_name(relation) in facts.written:
+        raise NoRecipe(
+            f"the migration writes to {relation.relname}, and so moves its rows, which are "
+            "numbered by where they lie: number them in a separate migration"
+        )
+    pages = "ctid >= %(low)s::tid AND ctid < %(high)s::tid"
+    return NumbersInPlace(f"{fill.replace('%', '%%')} AND {pages}", quoted_relation(relation))
 
 
 def _sequence(relation: Node, column: Node, label: str) -> str:

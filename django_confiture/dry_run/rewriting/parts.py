@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from django.db.migrations import RunSQL
 
-from django_confiture.dry_run.rewriting.files import Batches
+from django_confiture.dry_run.rewriting.files import Batches, NumbersInPlace
 
 
 class Phase(IntEnum):
@@ -83,7 +83,7 @@ class Part:
     phase: Phase
     sql: str
     reverse: str | tuple[str, ...] = RunSQL.noop
-    batches: Batches | None = None
+    batches: Batches | NumbersInPlace | None = None
     """What runs in place of ``sql``, in the phase FILL."""
     why_whole: str = ""
     """Why it can't be batches, in the phase ROWS."""

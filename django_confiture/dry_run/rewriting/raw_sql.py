@@ -11,7 +11,12 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.batching import batches_of
 from django_confiture.dry_run.rewriting.facts import Facts
-from django_confiture.dry_run.rewriting.files import Batches, NoRecipe, RewrittenFile
+from django_confiture.dry_run.rewriting.files import (
+    Batches,
+    NoRecipe,
+    NumbersInPlace,
+    RewrittenFile,
+)
 from django_confiture.dry_run.rewriting.index_parts import concurrently
 from django_confiture.dry_run.rewriting.parts import ALONE, NOT_ATOMIC, WHAT, WHY, Part, Phase
 from django_confiture.dry_run.rewriting.statement_parts import parts_of
@@ -87,7 +92,7 @@ def _complete(file: RewrittenFile, operation: RunSQL, *, first: bool, last: bool
     fill = file.fill
     if reverse is None:  # as it is, it can't be undone
         operations = [_run(each.sql, operation, None) for each in operations]  # type: ignore[attr-defined]
-        if isinstance(fill, Batches):
+        if isinstance(fill, Batches | NumbersInPlace):
             fill = replace(fill, reversible=False)
     elif first and reverse != RunSQL.noop:
         back = _way_back(reverse, atomic=file.atomic)

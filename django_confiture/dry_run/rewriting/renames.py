@@ -91,7 +91,10 @@ def rewriting_of_renames(
     files = [_with_models(_run([*first, *pairs]), operation)]
     if ends:
         phase = Phase.NEXT_RELEASE
-        files.append(RewrittenFile(WHAT[phase], WHY[phase], [_run(ends)], next_release=True))
+        end = RewrittenFile(
+            WHAT[phase], WHY[phase], [_run(ends)], next_release=True, ends_views=True
+        )
+        files.append(end)
     return Rewriting(tuple(files), tuple(table for table, _was in renaming.touched()))
 
 

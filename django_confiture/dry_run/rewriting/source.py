@@ -15,9 +15,11 @@ from django_confiture.dry_run.rewriting.files import (
     Batches,
     Fill,
     NullFill,
+    NumbersInPlace,
     RewrittenFile,
     UpdateInBatches,
 )
+from django_confiture.dry_run.sql.identifiers import quote_literal
 
 _SHORTER = (
     (f"import {OF_THIS_FILE}\n", ""),
@@ -55,6 +57,16 @@ def in_batches(apps, schema_editor):
         while keys := [key for (key,) in cursor.fetchall()]:
             cursor.execute(change, {{"low": keys[0], "high": keys[-1]}})
             cursor.execute(more, {{"last": keys[-1]}})
+"""
+_IN_PLACE = """\
+def in_batches(apps, schema_editor):
+    pages = ({pages})
+    change = ({change})
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(pages)
+        ((end,),) = cursor.fetchall()
+        for low in range(0, end, 100):
+            cursor.execute(change, {{"low": f"({{low}},0)", "high": f"({{low + 100}},0)"}})
 """
 
 
@@ -122,6 +134,8 @@ def _functions(fill: Fill | None) -> tuple[str, set[str]]:
         return "", set()
     if isinstance(fill, Batches):
         return f"{_batches(fill)}\n\n", set()
+    if isinstance(fill, NumbersInPlace):
+        return f"{_numbers(fill)}\n\n", set()
     if isinstance(fill, UpdateInBatches):
         imports = {each for each in fill.globals if each.startswith(("from ", "import "))}
         constants = "".join(f"{each}\n" for each in fill.globals if each not in imports)
@@ -145,6 +159,12 @@ def _batches(fill: Batches) -> str:
     return _BATCHES.format(
         first=_literal(first), more=_literal(more), change=_literal(fill.statement)
     )
+
+
+def _numbers(fill: NumbersInPlace) -> str:
+    size = f"pg_relation_size({quote_literal(fill.table)})"
+    pages = f"SELECT {size} / current_setting('block_size')::integer"
+    return _IN_PLACE.format(pages=_literal(pages), change=_literal(fill.statement))
 
 
 def _literal(text: str) -> str:

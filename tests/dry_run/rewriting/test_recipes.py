@@ -15,7 +15,12 @@ from django.db.migrations import (
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.facts import Facts
-from django_confiture.dry_run.rewriting.files import Batches, NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.files import (
+    Batches,
+    NotRewritten,
+    NumbersInPlace,
+    Rewriting,
+)
 from django_confiture.dry_run.rewriting.names import object_name
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.source import snippet
@@ -57,7 +62,6 @@ def test_routers_are_told_the_model() -> None:
         ("ALTER TABLE shop_order DROP CONSTRAINT x", "the constraint x is not known"),
         ("ALTER TABLE shop_order DROP x", "it drops the column x"),
         ("ALTER TABLE shop_order RENAME note TO notes", "it renames"),
-        ("ALTER TABLE shop_order ADD x serial", "no primary key of one column to go by"),
         ("SET CONSTRAINTS ALL IMMEDIATE", "nothing of it takes long"),
     ],
 )
@@ -202,3 +206,17 @@ def test_an_update_that_is_not_the_fill_of_nulls_is_done_in_batches() -> None:
     assert new.files[0].fill.statement == (
         "UPDATE t SET note = 'x' WHERE t.id BETWEEN %(low)s AND %(high)s AND total > 2"
     )
+
+
+def test_rows_get_their_numbers_in_the_order_in_which_they_lie() -> None:
+    sql = 'ALTER TABLE "50%" ADD "%s" bigserial'
+    new = by(RunSQL(sql, RunSQL.noop), sql, Facts("shop", working=frozenset({sql})))
+    assert isinstance(new, Rewriting)
+    assert new.numbers_rows
+    (fill, *_rest) = [each.fill for each in new.files if each.fill is not None]
+    assert fill == NumbersInPlace(
+        """UPDATE "50%%" SET "%%s" = nextval('"50%%_%%s_seq"') WHERE "%%s" IS NULL"""
+        " AND ctid >= %(low)s::tid AND ctid < %(high)s::tid",
+        '"50%"',
+    )
+    assert "pg_relation_size(" in snippet(new.files)

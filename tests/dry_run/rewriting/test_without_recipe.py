@@ -48,13 +48,13 @@ def reason_of(operation: Operation, sql: str, facts: Facts) -> str:
         ("ALTER TABLE t SET LOGGED", "a part of the kind"),
         ("ALTER TABLE t ADD a int CHECK (a > 0) CHECK (a < 9)", "several constraints of one kind"),
         ("ALTER TABLE t ADD a int GENERATED ALWAYS AS (b) STORED", "the new column a is generated"),
-        ("ALTER TABLE t ADD a int GENERATED ALWAYS AS IDENTITY", "no primary key of one column"),
+        ("ALTER TABLE t ADD a int GENERATED ALWAYS AS IDENTITY", "are numbered by where they lie"),
         ("ALTER TABLE t ADD a int PRIMARY KEY", "the new column a is a primary key"),
         (DEFAULT, "it changes the default of note"),
     ],
 )
 def test_in_a_script(sql: str, reason: str) -> None:
-    measured = Facts("shop", working=frozenset({sql}))
+    measured = Facts("shop", working=frozenset({sql}), written=frozenset({"t"}))
     assert reason in reason_of(RunSQL(sql), sql, measured)
 
 

@@ -265,9 +265,16 @@ CASES = [
             "ALTER TABLE cases_order ADD COLUMN seq bigserial",
             "ALTER TABLE cases_order DROP COLUMN seq"),
         migrations.AddIndex("line", models.Index(fields=["sku"], name="i_sku")),
-    """, "refused fixed", "other numbers than with the original", prepared="""
+    """, "fixed fixed", prepared="""
         migrations.RunSQL("UPDATE cases_order SET note = 'moved' WHERE total < 50"),
     """),
+    Harmful("serial_of_rows_that_the_migration_moves", """
+        migrations.RunSQL(
+            "UPDATE cases_order SET note = 'moved' WHERE total < 5000", migrations.RunSQL.noop),
+        migrations.RunSQL(
+            "ALTER TABLE cases_order ADD COLUMN seq bigserial",
+            "ALTER TABLE cases_order DROP COLUMN seq"),
+    """, "kept refused", "by where they lie"),
     Harmful("identity_with_options_in_sql", """
         migrations.RunSQL(
             "ALTER TABLE cases_order ADD COLUMN seq bigint"
@@ -430,7 +437,7 @@ CASES = [
         migrations.RenameField("line", "sku", "code"),
         migrations.AddField("line", "kind", models.CharField(max_length=9, default="x")),
         migrations.RunPython(kinds, migrations.RunPython.noop),
-    """, "refused kept fixed", "put it into a separate migration", arguments=_TWO, above="""
+    """, "fixed fixed fixed", arguments=_TWO, above="""
         def kinds(apps, schema_editor):
             Line = apps.get_model("cases", "Line")
             Line.objects.filter(code__startswith="k1").update(kind="one")

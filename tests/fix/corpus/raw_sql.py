@@ -83,7 +83,7 @@ CASES = [
         AddConstraintNotValid("order", models.CheckConstraint(
             condition=models.Q(total__gte=0), name="sane")),
         ValidateConstraint("order", "sane"),
-    """, "kept fixed", above="""
+    """, "refused fixed", "can no longer insert", above="""
         from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
         """),
     Harmful("reindex", """

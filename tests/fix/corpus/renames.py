@@ -26,7 +26,7 @@ CASES = [
     Harmful("field_renamed_beside_an_index", """
         migrations.RenameField("order", "note", "remark"),
         migrations.AddIndex("order", models.Index(fields=["total"], name="i_t")),
-    """, "refused fixed", "a separate migration", arguments=_TWO),
+    """, "fixed fixed", arguments=_TWO),
     Harmful("index_and_field_renamed_in_two_releases", """
         migrations.AddIndex("line", models.Index(fields=["sku"], name="i_t")),
         migrations.RenameField("order", "code", "kode"),

@@ -105,7 +105,7 @@ CASES = [
         migrations.AlterUniqueTogether("order", {("number", "total")}),
         migrations.AlterUniqueTogether("order", {("number", "total"), ("customer", "number")}),
         migrations.AlterUniqueTogether("order", {("customer", "number")}),
-    """, "refused refused kept", "between its files"),
+    """, "refused refused kept", "drops it again"),
     Harmful("many_to_many_with_through", """
         migrations.CreateModel("Tag", [
             ("id", models.BigAutoField(primary_key=True)),
@@ -220,7 +220,7 @@ CASES = [
         migrations.RemoveConstraint("order", "sane"),
         migrations.AddConstraint("order", models.CheckConstraint(
             condition=models.Q(total__gte=1), name="sane")),
-    """, "fixed kept fixed"),
+    """, "refused kept fixed", "drops it again"),
     Harmful("unique_constraint_with_opclasses", """
         migrations.AddConstraint("order", models.UniqueConstraint(
             fields=["number"], name="u_n", opclasses=["varchar_pattern_ops"])),

@@ -123,7 +123,19 @@ def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
             required=known.required,
             plain=known.plain,
             partition_indexes=subject.partition_indexes,
+            written=_written(subject, index),
         ),
+    )
+
+
+def _written(subject: Subject, index: int) -> frozenset[str]:
+    """Return the tables of which an operation, and those before it, write rows."""
+    return frozenset(
+        name
+        for step in subject.steps
+        if step.operation is not None and step.operation <= index
+        for write in step.result.writes
+        for name in (write.relation, write.relation.rpartition(".")[2])
     )
 
 

@@ -1,0 +1,111 @@
+"""Judges again what can't be fixed as it is: in pieces, or in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from django.db.migrations import AlterField
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.fix.backwards import taken_back
+from django_confiture.fix.judging import Judgment, Releases, judgments, waits
+from django_confiture.fix.loading import pending
+from django_confiture.fix.rehearsing import rehearsed
+from django_confiture.fix.reordering import reordered
+from django_confiture.fix.rows import RowsToRead
+from django_confiture.fix.splitting import split
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+Judged = tuple[Judgment, ...]
+"""The judgments of an operation's pieces; there is one where it is whole."""
+
+
+@dataclass(frozen=True)
+class OtherForms:
+    """The other forms of a migration, each rehearsed and judged."""
+
+    wrapper: BaseDatabaseWrapper
+    migration: Migration
+    releases: Releases
+
+    def in_pieces(self, judged: Sequence[Judged]) -> Sequence[Judged]:
+        """Return the judgments with those of the pieces of what can't be rewritten as a whole."""
+        for type_last in (False, True)[: self.releases.count]:
+            if any(group[0].outcome == "refused" for group in judged):
+                judged = self._in_pieces_of_order(judged, type_last=type_last)
+        return judged
+
+    def in_another_order(
+        self, judged: Sequence[Judged]
+    ) -> tuple[Sequence[int], Sequence[Judged]] | None:
+        """Return another order of the operations, and their judgments in it, where it helps.
+
+        A view has the old names of what is renamed, and other changes of the table are refused
+        behind it; a column of another type has the indexes and constraints that were there when
+        it was made. Both go well where they come last.
+        """
+        whole = {index: group[0] for index, group in enumerate(judged) if len(group) == 1}
+        order = reordered(
+            self.migration.operations,
+            renaming={index for index, each in whole.items() if each.behind_view},
+            retyping={
+                index
+                for index, each in whole.items()
+                if type(each.operation) is AlterField and waits(each) and not each.behind_view
+            },
+        )
+        if order == list(range(len(judged))):
+            return None
+        new = self._judged([self.migration.operations[index] for index in order])
+        if new is None:
+            return None
+        again = dict(zip(order, new, strict=True))
+        return order, [
+            group if len(group) > 1 else (again[index],) for index, group in enumerate(judged)
+        ]
+
+    def _in_pieces_of_order(self, judged: Sequence[Judged], *, type_last: bool) -> Sequence[Judged]:
+        key = (self.migration.app_label, self.migration.name)
+        migration, _missing = pending(self.wrapper, key)
+        state = MigrationExecutor(self.wrapper).loader.project_state(key, at_end=False)
+        origins: list[int] = []
+        operations: list[Operation] = []
+        for index, operation in enumerate(migration.operations):
+            found = [operation]
+            if judged[index][0].outcome == "refused":
+                found = list(split(operation, state, key[0], type_last=type_last))
+            operations += found
+            origins += [index] * len(found)
+            operation.state_forwards(migration.app_label, state)
+        if len(operations) == len(migration.operations):
+            return judged
+        found_again = self._judged(operations)
+        if found_again is None:
+            return judged
+        again = list(zip(origins, found_again, strict=True))
+        grouped = [tuple(e for origin, e in again if origin == i) for i in range(len(judged))]
+        return [
+            was if len(new) == 1 or any(each.outcome == "refused" for each in new)
+            or any(map(waits, new[:-1]))
+            else (replace(new[0], dangers=was[0].dangers), *new[1:])
+            for was, new in zip(judged, grouped, strict=True)
+        ]  # fmt: skip
+
+    def _judged(self, operations: Sequence[Operation]) -> Sequence[Judgment] | None:
+        """Return the judgments of other operations in the migration; None where they fail."""
+        key = (self.migration.app_label, self.migration.name)
+        migration, missing = pending(self.wrapper, key)
+        vars(migration)["operations"] = list(operations)
+        ending = rehearsed(self.wrapper, [migration], missing=missing, rows=RowsToRead(()))
+        if ending.reached is None:
+            return None
+        spread = self.releases
+        if spread.count == 2:
+            spread = Releases(2, taken_back(self.wrapper, key, operations))
+        return list(judgments(migration, ending, spread))

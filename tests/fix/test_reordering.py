@@ -1,0 +1,99 @@
+"""Renames and new types go behind what can go before them."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import models
+from django.db.migrations import (
+    AddConstraint,
+    AddField,
+    AddIndex,
+    AlterField,
+    AlterModelTable,
+    AlterUniqueTogether,
+    RenameField,
+    RenameModel,
+    RunPython,
+    RunSQL,
+)
+from django.db.migrations.operations.base import Operation
+from django.db.models import F, Q
+
+from django_confiture.fix.reordering import reordered
+
+RENAMED = RenameField("order", "placed", "ordered")
+UNRELATED = AddIndex("order", models.Index(fields=["total"], name="i_t"))
+
+
+def kept(operation: Operation, renamed: Operation = RENAMED) -> bool:
+    """Return whether an operation stays behind a rename."""
+    return reordered([renamed, operation], renaming={0}) == [0, 1]
+
+
+def test_each_rename_goes_behind_what_has_none_of_its_names() -> None:
+    name = RenameField("order", "name", "title")
+    operations = [RENAMED, UNRELATED, name, UNRELATED, RunSQL("")]
+    assert reordered(operations, renaming={0, 2}) == [1, 3, 0, 2, 4]
+
+
+def test_what_stays_behind_one_rename_stays_behind_those_before_it() -> None:
+    on_total = RenameField("order", "total", "sum")
+    assert reordered([RENAMED, on_total, UNRELATED], renaming={0, 1}) == [0, 1, 2]
+    assert reordered([on_total, RENAMED, UNRELATED], renaming={0, 1}) == [0, 2, 1]
+
+
+def test_nothing_goes_past_data() -> None:
+    assert reordered([RENAMED, RunSQL(""), UNRELATED], renaming={0}) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        AddIndex("order", models.Index(fields=["-Ordered"], name="i")),
+        AddIndex("order", models.Index(F("ordered").desc(), name="i")),
+        AddIndex("order", models.Index(fields=["total"], include=["placed"], name="i")),
+        AddConstraint("order", models.CheckConstraint(condition=Q(ordered__year__gt=1), name="c")),
+        AddConstraint(
+            "order", models.CheckConstraint(condition=Q(total=F("ordered_id")), name="c")
+        ),
+        AlterUniqueTogether("order", {("total", "ordered")}),
+        AddField("line", "at", models.ForeignKey("order", models.CASCADE, to_field="ordered")),
+        RunPython(RunPython.noop),
+        RunSQL("SELECT 1"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_what_has_a_name_of_the_rename_or_may_have_it_stays_behind(operation: Operation) -> None:
+    assert kept(operation)
+
+
+def test_names_with_spaces_are_compared_by_their_words() -> None:
+    spaced = RenameField("order", "slug", "path 'name'")
+    assert kept(AddIndex("order", models.Index(fields=["path 'name'"], name="i")), spaced)
+    assert not kept(UNRELATED, spaced)
+
+
+def test_functions_have_no_names_of_fields() -> None:
+    assert not kept(AddField("order", "n", models.IntegerField(default=lambda: 1)))
+
+
+def test_words_of_python_are_not_names() -> None:
+    assert not kept(UNRELATED, RenameField("order", "name", "fields"))
+
+
+def test_a_renamed_model_counts_by_both_names() -> None:
+    renamed = RenameModel("Line", "Item")
+    assert kept(AddField("item", "n", models.IntegerField(null=True)), renamed)
+    assert kept(AddField("order", "n", models.ForeignKey("cases.Line", models.CASCADE)), renamed)
+    assert not kept(UNRELATED, renamed)
+
+
+def test_a_table_has_no_name_in_the_models() -> None:
+    assert not kept(UNRELATED, AlterModelTable("order", "orders"))
+
+
+def test_indexes_of_a_column_go_before_its_new_type() -> None:
+    retyped = AlterField("order", "total", models.BigIntegerField())
+    again = AlterField("order", "total", models.BigIntegerField(null=True))
+    operations = [retyped, UNRELATED, again, UNRELATED]
+    assert reordered(operations, renaming=(), retyping={0}) == [1, 0, 2, 3]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,6 +18,7 @@ from django_confiture.dry_run.recording.records import (
     RecordedSection,
 )
 from django_confiture.dry_run.results.deploy import NOTHING, Deploy, StepBreaks
+from django_confiture.dry_run.running_code.connected_settings import ConnectedSettings, may_set
 from django_confiture.dry_run.running_code.touched import Step, is_of_others, sets_sequence
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from django_confiture.dry_run.sql.parser import Kind, Statement
@@ -57,6 +58,9 @@ class DeployWatch:
         self._opened = opened
         self._enabled = enabled
         self._watch: ReleaseWatch | None = None
+        self._connected: ConnectedSettings | None = None
+        self._has_set = False
+        """Whether a migration may have set something for its session."""
         why = NEVER_BEGAN if enabled else SWITCHED_OFF
         self._deploy = Deploy("unknown", not_checked=(why,))
 
@@ -72,6 +76,7 @@ class DeployWatch:
             self._deploy = Deploy("unknown", not_checked=(why,))
             return
         with self._opened.aside():
+            self._connected = ConnectedSettings(self._opened.instruments.session)
             watch.start(planned())
         self._watch = watch
 
@@ -82,7 +87,8 @@ class DeployWatch:
     def operation_ended(self, migration: Migration, operation: RecordedOperation) -> None:
         """Try the running code after an operation of a migration that is followed."""
         assert self._watch is not None
-        with self._opened.aside():
+        self._note_settings(operation.section)
+        with self._as_connected():
             step = _step(operation.index, operation.section)
             self._watch.stepped(str(migration), [step])
 
@@ -93,9 +99,10 @@ class DeployWatch:
         if self._watch is None or error is not None:
             return StepBreaks()
         label = str(recorded.migration)
-        sections = recorded.sections
+        sections = list(recorded.sections)
         steps = [_step(each.index if each else None, section) for each, section in sections]
-        with self._opened.aside() if self._watch.asks(steps) else nullcontext():
+        self._note_settings(*(section for _, section in sections))
+        with self._as_connected() if self._watch.asks(steps) else nullcontext():
             self._watch.stepped(label, steps)
         return self._watch.breaks_after(label)
 
@@ -107,8 +114,19 @@ class DeployWatch:
         if not complete:
             self._deploy = watch.end(complete=False)
             return
-        with self._opened.aside():
+        with self._as_connected():
             self._deploy = watch.end(complete=True)
+
+    def _note_settings(self, *done: RecordedSection) -> None:
+        self._has_set |= any(may_set(each.statement) for part in done for each in part.statements)
+
+    @contextmanager
+    def _as_connected(self) -> Iterator[None]:
+        """Work aside, with the settings that code connects with and not those of a migration."""
+        assert self._connected is not None
+        restored = self._connected.restored() if self._has_set else nullcontext()
+        with self._opened.aside(), restored:
+            yield
 
     @property
     def deploy(self) -> Deploy:
@@ -131,9 +149,20 @@ def _step(operation: int | None, section: RecordedSection) -> Step:
         outside=any(
             not each.result.locks and _may_be_of_others(each.statement) for each in changing
         ),
-        filled=frozenset(write.relation for write in writes if write.inserted),
+        filled=frozenset(
+            [
+                *(write.relation for write in writes if write.inserted),
+                *(name for each in section.statements for name in _inserted_into(each.statement)),
+            ]
+        ),
         sets_sequence=any(sets_sequence(each.statement) for each in section.statements),
     )
+
+
+def _inserted_into(statement: Statement) -> Iterator[str]:
+    """Yield the table that it inserts into by its text: rows of new tables are not measured."""
+    if statement.what == "insert_stmt":
+        yield statement.node.insert_stmt.relation.relname
 
 
 def _may_be_of_others(statement: Statement) -> bool:

@@ -191,7 +191,7 @@ class Writer:
         self._number += 1
         changed, given = _copied(row), make(self._number, self._key)
         for each in row._meta.local_concrete_fields:
-            if each.primary_key or each.generated:
+            if each in row._meta.pk_fields or each.generated:
                 continue
             if each.null and not (each.has_default() or each.has_db_default()):
                 setattr(changed, each.attname, None)

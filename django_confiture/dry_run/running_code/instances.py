@@ -73,7 +73,7 @@ class Instances:
     def fill(self, instance: Model, variant: Variant) -> None:
         """Give an instance that stands for a row the values of a variant; its keys stay."""
         for each in self._model._meta.concrete_fields:
-            if each.primary_key or each.generated or _is_parent_link(each):
+            if is_key(each) or each.generated or _is_parent_link(each):
                 continue
             given: dict[str, Any] = {}
             if each.name not in self._unique:
@@ -92,7 +92,7 @@ class Instances:
             try:
                 values[each.attname] = self._loaded.of(each, oid, part, str(each.column))
             except NotLoadedError:  # an UPDATE sets it to another value
-                if each.primary_key:
+                if is_key(each):
                     values[each.attname] = self._unique_value(plain(each), "modest")
         # What was read has no default: one that is computed may send queries of its own.
         instance = self._model(**values)
@@ -206,6 +206,11 @@ def _starts_empty(each: Field[Any, Any]) -> bool:
     return bool(each.null and not (has_other or each.primary_key))
 
 
+def is_key(each: Field[Any, Any]) -> bool:
+    """Return whether a field is the primary key, or a part of a composite one."""
+    return each.primary_key or each in each.model._meta.pk_fields
+
+
 def _is_parent_link(each: Field[Any, Any]) -> bool:
     return bool(each.remote_field and getattr(each.remote_field, "parent_link", False))
 
@@ -217,6 +222,8 @@ def _computes_unique(each: Field[Any, Any]) -> bool:
 
 def unique_sets(model: type[Model]) -> Iterator[Sequence[str]]:
     """Yield the sets of fields that are unique in the release's view."""
+    if len(model._meta.pk_fields) > 1:
+        yield tuple(each.name for each in model._meta.pk_fields)
     for each in model._meta.local_concrete_fields:
         if each.unique:
             yield (each.name,)
@@ -233,8 +240,9 @@ def conflict_targets(model: type[Model]) -> Iterator[Sequence[str]]:
         for each in model._meta.constraints
         if isinstance(each, UniqueConstraint) and (each.condition or each.deferrable)
     ]
+    key = tuple(each.name for each in model._meta.pk_fields)
     for names in unique_sets(model):
-        if names and names != (model._meta.pk.name,) and names not in partly:
+        if names and names != key and names not in partly:
             yield names
 
 

@@ -21,6 +21,8 @@ _CAUSES = {
     "42P01": r"\b(DROP|RENAME|SCHEMA)\b",
 }
 """SQLSTATE → what stands in the statement that brings it about."""
+_BOTH = 2
+"""A refused deletion names both tables: "on table" the one, and "on table" that refers to it."""
 
 
 def operation_of(
@@ -30,6 +32,9 @@ def operation_of(
 
     ``common`` are the words that every statement about the ``relations`` has.
     """
+    filling = _filling(failure, steps)
+    if filling is not None:
+        return filling
     changing = [step for step in steps if step.altered & relations]
     changing = changing or [
         step for step in steps if step.texts or step.sets_sequence or step.filled & relations
@@ -40,6 +45,19 @@ def operation_of(
     if len(changing) > 1 and (cause := _CAUSES.get(failure.sqlstate or "")):
         changing = [step for step in changing if _says(step, cause)] or changing
     return changing[0].operation if len(changing) == 1 else None
+
+
+def _filling(failure: Failure, steps: Sequence[Step]) -> int | None:
+    """Return the operation after which rows refer to one that is to be deleted."""
+    tables = re.findall(r'on table "([^"]+)"', failure.error)
+    if failure.sqlstate != "23503" or len(tables) < _BOTH:
+        return None
+    filling = (step.operation for step in steps if tables[-1] in step.filled)
+    first = next((each for each in filling if each is not None), None)
+    if first is None:
+        return None
+    adding = (step.operation for step in steps if failure.constraint in step.words)
+    return max(first, next((each for each in adding if each is not None), first))
 
 
 def _says(step: Step, cause: str) -> bool:

@@ -16,6 +16,7 @@ from django_confiture.dry_run.running_code.instances import (
     Variant,
     conflict_targets,
     emptiable,
+    is_key,
 )
 from django_confiture.dry_run.running_code.ordering import can_be_ordered
 from django_confiture.dry_run.running_code.probe import Probe
@@ -192,7 +193,7 @@ class ModelProbes:
             others = [
                 each.name
                 for each in self.model._meta.local_concrete_fields
-                if not (each.primary_key or each.generated or each.name in names)
+                if not (is_key(each) or each.generated or each.name in names)
             ]
             if others:
                 yield names, others[0]

@@ -38,3 +38,34 @@ def steps() -> list[Step]:
 def test_operation(sqlstate: str, error: str, operation: int | None) -> None:
     failure = Failure(sqlstate, error, "")
     assert operation_of(failure, steps(), _RELATIONS, _COMMON) == operation
+
+
+_REFUSED = 'update or delete on table "user" violates foreign key constraint "who" on table "fan"'
+
+
+@pytest.mark.parametrize(
+    ("texts", "filled", "operation"),
+    [
+        (["CREATE TABLE fan", "", "DROP TABLE user_fans"], 1, 1),
+        (["CREATE TABLE fan", "", "ALTER TABLE fan ADD CONSTRAINT who FOREIGN KEY"], 1, 2),
+        (["ALTER TABLE fan ADD CONSTRAINT who FOREIGN KEY", "", ""], 1, 1),
+        (["", "ALTER TABLE fan ADD CONSTRAINT who FOREIGN KEY", ""], None, 1),
+    ],
+)
+def test_a_deletion_is_refused_where_rows_refer(
+    texts: list[str], filled: int | None, operation: int
+) -> None:
+    """Not where the table is made, which has no rows yet."""
+    altering = {"user": LockMode.AccessExclusiveLock}
+    found = [
+        Step(
+            number,
+            altering if text else {},
+            (text,) if text else (),
+            filled=frozenset(["fan"] if number == filled else []),
+        )
+        for number, text in enumerate(texts)
+    ]
+    failure = Failure("23503", _REFUSED, "", constraint="who")
+
+    assert operation_of(failure, found, frozenset(["user"]), words_in("user table")) == operation

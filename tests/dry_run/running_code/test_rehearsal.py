@@ -37,6 +37,12 @@ from tests.support.releases import Writer, applied
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+TAG = "cases.Tag"
+RAISES = """
+    CREATE FUNCTION dry_raises() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+    CREATE TRIGGER dry_raises BEFORE INSERT ON cases_tag
+      FOR EACH ROW EXECUTE FUNCTION dry_raises();
+"""
 _NOTE = AddField("Book", "note", models.TextField(default=""))
 
 
@@ -365,3 +371,32 @@ def test_what_is_not_a_table_breaks_those_that_use_it(state: ProjectState, sql: 
                 "DROP TABLE cases_tag CASCADE; DROP DOMAIN cases_short; DROP FUNCTION dry_fine"
             )
     assert ("cases.Tag", "insert", "cases.0002_other", 0) in breaks(report.deploy.old_code)
+
+
+@pytest.mark.parametrize("where", ["", "in a block"])
+def test_neither_release_has_what_a_migration_sets_for_its_session(
+    state: ProjectState, where: str
+) -> None:
+    sets = "SET search_path TO public, dry_schema"
+    if where:
+        sets = "DO $$ BEGIN PERFORM set_config('search_path', 'public, dry_schema', false); END $$"
+    moves = "CREATE SCHEMA dry_schema; ALTER TABLE cases_tag SET SCHEMA dry_schema"
+    sql = [RunSQL([each]) for each in (sets, *moves.split("; "))]
+
+    deploy = rehearse(state, migration(*sql, name="0002_moves")).deploy
+
+    of_tags = {(each.action, each.sqlstate) for each in deploy.old_code if each.model == TAG}
+    assert {("select", "42P01"), ("insert", "42P01"), ("update", "42P01")} <= of_tags
+
+
+def test_both_releases_have_triggers_that_a_migration_has_switched_off(
+    state: ProjectState,
+) -> None:
+    off = RunSQL(["SET session_replication_role TO replica"])
+    raises = RunSQL([RAISES])
+
+    deploy = rehearse(state, migration(off, raises, name="0002_raises")).deploy
+
+    assert {(each.model, each.action, each.sqlstate) for each in deploy.old_code} == {
+        (TAG, "insert", "P0001")
+    }

@@ -1,0 +1,65 @@
+"""The settings with which code connects: those of the session when the dry run began.
+
+What a migration sets for its own session (``search_path``, a role, ``session_replication_role``)
+no other session has, so neither release is tried with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django_confiture.dry_run.sql.parser import Kind
+
+if TYPE_CHECKING:
+    from django_confiture.dry_run.server.side_channel import Session
+    from django_confiture.dry_run.sql.parser import Statement
+
+# The user first: others may not set the rest.
+_NAMES = (
+    "session_authorization",
+    "role",
+    "search_path",
+    "session_replication_role",
+    "row_security",
+    "TimeZone",
+    "DateStyle",
+    "IntervalStyle",
+    "transform_null_equals",
+)
+"""Settings that decide what a statement means, or what it may do."""
+
+_READ = f"""
+SELECT pg_catalog.json_object_agg(name, pg_catalog.current_setting(name) ORDER BY at)
+FROM pg_catalog.unnest('{{{",".join(_NAMES)}}}'::text[]) WITH ORDINALITY given(name, at)
+"""
+_RESTORE = """
+SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.json_each_text($1::json)
+WHERE pg_catalog.current_setting(key) <> value
+"""
+
+
+_HIDING = (Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN)
+
+
+class ConnectedSettings:
+    """Remembers the settings of a session, and gives it those again for a while."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known = session.value(_READ)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Have them inside; what is done there is undone."""
+        with self._session.undone("confiture_connected"):
+            self._session.query(_RESTORE, [self._known])
+            yield
+
+
+def may_set(statement: Statement) -> bool:
+    """Return whether a statement may change a setting of its session."""
+    if statement.what == "variable_set_stmt" or "set_config" in statement.sql.lower():
+        return True
+    return statement.kind in _HIDING

@@ -2,12 +2,14 @@
 
 It sets what the backfill's ``values`` would: on INSERT where the row is still to be done; on
 UPDATE also where the row was done already and the statement itself leaves the result alone, since
-what it was computed from may have changed.
+what it was computed from may have changed. Such a row is one that would still have to be done if
+the result were NULL, or the fields' defaults.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -106,26 +108,43 @@ def _body(backfill: Backfill, table: str, using: str) -> str:
     fields: list[Any] = [meta.get_field(name) for name in backfill.values or {}]
     columns = [quote(field.column) for field in fields]
     to_do = _condition(backfill, using)
-    emptied = " ".join(f"undone.{column} := NULL;" for column in columns)
+    empty = " ".join(f"undone.{column} := NULL;" for column in columns)
+    unset = " ".join(
+        f"unset.{column} := {value};"
+        for column, value in zip(columns, _defaults(backfill, fields, using), strict=True)
+    )
     kept = " AND ".join(f"NEW.{column} IS NOT DISTINCT FROM OLD.{column}" for column in columns)
     targets = ", ".join(f"NEW.{column}" for column in columns)
     return f"""
         #variable_conflict use_column
-        DECLARE undone {table};
+        DECLARE undone {table}; unset {table};
         BEGIN
           undone := NEW;
+          unset := NEW;
           IF TG_OP = 'UPDATE' THEN
             IF NOT ({kept}) THEN RETURN NEW; END IF;
-            {emptied}
+            {empty}
+            {unset}
           END IF;
           IF EXISTS (SELECT FROM (SELECT (NEW).*) AS {table} WHERE {to_do})
             OR EXISTS (SELECT FROM (SELECT (undone).*) AS {table} WHERE {to_do})
+            OR EXISTS (SELECT FROM (SELECT (unset).*) AS {table} WHERE {to_do})
           THEN
             SELECT {_expressions(backfill, using)} INTO {targets}
               FROM (SELECT (NEW).*) AS {table};
           END IF;
           RETURN NEW;
         END """
+
+
+def _defaults(backfill: Backfill, fields: Sequence[Any], using: str) -> list[str]:
+    """Return as SQL what the fields hold where nothing was set, as far as that is one value."""
+    query = backfill.rows(using).query
+    values = [None if callable(field.default) else field.get_default() for field in fields]
+    return [
+        _sql(query, Value(value, field).resolve_expression(query, for_save=True), using)
+        for value, field in zip(values, fields, strict=True)
+    ]
 
 
 def _condition(backfill: Backfill, using: str) -> str:

@@ -29,13 +29,13 @@ def titles() -> list[Any]:
     return execute("SELECT title, sort_title FROM shelf_book ORDER BY id")
 
 
-def mirrored() -> Any:
+def mirrored(name: str = NAME) -> Any:
     """Install the trigger, as the first worker does."""
     from django_confiture.backfills import control, mirror
     from django_confiture.backfills.declaration import load_backfill
 
-    run = control.prepare(NAME, using="default", actor="the test")
-    mirror.install(run, load_backfill(NAME), using="default")
+    run = control.prepare(name, using="default", actor="the test")
+    mirror.install(run, load_backfill(name), using="default")
     return run
 
 
@@ -59,6 +59,20 @@ def test_an_update_of_what_it_is_computed_from_is_followed() -> None:
     execute("UPDATE shelf_book SET sort_title = lower(title) WHERE id = 1")
     execute("UPDATE shelf_book SET title = 'Changed'")
     assert titles() == [("Changed", "changed")] * 2
+
+
+def test_what_has_to_be_done_may_be_told_by_a_default_instead_of_null() -> None:
+    books(2)
+    mirrored(PATH + "MirroredDefault")
+    execute("UPDATE shelf_book SET times_filled = length(title) WHERE id = 1")
+    execute("UPDATE shelf_book SET title = 'Changed'")
+    execute("UPDATE shelf_book SET title = 'Mine', times_filled = 9 WHERE id = 2")
+    execute("INSERT INTO shelf_book (title, times_filled) VALUES ('New', 0)")
+    assert execute("SELECT title, times_filled FROM shelf_book ORDER BY id") == [
+        ("Changed", 7),
+        ("Mine", 9),
+        ("New", 3),
+    ]
 
 
 def test_an_update_of_the_result_itself_wins() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Concat, Lower
+from django.db.models.functions import Concat, Length, Lower
 
 from django_confiture.backfills import Backfill
 from tests.backfills.shelf.models import Book
@@ -97,6 +97,13 @@ class Broken(Backfill):
 
 class BrokenStops(Broken):
     on_row_error = "stop"
+
+
+class MirroredDefault(Backfill):
+    model = "shelf.Book"
+    where = Q(times_filled=0)
+    values = {"times_filled": Length("title")}
+    mirror = True
 
 
 class Mirrored(Backfill):

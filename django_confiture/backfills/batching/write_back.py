@@ -9,13 +9,15 @@ on it.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 from django.db import connections, models
 from django.db.models.expressions import RawSQL
+from psycopg.types.json import Jsonb
 
 from django_confiture.backfills.batching.keys import key_fields
 
@@ -36,6 +38,7 @@ _PLAIN = {
     "ForeignKey",
     "GenericIPAddressField",
     "IntegerField",
+    "JSONField",
     "OneToOneField",
     "PositiveBigIntegerField",
     "PositiveIntegerField",
@@ -83,7 +86,14 @@ def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
     if not rows:
         return 0
     connection, columns = connections[rows.db], _columns(rows.model, names)
-    values = [_values(rows, field, connection) for field in columns]
+    found = [list(map(attrgetter(field.attname), rows)) for field in columns]
+    kinds = [set(map(type, values)) for values in found]
+    if any(hasattr(kind, "resolve_expression") for each in kinds for kind in each):
+        return _write_expressions(rows, names)
+    values = [
+        each if _is_native(field, kind) else _prepared(field, each, connection)
+        for field, each, kind in zip(columns, found, kinds, strict=True)
+    ]
     keys = values[: len(key_fields(rows.model))]
     values.append(list(map(attrgetter(VERSION), rows)))
     bounds = [of_key[end] for end in (0, -1) for of_key in keys]  # the rows are in order
@@ -93,11 +103,25 @@ def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
         return int(cursor.rowcount)
 
 
-def _values(rows: models.QuerySet[Any], field: Any, connection: Any) -> list[Any]:
-    """Return the values of one field: strings, numbers and None."""
-    values = list(map(attrgetter(field.attname), rows))
-    if isinstance(field, _AS_THEY_ARE) and set(map(type, values)) <= _NATIVE:
-        return values
+def _write_expressions(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
+    """Let Django write instances with expressions in their fields; the others are locked first."""
+    instances = {instance.pk: instance for instance in rows}
+    now = rows.all().select_for_update(of=("self",), no_key=True).values_list("pk", VERSION)
+    same = [instances[key] for key, version in now if _version_of(instances, key) == version]
+    rows.model._base_manager.using(rows.db).bulk_update(same, names)
+    return len(same)
+
+
+def _version_of(instances: Mapping[Any, Any], key: Any) -> Any:
+    return getattr(instances.get(key), VERSION, None)
+
+
+def _is_native(field: Any, kinds: set[type]) -> bool:
+    return isinstance(field, _AS_THEY_ARE) and kinds <= _NATIVE
+
+
+def _prepared(field: Any, values: Sequence[Any], connection: Any) -> list[Any]:
+    """Return the values of one field as strings, numbers and None."""
     return [_plain(field.get_db_prep_save(value, connection)) for value in values]
 
 
@@ -150,4 +174,6 @@ def _escaped(texts: list[str]) -> list[str]:
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, Jsonb):
+        return (value.dumps or json.dumps)(value.obj)
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db.models import F
+from django.db.models.functions import Lower
 
 from tests.support.backfills import PATH, books, execute, shelf
+from tests.support.dry_run import plain_connection
 
 __all__ = ["shelf"]  # a fixture
 
@@ -35,7 +38,8 @@ VALUES: dict[str, list[Any]] = {
     "clock": [time(23, 59, 59, 999999), None],
     "uuid": [UUID("12345678-1234-5678-1234-567812345678"), None],
     "book_id": [7, None],
-    "data": [{"a": [1, None, "x"]}, [], "text", None],
+    "data": [{"a": [1, None, "x"]}, [], "text", 'a "quoted" \\\\ back', 1.5, {"ü": True}, None],
+    "span": [timedelta(days=-1, microseconds=5), None],
 }
 
 
@@ -70,6 +74,32 @@ def test_values_arrive(attribute: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert do_window(Sets(), window, using="default", apps=apps) == len(rows)
     found = Everything.objects.order_by("pk").values_list(attribute, flat=True)
     assert list(found) == wanted
+
+
+@pytest.mark.usefixtures("shelf")
+def test_an_expression_is_written_as_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django_confiture.backfills.in_process import run_here
+    from tests.backfills.shelf import backfills
+
+    def with_expressions(self: Any, rows: Any) -> None:
+        if changed := next((row for row in rows if row.title == "Title 3"), None):
+            with plain_connection() as other:
+                other.execute("UPDATE shelf_book SET title = 'Else' WHERE id = %s", [changed.pk])
+        for row in rows:
+            row.sort_title = Lower("title") if row.pk % 2 else row.title.lower()
+            row.times_filled = F("times_filled") + 1
+
+    monkeypatch.setattr(backfills.ProcessSortTitle, "fields", ("sort_title", "times_filled"))
+    monkeypatch.setattr(backfills.ProcessSortTitle, "process", with_expressions)
+    books(4)
+    name = PATH + "ProcessSortTitle"
+    assert run_here(name, using="default", actor="the test", workers=1) == "completed"
+    assert execute("SELECT sort_title, times_filled FROM shelf_book ORDER BY id") == [
+        ("title 1", 1),
+        ("title 2", 1),
+        ("else", 1),
+        ("title 4", 1),
+    ]
 
 
 @pytest.mark.usefixtures("shelf")
@@ -109,7 +139,7 @@ def test_a_text_with_nul_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"), [(["text", "book"], True), (["text", "data"], False)]
+    ("names", "expected"), [(["text", "book", "data"], True), (["text", "span"], False)]
 )
 def test_what_text_can_not_hold_is_written_by_bulk_update(
     shelf: None, names: list[str], expected: bool

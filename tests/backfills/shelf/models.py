@@ -46,6 +46,7 @@ class Everything(models.Model):
     uuid = models.UUIDField(null=True)
     book = models.ForeignKey(Book, on_delete=models.CASCADE, null=True, db_constraint=False)
     data = models.JSONField(null=True)
+    span = models.DurationField(null=True)
     done = models.BooleanField(default=False)
 
     class Meta:

@@ -138,7 +138,7 @@ class Progress(Observer):
             self.say(line)
 
     def migration_started(self, label: str, *, backwards: bool, number: int, total: int) -> None:
-        """Begin its line."""
+        """Begin the line of a migration."""
         label = f"{label} (backwards)" if backwards else label
         expected_ms = self.last.durations_ms.get(label) if self.last is not None else None
         self._current = CurrentMigration(label, f"{number}/{total}", Pace(expected_ms=expected_ms))
@@ -148,7 +148,7 @@ class Progress(Observer):
                 self._line_open = True
 
     def operation_started(self, index: int, description: str) -> None:
-        """Note it."""
+        """Note which operation runs now."""
         if (current := self._current) is not None:
             current.begin(f"{index + 1}. {visible(description)}")
 
@@ -159,7 +159,7 @@ class Progress(Observer):
             current.statement = Pace(expected_ms=expected_ms) if expected_ms else None
 
     def building_index(self, build: IndexBuild | None) -> None:
-        """Note how far it is."""
+        """Note how far PostgreSQL has built an index."""
         if (current := self._current) is not None:
             current.build(build)
 
@@ -173,7 +173,7 @@ class Progress(Observer):
             self.say(f"{self._new_line()}  Giving way to {visible(waited(each))}.")
 
     def migration_finished(self, result: MigrationResult) -> None:
-        """End its line."""
+        """End the migration's line with how it went."""
         if self._live is not None and self._current is not None:
             self.say(f"  Rehearsing {self._current.label}... {_said(result)}")
         elif self._on:

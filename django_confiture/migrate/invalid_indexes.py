@@ -41,12 +41,12 @@ class InvalidIndex:
 
     @property
     def identifier(self) -> sql.Identifier:
-        """Its name, with the schema where that is needed."""
+        """The index's name, with its schema where the search path does not lead to it."""
         return sql.Identifier(*([] if self.is_visible else [self.schema]), self.name)
 
     @property
     def quoted(self) -> str:
-        """The same as text."""
+        """The same, quoted, as text."""
         return self.identifier.as_string(None)
 
     def is_left_by(self, text: str, *, reindex: bool) -> bool:

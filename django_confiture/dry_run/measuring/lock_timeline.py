@@ -122,13 +122,13 @@ class LockTimeline:
         return {oid: each.since for oid, each in self.tables.items()}
 
     def keep(self, held: Mapping[int, Since]) -> None:
-        """Free everything else."""
+        """Note that all locks but those in ``held`` are free now."""
         now = self._clock.now()
         for oid, table in self.tables.items():
             table.release(now, self.began, held.get(oid, _NOTHING))
 
     def start(self) -> None:
-        """Begin a migration."""
+        """Begin the timeline of a migration, which holds no lock yet."""
         self.tables = {}
         self.began = self._clock.now()
 

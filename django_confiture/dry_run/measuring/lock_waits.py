@@ -32,7 +32,7 @@ class LockWait:
 
     @property
     def ms(self) -> float:
-        """How long it was."""
+        """How long the session was seen to wait."""
         return max(0.0, self.until - self.began) * 1000
 
 

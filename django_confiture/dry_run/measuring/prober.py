@@ -55,7 +55,7 @@ class Prober:
         return self._looked_at
 
     def left_unprobed(self) -> None:
-        """Count one more."""
+        """Count a statement after which the server was not asked."""
         self._unprobed += 1
 
     @property

@@ -79,7 +79,7 @@ class _Owned:
 
     @classmethod
     def of(cls, answer: list[Row]) -> _Owned:
-        """Parse an answer."""
+        """Parse the rows of the query; the last one has the total."""
         *rows, (_kind, _oid, total, _written) = answer
         known = [((kind == "t", int(oid or 0)), count, new) for kind, oid, count, new in rows]
         return cls(

@@ -12,34 +12,34 @@ from django_confiture.dry_run.sql.nodes import Node, definition
 
 @dataclass(frozen=True)
 class Column:
-    """A column that changes its type, and the one that takes its place."""
+    """A column of ``relation`` that ``subcommand``, an ALTER COLUMN … TYPE, gives another type."""
 
     relation: Node
     subcommand: Node
 
     @property
     def name(self) -> str:
-        """Its name, not quoted."""
+        """The column's name, not quoted."""
         return str(self.subcommand.name)
 
     @property
     def new_name(self) -> str:
-        """The other one's name until it takes the place, not quoted."""
+        """The new column's name until it takes the old one's, not quoted."""
         return suffixed(self.name, "_new")
 
     @property
     def old(self) -> str:
-        """Its name."""
+        """The column's name, quoted."""
         return quote_identifier(self.name)
 
     @property
     def new(self) -> str:
-        """The other one's name."""
+        """The new column's name, quoted."""
         return quote_identifier(self.new_name)
 
     @property
     def type(self) -> str:
-        """The new type."""
+        """The new type, as SQL."""
         return type_sql(definition(self.subcommand).column_def.type_name)
 
     @property
@@ -49,5 +49,5 @@ class Column:
 
     @property
     def check(self) -> str:
-        """The name of the CHECK that the new one has a value."""
+        """The quoted name of the CHECK that the new column is not null."""
         return quote_identifier(object_name(self.relation.relname, self.name, "is_set"))

@@ -51,7 +51,7 @@ class Columns:
 
     @property
     def table(self) -> str:
-        """Its name, quoted."""
+        """The table's name, quoted."""
         return quoted_relation(self.relation)
 
     @property

@@ -47,13 +47,13 @@ class RealTransactionObserver(Protocol):
     """Is notified when a real transaction begins and ends."""
 
     def transaction_begun(self) -> None:
-        """After BEGIN."""
+        """The server has answered BEGIN."""
 
     def transaction_ending(self) -> None:
-        """Before COMMIT or ROLLBACK, with the transaction usable."""
+        """COMMIT or ROLLBACK is about to be sent; the transaction is still usable."""
 
     def transaction_over(self, *, committed: bool, checked_ms: float) -> None:
-        """After it; ``checked_ms`` is how long the deferred constraints took."""
+        """The transaction has ended; ``checked_ms`` is how long the deferred constraints took."""
 
     def commit_failed(self, error: psycopg.Error) -> None:
         """The deferred constraints don't hold; the transaction is usable while this is called."""

@@ -36,7 +36,7 @@ class Step:
     """``create``, ``drop``, or empty: what it does to them CONCURRENTLY."""
 
     def run(self, app_label: str, editor: BaseDatabaseSchemaEditor) -> None:
-        """Run it."""
+        """Run this part of the operation on the database."""
         self.operation.database_forwards(app_label, editor, self.before, self.after)
 
 

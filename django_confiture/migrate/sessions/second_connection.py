@@ -34,7 +34,7 @@ class Queries(Protocol):
     """Runs one statement on one connection."""
 
     def query(self, text: str, /) -> Sequence[Sequence[Any]]:
-        """Return its rows."""
+        """Return the rows of a query, none for a command."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Beacon:
     """How long the attempt had been running when this was published."""
 
     def as_text(self) -> str:
-        """Return it as JSON."""
+        """Return the JSON that other sessions read."""
         return json.dumps(asdict(self))
 
 

@@ -29,10 +29,10 @@ class Output(Protocol):
     """The stream that ``migrate`` writes to."""
 
     def write(self, msg: str, style_func: Any = None, ending: str | None = None) -> Any:
-        """Write a text."""
+        """Write a text, with a new line unless ``ending`` says otherwise."""
 
     def flush(self) -> Any:
-        """Send it."""
+        """Send to the terminal what was written."""
 
 
 class TerminalLine:

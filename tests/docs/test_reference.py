@@ -55,6 +55,10 @@ def test_no_page_is_long(page: object) -> None:
     assert len(read(str(page)).splitlines()) <= LINES
 
 
+def test_the_readme_is_a_front_door() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
 def test_each_page_is_in_the_index_once() -> None:
     trees = re.findall(r"```{toctree}\n(.*?)```", read("index.md"), re.S)
     named = [line for tree in trees for line in tree.splitlines() if re.fullmatch(r"[\w-]+", line)]

@@ -20,7 +20,7 @@ from django_confiture.fix.operation_results import there_for_a_moment
 from django_confiture.fix.ordering import new_tables_complete_first, replacements_first
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
 from django_confiture.fix.pieces import Judged, OtherForms
-from django_confiture.fix.proof import breaks_of, proof_of
+from django_confiture.fix.proof import breaks_of, breaks_of_both, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
 from django_confiture.fix.reduced_case import reduced_case
 from django_confiture.fix.rehearsing import Ending, rehearsed, varying_columns
@@ -143,8 +143,12 @@ class _Fixing:
                 judged = again
                 continue
             proof = self._proven(new, judged, ending)
-            breaks = len({each for report in reports for each in breaks_of(report)})
-            proof = replace(proof, running_code_breaks_after=breaks)
+            before = breaks_of(self.original.report) | breaks_of_both(reports, self.original)
+            proof = replace(
+                proof,
+                running_code_breaks_before=len(before),
+                running_code_breaks_after=len({e for each in reports for e in breaks_of(each)}),
+            )
             reduced = None
             if not proof.holds:
                 differences = proof.differences

@@ -9,7 +9,7 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.fix.judging import Judgment, words_of_break
 from django_confiture.fix.outcomes import OperationOutcome
-from django_confiture.fix.proof import dangers_of
+from django_confiture.fix.proof import breaks_of, breaks_of_both, dangers_of
 from django_confiture.fix.proposal import Proposal
 from django_confiture.fix.rehearsing import Ending
 
@@ -30,7 +30,7 @@ def breaking(
     new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome], original: Ending
 ) -> dict[int, str]:
     """Return the operations whose files break running code that the original leaves alone."""
-    before = {(each.model, each.action) for each in original.report.deploy.old_code}
+    before = breaks_of(original.report) | breaks_of_both([ending.report], original)
     fixed = {index for index, each in enumerate(outcomes) if each.outcome == "fixed"}
     found: dict[int, str] = {}
     for each in ending.report.deploy.old_code:

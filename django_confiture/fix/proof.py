@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from django_confiture.dry_run.results import Finding, Report
@@ -11,6 +11,9 @@ from django_confiture.fix.outcomes import Proof
 from django_confiture.fix.rehearsing import Ending, Reached
 
 _Key = TypeVar("_Key")
+_MADE = ("constraint", "index")
+_INTEGRITY = "23"
+"""The class of the SQLSTATEs of constraints that rows break."""
 
 
 def proof_of(original: Ending, fixed: Ending, *, names: Collection[str], mended: int) -> Proof:
@@ -72,6 +75,24 @@ def _blocked_ms(report: Report, names: Collection[str]) -> float:
 def breaks_of(report: Report) -> set[tuple[str | None, str]]:
     """Return the actions on models that the running code loses."""
     return {(each.model, each.action) for each in report.deploy.old_code}
+
+
+def breaks_of_both(reports: Iterable[Report], original: Ending) -> set[tuple[str | None, str]]:
+    """Return what the files break by constraints that the original makes, too.
+
+    In a rehearsal of the original there may have been no row to show it.
+    """
+    assert original.reached is not None
+    known = original.reached.known
+    before = {*(name for _table, name in known.constraints), *known.indexes}
+    made = {name for kind, _table, name in original.reached.schema if kind in _MADE} - before
+    names = [f'"{name}"' for name in made]
+    return {
+        (each.model, each.action)
+        for report in reports
+        for each in report.deploy.old_code
+        if (each.sqlstate or "").startswith(_INTEGRITY) and any(n in each.error for n in names)
+    }
 
 
 def _differences(original: Reached, fixed: Reached) -> Iterator[str]:

@@ -159,7 +159,7 @@ class _Fixing:
         for index in self.order or range(len(judged)):
             group = judged[index]
             for each in group:
-                piece = len(group) > 1
+                piece = len(group) > 1 or each.operation is not self.migration.operations[index]
                 operation = each.operation if piece else self.migration.operations[index]
                 done = (each.made, each.dropped) if not piece else ()
                 yield Step(index, operation, each.rewriting, each.alone, piece, *done)

@@ -60,13 +60,13 @@ class OtherForms:
                 if type(each.operation) is AlterField and waits(each) and not each.behind_view
             },
         )
-        if order == list(range(len(judged))):
+        if [*order] == list(range(len(judged))):
             return None
-        new = self._judged([self.migration.operations[index] for index in order])
+        new = self._judged([*order.values()])
         if new is None:
             return None
         again = dict(zip(order, new, strict=True))
-        return order, [
+        return [*order], [
             group if len(group) > 1 else (again[index],) for index, group in enumerate(judged)
         ]
 

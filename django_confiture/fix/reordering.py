@@ -57,38 +57,45 @@ def reordered(
     *,
     renaming: Collection[int],
     retyping: Collection[int] = (),
-) -> list[int]:
-    """Return the indexes of operations, with those given behind what can go before them.
+) -> dict[int, Operation]:
+    """Return index → operation, in an order with those given behind what can go before them.
 
-    An operation goes before one that renames where it has none of its names, and before one that
-    changes a type where it makes or drops indexes and constraints. All others keep their order.
+    An operation goes before one that renames where it has none of its names, but for the model
+    that it changes: then it gets the old one. It goes before one that changes a type where it
+    makes or drops indexes and constraints. All others keep their order.
     """
-    order: list[int] = []
+    order: list[tuple[int, Operation]] = []
     for index, operation in enumerate(operations):
+        moved = operation
         place = len(order)
-        if index not in renaming and index not in retyping:
-            while place and (
-                (
-                    order[place - 1] in renaming
-                    and _independent(operations[order[place - 1]], operation)
-                )
-                or (order[place - 1] in retyping and type(operation) in _OF_INDEXES)
-            ):
-                place -= 1
-        order.insert(place, index)
-    return order
+        while place and index not in renaming and index not in retyping:
+            before, passed = order[place - 1]
+            if before in retyping and type(moved) in _OF_INDEXES:
+                earlier: Operation | None = moved
+            else:
+                earlier = _before_rename(moved, passed) if before in renaming else None
+            if earlier is None:
+                break
+            moved, place = earlier, place - 1
+        order.insert(place, (index, moved))
+    return dict(order)
 
 
-def _independent(renaming: Operation, operation: Operation) -> bool:
-    """Return whether an operation says what it changes, and has no name of what is renamed."""
-    named = _names_in(operation)
-    return bool(named) and named.isdisjoint(_names_of(renaming))
+def _before_rename(operation: Operation, rename: Operation) -> Operation | None:
+    """Return the operation as it goes before a rename; None where it can't."""
+    if type(operation) not in _OF_MODELS:
+        return None
+    if not isinstance(rename, RenameModel):
+        return operation if _names_in(operation).isdisjoint(_names_of(rename)) else None
+    _name, args, options = operation.deconstruct()
+    key = "model_name" if "model_name" in options else "name"
+    if options[key].lower() == rename.new_name_lower:
+        operation = type(operation)(*args, **{**options, key: rename.old_name})
+    return None if rename.new_name_lower in _names_in(operation) else operation
 
 
 def _names_of(operation: Operation) -> set[str]:
-    """Return the words by which others know what an operation renames."""
-    if isinstance(operation, RenameModel):
-        return {operation.old_name_lower, operation.new_name_lower}
+    """Return the words by which others know a field or a table that is renamed."""
     if isinstance(operation, AlterModelTable):
         return set()
     if isinstance(operation, RenameField):
@@ -100,9 +107,7 @@ def _names_of(operation: Operation) -> set[str]:
 
 
 def _names_in(operation: Operation) -> set[str]:
-    """Return every word of an operation's texts; none where they don't say what it changes."""
-    if type(operation) not in _OF_MODELS:
-        return set()
+    """Return every word of an operation's texts."""
     return {word for text in _texts(operation) for word in _words(text)}
 
 

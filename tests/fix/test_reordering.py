@@ -27,23 +27,23 @@ UNRELATED = AddIndex("order", models.Index(fields=["total"], name="i_t"))
 
 def kept(operation: Operation, renamed: Operation = RENAMED) -> bool:
     """Return whether an operation stays behind a rename."""
-    return reordered([renamed, operation], renaming={0}) == [0, 1]
+    return list(reordered([renamed, operation], renaming={0})) == [0, 1]
 
 
 def test_each_rename_goes_behind_what_has_none_of_its_names() -> None:
     name = RenameField("order", "name", "title")
     operations = [RENAMED, UNRELATED, name, UNRELATED, RunSQL("")]
-    assert reordered(operations, renaming={0, 2}) == [1, 3, 0, 2, 4]
+    assert list(reordered(operations, renaming={0, 2})) == [1, 3, 0, 2, 4]
 
 
 def test_what_stays_behind_one_rename_stays_behind_those_before_it() -> None:
     on_total = RenameField("order", "total", "sum")
-    assert reordered([RENAMED, on_total, UNRELATED], renaming={0, 1}) == [0, 1, 2]
-    assert reordered([on_total, RENAMED, UNRELATED], renaming={0, 1}) == [0, 2, 1]
+    assert list(reordered([RENAMED, on_total, UNRELATED], renaming={0, 1})) == [0, 1, 2]
+    assert list(reordered([on_total, RENAMED, UNRELATED], renaming={0, 1})) == [0, 2, 1]
 
 
 def test_nothing_goes_past_data() -> None:
-    assert reordered([RENAMED, RunSQL(""), UNRELATED], renaming={0}) == [0, 1, 2]
+    assert list(reordered([RENAMED, RunSQL(""), UNRELATED], renaming={0})) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,30 @@ def test_words_of_python_are_not_names() -> None:
     assert not kept(UNRELATED, RenameField("order", "name", "fields"))
 
 
-def test_a_renamed_model_counts_by_both_names() -> None:
+def test_a_reference_to_a_renamed_model_stays_behind() -> None:
     renamed = RenameModel("Line", "Item")
-    assert kept(AddField("item", "n", models.IntegerField(null=True)), renamed)
-    assert kept(AddField("order", "n", models.ForeignKey("cases.Line", models.CASCADE)), renamed)
+    assert kept(AddField("order", "n", models.ForeignKey("cases.item", models.CASCADE)), renamed)
+    assert kept(AddField("item", "n", models.ForeignKey("cases.Item", models.CASCADE)), renamed)
     assert not kept(UNRELATED, renamed)
+
+
+def test_what_changes_a_renamed_model_gets_its_old_name() -> None:
+    again = RenameModel("Item", "Thing")
+    added = AddField("Thing", "n", models.IntegerField(null=True))
+    renamed = RenameModel("Line", "Item")
+    first, *others = reordered([renamed, again, added], renaming={0, 1}).items()
+    assert [index for index, _each in others] == [0, 1]
+    index, moved = first
+    assert isinstance(moved, AddField)
+    assert (index, moved.model_name, moved.name) == (2, "Line", "n")
+
+
+def test_unique_together_of_a_renamed_model_gets_its_old_name() -> None:
+    moved = reordered(
+        [RenameModel("Line", "Item"), AlterUniqueTogether("item", {("a", "b")})], renaming={0}
+    )[1]
+    assert isinstance(moved, AlterUniqueTogether)
+    assert moved.name == "Line"
 
 
 def test_a_table_has_no_name_in_the_models() -> None:
@@ -96,4 +115,4 @@ def test_indexes_of_a_column_go_before_its_new_type() -> None:
     retyped = AlterField("order", "total", models.BigIntegerField())
     again = AlterField("order", "total", models.BigIntegerField(null=True))
     operations = [retyped, UNRELATED, again, UNRELATED]
-    assert reordered(operations, renaming=(), retyping={0}) == [1, 0, 2, 3]
+    assert list(reordered(operations, renaming=(), retyping={0})) == [1, 0, 2, 3]

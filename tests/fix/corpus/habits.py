@@ -194,10 +194,11 @@ CASES = [
         migrations.AddIndex("archive", GinIndex(fields=["data"], name="archive_data")),
         migrations.AlterField("line", "quantity", models.PositiveIntegerField()),
     """, "kept fixed kept fixed", above="from django.contrib.postgres.indexes import GinIndex\n"),
-    Harmful("table_and_field_renamed_with_a_check_in_two_releases", """
+    Harmful("model_renamed_with_a_check_and_a_column_in_two_releases", """
         migrations.RenameModel("Line", "Item"),
         migrations.AddConstraint("item", models.CheckConstraint(
             condition=models.Q(quantity__gte=0), name="item_quantity")),
+        migrations.AddField("item", "weight", models.IntegerField(null=True)),
         migrations.AddIndex("order", models.Index(fields=["total"], name="order_total")),
-    """, "refused fixed fixed", "put it into a separate migration", arguments=_TWO),
+    """, "fixed fixed kept fixed", arguments=_TWO),
 ]  # fmt: skip

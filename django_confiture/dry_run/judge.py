@@ -16,6 +16,7 @@ from django_confiture.dry_run.findings.plan_history import PlanHistory
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
 from django_confiture.dry_run.measuring.schema_objects import Schema
+from django_confiture.dry_run.plan.reach import reached
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.report_builder import migration_result
 from django_confiture.dry_run.results import CalibrationUsed, MigrationResult, ProductionDatabase
@@ -30,6 +31,8 @@ from django_confiture.production.stats import QueryStats
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.migrations.state import ProjectState
+
+    from django_confiture.dry_run.plan.planned import Planned
 
 
 @dataclass(frozen=True)
@@ -86,22 +89,40 @@ class Judge:
         )
         self._schema: SchemaWatch | None = None
         self._made = TablesMade()
+        self._plan_expected = False
         self._plan_started = False
 
-    def start_migration(self) -> None:
-        """Read the schema before the first one: what a plan is undone to."""
+    def expect(self, planned: Planned | None) -> None:
+        """Read what is to be known of a plan's tables before it begins; None for all tables."""
+        tables = None if planned is None else reached(planned, self._session)
+        self._history.expect(tables)
         if self._schema is None:
-            self._schema = SchemaWatch(self._session)
-        elif not self._plan_started:
+            self._schema = SchemaWatch(self._session, tables)
+        elif self._plan_started:  # another plan, which may reach others
+            self._schema.read_rest()
+        self._plan_expected = True
+
+    def start_migration(self) -> None:
+        """Note that a migration is about to run; the first one finds what a plan is undone to."""
+        if not self._plan_expected:
+            self.expect(None)
+        assert self._schema is not None  # it is read for the plan
+        if not self._plan_started:
             self._schema.start_here()
         self._plan_started = True
         self._schema.migration_begins()
 
     def start_receivers(self) -> None:
-        """Read the schema before receivers of a signal, which are no part of the plan."""
+        """Note that receivers of a signal are about to be called."""
+        if self._schema is not None:
+            self._schema.migration_begins()
+
+    def receiver_is_called(self) -> None:
+        """Read the whole schema before a receiver that may change any of it."""
         if self._schema is None:
             self._schema = SchemaWatch(self._session)
-        self._schema.migration_begins()
+            self._schema.migration_begins()
+        self._schema.read_rest()
 
     def no_result(self) -> None:
         """Note that what has started gets no result."""
@@ -154,7 +175,8 @@ class Judge:
         results: Iterable[MigrationResult],
     ) -> PlanDrift:
         """Return how the tables that the plan touched differ from their models."""
-        if self._schema is None:
+        schema = self._schema
+        if schema is None:
             return PlanDrift()
         changed = {
             name
@@ -170,7 +192,7 @@ class Judge:
                 start=start,
                 end=end,
                 changed=changed,
-                first=self._schema.first,
+                first=lambda: schema.first,
                 made=self._made,
             )
         except (psycopg.Error, LookupError, ValueError, TypeError) as error:

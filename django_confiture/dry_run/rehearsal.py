@@ -88,13 +88,12 @@ class Rehearsal:
             at_end = stack.enter_context(ExitStack())
             self._opened = stack.enter_context(self._stage.open())
             self._recorder = Recorder(self._opened.instruments)
-            with naming_waits(self._stage):  # it reads the whole schema
-                self._judge = Judge(
-                    self._opened.instruments.session,
-                    self._opened.instruments.catalog,
-                    self._known,
-                    has_lock_timeout=self._opened.has_lock_timeout,
-                )
+            self._judge = Judge(
+                self._opened.instruments.session,
+                self._opened.instruments.catalog,
+                self._known,
+                has_lock_timeout=self._opened.has_lock_timeout,
+            )
             at_end.callback(self._judge.close)
             stack.callback(self._restore_instances)
             stack.enter_context(known_to_hooks(self._wrapper))
@@ -129,17 +128,17 @@ class Rehearsal:
         self._outcome.plan += plan  # a receiver may call migrate again
         self._observer.planned(plan)
 
-    def look_ahead(
-        self, read: Callable[[], Planned], read_releases: Callable[[], Releases]
-    ) -> None:
+    def look_ahead(self, read: Callable[[], Planned], releases: Callable[[], Releases]) -> None:
         """Find out what the plan will touch, and refuse what can't be rehearsed here."""
+        read = cache(read)
+        with naming_waits(self._stage):  # what it reads may be locked
+            self._judge.expect(read())
         if self._preflight is not None:
             return  # the plan is being undone
-        read = cache(read)
         self._preflight = self._stage.look_ahead(read)
         if self._preflight is not None:
             self._observer.preflighted(self._preflight)
-        self._deploy_watch.start(read_releases, read)
+        self._deploy_watch.start(releases, read)
 
     def restore_at_end(self, migration: Migration) -> None:
         """Note an instance that is about to be changed: it may be the caller's."""

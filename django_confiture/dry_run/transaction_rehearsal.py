@@ -19,11 +19,7 @@ from django_confiture.dry_run.isolation import expired_lock_waits
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.measuring.dead_space import RowWidths
-from django_confiture.dry_run.measuring.nontransactional import (
-    Positions,
-    sequence_positions,
-    sequences_moved,
-)
+from django_confiture.dry_run.measuring.nontransactional import SequenceWatch
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.preflight import look_ahead
@@ -101,7 +97,7 @@ class TransactionStage:
         transactions = self._connected()
         session = transactions.session
         found = database(session, self._wrapper)
-        sequences = sequence_positions(session)
+        sequences = SequenceWatch(session)
         lock_timeout = session.value("SHOW lock_timeout")
         with ExitStack() as stack:
             self._watchdog = self._watching(stack)
@@ -189,14 +185,14 @@ class TransactionStage:
         self._dead_bytes = measuring.dead_space.left()
 
     def _rolled_back(
-        self, transactions: RehearsedTransactions, name: str, sequences: Positions
+        self, transactions: RehearsedTransactions, name: str, sequences: SequenceWatch
     ) -> None:
+        sequences.ends()
         try:
             transactions.end()
         finally:
             if self._wrapper.connection is not None:
-                after = sequence_positions(transactions.session)
-                self._moved = sequences_moved(name, sequences, after)
+                self._moved = sequences.moved(name)
 
     # While it is open.
 

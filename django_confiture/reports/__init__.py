@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
+
+from django.utils.module_loading import import_string
 
 from django_confiture.dry_run.results import Report
-from django_confiture.reports.ci import github, gitlab, sarif
-from django_confiture.reports.html.render import render as render_html
-from django_confiture.reports.json.render import render as render_json
-from django_confiture.reports.markdown.render import render as render_markdown
 from django_confiture.reports.phrases.problems import own
-from django_confiture.reports.text.render import render as render_text
 
-FORMATS: dict[str, Callable[..., str]] = {
-    "text": lambda report, **options: render_text(_folded(report), **options),
-    "json": render_json,
-    "html": render_html,
-    "markdown": render_markdown,
-    "github": github.render,
-    "gitlab": gitlab.render,
-    "sarif": sarif.render,
+FORMATS: Mapping[str, str] = {
+    name: f"{__name__}.{module}.render"
+    for name, module in {
+        "text": "text.render",
+        "json": "json.render",
+        "html": "html.render",
+        "markdown": "markdown.render",
+        "github": "ci.github",
+        "gitlab": "ci.gitlab",
+        "sarif": "ci.sarif",
+    }.items()
 }
+"""Each format → the function that writes it, imported once a report of that format is wanted."""
 
 
 def render(report: Report, output_format: str, **options: object) -> str:
     """Return ``report`` in one of :data:`FORMATS`, ending with a new line."""
-    return FORMATS[output_format](report, **options)
+    write = cast("Callable[..., str]", import_string(FORMATS[output_format]))
+    return write(_folded(report) if output_format == "text" else report, **options)
 
 
 def _folded(report: Report) -> Report:

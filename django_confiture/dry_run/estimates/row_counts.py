@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import count
+from django_confiture.postgres import FIRST_NORMAL_OID
 from django_confiture.production import ProductionStats, TableStats
 
 SMALL = 10_000
@@ -15,13 +16,11 @@ SMALL = 10_000
 
 _FAR_OFF = 3
 
-_LIVE = """
-SELECT s.relid, s.n_live_tup, r.root
-FROM pg_catalog.pg_stat_user_tables s
-JOIN pg_catalog.pg_class c ON c.oid = s.relid
-CROSS JOIN LATERAL (
-  SELECT CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid END AS root
-) r
+_LIVE = f"""
+SELECT c.oid, pg_catalog.pg_stat_get_live_tuples(c.oid),
+  CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid END
+FROM pg_catalog.pg_class c
+WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relkind IN ('r', 'p', 'm')
 """
 
 

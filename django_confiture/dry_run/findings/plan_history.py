@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,11 @@ from django_confiture.dry_run.findings import findings_of
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
 from django_confiture.dry_run.findings.rules.running_code import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
-from django_confiture.dry_run.rewriting.known_objects import read_for_advice, read_partition_indexes
+from django_confiture.dry_run.rewriting.known_objects import (
+    KNOWS_NOTHING,
+    read_for_advice,
+    read_partition_indexes,
+)
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
 from django_confiture.dry_run.sql.nodes import definition, subcommands
 from django_confiture.dry_run.sql.parser import Kind
@@ -80,8 +84,8 @@ class PlanHistory:
         self._renamed: dict[str, str] = {}
         self._columns: set[tuple[str, str]] = set()
         self._filled: Counter[str] = Counter()
-        with session.undone():  # with the locks that it takes on every table
-            self._known = read_for_advice(session)
+        self._known = KNOWS_NOTHING
+        self._expects: Collection[int] | None = ()
         newest = session.value("SELECT max(oid) FROM pg_catalog.pg_constraint")
         self._oldest_new_constraint = newest
         self._unindexed: dict[str, _Key] = {}
@@ -89,6 +93,17 @@ class PlanHistory:
         self._indexed_since: set[tuple[str | None, str]] = set()
         """The relation and the evidence of what no longer holds."""
         self._lock_timeout_told = has_lock_timeout or bool(conf.get("MIGRATE")["LOCK_TIMEOUT"])
+
+    def expect(self, tables: Collection[int] | None) -> None:
+        """Read what advice may need of these tables, before a plan changes them; None for all.
+
+        A second plan, of a receiver that calls ``migrate``, has all of them read.
+        """
+        if self._expects is None:
+            return
+        self._expects = None if self._expects else tables
+        with self._session.undone():  # with the locks that it takes on every table
+            self._known = read_for_advice(self._session, self._expects)
 
     def steps(self, recorded: RecordedMigration) -> tuple[Step, ...]:
         """Return the statements of a migration that has just been rehearsed, in order."""

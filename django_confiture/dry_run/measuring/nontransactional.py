@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
+import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.measuring.relations import Catalog
@@ -15,19 +17,49 @@ Positions = dict[str, int | None]
 
 _SEQUENCES = """
 SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
-            ELSE concat(n.nspname, '.', c.relname) END, s.last_value
-FROM pg_catalog.pg_sequences s
-JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname
-JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.sequencename
+            ELSE concat(n.nspname, '.', c.relname) END,
+       CASE WHEN pg_catalog.has_sequence_privilege(c.oid, 'SELECT, USAGE')
+            THEN pg_catalog.pg_sequence_last_value(c.oid) END
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)
+"""
+_LOCKED = """
+SELECT c.oid FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
+WHERE l.pid = pg_catalog.pg_backend_pid() AND c.relkind = 'S'
 """
 
 
-def sequence_positions(session: Session) -> Positions:
-    """Return the last value of every sequence, None for one that was never used."""
+def sequence_positions(session: Session, among: Collection[int] | None = None) -> Positions:
+    """Return the last value of every sequence, None for one that was never used.
+
+    ``among`` are the OIDs of those to read; None reads all.
+    """
+    chosen = "" if among is None else " AND c.oid = ANY ($1::oid[])"
+    given = [] if among is None else ["{" + ",".join(map(str, among)) + "}"]
     return {
         name or "": int(value) if value is not None else None
-        for name, value in session.query(_SEQUENCES)
+        for name, value in session.query(_SEQUENCES + chosen, given)
     }
+
+
+class SequenceWatch:
+    """Tells which sequences the transaction of a session has moved, once that is rolled back."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._before = sequence_positions(session)
+        self._locked: Collection[int] | None = None
+
+    def ends(self) -> None:
+        """Note which sequences the transaction has locked, as whatever moves one does."""
+        if self._session.status == TransactionStatus.INTRANS:
+            with suppress(psycopg.Error):  # the connection may be lost, which shows only here
+                self._locked = [int(oid or 0) for (oid,) in self._session.query(_LOCKED)]
+
+    def moved(self, database: str) -> tuple[SequenceMove, ...]:
+        """Return the sequences that moved; of all of them, where the locks could not be read."""
+        after = sequence_positions(self._session, self._locked)
+        return sequences_moved(database, self._before, after)
 
 
 def sequences_moved(database: str, before: Positions, after: Positions) -> tuple[SequenceMove, ...]:

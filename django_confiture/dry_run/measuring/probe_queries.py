@@ -11,33 +11,77 @@ if TYPE_CHECKING:
 
 _COLUMNS = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, c.reltuples::bigint,
-       pg_catalog.pg_table_is_visible(c.oid), {size}, i.indrelid,
-       pg_catalog.pg_stat_get_dead_tuples(c.oid)
+       {visible}, {size}, i.indrelid, pg_catalog.pg_stat_get_dead_tuples(c.oid)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
 """
 
+# Which relation a name alone finds, for all names at once: pg_table_is_visible() looks each up.
 RELATIONS = f"""
-{_COLUMNS}
+WITH path AS MATERIALIZED (
+  SELECT s.oid, p.place FROM pg_catalog.pg_namespace s
+  JOIN unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY p(name, place)
+    ON p.name = s.nspname
+), found AS MATERIALIZED (
+  SELECT r.relname, min(path.place) AS place
+  FROM pg_catalog.pg_class r JOIN path ON path.oid = r.relnamespace GROUP BY r.relname
+), heap AS MATERIALIZED ({{heaps}})
+{_COLUMNS.format(visible="coalesce(path.place = found.place, false)", size="{size}")}
+LEFT JOIN path ON path.oid = c.relnamespace
+LEFT JOIN found ON found.relname = c.relname
+LEFT JOIN heap ON heap.oid = coalesce(i.indrelid, c.oid)
 WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relpersistence <> 't' AND n.nspname <> 'pg_toast'
   AND c.relname <> $1
 """
 
 NEW_RELATIONS = f"""
-{_COLUMNS.format(size="pg_catalog.pg_relation_size(c.oid)")}
+{
+    _COLUMNS.format(
+        visible="pg_catalog.pg_table_is_visible(c.oid)", size="pg_catalog.pg_relation_size(c.oid)"
+    )
+}
 WHERE c.oid > $1 AND c.relpersistence <> 't' AND c.relkind <> 'S'
 """
 """Relations that were made after the snapshot, whose last OID is the parameter."""
 
-MEASURED_SIZE = "pg_catalog.pg_relation_size(c.oid)"
-SIZE_IN_PAGES = "c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint"
+_PAGE = "pg_catalog.current_setting('block_size')::bigint"
 
-COUNTERS = """
-SELECT relid, seq_scan, seq_tup_read, n_tup_ins, n_tup_upd, n_tup_del,
-       pg_catalog.pg_stat_get_xact_tuples_fetched(relid)
-FROM pg_catalog.pg_stat_xact_user_tables
-WHERE seq_scan + seq_tup_read + COALESCE(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del > 0
+# To measure a file, the server opens the relation, which takes most of the snapshot's time. A
+# sequence has one page; a B-tree whose table has none was never filled, or VACUUM has counted its
+# pages with the table's.
+MEASURED = RELATIONS.format(
+    heaps=f"""
+      SELECT t.oid, pg_catalog.pg_relation_size(t.oid) AS size FROM pg_catalog.pg_class t
+      WHERE t.oid >= {FIRST_NORMAL_OID} AND t.relkind IN ('r', 'm') AND t.relpersistence <> 't'
+    """,
+    size=f"""
+      CASE WHEN c.relkind IN ('r', 'm') THEN heap.size
+           WHEN c.relkind = 'S' THEN {_PAGE}
+           WHEN c.relkind = 'i' AND heap.size = 0
+             AND c.relam = (SELECT oid FROM pg_catalog.pg_am WHERE amname = 'btree')
+             THEN greatest(c.relpages, 1) * {_PAGE}
+           WHEN c.relkind = 'i' THEN pg_catalog.pg_relation_size(c.oid) END
+    """,
+)
+IN_PAGES = RELATIONS.format(heaps="SELECT NULL::oid AS oid", size=f"c.relpages::bigint * {_PAGE}")
+
+# The view with these figures adds up those of all indexes first.
+_COUNTED = [
+    f"pg_catalog.pg_stat_get_xact_{what}(c.oid)"
+    for what in (
+        "numscans",
+        "tuples_returned",
+        "tuples_inserted",
+        "tuples_updated",
+        "tuples_deleted",
+        "tuples_fetched",
+    )
+]
+COUNTERS = f"""
+SELECT c.oid, {", ".join(_COUNTED)} FROM pg_catalog.pg_class c
+WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relkind IN ('r', 'p', 'm')
+  AND {" + ".join(_COUNTED)} > 0
 """
 
 _INDEX_COUNTERS = """

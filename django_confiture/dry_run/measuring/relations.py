@@ -110,15 +110,14 @@ class Catalog:
     def _read_relations(self) -> list[Row]:
         """Read all relations; while another session locks one, with sizes as of the last VACUUM."""
         own = [MigrationRecorder.Migration._meta.db_table]
-        measured = queries.RELATIONS.format(size=queries.MEASURED_SIZE)
         if self._session.status != TransactionStatus.INTRANS:
-            return self._session.query(measured, own)
+            return self._session.query(queries.MEASURED, own)
         try:
             with self._session.undone():
                 self._session.query("SET LOCAL lock_timeout = '100ms'")
-                return self._session.query(measured, own)
+                return self._session.query(queries.MEASURED, own)
         except LockNotAvailable:
-            return self._session.query(queries.RELATIONS.format(size=queries.SIZE_IN_PAGES), own)
+            return self._session.query(queries.IN_PAGES, own)
 
     def _read_indexes(self) -> Mapping[int, dict[str, int]]:
         found: dict[int, dict[str, int]] = {}

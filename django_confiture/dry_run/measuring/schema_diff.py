@@ -2,14 +2,13 @@
 
 PostgreSQL counts the rows that a transaction writes to each catalog, so a migration without DDL
 costs one small query. After any other, one query finds the tables with a catalog row that was
-written since the migration began, and only those are read again. A row that is gone is written
-nowhere: where the number of rows does not add up, all tables are asked how many they have left.
+written since the migration began, in those catalogs alone, and only those tables are read again. A
+row that is gone is written nowhere: where any was deleted, all tables are asked how many they have.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,28 +25,34 @@ from django_confiture.dry_run.measuring.schema_objects import (
     differences,
 )
 from django_confiture.dry_run.measuring.schema_queries import (
-    ADVANCE,
     ALL,
     CHOSEN,
-    MAY_ADVANCE,
     OTHERS,
     RELATIONS,
-    STATE,
     TEMPORARY_RELATIONS,
+)
+from django_confiture.dry_run.measuring.schema_row_queries import (
+    ADVANCE,
+    CATALOGS,
+    MAY_ADVANCE,
+    OWNED,
+    STATE,
     WRITTEN,
 )
+from django_confiture.dry_run.measuring.schema_rows import Counted, OwnedRows, by_owner
 from django_confiture.dry_run.measuring.undone_reading import UndoneReading
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
-from django_confiture.dry_run.server.side_channel import Row, Session
+from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import one_line
 
 _READ = "confiture_schema"
-_WRITTEN = "confiture_schema_written"
+_WRITTEN, _OWNED = "confiture_schema_written", "confiture_schema_owned"
 _RELATIONS, _OTHERS = "confiture_schema_relations", "confiture_schema_others"
 
 # To parse and plan them takes longer than to run them.
 _PREPARED = {
-    _WRITTEN: (WRITTEN, "(xid, boolean)"),
+    _WRITTEN: (WRITTEN, "(xid, boolean[])"),
+    _OWNED: (OWNED, "(xid)"),
     _RELATIONS: (RELATIONS, "(oid[])"),
     _OTHERS: (OTHERS, "(oid[])"),
 }
@@ -60,54 +65,62 @@ _MANY = 20
 class _State:
     """What one small query tells about the transaction."""
 
-    written: str | None
-    """How many rows it wrote to the catalogs; None where that is not known."""
+    written: tuple[int, ...] | None
+    """How many rows it wrote to each catalog; None where that is not known."""
+    deleted: str
+    """How many rows of all catalogs it deleted."""
     newest: str
     """No transaction that begins to write from now on has an older id."""
     search_path: str
 
 
-@dataclass(frozen=True)
-class _Owned:
-    """How many catalog rows owners have."""
-
-    rows: Mapping[Owner, int]
-    written: set[Owner]
-    """Those of which a row is new."""
-    total: int
-    """The rows of all owners, asked for or not."""
-
-    @classmethod
-    def of(cls, answer: list[Row]) -> _Owned:
-        """Parse the rows of the query; the last one has the total."""
-        *rows, (_kind, _oid, total, _written) = answer
-        known = [((kind == "t", int(oid or 0)), count, new) for kind, oid, count, new in rows]
-        return cls(
-            {owner: int(count or 0) for owner, count, _new in known},
-            {owner for owner, _count, new in known if new == "t"},
-            int(total or 0),
-        )
-
-
 class SchemaWatch:
     """Tells what each migration changed in the schema; reads it a first time at once."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, among: Collection[int] | None = None) -> None:
+        """``among`` are the OIDs of the relations that may be changed first; None for all."""
         self._session = session
+        self._missed: set[Owner] = set()
+        """What the last migration changed though nothing named it, so it was not read before."""
         self._last = self._state()
         self._search_path = self._last.search_path
         self._running = 0
         self._nested = False
         """Whether a migration has called others. What it writes after them may be older than they
         are by the ids of transactions, and it may roll back what they did."""
-        self._schema = dict(self.now())
-        self._rows = self._all_rows()
-        self.first: Schema = dict(self._schema)
+        owned = self._all_rows()
+        self._counted = Counted(owned.rows)
+        if among is not None:  # what our own transaction wrote earlier is found as written again
+            among = {*among, *(oid for of_relation, oid in owned.written if of_relation)}
+        self._schema = dict(self.now(among))
+        self._first = dict(self._schema)
+        self._unread: set[Owner] = set()
+        """What was there at first, is not read yet, and has not changed since."""
+        if among is not None:
+            self._unread = {each for each in owned.rows if each[0] and each[1] not in among}
+
+    @property
+    def first(self) -> Schema:
+        """The schema before the first migration."""
+        self.read_rest()
+        return self._first
+
+    def read_rest(self) -> None:
+        """Read what is not read yet: any of it may be changed from now on."""
+        if not self._unread:
+            return
+        with self._reading(self._state().search_path) as reading:
+            rest = self._read(self._unread, reading)
+        self._unread = set()
+        self._schema.update(rest)
+        self._first.update(rest)
 
     def migration_begins(self) -> None:
         """Note that a migration is about to run."""
         self._running += 1
         self._nested = self._nested or self._running > 1
+        if self._nested:
+            self.read_rest()
 
     def migration_ended(self) -> None:
         """Note that the last migration is over, with its changes."""
@@ -117,7 +130,7 @@ class SchemaWatch:
     def start_here(self) -> None:
         """Take the schema as it is now for the first reading."""
         self.changes()
-        self.first = dict(self._schema)
+        self._first = dict(self._schema)
 
     def close(self) -> None:
         """Drop the prepared statements, which no rollback undoes."""
@@ -139,31 +152,31 @@ class SchemaWatch:
             return self._all_changes(now)
         if now.written is not None and now.written == self._last.written:
             return ()
-        with self._reading(now.search_path, _written_since(self._last)) as reading:
-            touched, self._rows = self._touched(reading.first)
+        with self._reading(now.search_path, _written_since(self._last, now)) as reading:
+            touched = {(kind == "t", int(oid or 0)) for kind, oid in reading.first}
+            self._counted = self._counted.written(touched)
+            if now.written is None or now.deleted != self._last.deleted:
+                touched.update(self._lost())
             after = self._read(touched, reading)
         before = {o: objects for o in touched if (objects := self._schema.pop(o, None))}
         self._schema.update(after)
         self._last = self._advanced(now) if len(touched) > _MANY else now
-        return differences(before, after)
+        self._missed = {o for o in self._unread.intersection(touched) if o in after}
+        self._unread.difference_update(touched)
+        return differences(before, {o: each for o, each in after.items() if o not in self._missed})
 
     def _all_changes(self, now: _State) -> tuple[SchemaChange, ...]:
         before, self._schema = self._schema, dict(self.now())
-        self._rows, self._last = self._all_rows(), now
+        self._counted, self._last = Counted(self._all_rows().rows), now
         return differences(before, self._schema)
 
-    def _all_rows(self) -> Mapping[Owner, int]:
-        return _Owned.of(self._session.query(_written_since(self._last, every=True))).rows
+    def _all_rows(self) -> OwnedRows:
+        return OwnedRows.of(self._session.query(f"EXECUTE {_OWNED} ('{self._last.newest}')"))
 
-    def _touched(self, rows: list[Row]) -> tuple[Collection[Owner], Mapping[Owner, int]]:
-        """Return the owners of which a row was written or is gone, and the rows of all owners."""
-        found = _Owned.of(rows)
-        more = sum(count - self._rows.get(owner, 0) for owner, count in found.rows.items())
-        if sum(self._rows.values()) + more == found.total:
-            return found.written, {**self._rows, **found.rows}
-        found = _Owned.of(self._session.query(_written_since(self._last, every=True)))
-        fewer = {o for o, count in self._rows.items() if found.rows.get(o, 0) < count}
-        return found.written | fewer, found.rows
+    def _lost(self) -> Iterator[Owner]:
+        """Yield the owners that may have lost a row since they were counted."""
+        before, self._counted = self._counted, Counted(self._all_rows().rows)
+        yield from before.fewer(self._counted.rows)
 
     def _advanced(self, now: _State) -> _State:
         """Return a state that keeps what was read just now from being found again."""
@@ -186,20 +199,30 @@ class SchemaWatch:
         if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return result
         try:
-            return replace(result, schema_changes=self.changes())
+            changes = self.changes()
         except psycopg.Error as error:
             reason = one_line(error)
             warning = f"What it changed in the schema is not known: {reason}"
             return replace(result, warnings=(*result.warnings, warning))
+        warnings = (
+            f"What it changed in {self._schema[each][0].name} is not known: "
+            "no operation of the plan names it."
+            for each in self._missed
+        )
+        self._missed = set()
+        return replace(
+            result, schema_changes=changes, warnings=(*result.warnings, *sorted(warnings))
+        )
 
-    def now(self) -> Schema:
-        """Read everything again."""
+    def now(self, among: Collection[int] | None = None) -> Schema:
+        """Read everything again, or of relations only those ``among`` these OIDs."""
         with self._reading(self._state().search_path):
-            rows = (
-                (of_relation, self._session.query(text.replace(CHOSEN, ALL)))
-                for of_relation, text in ((True, RELATIONS), (False, OTHERS))
-            )
-            return _by_owner(rows)
+            others = self._session.query(OTHERS.replace(CHOSEN, ALL))
+            if among is None:
+                relations = self._session.query(RELATIONS.replace(CHOSEN, ALL))
+            else:
+                relations = self._session.query(RELATIONS, [_array(among)])
+            return by_owner([(True, relations), (False, others)])
 
     def _state(self) -> _State:
         """Ask for the state, and prepare what is not prepared any more.
@@ -207,10 +230,11 @@ class SchemaWatch:
         Rows are counted within a transaction; between two, the last one has taken its figures
         along.
         """
-        written, counted, search_path, prepared, newest = self._session.query(STATE)[0]
+        written, deleted, counted, search_path, prepared, newest = self._session.query(STATE)[0]
         self._prepare(json.loads(prepared or "[]"))
         known = counted == "on" and self._session.status == TransactionStatus.INTRANS
-        return _State(written if known else None, newest or "", search_path or "")
+        figures = tuple(json.loads(written or "[]")) if known else None
+        return _State(figures, deleted or "", newest or "", search_path or "")
 
     def _read(self, owners: Collection[Owner], reading: UndoneReading) -> Schema:
         names = {True: _RELATIONS, False: _OTHERS}
@@ -222,7 +246,7 @@ class SchemaWatch:
             kind: f"EXECUTE {names[kind]} ('{{{found}}}')" for kind, found in oids.items() if found
         }
         answers = reading.last(asked.values()) if asked else []
-        return _by_owner(zip(asked, answers, strict=True))
+        return by_owner(zip(asked, answers, strict=True))
 
     @contextmanager
     def _reading(self, search_path: str, first: str = "SELECT") -> Iterator[UndoneReading]:
@@ -254,8 +278,17 @@ def _literal(text: str) -> str:
     return sql.Literal(text).as_string()
 
 
-def _written_since(begun: _State, *, every: bool = False) -> str:
-    return f"EXECUTE {_WRITTEN} ('{begun.newest}', {str(every).lower()})"
+def _written_since(begun: _State, now: _State) -> str:
+    """Return the query for what was written between the two."""
+    if begun.written is None or now.written is None:
+        changed = [True for _catalog in CATALOGS]
+    else:
+        changed = [old != new for old, new in zip(begun.written, now.written, strict=True)]
+    return f"EXECUTE {_WRITTEN} ('{begun.newest}', '{{{','.join(map(str, changed))}}}')"
+
+
+def _array(oids: Iterable[int]) -> str:
+    return f"{{{','.join(map(str, oids))}}}"
 
 
 def read_relations(
@@ -263,15 +296,5 @@ def read_relations(
 ) -> Mapping[int, tuple[SchemaObject, ...]]:
     """Return what relations are and own, by OID; ``temporary`` reads temporary tables instead."""
     text = TEMPORARY_RELATIONS if temporary else RELATIONS
-    rows = session.query(text, [f"{{{','.join(map(str, oids))}}}"])
-    return {oid: objects for (_kind, oid), objects in _by_owner([(True, rows)]).items()}
-
-
-def _by_owner(rows: Iterable[tuple[bool, list[Row]]]) -> Schema:
-    found: defaultdict[Owner, list[SchemaObject]] = defaultdict(list)
-    for of_relation, objects in rows:
-        for kind, key, owner, version, relation, name, definition in objects:
-            found[of_relation, int(owner or 0)].append(
-                SchemaObject(kind or "", key or "", version, relation, name or "", definition or "")
-            )
-    return {owner: tuple(objects) for owner, objects in found.items()}
+    rows = session.query(text, [_array(oids)])
+    return {oid: objects for (_kind, oid), objects in by_owner([(True, rows)]).items()}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.contrib.postgres import operations as postgres
 from django.db import router
 from django.db.migrations import operations as ops
+from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import get_references
@@ -39,7 +40,6 @@ from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.migrations.migration import Migration
     from django.db.migrations.state import ModelState
     from django.db.models import Field
 
@@ -79,6 +79,9 @@ class PlanWalk:
     def migration(self, migration: Migration, *, backwards: bool = False) -> None:
         """Read one migration of the plan."""
         self._migration = str(migration)
+        own = type(migration).unapply if backwards else type(migration).apply
+        if own not in (Migration.apply, Migration.unapply):
+            self._unknown["migration that runs itself"] += 1
         for operation in migration.operations:
             self._operation(operation, migration.app_label, backwards=backwards)
         if hooks := self._hooks(migration, backwards=backwards):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from django_confiture.dry_run.rewriting.facts import NOT_VALID, Identity, PartitionIndex
@@ -27,31 +27,35 @@ _OPEN = (
     "   WHERE d.datname = pg_catalog.current_database()))"
 )
 """What deparses the columns of a table waits for who has locked it, or is next in line to."""
+_AMONG = "($1::oid[] IS NULL OR {table} = ANY ($1::oid[]))"
+"""Only what the tables in ``$1`` have, an array of OIDs; NULL for all tables."""
 _OF_CLASS = "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 _INDEXES = (
     f"SELECT {_SHOWN} pg_catalog.pg_get_indexdef(c.oid)"
     f" FROM pg_catalog.pg_class c {_OF_CLASS}"
     " JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
-    f" WHERE {_WHERE} c.relkind = 'i' AND {_OPEN.format(table='i.indrelid')}"
+    f" WHERE {_WHERE} c.relkind = 'i' AND {_AMONG.format(table='i.indrelid')}"
+    f" AND {_OPEN.format(table='i.indrelid')}"
 )
 _CONSTRAINTS = (
     f"SELECT {_SHOWN} k.conname, pg_catalog.pg_get_constraintdef(k.oid)"
     f" FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid {_OF_CLASS}"
     f" WHERE {_WHERE} k.contype IN ('c', 'f', 'p', 'u', 'x')"
-    f" AND {_OPEN.format(table='k.conrelid')}"
+    f" AND {_AMONG.format(table='k.conrelid')} AND {_OPEN.format(table='k.conrelid')}"
 )
 _KEYS = (
     f"SELECT {_SHOWN} a.attname"
     f" FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid {_OF_CLASS}"
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
-    f" WHERE {_WHERE} i.indisprimary AND i.indnkeyatts = 1"
+    f" WHERE {_WHERE} i.indisprimary AND i.indnkeyatts = 1 AND {_AMONG.format(table='i.indrelid')}"
 )
 
 _REQUIRED = (
     f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
     f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
     f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
-    " AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' GROUP BY n.nspname, c.oid"
+    " AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''"
+    f" AND {_AMONG.format(table='c.oid')} GROUP BY n.nspname, c.oid"
 )
 _ROW_SECURITY = (
     f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE {_WHERE} c.relrowsecurity"
@@ -77,7 +81,7 @@ _PLAIN = (
     f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
     f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
     " AND a.attidentity = '' AND a.attgenerated = '' AND a.attacl IS NULL"
-    " AND a.attoptions IS NULL GROUP BY n.nspname, c.oid"
+    f" AND a.attoptions IS NULL AND {_AMONG.format(table='c.oid')} GROUP BY n.nspname, c.oid"
 )
 _NOT_NULL = (
     f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
@@ -189,14 +193,18 @@ class KnownObjects:
 KNOWS_NOTHING = KnownObjects({}, {}, {}, {}, {})
 
 
-def read_for_advice(session: Session) -> KnownObjects:
-    """Return of what is there now what the advice of a finding may need."""
+def read_for_advice(session: Session, among: Collection[int] | None = None) -> KnownObjects:
+    """Return of what is there now what the advice of a finding may need.
+
+    ``among`` are the OIDs of the tables that it may be about; None for any table.
+    """
+    tables = [None if among is None else "{" + ",".join(map(str, among)) + "}"]
     return KnownObjects(
-        {name: definition for name, (definition,) in _rows(session, _INDEXES)},
-        _by_table(session, _CONSTRAINTS),
-        {table: column for table, (column,) in _rows(session, _KEYS)},
-        _columns(session, _REQUIRED),
-        _columns(session, _PLAIN),
+        {name: definition for name, (definition,) in _rows(session, _INDEXES, tables)},
+        _by_table(session, _CONSTRAINTS, tables),
+        {table: column for table, (column,) in _rows(session, _KEYS, tables)},
+        _columns(session, _REQUIRED, tables),
+        _columns(session, _PLAIN, tables),
         partitions=_partitions(session),
     )
 
@@ -217,14 +225,19 @@ def read_known(session: Session) -> KnownObjects:
     )
 
 
-def _by_table(session: Session, sql: str) -> dict[tuple[str, str], str]:
+def _by_table(
+    session: Session, sql: str, params: Sequence[str | None] = ()
+) -> dict[tuple[str, str], str]:
     """Return (table, name of a part of it) → its definition."""
-    return {(table, name): text for table, (name, text) in _rows(session, sql)}
+    return {(table, name): text for table, (name, text) in _rows(session, sql, params)}
 
 
-def _columns(session: Session, sql: str) -> dict[str, frozenset[str]]:
+def _columns(
+    session: Session, sql: str, params: Sequence[str | None] = ()
+) -> dict[str, frozenset[str]]:
     """Return table → columns."""
-    return {table: frozenset(columns.split("\n")) for table, (columns,) in _rows(session, sql)}
+    rows = _rows(session, sql, params)
+    return {table: frozenset(columns.split("\n")) for table, (columns,) in rows}
 
 
 def read_partitioned(session: Session) -> frozenset[str]:
@@ -251,9 +264,11 @@ def read_partition_indexes(session: Session) -> dict[str, list[PartitionIndex]]:
     return found
 
 
-def _rows(session: Session, sql: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _rows(
+    session: Session, sql: str, params: Sequence[str | None] = ()
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each row by its qualified name, and by the name alone where that finds it."""
-    for qualified, name, visible, *rest in session.query(sql):
+    for qualified, name, visible, *rest in session.query(sql, params):
         values = tuple(str(each) for each in rest)
         yield str(qualified), values
         if visible in ("t", "true", True):

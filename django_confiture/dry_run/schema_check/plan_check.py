@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,12 +45,12 @@ def check_plan(
     start: ProjectState,
     end: ProjectState,
     changed: Collection[str],
-    first: Schema,
+    first: Callable[[], Schema],
     made: TablesMade,
 ) -> PlanDrift:
     """Compare the tables that the plan touches: in its models, or in the schema (``changed``).
 
-    ``first`` is the schema before the plan, by which older differences are told apart. What is
+    ``first`` returns the schema before the plan, by which older differences are told apart. What is
     ``made`` just as the models would make it is equal.
     """
     models = compared_models(end.apps, wrapper)
@@ -71,7 +71,7 @@ def check_plan(
             wrapper,
             start.apps,
             tables={each.table for each in found},
-            there=_by_table(first),
+            there=_by_table(first()),
         )
     known = set(older.differences)
     return PlanDrift(

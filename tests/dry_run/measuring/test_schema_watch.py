@@ -201,3 +201,61 @@ def test_where_nothing_is_counted_changes_are_seen_all_the_same(
     session.query("SET LOCAL track_counts = off")
     in_savepoint(session, "CREATE TABLE uncounted (id integer)")
     assert ("added", "table", "uncounted") in named(watch.changes())
+
+
+# Where a plan tells what it can change, only that is read before.
+
+
+@pytest.fixture
+def some(session: Session) -> Iterator[SchemaWatch]:
+    """Watch a database of which only one table is read first; dry_row is among the others."""
+    found = SchemaWatch(session, [int(session.value("SELECT 'watched'::regclass::oid"))])
+    yield found
+    found.close()
+
+
+def test_what_is_read_first_is_what_a_plan_can_change(session: Session, some: SchemaWatch) -> None:
+    in_savepoint(session, "ALTER TABLE watched ADD more integer", "CREATE TABLE new (id integer)")
+    assert named(some.changes()) == [
+        ("added", "table", "new"),
+        ("added", "column", "id"),
+        ("added", "column", "more"),
+    ]
+    assert "dry_row" not in {name for _kind, _key, name, _text in as_text(some._schema)}
+
+
+def test_what_changes_though_nothing_named_it_is_said(session: Session, some: SchemaWatch) -> None:
+    in_savepoint(session, "ALTER TABLE watched ADD more integer", "ALTER TABLE dry_row DROP name")
+    found = result(session, some)
+    assert named(found.schema_changes) == [("added", "column", "more")]
+    assert found.warnings == (
+        "What it changed in dry_row is not known: no operation of the plan names it.",
+    )
+    in_savepoint(session, "ALTER TABLE dry_row ADD again integer")
+    found = result(session, some)
+    assert (named(found.schema_changes), found.warnings) == ([("added", "column", "again")], ())
+
+
+def test_the_rest_is_read_where_it_is_asked_for(session: Session, some: SchemaWatch) -> None:
+    before = as_text(some.now())
+    in_savepoint(session, "ALTER TABLE watched ADD more integer")
+    some.changes()
+    assert as_text(some.first) == before
+    in_savepoint(session, "DROP TABLE dry_row")
+    assert ("removed", "table", "dry_row") in named(some.changes())
+
+
+def test_all_is_read_before_a_migration_inside_another(session: Session, some: SchemaWatch) -> None:
+    some.migration_begins()
+    some.migration_begins()
+    in_savepoint(session, "ALTER TABLE dry_row ADD more integer")
+    assert named(result(session, some).schema_changes) == [("added", "column", "more")]
+
+
+def test_what_the_transaction_made_before_is_read_first(session: Session) -> None:
+    """Its rows are as new as what a migration writes outside of a savepoint."""
+    watch = SchemaWatch(session, [])
+    in_savepoint(session, "CREATE TABLE new (id integer)")
+    found = result(session, watch)
+    assert (named(found.schema_changes)[0], found.warnings) == (("added", "table", "new"), ())
+    watch.close()

@@ -1,0 +1,166 @@
+"""The SQL that finds whose catalog rows a transaction has written."""
+
+from __future__ import annotations
+
+from django_confiture.postgres import FIRST_NORMAL_OID
+
+# Where the rows are that make up an object, and which column has its owner's OID. Indexes are owned
+# by tables. TOAST tables are no part of the schema, and each rewrite makes another one.
+_OF_RELATIONS = {
+    "pg_class": ("oid", "t.oid >= {first} AND t.relkind NOT IN ('i', 'I', 't')"),
+    "pg_attribute": (
+        "attrelid",
+        (
+            "t.attnum > 0 AND t.attrelid IN (SELECT oid FROM pg_catalog.pg_class"
+            " WHERE oid >= {first} AND relkind NOT IN ('i', 'I', 't', 'S'))"
+        ),
+    ),
+    "pg_attrdef": ("adrelid", "t.adrelid >= {first}"),
+    "pg_constraint": ("conrelid", "t.conrelid >= {first}"),
+    "pg_trigger": ("tgrelid", "NOT t.tgisinternal"),
+    "pg_rewrite": ("ev_class", "t.oid >= {first}"),
+    "pg_sequence": ("seqrelid", "t.seqrelid >= {first}"),
+    "pg_policy": ("polrelid", "true"),
+    "pg_inherits": ("inhrelid", "true"),
+    "pg_depend": (
+        "objid",
+        (
+            "t.classid = 'pg_catalog.pg_class'::regclass AND t.deptype = 'a' AND t.refobjsubid > 0"
+            " AND t.objid IN (SELECT seqrelid FROM pg_catalog.pg_sequence)"
+        ),
+    ),
+    "pg_description": (
+        "objoid",
+        "t.classoid = 'pg_catalog.pg_class'::regclass AND t.objoid >= {first}",
+    ),
+}
+_OF_OTHERS = {
+    "pg_type": ("oid", "t.oid >= {first} AND t.typtype IN ('e', 'd')"),
+    "pg_enum": ("enumtypid", "t.enumtypid >= {first}"),
+    "pg_constraint": ("contypid", "t.contypid >= {first}"),
+    "pg_proc": ("oid", "t.oid >= {first}"),
+    "pg_extension": ("oid", "t.oid >= {first}"),
+    "pg_namespace": ("oid", "t.oid >= {first}"),
+    "pg_collation": ("oid", "t.oid >= {first}"),
+}
+# age() counts from one transaction id, whichever that is, so it orders row versions across the
+# point where ids start again. A row frozen long ago may look new: its owner is read once more.
+_IS_NEW = "(age({row}.xmin) <= (SELECT age FROM since) OR {row}.xmin = (SELECT own FROM since))"
+
+# A table owns its indexes, which are relations themselves.
+_OF_INDEXES = f"""
+SELECT true, i.indrelid,
+  {_IS_NEW.format(row="i")} OR {_IS_NEW.format(row="x")}
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+WHERE i.indexrelid >= {FIRST_NORMAL_OID} AND x.relnamespace <> 'pg_toast'::regnamespace
+"""
+
+
+def _rows(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
+    return " UNION ALL ".join(
+        f"SELECT {str(relations).lower()} AS of_relation, t.{owner} AS owner,"
+        f" {_IS_NEW.format(row='t')} AS written"
+        f" FROM pg_catalog.{name} t WHERE {condition.format(first=FIRST_NORMAL_OID)}"
+        for name, (owner, condition) in catalogs.items()
+    )
+
+
+OWNED = f"""
+WITH since AS MATERIALIZED (
+  SELECT age($1), pg_catalog.pg_current_xact_id_if_assigned()::xid AS own
+)
+SELECT of_relation, owner, count(*), bool_or(written) FROM (
+  {_rows(_OF_RELATIONS, relations=True)} UNION ALL {_OF_INDEXES}
+  UNION ALL {_rows(_OF_OTHERS, relations=False)}
+) v GROUP BY of_relation, owner
+"""
+"""All owners, each with the number of its rows, and whether one was written by transaction ``$1``
+or a later one, or by ours outside of its parts."""
+
+CATALOGS = list(dict.fromkeys((*_OF_RELATIONS, *_OF_OTHERS, "pg_index")))
+"""The catalogs with the rows of the schema's objects."""
+
+_LOOKED_UP = {
+    "pg_attribute": (
+        "t.attnum > 0 AND t.attrelid >= {first} AND (SELECT c.relkind NOT IN ('i', 'I', 't', 'S')"
+        " FROM pg_catalog.pg_class c WHERE c.oid = t.attrelid)"
+    ),
+    "pg_depend": (
+        "t.classid = 'pg_catalog.pg_class'::regclass AND t.deptype = 'a' AND t.refobjsubid > 0"
+        " AND (SELECT true FROM pg_catalog.pg_sequence s WHERE s.seqrelid = t.objid)"
+    ),
+}
+"""The same conditions for a few rows: each is looked up."""
+
+
+_NO_TOAST = "(SELECT c.relkind <> 't' FROM pg_catalog.pg_class c WHERE c.oid = {oid})"
+
+
+def _was_written(catalog: str) -> str:
+    return f"($2::boolean[])[{CATALOGS.index(catalog) + 1}]"
+
+
+def _new_rows(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
+    return " UNION ".join(
+        f"SELECT {str(relations).lower()}, t.{owner} FROM pg_catalog.{name} t"
+        f" WHERE {_was_written(name)} AND {_IS_NEW.format(row='t')}"
+        f" AND {_LOOKED_UP.get(name, condition).format(first=FIRST_NORMAL_OID)}"
+        for name, (owner, condition) in catalogs.items()
+    )
+
+
+WRITTEN = f"""
+WITH since AS MATERIALIZED (
+  SELECT age($1), pg_catalog.pg_current_xact_id_if_assigned()::xid AS own
+)
+{_new_rows(_OF_RELATIONS, relations=True)} UNION {_new_rows(_OF_OTHERS, relations=False)}
+UNION SELECT true, t.indrelid FROM pg_catalog.pg_index t
+WHERE {_was_written("pg_index")} AND {_IS_NEW.format(row="t")}
+  AND t.indrelid >= {FIRST_NORMAL_OID} AND {_NO_TOAST.format(oid="t.indrelid")}
+UNION SELECT true, i.indrelid FROM pg_catalog.pg_class t
+JOIN pg_catalog.pg_index i ON i.indexrelid = t.oid
+WHERE {_was_written("pg_class")} AND {_IS_NEW.format(row="t")} AND t.relkind IN ('i', 'I')
+  AND t.oid >= {FIRST_NORMAL_OID} AND {_NO_TOAST.format(oid="i.indrelid")}
+"""
+"""The owners of which a row was written since. ``$2`` says for each catalog, in the order of
+``STATE``, whether any of its rows was."""
+
+NEWEST = "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::xid"
+"""No transaction, or part of one, that begins to write from now on has an older id than this."""
+
+# The parts of our own transaction count as running until all of it ends. One that is rolled back
+# does not, and it has the newest id once it has written something: here, into the WAL alone.
+ADVANCE = f"""
+SAVEPOINT {{savepoint}};
+SELECT pg_catalog.pg_logical_emit_message(true, 'confiture', '');
+ROLLBACK TO SAVEPOINT {{savepoint}}; RELEASE SAVEPOINT {{savepoint}};
+SELECT {NEWEST}
+"""
+"""Makes ``NEWEST`` newer than all that was written before, and returns it."""
+
+MAY_ADVANCE = """
+SELECT bool_and(pg_catalog.has_function_privilege(oid, 'EXECUTE')) FROM pg_catalog.pg_proc
+WHERE proname = 'pg_logical_emit_message' AND pronamespace = 'pg_catalog'::regnamespace
+"""
+
+
+def _counted(*what: str) -> list[str]:
+    return [
+        " + ".join(
+            f"pg_catalog.pg_stat_get_xact_tuples_{each}('pg_catalog.{catalog}'::regclass)"
+            for each in what
+        )
+        for catalog in CATALOGS
+    ]
+
+
+STATE = f"""
+SELECT json_build_array({", ".join(_counted("inserted", "updated", "deleted"))}),
+  {" + ".join(_counted("deleted"))},
+  current_setting('track_counts'), current_setting('search_path'),
+  (SELECT json_agg(name) FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'confiture\\_%'),
+  {NEWEST}
+"""
+"""How many rows of each catalog this transaction wrote so far, how many of all it deleted, whether
+that is counted at all, the search path, which statements of ours are prepared, and the newest
+transaction."""

@@ -12,6 +12,7 @@ from django.db import connections
 
 from django_confiture import signals
 from django_confiture.exceptions import MigrateRefused
+from django_confiture.formatting import count
 from django_confiture.migrate.known_forecasts import known_forecasts
 from django_confiture.migrate.resuming import journal
 from django_confiture.migrate.sessions.own_sessions import OwnSessions
@@ -166,10 +167,23 @@ class PlanSession:
         )
         publisher.begin(beacon)
 
-    def prepare_journal(self) -> None:
-        """Forget what is known of migrations that are complete, or are about to be undone."""
-        if journal.is_available(self._connection):
-            journal.forget_applied(self._connection)
+    def prepare_journal(self, plan: Sequence[tuple[Migration, bool]] = ()) -> None:
+        """Forget what is known of migrations that are complete, or are about to be undone.
+
+        Refuse to begin one again that was cut off and could go on, if only it were allowed to.
+        """
+        if not journal.is_available(self._connection):
+            return
+        cut_off = journal.forget_applied(self._connection)
+        for migration, backwards in plan if cut_off and not self.settings.resume else ():
+            done = cut_off.get((migration.app_label, migration.name), 0)
+            if done and not backwards and not migration.atomic:
+                raise MigrateRefused(
+                    f"{migration} was cut off after {count(done, 'operation')}, which would be "
+                    'done again, as CONFITURE["MIGRATE"]["RESUME"] is off now: set it to True, and '
+                    "migrate goes on there; or undo what was done, and forget that: "
+                    f"{journal.Journal(self._connection, migration).how_to_forget()}"
+                )
 
     def start_watch(self, terminal: Output | None) -> None:
         """Watch the migrations of the plan, where a setting, a listener or a terminal wants it."""

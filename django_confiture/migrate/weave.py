@@ -69,7 +69,7 @@ def _begin(
     """Begin a real run of the plan, which may get shorter here."""
     if not phases.creating_test_database():
         session.take_turn(plan, _printer(kwargs))
-    session.prepare_journal()
+    session.prepare_journal(plan)
     session.start_watch(_terminal(kwargs))
 
 

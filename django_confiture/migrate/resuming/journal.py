@@ -160,13 +160,21 @@ def is_available(connection: BaseDatabaseWrapper) -> bool:
     return row is not None and row[0] is not None
 
 
-def forget_applied(connection: BaseDatabaseWrapper) -> None:
-    """Delete the entries of migrations that are recorded as applied: they are complete."""
-    execute(
+def forget_applied(connection: BaseDatabaseWrapper) -> dict[tuple[str, str], int]:
+    """Delete the entries of migrations that are recorded as applied: they are complete.
+
+    Return how many operations are done of each of the others, by app label and name.
+    """
+    rows = execute(
         connection,
-        "DELETE FROM {table} WHERE schema = current_schema()"
-        " AND (app_label, name) IN (SELECT app, name FROM django_migrations)",
+        "WITH applied AS (SELECT app, name FROM django_migrations), complete AS (DELETE FROM"
+        " {table} WHERE schema = current_schema() AND (app_label, name) IN (TABLE applied))"
+        " SELECT app_label, name, count(DISTINCT operation) FILTER (WHERE state = %s) FROM {table}"
+        " WHERE schema = current_schema() AND (app_label, name) NOT IN (TABLE applied)"
+        " GROUP BY app_label, name",
+        (DONE,),
     )
+    return {(app_label, name): done for app_label, name, done in rows}
 
 
 def _loaded(value: Any) -> dict[str, int]:

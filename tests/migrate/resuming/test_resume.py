@@ -150,6 +150,28 @@ def test_without_the_setting_it_begins_again(cases: Cases, settings: Settings) -
     assert recording.persisted() == ["1", "2", "1", "2"]
 
 
+def test_what_is_recorded_as_done_is_not_done_again_where_the_setting_is_off_now(
+    cases: Cases, settings: Settings
+) -> None:
+    cases.add("0001_two", logs("1"), breaks("2"), atomic=False)
+    cut_off(cases, "2")
+    settings.CONFITURE = {}
+
+    with pytest.raises(MigrateRefused) as caught:
+        cases.migrate()
+
+    assert str(caught.value) == (
+        "cases.0001_two was cut off after 1 operation, which would be done again, as "
+        'CONFITURE["MIGRATE"]["RESUME"] is off now: set it to True, and migrate goes on there; or '
+        'undo what was done, and forget that: DELETE FROM "confiture_history_journalentry" WHERE '
+        "app_label = 'cases' AND name = '0001_two';"
+    )
+    settings.CONFITURE = RESUME
+    cases.migrate()
+    assert recording.persisted() == ["1", "2", "2"]
+    assert journal() == []
+
+
 def test_an_atomic_migration_is_not_journaled(cases: Cases) -> None:
     cases.add("0001_two", logs("1"), breaks("2"))
     cut_off(cases, "2")

@@ -1,6 +1,6 @@
 """Give way to other sessions: a second connection that checks which sessions are waiting for us.
 
-Cancelling reaches a statement that runs, nothing reaches Python between two statements: there the
+Canceling reaches a statement that runs, nothing reaches Python between two statements: there the
 session is terminated, which rolls back at once and frees every lock.
 """
 

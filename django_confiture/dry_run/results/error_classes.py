@@ -35,7 +35,7 @@ def is_no_fault(kind: type[BaseException]) -> bool:
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Return whether a statement was cancelled, by a session or a timeout, of a hook as well."""
+    """Return whether a statement was canceled, by a session or a timeout, of a hook as well."""
     return isinstance(original_error(error), QueryCanceled)
 
 

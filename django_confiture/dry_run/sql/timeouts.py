@@ -21,7 +21,7 @@ _IN_CODE = r"\b{}\b'?\s*(?:=|,|\bTO\b)(?!\s*'?{}(?![\d.]))"
 
 
 def is_our_timeout(error: BaseException, statements: Iterable[Statement]) -> bool:
-    """Return whether a statement was cancelled by ``STATEMENT_TIMEOUT``.
+    """Return whether a statement was canceled by ``STATEMENT_TIMEOUT``.
 
     A migration that sets its own timeout, in one of its ``statements``, has met with that.
     """

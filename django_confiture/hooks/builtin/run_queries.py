@@ -84,7 +84,7 @@ class RunQueries(ShippedHook):
     ``queries``
         A dictionary: name → SQL, or ``{"sql": …, "params": …}``.
     ``max_time``
-        A duration: the longest that a query may take; it is cancelled then, which is a veto.
+        A duration: the longest that a query may take; it is canceled then, which is a veto.
     ``max_slowdown``
         How many times as long a query may take afterwards, such as 3; times below 10 ms don't
         count. Without it, a slower query is only reported.

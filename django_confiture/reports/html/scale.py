@@ -14,7 +14,7 @@ from django_confiture.dry_run.results import MigrationResult
 from django_confiture.formatting import duration
 from django_confiture.reports.html.text import percent
 
-NARROW, LABELLED, TIMED = 3.5, 3.0, 9.0
+NARROW, LABELED, TIMED = 3.5, 3.0, 9.0
 """Percentages: the least width of a migration, and the widths that fit its number and its time."""
 
 

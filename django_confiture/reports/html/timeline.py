@@ -19,7 +19,7 @@ from django_confiture.reports.html.lanes import (
     stretches_of,
 )
 from django_confiture.reports.html.scale import (
-    LABELLED,
+    LABELED,
     TIMED,
     Column,
     Shape,
@@ -115,7 +115,7 @@ def _migration(column: Column) -> Shape:
         facts.append(("rows", f"{migration.rows_affected:,} written"))
     if wal:
         facts.append(("WAL", size(wal)))
-    labeled, wide = column.width >= LABELLED, column.width >= TIMED
+    labeled, wide = column.width >= LABELED, column.width >= TIMED
     sign = "✗ " if migration.error is not None else ""
     return Shape(
         percent(column.x),

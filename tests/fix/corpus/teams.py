@@ -121,7 +121,7 @@ CASES = [
         migrations.RunPython(tag, migrations.RunPython.noop),
         migrations.AddConstraint("line", models.UniqueConstraint(
             fields=["id", "sku"], name="u_is")),
-    """, "kept refused kept kept fixed", "no longer delete", varies=("id",), above='''
+    """, "kept kept kept kept fixed", varies=("id",), above='''
         def tag(apps, schema_editor):
             Tag, Through = (apps.get_model("cases", n) for n in ("Tag", "OrderTag"))
             one = Tag.objects.create(name="old")

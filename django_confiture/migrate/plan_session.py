@@ -267,8 +267,13 @@ def current_session(connection: BaseDatabaseWrapper) -> PlanSession:
 
 
 def close_session(alias: str) -> None:
-    """End the session of a plan that has run."""
-    if open_sessions := _open_sessions(connections[alias]):
+    """End the session of a plan that has run.
+
+    One that is at work goes on: a migration has sent the signal, or called a ``migrate`` that
+    had nothing to do.
+    """
+    open_sessions = _open_sessions(connections[alias])
+    if open_sessions and not open_sessions[-1].is_at_work:
         session = open_sessions[-1]
         session.prepare_journal()
         session.close()

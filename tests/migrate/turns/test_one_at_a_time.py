@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from django.apps import apps as installed
 from django.core.management import call_command
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection, migrations, models
 from pytest_django import Settings
 
@@ -276,6 +277,33 @@ def test_a_migrate_within_a_migrate_leaves_the_first_one_its_lock_and_its_watch(
         cases.migrate()
     assert holders == [[(one_at_a_time.application_name(),)]]
     assert shop.longest_s < 2
+    assert query(HOLDERS) == []
+
+
+def _has_nothing_to_migrate() -> None:
+    call_command("migrate", "contenttypes", verbosity=0)
+
+
+def _makes_permissions() -> None:
+    emit_post_migrate_signal(0, False, "default")
+
+
+@pytest.mark.parametrize("sends", [_has_nothing_to_migrate, _makes_permissions])
+def test_a_migration_that_sends_post_migrate_leaves_its_migrate_the_lock(
+    cases: Cases, sends: Callable[[], None]
+) -> None:
+    held: list[Any] = []
+
+    def run(*_: Any) -> None:
+        sends()
+        held.append(query(HOLDERS))
+
+    cases.add("0001_sends", migrations.RunPython(run))
+    cases.add("0002_looks", migrations.RunPython(lambda *_: held.append(query(HOLDERS))))
+
+    cases.migrate()
+
+    assert [len(each) for each in held] == [1, 1]
     assert query(HOLDERS) == []
 
 

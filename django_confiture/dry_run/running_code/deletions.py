@@ -9,6 +9,7 @@ from django.db.models import CASCADE, DO_NOTHING, PROTECT, RESTRICT, Model
 
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.generic_relations import generic_targets
 from django_confiture.dry_run.running_code.models import Release
 
 _DEEPEST = 4
@@ -37,7 +38,7 @@ class Dependents:
     @property
     def exist(self) -> bool:
         """Whether the release knows of rows that go with one of this model."""
-        return any(True for _each in _all_dependents(self._model))
+        return any(True for _each in (*_all_dependents(self._model), *generic_targets(self._model)))
 
     def make(self, row: Row, key: ForeignKey | None = None) -> None:
         """Make rows that go with a row; where ``key`` leads to one of them, one that refers."""
@@ -110,6 +111,7 @@ class Dependents:
         """Return the tables that a deletion reads or writes."""
         found = set(self.models())
         found |= {child for model in [*found] for child, _field in _all_dependents(model)}
+        found |= {target for model in [*found] for target in generic_targets(model)}
         return frozenset(model._meta.db_table for model in found)
 
     def unknown_references(self) -> Iterator[ForeignKey]:

@@ -14,6 +14,10 @@ from django.db.migrations.state import ProjectState
 from django.db.models import DO_NOTHING, Model
 
 from django_confiture.dry_run.plan.model_tables import differs
+from django_confiture.dry_run.running_code.generic_relations import (
+    add_generic_relations,
+    generic_targets,
+)
 from django_confiture.dry_run.running_code.ordering import tables_of_order
 
 
@@ -51,7 +55,8 @@ class Release:
         waiting = list(models)
         while waiting:
             each = waiting.pop()
-            for above in (*_referred(each), *self._children.get(each, ())):
+            beside = (*self._children.get(each, ()), *self._generic_owners.get(each, ()))
+            for above in (*_referred(each), *beside):
                 if above not in found and above in self.models:
                     found[above] = None
                     waiting.append(above)
@@ -66,11 +71,21 @@ class Release:
                 found[parent] = (*found.get(parent, ()), model)
         return found
 
+    @cached_property
+    def _generic_owners(self) -> Mapping[type[Model], tuple[type[Model], ...]]:
+        """Model → those that have a ``GenericRelation`` to it."""
+        found: dict[type[Model], tuple[type[Model], ...]] = {}
+        for model in self.models:
+            for target in generic_targets(model):
+                found[target] = (*found.get(target, ()), model)
+        return found
+
 
 def release_of(state: ProjectState, wrapper: BaseDatabaseWrapper) -> Release:
     """Render the models of a state, apart from any that a migration is given."""
     models = {key: model.clone() for key, model in state.models.items()}
     apps = ProjectState(models, real_apps=state.real_apps).apps
+    add_generic_relations(apps)
     return Release(apps, tuple(_living(apps, wrapper)))
 
 

@@ -25,7 +25,7 @@ def as_text(status: Status) -> str:
         f"  then    {each.process or each.user}, pid {each.pid}, waits for its turn"
         for each in status.waiting
     ]
-    return "\n".join(_fitted(line) for line in lines)
+    return "\n".join(as_line(line) for line in lines)
 
 
 def _running(running: Running, database: str) -> Iterator[str]:
@@ -95,5 +95,6 @@ def _blocks(waiters: tuple[Waiter, ...]) -> Iterator[str]:
         yield f"          {each.name}, pid {each.pid}, {duration(each.waited_ms)}{where}"
 
 
-def _fitted(line: str) -> str:
+def as_line(line: str) -> str:
+    """Return a line that fits the terminal, cut where it is longer."""
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."

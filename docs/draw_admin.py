@@ -1,6 +1,7 @@
-"""Draws the forecasts in the ledger's admin, once the shop's plan was run dry and then for real.
+"""Draws the ledger's admin and saves its pages, once the shop's plan ran dry and then for real.
 
-``docs.make_screenshots`` runs it, after the dry run, with ``docs.admin_settings``.
+``docs.make_screenshots`` runs it, after the dry run, with ``docs.admin_settings``. What is saved in
+``docs/demo/`` needs neither a server nor scripts: one file a page, with its styles, without links.
 """
 
 from __future__ import annotations
@@ -8,15 +9,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from getpass import getuser
 from pathlib import Path
+from socket import gethostname
 
 import django
 from django.core.management import call_command
 from playwright.sync_api import Page, sync_playwright
 
-PICTURES = Path(__file__).resolve().parent / "pictures"
-FORECASTS = "/admin/confiture_history/forecast/accuracy/"
+DOCS = Path(__file__).resolve().parent
+LEDGER = "/admin/confiture_history/"
+FORECASTS = f"{LEDGER}forecast/accuracy/"
 BASE = "0001_initial"
+
+STAND_ALONE = """() => {
+  const rules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
+  const style = document.createElement("style");
+  style.textContent = rules.map((rule) => rule.cssText).join("\\n");
+  const gone = "script, link, noscript, iframe, img, input[type=hidden]";
+  document.querySelectorAll(gone).forEach((each) => each.remove());
+  document.querySelectorAll("[href]").forEach((each) => each.removeAttribute("href"));
+  document.querySelectorAll("[action]").forEach((each) => each.removeAttribute("action"));
+  document.head.append(style);
+}"""
+"""Puts a page's styles into it, and takes out what leads to the server."""
 
 
 def main(browser: str) -> None:
@@ -38,7 +54,22 @@ def main(browser: str) -> None:
 
 def _draw(page: Page, address: str) -> None:
     page.goto(f"{address}{FORECASTS}")
-    page.screenshot(path=PICTURES / "admin-forecasts.png")
+    page.screenshot(path=DOCS / "pictures" / "admin-forecasts.png")
+    _save(page, "admin-forecasts")
+    page.goto(f"{address}{LEDGER}migrationexecution/")
+    _save(page, "admin-executions")
+    page.goto(f"{address}{LEDGER}dryrun/")
+    page.click("#result_list tbody a")
+    page.wait_for_load_state()
+    _save(page, "admin-dry-run")
+
+
+def _save(page: Page, name: str) -> None:
+    """Write a page that stands alone into ``docs/demo/``, without who ran this and where."""
+    page.evaluate(STAND_ALONE)
+    text = "\n".join(line.rstrip() for line in page.content().splitlines() if line.strip())
+    text = text.replace(f"{getuser()}@{gethostname()}", "deploy@runner")
+    (DOCS / "demo" / f"{name}.html").write_text(f"{text}\n")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 ``python -m docs.make_screenshots`` runs ``testproject/demo.py``. It writes the report as it is into
 ``docs/demo/report.html``, its first screen in Chromium into ``docs/pictures/page.png``, and what
 the terminal shows at 80 columns into ``docs/pictures/terminal.svg``. Then it migrates the shop for
-real, and draws the ledger's admin (:mod:`docs.draw_admin`).
+real, and draws and saves the ledger's admin (:mod:`docs.draw_admin`).
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ from typing import TypeVar
 
 import pytest
 from django.db import connection
-from django.db.migrations import Migration, RunPython
+from django.db.migrations import CreateModel, Migration, RunPython
+from django.db.models import TextField
 from django.db.models.signals import post_migrate
 
 from tests.cases.migrations_on_disk import Cases
-from tests.management.test_migrate_dryrun import THING, connected, dry_run
+from tests.management.test_migrate_dryrun import ID, NUMBER, THING, connected, dry_run
 from tests.support.dry_run import migration, rehearse, runs
 
 T = TypeVar("T")
@@ -115,3 +116,15 @@ def test_a_call_of_a_receiver_is_a_trip(tmp_path: Path, cases: Cases) -> None:
     # The fewest of three runs, as a slow one asks more.
     many, few = (min(ran(calls) for _ in range(3)) for calls in (32, 2))
     assert (many - few) / 30 <= 1.5
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["operations tell", "code may do anything"])
+def test_definitions_of_what_a_plan_leaves_alone_are_not_read(
+    tmp_path: Path, cases: Cases, *, knows: bool
+) -> None:
+    cases.add("0001_thing", THING, CreateModel("Alone", [ID, ("left_alone", TextField(null=True))]))
+    cases.migrate()
+    cases.add("0002_more", NUMBER, *([] if knows else [RunPython(lambda _apps, _editor: None)]))
+    _trips, ran = traced(tmp_path / "trace", lambda: dry_run("cases", "--no-running-code"))
+    assert ran.code == 0, ran
+    assert ("left_alone" in (tmp_path / "trace").read_text()) is not knows

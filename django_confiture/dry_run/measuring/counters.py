@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Counters:
     """This session's counters for one relation: scans, and rows read or written."""
 
@@ -29,7 +29,7 @@ class Counters:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IndexCounters:
     """This session's counters for one index."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Row, Session
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Relation:
     """One relation of the snapshot; sizes in bytes, ``rows`` as of the last ANALYZE (-1: none)."""
 
@@ -49,7 +49,7 @@ class Relation:
         return self.name if self.visible else f"{self.schema}.{self.name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What one probe saw of one relation."""
 
@@ -142,16 +142,17 @@ class Catalog:
         Counters of earlier transactions of this session may not be flushed yet.
         """
         counted, reads, wal = self._counted()
+        uncounted, nothing = Counters(), dict[Any, Any]()
         return Probe(
             wal,
             {
                 oid: Observed(
                     frozenset(),
                     relation.filenode,
-                    counted.get(oid, Counters()),
-                    self._indexes.get(oid, {}),
-                    self._constraints.get(oid, {}),
-                    reads.get(oid, {}),
+                    counted.get(oid, uncounted),
+                    self._indexes.get(oid, nothing),
+                    self._constraints.get(oid, nothing),
+                    reads.get(oid, nothing),
                 )
                 for oid, relation in self.relations.items()
             },

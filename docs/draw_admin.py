@@ -22,6 +22,10 @@ LEDGER = "/admin/confiture_history/"
 FORECASTS = f"{LEDGER}forecast/accuracy/"
 BASE = "0001_initial"
 
+CREDIT = (
+    "<!-- Drawn by Django's admin: its markup and style sheets are Django's, under the "
+    "BSD 3-Clause License. -->"
+)
 STAND_ALONE = """() => {
   const rules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
   const style = document.createElement("style");
@@ -69,7 +73,7 @@ def _save(page: Page, name: str) -> None:
     page.evaluate(STAND_ALONE)
     text = "\n".join(line.rstrip() for line in page.content().splitlines() if line.strip())
     text = text.replace(f"{getuser()}@{gethostname()}", "deploy@runner")
-    (DOCS / "demo" / f"{name}.html").write_text(f"{text}\n")
+    (DOCS / "demo" / f"{name}.html").write_text(f"{text}\n{CREDIT}\n")
 
 
 @contextmanager

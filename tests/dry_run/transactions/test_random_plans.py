@@ -230,7 +230,8 @@ def test_a_clone_comes_to_what_the_real_run_comes_to(unblocked: None, steps: Ste
         error = for_real(*made(steps, real))
 
     event("fails" if error else "passes")
-    assert not inexact(report)
+    # Of a clone only the locks that code takes again can be unknown.
+    assert not [why for why in inexact(report) if "What it locks of" not in why]
     assert cloned == real, (error, shown(report))
 
 

@@ -46,7 +46,12 @@ class Cases:
         self.names: list[str] = []
 
     def add(self, name: str, *operations: Operation, atomic: bool = True) -> None:
-        """Write a migration that comes after those added before."""
+        """Write a migration that comes after those added before.
+
+        A second one of a name would not be imported, so it is refused.
+        """
+        if name in self.names:
+            raise ValueError(f"{name} is there already")
         _operations[self.package.name, name] = operations
         before = [("cases", each) for each in self.names[-1:]]
         self.write(name, _FILE.format(atomic=atomic, dependencies=before))

@@ -147,10 +147,16 @@ def _figures(proof: Proof) -> Iterator[str]:
     yield from (f"{key}: {value}" for key, value in document.items() if not isinstance(value, list))
 
 
-def summary_of(fixes: Sequence[Fix]) -> str:
+def summary_of(fixes: Sequence[Fix], *, written: bool) -> str:
     """Return one line about several migrations."""
     fixable = [each.migration for each in fixes if each.proof is not None and each.proof.holds]
-    rest = len(fixes) - len(fixable)
     if not fixable:
         return f"None of {count(len(fixes), 'migration')} could be fixed."
-    return f"Could be fixed: {listed(fixable)}. {count(rest, 'migration')} stay as they are."
+    said = f"{'Fixed' if written else 'Can be fixed, with --write'}: {listed(fixable)}."
+    match len(fixes) - len(fixable):
+        case 0:
+            return said
+        case 1:
+            return f"{said} 1 migration stays as it is."
+        case rest:
+            return f"{said} {rest} migrations stay as they are."

@@ -355,12 +355,13 @@ def test_without_a_migration_it_takes_what_is_pending(shop: Cases) -> None:
     before = {path.name for path in shop.package.glob("*.py")}
     code, out = printed("cases", "--check")
     assert code == 1
-    assert "Could be fixed: cases.0002_more and cases.0004_note. 1 migration stay" in out
+    assert "Can be fixed, with --write: cases.0002_more and cases.0004_note. 1 migr" in out
     assert "class Migration" not in out
     assert {path.name for path in shop.package.glob("*.py")} == before
     code, out = printed("cases", "--write")
     assert code == 0
     assert "# Written: 0004_note.py" in out
+    assert "Fixed: cases.0002_more and cases.0004_note. 1 migration stays as it is." in out
     forget_modules(shop)
     shop.migrate()
     assert {"0002_more", "0003_quiet", "0004_note"} < shop.applied()

@@ -102,10 +102,16 @@ def test_a_comment_of_what_is_not_fixed_suggests_no_code(fix: Fix, said: list[st
 
 
 def test_the_summary_counts_only_what_is_proven() -> None:
-    assert summary_of([FIXED, NOT_FIXED, DIFFERENT]) == (
-        "Could be fixed: shop.0002_more. 2 migrations stay as they are."
+    assert summary_of([FIXED, NOT_FIXED, DIFFERENT], written=False) == (
+        "Can be fixed, with --write: shop.0002_more. 2 migrations stay as they are."
     )
-    assert summary_of([NOT_FIXED, DIFFERENT]) == "None of 2 migrations could be fixed."
+    assert summary_of([FIXED, NOT_FIXED], written=True) == (
+        "Fixed: shop.0002_more. 1 migration stays as it is."
+    )
+    assert summary_of([FIXED], written=True) == "Fixed: shop.0002_more."
+    assert summary_of([NOT_FIXED, DIFFERENT], written=False) == (
+        "None of 2 migrations could be fixed."
+    )
 
 
 @pytest.mark.parametrize(

@@ -224,4 +224,4 @@ def _printed(
     if not fixes:
         yield "No migration of this project is pending here."
     elif options["format"] == "text" and not options["migration"]:
-        yield summary_of(fixes)
+        yield summary_of(fixes, written=written)

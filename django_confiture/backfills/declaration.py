@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps import apps as live_apps
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import models, router
 from django.utils.module_loading import autodiscover_modules, import_string
 
@@ -129,7 +129,11 @@ def problems(backfill: Backfill) -> list[str]:
         model = backfill.model_in()
     except LookupError as error:
         return [f"model is {model_label!r}: {error}"]
-    found = [*_way_problems(backfill), *_choice_problems(backfill)]
+    found = [
+        *_way_problems(backfill),
+        *_choice_problems(backfill),
+        *_where_problems(backfill, model),
+    ]
     for name in [*(backfill.values or ()), *backfill.fields]:
         try:
             model._meta.get_field(name)
@@ -167,6 +171,37 @@ def _sql_problems(backfill: Backfill) -> list[str]:
     if LOW_ABOVE.search(sql) and not isinstance(backfill.model_in()._meta.pk, models.IntegerField):
         return ["sql has > %(low)s, which leaves a row out; write >= %(low)s"]
     return []
+
+
+def _where_problems(backfill: Backfill, model: type[models.Model]) -> list[str]:
+    if not isinstance(backfill.where, models.Q):
+        return []
+    try:
+        model._base_manager.filter(backfill.where)
+    except (FieldError, TypeError, ValueError) as error:
+        return [f"where: {error}; write a Q about fields of {backfill.model}"]
+    return [
+        f"where has {name}=None, which finds JSON's null and no NULL; write {name}__isnull=True"
+        for name in _asked_for_none(backfill.where)
+        if isinstance(_field(model, name), models.JSONField)
+    ]
+
+
+def _asked_for_none(condition: models.Q) -> Iterator[str]:
+    """Yield the names of what is compared with None."""
+    for child in condition.children:
+        if isinstance(child, models.Q):
+            yield from _asked_for_none(child)
+        elif isinstance(child, tuple) and child[1] is None:
+            yield child[0].removesuffix("__exact")
+
+
+def _field(model: type[models.Model], name: str) -> object:
+    """Return the model's field of a name; None where it leads elsewhere."""
+    try:
+        return model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None
 
 
 def _choice_problems(backfill: Backfill) -> list[str]:

@@ -53,6 +53,17 @@ def process(self: Backfill, rows: Any) -> None:
             "where is missing; write a Q that says which rows are still to be done",
         ),
         (
+            {"model": "shelf.Loan", "where": Q(gone=None), "values": {}},
+            (
+                "where: Cannot resolve keyword 'gone' into field. Choices are: id, note, "
+                "times_filled; write a Q about fields of shelf.Loan"
+            ),
+        ),
+        (
+            {"model": "shelf.Everything", "where": Q(id__gt=1) & ~Q(data=None), "values": {}},
+            "where has data=None, which finds JSON's null and no NULL; write data__isnull=True",
+        ),
+        (
             {"model": "shelf.Book", "where": WHERE, "values": {"titel": "x"}},
             "'titel' is not a field of shelf.Book; write the field's name",
         ),

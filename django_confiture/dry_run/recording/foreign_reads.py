@@ -10,7 +10,6 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from django.db.migrations.recorder import MigrationRecorder
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.locks.user_code import may_touch
@@ -72,7 +71,7 @@ _EVALUATING = ("create_table_as_stmt", "select_stmt")
 """DDL that reads what it names."""
 _ABOVE = {"view_stmt", "create_table_as_stmt", "rename_stmt", "alter_table_stmt"}
 _CHANGING = (Kind.DML, Kind.DDL, Kind.OPAQUE, Kind.UNPARSED)
-_OWN_RECORD = {MigrationRecorder.Migration._meta.db_table}
+_RECORD = {"django_migrations"}
 
 
 class ForeignReads:
@@ -114,7 +113,7 @@ class ForeignReads:
             self._known = None
         named = {each.relname for each in statement.relations}
         if statement.kind in _CHANGING and statement.what not in _CONNECTING:
-            self._changed |= named != _OWN_RECORD
+            self._changed |= named != _RECORD
 
     def _read_elsewhere(self, statement: Statement) -> list[str]:
         """Return the relations through which the statement reads, or code that it runs may."""

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 from itertools import islice
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.connection import Failure, FirstStatement
+from django_confiture.dry_run.running_code.connection import FirstStatement
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models import tables_of
 from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools

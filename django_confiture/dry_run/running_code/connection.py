@@ -18,9 +18,10 @@ import psycopg
 from django.apps.registry import Apps
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import ProtectedError, RestrictedError
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.running_code.failure import Failure
+from django_confiture.dry_run.running_code.slow_statements import SlowStatements
 from django_confiture.dry_run.running_code.values import NoValueError
 from django_confiture.dry_run.running_code.without_signals import without_signals
 from django_confiture.dry_run.server.side_channel import Row, Session
@@ -33,46 +34,6 @@ _CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 _UNDO = f"ROLLBACK TO SAVEPOINT {_PROBE}"
 OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _LOCKED = "55P03"
-_GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200")
-"""Canceled, no lock, deadlock, out of disk or memory: nothing is known of the statement."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The error that a probe met."""
-
-    sqlstate: str | None
-    error: str
-    sql: str
-    constraint: str | None = None
-    column: str | None = None
-    lacks_value: bool = False
-    """Whether nothing could be sent: for some field no value is known."""
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether the cause is not the schema: a timeout, a lock of another session, no value."""
-        return self.lacks_value or self.sqlstate in _GAVE_UP
-
-    @property
-    def is_of_names(self) -> bool:
-        """Whether a table or column is not there: no other values can help."""
-        return self.sqlstate in ("42P01", "42703")
-
-    @property
-    def is_protected(self) -> bool:
-        """Whether the release itself refuses to delete, as it would have before the plan."""
-        return self.error.partition(":")[0] in (ProtectedError.__name__, RestrictedError.__name__)
-
-    @property
-    def is_of_generated(self) -> bool:
-        """Whether a column that is GENERATED ALWAYS was given a value."""
-        return self.sqlstate == "428C9"
-
-    @property
-    def is_of_values(self) -> bool:
-        """Whether other values might have passed."""
-        return self.sqlstate is not None and self.sqlstate[:2] in ("22", "23", "P0")
 
 
 @dataclass(frozen=True)
@@ -106,7 +67,8 @@ class ProbeConnection:
         self._row_failed = False
         """Whether a row for the script could not be made."""
         self._locked: Failure | None = None
-        """What ended the first wait for a lock: then nothing more is tried, or each would wait."""
+        """What ended the first wait for a lock: nothing more is tried, as each would wait."""
+        self._slow = SlowStatements()
         self._own: Any = connections.create_connection(wrapper.alias)
         self._own.connection = wrapper.connection
         self._own.execute_wrappers.append(self._note)
@@ -118,6 +80,7 @@ class ProbeConnection:
         with ExitStack() as stack:
             stack.enter_context(self._rolled_back())
             self._locked = None
+            self._slow.forget()
             self._set_timeouts()
             self.session.query(f"SAVEPOINT {_PROBE}")
             connections[self.alias] = self._own
@@ -233,7 +196,8 @@ class ProbeConnection:
         if self._script is not None:
             self._script.append(text)
             try:
-                return self.session.query(text)
+                with self._slow.watching(text):
+                    return self.session.query(text)
             except psycopg.Error:
                 self._row_failed = True
                 raise
@@ -244,7 +208,8 @@ class ProbeConnection:
         """Run statements past the ORM in one round trip; where one fails, as if none had run."""
         release = f"RELEASE SAVEPOINT {_ROW}"
         try:
-            return self.session.script("; ".join([f"SAVEPOINT {_ROW}", *texts, release]))[1:-1]
+            with self._slow.watching(*texts):
+                return self.session.script("; ".join([f"SAVEPOINT {_ROW}", *texts, release]))[1:-1]
         except psycopg.Error as error:
             if self.session.status not in OPEN:
                 raise
@@ -294,4 +259,5 @@ class ProbeConnection:
             raise _NotSentError(FirstStatement(sql, self._own.ops.compose_sql(sql, params)))
         if self._script is not None:
             self._script.append(self._own.ops.compose_sql(sql, params))
-        return execute(sql, params, many, context)
+        with self._slow.watching(sql):
+            return execute(sql, params, many, context)

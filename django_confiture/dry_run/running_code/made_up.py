@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from django.db.models import Model
 
 from django_confiture.dry_run.running_code.catalog import Table
-from django_confiture.dry_run.running_code.connection import Failure
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.probe import Probe
 
 

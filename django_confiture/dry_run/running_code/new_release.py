@@ -8,8 +8,8 @@ from django.db.models import Model
 
 from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code import at_once
-from django_confiture.dry_run.running_code.connection import Failure
 from django_confiture.dry_run.running_code.deletions import looks_after
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models import Release, tables_of
 from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools, unchecked

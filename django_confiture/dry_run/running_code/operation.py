@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence, Set
 
-from django_confiture.dry_run.running_code.connection import Failure
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.touched import Step, words_in
 
 _CAUSES = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django_confiture.dry_run.results.deploy import Break, Regressed
 from django_confiture.dry_run.running_code.catalog import TableCatalog
-from django_confiture.dry_run.running_code.connection import Failure
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.query_plans import QueryPlan, plan_of
 from django_confiture.dry_run.running_code.releases import TIMEOUT
 from django_confiture.dry_run.running_code.touched import Step, altered_by

@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 
-from django_confiture.dry_run.running_code.connection import OPEN, Failure
+from django_confiture.dry_run.running_code.connection import OPEN
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.identifiers import qualified_name
 

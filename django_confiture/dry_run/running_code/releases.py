@@ -12,10 +12,11 @@ from django.db.models import Model
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
-from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
+from django_confiture.dry_run.running_code.connection import ProbeConnection
 from django_confiture.dry_run.running_code.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.deletions import Dependents, cascading
 from django_confiture.dry_run.running_code.facts import CatalogFacts, Changes
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances import Instances
 from django_confiture.dry_run.running_code.loaded import LoadedValues
 from django_confiture.dry_run.running_code.models import Release, tables_of

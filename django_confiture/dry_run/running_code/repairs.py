@@ -9,7 +9,7 @@ from itertools import islice, product
 from django.db.models import Model
 
 from django_confiture.dry_run.running_code.catalog import Table
-from django_confiture.dry_run.running_code.connection import Failure
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances import Variant
 from django_confiture.dry_run.running_code.values import Level
 

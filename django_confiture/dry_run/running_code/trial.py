@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
-from django_confiture.dry_run.running_code.connection import Failure, ProbeConnection
+from django_confiture.dry_run.running_code.connection import ProbeConnection
 from django_confiture.dry_run.running_code.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.facts import Changes
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances import Variant
 from django_confiture.dry_run.running_code.made_up import is_of_values
 from django_confiture.dry_run.running_code.models import tables_of

@@ -10,10 +10,10 @@ import psycopg
 from django_confiture.dry_run.running_code.catalog_rows import literal
 from django_confiture.dry_run.running_code.connection import (
     OPEN,
-    Failure,
     FirstStatement,
     ProbeConnection,
 )
+from django_confiture.dry_run.running_code.failure import Failure
 
 _SIZE = 100
 """Statements in one round trip: together they have to end within the timeout."""

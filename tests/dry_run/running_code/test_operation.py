@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.running_code.connection import Failure
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.operation import operation_of
 from django_confiture.dry_run.running_code.touched import Step, words_in
 

@@ -1,0 +1,48 @@
+"""Why a probe failed, and whether that says something about the schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import ProtectedError, RestrictedError
+
+_GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200")
+"""Canceled, no lock, deadlock, out of disk or memory: nothing is known of the statement."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The error that a probe met."""
+
+    sqlstate: str | None
+    error: str
+    sql: str
+    constraint: str | None = None
+    column: str | None = None
+    lacks_value: bool = False
+    """Whether nothing could be sent: for some field no value is known."""
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the cause is not the schema: a timeout, a lock of another session, no value."""
+        return self.lacks_value or self.sqlstate in _GAVE_UP
+
+    @property
+    def is_of_names(self) -> bool:
+        """Whether a table or column is not there: no other values can help."""
+        return self.sqlstate in ("42P01", "42703")
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether the release itself refuses to delete, as it would have before the plan."""
+        return self.error.partition(":")[0] in (ProtectedError.__name__, RestrictedError.__name__)
+
+    @property
+    def is_of_generated(self) -> bool:
+        """Whether a column that is GENERATED ALWAYS was given a value."""
+        return self.sqlstate == "428C9"
+
+    @property
+    def is_of_values(self) -> bool:
+        """Whether other values might have passed."""
+        return self.sqlstate is not None and self.sqlstate[:2] in ("22", "23", "P0")

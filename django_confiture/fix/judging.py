@@ -33,6 +33,7 @@ from django_confiture.fix.operation_results import (
     own_results,
     renamed_indexes,
     statements_of,
+    writes_rows_alone,
     written_by,
 )
 from django_confiture.fix.outcomes import Outcome
@@ -158,7 +159,8 @@ def _one_by_one(
             backwards=releases.backwards.get(number, ()),
         )
         broken += uncovered.get(number, ())
-        judgment = _Case(own, statements, found, broken, facts).judgment()
+        rows_alone = writes_rows_alone(operation)
+        judgment = _Case(own, statements, found, broken, facts, rows_alone=rows_alone).judgment()
         made, dropped = made_or_dropped(statements)
         judgment = replace(judgment, made=made, dropped=dropped)
         again = {each.before for each in _renamed(judgment)}
@@ -182,6 +184,8 @@ class _Case:
     found: Sequence[Finding]
     broken: Sequence[Break]
     facts: Facts
+    rows_alone: bool = field(kw_only=True)
+    """Whether it writes rows, which are the same in any form, and changes no table."""
 
     def judgment(self) -> Judgment:
         open_ones = [each for each in self.found if each.silenced is None]
@@ -223,7 +227,7 @@ class _Case:
     def _broken(self, said: Sequence[str]) -> Judgment:
         """Return what becomes of an operation whose only harm is to the running release."""
         words = ". ".join(said)
-        if type(self.operation) is RunPython:  # the rows that it writes are the same in any form
+        if self.rows_alone:
             return Judgment(self.operation, "kept", _BREAKS, words)
         spread = (
             type(self.operation) in _SPREAD
@@ -285,8 +289,7 @@ def _with_way_out(reason: str, finding: Finding) -> str:
     """Return why there is no recipe, and what the finding's advice says in words, if it does."""
     if not all(line.startswith("#") for line in finding.advice.splitlines()):
         return reason
-    way_out, _why, _reason = _words(finding).partition(" There is no code for ")
-    return f"{reason}. {way_out}"
+    return f"{reason}. {_words(finding).partition(' There is no code for ')[0]}"
 
 
 def words_of_break(broken: Break) -> str:

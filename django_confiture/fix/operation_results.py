@@ -88,3 +88,8 @@ def written_by(operation: OperationResult) -> set[str]:
         for write in each.writes
         for name in (write.relation, write.relation.rpartition(".")[2])
     }
+
+
+def writes_rows_alone(operation: OperationResult) -> bool:
+    """Return whether an operation writes rows, also of new tables, and changes no table."""
+    return any(each.rows_written for each in operation.statements) and not locked_by(operation)

@@ -110,5 +110,5 @@ CASES = [
         migrations.RemoveConstraint("line", "u_os"),
         migrations.AddConstraint("line", models.UniqueConstraint(
             fields=["sku", "order"], name="u_os")),
-    """, "fixed kept fixed"),
+    """, "refused kept fixed", "makes the constraint u_os and drops it again"),
 ]  # fmt: skip

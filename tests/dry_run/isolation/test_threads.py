@@ -197,8 +197,11 @@ def test_a_connection_that_another_thread_is_using_is_waited_for_by_nobody() -> 
 
     assert rehearse(migration(python(body))).outcome == "passed"
     with plain_connection() as conn:
-        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
-        assert conn.execute(f"{sleeping} AND state = 'active'").fetchone() == (1,)
+        sleeping = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND query ~ '^SELECT pg_sleep' AND state = 'active'"
+        )
+        assert conn.execute(sleeping).fetchone() == (1,)
     threads[0].join()
     assert name_of_5() == ("written",)
 

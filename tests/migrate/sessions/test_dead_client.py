@@ -18,7 +18,10 @@ from tests.support import recording
 from tests.support.sessions import connect
 
 SETTING = "client_connection_check_interval"
-SLEEPS = "SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
+SLEEPS = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE query = 'SELECT pg_sleep(60)' AND datname = current_database()"
+)
 
 
 @pytest.fixture(autouse=True)

@@ -478,7 +478,10 @@ def test_whose_lock_is_lost_rolls_back_what_it_was_at_and_stops(cases: Cases) ->
     cases.write("0001_slow", PLAIN.format(dependencies=[], name="slow").replace("0.4", "2"))
     cut = migrate_process.start(cases.package, settings={"MIGRATE": {"LOCK_TIMEOUT": "30s"}})
     try:
-        wait_for_rows("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%%'")
+        wait_for_rows(
+            "SELECT 1 FROM pg_stat_activity"
+            " WHERE query LIKE 'SELECT pg_sleep%%' AND datname = current_database()"
+        )
         query(END_HOLDERS)
         other = migrate_process.start(cases.package, settings={})
         said, _ = cut.communicate(timeout=60)

@@ -24,7 +24,10 @@ LIMITED = {"MAX_BLOCKING": "200ms", "LOCK_RETRIES": 1, "RETRY_DELAY": "10ms"}
 ALTER = migrations.RunSQL("ALTER TABLE recording_parent ADD note text")
 READS = "SELECT count(*) FROM recording_parent"
 ALIVE = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
-GUARDS = "SELECT pid FROM pg_stat_activity WHERE query ~ '^\\s*DO .confiture_guard'"
+GUARDS = (
+    "SELECT pid FROM pg_stat_activity"
+    " WHERE query ~ '^\\s*DO .confiture_guard' AND datname = current_database()"
+)
 
 
 @pytest.fixture(autouse=True)

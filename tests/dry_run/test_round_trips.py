@@ -93,9 +93,14 @@ def test_what_a_statement_of_many_adds(tmp_path: Path, cases: Cases) -> None:
         cases.add(name, runs(texts))
 
     def ran(last: str) -> int:
-        found, ran = traced(tmp_path / last, lambda: dry_run("cases", last))
-        assert ran.code == 0, ran
-        return found
+        """Return the fewest trips of three runs, as a slow one asks more."""
+
+        def once(attempt: int) -> int:
+            found, ran = traced(tmp_path / f"{last}_{attempt}", lambda: dry_run("cases", last))
+            assert ran.code == 0, ran
+            return found
+
+        return min(once(attempt) for attempt in range(3))
 
     one, few, many = ran("0002_one"), ran("0003_few"), ran("0004_many")
     found = ((many - few) - (few - one)) / 50

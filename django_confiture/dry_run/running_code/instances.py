@@ -50,6 +50,7 @@ class Instances:
         self._catalog = catalog
         self._rows = rows
         self._unique = frozenset(_unique_fields(model))
+        self._anew: dict[str, bool] = {}
 
     def new(self, variant: Variant, *, key: KeyFrom = "own") -> Model:
         """Return an unsaved instance; raises :class:`NoValueError`."""
@@ -119,7 +120,7 @@ class Instances:
             self._refer(each, variant, given)
             return
         level = variant.levels.get(each.name, variant.level)
-        unique = each.primary_key or each.name in self._unique
+        unique = each.primary_key or each.name in self._unique or self._computes_anew(each)
         if each.attname in variant.captured and not unique:
             given[each.attname] = variant.captured[each.attname]
         elif level is None and _starts_empty(each):
@@ -129,11 +130,25 @@ class Instances:
         elif level is None and (each.has_default() or each.has_db_default() or each.null):
             return
         else:
-            self._level(each, level or "modest", given)
+            self._level(each, level or "modest", given, unique=unique)
 
-    def _level(self, each: Field[Any, Any], level: Level, given: dict[str, Any]) -> None:
+    def _computes_anew(self, each: Field[Any, Any]) -> bool:
+        """Whether its default is another one each time, as that of ``uuid4`` and of tokens.
+
+        It is not asked before a row is tried: it may send queries of its own.
+        """
+        if not callable(each.default):
+            return False
+        if each.name not in self._anew:
+            self._anew[each.name] = each.get_default() != each.get_default()
+        return self._anew[each.name]
+
+    def _level(
+        self, each: Field[Any, Any], level: Level, given: dict[str, Any], *, unique: bool
+    ) -> None:
+        make = self._values.unique if unique else self._values.of
         try:
-            given[each.attname] = self._values.of(each, level)
+            given[each.attname] = make(each, level)
         except NoValueError:
             if not (each.null or each.has_default() or each.has_db_default()):
                 given[each.attname] = self._as_read(each, made_up)

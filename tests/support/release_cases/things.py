@@ -142,6 +142,18 @@ CASES = [
         RunSQL("INSERT INTO cases_thing (title) SELECT 'x' FROM generate_series(1, 500)"),
     ),
     thing(
+        "unique_value_that_is_computed",
+        [TITLE, ("token", models.UUIDField(default=uuid.uuid4))],
+        AlterField("Thing", "token", models.UUIDField(default=uuid.uuid4, unique=True)),
+        rows=titles(),
+    ),
+    thing(
+        "unique_text_that_is_computed",
+        [TITLE, ("token", models.CharField(max_length=40, default=uuid.uuid4))],
+        RunSQL("CREATE UNIQUE INDEX ON cases_thing (token)"),
+        rows=titles(),
+    ),
+    thing(
         "unique_title_of_some",
         [TITLE, ("on", models.BooleanField(default=True))],
         RunSQL("UPDATE cases_thing SET title = id::text"),

@@ -58,20 +58,23 @@ class Dependents:
         for child, field in _dependents(model, self._relevant) if left else ():
             remote: Any = field.remote_field
             oid = self._catalog.oid_of(child._meta.db_table)
-            if child in seen or not (self._is_read(child) or (key and key.target == oid)):
+            cascades = remote.on_delete is CASCADE
+            needed = not cascades or self._is_read(child) or (key and key.target == oid)
+            if child in seen or not needed:
                 continue
             seen.add(child)
             value = row.get(remote.model._meta.get_field(remote.field_name).column)
             if oid is None or value is None:
                 continue
             made = self._rows.made(oid, {str(field.column): value})
-            if made is not None and remote.on_delete is CASCADE:
+            if made is not None and cascades:
                 self._descend(child, made, key, left - 1, seen)
 
     def _is_read(self, model: type[Model]) -> bool:
         """Whether a deletion reads the rows of a model: to ask for those below, or for a parent's.
 
-        Others are deleted unread: only a trigger or rule makes a difference to them.
+        Others are deleted unread: only a trigger or rule makes a difference to them. Those whose
+        foreign key is set to something else are written, which a NOT NULL can refuse.
         """
         below = any(child in self._relevant for child, _field in _all_dependents(model))
         return below or bool(model._meta.parents) or self._guards(model._meta.db_table)

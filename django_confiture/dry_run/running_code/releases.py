@@ -57,6 +57,16 @@ class Tools:
             return False
         return table.columns[str(field.column)].base in ("int2", "int4", "int8")
 
+    def any_refers(self, key: ForeignKey, release: Release) -> bool:
+        """Return whether rows with a foreign key are there that a release does not delete anyway.
+
+        That is by another foreign key, which it knows.
+        """
+        table = self.catalog.table(key.table)
+        if table is None or table.is_empty:
+            return False
+        return self.rows.any_refers(key, unlike=cascading(release, self.catalog, key))
+
     def trials(self, release: Release, tables: Set[str], *, upserts: bool) -> Iterator[Trial]:
         """Yield the trials of the models that touching ``tables`` can break."""
         models = release.using(tables)
@@ -178,18 +188,14 @@ class RunningCode:
         return any(self._awaited(trial) for trial in self._trials)
 
     def _may_refer(self, key: ForeignKey) -> bool:
-        """Whether rows can have that foreign key: the running code fills no new column.
-
-        Those that it deletes anyway, by a foreign key that it knows, do not count.
-        """
+        """Whether rows can have that foreign key: the running code fills no new column."""
         table = self._tools.catalog.table(key.table)
         if table is None:
             return False
         is_old = self._widths.get(key.table, 0) >= max(
             table.columns[name].number for name in key.columns
         )
-        known = cascading(self._release, self._tools.catalog, key)
-        return is_old or (not table.is_empty and self._tools.rows.any_refers(key, unlike=known))
+        return is_old or self._tools.any_refers(key, self._release)
 
     @property
     def tables(self) -> Set[str]:

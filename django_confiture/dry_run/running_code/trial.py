@@ -195,10 +195,11 @@ class Trial:
                 return other
         return None
 
-    def try_referred(self) -> None:
-        """Try to delete rows that tables unknown to the release refer to."""
+    def try_referred(self, refers: Callable[[ForeignKey], bool]) -> None:
+        """Try to delete rows that tables unknown to the release refer to, if a row ``refers``."""
         for key in self.deletes.dependents.unknown_references():
-            self._try(self.deletes.referred(key))
+            if refers(key):
+                self._try(self.deletes.referred(key))
 
     def try_without_key(self) -> None:
         """Try the INSERT that leaves out a key for which the server has no default."""

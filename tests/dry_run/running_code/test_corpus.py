@@ -69,7 +69,7 @@ def first_state(case: Case, *, empty: bool = False) -> ProjectState:
     """Commit the schema of the running release, and its rows."""
     state = applied(ProjectState(), migration(*case.first, name="0001_first"))
     if not empty:
-        Writer(state, case.rows).fill()
+        Writer(state, case.rows).fill(unfilled=case.unfilled)
     if case.setup:
         with connection.cursor() as cursor:
             cursor.execute(case.setup)

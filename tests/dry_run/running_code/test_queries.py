@@ -32,7 +32,7 @@ def state() -> Iterator[ProjectState]:
     found = applied(
         ProjectState(), migration(*library(), AddIndex("Book", _INDEX), name="0001_first")
     )
-    Writer(found, ROWS).fill()
+    Writer(found, ROWS).fill(unfilled=())
     yield found
     connection.close()
     clean_up("default")

@@ -51,7 +51,7 @@ def state() -> Iterator[ProjectState]:
     """Commit the library, with rows."""
     clean_up("default")
     found = applied(ProjectState(), migration(*library(), name="0001_first"))
-    Writer(found, ROWS).fill()
+    Writer(found, ROWS).fill(unfilled=())
     yield found
     connection.close()
     clean_up("default")

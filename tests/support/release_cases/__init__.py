@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from tests.support.release_cases import columns, composite, emptied, others, tables, things
+from tests.support.release_cases import (
+    columns,
+    composite,
+    emptied,
+    others,
+    referring,
+    tables,
+    things,
+)
 from tests.support.releases import Case
 
 CASES: dict[str, Case] = {
     case.name: case
-    for module in (columns, composite, emptied, others, tables, things)
+    for module in (columns, composite, emptied, others, referring, tables, things)
     for case in module.CASES
 }

@@ -33,6 +33,11 @@ class Failure:
         return self.sqlstate in ("42P01", "42703")
 
     @property
+    def lacks_unique(self) -> bool:
+        """Whether an ``ON CONFLICT`` names columns that are not unique."""
+        return self.sqlstate == "42P10"
+
+    @property
     def is_protected(self) -> bool:
         """Whether the release itself refuses to delete, as it would have before the plan."""
         return self.error.partition(":")[0] in (ProtectedError.__name__, RestrictedError.__name__)

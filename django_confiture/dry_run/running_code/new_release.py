@@ -8,6 +8,7 @@ from django.db.models import Model
 
 from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code import at_once
+from django_confiture.dry_run.running_code.coming_upserts import ComingUpserts
 from django_confiture.dry_run.running_code.deletions import looks_after
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models import Release, tables_of
@@ -27,6 +28,7 @@ class NewCode:
         self._not_checked: dict[str, None] = {}
         self._refused: set[Failure] = set()
         """What the schema before the plan refused."""
+        self._upserts = ComingUpserts(tools)
 
     def start(self, tables: Set[str]) -> None:
         """Try everything before the plan."""
@@ -38,6 +40,7 @@ class NewCode:
                 trial.try_referred(lambda key: self._tools.any_refers(key, self._release))
                 trial.try_without_key()
                 self._trials.append(trial)
+                self._upserts.try_before(trial)
                 self._refused |= {
                     each for _, each in trial.failed if self._is_of_schema(trial, each)
                 }
@@ -51,6 +54,7 @@ class NewCode:
         self._tools.catalog.load(name for each in self._trials for name in tables_of(each.model))
         with self._tools.connection.probing(self._release.apps):
             passing = at_once.passing(self._tools, self._trials)
+            self._not_checked |= dict.fromkeys(self._upserts.cured())
             return tuple(
                 found
                 for trial in self._trials

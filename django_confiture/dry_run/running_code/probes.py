@@ -56,7 +56,7 @@ class ModelProbes:
         self._instances = instances
         self._catalog = catalog
         self._rows = rows
-        self._upserts = upserts and not (model._meta.parents or model._meta.auto_created)
+        self._upserts = upserts
         self._captured: list[Model] = []
 
     def capture(self) -> None:
@@ -86,7 +86,7 @@ class ModelProbes:
         variants = list(self.variants())
         made = [self._instances.new(each) for each in (*variants, variants[0], _MOST)]
         self._insert_all(made)
-        for names, other in self._conflicts():
+        for names, other in self._conflicts() if self._upserts else ():
             self._upsert(names, other, variants[0], "own")
         for captured in () if self.model._meta.auto_created else self._captured:
             self._save(captured)
@@ -140,10 +140,15 @@ class ModelProbes:
         variant = variants[0]
         for each in (variant, _MOST) if _MOST in variants[1:] else (variant,):
             yield self._probe_insert(f"{each.name} twice", each, self._insert_two, optional=True)
+        if self._upserts:
+            yield from (probe for _names, probe in self.upserts(variant))
+
+    def upserts(self, variant: Variant) -> Iterator[tuple[Sequence[str], Probe]]:
+        """Yield each unique set of fields, and the INSERT that names it in ``ON CONFLICT``."""
         for names, other in self._conflicts():
             upsert = partial(self._upsert, names, other)
             name = f"conflict on {', '.join(names)}"
-            yield self._probe_insert(name, variant, upsert, optional=True)
+            yield names, self._probe_insert(name, variant, upsert, optional=True)
 
     def insert_without_key(self, variant: Variant) -> Probe:
         """Return the INSERT of a row whose primary key the server makes: a sequence moves."""
@@ -189,7 +194,8 @@ class ModelProbes:
 
     def _conflicts(self) -> Iterator[tuple[Sequence[str], str]]:
         """Yield the unique sets of fields, each with a field to update."""
-        for names in conflict_targets(self.model) if self._upserts else ():
+        has_one_table = not (self.model._meta.parents or self.model._meta.auto_created)
+        for names in conflict_targets(self.model) if has_one_table else ():
             others = [
                 each.name
                 for each in self.model._meta.local_concrete_fields

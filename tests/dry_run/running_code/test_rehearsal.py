@@ -344,6 +344,31 @@ def test_rows_that_a_plan_changes_are_those_of_a_model_that_is_tried(state: Proj
     assert report.deploy.checked.models == 1
 
 
+def test_an_upsert_whose_constraint_comes_with_the_plan_is_told_of(state: ProjectState) -> None:
+    unique = AlterField("Author", "name", models.CharField(max_length=50, unique=True))
+    distinct = RunSQL("UPDATE cases_author SET name = id::text", RunSQL.noop)
+
+    deploy = rehearse(state, migration(distinct, unique, name="0002_unique")).deploy
+
+    (told,) = deploy.not_checked
+    assert told == (
+        "bulk_create(update_conflicts=True) of cases.Author with conflict on name: no model tells"
+        " if the new release does so; before the plan there is no unique or exclusion constraint"
+        " matching the ON CONFLICT specification"
+    )
+    assert not deploy.new_code
+
+
+def test_an_upsert_whose_constraint_stays_away_is_not_told_of(state: ProjectState) -> None:
+    unique = SeparateDatabaseAndState(
+        state_operations=[
+            AlterField("Author", "name", models.CharField(max_length=50, unique=True))
+        ]
+    )
+    deploy = rehearse(state, migration(unique, name="0002_unique")).deploy
+    assert deploy.not_checked == ()
+
+
 def test_a_plan_that_touches_no_model_says_why_nothing_was_tried(state: ProjectState) -> None:
     report = rehearse(state, migration(RunSQL("SELECT 1", RunSQL.noop), name="0002_a"))
     assert report.deploy.order == "unknown"
@@ -358,7 +383,6 @@ def test_a_plan_that_touches_no_model_says_why_nothing_was_tried(state: ProjectS
         "ALTER DOMAIN cases_short ADD CHECK (VALUE = '') NOT VALID",
         "SELECT pg_catalog.setval('cases_tag_id_seq', 1, false)",
         "ALTER SEQUENCE cases_tag_id_seq RESTART WITH 1",
-        "CREATE OR REPLACE FUNCTION dry_fine(text) RETURNS bool LANGUAGE sql AS 'SELECT false'",
     ],
 )
 def test_what_is_not_a_table_breaks_those_that_use_it(state: ProjectState, sql: str) -> None:

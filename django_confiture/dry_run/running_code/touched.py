@@ -12,7 +12,8 @@ from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.locks.user_code import runs_user_code
 from django_confiture.dry_run.running_code.catalog import Named, TableCatalog
-from django_confiture.dry_run.sql.nodes import names_relation, quoted_relation
+from django_confiture.dry_run.sql.enums import AlterTableType
+from django_confiture.dry_run.sql.nodes import names_relation, quoted_relation, subcommands
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 if TYPE_CHECKING:
@@ -111,7 +112,14 @@ def _cannot_be_read(statement: Statement, lookup: Lookup) -> bool:
 
 
 def sets_sequence(statement: Statement) -> bool:
-    """Return whether a statement may put a sequence elsewhere."""
+    """Return whether a statement may put a sequence elsewhere, that of an identity as well."""
+    if statement.what == "alter_table_stmt":
+        parts = subcommands(statement.node.alter_table_stmt)
+        return any(each.subtype == AlterTableType.SetIdentity for each in parts)
+    return statement.what in ("call_stmt", "do_stmt") or _is_of_sequence(statement)
+
+
+def _is_of_sequence(statement: Statement) -> bool:
     if statement.what == "alter_seq_stmt":
         return True
     return "setval" in statement.sql.lower() and "setval" in statement.functions_called
@@ -122,7 +130,7 @@ def is_of_others(statement: Statement) -> bool:
 
     A function, a type, a right, a sequence.
     """
-    if sets_sequence(statement):
+    if _is_of_sequence(statement):
         return True
     if statement.kind is not Kind.DDL or statement.what in _OF_NO_ONE or statement.node is None:
         return False

@@ -383,6 +383,9 @@ def test_a_plan_that_touches_no_model_says_why_nothing_was_tried(state: ProjectS
         "ALTER DOMAIN cases_short ADD CHECK (VALUE = '') NOT VALID",
         "SELECT pg_catalog.setval('cases_tag_id_seq', 1, false)",
         "ALTER SEQUENCE cases_tag_id_seq RESTART WITH 1",
+        "ALTER TABLE cases_tag ALTER id RESTART WITH 1",
+        "DO $$ BEGIN ALTER SEQUENCE cases_tag_id_seq RESTART WITH 1; END $$",
+        "CREATE OR REPLACE FUNCTION dry_fine(text) RETURNS bool LANGUAGE sql AS 'SELECT false'",
     ],
 )
 def test_what_is_not_a_table_breaks_those_that_use_it(state: ProjectState, sql: str) -> None:

@@ -13,11 +13,9 @@ from psycopg import Error
 
 from django_confiture.exceptions import MigrationGaveWay
 from django_confiture.formatting import one_line
-from django_confiture.migrate.sessions.dead_client import (
-    end_transaction_with_client,
-    end_with_client,
-)
+from django_confiture.migrate.sessions.dead_client import end_with_client
 from django_confiture.migrate.sessions.migration_transaction import (
+    SAVEPOINT,
     MigrationTransaction,
     Outcome,
 )
@@ -38,8 +36,6 @@ LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK_DETECTED = "40P01"
 RETRIED = frozenset({LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED})
 
-_ATTEMPT = "confiture_attempt"
-
 
 class Attempts:
     """Counts the attempts at one migration, and decides whether there is another."""
@@ -59,13 +55,8 @@ class Attempts:
         """Begin an attempt in a transaction; ``facts`` go into its signals."""
         self.number += 1
         self._connection.ensure_connection()
-        if self._settings.lock_retries or self._session.watch is not None:
-            raw = self._connection.connection
-            raw.execute(f"SAVEPOINT {_ATTEMPT}")
         if not self._settings.is_default:
-            self._transaction.note()
-        if self._settings.max_blocking is not None:
-            end_transaction_with_client(self._connection)
+            self._transaction.begin(ends_with_client=self._settings.max_blocking is not None)
         self._follow(facts)
 
     def begin_without_transaction(self, **facts: Any) -> None:
@@ -201,7 +192,7 @@ class Attempts:
         """
         raw = self._connection.connection
         try:
-            raw.execute(f"ROLLBACK TO SAVEPOINT {_ATTEMPT}")
+            raw.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
         except (Error, AttributeError):
             terminated = raw is None or raw.closed
             return (

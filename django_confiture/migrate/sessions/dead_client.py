@@ -7,14 +7,12 @@ statement of a ``migrate`` that was killed, and keeps its locks until then.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
 _SETTING = "client_connection_check_interval = '1s'"
+SET_FOR_TRANSACTION = f"SET LOCAL {_SETTING}"
 
 
 def end_with_client(raw: psycopg.Connection[Any]) -> None:
@@ -24,10 +22,3 @@ def end_with_client(raw: psycopg.Connection[Any]) -> None:
     """
     with suppress(psycopg.Error):
         raw.execute(f"SET {_SETTING}")
-
-
-def end_transaction_with_client(wrapper: BaseDatabaseWrapper) -> None:
-    """The same for the transaction that is open, without reaching what follows it."""
-    raw: psycopg.Connection[Any] = wrapper.connection
-    with suppress(psycopg.Error), raw.transaction():
-        raw.execute(f"SET LOCAL {_SETTING}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from django_confiture.migrate.sessions.dead_client import SET_FOR_TRANSACTION
 from django_confiture.migrate.sessions.second_connection import connect_beside
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ PATIENCE_S = 3.0
 """A server that restarts after a crash takes a moment, as does a session that is rolled back."""
 _AGAIN_S = 0.05
 
+SAVEPOINT = "confiture_attempt"
 _BEGUN = "SELECT pg_catalog.pg_current_xact_id()::text, extract(epoch FROM now())::float8"
 _CURRENT = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text"
 _STATUS = "SELECT pg_catalog.pg_xact_status(%s::xid8)"
@@ -46,10 +48,27 @@ class MigrationTransaction:
         self.began: float | None = None
         """Seconds since the epoch, as the server says it; None before it has begun."""
 
-    def note(self) -> None:
-        """Ask the server, in one round trip, which transaction this is."""
-        row = self._connection.connection.execute(_BEGUN).fetchone()
-        self._id, self.began = row
+    def begin(self, *, ends_with_client: bool) -> None:
+        """Set a savepoint, and ask which transaction this is, in one round trip.
+
+        ``ends_with_client``: let the server roll it back once its client is gone. Servers on
+        Windows can't: there nothing changes.
+        """
+        try:
+            self._begin(SET_FOR_TRANSACTION if ends_with_client else "")
+        except psycopg.Error:
+            if not ends_with_client or self._connection.connection.closed:
+                raise
+            self._connection.connection.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+            self._begin("")
+
+    def _begin(self, setting: str) -> None:
+        """Send all of it at once, which a prepared statement could not."""
+        script = "; ".join(filter(None, (f"SAVEPOINT {SAVEPOINT}", setting, _BEGUN)))
+        cursor = self._connection.connection.execute(script, prepare=False)
+        while cursor.nextset():
+            pass
+        self._id, self.began = cursor.fetchone()
 
     def is_open(self) -> bool | None:
         """Return whether it is still the current one, of a live session; None if unknown."""

@@ -12,7 +12,7 @@ from django.db import connection, migrations
 from pytest_django import Settings
 
 from django_confiture.exceptions import MigrationSessionLost
-from django_confiture.migrate.sessions import dead_client
+from django_confiture.migrate.sessions import dead_client, migration_transaction
 from tests.cases.migrations_on_disk import Cases
 from tests.support import recording
 from tests.support.sessions import connect
@@ -26,7 +26,9 @@ SLEEPS = (
 
 @pytest.fixture(autouse=True)
 def _tables(cases: Cases, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(dead_client, "_SETTING", f"{SETTING} = '50ms'")
+    quickly = f"{SETTING} = '50ms'"
+    monkeypatch.setattr(dead_client, "_SETTING", quickly)
+    monkeypatch.setattr(migration_transaction, "SET_FOR_TRANSACTION", f"SET LOCAL {quickly}")
     with recording.recording():
         yield
     connection.close()
@@ -75,3 +77,17 @@ def test_without_it_the_server_is_not_asked_to(
     cases.migrate()
 
     assert cases.applied() == {"0001_asks"}
+
+
+def test_a_server_that_cannot_is_left_as_it_is(
+    cases: Cases, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One on Windows refuses the setting, as any server refuses a negative one."""
+    unusable = f"SET LOCAL {SETTING} = -1"
+    monkeypatch.setattr(migration_transaction, "SET_FOR_TRANSACTION", unusable)
+    settings.CONFITURE = {"MIGRATE": {"MAX_BLOCKING": "60s"}}
+    cases.add("0001_makes", migrations.RunSQL("CREATE TABLE cases_made ()"))
+
+    cases.migrate()
+
+    assert cases.applied() == {"0001_makes"}

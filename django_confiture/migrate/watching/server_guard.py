@@ -14,7 +14,10 @@ a statement without its client, and with it the locks, so there is no need to st
 from __future__ import annotations
 
 import json
+import re
+import selectors
 from collections.abc import Callable, Collection
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -32,8 +35,14 @@ from django_confiture.migrate.watching.activity import DOING, WAITERS, Doing, Ga
 SILENT_S = 2.0
 """The watch counts as stopped when it has asked nothing for so long; it asks ten times a second."""
 _LOOK_S = 0.2
+_LAST_WORD_S = 1.0
+"""Seconds for the answer to a cancel, which takes a few milliseconds."""
 _SETTINGS = ("statement_timeout = 0", "idle_session_timeout = 0")
 _ENDED_IT = "CF001"
+_SQLSTATE = psycopg.pq.DiagnosticField.SQLSTATE
+_MESSAGE = psycopg.pq.DiagnosticField.MESSAGE_PRIMARY
+_ENDED_BY_OTHERS = re.compile("57|08")
+"""SQLSTATEs of a session that was canceled, terminated or lost: another one can take its place."""
 
 _LOOP = f"""
 DO $confiture_guard$
@@ -52,8 +61,8 @@ BEGIN
           WHERE pid = %(pid)s AND state ~ '^idle in transaction')) INTO late;
       IF late IS NOT NULL THEN
         SELECT to_json(d) FROM ({DOING}) AS d (state, statement, ms, xact_ms, began) INTO doing;
-        PERFORM pg_catalog.pg_terminate_backend(%(pid)s);
-        RAISE EXCEPTION '%%', json_build_array(late, doing) USING ERRCODE = '{_ENDED_IT}';
+        RAISE EXCEPTION '%%', json_build_array(
+          late, doing, pg_catalog.pg_terminate_backend(%(pid)s)) USING ERRCODE = '{_ENDED_IT}';
       END IF;
     END IF;
     COMMIT;
@@ -80,6 +89,7 @@ class ServerGuard:
         ``idle_alone``: leave the session alone while a statement runs.
         """
         self._connection = connection
+        self._result: psycopg.pq.abc.PGresult | None = None
         self.pid = backend_pid(Direct(connection))
         for setting in _SETTINGS:
             connection.execute(f"SET {setting}")
@@ -89,22 +99,58 @@ class ServerGuard:
         text = psycopg.ClientCursor(connection).mogrify(_LOOP, {**values, **rules})
         connection.pgconn.send_query(text.encode())
 
-    def end(self) -> GaveWay | None:
-        """End the block; return why it has ended the session, if it has."""
-        pgconn = self._connection.pgconn
+    def is_lost(self) -> bool:
+        """Return whether its session was ended by others, which another guard can make good.
+
+        Raise the driver's error where the block can't run here at all.
+        """
         try:
-            pgconn.consume_input()
-            if pgconn.is_busy():
-                pgconn.get_cancel().cancel()
-                return None
-            result = pgconn.get_result()
+            if self._is_running():
+                return False
+        except psycopg.OperationalError:
+            return True
+        sqlstate = self._field(_SQLSTATE)
+        if sqlstate in ("", _ENDED_IT):
+            return False  # the session that migrates has ended
+        if _ENDED_BY_OTHERS.match(sqlstate):
+            return True
+        raise psycopg.ProgrammingError(self._field(_MESSAGE))
+
+    def end(self) -> GaveWay | None:
+        """End the block; return why it has ended the session, if it has.
+
+        It may have done so an instant ago, so its last word counts.
+        """
+        try:
+            if self._is_running():
+                self._connection.pgconn.get_cancel().cancel()
+                self._wait_until_ended()
         except psycopg.Error:
             return None
         finally:
             self._connection.close()
-        if result is None or result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) is None:
-            return None
-        return _gave_way(result)
+        return _gave_way(self._field(_MESSAGE)) if self._field(_SQLSTATE) == _ENDED_IT else None
+
+    def _is_running(self) -> bool:
+        """Look whether the server has sent how the block ended, without waiting for that."""
+        if self._result is None:
+            pgconn = self._connection.pgconn
+            pgconn.consume_input()
+            if pgconn.is_busy():
+                return True
+            self._result = pgconn.get_result()
+        return False
+
+    def _wait_until_ended(self) -> None:
+        until = monotonic() + _LAST_WORD_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection.fileno(), selectors.EVENT_READ)
+            while self._is_running() and selector.select(max(0, until - monotonic())):
+                pass
+
+    def _field(self, field: psycopg.pq.DiagnosticField) -> str:
+        found = self._result.error_field(field) if self._result is not None else None
+        return (found or b"").decode("utf-8", "replace")
 
 
 def guarded(
@@ -141,11 +187,8 @@ def guarded(
         return f"no third connection ({one_line(error)})"
 
 
-def _gave_way(result: psycopg.pq.abc.PGresult) -> GaveWay | None:
-    field = psycopg.pq.DiagnosticField
-    if result.error_field(field.SQLSTATE) != _ENDED_IT.encode():
-        return None
-    late, doing = json.loads(result.error_field(field.MESSAGE_PRIMARY) or b"")
+def _gave_way(said: str) -> GaveWay | None:
+    late, doing, _was_there = json.loads(said)
     if doing is None:
         return None
     return GaveWay(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from operator import is_not
 from time import monotonic
 from typing import Any, Protocol
 
@@ -104,7 +105,7 @@ class Watch:
         self._blind_until = 0.0
         self._warned = False
         self._guard: ServerGuard | None = None
-        self._guarded: Target | None = None
+        self._guarded: tuple[Target, psycopg.Connection[Any]] | None = None
         self._unguarded = False
         self._thread = threading.Thread(target=self._run, name="confiture-watch", daemon=True)
         self._thread.start()
@@ -170,10 +171,20 @@ class Watch:
         self._let_server_guard(target, conn)
 
     def _let_server_guard(self, target: Target, conn: psycopg.Connection[Any]) -> None:
-        """Let the server keep to the limit as well, should this process be stopped."""
-        if self._limit_ms is None or self._unguarded or self._guarded is target:
+        """Let the server keep to the limit as well, should this process be stopped.
+
+        A guard looks at one connection of the watch, and its session can be ended by others.
+        """
+        if self._limit_ms is None or self._unguarded:
             return
-        self._guarded = target
+        try:
+            is_new = self._guarded is None or any(map(is_not, self._guarded, (target, conn)))
+            if not is_new and not self._guard_is_lost():
+                return
+        except psycopg.Error as error:
+            self._warn_unguarded(one_line(error))
+            return
+        self._guarded = (target, conn)
         found = guarded(
             self._connect_guard,
             conn,
@@ -183,15 +194,22 @@ class Watch:
             idle_alone=not target.in_transaction,
         )
         if isinstance(found, str):
-            self._unguarded = True
-            logger.warning(_UNGUARDED, found, extra={"error": found})
+            self._warn_unguarded(found)
             return
-        guard: ServerGuard | None = found
         with self._lock:
+            before: ServerGuard | None = found
             if self._target is target:
-                self._guard, guard = guard, None
-        if guard is not None:
-            guard.end()
+                before, self._guard = self._guard, found
+        if before is not None:
+            before.end()
+
+    def _guard_is_lost(self) -> bool:
+        with self._lock:  # leave() ends it
+            return self._guard is not None and self._guard.is_lost()
+
+    def _warn_unguarded(self, why: str) -> None:
+        self._unguarded = True
+        logger.warning(_UNGUARDED, why, extra={"error": why})
 
     def _tell(self, observation: Observation) -> None:
         """Pass on what was seen; a listener that fails gets no more, and the watch goes on."""

@@ -12,7 +12,7 @@ from django.db import connection, migrations
 from pytest_django import Settings
 
 from django_confiture.exceptions import MigrationGaveWay
-from django_confiture.migrate.watching import server_guard
+from django_confiture.migrate.watching import server_guard, watch
 from django_confiture.migrate.watching.watch import Watch
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support import recording
@@ -193,6 +193,60 @@ def test_concurrently_hardly_waits_for_it_and_that_is_no_news(
         (True,)
     ]
     assert events(caplog, "migration_waits") == []
+
+
+WATCHES = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'django-confiture watch'"
+    " AND query !~ 'confiture_guard' AND datname = current_database()"
+)
+
+
+@pytest.mark.parametrize("ended", [GUARDS, WATCHES], ids=["guard", "watch"])
+def test_another_one_takes_the_place_of_one_that_lost_its_session_or_the_watch(
+    cases: Cases,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    ended: str,
+) -> None:
+    monkeypatch.setattr(watch, "_RECONNECT_S", 0.1)
+    found: list[Any] = []
+
+    def ends_one(apps: Any, schema_editor: Any) -> None:
+        waits_for_the_guard(apps, schema_editor)
+        until = time.monotonic() + 30
+        with connect("looks", autocommit=True) as other:
+            before = other.execute(GUARDS).fetchall()
+            other.execute(f"SELECT pg_terminate_backend(pid) FROM ({ended}) one")
+            while not found and time.monotonic() < until:
+                time.sleep(0.05)
+                found.extend(set(other.execute(GUARDS).fetchall()) - set(before))
+
+    cases.add("0001_long", ALTER, migrations.RunPython(ends_one))
+    settings.CONFITURE = {"MIGRATE": LIMITED}
+
+    cases.migrate()
+
+    assert found
+    assert warned(caplog) == []
+    assert cases.applied() == {"0001_long"}
+
+
+def test_one_that_cannot_run_is_told_once(
+    cases: Cases,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As for a role without the right to use PL/pgSQL."""
+    monkeypatch.setattr(server_guard, "_LOOP", "DO 'BEGIN PERFORM no_such_function(); END'")
+    cases.add("0001_long", migrations.RunSQL("SELECT pg_sleep(1)"))
+    settings.CONFITURE = {"MIGRATE": LIMITED}
+
+    cases.migrate()
+
+    (said,) = warned(caplog)
+    assert "MAX_BLOCKING does not hold: function no_such_function() does not exist" in said
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> list[str]:

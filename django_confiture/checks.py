@@ -11,7 +11,8 @@ E005     an entry of ``HOOKS`` that does not lead to a hook
 E006     an unknown phase
 E007     an entry of ``PHASES`` whose hook cannot be found or used
 E008     an unknown database alias
-E009     a ``RunHook`` in a migration file whose hook cannot be found or used
+E009     a ``RunHook`` in a migration file whose hook cannot be found or used, or one of our
+         operations with wrong arguments
 E010     a hook's own ``check()`` raised an error
 E011     an unknown option of a shipped hook
 E012     a wrong value of an option of a shipped hook
@@ -70,8 +71,7 @@ def check_confiture(
         given = conf.user_settings()
     except conf.SettingError as error:
         return [_error("E001", error)]
-    migrations = migrations_on_disk()
-    messages: list[CheckMessage] = []
+    migrations, messages = migrations_on_disk()
     if app_configs is None or any(each.name == "django_confiture" for each in app_configs):
         messages += _settings(given, migrations)
     labels = None if app_configs is None else {each.label for each in app_configs}

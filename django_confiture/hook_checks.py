@@ -9,14 +9,19 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import OperationCategory
 
+from django_confiture.backfills.operations import RequireBackfill, StartBackfill
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.base import PHASES_BEFORE, Hook
 from django_confiture.hooks.nested_operations import walk_operations
+from django_confiture.migration_files import import_place
 from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
     from django.db.migrations.operations.base import Operation
+
+_OPERATIONS = tuple(each.__name__ for each in (RunHook, StartBackfill, RequireBackfill))
+"""What begins the text of an error in the arguments of one, be it Python's or ours."""
 
 _SCHEMA = (OperationCategory.ADDITION, OperationCategory.REMOVAL, OperationCategory.ALTERATION)
 
@@ -40,14 +45,27 @@ def messages_of_hook(hook: Hook, where: str) -> list[CheckMessage]:
     return messages
 
 
-def migrations_on_disk() -> list[Migration]:
-    """Return all migrations; none if one cannot be imported, which Django itself reports."""
+def migrations_on_disk() -> tuple[list[Migration], list[CheckMessage]]:
+    """Return all migrations; none if one can't be imported, with a message if that is up to us.
+
+    What else keeps a file from being imported is reported by Django itself, with its traceback.
+    """
     loader = MigrationLoader(None, load=False)
     try:
         loader.load_disk()
-    except Exception:  # noqa: BLE001 - a module may raise anything when it is imported
-        return []
-    return list(loader.disk_migrations.values())
+    except Exception as error:  # noqa: BLE001 - a module may raise anything when it is imported
+        return [], [_wrong_argument(error)] if str(error).startswith(_OPERATIONS) else []
+    return list(loader.disk_migrations.values()), []
+
+
+def _wrong_argument(error: Exception) -> Error:
+    return Error(
+        f"{import_place(error)}: {error}",
+        hint="Only the first argument goes without a name, as in "
+        'RunHook("shop.hooks.Backfill", phase="AFTER_DDL").',
+        obj="migrations",
+        id="confiture.E009",
+    )
 
 
 def messages_of_run_hooks(migration: Migration) -> Iterator[CheckMessage]:

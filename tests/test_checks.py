@@ -397,6 +397,44 @@ def test_e009_hook_of_a_file_without_a_phase(settings: Settings, on_disk: Cases)
     )
 
 
+@pytest.mark.parametrize(
+    ("operation", "problem"),
+    [
+        (
+            'RunHook("x", "AFTER_DDL")',
+            "RunHook.__init__() takes 2 positional arguments but 3 were given",
+        ),
+        (
+            'RunHook("x", phase="AFTER_DLL")',
+            f"RunHook(phase='AFTER_DLL'): use one of {', '.join(HookPhase.__members__)}.",
+        ),
+        (
+            'RequireBackfill("x", True)',
+            "RequireBackfill.__init__() takes 2 positional arguments but 3 were given",
+        ),
+        (
+            "StartBackfill(3)",
+            (
+                "StartBackfill(3): write the dotted path of a Backfill, such as "
+                '"shop.backfills.FillSearchText"; a migration outlives the class.'
+            ),
+        ),
+    ],
+)
+def test_e009_wrong_arguments(
+    settings: Settings, on_disk: Cases, operation: str, problem: str
+) -> None:
+    lines = ("from django_confiture.operations import *", "class Migration:", f" x = [{operation}]")
+    on_disk.write("0001_wrong", "\n".join(lines))
+    assert one(settings, {}) == error(
+        "E009",
+        f"{on_disk.package.name}.0001_wrong, line 3: {problem}",
+        "Only the first argument goes without a name, as in "
+        'RunHook("shop.hooks.Backfill", phase="AFTER_DDL").',
+        "migrations",
+    )
+
+
 def test_e010_a_check_that_breaks(settings: Settings) -> None:
     where = 'CONFITURE["PHASES"]["CLEANUP"][0]'
     assert one(settings, {"PHASES": {"CLEANUP": [f"{HERE}.Breaks"]}}) == error(

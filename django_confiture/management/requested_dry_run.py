@@ -27,6 +27,7 @@ from django_confiture.exceptions import DryRunRefused, DryRunStopped, HookRefusa
 from django_confiture.formatting import one_line
 from django_confiture.history.past_runs import last_dry_run, past_errors
 from django_confiture.management import budget
+from django_confiture.migration_files import file_error
 from django_confiture.production import ProductionStats, collect, load
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class RequestedDryRun:
         except SystemExit as error:  # raised by a migration; we don't exit with its code
             rehearsal.failed(error)
         except Exception as error:
+            if (said := file_error(error)) and not rehearsal.results:
+                raise CommandError(said) from error
             refused = isinstance(error, (CommandError, *SETTINGS_ERRORS))
             if refused and not isinstance(error, HookRefusal) and not rehearsal.results:
                 raise  # from migrate itself: no such app or migration, conflicts

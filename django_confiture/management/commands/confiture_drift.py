@@ -17,9 +17,9 @@ from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import SchemaCheck, check_schema
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import count, one_line
-from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import FAILED, USAGE
+from django_confiture.migration_files import loading_migrations
 
 
 class Command(BaseCommand):
@@ -39,12 +39,13 @@ class Command(BaseCommand):
         add_database_option(parser, "The database to look at")
         parser.add_argument("--format", choices=("text", "json"), default="text")
 
+    @loading_migrations()
     def handle(self, *_args: object, **options: Any) -> None:
         """Compare, print, and exit with 1 where they differ."""
         wrapper = connections[options["database"]]
         try:
             check = _checked(wrapper)
-        except (conf.SettingError, *BROKEN_MIGRATIONS) as error:
+        except conf.SettingError as error:
             raise CommandError(one_line(error), returncode=USAGE) from error
         if options["format"] == "json":
             self.stdout.write(_as_json(wrapper, check))

@@ -27,7 +27,6 @@ from django_confiture.fix.overriding import CannotOverride, place_of, write_over
 from django_confiture.fix.writing import WouldOverwrite, write_files
 from django_confiture.formatting import one_line
 from django_confiture.history.past_runs import databases_that_applied
-from django_confiture.management.broken_migrations import BROKEN_MIGRATIONS
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import FAILED, UNPROVEN, USAGE
 from django_confiture.management.fix_choice import Chosen, chosen
@@ -39,6 +38,7 @@ from django_confiture.management.fix_output import (
     summary_of,
 )
 from django_confiture.management.fix_review import review_of
+from django_confiture.migration_files import loading_migrations
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -72,6 +72,7 @@ class Command(BaseCommand):
         _add_what_to_do(parser)
         _add_how(parser)
 
+    @loading_migrations()
     def handle(self, *_args: object, **options: Any) -> None:
         """Fix, print, write, and exit with 1 or 5 where there is nothing to write."""
         wrapper = connections[options["database"]]
@@ -93,7 +94,7 @@ class Command(BaseCommand):
             ]
             if options["write"] and not _exit_code(fixes, check=False):
                 _write(found, fixes, directory, loader)
-        except (*_NOT_POSSIBLE, *BROKEN_MIGRATIONS) as error:
+        except _NOT_POSSIBLE as error:
             raise CommandError(one_line(error), returncode=USAGE) from error
         except (Error, psycopg.Error) as error:
             said = database_failure(wrapper, error, "rehearse on")

@@ -22,6 +22,7 @@ from django_confiture.dry_run.server.driver import (
     SENDING,
     SERVER_CURSOR_CLOSE,
     TRANSACTION_STATUS,
+    in_transaction_block,
 )
 from django_confiture.dry_run.server.patches import Wrap, patched
 
@@ -95,7 +96,7 @@ class Interceptor:
             def ending(conn: psycopg.Connection[Any]) -> None:
                 end = functools.partial(original, conn)
                 capture = self._captures.get(conn)
-                if capture is None:
+                if capture is None or in_transaction_block(conn):  # where the driver refuses it
                     end()
                 else:
                     capture.ending(method, end)

@@ -51,6 +51,18 @@ def block_after_a_statement() -> None:
     block_of_the_driver()
 
 
+def commit_in_a_block() -> None:
+    with connection.connection.transaction():
+        connection.connection.execute(WRITES)
+        connection.connection.commit()
+
+
+def rollback_in_a_block() -> None:
+    with connection.connection.transaction():
+        connection.connection.execute(WRITES)
+        connection.connection.rollback()
+
+
 def rehearsed(code: Callable[[], None], *, atomic: bool = True) -> tuple[str, str]:
     """Return how an operation was rehearsed and its error, which is that of the real run."""
     plan = migration(python(code), atomic=atomic)
@@ -80,6 +92,18 @@ def test_after_the_first_statement() -> None:
     _rehearsal, error = rehearsed(autocommit_too_late)
 
     assert error == "can't change 'autocommit' now: connection in transaction status INTRANS"
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize(
+    ("code", "method"), [(commit_in_a_block, "commit"), (rollback_in_a_block, "rollback")]
+)
+def test_what_the_driver_refuses_inside_its_block(
+    code: Callable[[], None], method: str, *, atomic: bool
+) -> None:
+    _rehearsal, error = rehearsed(code, atomic=atomic)
+
+    assert error.startswith(f"Explicit {method}() forbidden within a Transaction context.")
 
 
 def test_a_block_of_the_driver_in_a_migration_that_is_not_atomic() -> None:

@@ -72,7 +72,7 @@ class DeployWatch:
             releases = read()
             watch = ReleaseWatch(self._wrapper, releases.old, releases.new, queries=self._queries)
         except Exception as error:  # noqa: BLE001 - what a state raises, a migration will raise again
-            why = f"The models can't be rendered: {one_line(message(error))}"
+            why = f"The models can't be rendered: {one_line(message(error, of_code=False))}"
             self._deploy = Deploy("unknown", not_checked=(why,))
             return
         with self._opened.aside():

@@ -136,7 +136,8 @@ class CatalogRows:
     def any_refers(self, key: ForeignKey, *, unlike: Iterable[tuple[str, str]]) -> bool:
         """Whether a row with that foreign key is there, to another row than other columns refer to.
 
-        ``unlike`` are those columns, each with that of the other table.
+        ``unlike`` are those columns, each with that of the other table. Where it is not found out
+        in time, one may be there.
         """
         table, target = self._catalog.table(key.table), self._catalog.table(key.target)
         if table is None or target is None:
@@ -145,8 +146,8 @@ class CatalogRows:
         same = " AND ".join(f"t.{quoted(one)} = r.{quoted(other)}" for one, other in keys)
         others = [f"t.{quoted(one)} IS DISTINCT FROM r.{quoted(other)}" for one, other in unlike]
         where = f" WHERE {' AND '.join(others)}" if others else ""
-        sql = f"SELECT t.* FROM {table.name} t JOIN {target.name} r ON {same}{where} LIMIT 1"
-        return self._first(table, sql) is not None
+        sql = f"SELECT EXISTS (SELECT FROM {table.name} t JOIN {target.name} r ON {same}{where})"
+        return list(map(tuple, self._run(sql))) != [("f",)]
 
     def one(self, oid: int, *, depth: int = 0) -> Row | None:
         """Return a row of a table: the first one, else one that is made."""

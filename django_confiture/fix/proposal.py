@@ -50,10 +50,7 @@ class Proposal:
 def proposed(migration: Migration, steps: Sequence[Step], written: WrittenFile | None) -> Proposal:
     """Return the files in their order; the last has the migration's own name."""
     contents = sorted(_contents(migration, steps), key=_turn)
-    names = [
-        *(_name(migration.name, number, each) for number, each in enumerate(contents[:-1], 1)),
-        migration.name,
-    ]
+    names = [*_names_before(migration.name, contents[:-1]), migration.name]
     files = []
     dependencies: Sequence[tuple[str, str]] = migration.dependencies
     for name, content in zip(names, contents, strict=True):
@@ -98,5 +95,17 @@ def _as_it_was(
         yield Content(frozenset(indexes), file, tuple(indexes))
 
 
-def _name(name: str, number: int, content: Content) -> str:
-    return f"{name[:_NAME_LENGTH]}_{number}_{content.file.what}"
+def _names_before(name: str, contents: Sequence[Content]) -> list[str]:
+    """Return the names of the files before the one that keeps its name, in a listing's order.
+
+    None begins with that name: ``migrate`` takes what it is told for the beginning of a name, and
+    would find several.
+    """
+    width = len(str(len(contents)))
+    parts = [(f"{count:0{width}}", each.file.what) for count, each in enumerate(contents, 1)]
+    name = name[:_NAME_LENGTH]
+    number, _, rest = name.partition("_")
+    names = [f"{number}_{count}_{rest}_{what}" for count, what in parts]
+    if not number.isdigit() or any(each.startswith(name) for each in names):
+        names = [f"before_{count}_{name}_{what}" for count, what in parts]
+    return names

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from django.apps import apps as live_apps
 
 from django_confiture.backfills import events, mirror, queueing
-from django_confiture.backfills.declaration import load_backfill
+from django_confiture.backfills.class_changes import BackfillChanged, has_changed, why
+from django_confiture.backfills.declaration import Backfill, load_backfill
 from django_confiture.backfills.models import (
     BackfillRange,
     BackfillRowError,
@@ -19,7 +20,7 @@ from django_confiture.backfills.models import (
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.planning import add_pass
 from django_confiture.backfills.transactions import brief
-from django_confiture.exceptions import BackfillError
+from django_confiture.exceptions import BackfillError, BackfillLookupError
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -71,15 +72,20 @@ def prepare(name: str, *, using: str, actor: str, apps: Apps = live_apps) -> Bac
         )
         if run.state == S.PAUSED:
             raise BackfillError(f"{name} is paused; use resume.")
-        if run.state == S.COMPLETED:
+        detail = ""
+        if has_changed(run, backfill):
+            if run.state in (S.QUEUED, S.RUNNING):
+                raise BackfillChanged(why(run))
+            detail = _begin_again(run, backfill, using)
+        elif run.state == S.COMPLETED:
             run.pass_number = 2
             add_pass(run, backfill, using=using, apps=apps)
-        if run.state in (S.FAILED, S.CANCELLED):
+        elif run.state in (S.FAILED, S.CANCELLED):
             _reopen(run, using)
         if made or run.state not in (S.QUEUED, S.RUNNING):
             run.state, run.last_error, run.finished_at = S.QUEUED, "", None
             run.save(using=using)
-            events.note(run, "start", using=using, actor=actor)
+            events.note(run, "start", using=using, actor=actor, detail=detail)
     return run
 
 
@@ -89,10 +95,8 @@ def forget(name: str, *, using: str, actor: str) -> None:
         run = BackfillRun.objects.using(using).select_for_update().filter(name=name).first()
         if run is None:
             return
-        BackfillRange.objects.using(using).filter(run_id=run.pk).delete()
-        BackfillRowError.objects.using(using).filter(run_id=run.pk).delete()
-        run.state, run.pass_number, run.total = S.CANCELLED, 1, None
-        run.last_error, run.started_at, run.finished_at = "", None, None
+        _clear(run, using)
+        run.state, run.last_error, run.class_hash = S.CANCELLED, "", ""
         run.save(using=using)
         events.note(run, "forget", using=using, actor=actor)
     mirror.remove(run, using=using)
@@ -108,8 +112,8 @@ def act(action: str, name: str, *, using: str, actor: str) -> str:
         if run.state not in transition.allowed:
             allowed = " or ".join(state.value for state in transition.allowed)
             raise BackfillError(f"{name} is {run.state}; {action} is for one that is {allowed}.")
-        _change(run, transition, action, using)
-        events.note(run, action, using=using, actor=actor)
+        detail = _change(run, transition, action, using)
+        events.note(run, action, using=using, actor=actor, detail=detail)
     if action == "cancel":
         mirror.remove(run, using=using)
     return queueing.enqueue(run, using=using) if transition.queues else f"{name} is {run.state}."
@@ -122,12 +126,41 @@ def perform(action: str, name: str, *, using: str, actor: str) -> str:
     return act(action, name, using=using, actor=actor)
 
 
-def _change(run: BackfillRun, transition: _Transition, action: str, using: str) -> None:
-    run.state = transition.becomes
+def _change(run: BackfillRun, transition: _Transition, action: str, using: str) -> str:
+    """Change the state; return what else there is to say of it."""
+    run.state, detail = transition.becomes, ""
     if action == "retry":
-        _reopen(run, using)
+        backfill = _loaded(run.name)
+        if backfill is not None and has_changed(run, backfill):
+            detail = _begin_again(run, backfill, using)
+        else:
+            _reopen(run, using)
         run.last_error, run.finished_at = "", None
     run.save(using=using)
+    return detail
+
+
+def _loaded(name: str) -> Backfill | None:
+    """Return the class; None in a process that lacks it, which may still ask workers to retry."""
+    try:
+        return load_backfill(name)
+    except BackfillLookupError:
+        return None
+
+
+def _begin_again(run: BackfillRun, backfill: Backfill, using: str) -> str:
+    """Let the backfill begin at the first key, with the class as it is now."""
+    mirror.remove(run, using=using)  # it fills as the old class said
+    _clear(run, using)
+    run.class_hash, run.mirrored = backfill.class_hash, False
+    return "Its class has changed, so it begins again at the first key."
+
+
+def _clear(run: BackfillRun, using: str) -> None:
+    """Forget what is done; a worker that is still at it finds its range gone."""
+    BackfillRange.objects.using(using).filter(run_id=run.pk).delete()
+    BackfillRowError.objects.using(using).filter(run_id=run.pk).delete()
+    run.pass_number, run.total, run.started_at, run.finished_at = 1, None, None, None
 
 
 def _reopen(run: BackfillRun, using: str) -> None:

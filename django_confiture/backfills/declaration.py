@@ -12,6 +12,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
 from django.utils.module_loading import autodiscover_modules, import_string
 
+from django_confiture.backfills.class_text import text_hash
 from django_confiture.exceptions import BackfillLookupError
 from django_confiture.formatting import listed
 
@@ -60,6 +61,14 @@ class Backfill:
 
     throttles: ClassVar[tuple[Any, ...] | None] = None
     """Entries as in ``CONFITURE["BACKFILLS"]["THROTTLES"]``, which they replace."""
+
+    class_hash: ClassVar[str] = ""
+    """A hash of the class's text, as it was imported; empty where that is not to be had."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read the class's text now: a deploy may write another file under a running process."""
+        super().__init_subclass__(**kwargs)
+        cls.class_hash = text_hash(cls, Backfill)
 
     def process(self, rows: models.QuerySet[Any]) -> None:
         """Do what ``values`` can't, to ``rows``: locked, in the order of their keys."""

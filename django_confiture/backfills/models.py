@@ -38,6 +38,8 @@ class BackfillRun(models.Model):
     pass_number = models.PositiveIntegerField(default=1)
     """From 2 on, rows are done that were inserted or changed during the passes before."""
     workers_wanted = models.PositiveSmallIntegerField(default=1)
+    class_hash = models.CharField(max_length=64, blank=True)
+    """A hash of the class that it began with; empty before that."""
     mirrored = models.BooleanField(default=False)
     """Whether the package's trigger stands on the table."""
     last_error = models.TextField(blank=True)

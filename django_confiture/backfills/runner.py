@@ -27,6 +27,7 @@ from django.db import Error, InterfaceError, OperationalError, connections
 
 from django_confiture.backfills import events, mirror
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
+from django_confiture.backfills.class_changes import refuse_changed
 from django_confiture.backfills.declaration import Backfill
 from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of, one_line
 from django_confiture.backfills.models import ENDED, BackfillRun, BackfillState
@@ -137,6 +138,7 @@ class Runner:
             self._fail(why)
             self._state_at_end = BackfillState.FAILED
             return WorkOutcome.ENDED
+        refuse_changed(job.run, job.backfill, using=job.using)
         mirror.install(job.run, job.backfill, using=job.using)
         begin_run(
             job.run,
@@ -145,6 +147,7 @@ class Runner:
             apps=job.apps,
             wanted=RANGES_A_WORKER * job.options.workers,
         )
+        refuse_changed(job.run, job.backfill, using=job.using)  # another may have begun it
         state = self._state()
         while state == BackfillState.RUNNING:
             lease = claim(job.run, using=job.using, worker=self._worker, duration=job.options.lease)

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from django_confiture.backfills import events
 from django_confiture.backfills.chains import Link, overdue, take
+from django_confiture.backfills.class_changes import BackfillChanged
 from django_confiture.backfills.declaration import load_backfill
 from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.models import BackfillRun, BackfillState
@@ -25,7 +26,7 @@ from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner, WorkOutcome
 from django_confiture.backfills.throttles.configured import throttling_of
 from django_confiture.backfills.transactions import brief
-from django_confiture.exceptions import BackfillLookupError
+from django_confiture.exceptions import BackfillError, BackfillLookupError
 
 if TYPE_CHECKING or django.VERSION >= (6, 0):
     from django.tasks import task
@@ -37,6 +38,8 @@ logger = logging.getLogger("django_confiture.backfills")
 NOT_NOW = timedelta(seconds=30)
 """Until a task is tried again whose worker lacks the class, or has lost the database."""
 MOST_TRIES = 1000
+TRIES_IF_CHANGED = 20
+"""Until then, workers of the release before may be there; ten minutes."""
 
 
 @task
@@ -85,7 +88,10 @@ def _work(run: BackfillRun, link: Link, using: str, tries: int) -> str:
         run, backfill, using=using, options=options, throttling=throttling_of(backfill, options)
     )
     end = monotonic() + options.slice.total_seconds()
-    outcome = runner.work(stop=lambda: monotonic() >= end)
+    try:
+        outcome = runner.work(stop=lambda: monotonic() >= end)
+    except BackfillChanged as error:
+        return _leave_to_others(run, link, using, tries, error)
     _queue_next(run, link, outcome, using, options)
     return outcome.value
 
@@ -136,13 +142,17 @@ def _queue_next(
 
 
 def _leave_to_others(
-    run: BackfillRun, link: Link, using: str, tries: int, error: BackfillLookupError
+    run: BackfillRun, link: Link, using: str, tries: int, error: BackfillError
 ) -> str:
-    """Hand the task on: a worker of the new release will know the class."""
-    logger.warning("backfill_not_deployed", extra={"backfill": run.name, "error": str(error)})
-    if tries >= MOST_TRIES:
+    """Hand the task on: a worker of another release will know the class, or have it as it was."""
+    changed = isinstance(error, BackfillChanged)
+    event = "backfill_changed" if changed else "backfill_not_deployed"
+    logger.warning(event, extra={"backfill": run.name, "error": str(error)})
+    if tries >= (TRIES_IF_CHANGED if changed else MOST_TRIES):
         events.fail(run, str(error), using=using, actor=events.os_actor())
         return "failed"
+    if changed:
+        BackfillRun.objects.using(using).filter(pk=run.pk).update(last_error=str(error))
     _hand_on(run.name, using, link, tries)
     return "left to others"
 

@@ -104,7 +104,8 @@ def test_a_worker_of_an_old_release_leaves_it_for_others() -> None:
     books(100)
     execute(
         "INSERT INTO confiture_backfills_backfillrun (name, state, pass_number, workers_wanted,"
-        " mirrored, last_error, queued_at) VALUES (%s, 'queued', 1, 1, false, '', now())",
+        " class_hash, mirrored, last_error, queued_at)"
+        " VALUES (%s, 'queued', 1, 1, '', false, '', now())",
         "shelf.backfills.NotThereYet",
     )
     code = (

@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                 ("total", models.BigIntegerField(null=True)),
                 ("pass_number", models.PositiveIntegerField(default=1)),
                 ("workers_wanted", models.PositiveSmallIntegerField(default=1)),
+                ("class_hash", models.CharField(blank=True, max_length=64)),
                 ("mirrored", models.BooleanField(default=False)),
                 ("last_error", models.TextField(blank=True)),
                 ("queued_at", models.DateTimeField(auto_now_add=True)),

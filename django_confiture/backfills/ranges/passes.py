@@ -40,6 +40,7 @@ def begin_run(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps, w
         if not BackfillRange.objects.using(using).filter(run_id=run.pk).exists():
             locked.total = estimated_to_do(backfill, using=using, apps=apps)
             plan_ranges(locked, backfill, using=using, apps=apps, wanted=wanted)
+        locked.class_hash = locked.class_hash or backfill.class_hash
         locked.state = BackfillState.RUNNING
         locked.started_at = locked.started_at or Now()
         locked.save(using=using)

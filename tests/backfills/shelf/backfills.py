@@ -127,3 +127,20 @@ class ChangesKeys(ProcessSortTitle):
     def process(self, rows: models.QuerySet[Book]) -> None:
         for row in rows:
             row.pk, row.sort_title = row.pk + 1, row.title.lower()
+
+
+class Changes(Backfill):
+    """Which a later release declares as ``changed``."""
+
+    model = "shelf.Book"
+    where = Q(times_filled=0)
+    values = {"times_filled": F("times_filled") + 1}
+
+
+class changed:  # noqa: N801 - a namespace
+    """What a later release declares: rows that are done match again."""
+
+    class Changes(Backfill):
+        model = "shelf.Book"
+        where = Q(times_filled__lt=2)
+        values = {"times_filled": F("times_filled") + 2}

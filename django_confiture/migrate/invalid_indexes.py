@@ -11,13 +11,17 @@ from psycopg import sql
 if TYPE_CHECKING:
     import psycopg
 
-# One that another session is still building is INVALID as well.
+# One that another session is still building is INVALID as well. The index of a TOAST table is
+# rebuilt with those of the table that it belongs to, by which alone a statement can name it.
 _INVALID = """
-SELECT n.nspname, i.relname, t.relname, pg_catalog.pg_table_is_visible(i.oid)
+SELECT n.nspname, i.relname, t.relname, b.nspname,
+  pg_catalog.pg_table_is_visible(CASE WHEN t.oid = x.indrelid THEN i.oid ELSE t.oid END)
 FROM pg_catalog.pg_index x
 JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
-JOIN pg_catalog.pg_class t ON t.oid = x.indrelid
+JOIN pg_catalog.pg_class t ON t.oid = coalesce(
+  (SELECT o.oid FROM pg_catalog.pg_class o WHERE o.reltoastrelid = x.indrelid), x.indrelid)
 JOIN pg_catalog.pg_namespace n ON n.oid = i.relnamespace
+JOIN pg_catalog.pg_namespace b ON b.oid = t.relnamespace
 WHERE NOT x.indisvalid AND i.relkind = 'i'
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p
                   WHERE p.index_relid = i.oid AND p.datname = pg_catalog.current_database())
@@ -36,13 +40,21 @@ class InvalidIndex:
     schema: str
     name: str
     table: str
+    """The one that it serves; of a TOAST table, the one that this belongs to."""
+    table_schema: str
     is_visible: bool
-    """Whether the search path leads to it."""
+    """Whether the search path leads to it, or to the table that it is a part of."""
+
+    @property
+    def is_of_toast(self) -> bool:
+        """Whether it is the index of a TOAST table."""
+        return self.schema == "pg_toast"
 
     @property
     def identifier(self) -> sql.Identifier:
         """The index's name, with its schema where the search path does not lead to it."""
-        return sql.Identifier(*([] if self.is_visible else [self.schema]), self.name)
+        on_path = self.is_visible and not self.is_of_toast
+        return sql.Identifier(*([] if on_path else [self.schema]), self.name)
 
     @property
     def quoted(self) -> str:
@@ -54,7 +66,7 @@ class InvalidIndex:
 
         ``REINDEX`` leaves indexes under other names than those that it names.
         """
-        if not self.is_visible and not stands_in(self.schema, text):
+        if not self.is_visible and not stands_in(self.table_schema, text):
             return False
         return self._is_rebuilt_by(text) if reindex else stands_in(self.name, text)
 

@@ -30,6 +30,7 @@ class Backend:
     pid: int | None
     """None where a pool gives each transaction another one."""
     started: str
+    """Empty where the role may not see it."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ def this_backend(connection: BaseDatabaseWrapper) -> Backend:
     """Return the server process of the connection."""
     connection.ensure_connection()
     row = connection.connection.execute(
-        "SELECT pid, extract(epoch FROM backend_start)::text FROM pg_catalog.pg_stat_activity"
-        " WHERE pid = pg_catalog.pg_backend_pid()"
+        "SELECT pid, coalesce(extract(epoch FROM backend_start)::text, '')"
+        " FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
     ).fetchone()
     return Backend(*row)
 

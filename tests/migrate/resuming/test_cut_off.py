@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.db import DatabaseError, connection, migrations
 from pytest_django import Settings
 
+from django_confiture.migrate.resuming import cut_off, journal
 from tests.cases.migrations_on_disk import Cases, query
 from tests.migrate.resuming.test_resume import RESUME, execute, started
 from tests.support import recording
+from tests.support.logs import events
+from tests.support.sessions import connect
 
 INVALID = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1"
 LONG = "long_" + "n" * 58
@@ -117,6 +121,67 @@ def test_reindex_leaves_its_own_under_another_name(cases: Cases, what: str, name
     execute(FUNCTION.format(2))
     cases.migrate()
     assert query(INVALID) == []
+
+
+@contextmanager
+def assumed_role(owns: str = "recording_child") -> Iterator[None]:
+    execute("CREATE ROLE cases_plain")
+    try:
+        execute(f"ALTER TABLE {owns} OWNER TO cases_plain")
+        execute("GRANT ALL ON SCHEMA public, elsewhere TO cases_plain")
+        execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO cases_plain")
+        execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO cases_plain")
+        execute("SET ROLE cases_plain")
+        yield
+    finally:
+        execute("RESET ROLE")
+        execute("DROP OWNED BY cases_plain CASCADE")
+        execute("DROP ROLE cases_plain")
+
+
+def leaves_invalid_toast() -> migrations.RunSQL:
+    """Fail to rebuild a table's indexes when that of its TOAST table has been begun."""
+    execute(FUNCTION.format(2))
+    execute("CREATE TABLE cases_wide (id int, text text)")
+    execute("INSERT INTO cases_wide VALUES (1, 'x')")
+    execute("CREATE INDEX cases_wide_i ON cases_wide (elsewhere.half(id))")
+    execute(FUNCTION.format(0))
+    text = "REINDEX TABLE CONCURRENTLY cases_wide"
+    with pytest.raises(DatabaseError, match="division by zero"):
+        execute(text)
+    execute(FUNCTION.format(2))
+    left = [each for (each,) in query(INVALID)]
+    assert [each for each in left if each.startswith("pg_toast.pg_toast_")], left
+    return migrations.RunSQL(text)
+
+
+def test_reindex_leaves_the_index_of_its_toast_table_as_well(cases: Cases) -> None:
+    cases.add("0001_index", leaves_invalid_toast(), atomic=False)
+    cases.migrate()
+    assert query(INVALID) == []
+
+
+def test_who_may_not_drop_that_is_told_how(cases: Cases, caplog: pytest.LogCaptureFixture) -> None:
+    """As most roles that migrate: PostgreSQL lets superusers alone into pg_toast."""
+    reindex = leaves_invalid_toast()
+    cases.add("0001_index", reindex, atomic=False)
+    with assumed_role(owns="cases_wide"):
+        cases.migrate()
+    ((_, facts),) = events(caplog, "invalid_index_left")
+    assert facts["drop"].startswith('DROP INDEX CONCURRENTLY IF EXISTS "pg_toast"."pg_toast_')
+    assert (facts["table"], cases.applied()) == ("cases_wide", {"0001_index"})
+
+
+def test_a_role_that_was_assumed_can_tell_whether_an_orphan_is_at_work() -> None:
+    """As with assume_role of Django: that role sees nothing of what its own login's sessions do."""
+    with connect("orphan") as orphan, assumed_role():
+        facts = [orphan.info.backend_pid, journal.this_backend(connection).started]
+        assert facts[1] == ""
+        for begins, is_at_work in [("SELECT 1", True), ("ROLLBACK", False)]:
+            orphan.execute(begins)
+            assert connection.connection.execute(cut_off._IS_AT_WORK, facts).fetchone() == (
+                is_at_work,
+            )
 
 
 def test_an_index_whose_name_is_a_part_of_another_word_is_not_blamed(

@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise ImproperlyConfigured(
         'django_confiture needs psycopg 3 and libpq: pip install "psycopg[binary]". A project on '
-        "psycopg2 changes to psycopg 3 by it, without other edits."
+        "psycopg2 then runs on psycopg 3, without other edits."
     ) from error
 
 from django_confiture import unconfigured_logs

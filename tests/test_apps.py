@@ -17,5 +17,5 @@ def test_without_psycopg_3_the_app_says_what_to_install(monkeypatch: pytest.Monk
         runpy.run_path(apps.__file__)
     assert str(caught.value) == (
         'django_confiture needs psycopg 3 and libpq: pip install "psycopg[binary]". A project on '
-        "psycopg2 changes to psycopg 3 by it, without other edits."
+        "psycopg2 then runs on psycopg 3, without other edits."
     )

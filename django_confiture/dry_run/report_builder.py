@@ -32,7 +32,7 @@ from django_confiture.hooks.context import migration_version
 
 _TABLES = {"r", "p", "m", "f", "v"}
 
-_AROUND = "What ran around its operations is not in this report wholly: {}"
+_AROUND = "This report covers what ran around its operations only in part: {}"
 
 _ELSEWHERE = (
     "Another connection of this process, to {alias!r}, wrote {rows} of {table}. What it locked, "

@@ -36,7 +36,7 @@ def obstacles(
     if overridden and _imports_relatively(migration_file(migration)):
         yield "its file has relative imports, which mean something else in another package"
     if read_written(migration_file(migration)) is None:
-        yield "its file has not one class Migration on its top level"
+        yield "its file does not have exactly one class Migration at its top level"
     yield from _applied(migration, elsewhere)
 
 

@@ -83,7 +83,7 @@ def _why_not(
     if mine != wanted["migrations"]:
         return f"{this} rehearsed another plan: {_listed(row.plan['migrations'])}"
     if open_ones := _not_done(connection, done):
-        return f"{this} rehearsed {open_ones[0]} before, which is not done"
+        return f"{this} rehearsed {open_ones[0]} before it, which is not applied yet"
     if age > younger_than:
         return f"{this} is {age.total_seconds() / 3600:.1f} h old"
     return ""

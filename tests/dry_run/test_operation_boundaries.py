@@ -123,7 +123,7 @@ def test_what_an_apply_does_unrehearsed_is_a_warning(scratch: None) -> None:
     assert [each.rehearsed for each in result.operations] == ["exact"]
     assert any(
         each.startswith(
-            "What ran around its operations is not in this report wholly: The on_commit"
+            "This report covers what ran around its operations only in part: The on_commit"
             " callback tests.dry_run.test_operation_boundaries.nothing_at_commit was"
         )
         for each in result.warnings

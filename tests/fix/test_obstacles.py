@@ -41,4 +41,4 @@ def test_a_file_whose_class_is_made_elsewhere_stays_whole(cases: Cases) -> None:
         "(migrations.Migration,), {'__module__': __name__, 'operations': []})\n",
     )
     reasons = list(obstacles(cases.loaded("0001_made"), AppliedElsewhere()))
-    assert "its file has not one class Migration on its top level" in reasons
+    assert "its file does not have exactly one class Migration at its top level" in reasons

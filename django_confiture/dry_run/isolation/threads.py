@@ -40,7 +40,8 @@ class OwnThreads:
         """Follow which thread starts which; a process can have one dry run at a time."""
         if not _ALONE.acquire(blocking=False):
             raise DryRunRefused(
-                "Another dry run is on in this process; wait for its end, or use another process."
+                "Another dry run is running in this process; wait until it ends, or use another "
+                "process."
             )
         try:
             current = threading.current_thread()

@@ -37,7 +37,9 @@ def key_to_go_by(statement: Statement, facts: Facts) -> str:
     if names_its_table_again(node):
         raise NoRecipe(f"what it writes to {table.relname} depends on other rows of it")
     if reads_what_it_sets(node):
-        raise NoRecipe("it sets a column to what it computes from it: it must not run twice")
+        raise NoRecipe(
+            "it sets a column to a value computed from that column: it must not run twice"
+        )
     key = facts.key(table)
     if key is None:
         raise NoRecipe(f"{table.relname} has no primary key of one column to go by")

@@ -46,7 +46,7 @@ ALONE = {*NOT_ATOMIC, Phase.ROWS}
 """One a file."""
 
 WHY = {
-    Phase.SCHEMA: "Short locks only: what is there already is not read",
+    Phase.SCHEMA: "Short locks only: existing rows are not read",
     Phase.FILL: "Each batch commits by itself, so no row stays locked",
     Phase.ROWS: "By itself: it locks its rows until it commits, and no table",
     Phase.CHECK: "Short locks only: new rows have to obey it, the others are not read",
@@ -56,7 +56,7 @@ WHY = {
     Phase.VALIDATE: "Reads the table under a lock that lets others read and write",
     Phase.SWITCH: "Short locks only: PostgreSQL uses what has been built or validated",
     Phase.CLEAN_UP: "CONCURRENTLY waits for others without making them wait",
-    Phase.NEXT_RELEASE: "The next release: apply it once only code runs that knows the change",
+    Phase.NEXT_RELEASE: "The next release: apply it once all running code knows the change",
     Phase.NEXT_VALIDATE: "The next release, too: reads the table, and lets others write to it",
 }
 

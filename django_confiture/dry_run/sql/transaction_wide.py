@@ -23,7 +23,7 @@ class Shared(Enum):
     ROW_VERSION = "xmin"
     LOCKS = "pg_locks"
     CHANNELS = "pg_listening_channels()"
-    SETTINGS = "a setting that the dry run has made for itself"
+    SETTINGS = "a setting that the dry run has set for itself"
     OTHER_SESSION = "a session of its own, through dblink"
 
 

@@ -69,7 +69,8 @@ class RequireNoDrift(ShippedHook):
         """The server has an alias."""
         if self.server is not None and self.server not in connections:
             yield conf.SettingError(
-                f'require_no_drift: OPTIONS["server"] is {self.server!r}, which DATABASES has not',
+                f'require_no_drift: OPTIONS["server"] is {self.server!r}, '
+                "which is not in DATABASES",
                 f"write one of {', '.join(connections)}",
             )
 

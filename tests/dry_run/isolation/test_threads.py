@@ -220,6 +220,6 @@ def test_a_second_dry_run_in_the_process_is_refused() -> None:
     with thread_of_others(work) as go:
         assert rehearse(migration(python(go_and_wait(go, done)))).outcome == "passed"
     assert [str(each) for each in refused] == [
-        "Another dry run is on in this process; wait for its end, or use another process."
+        "Another dry run is running in this process; wait until it ends, or use another process."
     ]
     DryRunExecutor().run(connection, migration(python(lambda: None)))

@@ -117,7 +117,7 @@ VETOES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     ),
     "a server that is not there": (
         *("BEFORE_VALIDATION", "require_no_drift", {"server": "nowhere"}),
-        "require_no_drift: OPTIONS[\"server\"] is 'nowhere', which DATABASES has not",
+        "require_no_drift: OPTIONS[\"server\"] is 'nowhere', which is not in DATABASES",
     ),
     "a backfill that is not there": (
         *("AFTER_DDL", "backfill", {"backfill": "nowhere.backfills.Fill"}),

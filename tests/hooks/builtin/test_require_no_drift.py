@@ -270,7 +270,7 @@ def test_backwards_it_vetoes_too(applied: Cases) -> None:
             {"server": "staging"},
             (
                 "confiture.E012",
-                "require_no_drift: OPTIONS[\"server\"] is 'staging', which DATABASES has not.",
+                "require_no_drift: OPTIONS[\"server\"] is 'staging', which is not in DATABASES.",
                 "Write one of default, other.",
             ),
         ),

@@ -41,7 +41,7 @@ _AT_ONCE = {
     Shared.LOCKS: "pg_locks shows what the whole dry run holds: " + _CLONE,
     Shared.CHANNELS: "LISTEN begins at its COMMIT, which a dry run does not reach: " + _CLONE,
     Shared.SETTINGS: (
-        "It reads a setting that the dry run has made for itself (its application_name, timeouts): "
+        "It reads a setting that the dry run has set for itself (its application_name, timeouts): "
         "for real the value is another."
     ),
     Shared.OTHER_SESSION: (

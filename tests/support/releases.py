@@ -67,6 +67,9 @@ def applied(state: ProjectState, *migrations: Migration) -> ProjectState:
 
 def after(state: ProjectState, *migrations: Migration) -> ProjectState:
     """Return the state after migrations, without a look at the database."""
+    state = state.clone()
+    for model in state.models.values():  # ``RenameField`` changes foreign keys in place
+        model.fields = {name: each.clone() for name, each in model.fields.items()}
     for each in migrations:
         state = each.mutate_state(state, preserve=True)
     return state

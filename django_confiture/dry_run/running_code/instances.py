@@ -60,7 +60,7 @@ class Instances:
                 continue
             if key == "served" and each is self._model._meta.auto_field:
                 continue
-            self._fill(each, variant, given)
+            self._fill(each, variant, given, anew=self._computes_anew(each))
         instance = self._model(**given)
         self._link_parents(instance)
         return instance
@@ -115,12 +115,14 @@ class Instances:
             found[parent] = (oid and self._rows.with_values(oid, given)) or {}
             yield parent, (oid, found[parent])
 
-    def _fill(self, each: Field[Any, Any], variant: Variant, given: dict[str, Any]) -> None:
+    def _fill(
+        self, each: Field[Any, Any], variant: Variant, given: dict[str, Any], *, anew: bool = False
+    ) -> None:
         if each.is_relation and each.remote_field is not None:
             self._refer(each, variant, given)
             return
         level = variant.levels.get(each.name, variant.level)
-        unique = each.primary_key or each.name in self._unique or self._computes_anew(each)
+        unique = each.primary_key or each.name in self._unique or anew
         if each.attname in variant.captured and not unique:
             given[each.attname] = variant.captured[each.attname]
         elif level is None and _starts_empty(each):
@@ -135,7 +137,7 @@ class Instances:
     def _computes_anew(self, each: Field[Any, Any]) -> bool:
         """Whether its default is another one each time, as that of ``uuid4`` and of tokens.
 
-        It is not asked before a row is tried: it may send queries of its own.
+        It may send queries of its own, and so is asked only where an INSERT would.
         """
         if not callable(each.default):
             return False
@@ -175,20 +177,22 @@ class Instances:
             return
         target = each.target_field
         unique = each.primary_key or each.unique or each.name in self._unique
-        found = self._referred(each, target.model)
+        found, column = self._referred(each, target)
         try:
             row = self._row(found, made=unique)
-            given[each.attname] = self._loaded.of(target, found, row or {}, target.column)
+            given[each.attname] = self._loaded.of(target, found, row or {}, column)
         except NotLoadedError:
             if not each.null:
                 given[each.attname] = self._values.unique(plain(target), "modest")
 
-    def _referred(self, each: Any, target: type[Model]) -> int | None:
-        """Return the table to refer to: the one that the server asks for, else the model's."""
+    def _referred(self, each: Any, target: Field[Any, Any]) -> tuple[int | None, str]:
+        """Return the table and column to refer to: the server's, else those of the model."""
         oid = self._catalog.oid_of(each.model._meta.db_table)
         table = self._catalog.table(oid) if oid is not None else None
-        keys = [key for key in table.outgoing if key.columns == (each.column,)] if table else []
-        return keys[0].target if keys else self._catalog.oid_of(target._meta.db_table)
+        for key in table.outgoing if table is not None else ():
+            if key.columns == (each.column,):
+                return key.target, key.target_columns[0]
+        return self._catalog.oid_of(target.model._meta.db_table), str(target.column)
 
     def _row(self, table: int | None, *, made: bool) -> Row | None:
         if table is None:

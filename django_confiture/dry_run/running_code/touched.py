@@ -116,7 +116,7 @@ def sets_sequence(statement: Statement) -> bool:
     if statement.what == "alter_table_stmt":
         parts = subcommands(statement.node.alter_table_stmt)
         return any(each.subtype == AlterTableType.SetIdentity for each in parts)
-    return statement.what in ("call_stmt", "do_stmt") or _is_of_sequence(statement)
+    return statement.kind is Kind.OPAQUE or _is_of_sequence(statement)
 
 
 def _is_of_sequence(statement: Statement) -> bool:

@@ -385,6 +385,7 @@ def test_a_plan_that_touches_no_model_says_why_nothing_was_tried(state: ProjectS
         "ALTER SEQUENCE cases_tag_id_seq RESTART WITH 1",
         "ALTER TABLE cases_tag ALTER id RESTART WITH 1",
         "DO $$ BEGIN ALTER SEQUENCE cases_tag_id_seq RESTART WITH 1; END $$",
+        "SELECT dry_back()",
         "CREATE OR REPLACE FUNCTION dry_fine(text) RETURNS bool LANGUAGE sql AS 'SELECT false'",
     ],
 )
@@ -393,6 +394,8 @@ def test_what_is_not_a_table_breaks_those_that_use_it(state: ProjectState, sql: 
         cursor.execute(
             "CREATE DOMAIN cases_short AS varchar(20);"
             "CREATE FUNCTION dry_fine(text) RETURNS bool LANGUAGE sql AS 'SELECT true';"
+            "CREATE FUNCTION dry_back() RETURNS bigint LANGUAGE sql"
+            " AS 'SELECT pg_catalog.setval(''cases_tag_id_seq'', 1, false)';"
             "ALTER TABLE cases_tag ALTER label TYPE cases_short, ADD CHECK (dry_fine(label))"
         )
     try:
@@ -401,7 +404,8 @@ def test_what_is_not_a_table_breaks_those_that_use_it(state: ProjectState, sql: 
         connection.close()
         with connection.cursor() as cursor:
             cursor.execute(
-                "DROP TABLE cases_tag CASCADE; DROP DOMAIN cases_short; DROP FUNCTION dry_fine"
+                "DROP TABLE cases_tag CASCADE; DROP DOMAIN cases_short;"
+                "DROP FUNCTION dry_fine, dry_back"
             )
     assert ("cases.Tag", "insert", "cases.0002_other", 0) in breaks(report.deploy.old_code)
 

@@ -13,7 +13,8 @@ from django_confiture.dry_run.rewriting.one_file import migration_file
 from django_confiture.finding_ids import SEVERITIES
 from django_confiture.fix.backwards import taken_back
 from django_confiture.fix.harm_left import breaking, index_left_behind, numbering, still_harmful
-from django_confiture.fix.judging import Judgment, Releases, judgments
+from django_confiture.fix.judging import Releases, judgments
+from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.loading import NotLoadable, loaded, pending
 from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.operation_results import there_for_a_moment

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from django.db.migrations import AddField, AlterField
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.fix.judging import Judgment, words_of_break
+from django_confiture.fix.judging import words_of_break
+from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.outcomes import OperationOutcome
 from django_confiture.fix.proof import breaks_of, breaks_of_both, dangers_of
 from django_confiture.fix.proposal import Proposal

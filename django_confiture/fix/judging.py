@@ -28,6 +28,8 @@ from django_confiture.dry_run.rewriting.two_releases import (
     removes,
 )
 from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.fix.behind_views import adds_indexes_and_constraints, around_views
+from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.operation_results import (
     locked_by,
     own_results,
@@ -36,7 +38,6 @@ from django_confiture.fix.operation_results import (
     writes_rows_alone,
     written_by,
 )
-from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsing import Ending
 
 _BREAKS = "running-code-breaks"
@@ -45,28 +46,6 @@ _NO_SUCH_CONSTRAINT = "42P10"
 _SPREAD = (AddField, *REMOVING, *RENAMING)
 """The operations that can be spread over two releases, for the code that runs meanwhile."""
 NONE_UNCOVERED: Mapping[int, Sequence[Break]] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Judgment:
-    """What becomes of one operation."""
-
-    operation: Operation
-    outcome: Outcome
-    finding: str | None = None
-    """The id of the finding that it is about."""
-    reason: str | None = None
-    rewriting: Rewriting | None = None
-    alone: bool = False
-    """Whether it stays as it is, in a separate file."""
-    dangers: int = 0
-    """How many dangers it is rid of."""
-    made: frozenset[str] = frozenset()
-    """The names of the indexes and constraints that it makes, where it does no more."""
-    dropped: frozenset[str] = frozenset()
-    """The names of those that it drops, where it does no more."""
-    behind_view: bool = False
-    """Whether it is refused for changes of the table behind the view that it would leave."""
 
 
 @dataclass(frozen=True)
@@ -84,47 +63,15 @@ def judgments(
     releases: Releases,
     *,
     uncovered: Mapping[int, Sequence[Break]] = NONE_UNCOVERED,
-) -> Iterator[Judgment]:
-    """Yield the judgment of each operation, by its findings in a rehearsal.
+    waiting: bool = False,
+) -> Sequence[Judgment]:
+    """Return the judgment of each operation, by its findings in a rehearsal.
 
     ``uncovered`` has what another rehearsal found that operations break, by their index.
+    ``waiting`` says that what can wait until a view has ended does, for the rename's sake.
     """
     found = list(_one_by_one(migration, ending, releases, uncovered))
-    for place, (judgment, _locked) in enumerate(found):
-        others = [
-            (each, names)
-            for at, (each, names) in enumerate(found)
-            if not _renamed(each) and (at > place or (waits(each) and _renames_tables(judgment)))
-        ]
-        yield _unless_behind_a_view(judgment, {name for _each, names in others for name in names})
-
-
-def waits(judgment: Judgment) -> bool:
-    """Return whether a part of it waits for the next release: what comes after it can't."""
-    files = judgment.rewriting.files if judgment.rewriting is not None else ()
-    return any(each.next_release for each in files)
-
-
-def _renames_tables(judgment: Judgment) -> bool:
-    return any(each.before != each.after for each in _renamed(judgment))
-
-
-def _renamed(judgment: Judgment) -> Sequence[RenamedTable]:
-    return judgment.rewriting.renamed if judgment.rewriting is not None else ()
-
-
-def _unless_behind_a_view(judgment: Judgment, locked: Collection[str]) -> Judgment:
-    """Return the judgment; a refusal where other operations lock what a view would stand for."""
-    for each in _renamed(judgment):
-        if {each.before, each.after}.intersection(locked):
-            reason = (
-                f"until the next release a view would have the name {each.before}, and another "
-                "operation, which can't go before it, changes that table: put it into a separate "
-                "migration"
-            )
-            finding = judgment.finding
-            return Judgment(judgment.operation, "refused", finding, reason, behind_view=True)
-    return judgment
+    return around_views(found, waiting=waiting)
 
 
 def _one_by_one(
@@ -162,9 +109,10 @@ def _one_by_one(
         rows_alone = writes_rows_alone(operation)
         judgment = _Case(own, statements, found, broken, facts, rows_alone=rows_alone).judgment()
         made, dropped = made_or_dropped(statements)
-        judgment = replace(judgment, made=made, dropped=dropped)
-        again = {each.before for each in _renamed(judgment)}
-        renamed = [*(each for each in renamed if each.before not in again), *_renamed(judgment)]
+        only_adds = adds_indexes_and_constraints(own, statements)
+        judgment = replace(judgment, made=made, dropped=dropped, only_adds=only_adds)
+        again = {each.before for each in judgment.renamed}
+        renamed = [*(each for each in renamed if each.before not in again), *judgment.renamed]
         yield judgment, locked_by(operation)
         known = known.after(statements)
 

@@ -12,7 +12,8 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.fix.backwards import taken_back
-from django_confiture.fix.judging import Judgment, Releases, judgments, waits
+from django_confiture.fix.judging import Releases, judgments
+from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.loading import pending
 from django_confiture.fix.rehearsing import rehearsed
 from django_confiture.fix.reordering import reordered
@@ -48,21 +49,23 @@ class OtherForms:
 
         A view has the old names of what is renamed, and other changes of the table are refused
         behind it; a column of another type has the indexes and constraints that were there when
-        it was made. Both go well where they come last.
+        it was made. Both go well where they come last. What can't go before a renaming may wait
+        for the next release.
         """
         whole = {index: group[0] for index, group in enumerate(judged) if len(group) == 1}
+        renaming = {index for index, each in whole.items() if each.behind_view}
         order = reordered(
             self.migration.operations,
-            renaming={index for index, each in whole.items() if each.behind_view},
+            renaming=renaming,
             retyping={
                 index
                 for index, each in whole.items()
-                if type(each.operation) is AlterField and waits(each) and not each.behind_view
+                if type(each.operation) is AlterField and each.waits and not each.behind_view
             },
         )
-        if [*order] == list(range(len(judged))):
+        if [*order] == list(range(len(judged))) and not renaming:
             return None
-        new = self._judged([*order.values()])
+        new = self._judged([*order.values()], waiting=True)
         if new is None:
             return None
         again = dict(zip(order, new, strict=True))
@@ -92,12 +95,14 @@ class OtherForms:
         grouped = [tuple(e for origin, e in again if origin == i) for i in range(len(judged))]
         return [
             was if len(new) == 1 or any(each.outcome == "refused" for each in new)
-            or any(map(waits, new[:-1]))
+            or any(each.waits for each in new[:-1])
             else (replace(new[0], dangers=was[0].dangers), *new[1:])
             for was, new in zip(judged, grouped, strict=True)
         ]  # fmt: skip
 
-    def _judged(self, operations: Sequence[Operation]) -> Sequence[Judgment] | None:
+    def _judged(
+        self, operations: Sequence[Operation], *, waiting: bool = False
+    ) -> Sequence[Judgment] | None:
         """Return the judgments of other operations in the migration; None where they fail."""
         key = (self.migration.app_label, self.migration.name)
         migration, missing = pending(self.wrapper, key)
@@ -108,4 +113,4 @@ class OtherForms:
         spread = self.releases
         if spread.count == 2:
             spread = Releases(2, taken_back(self.wrapper, key, operations))
-        return list(judgments(migration, ending, spread))
+        return judgments(migration, ending, spread, waiting=waiting)

@@ -432,7 +432,7 @@ CASES = [
     Harmful("renamed_and_indexed_in_two_releases", """
         migrations.RenameField("order", "placed", "placed_at"),
         migrations.AlterField("order", "placed_at", models.DateTimeField(null=True, db_index=True)),
-    """, "refused fixed", "put it into a separate migration", arguments=_TWO),
+    """, "fixed fixed", arguments=_TWO),
     Harmful("field_renamed_and_backfilled_in_two_releases", """
         migrations.RenameField("line", "sku", "code"),
         migrations.AddField("line", "kind", models.CharField(max_length=9, default="x")),

@@ -59,6 +59,24 @@ CASES = [
     Harmful("table_renamed_in_two_releases", """
         migrations.AlterModelTable("line", "Shop items"),
     """, arguments=_TWO),
+    Harmful("field_renamed_filled_and_required_in_two_releases", """
+        migrations.RenameField("order", "note", "remark"),
+        migrations.RunPython(fill, migrations.RunPython.noop),
+        migrations.AlterField("order", "remark", models.TextField(blank=True, default="")),
+        migrations.AddIndex("order", models.Index(fields=["remark"], name="order_remark")),
+        migrations.AddConstraint("order", models.CheckConstraint(
+            condition=~models.Q(remark="x"), name="order_remark_sane")),
+        migrations.AddIndex("line", models.Index(fields=["sku"], name="line_sku")),
+    """, "fixed fixed fixed fixed fixed fixed", arguments=_TWO, above="""
+        def fill(apps, schema_editor):
+            apps.get_model("cases", "Order").objects.filter(remark=None).update(remark="none")
+
+        """),
+    Harmful("field_renamed_and_longer", """
+        migrations.RenameField("order", "number", "title"),
+        migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop),
+        migrations.AlterField("order", "title", models.CharField(max_length=40)),
+    """, "refused kept kept", "put it into a separate migration", arguments=_TWO),
     Harmful("table_with_row_security_renamed", """
         migrations.RenameField("line", "sku", "code"),
     """, "refused", "row-level security", arguments=_TWO, prepared="""

@@ -1,0 +1,45 @@
+"""What becomes of one operation, and by which rewriting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.rewriting.files import RenamedTable, Rewriting
+from django_confiture.fix.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What becomes of one operation."""
+
+    operation: Operation
+    outcome: Outcome
+    finding: str | None = None
+    """The id of the finding that it is about."""
+    reason: str | None = None
+    rewriting: Rewriting | None = None
+    alone: bool = False
+    """Whether it stays as it is, in a separate file."""
+    dangers: int = 0
+    """How many dangers it is rid of."""
+    made: frozenset[str] = frozenset()
+    """The names of the indexes and constraints that it makes, where it does no more."""
+    dropped: frozenset[str] = frozenset()
+    """The names of those that it drops, where it does no more."""
+    behind_view: bool = False
+    """Whether it is refused for changes of the table behind the view that it would leave."""
+    only_adds: bool = False
+    """Whether all that it does is to add indexes and constraints: running code needs none."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether a part of it waits for the next release: what comes after it can't."""
+        return self.rewriting is not None and any(e.next_release for e in self.rewriting.files)
+
+    @property
+    def renamed(self) -> Sequence[RenamedTable]:
+        """The tables that it renames, or columns of them, behind views."""
+        return self.rewriting.renamed if self.rewriting is not None else ()

@@ -36,7 +36,15 @@ def write_files(directory: Path, files: Sequence[FixedFile]) -> list[Path]:
 
 
 def _format(paths: Sequence[Path]) -> None:
-    if (ruff := shutil.which("ruff")) is not None:
-        subprocess.run([ruff, "format", "--quiet", *map(str, paths)], check=False)  # noqa: S603
-    else:
+    ruff = shutil.which("ruff")
+    if ruff is None or (shutil.which("black") and _has_black(paths[0].resolve())):
         run_formatters([str(path) for path in paths])
+    else:
+        subprocess.run([ruff, "format", "--quiet", *map(str, paths)], check=False)  # noqa: S603
+
+
+def _has_black(file: Path) -> bool:
+    """Return whether the project of a file is formatted by black; ruff may check it then."""
+    settings = [each / "pyproject.toml" for each in file.parents]
+    nearest = next((each for each in settings if each.is_file()), None)
+    return nearest is not None and "\n[tool.black]" in "\n" + nearest.read_text("utf-8")

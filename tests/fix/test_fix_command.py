@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from io import StringIO
 from pathlib import Path
@@ -238,15 +237,34 @@ def test_no_file_is_overwritten(shop: Cases) -> None:
     first.unlink()
 
 
+@pytest.mark.parametrize(
+    ("installed", "settings", "formatter"),
+    [
+        (["ruff"], "", "ruff"),
+        (["ruff"], "[tool.black]\n", "ruff"),
+        (["black"], "[tool.ruff]\n", "black"),
+        (["ruff", "black"], "[tool.ruff]\nlint.select = []\n", "ruff"),
+        (["ruff", "black"], "[tool.ruff]\n[tool.black]\nline-length = 79\n", "black"),
+    ],
+)
 def test_files_are_formatted_as_the_project_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    installed: list[str],
+    settings: str,
+    formatter: str,
 ) -> None:
-    ruff, told = tmp_path / "ruff", tmp_path / "told"
-    ruff.write_text(f'#!/bin/sh\necho "$@" > {told}\n')
-    ruff.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    (written,) = write_files(tmp_path, [FixedFile("0002_more", "x  =  1\n")])
-    assert told.read_text() == f"format --quiet {written}\n"
+    programs, migrations, told = tmp_path / "bin", tmp_path / "shop", tmp_path / "told"
+    programs.mkdir()
+    migrations.mkdir()
+    (tmp_path / "pyproject.toml").write_text(settings)
+    for each in installed:
+        (programs / each).write_text(f'#!/bin/sh\necho "{each} $@" > {told}\n')
+        (programs / each).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    (written,) = write_files(migrations, [FixedFile("0002_more", "x  =  1\n")])
+    options = {"ruff": "format --quiet", "black": "--fast --"}[formatter]
+    assert told.read_text() == f"{formatter} {options} {written}\n"
 
 
 def test_what_can_not_be_loaded_again_is_refused_with_the_reason(shop: Cases) -> None:

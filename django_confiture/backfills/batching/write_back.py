@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -33,6 +34,7 @@ _PLAIN = {
     "DateField",
     "DateTimeField",
     "DecimalField",
+    "DurationField",
     "FilePathField",
     "FloatField",
     "ForeignKey",
@@ -174,6 +176,8 @@ def _escaped(texts: list[str]) -> list[str]:
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, timedelta):  # each part with its sign: the server's style of them varies
+        return f"{value.days:+} days {value.seconds:+}.{value.microseconds:06} seconds"
     if isinstance(value, Jsonb):
         return (value.dumps or json.dumps)(value.obj)
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -36,10 +36,17 @@ VALUES: dict[str, list[Any]] = {
     "day": [date(1, 1, 1), date(9999, 12, 31), None],
     "moment": [datetime(2026, 2, 3, 4, 5, 6, 789123, tzinfo=UTC), None],
     "clock": [time(23, 59, 59, 999999), None],
+    "raw": [b"\0\xff", None],
     "uuid": [UUID("12345678-1234-5678-1234-567812345678"), None],
     "book_id": [7, None],
     "data": [{"a": [1, None, "x"]}, [], "text", 'a "quoted" \\\\ back', 1.5, {"ü": True}, None],
-    "span": [timedelta(days=-1, microseconds=5), None],
+    "span": [
+        timedelta(days=-1, microseconds=5),
+        timedelta(days=-3),
+        timedelta(days=400, hours=25, microseconds=-1),
+        timedelta(0),
+        None,
+    ],
 }
 
 
@@ -139,7 +146,7 @@ def test_a_text_with_nul_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"), [(["text", "book", "data"], True), (["text", "span"], False)]
+    ("names", "expected"), [(["text", "book", "data", "span"], True), (["text", "raw"], False)]
 )
 def test_what_text_can_not_hold_is_written_by_bulk_update(
     shelf: None, names: list[str], expected: bool
@@ -148,3 +155,20 @@ def test_what_text_can_not_hold_is_written_by_bulk_update(
     from tests.backfills.shelf.models import Everything
 
     assert can_write_back(Everything, names) is expected
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize("style", ["postgres", "postgres_verbose", "sql_standard", "iso_8601"])
+def test_a_duration_means_the_same_in_each_style_of_the_server(style: str) -> None:
+    from django_confiture.backfills.batching.write_back import _plain
+
+    execute(f"SET intervalstyle = {style}")  # which the driver can't read, but PostgreSQL can
+    for value in filter(None, VALUES["span"]):
+        parts = (
+            "extract(day FROM d), extract(epoch FROM d - extract(day FROM d) * interval '1 day')"
+        )
+        ((days, seconds),) = execute(
+            f"SELECT {parts} FROM (SELECT CAST(%s AS interval) AS d) AS one", _plain(value)
+        )
+        rest = Decimal(value.seconds) + Decimal(value.microseconds) / 1_000_000
+        assert (days, seconds) == (value.days, rest)

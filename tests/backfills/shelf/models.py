@@ -47,6 +47,7 @@ class Everything(models.Model):
     book = models.ForeignKey(Book, on_delete=models.CASCADE, null=True, db_constraint=False)
     data = models.JSONField(null=True)
     span = models.DurationField(null=True)
+    raw = models.BinaryField(null=True)
     done = models.BooleanField(default=False)
 
     class Meta:

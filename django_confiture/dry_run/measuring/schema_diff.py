@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import psycopg
@@ -39,7 +39,15 @@ from django_confiture.dry_run.measuring.schema_row_queries import (
     STATE,
     WRITTEN,
 )
-from django_confiture.dry_run.measuring.schema_rows import Counted, OwnedRows, by_owner
+from django_confiture.dry_run.measuring.schema_rows import (
+    EACH,
+    Counted,
+    OwnedRows,
+    State,
+    by_owner,
+    changed,
+    figures,
+)
 from django_confiture.dry_run.measuring.undone_reading import UndoneReading
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Session
@@ -52,26 +60,13 @@ _RELATIONS, _OTHERS = "confiture_schema_relations", "confiture_schema_others"
 # To parse and plan them takes longer than to run them.
 _PREPARED = {
     _WRITTEN: (WRITTEN, "(xid, boolean[])"),
-    _OWNED: (OWNED, "(xid)"),
+    _OWNED: (OWNED, "(xid, boolean[])"),
     _RELATIONS: (RELATIONS, "(oid[])"),
     _OTHERS: (OTHERS, "(oid[])"),
 }
 
 _MANY = 20
 """More owners than a migration mostly writes rows of: some of them were read before."""
-
-
-@dataclass(frozen=True)
-class _State:
-    """What one small query tells about the transaction."""
-
-    written: tuple[int, ...] | None
-    """How many rows it wrote to each catalog; None where that is not known."""
-    deleted: str
-    """How many rows of all catalogs it deleted."""
-    newest: str
-    """No transaction that begins to write from now on has an older id."""
-    search_path: str
 
 
 class SchemaWatch:
@@ -88,8 +83,8 @@ class SchemaWatch:
         self._nested = False
         """Whether a migration has called others. What it writes after them may be older than they
         are by the ids of transactions, and it may roll back what they did."""
-        owned = self._all_rows()
-        self._counted = Counted(owned.rows)
+        owned = self._rows()
+        self._counted = Counted(owned)
         if among is not None:  # what our own transaction wrote earlier is found as written again
             among = {*among, *(oid for of_relation, oid in owned.written if of_relation)}
         self._schema = dict(self.now(among))
@@ -97,7 +92,8 @@ class SchemaWatch:
         self._unread: set[Owner] = set()
         """What was there at first, is not read yet, and has not changed since."""
         if among is not None:
-            self._unread = {each for each in owned.rows if each[0] and each[1] not in among}
+            relations = owned.of_relations(CATALOGS.index("pg_class"))
+            self._unread = {each for each in relations if each[1] not in among}
 
     @property
     def first(self) -> Schema:
@@ -154,9 +150,10 @@ class SchemaWatch:
             return ()
         with self._reading(now.search_path, _written_since(self._last, now)) as reading:
             touched = {(kind == "t", int(oid or 0)) for kind, oid in reading.first}
-            self._counted = self._counted.written(touched)
-            if now.written is None or now.deleted != self._last.deleted:
-                touched.update(self._lost())
+            self._counted.written(touched)
+            shrunk = changed(self._last.deleted, now.deleted)
+            if any(shrunk):
+                touched.update(self._counted.lost(self._rows(shrunk)))
             after = self._read(touched, reading)
         before = {o: objects for o in touched if (objects := self._schema.pop(o, None))}
         self._schema.update(after)
@@ -165,20 +162,17 @@ class SchemaWatch:
         self._unread.difference_update(touched)
         return differences(before, {o: each for o, each in after.items() if o not in self._missed})
 
-    def _all_changes(self, now: _State) -> tuple[SchemaChange, ...]:
+    def _all_changes(self, now: State) -> tuple[SchemaChange, ...]:
         before, self._schema = self._schema, dict(self.now())
-        self._counted, self._last = Counted(self._all_rows().rows), now
+        self._counted, self._last = Counted(self._rows()), now
         return differences(before, self._schema)
 
-    def _all_rows(self) -> OwnedRows:
-        return OwnedRows.of(self._session.query(f"EXECUTE {_OWNED} ('{self._last.newest}')"))
+    def _rows(self, chosen: Iterable[bool] = EACH) -> OwnedRows:
+        """Count the rows of the owners, in the chosen catalogs."""
+        given = f"'{self._last.newest}', '{_array(chosen)}'"
+        return OwnedRows.of(self._session.query(f"EXECUTE {_OWNED} ({given})"))
 
-    def _lost(self) -> Iterator[Owner]:
-        """Yield the owners that may have lost a row since they were counted."""
-        before, self._counted = self._counted, Counted(self._all_rows().rows)
-        yield from before.fewer(self._counted.rows)
-
-    def _advanced(self, now: _State) -> _State:
+    def _advanced(self, now: State) -> State:
         """Return a state that keeps what was read just now from being found again."""
         if self._session.status != TransactionStatus.INTRANS or not self._can_advance:
             return now
@@ -224,7 +218,7 @@ class SchemaWatch:
                 relations = self._session.query(RELATIONS, [_array(among)])
             return by_owner([(True, relations), (False, others)])
 
-    def _state(self) -> _State:
+    def _state(self) -> State:
         """Ask for the state, and prepare what is not prepared any more.
 
         Rows are counted within a transaction; between two, the last one has taken its figures
@@ -233,8 +227,12 @@ class SchemaWatch:
         written, deleted, counted, search_path, prepared, newest = self._session.query(STATE)[0]
         self._prepare(json.loads(prepared or "[]"))
         known = counted == "on" and self._session.status == TransactionStatus.INTRANS
-        figures = tuple(json.loads(written or "[]")) if known else None
-        return _State(figures, deleted or "", newest or "", search_path or "")
+        return State(
+            figures(written) if known else None,
+            figures(deleted) if known else None,
+            newest or "",
+            search_path or "",
+        )
 
     def _read(self, owners: Collection[Owner], reading: UndoneReading) -> Schema:
         names = {True: _RELATIONS, False: _OTHERS}
@@ -278,17 +276,14 @@ def _literal(text: str) -> str:
     return sql.Literal(text).as_string()
 
 
-def _written_since(begun: _State, now: _State) -> str:
+def _written_since(begun: State, now: State) -> str:
     """Return the query for what was written between the two."""
-    if begun.written is None or now.written is None:
-        changed = [True for _catalog in CATALOGS]
-    else:
-        changed = [old != new for old, new in zip(begun.written, now.written, strict=True)]
-    return f"EXECUTE {_WRITTEN} ('{begun.newest}', '{{{','.join(map(str, changed))}}}')"
+    catalogs = _array(changed(begun.written, now.written))
+    return f"EXECUTE {_WRITTEN} ('{begun.newest}', '{catalogs}')"
 
 
-def _array(oids: Iterable[int]) -> str:
-    return f"{{{','.join(map(str, oids))}}}"
+def _array(values: Iterable[int]) -> str:
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def read_relations(

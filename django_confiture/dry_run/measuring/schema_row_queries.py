@@ -47,38 +47,64 @@ _OF_OTHERS = {
 # point where ids start again. A row frozen long ago may look new: its owner is read once more.
 _IS_NEW = "(age({row}.xmin) <= (SELECT age FROM since) OR {row}.xmin = (SELECT own FROM since))"
 
-# A table owns its indexes, which are relations themselves.
-_OF_INDEXES = f"""
-SELECT true, i.indrelid,
-  {_IS_NEW.format(row="i")} OR {_IS_NEW.format(row="x")}
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-WHERE i.indexrelid >= {FIRST_NORMAL_OID} AND x.relnamespace <> 'pg_toast'::regnamespace
-"""
+CATALOGS = list(dict.fromkeys((*_OF_RELATIONS, *_OF_OTHERS, "pg_index")))
+"""The catalogs with the rows of the schema's objects."""
 
 
-def _rows(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
-    return " UNION ALL ".join(
-        f"SELECT {str(relations).lower()} AS of_relation, t.{owner} AS owner,"
-        f" {_IS_NEW.format(row='t')} AS written"
-        f" FROM pg_catalog.{name} t WHERE {condition.format(first=FIRST_NORMAL_OID)}"
-        for name, (owner, condition) in catalogs.items()
-    )
-
-
-OWNED = f"""
+_SINCE = """
 WITH since AS MATERIALIZED (
   SELECT age($1), pg_catalog.pg_current_xact_id_if_assigned()::xid AS own
 )
-SELECT of_relation, owner, count(*), bool_or(written) FROM (
-  {_rows(_OF_RELATIONS, relations=True)} UNION ALL {_OF_INDEXES}
-  UNION ALL {_rows(_OF_OTHERS, relations=False)}
-) v GROUP BY of_relation, owner
 """
-"""All owners, each with the number of its rows, and whether one was written by transaction ``$1``
-or a later one, or by ours outside of its parts."""
 
-CATALOGS = list(dict.fromkeys((*_OF_RELATIONS, *_OF_OTHERS, "pg_index")))
-"""The catalogs with the rows of the schema's objects."""
+
+def _was_written(catalog: str) -> str:
+    return f"($2::boolean[])[{CATALOGS.index(catalog) + 1}]"
+
+
+# A table owns its indexes, which are relations themselves.
+_OF_INDEXES = f"""
+SELECT i.indrelid AS owner, {_IS_NEW.format(row="i")} OR {_IS_NEW.format(row="x")} AS written
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+WHERE {_was_written("pg_index")} AND i.indexrelid >= {FIRST_NORMAL_OID}
+  AND x.relnamespace <> 'pg_toast'::regnamespace
+"""
+
+
+def _counted_of(catalog: str, rows: str, *, relations: bool) -> str:
+    return f"""
+SELECT {CATALOGS.index(catalog)}, {str(relations).lower()},
+  string_agg(concat_ws(' ', owner, number), ','),
+  string_agg(owner::text, ',') FILTER (WHERE written)
+FROM (
+  SELECT owner, count(*) AS number, bool_or(written) AS written FROM ({rows}) r GROUP BY owner
+) o HAVING {_was_written(catalog)}
+"""
+
+
+def _counts(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> list[str]:
+    return [
+        _counted_of(
+            name,
+            f"SELECT t.{owner} AS owner, {_IS_NEW.format(row='t')} AS written"
+            f" FROM pg_catalog.{name} t"
+            f" WHERE {_was_written(name)} AND {condition.format(first=FIRST_NORMAL_OID)}",
+            relations=relations,
+        )
+        for name, (owner, condition) in catalogs.items()
+    ]
+
+
+OWNED = _SINCE + " UNION ALL ".join(
+    [
+        *_counts(_OF_RELATIONS, relations=True),
+        _counted_of("pg_index", _OF_INDEXES, relations=True),
+        *_counts(_OF_OTHERS, relations=False),
+    ]
+)
+"""How many rows each owner has in each of the catalogs that ``$2`` chooses, in the order of
+``CATALOGS``: a text for each catalog, and the owners of which a row was written by transaction
+``$1`` or a later one, or by ours outside of its parts."""
 
 _LOOKED_UP = {
     "pg_attribute": (
@@ -96,10 +122,6 @@ _LOOKED_UP = {
 _NO_TOAST = "(SELECT c.relkind <> 't' FROM pg_catalog.pg_class c WHERE c.oid = {oid})"
 
 
-def _was_written(catalog: str) -> str:
-    return f"($2::boolean[])[{CATALOGS.index(catalog) + 1}]"
-
-
 def _new_rows(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
     return " UNION ".join(
         f"SELECT {str(relations).lower()}, t.{owner} FROM pg_catalog.{name} t"
@@ -110,9 +132,7 @@ def _new_rows(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
 
 
 WRITTEN = f"""
-WITH since AS MATERIALIZED (
-  SELECT age($1), pg_catalog.pg_current_xact_id_if_assigned()::xid AS own
-)
+{_SINCE}
 {_new_rows(_OF_RELATIONS, relations=True)} UNION {_new_rows(_OF_OTHERS, relations=False)}
 UNION SELECT true, t.indrelid FROM pg_catalog.pg_index t
 WHERE {_was_written("pg_index")} AND {_IS_NEW.format(row="t")}
@@ -156,11 +176,11 @@ def _counted(*what: str) -> list[str]:
 
 STATE = f"""
 SELECT json_build_array({", ".join(_counted("inserted", "updated", "deleted"))}),
-  {" + ".join(_counted("deleted"))},
+  json_build_array({", ".join(_counted("deleted"))}),
   current_setting('track_counts'), current_setting('search_path'),
   (SELECT json_agg(name) FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'confiture\\_%'),
   {NEWEST}
 """
-"""How many rows of each catalog this transaction wrote so far, how many of all it deleted, whether
-that is counted at all, the search path, which statements of ours are prepared, and the newest
+"""How many rows of each catalog this transaction wrote and deleted so far, whether that is counted
+at all, the search path, which statements of ours are prepared, and the newest
 transaction."""

@@ -2,51 +2,117 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.measuring.schema_objects import Owner, Schema, SchemaObject
+from django_confiture.dry_run.measuring.schema_row_queries import CATALOGS
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Row
 
 
+EACH = [True for _catalog in CATALOGS]
+
+
+@dataclass(frozen=True)
+class State:
+    """What one small query tells about the transaction."""
+
+    written: Sequence[int] | None
+    """How many rows it wrote to each catalog; None where that is not known."""
+    deleted: Sequence[int] | None
+    """How many rows of each catalog it deleted."""
+    newest: str
+    """No transaction that begins to write from now on has an older id."""
+    search_path: str
+
+
+def figures(text: str | None) -> Sequence[int]:
+    """Parse the figures of all catalogs."""
+    found: list[int] = json.loads(text or "[]")
+    return found
+
+
+def changed(before: Sequence[int] | None, now: Sequence[int] | None) -> Sequence[bool]:
+    """Return for each catalog whether its figure may have changed."""
+    if before is None or now is None:
+        return EACH
+    return [old != new for old, new in zip(before, now, strict=True)]
+
+
+Place = tuple[int, bool]
+"""A catalog, by its number, and whether the owners of its rows are relations."""
+
+
 @dataclass(frozen=True)
 class OwnedRows:
-    """How many catalog rows each owner has."""
+    """How many rows owners have in some catalogs; a text for each, read where it is needed."""
 
-    rows: Mapping[Owner, int]
+    texts: Mapping[Place, str]
     written: set[Owner]
     """Those of which a row is new."""
 
     @classmethod
     def of(cls, answer: list[Row]) -> OwnedRows:
         """Parse the rows of the query."""
-        known = [((kind == "t", int(oid or 0)), count, new) for kind, oid, count, new in answer]
-        return cls(
-            {owner: int(count or 0) for owner, count, _new in known},
-            {owner for owner, _count, new in known if new == "t"},
-        )
+        texts: dict[Place, str] = {}
+        written: set[Owner] = set()
+        for catalog, kind, text, new in answer:
+            of_relation = kind == "t"
+            texts[int(catalog or 0), of_relation] = text or ""
+            written.update((of_relation, int(oid)) for oid in _parts(new or ""))
+        return cls(texts, written)
+
+    def of_relations(self, catalog: int) -> set[Owner]:
+        """Return the relations that have rows in a catalog."""
+        return {(True, oid) for oid in _numbers(self.texts.get((catalog, True), ""))}
 
 
-@dataclass(frozen=True)
 class Counted:
-    """How many catalog rows owners had when they were counted last."""
+    """How many rows owners had in each catalog when it was counted last."""
 
-    rows: Mapping[Owner, int]
-    written_since: frozenset[Owner] = frozenset()
-    """Of these it is not known any more."""
+    def __init__(self, rows: OwnedRows) -> None:
+        self._texts = dict(rows.texts)
+        self._written: list[frozenset[Owner]] = []
+        """The owners of which rows were written, in the order of time."""
+        self._counted_at = dict.fromkeys(rows.texts, 0)
+        """How many of these are older than the count of a catalog."""
 
-    def written(self, owners: Iterable[Owner]) -> Counted:
-        """Return the same once rows of these owners were written."""
-        return replace(self, written_since=self.written_since.union(owners))
+    def written(self, owners: Iterable[Owner]) -> None:
+        """Note that rows of these owners were written: their number is not known any more."""
+        self._written.append(frozenset(owners))
 
-    def fewer(self, now: Mapping[Owner, int]) -> Iterator[Owner]:
-        """Yield the owners that may have fewer rows now."""
-        yield from self.written_since
-        yield from (owner for owner, count in self.rows.items() if now.get(owner, 0) < count)
+    def lost(self, now: OwnedRows) -> set[Owner]:
+        """Return the owners that may have fewer rows in the catalogs that are counted now."""
+        found: set[Owner] = set()
+        for place, text in now.texts.items():
+            of_relation = place[1]
+            for since in self._written[self._counted_at[place] :]:
+                found.update(owner for owner in since if owner[0] is of_relation)
+            before, self._texts[place] = self._texts[place], text
+            self._counted_at[place] = len(self._written)
+            if before != text:
+                numbers = _numbers(text)
+                found.update(
+                    (of_relation, oid)
+                    for oid, number in _numbers(before).items()
+                    if numbers.get(oid, 0) < number
+                )
+        return found
+
+
+def _numbers(text: str) -> dict[int, int]:
+    """Return how many rows each owner has by the text of a catalog."""
+    pairs = (each.split() for each in _parts(text))
+    return {int(oid): int(number) for oid, number in pairs}
+
+
+def _parts(text: str) -> list[str]:
+    return text.split(",") if text else []
 
 
 def by_owner(rows: Iterable[tuple[bool, list[Row]]]) -> Schema:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,12 @@ pytestmark = pytest.mark.usefixtures("untouched")
 
 MANY = 60
 """More sequences than the watch lets pile up."""
+
+TYPE_CHANGE = "ALTER TABLE watched ALTER number TYPE bigint"
+"""It deletes rows of pg_depend, and of no other catalog that is counted."""
+
+ANSWERED = re.compile(r"\tB\t\d+\tDataRow\b")
+"""A row that the server sends."""
 
 
 @pytest.fixture
@@ -90,6 +98,35 @@ def test_what_is_dropped_leaves_no_row_and_is_seen(
     assert changes
     assert {kind for kind, _object, _name in changes} == {"removed"}
     assert as_text(watch._schema) == as_text(watch.now())
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_what_is_dropped_after_other_catalogs_were_counted_is_seen(
+    name: str, session: Session, watch: SchemaWatch
+) -> None:
+    made, dropped = LOST[name]
+    in_savepoint(session, made)
+    watch.changes()
+    in_savepoint(session, TYPE_CHANGE)
+    watch.changes()
+    in_savepoint(session, dropped)
+    assert {kind for kind, _object, _name in named(watch.changes())} == {"removed"}
+    assert as_text(watch._schema) == as_text(watch.now())
+
+
+def test_rows_are_counted_only_in_the_catalogs_that_lost_some(
+    session: Session, watch: SchemaWatch, tmp_path: Path
+) -> None:
+    many(session, "other")
+    in_savepoint(session, TYPE_CHANGE)
+    watch.changes()
+    in_savepoint(session, TYPE_CHANGE.replace("bigint", "numeric"))
+    with (tmp_path / "trace").open("w") as trace:
+        session.raw.pgconn.trace(trace.fileno())
+        changes = watch.changes()
+        session.raw.pgconn.untrace()
+    assert named(changes) == [("changed", "column", "number")]
+    assert len(ANSWERED.findall((tmp_path / "trace").read_text())) < MANY / 2
 
 
 def test_one_thing_made_and_another_dropped_are_both_seen(

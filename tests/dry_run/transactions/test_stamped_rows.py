@@ -179,3 +179,35 @@ def test_another_unique_index_of_the_table_still_fails() -> None:
 
     assert report.migrations[-1].outcome == "failed"
     assert 'violates unique constraint "dry_id"' in for_real(*in_turn(*texts))
+
+
+INTO_UNIQUE = [f"INSERT INTO dry_unique (id) VALUES ({number})" for number in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "makes",
+    [
+        f"{STAMPS}",
+        "CREATE TABLE dry_unique (LIKE dry_stamped INCLUDING DEFAULTS, UNIQUE (at))",
+        "CREATE TABLE dry_unique (UNIQUE (at)) INHERITS (dry_stamped)",
+        (
+            "CREATE TABLE dry_unique (id int, UNIQUE (id));"
+            "ALTER TABLE dry_unique ADD at timestamptz DEFAULT now() UNIQUE"
+        ),
+        (
+            "CREATE TABLE dry_unique (LIKE dry_stamped INCLUDING DEFAULTS);"
+            "ALTER TABLE dry_unique ADD UNIQUE (at)"
+        ),
+        (
+            "CREATE TABLE dry_unique (id int, at timestamptz UNIQUE);"
+            "ALTER TABLE dry_unique ALTER at SET DEFAULT LOCALTIMESTAMP"
+        ),
+        "ALTER TABLE dry_stamped ADD UNIQUE (at); ALTER TABLE dry_stamped RENAME TO dry_unique",
+    ],
+)
+def test_a_stamp_is_known_however_it_was_made(makes: str) -> None:
+    """What is stamped was asked for before: each migration fills ``django_migrations``."""
+    nothing = "SELECT 1"
+    (*_earlier, last) = rehearse(*in_turn(nothing, nothing, makes, *INTO_UNIQUE)).migrations
+    assert last.outcome == "not_run"
+    assert any("covers a column that is filled with now()" in e.reason for e in last.operations)

@@ -100,7 +100,7 @@ class SharedValues:
         if statement.kind is not Kind.DDL:
             again = {*found, *self._by_defaults(statement, tables)}
             why += [text for key, text in _AGAIN.items() if key in again and self._earlier(key)]
-        why.append(self._stamped.before(statement, tables))
+        why.append(self._stamped.before(statement, tables, mentions=bool(mentioned)))
         if statement.kind in (Kind.DML, Kind.OPAQUE):
             self._written |= tables
         if statement.kind is not Kind.DML and (mentioned or statement.what == "create_trig_stmt"):

@@ -12,6 +12,7 @@ from psycopg import errors
 
 from django_confiture.dry_run.sql.compared_columns import EVERY_COLUMN, compared_columns
 from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.stamps import leaves_stamps
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
@@ -79,14 +80,22 @@ class StampedRows:
         self._columns: list[_Column] | None = None
         """None: not asked for since the schema may have changed."""
 
-    def before(self, statement: Statement, tables: frozenset[str]) -> str:
-        """Note what a statement fills; return why equal times matter to it, ``""`` if not."""
+    def before(self, statement: Statement, tables: frozenset[str], *, mentions: bool) -> str:
+        """Note what a statement fills; return why equal times matter to it, ``""`` if not.
+
+        ``mentions`` says whether its text mentions what all migrations of a dry run share.
+        """
         filled = _filled(statement) | self._by_triggers(statement)
         why = self._why(statement, tables, filled)
-        if statement.kind in (Kind.DDL, Kind.OPAQUE):
+        if self._may_change_columns(statement, mentions=mentions):
             self._columns = None
         self._filled |= filled
         return why
+
+    def _may_change_columns(self, statement: Statement, *, mentions: bool) -> bool:
+        if statement.kind is not Kind.DDL:
+            return statement.kind is Kind.OPAQUE
+        return mentions or bool(self._stamping()) or not leaves_stamps(statement)
 
     def _by_triggers(self, statement: Statement) -> set[str]:
         """Return the tables that the triggers of the one that it writes to may fill."""

@@ -113,6 +113,12 @@ SAME: dict[str, list[Operation]] = {
     "an index for reports": [RunSQL("CREATE INDEX r ON cases_order (note)", RunSQL.noop)],
     "a column for the release before": [
         RunSQL("ALTER TABLE cases_order ADD old int", RunSQL.noop)],
+    "a foreign key that empties a column meanwhile": [
+        AddField("order", "other", models.ForeignKey("cases.Other", models.CASCADE, null=True)),
+        RunSQL(
+            "ALTER TABLE cases_order ADD CONSTRAINT meanwhile FOREIGN KEY (other_id) REFERENCES"
+            " cases_other (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED NOT VALID",
+            RunSQL.noop)],
     "a default that stays": [
         RunSQL("ALTER TABLE cases_order ALTER amount SET DEFAULT 1", RunSQL.noop)],
 }  # fmt: skip

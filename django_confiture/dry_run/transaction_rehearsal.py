@@ -17,6 +17,7 @@ from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation import expired_lock_waits
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
+from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.measuring.dead_space import RowWidths
 from django_confiture.dry_run.measuring.nontransactional import SequenceWatch
@@ -167,6 +168,8 @@ class TransactionStage:
             measuring.log.note_not_rehearsed,
             measuring.log.note_written_elsewhere,
             statement_savepoint=transactions.statement_savepoint,
+            changed_before=recorder.changed_before,
+            shared=SharedAliases(self._wrapper, measuring, measuring.log.note_not_rehearsed),
         )
         with catching(
             self._wrapper,

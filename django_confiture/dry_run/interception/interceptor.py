@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.interception.cursors import Capture
+from django_confiture.dry_run.interception.protocols import Catching
 from django_confiture.dry_run.server.driver import (
     CHECK_IDLE,
     ENDING,
@@ -31,7 +31,7 @@ class Interceptor:
     """Routes the statements of caught connections; other connections are left alone."""
 
     def __init__(self) -> None:
-        self._captures: dict[psycopg.BaseConnection[Any], Capture] = {}
+        self._captures: dict[psycopg.BaseConnection[Any], Catching] = {}
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -47,7 +47,7 @@ class Interceptor:
             yield
 
     @contextmanager
-    def catching(self, raw: psycopg.Connection[Any], capture: Capture) -> Iterator[None]:
+    def catching(self, raw: psycopg.Connection[Any], capture: Catching) -> Iterator[None]:
         """Route what is sent on one connection to ``capture``."""
         self._captures[raw] = capture
         try:

@@ -82,3 +82,27 @@ class SendPolicy(Protocol):
 
     def attribute(self, check: Callable[[], DriverGenerator], name: str) -> DriverGenerator:
         """Check that an attribute of the driver can be set: it is outside a transaction."""
+
+
+class Catching(Protocol):
+    """What the interceptor asks about one connection; see :class:`.cursors.Capture`."""
+
+    def sending(
+        self, method: str, send: Callable[..., Any], cursor: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Handle what a method of a cursor is given."""
+
+    def ending(self, method: str, end: Callable[[], None]) -> None:
+        """Handle the driver's ``commit()`` or ``rollback()``."""
+
+    def commanding(self, send: Callable[[], DriverGenerator], command: Any) -> DriverGenerator:
+        """Handle what the driver sends by itself."""
+
+    def checking(self, check: Callable[[], DriverGenerator], attribute: str) -> DriverGenerator:
+        """Handle what the driver checks before it sets an attribute."""
+
+    def showing(self, status: TransactionStatus) -> TransactionStatus:
+        """Return what the driver is to say of the transaction."""
+
+    def has_closed(self, cursor: psycopg.ServerCursor[Any]) -> bool:
+        """Return whether the end of a transaction has closed a cursor."""

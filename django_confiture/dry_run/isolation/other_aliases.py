@@ -24,9 +24,10 @@ from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.child_processes import ChildProcesses
 from django_confiture.dry_run.isolation.other_vendors import rolled_back
+from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
 from django_confiture.dry_run.isolation.threads import OwnThreads
 from django_confiture.dry_run.isolation.unmanaged_connections import UnmanagedConnections
-from django_confiture.dry_run.isolation.unrecorded import CallbacksOnly, Unrecorded
+from django_confiture.dry_run.isolation.unrecorded import CallbacksOnly, Overheard, Unrecorded
 from django_confiture.dry_run.measuring.nontransactional import (
     Positions,
     sequence_positions,
@@ -53,6 +54,10 @@ UNMEASURED = (
     "Another connection of this process, to {alias!r}, ran SQL: what it wrote and "
     "locked is not in this report."
 )
+_MISSED = (
+    "Another connection of this process, to {alias!r}, read tables, and does not see what earlier "
+    "migrations of this dry run have changed: --clone rehearses it exactly."
+)
 
 
 class OtherConnections:
@@ -69,15 +74,20 @@ class OtherConnections:
         wrote: Callable[[str, str, int], None],
         *,
         statement_savepoint: StatementSavepoint | None = None,
+        shared: SharedAliases | None = None,
+        changed_before: Callable[[], bool] = lambda: False,
         committed: bool = False,
     ) -> None:
         """``wrote`` is told of an alias, a table, and how many rows were written to it.
 
         ``committed`` says that the main connection is to a clone, where commits are real.
 
-        ``statement_savepoint`` is the main connection's, which others may share.
+        ``statement_savepoint`` is the main connection's, which others may share; ``shared`` is
+        told which do. ``changed_before`` tells whether earlier transactions have changed anything.
         """
+        self._changed_before = changed_before
         self._statement_savepoint = statement_savepoint
+        self._shared = shared
         self._main = main
         self._callbacks = callbacks
         self._interceptor = interceptor
@@ -186,16 +196,21 @@ class OtherConnections:
         same = database_identity(Session(wrapper.connection)) == self._identity
         if same and self._committed:
             stack.enter_context(uncalled(wrapper, self._callbacks))
-            if wrapper.alias == self._main.alias:
-                self._not_rehearsed(UNMEASURED.format(alias=wrapper.alias))
+            raw = psycopg_connection(wrapper.connection)
+            overheard = Overheard(raw, partial(self._not_measured, wrapper.alias))
+            stack.enter_context(self._interceptor.catching(raw, overheard))
         elif same and threading.get_ident() == owning_thread(self._main):
+            closing = stack.enter_context(ExitStack())  # with its own connection, at the very end
             stack.enter_context(_shared(wrapper, self._main))
             callbacks = CallbacksOnly(self._callbacks)
             held = RehearsedTransactions(
                 wrapper, self._settings, callbacks, self._clock, self._statement_savepoint
             )
+            closing.callback(_close_if_asked, wrapper, held)
             held.begin(shared=True)
             stack.callback(held.end)
+            if self._shared is not None:
+                stack.enter_context(self._shared.noted(wrapper))
         else:
             self._rehearse(wrapper, stack, same_database=same)
 
@@ -211,13 +226,22 @@ class OtherConnections:
         held.begin()
         stack.callback(held.end)
         alias = wrapper.alias
-        sink = Unrecorded(held, partial(self._not_measured, alias), partial(self._wrote, alias))
+        sink = Unrecorded(
+            held,
+            partial(self._not_measured, alias),
+            partial(self._wrote, alias),
+            partial(self._has_read, alias) if same_database else lambda: None,
+        )
         raw = psycopg_connection(wrapper.connection)
         capture = Capture(raw, sink, Substitutes(sink, held))
         stack.enter_context(self._interceptor.catching(raw, capture))
 
     def _not_measured(self, alias: str) -> None:
         self._not_rehearsed(UNMEASURED.format(alias=alias))
+
+    def _has_read(self, alias: str) -> None:
+        if self._changed_before():
+            self._not_rehearsed(_MISSED.format(alias=alias))
 
     def _note_sequences(self, session: Session, before: Positions) -> None:
         """Note which sequences of another database moved, once for all of its connections."""

@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.interception.protocols import DriverGenerator
+from django_confiture.dry_run.server.side_channel import text_of
 from django_confiture.dry_run.sql.nodes import written_name
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.observer import TransactionObserver
 from django_confiture.dry_run.transactions.on_commit import CallbackObserver
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 _STATEMENT = "confiture_statement"
+_QUIET = (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
 
 
 class CallbacksOnly(TransactionObserver):
@@ -41,13 +45,15 @@ class Unrecorded:
         transactions: RehearsedTransactions,
         not_measured: Callable[[], None],
         wrote: Callable[[str, int], None],
+        read: Callable[[], None] = lambda: None,
     ) -> None:
-        """``not_measured`` is called when a statement may change something.
+        """``not_measured`` is called when a statement may change something, ``read`` when not.
 
         ``wrote`` is called with a table and how many rows a statement says that it wrote to it.
         """
         self._not_measured = not_measured
         self._wrote = wrote
+        self._read = read
         self._transactions = transactions
         self._session = transactions.session
 
@@ -84,9 +90,11 @@ class Unrecorded:
 
     @contextmanager
     def _behind_savepoint(self, statement: Statement, *, skipped: bool) -> Iterator[None]:
-        quiet = statement.kind in (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
+        quiet = statement.kind in _QUIET
         if not quiet and statement.kind is not Kind.SELECT:
             self._not_measured()
+        elif statement.reads_user_tables:
+            self._read()
         usable = self._session.status == TransactionStatus.INTRANS and not self._session.in_pipeline
         if skipped or quiet or not usable or not self.autocommit:
             yield
@@ -103,6 +111,54 @@ class Unrecorded:
             if self._session.status == TransactionStatus.INTRANS:
                 self._session.query(f"RELEASE SAVEPOINT {_STATEMENT}")
                 self._transactions.statement_ended()
+
+
+class Overheard:
+    """Lets through what another connection to the clone sends, and says where it can change it.
+
+    It stands where the first connection has its :class:`Capture`.
+    """
+
+    def __init__(self, raw: psycopg.Connection[Any], not_measured: Callable[[], None]) -> None:
+        """``not_measured`` is called when a statement may change something."""
+        self._raw = raw
+        self._not_measured = not_measured
+
+    def sending(
+        self,
+        method: str,
+        send: Callable[..., Any],
+        cursor: Any,  # noqa: ARG002
+        query: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Send a query by one of the cursor's methods."""
+        with_parameters = method == "executemany" or bool(args) or bool(kwargs.get("params"))
+        statements = parse(text_of(query, self._raw), placeholders=with_parameters)
+        if not all(each.kind in (*_QUIET, Kind.SELECT) for each in statements):
+            self._not_measured()
+        return send(query, *args, **kwargs)
+
+    def ending(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002
+        """Let the driver end its transaction."""
+        end()
+
+    def commanding(self, send: Callable[[], DriverGenerator], command: Any) -> DriverGenerator:  # noqa: ARG002
+        """Let the driver send what it sends by itself."""
+        return send()
+
+    def checking(self, check: Callable[[], DriverGenerator], attribute: str) -> DriverGenerator:  # noqa: ARG002
+        """Let the driver check."""
+        return check()
+
+    def showing(self, status: TransactionStatus) -> TransactionStatus:
+        """Return the status itself."""
+        return status
+
+    def has_closed(self, cursor: Any) -> bool:  # noqa: ARG002
+        """Return that nothing has closed a cursor but the server."""
+        return False
 
 
 def _written_table(statement: Statement) -> str:

@@ -44,10 +44,13 @@ class TableTime:
     changed_in: int = 0
     """In how many transactions rows were updated or deleted."""
     since: Since = _NOTHING
+    held: set[LockMode] = field(default_factory=set)
+    """What the transaction that is open has taken."""
 
     def take(self, mode: LockMode, at: float, sql: str) -> None:
         """Note a lock; ``at`` is when the statement that took it began."""
         self.modes.add(mode)
+        self.held.add(mode)
         if mode.blocks_reads and self.since.reads is None:
             self.since = self.since._replace(reads=at)
         if mode.blocks_writes:
@@ -115,7 +118,12 @@ class LockTimeline:
         """The transaction ended, or would have: its locks are free."""
         for table in self.tables.values():
             table.changed_in += table.since.rows is not None
+            table.held.clear()
         self.keep({})
+
+    def held(self, oid: int) -> set[LockMode]:
+        """Return what the transaction that is open has taken on a relation."""
+        return set(self.tables[oid].held) if oid in self.tables else set()
 
     def since(self) -> Mapping[int, Since]:
         """Return which tables are locked now, and since when."""

@@ -83,13 +83,14 @@ class ForeignReads:
         self._any = any(each.kind == "f" for each in instruments.catalog.relations.values())
         self._known: dict[str, str] | None = None
         """Name → kind of each relation that reads from elsewhere; None: not asked for."""
-        self._changed_before = False
+        self.changed_before = False
+        """Whether transactions that have ended changed anything."""
         self._changed = False
 
     def ran(self, statement: Statement) -> str:
         """Return why a statement, which has run, is not exact; ``""`` if it is. Note its change."""
         why = ""
-        if self._any and self._changed_before and self._can_ask:
+        if self._any and self.changed_before and self._can_ask:
             names = self._read_elsewhere(statement)
             if names:
                 why = _MISSED.format(", ".join(names), _ADVICE[self._place])
@@ -98,7 +99,7 @@ class ForeignReads:
 
     def ended(self, *, kept: bool) -> None:
         """Count what comes now for another transaction."""
-        self._changed_before |= kept and self._changed
+        self.changed_before |= kept and self._changed
         self._changed = False
 
     @property

@@ -57,6 +57,10 @@ class StatementRecorder(TransactionObserver):
         """Whether the real run would send this statement outside a transaction."""
         return not self._transactions.in_transaction
 
+    def changed_before(self) -> bool:
+        """Return whether transactions that have ended changed anything."""
+        return self._foreign.changed_before
+
     def own_work(self) -> AbstractContextManager[None]:
         """Stop the clock inside the block."""
         return self._instruments.clock.stopped()

@@ -69,10 +69,18 @@ def test_an_alias_of_the_same_database_is_a_connection_of_its_own(source: str) -
     with alias_at("other", NAME=source):
         report = on_a_copy(migration(python(writes), atomic=False))
 
-    only(report)
+    (operation,) = only(report).operations
+    assert operation.rehearsed == "not_rehearsed"
+    assert "Another connection of this process, to 'other', ran SQL" in operation.reason
     ((name, pid),) = seen
     assert name.startswith("confiture_clone_")
     assert pid
+
+
+def test_an_alias_that_only_reads_the_clone_is_exact(source: str) -> None:
+    with alias_at("other", NAME=source):
+        report = on_a_copy(migration(executes("SELECT number FROM dry_row", using="other")))
+    assert only(report).operations[0].rehearsed == "exact"
 
 
 def test_an_alias_of_another_database_is_rolled_back() -> None:

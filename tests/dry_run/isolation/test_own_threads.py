@@ -64,6 +64,16 @@ def test_what_it_reads_changes_nothing() -> None:
     assert operation.rehearsed == "exact"
 
 
+def test_it_does_not_see_what_earlier_migrations_have_changed() -> None:
+    report = rehearse(
+        migration(runs(UPDATES), name="0001_update"),
+        migration(python(in_a_thread("SELECT number FROM dry_row")), name="0002_read"),
+    )
+    (operation,) = report.migrations[1].operations
+    assert operation.rehearsed == "not_rehearsed"
+    assert "does not see what earlier migrations of this dry run have changed" in operation.reason
+
+
 @pytest.mark.parametrize("name", ["dry_row", '"dry_Row"'])
 @pytest.mark.parametrize("together", [True, False])
 def test_it_waits_for_the_migration_itself(

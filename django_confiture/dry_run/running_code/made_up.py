@@ -34,6 +34,13 @@ def is_of_values(
     return is_overflow or probe.meets_another_row(failure.sqlstate)
 
 
+def is_of_schema(model: type[Model], failure: Failure) -> bool:
+    """Whether a failure is of what the schema is, not of the values that were made up."""
+    if failure.sqlstate == "23502":
+        return failure.column not in {each.column for each in model._meta.concrete_fields}
+    return not failure.is_of_values and failure.sqlstate is not None
+
+
 def _is_of_relation(failure: Failure, model: type[Model], tables: Iterable[Table]) -> bool:
     """Return whether the columns of the foreign key that fails are relations for the release."""
     columns = {

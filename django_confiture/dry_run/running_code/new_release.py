@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 
-from django.db.models import Model
-
 from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code import at_once
 from django_confiture.dry_run.running_code.coming_upserts import ComingUpserts
 from django_confiture.dry_run.running_code.deletions import looks_after
 from django_confiture.dry_run.running_code.failure import Failure
+from django_confiture.dry_run.running_code.made_up import is_of_schema
 from django_confiture.dry_run.running_code.models import Release, tables_of
 from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools, unchecked
@@ -131,7 +130,7 @@ class NewCode:
         forgotten = any(
             looks_after(self._running, self._tools.catalog, key) for key in trial.refusing(failure)
         )
-        return forgotten or _is_of_schema(trial.model, failure)
+        return forgotten or is_of_schema(trial.model, failure)
 
     @property
     def not_checked(self) -> tuple[str, ...]:
@@ -141,13 +140,6 @@ class NewCode:
     def models(self) -> frozenset[str]:
         """The labels of the models that were tried."""
         return frozenset(trial.model._meta.label for trial in self._trials)
-
-
-def _is_of_schema(model: type[Model], failure: Failure) -> bool:
-    """Whether a failure is of what the schema is, not of the values that were made up."""
-    if failure.sqlstate == "23502":
-        return failure.column not in {each.column for each in model._meta.concrete_fields}
-    return not failure.is_of_values and failure.sqlstate is not None
 
 
 def _new_break(trial: Trial, probe: Probe, failure: Failure, *, still_after: bool) -> NewCodeBreak:

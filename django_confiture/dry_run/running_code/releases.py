@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from datetime import timedelta
 from functools import cache
+from itertools import chain
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
@@ -22,6 +23,7 @@ from django_confiture.dry_run.running_code.loaded import LoadedValues
 from django_confiture.dry_run.running_code.models import Release, tables_of
 from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.probes import ModelProbes
+from django_confiture.dry_run.running_code.refused_otherwise import refused_otherwise
 from django_confiture.dry_run.running_code.served_keys import NextKey, taken_keys
 from django_confiture.dry_run.running_code.trial import Trial
 from django_confiture.dry_run.running_code.values import Values
@@ -160,8 +162,9 @@ class RunningCode:
                 label = trial.model._meta.label
                 known = {action for model, action in self._found if model == label}
                 actions = affected.get(trial, frozenset())
-                key = taken.get(trial.model)
-                for probe, failure in trial.again(actions, may_refer, known, key):
+                again = trial.again(actions, may_refer, known, taken.get(trial.model))
+                refused = refused_otherwise(self._tools.connection, trial, actions - known)
+                for probe, failure in chain(again, refused):
                     if failure.gave_up:
                         self._not_checked[unchecked(trial.model, probe.action, failure)] = None
                     elif (label, probe.action) not in self._found:

@@ -155,14 +155,14 @@ class Trial:
         if failed is not None and (
             failed.is_of_names or failed.is_of_generated or probe.action == "select"
         ):
-            failed = self._confirmed(probe, failed)  # which moves no sequence
+            failed = self.confirmed(probe, failed)  # which moves no sequence
         if failed is None:
             self._note_passed(probe, script)
         elif not probe.meets_another_row(failed.sqlstate):
             self.failed.append((probe, failed))
         return failed
 
-    def _confirmed(self, probe: Probe, failure: Failure) -> Failure | None:
+    def confirmed(self, probe: Probe, failure: Failure) -> Failure | None:
         """Return why it fails as the release sends it, None where it passes then."""
         if probe.confirmed_by is None:
             return failure
@@ -235,7 +235,7 @@ class Trial:
                 continue
             failure, script = self._connection.recorded(probe.run)
             if failure is not None:
-                failure = self._confirmed(probe, failure)
+                failure = self.confirmed(probe, failure)
             if failure is not None and not self._is_of_made_up(probe, failure):
                 if not failure.gave_up:
                     broken.add(probe.action)

@@ -154,6 +154,24 @@ CASES = [
         rows=titles(),
     ),
     thing(
+        "required_column_beside_a_check_that_takes_no_made_up_value",
+        [TITLE],
+        AddField("Thing", "count", models.IntegerField(default=1)),
+        setup="ALTER TABLE cases_thing ADD CHECK (title ~ '^[A-Z]{3}-[0-9]{4}$')",
+        rows=[lambda n, get: {"title": "ABC-1234"}],
+        unfilled=("Thing",),
+    ),
+    case(
+        "view_that_took_no_rows_gets_a_column",
+        RunSQL(
+            "CREATE OR REPLACE VIEW cases_names AS SELECT id, title AS label, price FROM cases_book"
+        ),
+        first=[_NAMES],
+        rows={"Names": [lambda n, get: {"label": "x"}]},
+        setup="CREATE VIEW cases_names AS SELECT id, title AS label FROM cases_book",
+        cleanup=_NO_NAMES,
+    ),
+    thing(
         "unique_title_of_some",
         [TITLE, ("on", models.BooleanField(default=True))],
         RunSQL("UPDATE cases_thing SET title = id::text"),

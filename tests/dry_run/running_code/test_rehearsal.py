@@ -57,8 +57,10 @@ def state() -> Iterator[ProjectState]:
     clean_up("default")
 
 
-def rehearse(state: ProjectState, *plan: Migration, running_code: bool = True) -> Report:
-    wrapper = connections["default"]
+def rehearse(
+    state: ProjectState, *plan: Migration, running_code: bool = True, using: str = "default"
+) -> Report:
+    wrapper = connections[using]
     rehearsal = transaction_rehearsal(wrapper, running_code=running_code)
     with rehearsal.open():
         executor = RehearsalExecutor(rehearsal, wrapper)

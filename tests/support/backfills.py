@@ -49,12 +49,12 @@ def shelf(transactional_db: None) -> Iterator[None]:
 @cache
 def _tables() -> str:
     """Return what ``migrate`` would send for the app, and the shelf's own tables."""
-    from tests.backfills.shelf.models import Book, Copy, Everything, Loan
+    from tests.backfills.shelf.models import Book, Copy, Everything, Loan, Novel
 
     out = StringIO()
     call_command("sqlmigrate", "confiture_backfills", "0001", stdout=out)
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
-        for model in (Book, Loan, Copy, Everything):
+        for model in (Book, Novel, Loan, Copy, Everything):
             editor.create_model(model)
     return "\n".join([out.getvalue(), *editor.collected_sql, _REST])
 

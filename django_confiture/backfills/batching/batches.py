@@ -11,10 +11,13 @@ from django_confiture.backfills.batching.keys import key_fields
 from django_confiture.backfills.batching.quick_instances import uncollected, with_quick_instances
 from django_confiture.backfills.batching.windows import Window
 from django_confiture.backfills.batching.write_back import (
-    can_write_back,
+    can_be_text,
     keys_of,
+    lie_in_own_table,
+    links_to_parents,
     with_version,
     write_back,
+    write_locked,
 )
 from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
 from django_confiture.backfills.error_kinds import RowFault
@@ -40,13 +43,17 @@ def do_window(backfill: Backfill, window: Window, *, using: str, apps: Apps) -> 
 
 def _process(backfill: Backfill, rows: models.QuerySet[Any]) -> int:
     """Let Python do the rows: guarded by their version where the package writes, else locked."""
-    if backfill.fields and can_write_back(rows.model, backfill.fields):
+    names, as_text = backfill.fields, can_be_text(rows.model, backfill.fields)
+    if names and as_text and lie_in_own_table(rows.model, names):
         read = with_version(rows)
         _read_and_process(backfill, read)
-        return write_back(read, backfill.fields)
-    locked = rows.select_for_update(of=("self",), no_key=True)
+        return write_back(read, names)
+    parts = ("self", *links_to_parents(rows.model))
+    locked = rows.select_for_update(of=parts, no_key=True)
     _read_and_process(backfill, locked)
-    if backfill.fields:
+    if names and as_text:
+        write_locked(locked, names)
+    elif names:
         rows.model._base_manager.using(rows.db).bulk_update(locked, backfill.fields)
     return len(locked)
 

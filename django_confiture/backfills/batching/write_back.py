@@ -67,15 +67,37 @@ def with_version(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
     return versioned
 
 
-def can_write_back(model: type[models.Model], names: Sequence[str]) -> bool:
-    """Return whether text can hold these fields, and all lie in the model's own table."""
-    own = model._meta.concrete_model
+def can_be_text(model: type[models.Model], names: Sequence[str]) -> bool:
+    """Return whether text can hold these fields and the keys of their tables."""
     return all(
-        field.get_internal_type() in _PLAIN
-        and type(field).__module__.startswith("django.db.")
-        and field.model._meta.concrete_model is own
-        for field in _columns(model, names)
+        field.get_internal_type() in _PLAIN and type(field).__module__.startswith("django.db.")
+        for table, of_table in _by_table(model, names).items()
+        for field in _columns(table, of_table)
     )
+
+
+def lie_in_own_table(model: type[models.Model], names: Sequence[str]) -> bool:
+    """Return whether all lie in the model's own table, and none in that of a parent."""
+    return {*_by_table(model, names)} <= {model._meta.concrete_model}
+
+
+def links_to_parents(model: type[models.Model]) -> list[str]:
+    """Return the names that lead from a model to the tables of its parents, near and far."""
+    return [
+        name
+        for parent, link in model._meta.parents.items()
+        if link is not None
+        for name in (link.name, *(f"{link.name}__{far}" for far in links_to_parents(parent)))
+    ]
+
+
+def _by_table(
+    model: type[models.Model], names: Sequence[str]
+) -> dict[type[models.Model], list[str]]:
+    found: dict[Any, list[str]] = {}
+    for name in names:
+        found.setdefault(model._meta.get_field(name).model._meta.concrete_model, []).append(name)
+    return found
 
 
 def keys_of(rows: models.QuerySet[Any]) -> list[Any]:
@@ -85,28 +107,45 @@ def keys_of(rows: models.QuerySet[Any]) -> list[Any]:
 
 def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
     """Write the fields ``names`` of each instance that no one has changed; return how many."""
-    if not rows:
-        return 0
-    connection, columns = connections[rows.db], _columns(rows.model, names)
+    return _write(rows, rows.model, names) if rows else 0
+
+
+def write_locked(rows: models.QuerySet[Any], names: Sequence[str]) -> None:
+    """Write the fields ``names`` of instances whose rows are locked, table by table."""
+    for table, of_table in _by_table(rows.model, names).items() if rows else ():
+        _write(rows, table, of_table, is_locked=True)
+
+
+def _write(
+    rows: models.QuerySet[Any],
+    table: type[models.Model],
+    names: Sequence[str],
+    *,
+    is_locked: bool = False,
+) -> int:
+    connection, columns = connections[rows.db], _columns(table, names)
     found = [list(map(attrgetter(field.attname), rows)) for field in columns]
     kinds = [set(map(type, values)) for values in found]
     if any(hasattr(kind, "resolve_expression") for each in kinds for kind in each):
-        return _write_expressions(rows, names)
+        return _write_expressions(rows, names, is_locked=is_locked)
     values = [
         each if _is_native(field, kind) else _prepared(field, each, connection)
         for field, each, kind in zip(columns, found, kinds, strict=True)
     ]
-    keys = values[: len(key_fields(rows.model))]
-    values.append(list(map(attrgetter(VERSION), rows)))
+    keys = values[: len(key_fields(table))]
+    if not is_locked:
+        values.append(list(map(attrgetter(VERSION), rows)))
     bounds = [of_key[end] for end in (0, -1) for of_key in keys]  # the rows are in order
     with connection.cursor() as cursor:
-        statement = _statement(rows.model, columns, connection)
+        statement = _statement(table, columns, connection, is_locked=is_locked)
         cursor.execute(statement, [*map(_array, values), *map(str, bounds)])
         return int(cursor.rowcount)
 
 
-def _write_expressions(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
-    """Let Django write instances with expressions in their fields; the others are locked first."""
+def _write_expressions(rows: models.QuerySet[Any], names: Sequence[str], *, is_locked: bool) -> int:
+    """Let Django write instances with expressions in their fields; they are locked first."""
+    if is_locked:
+        return int(rows.model._base_manager.using(rows.db).bulk_update(rows, names))
     instances = {instance.pk: instance for instance in rows}
     now = rows.all().select_for_update(of=("self",), no_key=True).values_list("pk", VERSION)
     same = [instances[key] for key, version in now if _version_of(instances, key) == version]
@@ -131,19 +170,23 @@ def _columns(model: type[models.Model], names: Sequence[str]) -> list[Any]:
     return [*key_fields(model), *(model._meta.get_field(name) for name in names)]
 
 
-def _statement(model: type[models.Model], columns: Sequence[Any], connection: Any) -> str:
+def _statement(
+    model: type[models.Model], columns: Sequence[Any], connection: Any, *, is_locked: bool
+) -> str:
     quote, keys = connection.ops.quote_name, len(key_fields(model))
     names, types = [quote(field.column) for field in columns], _types(columns, connection)
     sets = ", ".join(f"{name} = v.c{index}" for index, name in enumerate(names) if index >= keys)
     same = " AND ".join(f"t.{name} = v.c{index}" for index, name in enumerate(names[:keys]))
-    arrays = ", ".join(f"unnest(CAST(%s AS {each}[]))" for each in (*types, "xid"))
-    columns_of_v = ", ".join(f"c{index}" for index in range(len(names) + 1))
+    sent = types if is_locked else [*types, "xid"]
+    arrays = ", ".join(f"unnest(CAST(%s AS {each}[]))" for each in sent)
+    columns_of_v = ", ".join(f"c{index}" for index in range(len(sent)))
+    unchanged = "" if is_locked else f" AND t.xmin = v.c{len(names)}"
     key = ", ".join(f"t.{name}" for name in names[:keys])
     bound = ", ".join(f"CAST(%s AS {each})" for each in types[:keys])
     return (
         f"UPDATE {quote(model._meta.db_table)} t SET {sets}"
         f" FROM ROWS FROM ({arrays}) AS v({columns_of_v})"
-        f" WHERE {same} AND t.xmin = v.c{len(names)} AND ({key}) BETWEEN ({bound}) AND ({bound})"
+        f" WHERE {same}{unchanged} AND ({key}) BETWEEN ({bound}) AND ({bound})"
     )
 
 

@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db.models import F
 from django.db.models.functions import Lower
 
-from tests.support.backfills import PATH, books, execute, shelf
+from tests.support.backfills import PATH, books, counters, execute, shelf
 from tests.support.dry_run import plain_connection
 
 __all__ = ["shelf"]  # a fixture
@@ -151,10 +152,47 @@ def test_a_text_with_nul_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_text_can_not_hold_is_written_by_bulk_update(
     shelf: None, names: list[str], expected: bool
 ) -> None:
-    from django_confiture.backfills.batching.write_back import can_write_back
+    from django_confiture.backfills.batching.write_back import can_be_text
     from tests.backfills.shelf.models import Everything
 
-    assert can_write_back(Everything, names) is expected
+    assert can_be_text(Everything, names) is expected
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize("changes", [("pages", "sort_title", "times_filled"), ()])
+def test_a_parents_fields_are_written_and_its_rows_are_locked_meanwhile(
+    changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django_confiture.backfills.in_process import run_here
+    from tests.backfills.shelf import backfills
+
+    said: list[str] = []
+
+    def process(self: Any, rows: Any) -> None:
+        with plain_connection() as other:
+            other.execute("SET lock_timeout = '50ms'")
+            for table in ("shelf_novel", "shelf_book"):
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    other.execute(f"SELECT FROM {table} FOR UPDATE")
+                said.append(table)
+        for row in rows:
+            row.pages, row.sort_title = row.pk * 2, row.title.lower()
+            row.times_filled += 1
+            if not changes:
+                row.save()
+
+    monkeypatch.setattr(backfills.FillNovels, "fields", changes)
+    monkeypatch.setattr(backfills.FillNovels, "process", process)
+    books(30)
+    execute("INSERT INTO shelf_novel (book_ptr_id) SELECT id FROM shelf_book WHERE mod(id, 3) = 0")
+    name = PATH + "FillNovels"
+    assert run_here(name, using="default", actor="the test", workers=1) == "completed"
+    assert said[:2] == ["shelf_novel", "shelf_book"]
+    assert execute(
+        "SELECT count(*) FROM shelf_novel n JOIN shelf_book b ON b.id = n.book_ptr_id"
+        " WHERE pages = b.id * 2 AND sort_title = lower(title) AND times_filled = 1"
+    ) == [(10,)]
+    assert counters() == {0: 20, 1: 10}
 
 
 @pytest.mark.usefixtures("shelf")

@@ -7,7 +7,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Concat, Length, Lower
 
 from django_confiture.backfills import Backfill
-from tests.backfills.shelf.models import Book
+from tests.backfills.shelf.models import Book, Novel
 
 
 class FillSortTitle(Backfill):
@@ -84,6 +84,18 @@ class CountCopies(Backfill):
         "UPDATE shelf_copy SET times_filled = times_filled + 1 WHERE (library, number)"
         " BETWEEN (%(low_library)s, %(low_number)s) AND (%(high_library)s, %(high_number)s)"
     )
+
+
+class FillNovels(Backfill):
+    """Fields of a model and of the one that it inherits from."""
+
+    model = "shelf.Novel"
+    where = Q(pages=None)
+    fields = ("pages", "sort_title", "times_filled")
+
+    def process(self, rows: models.QuerySet[Novel]) -> None:
+        for row in rows:
+            row.pages = row.pk
 
 
 class Broken(Backfill):

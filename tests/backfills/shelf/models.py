@@ -14,6 +14,13 @@ class Book(models.Model):
         app_label = "shelf"
 
 
+class Novel(Book):
+    pages = models.IntegerField(null=True)
+
+    class Meta:
+        app_label = "shelf"
+
+
 class Loan(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     note = models.TextField(null=True)

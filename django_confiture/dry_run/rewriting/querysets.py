@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import inspect
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -36,9 +35,10 @@ def file_of_update(
     function = operation.code
     if not isinstance(function, FunctionType) or function.__closure__:
         raise NoRecipe("its code is not a plain function")
+    node = _source(function)
     fill = UpdateInBatches(
-        *_rewritten(_source(function)),
-        globals=tuple(_imports(function)),
+        *_rewritten(node),
+        globals=tuple(_globals(node, function)),
         reversible=operation.reverse_code is not None,
         elidable=operation.elidable,
         hints=operation.hints or None,
@@ -94,10 +94,9 @@ def _is_lookup(node: ast.expr) -> bool:
 
 def _is_update(call: ast.Call) -> bool:
     """Return whether it is ``model.objects.filter(...).update(...)`` or the like."""
-    node: ast.expr = call
     if call.args or not isinstance(call.func, ast.Attribute) or call.func.attr != "update":
         return False
-    node = call.func.value
+    node: ast.expr = call.func.value
     while isinstance(node, ast.Call | ast.Attribute):
         if isinstance(node, ast.Call) and _is_lookup(node):
             return True
@@ -108,10 +107,13 @@ def _is_update(call: ast.Call) -> bool:
     return isinstance(node, ast.Name)
 
 
-def _imports(function: FunctionType) -> Iterator[str]:
-    """Yield the lines that the names of a function need, which come from its module."""
-    for name in function.__code__.co_names:
-        if name in function.__globals__ and not hasattr(builtins, name):
+def _globals(node: ast.FunctionDef, function: FunctionType) -> Iterator[str]:
+    """Yield the line that defines each name of a function's module that its body uses."""
+    names = [each for part in node.body for each in ast.walk(part) if isinstance(each, ast.Name)]
+    own = {each.id for each in names if isinstance(each.ctx, ast.Store)}
+    own.update(each.arg for each in node.args.args)
+    for name in sorted({each.id for each in names} - own):
+        if name in function.__globals__:
             yield _definition(name, function.__globals__[name])
 
 

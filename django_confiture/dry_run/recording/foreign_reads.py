@@ -112,9 +112,9 @@ class ForeignReads:
             self._any = True
         if statement.what in _MAKING or statement.what in _ABOVE:
             self._known = None
-        named = {each.relname for each in statement.relations}
-        if statement.kind in _CHANGING and statement.what not in _CONNECTING:
-            self._changed |= named != _RECORD
+        if self._changed or statement.kind not in _CHANGING or statement.what in _CONNECTING:
+            return
+        self._changed = {each.relname for each in statement.relations} != _RECORD
 
     def _read_elsewhere(self, statement: Statement) -> list[str]:
         """Return the relations through which the statement reads, or code that it runs may."""

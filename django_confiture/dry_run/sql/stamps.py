@@ -23,6 +23,11 @@ _HARMLESS = frozenset(
 _CHECKING = frozenset((ConstrType.FOREIGN, ConstrType.CHECK, ConstrType.NOTNULL))
 
 
+def makes_unique_index(statement: Statement) -> bool:
+    """Return whether it is CREATE UNIQUE INDEX."""
+    return statement.what == "index_stmt" and bool(statement.node.index_stmt.unique)
+
+
 def leaves_stamps(statement: Statement) -> bool:
     """Return whether DDL that mentions no time leaves stamped columns, and their indexes, alone.
 
@@ -30,7 +35,7 @@ def leaves_stamps(statement: Statement) -> bool:
     """
     node = statement.node
     if statement.what == "index_stmt":
-        return not node.index_stmt.unique
+        return not makes_unique_index(statement)
     if statement.what == "create_stmt":
         return not _takes_over(node.create_stmt)
     if statement.what == "alter_table_stmt":

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from psycopg import ClientCursor, RawCursor, ServerCursor, sql
 
 from django_confiture.dry_run.results import StatementResult, Write
+from django_confiture.dry_run.sql.parser import parse
 from tests.support.dry_run import (
     for_real,
     migration,
@@ -416,3 +417,14 @@ def test_a_few_texts_are_each_for_itself(untouched: None) -> None:
     found = passed(runs(script)).operations[0].statements
 
     assert [each.sql for each in found] == script.split("; ")
+
+
+def test_the_tree_of_ddl_is_walked_for_the_first_change_of_a_migration_alone(
+    untouched: None,
+) -> None:
+    texts = [f"ALTER TABLE dry_row ADD walked{number} integer" for number in range(3)]
+    texts.append("CREATE INDEX dry_walked ON dry_row (walked0)")
+    rehearse(migration(*(runs(text) for text in texts)))
+    parsed = [parse(text, placeholders=False)[0] for text in texts]  # what the dry run has parsed
+    walked = ["relations" in vars(each) for each in parsed]
+    assert walked == [True, False, False, False]

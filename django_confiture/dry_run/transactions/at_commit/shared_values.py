@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.stamps import makes_unique_index
 from django_confiture.dry_run.sql.transaction_wide import Shared, shared_in, shared_in_code
 from django_confiture.dry_run.transactions.at_commit.database_code import callers, runs_any
 from django_confiture.dry_run.transactions.at_commit.stamped_rows import StampedRows
@@ -120,7 +121,7 @@ class SharedValues:
     def _found(self, statement: Statement) -> tuple[frozenset[Shared], frozenset[str]]:
         """Return what a statement and the functions that it calls read, and its relations.
 
-        Of DDL, only a new index is asked for its table. The same text is looked at once: a
+        Of DDL, only a new unique index is asked for its table. The same text is looked at once: a
         migration may send it for each row.
         """
         if statement.sql not in self._known:
@@ -129,7 +130,7 @@ class SharedValues:
             called = (
                 key for key, names in self._readers.items() if runs_any(statement, names, set())
             )
-            asked = statement.kind is not Kind.DDL or statement.what == "index_stmt"
+            asked = statement.kind is not Kind.DDL or makes_unique_index(statement)
             tables = frozenset(each.relname for each in (statement.relations if asked else ()))
             self._known[statement.sql] = frozenset({*shared_in(statement), *called}), tables
         return self._known[statement.sql]

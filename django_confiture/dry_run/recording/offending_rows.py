@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
+from django_confiture.dry_run.recording.duplicate_value import has_value_of
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.server.side_channel import Row, Session
 from django_confiture.dry_run.sql.building import expression_sql
@@ -34,6 +35,8 @@ class _Rows:
 
     table: str
     where: str
+    some: str = ""
+    """What holds for some of them and is quickly found, where counting all takes too long."""
 
 
 def explain(
@@ -99,11 +102,8 @@ def _keys(rows: _Rows, session: Session, *, in_order: bool) -> tuple[str, ...]:
     if len(columns) != 1 or not (columns[0][2] in _HARMLESS_KEYS or are_shown()):
         return ()
     name, quoted, _type = columns[0]
-    order = "ORDER BY 1 " if in_order else ""
-    found = _in_time(
-        session,
-        f"SELECT t.{quoted} FROM {rows.table} t WHERE {rows.where} {order}LIMIT {_SHOWN}",
-    )
+    where = f"{rows.where} ORDER BY 1" if in_order else rows.some or rows.where
+    found = _in_time(session, f"SELECT t.{quoted} FROM {rows.table} t WHERE {where} LIMIT {_SHOWN}")
     return tuple(f"{name}={value}" for (value,) in found or ())
 
 
@@ -212,6 +212,7 @@ def _unique(error: psycopg.Error, statement: Statement | None, session: Session)
         table,
         f"({condition}) AND {given} AND ({listed}) IN (SELECT {listed} FROM {table} t"
         f" WHERE ({condition}) AND {given} GROUP BY {listed} HAVING count(*) > 1)",
+        has_value_of(keys, error.diag.message_detail, where=condition),
     )
 
 

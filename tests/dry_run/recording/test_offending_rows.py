@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psycopg
 import pytest
 from django.db import connection, migrations
 
 from django_confiture.dry_run.recording import offending_rows
 from django_confiture.dry_run.results import Failure, Violations
+from django_confiture.dry_run.server.side_channel import Row, Session
 from django_confiture.dry_run.sql.library import postgast
 from tests.support.dry_run import migration, rehearse
 
@@ -61,6 +64,37 @@ def test_keys_that_take_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -
     slow = "CHECK (id < 3 OR pg_sleep(0.1) IS NULL)"
     rows = failure_of(f'ALTER TABLE "Rows of" ADD CONSTRAINT slow {slow}').violations
     assert rows == Violations("Rows of", "slow", None, ())
+
+
+@pytest.mark.parametrize(
+    ("statement", "key"),
+    [
+        ('ALTER TABLE "Rows of" ADD CONSTRAINT u UNIQUE (word)', "word"),
+        ("CREATE UNIQUE INDEX u ON \"Rows of\" ((word || '), (%')) WHERE id > 500", "word"),
+        ('CREATE UNIQUE INDEX u ON "Rows of" ((id / 2), word) NULLS NOT DISTINCT', "id / 2"),
+        ('CREATE UNIQUE INDEX u ON "Rows of" (number) NULLS NOT DISTINCT', "number"),
+    ],
+)
+def test_duplicates_that_take_too_long_to_count_are_found_by_the_one_that_postgresql_names(
+    monkeypatch: pytest.MonkeyPatch, statement: str, key: str
+) -> None:
+    answer = offending_rows._in_time
+
+    def quick_ones(session: Session, question: str) -> Sequence[Row] | None:
+        return None if "HAVING" in question else answer(session, question)
+
+    monkeypatch.setattr(offending_rows, "_in_time", quick_ones)
+    monkeypatch.setattr(
+        f"{__name__}.ROWS", ROWS + "UPDATE \"Rows of\" SET word = 'x' WHERE id < 9;"
+    )
+    rows = violations_of(statement)
+    assert rows.count is None
+    assert len(rows.keys) >= 2
+    ids = [int(each.removeprefix("id=")) for each in rows.keys]
+    with connection.cursor() as cursor:
+        same = f'SELECT count(DISTINCT ({key})::text) FROM "Rows of" WHERE id = ANY (%s)'
+        cursor.execute(same, [ids])
+        assert cursor.fetchone()[0] <= 1
 
 
 def violations_of(statement: str) -> Violations:

@@ -182,6 +182,7 @@ class PlanHistory:
                     each.statement,
                     each.result,
                     each.runs,
+                    each.row_locks,
                     frozenset(
                         self._catalog.relations[oid].shown
                         for effects in each.effects

@@ -39,6 +39,8 @@ class Step:
     result: StatementResult
     runs: Mapping[int, int]
     """Number of the transaction → how often it ran in it."""
+    row_locks: frozenset[str] = frozenset()
+    """Tables whose rows it has locked without writing them."""
     truncated: frozenset[str] = frozenset()
     """Tables that it emptied by giving them a new file."""
     names: Mapping[str, str] = field(default_factory=dict)

@@ -33,6 +33,7 @@ class Prober:
         self._looked_at = clock.now()
         self._last = catalog.at_start()
         self._unprobed = 0
+        self._unprobed_since = self._looked_at
         self._wrote = False
         """Whether the transaction's COMMIT may have deferred constraints to check."""
         self._read_at: tuple[Probe, float] | None = None
@@ -55,8 +56,15 @@ class Prober:
         return self._looked_at
 
     def left_unprobed(self) -> None:
-        """Count a statement after which the server was not asked."""
+        """Count a statement after which the server is not asked."""
+        if not self._unprobed:
+            self._unprobed_since = self._clock.now()
         self._unprobed += 1
+
+    @property
+    def unprobed_since(self) -> float:
+        """When the first of those began, by the stopwatch."""
+        return self._unprobed_since
 
     @property
     def at_boundary(self) -> bool:

@@ -221,6 +221,7 @@ class Recorder:
                     entry.statement,
                     dict(entry.runs),
                     tuple(entry.effects),
+                    frozenset(self._catalog.relations[oid].shown for oid in entry.row_locks),
                 )
                 for entry in section.entries
                 if entry.statement.kind is not Kind.SAVEPOINT

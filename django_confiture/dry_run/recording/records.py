@@ -28,6 +28,8 @@ class RecordedStatement:
     runs: Mapping[int, int]
     """Number of the transaction → how often it ran in it."""
     effects: tuple[Effects, ...]
+    row_locks: frozenset[str]
+    """The tables whose rows it has locked without writing them."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ class Entry:
     executions: int = 0
     duration_ms: float = 0.0
     rows: int | None = None
+    code_locks: set[int] = field(default_factory=set)
+    """The tables of which code that it ran has locked rows, foreign keys aside."""
     rows_locked: int | None = None
     """Rows that a SELECT … FOR UPDATE or its like has returned."""
     effects: list[Effects] = field(default_factory=list)
@@ -60,11 +62,14 @@ class Entry:
 
     @property
     def row_locks(self) -> set[int]:
-        """The tables whose rows it has locked without writing to any table."""
-        if not self.statement.may_lock_rows or any(e.writes for e in self.effects):
-            return set()
+        """The tables whose rows it, or code that it ran, has locked without writing them."""
+        statement = self.statement
+        written = {oid for each in self.effects for oid, _rows in each.writes}
+        if not statement.locks_rows and (written or not statement.may_lock_rows):
+            return self.code_locks
         locks = (lock for e in self.effects for lock in e.locks)
-        return {oid for oid, mode, _inherited in locks if mode == ROW_LOCKS_MODE}
+        found = {oid for oid, mode, _inherited in locks if mode == ROW_LOCKS_MODE}
+        return self.code_locks | found - written
 
     def begin(self, now: float) -> None:
         """Note when it runs for the first time."""
@@ -75,7 +80,9 @@ class Entry:
         """Add what the command tag says that it wrote."""
         if self.statement.kind in (Kind.DML, Kind.UNPARSED) and cursor.rowcount >= 0:
             self.rows = (self.rows or 0) + cursor.rowcount
-        if self.statement.locks_rows and cursor.rowcount >= 0:
+        what = self.statement.what
+        returns = what == "select_stmt" and self.statement.node.select_stmt.locking_clause
+        if returns and cursor.rowcount >= 0:
             self.rows_locked = (self.rows_locked or 0) + cursor.rowcount
 
     def result(self, catalog: Catalog, began: float) -> StatementResult:

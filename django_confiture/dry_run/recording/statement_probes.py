@@ -17,10 +17,11 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
+from django_confiture.dry_run.locks.rules.rows import Write, foreign_key_locks
 from django_confiture.dry_run.locks.user_code import may_touch
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.recording.instruments import Instruments
-from django_confiture.dry_run.recording.sections import Entry
+from django_confiture.dry_run.recording.sections import ROW_LOCKS_MODE, Entry
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 Predicted = Sequence[tuple[int, str]]
@@ -32,12 +33,15 @@ _AT_BOUNDARY = {"fetch_stmt", "declare_cursor_stmt", "constraints_set_stmt", "pr
 _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 """After so many runs of one text in an operation, the rest is measured at its end."""
 
+_RANK = {Kind.SELECT: 0, Kind.DML: 2, Kind.DDL: 3}
+"""Of several statements, which one is charged with what they did together; others have 1."""
+
 
 _FOREIGN = (
     "{} is a foreign table. What was locked and written on its server is not in this report; it is "
     "rolled back there."
 )
-_OF_ROWS = (LockMode.RowShareLock.name, LockMode.RowExclusiveLock.name)
+_OF_ROWS = (ROW_LOCKS_MODE, LockMode.RowExclusiveLock.name)
 
 
 @dataclass(frozen=True)
@@ -108,14 +112,23 @@ class StatementProbes:
         unprobed = [entry for entry in self._log.section.entries if entry.unprobed]
         if not unprobed:
             return
-        # A SELECT did not write what was written, so it is asked last.
-        changing = [e for e in unprobed if e.statement.kind is not Kind.SELECT]
-        entry = (changing or unprobed)[-1]
+        # A SELECT did not write what was written, and only DDL did what is left then: asked last.
+        changing = sorted(unprobed, key=lambda e: _RANK.get(e.statement.kind, 1))
+        rest = self._log.section.attributed(rest)
+        entry, wrote = changing[-1], [e for e in changing if e.statement.kind is not Kind.DDL]
+        if wrote and entry not in wrote:  # what was sent in a pipeline is asked about together
+            self._charge(wrote[-1], Effects(writes=rest.writes))
+            rest = replace(rest, writes=())
+        self._charge(entry, rest)
+
+    def _charge(self, entry: Entry, rest: Effects) -> None:
+        """Give what was found at a boundary to a statement; it may have come with the first."""
+        since = self._prober.unprobed_since
         known = entry.changes | entry.row_locks
-        entry.effects.append(self._log.section.attributed(rest))
+        entry.effects.append(rest)
         entry.unprobed = False
-        self._note_locks(rest, entry.shown, self._clock.now())
-        self._note_rows((entry.changes | entry.row_locks) - known, self._clock.now())
+        self._note_locks(rest, entry.shown, since)
+        self._note_rows((entry.changes | entry.row_locks) - known, since)
 
     def before(
         self, statement: Statement, cursor: Any, *, savepoint: str = "", plain: bool = False
@@ -142,11 +155,28 @@ class StatementProbes:
                 measured = replace(measured, locks=self._known(care.predicted))
             self._successors.ran(statement, measured)
             entry.effects.append(self._log.section.attributed(measured))
+            self._note_code_locks(entry, measured)
             self._note_locks(measured, entry.shown, care.started)
         elif release:
             self._session.query(release)
         self._note_rows(entry.changes | entry.row_locks, care.started)
         self._dead_space.ran(statement, cursor.rowcount, probed=care.probing)
+
+    def _note_code_locks(self, entry: Entry, measured: Effects) -> None:
+        """Note the tables of which code has locked rows beside what was written.
+
+        Where no foreign key of what was written explains a lock, a function or a trigger took it.
+        """
+        written = {oid for oid, _rows in measured.writes}
+        locked = {oid for oid, mode, _inherited in measured.locks if mode == ROW_LOCKS_MODE}
+        left = locked - written
+        if not left or not written or entry.statement.kind is Kind.DDL:
+            return
+        lookup = Lookup(self._session.query)
+        for table in written:
+            for kind in ("insert", "update", "delete"):
+                left -= {lock.oid for lock in foreign_key_locks(table, Write(kind), lookup)}
+        entry.code_locks |= left
 
     def refused(self, care: Care) -> None:
         """Note the locks of a statement that failed: it held them until then."""

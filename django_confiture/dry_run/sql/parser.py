@@ -36,6 +36,7 @@ from django_confiture.dry_run.sql.nodes import (
     quoted_relation,
     range_vars_in,
     subcommands,
+    tags_in,
 )
 from django_confiture.dry_run.sql.plpgsql import code_block
 from django_confiture.dry_run.sql.rewrite import (
@@ -164,10 +165,11 @@ class Statement:
             is_user_relation(each) or each.relname == _LOCKS_SEQUENCES for each in self.relations
         )
 
-    @property
+    @cached_property
     def locks_rows(self) -> bool:
-        """Whether it is a SELECT … FOR UPDATE, NO KEY UPDATE, SHARE or KEY SHARE."""
-        return self.what == "select_stmt" and bool(self.node.select_stmt.locking_clause)
+        """Whether a query in it says FOR UPDATE, NO KEY UPDATE, SHARE or KEY SHARE."""
+        runs = self.node is not None and self.kind in (Kind.SELECT, Kind.DML, Kind.OPAQUE)
+        return runs and "LockingClause" in tags_in(self.node)
 
     @property
     def may_lock_rows(self) -> bool:

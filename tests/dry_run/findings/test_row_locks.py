@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.db import connection, transaction
 
@@ -87,3 +89,51 @@ def test_a_transaction_that_ends_before_the_work() -> None:
 
 def test_reading_locks_no_rows() -> None:
     assert locked(runs("SELECT * FROM dry_row"), executes("SELECT pg_sleep(0.3)")) == []
+
+
+INSIDE = {
+    "in a CTE": "WITH x AS (SELECT id FROM dry_row LIMIT 9 FOR UPDATE) SELECT count(*) FROM x",
+    "in a subquery": "SELECT count(*) FROM (SELECT id FROM dry_row FOR SHARE SKIP LOCKED) x",
+    "for what is written": "WITH x AS (SELECT id FROM dry_row WHERE id < 9 FOR NO KEY UPDATE)"
+    " UPDATE dry_child SET id = id WHERE id IN (SELECT id FROM x)",
+    "in a COPY": "COPY (SELECT id FROM dry_row FOR UPDATE) TO STDOUT",
+}
+
+
+@pytest.mark.parametrize("sql", INSIDE.values(), ids=INSIDE)
+def test_in_a_part_of_the_statement(sql: str) -> None:
+    def code() -> None:
+        with connection.cursor() as cursor:
+            if not sql.startswith("COPY"):
+                cursor.execute(sql)
+                return
+            with cursor.copy(sql) as copy:
+                list(copy)
+
+    assert locked(python(code), executes("SELECT pg_sleep(0.3)")) == [("warning", "dry_row")]
+
+
+TRIGGER = """
+CREATE FUNCTION dry_locks() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM FROM dry_row FOR UPDATE; RETURN new; END $$;
+CREATE TRIGGER dry_locks AFTER UPDATE ON dry_child FOR EACH STATEMENT EXECUTE FUNCTION dry_locks()
+"""
+
+
+def test_in_code_that_writes_another_table() -> None:
+    """What a foreign key locks of the table that it refers to is no such thing."""
+    writes = runs("UPDATE dry_child SET parent_id = 2 WHERE id = 1")
+    sleeps = executes("SELECT pg_sleep(0.3)")
+    assert locked(writes, sleeps) == []
+    assert locked(runs(TRIGGER), writes, sleeps) == [("warning", "dry_row")]
+
+
+def test_from_the_moment_at_which_a_cursor_of_the_server_opened() -> None:
+    def code() -> None:
+        raw = connection.connection
+        with raw.cursor("dry_locks") as cursor:
+            cursor.execute("SELECT id FROM dry_row FOR UPDATE")
+            cursor.fetchmany(10)
+            time.sleep(0.3)
+
+    assert locked(python(code)) == [("warning", "dry_row")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -22,6 +23,7 @@ from tests.support.dry_run import (
     python,
     rehearse,
     runs,
+    table,
 )
 
 UPDATE = "UPDATE dry_row SET number = 1 WHERE id <= 10"
@@ -428,3 +430,24 @@ def test_the_tree_of_ddl_is_walked_for_the_first_change_of_a_migration_alone(
     parsed = [parse(text, placeholders=False)[0] for text in texts]  # what the dry run has parsed
     walked = ["relations" in vars(each) for each in parsed]
     assert walked == [True, False, False, False]
+
+
+def test_what_a_pipeline_does_is_put_down_to_the_kind_that_does_it(untouched: None) -> None:
+    """And blocks from the moment at which it was sent: the server is asked at its end."""
+
+    def code() -> None:
+        raw = connection.connection
+        with raw.pipeline():
+            raw.execute("ALTER TABLE dry_row ALTER number TYPE bigint")
+            raw.execute("UPDATE dry_child SET parent_id = 1")
+            raw.execute("SELECT count(*) FROM dry_child")
+            time.sleep(0.3)
+
+    result = passed(python(code))
+
+    alter, update, select = result.operations[0].statements
+    assert (alter.rewrites, alter.writes) == (("dry_row",), ())
+    assert [each.relation for each in update.writes] == ["dry_child"]
+    assert (select.rewrites, select.writes) == ((), ())
+    assert "type-change-rewrite" in {each.id for each in result.findings}
+    assert table(result, "dry_row").writes_blocked_ms >= 300

@@ -20,10 +20,8 @@ def rows_locked(subject: Subject) -> Iterator[Finding]:
     """Yield the tables of which rows stay locked for long; how long makes the severity."""
     found: dict[str, Step] = {}
     for step in subject.steps:
-        if step.statement.may_lock_rows and not step.result.writes:
-            for table, mode in step.locks.items():
-                if mode is LockMode.RowShareLock:
-                    found.setdefault(table, step)
+        for table in sorted(step.row_locks & step.locks.keys()):
+            found.setdefault(table, step)
     for table, step in found.items():
         held_ms = _longest_ms(subject, table)
         if held_ms < _WORTH_SAYING_MS:

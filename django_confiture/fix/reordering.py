@@ -87,10 +87,10 @@ def _before_rename(operation: Operation, rename: Operation) -> Operation | None:
         return None
     if not isinstance(rename, RenameModel):
         return operation if _names_in(operation).isdisjoint(_names_of(rename)) else None
-    _name, args, options = operation.deconstruct()
+    _name, _args, options = operation.deconstruct()  # all of these give their arguments by name
     key = "model_name" if "model_name" in options else "name"
     if options[key].lower() == rename.new_name_lower:
-        operation = type(operation)(*args, **{**options, key: rename.old_name})
+        operation = type(operation)(**{**options, key: rename.old_name})
     return None if rename.new_name_lower in _names_in(operation) else operation
 
 

@@ -67,6 +67,12 @@ def test_what_has_a_name_of_the_rename_or_may_have_it_stays_behind(operation: Op
     assert kept(operation)
 
 
+def test_a_new_column_name_is_a_rename_of_its_field() -> None:
+    column = AlterField("order", "placed", models.DateField(db_column="ordered_at"))
+    assert kept(AddIndex("order", models.Index(fields=["placed"], name="i")), column)
+    assert not kept(UNRELATED, column)
+
+
 def test_names_with_spaces_are_compared_by_their_words() -> None:
     spaced = RenameField("order", "slug", "path 'name'")
     assert kept(AddIndex("order", models.Index(fields=["path 'name'"], name="i")), spaced)

@@ -42,7 +42,7 @@ def database_failure(
         return f"Cannot connect to {alias!r}: {reason}"
     if app_label is not None and f"{app_label}_" in reason and _is_missing_table(error):
         where = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
-        return f"The app's tables are missing in {alias!r}: manage.py migrate {app_label}{where}"
+        return f"Tables of the app are missing in {alias!r}: manage.py migrate {app_label}{where}"
     if _is(errors.InsufficientPrivilege, error):
         reason += ". Connect as the role that migrates, or grant it the privilege."
     return f"Cannot {doing} {alias!r}: {reason}"

@@ -164,6 +164,6 @@ def test_a_role_without_rights(stranger: str, name: str, app: str, start: str) -
 )
 def test_tables_that_are_missing(name: str, app: str, label: str) -> None:
     call_command("migrate", label, "zero", verbosity=0)
-    expected = f"The app's tables are missing in 'default': manage.py migrate {label}"
+    expected = f"Tables of the app are missing in 'default': manage.py migrate {label}"
     assert refused(name, app) == expected
     call_command("migrate", label, verbosity=0)

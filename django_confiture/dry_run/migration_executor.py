@@ -11,10 +11,10 @@ from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.deploy_watch import Releases
 from django_confiture.dry_run.operation_boundaries import recorded_step
-from django_confiture.dry_run.plan.model_tables import copy_of
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.reader import read_plan, state_after
 from django_confiture.dry_run.server.driver import applied_state
+from django_confiture.migrate.states import copy_of
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,11 @@ from django_confiture.migrate.lost_session import explained
 from django_confiture.migrate.patient_statements import PatientStatements
 from django_confiture.migrate.plan_session import PlanSession
 from django_confiture.migrate.resuming.resume import journaled
+from django_confiture.migrate.states import StateBefore
 from django_confiture.migrate.timeouts import MigrationTimeouts
 from django_confiture.migrate.watching.announcements import log_facts
 
 if TYPE_CHECKING:
-    from django.apps.registry import Apps
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
     from django.db.migrations.state import ProjectState
@@ -102,7 +102,7 @@ class MigrationRun:
             except Exception as error:  # noqa: BLE001 - raised again unless it is worth a retry
                 self._start_over(self._attempts.delay_after(error), error)
             self._editor.deferred_sql = list(deferred)
-            state = self._pristine.clone()
+            state = self._before.again()
 
     def _without_transaction(self, step: Step, state: ProjectState) -> ProjectState:
         """Run a non-atomic migration: its end is where this method ends, and nothing is retried."""
@@ -126,15 +126,13 @@ class MigrationRun:
         self._send(signals.migration_started)
         if self._settings.analyze and not self._context.dry_run:
             self._tables_before = analyze.snapshot(self._connection)
-        self._models_before: Callable[[], Apps] = lambda: state.apps
+        backward = self._direction == "backward"
+        self._before = StateBefore(state, self._migration, backward=backward)
         self._collect_hooks()
-        if self._hooks or self._settings.lock_retries:
-            self._pristine = state.clone()  # apply changes state in place
-            self._models_before = lambda: self._pristine.apps
-        if self._direction == "backward":  # state is the one that unapply leads to
-            self._models_before = cache(
-                lambda: self._migration.mutate_state(state, preserve=True).apps
-            )
+        self._before.keep(
+            retried=self._settings.lock_retries > 0,
+            at_end=any(self._hooks.get(phase) for phase in PHASES_AT_END),
+        )
 
     def _attempt(self, step: Step, state: ProjectState) -> ProjectState:
         self._timeouts.set()
@@ -167,7 +165,7 @@ class MigrationRun:
         self._collect_hooks()
 
     def _phases(self, step: Step, state: ProjectState) -> ProjectState:
-        self._context.set_apps(self._models_before)
+        self._context.set_apps(self._before.models)
         self._run(HookPhase.BEFORE_VALIDATION)
         self._run(HookPhase.BEFORE_DDL)
         with self._journaled():
@@ -218,7 +216,7 @@ class MigrationRun:
     def _failed(self, error: BaseException) -> None:
         self._attempts.abandoned()
         self._context.error = error
-        self._context.set_apps(self._models_before)
+        self._context.set_apps(self._before.models_at_end)
         after_rollback = (HookPhase.ON_ERROR, HookPhase.CLEANUP)
         self._quietly(
             self._timeouts.restore,

@@ -11,7 +11,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import DataError, connection, migrations, models, transaction
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ProjectState, StateApps
 from pytest_django import Settings
 
 from django_confiture import (
@@ -317,6 +317,32 @@ def test_context_apps_are_the_models_at_that_point(cases: Cases, settings: Setti
         ("AFTER_VALIDATION", False, None),
         ("CLEANUP", False, None),
     ]
+
+
+def test_hooks_that_do_not_ask_for_models_have_none_copied_or_rendered(
+    cases: Cases, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the phases at the end, which may look at the state that Django has changed."""
+    done: list[str] = []
+    for method in ("clone", "render_multiple"):
+        original = getattr(StateApps, method)
+
+        def counted(*args: Any, method: str = method, original: Any = original) -> Any:
+            done.append(method)
+            return original(*args)
+
+        monkeypatch.setattr(StateApps, method, counted)
+
+    def migrated(name: str, phases: dict[str, Any]) -> int:
+        cases.add(name, migrations.RunSQL("SELECT 1"))
+        settings.CONFITURE = {"PHASES": phases}
+        done.clear()
+        cases.migrate()
+        return len(done)
+
+    plain = migrated("0001_plain", {})
+    hooked = migrated("0002_hooked", recording.in_every_phase())
+    assert hooked <= plain
 
 
 @pytest.mark.parametrize("target", ["", "zero"], ids=["forward", "backward"])

@@ -77,12 +77,6 @@ class ModelTables:
         return given or truncate_name(default, self._ops.max_name_length())
 
 
-def copy_of(state: ProjectState) -> ProjectState:
-    """Return a copy that knows of no rendered models, so that changing it is cheap."""
-    models = {key: model.clone() for key, model in state.models.items()}
-    return ProjectState(models, real_apps=state.real_apps)
-
-
 def differs(one: ModelState, other: ModelState) -> bool:
     """Return whether two states of a model differ.
 

@@ -23,7 +23,7 @@ from django.db.migrations.utils import get_references
 from django.db.models import NOT_PROVIDED
 
 from django_confiture.dry_run.plan import lock_estimate
-from django_confiture.dry_run.plan.model_tables import Key, ModelTables, copy_of, is_managed
+from django_confiture.dry_run.plan.model_tables import Key, ModelTables, is_managed
 from django_confiture.dry_run.plan.operation_targets import (
     column_name,
     fields_with_relations,
@@ -36,6 +36,7 @@ from django_confiture.dry_run.sql.parser import Statement, parse
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.nested_operations import walk_operations
 from django_confiture.migrate import phases
+from django_confiture.migrate.states import copy_of
 from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:

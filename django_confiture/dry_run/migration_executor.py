@@ -71,22 +71,35 @@ class RehearsalExecutor(MigrationExecutor):
         return end
 
     def look_ahead(
-        self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None = None
+        self,
+        plan: Sequence[tuple[Migration, bool]],
+        state: ProjectState | None = None,
+        *,
+        code_first: bool = False,
     ) -> None:
-        """Show the rehearsal what the plan will touch; it starts from ``state``."""
+        """Show the rehearsal what the plan will touch; it starts from ``state``.
+
+        ``code_first`` says that the code which knows the plan's end is what runs.
+        """
         if plan:
             self._rehearsal.look_ahead(
-                partial(self._read, plan, state), partial(self._releases, plan, state)
+                partial(self._read, plan, state),
+                partial(self._releases, plan, state, code_first=code_first),
             )
 
     def _releases(
-        self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None
+        self,
+        plan: Sequence[tuple[Migration, bool]],
+        state: ProjectState | None,
+        *,
+        code_first: bool,
     ) -> Releases:
-        """Return the models at the plan's start, which are in use, and at its end."""
+        """Return the models that are in use, mostly those at the plan's start, and at its end."""
         old = state if state is not None and not plan[0][1] else self.project_state()
         if not plan[0][1]:
             migrations = [migration for migration, _backwards in plan]
-            return Releases(old, state_after(self.connection, old, migrations))
+            new = state_after(self.connection, old, migrations)
+            return Releases(new if code_first else old, new)
         loader: Any = self.loader
         undone = {(each.app_label, each.name) for each, _backwards in plan}
         full = super().migration_plan(loader.graph.leaf_nodes(), clean_start=True)

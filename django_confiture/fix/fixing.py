@@ -202,14 +202,14 @@ class _Fixing:
         """Yield the report of this release's files, and of the next one's after them."""
         count = len(new.files) - len(new.next_release)
         key = (self.migration.app_label, self.migration.name)
-        for start, end in ((0, count), (count, len(new.files))):
+        for now in (True, False):
             _migration, missing = pending(self.wrapper, key)
             with loaded(self.migration, new.files) as migrations:
                 yield rehearsed(
                     self.wrapper,
-                    migrations[start:end],
-                    missing=() if start else missing,
-                    deployed=[*missing, *migrations[:start]] if start else (),
+                    migrations[:count] if now else migrations[count:],
+                    missing=missing if now else (),
+                    deployed=None if now else [*missing, *migrations[:count]],
                     rows=RowsToRead(()),
                 ).report
 

@@ -6,17 +6,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from django.db import router
 from django.db.migrations import AddField, AlterField, RunPython
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.findings.advice.of_operations import MENDED, mended_alone, works
-from django_confiture.dry_run.results import Finding, OperationResult
+from django_confiture.dry_run.findings.advice.of_operations import MENDED, mended_alone
+from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, RenamedTable, Rewriting
-from django_confiture.dry_run.rewriting.known_objects import KnownObjects
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.renames import RENAMING, renames
 from django_confiture.dry_run.rewriting.replaced import made_or_dropped
@@ -25,10 +23,12 @@ from django_confiture.dry_run.rewriting.two_releases import (
     drops_constraint,
     drops_table,
     loosens,
+    postponed,
     removes,
 )
 from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.fix.behind_views import adds_indexes_and_constraints, around_views
+from django_confiture.fix.facts_of_rehearsal import facts_of
 from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.operation_results import (
     locked_by,
@@ -43,6 +43,8 @@ from django_confiture.fix.rehearsing import Ending
 _BREAKS = "running-code-breaks"
 _NO_SUCH_CONSTRAINT = "42P10"
 """The SQLSTATE of an ON CONFLICT whose unique constraint is gone."""
+_NO_VALUE = "23502"
+"""The SQLSTATE of a row without a value for a column that is NOT NULL."""
 _SPREAD = (AddField, *REMOVING, *RENAMING)
 """The operations that can be spread over two releases, for the code that runs meanwhile."""
 NONE_UNCOVERED: Mapping[int, Sequence[Break]] = MappingProxyType({})
@@ -98,7 +100,7 @@ def _one_by_one(
         ]
         written |= written_by(operation)
         facts = replace(
-            _facts(migration, operation, ending, known),
+            facts_of(migration, operation, ending, known),
             written=frozenset(written),
             renamed=renamed,
             renamed_indexes=renamed_indexes(result.operations[number + 1 :]),
@@ -170,7 +172,17 @@ class _Case:
         return Judgment(self.operation, "refused", finding, reason)
 
     def _rewriting(self) -> Rewriting | NotRewritten:
-        return rewriting_of(self.operation, self.statements, self.facts)
+        new = rewriting_of(self.operation, self.statements, self.facts)
+        if isinstance(new, Rewriting) and self._waits and self.facts.releases == 2:
+            return postponed(new)
+        return new
+
+    @property
+    def _waits(self) -> bool:
+        """Return whether it is NOT NULL for a column that running code leaves out: it can wait."""
+        return type(self.operation) is AlterField and any(
+            each.sqlstate == _NO_VALUE for each in self.broken
+        )
 
     def _broken(self, said: Sequence[str]) -> Judgment:
         """Return what becomes of an operation whose only harm is to the running release."""
@@ -182,6 +194,7 @@ class _Case:
             or (type(self.operation) is AlterField and renames(self.statements))
             or removes(self.operation, self.statements)
             or loosens(self.operation, self.statements)
+            or self._waits
         )
         if not spread:
             return self._refused(_BREAKS, words)
@@ -196,37 +209,6 @@ class _Case:
         if isinstance(new, NotRewritten):
             words = f"{words} It can't be spread over two releases: {new.reason}."
         return self._refused(_BREAKS, words)
-
-
-def _facts(
-    migration: Migration, operation: OperationResult, ending: Ending, known: KnownObjects
-) -> Facts:
-    assert ending.reached is not None
-    results = operation.statements
-    locked = {lock.relation.rpartition(".")[2] for each in results for lock in each.locks}
-    return Facts(
-        migration.app_label,
-        partitioned=frozenset(
-            each for each in ending.reached.partitioned if each.rpartition(".")[2] in locked
-        ),
-        partition_indexes=ending.reached.partition_indexes,
-        routed=bool(router.routers),
-        indexes=known.indexes,
-        constraints=known.constraints,
-        constraints_before=known.constraints,
-        identities=known.identities,
-        sequences=known.sequences,
-        keys=known.keys,
-        partitions=known.partitions,
-        required=known.required,
-        plain=known.plain,
-        not_null=known.not_null,
-        defaults=known.defaults,
-        comments=known.comments,
-        row_security=known.row_security,
-        working=frozenset(each.sql for each in results if each.sql and works(each)),
-        rewriting=frozenset(each.sql for each in results if each.sql and each.rewrites),
-    )
 
 
 def _words(finding: Finding) -> str:

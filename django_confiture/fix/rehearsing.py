@@ -75,18 +75,19 @@ def rehearsed(
     *,
     missing: Sequence[Migration],
     rows: RowsToRead,
-    deployed: Sequence[Migration] = (),
+    deployed: Sequence[Migration] | None = None,
 ) -> Ending:
     """Rehearse ``missing``, on which they depend, and the migrations; roll everything back.
 
-    ``deployed`` are applied first too: their models are the code that runs meanwhile.
+    ``deployed`` are applied first too. What runs meanwhile is then the new code, which knows all
+    of the migrations.
     """
     running_code = conf.get("DRY_RUN")["RUNNING_CODE"]
     rehearsal = transaction_rehearsal(wrapper, show_values=True, running_code=running_code)
     reached = None
     with rehearsal.open():
         try:
-            before = _Before(missing, deployed)
+            before = _Before(missing, deployed or (), code_first=deployed is not None)
             reached = _Run(rehearsal, wrapper).reached(migrations, before, rows)
         except Exception as error:  # noqa: BLE001 - whatever a migration raises is in the report
             rehearsal.failed(error)
@@ -108,6 +109,7 @@ def varying_columns(rehearse: Callable[[RowsToRead], Ending]) -> Mapping[str, Se
 class _Before:
     missing: Sequence[Migration]
     deployed: Sequence[Migration]
+    code_first: bool
 
 
 class _Run:
@@ -129,7 +131,8 @@ class _Run:
         plan = [*first.missing, *migrations]
         for each in first.deployed:
             state = self._executor.apply_migration(state, each)
-        self._executor.look_ahead([(each, False) for each in plan], state.clone())
+        ahead = [(each, False) for each in plan]
+        self._executor.look_ahead(ahead, state.clone(), code_first=first.code_first)
         for each in first.missing:
             state = self._executor.apply_migration(state, each)
         before = _as_text(SchemaWatch(self._session).first)

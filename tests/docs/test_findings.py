@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from django_confiture.dry_run.findings.advice.of_operations import SOLVED
 from django_confiture.dry_run.findings.finding import POLICY
 from django_confiture.finding_ids import SEVERITIES
 from tests.corpus import CASES
@@ -26,6 +27,15 @@ def test_says_what_proves_it_and_what_to_write(name: str) -> None:
     assert SECTIONS[name].startswith(f"**{SEVERITIES[name]}{policy}.**")
     assert "**Evidence:**" in SECTIONS[name]
     assert "**Instead:**" in SECTIONS[name]
+
+
+def test_counts_what_is_left_without_code() -> None:
+    words = len(SEVERITIES) - len(SOLVED)
+    wanted = f"Of the {len(SEVERITIES)} findings, {len(SOLVED)} print code where a recipe covers"
+    intro = " ".join(PAGE.partition("## Indexes")[0].split())
+    assert wanted in intro
+    assert f"The other {words} say in words what to do" in intro
+    assert set(re.findall(r"`([a-z-]+)`", intro)) >= SOLVED
 
 
 def test_the_corpus_has_a_case_of_every_finding() -> None:

@@ -73,6 +73,7 @@ def offered() -> bool:
 def migrate_for_real(shop: Cases, case: Harmful, document: dict[str, Any]) -> None:
     proof = document["proof"]
     assert proof["dangers_after"] == 0 or "refused" in case.outcomes
+    assert case.breaks in (None, proof["running_code_breaks_after"])
     before = end(case)
     with work_under_locks() as worked:
         shop.migrate()

@@ -72,6 +72,15 @@ def sarif(report: Report) -> dict[str, Any]:
 
 # Markdown.
 
+
+def test_the_fix_goes_easy_on_the_running_release_where_it_breaks() -> None:
+    broken = replace(REWRITTEN, id="running-code-breaks", fixable=False)
+    fix = "**Fix:** `manage.py confiture_fix shop 0002_total --releases 2`"
+    assert fix in lines(SAFE, replace(MIGRATION, findings=(REWRITTEN, broken)))
+    silenced = replace(broken, silenced="no such code runs")
+    assert fix not in lines(SAFE, replace(MIGRATION, findings=(REWRITTEN, silenced)))
+
+
 STOPPED = "1 of 2 would stop writers, the longest for about 2 s on shop_order"
 
 

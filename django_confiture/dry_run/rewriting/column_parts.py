@@ -30,6 +30,7 @@ from django_confiture.dry_run.sql.nodes import (
     constraints_of_column,
     definition,
     quoted_relation,
+    strings,
 )
 from django_confiture.dry_run.sql.parser import parse
 
@@ -103,12 +104,37 @@ def _constraints(
             deferred=ConstrType.ATTR_DEFERRED in given,
         )
         yield from validated(relation, _named(of_table, relation, name, "fkey"), facts)
+        if facts.releases == 2 and not given.keys() & {ConstrType.NOTNULL, ConstrType.DEFAULT}:
+            yield from _deletable_meanwhile(relation, name, of_table, facts)
     if (check := given.get(ConstrType.CHECK)) is not None:
         yield from validated(relation, _named(check, relation, name, "check"), facts)
     if (unique := given.get(ConstrType.UNIQUE)) is not None:
         yield from unique_index_parts(
             relation, _named(unique, relation, name, "key"), [name], facts
         )
+
+
+def _deletable_meanwhile(
+    relation: Node, name: str, foreign_key: Node, facts: Facts
+) -> Iterator[Part]:
+    """Yield a second foreign key, until the next release, that empties the column.
+
+    Running code does not know the column, so it deletes rows that others refer to. The foreign key
+    itself is checked at the commit, when there is nothing to refuse any more.
+    """
+    if foreign_key.pktable.relname not in facts.undeletable:
+        return
+    table, column = quoted_relation(relation), quote_identifier(name)
+    constraint = quote_identifier(object_name(relation.relname, name, "meanwhile"))
+    drop = f"ALTER TABLE {table} DROP CONSTRAINT {constraint}"
+    to = ", ".join(quote_identifier(each) for each in strings(foreign_key.pk_attrs))
+    add = (
+        f"ALTER TABLE {table} ADD CONSTRAINT {constraint} FOREIGN KEY ({column})"
+        f" REFERENCES {quoted_relation(foreign_key.pktable)} ({to}) ON DELETE SET NULL"
+        " DEFERRABLE INITIALLY DEFERRED NOT VALID"
+    )
+    yield Part(Phase.SCHEMA, add, drop)
+    yield Part(Phase.NEXT_RELEASE, drop, add)
 
 
 def _refuse_what_has_no_other_form(column: Node, given: Mapping[int, Node]) -> None:

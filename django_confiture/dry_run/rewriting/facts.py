@@ -112,6 +112,8 @@ class Facts:
     """The tables that earlier operations have renamed, or columns of them, behind views."""
     releases: int = 1
     """Over how many releases the operation may be spread."""
+    undeletable: frozenset[str] = frozenset()
+    """The tables of which running code can't delete rows any more, for those that refer to them."""
     backwards: tuple[str, ...] = ()
     """The statements that take the operation back, where it is spread over two."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from django.db.migrations import (
     AlterField,
@@ -16,7 +17,7 @@ from django.db.migrations import (
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
-from django_confiture.dry_run.rewriting.files import NoRecipe, RewrittenFile
+from django_confiture.dry_run.rewriting.files import NoRecipe, Rewriting, RewrittenFile
 from django_confiture.dry_run.rewriting.parts import WHAT, WHY, Phase
 from django_confiture.dry_run.sql.building import alter_table_sql
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
@@ -67,6 +68,21 @@ def files_of_loosening(
     drop = RunSQL(_one_or_all(drops), _one_or_all(facts.backwards))  # type: ignore[arg-type]
     phase = Phase.NEXT_RELEASE
     yield RewrittenFile(WHAT[phase], WHY[phase], [drop], next_release=True)
+
+
+def postponed(new: Rewriting) -> Rewriting:
+    """Return the same files for the next release, unless a part of them waits for it anyway."""
+    if any(each.next_release for each in new.files):
+        return new
+    first, *rest = new.files
+    why = f"{WHY[Phase.NEXT_RELEASE]}. {first.why}"
+    return replace(
+        new,
+        files=(
+            replace(first, why=why, next_release=True),
+            *(replace(each, next_release=True) for each in rest),
+        ),
+    )
 
 
 def loosens(operation: Operation, statements: Sequence[Statement]) -> bool:

@@ -12,7 +12,7 @@ def commands(report: Report) -> tuple[str, ...]:
     migrations = own(report)
     ranked = [migrations[position] for position in harm.ranked(migrations)]
     return tuple(
-        f"manage.py confiture_fix {each.app_label} {each.name}"
+        f"manage.py confiture_fix {each.app_label} {each.name}{_releases(each)}"
         for each in ranked
         if _has_recipe(each)
     )
@@ -25,6 +25,12 @@ def line(report: Report) -> str:
         return ""
     more = f", and {len(found) - 1:,} more" if len(found) > 1 else ""
     return f"{found[0]}{more}"
+
+
+def _releases(migration: MigrationResult) -> str:
+    """Return the flag that goes easy on the running release, where that breaks."""
+    breaks = any(each.id == "running-code-breaks" for each in harm.counted(migration))
+    return " --releases 2" if breaks else ""
 
 
 def _has_recipe(migration: MigrationResult) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ from django.db.migrations.operations.base import Operation
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
+from django_confiture.dry_run.rewriting.two_releases import postponed
 from django_confiture.dry_run.sql.parser import parse
+from tests.support.rewriting import rewritten, there_and_back
 
 FIELD = RemoveField("order", "Total")
 MODEL = DeleteModel("Order")
@@ -166,3 +169,48 @@ def test_an_operation_on_the_database_without_a_recipe_says_why() -> None:
     apart = SeparateDatabaseAndState([RunSQL("DROP VIEW v")])
     new = rewriting_of(apart, parse("DROP VIEW v", placeholders=False), Facts("shop"))
     assert new == NotRewritten("it drops what is not an index, or by CASCADE")
+
+
+REFERENCE = 'ALTER TABLE shop_order ADD "Who %" bigint NULL CONSTRAINT f REFERENCES shop_user (id)'
+EMPTIES = (
+    'ALTER TABLE "shop_order" ADD CONSTRAINT "shop_order_Who %_meanwhile" FOREIGN KEY ("Who %")'
+    ' REFERENCES "shop_user" ("id") ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED NOT VALID'
+)
+GOES = 'ALTER TABLE "shop_order" DROP CONSTRAINT "shop_order_Who %_meanwhile"'
+WHO: models.Field[Any, Any] = models.ForeignKey("User", models.CASCADE, null=True)
+
+
+def test_running_code_can_delete_what_a_new_foreign_key_refers_to() -> None:
+    new = rewritten(
+        AddField("order", "who", WHO),
+        REFERENCE,
+        Facts("shop", releases=2, undeletable=frozenset({"shop_user"})),
+    )
+    assert (EMPTIES, GOES) in there_and_back(new)
+    assert there_and_back(new, next_release=True) == [(GOES, EMPTIES)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "releases", "undeletable"),
+    [
+        (REFERENCE, 1, "shop_user"),
+        (REFERENCE, 2, "shop_other"),
+        (REFERENCE.replace("NULL", "NOT NULL"), 2, "shop_user"),
+        (REFERENCE.replace("NULL", "DEFAULT 1"), 2, "shop_user"),
+    ],
+)
+def test_only_where_it_must_and_the_column_can_be_emptied(
+    sql: str, releases: int, undeletable: str
+) -> None:
+    facts = Facts("shop", releases=releases, undeletable=frozenset({undeletable}))
+    new = rewritten(AddField("order", "who", WHO), sql, facts)
+    assert "meanwhile" not in str(there_and_back(new))
+
+
+def test_what_waits_anyway_is_not_put_off() -> None:
+    new = removed(FIELD, 'ALTER TABLE shop_order DROP COLUMN "Total"')
+    assert isinstance(new, Rewriting)
+    assert postponed(new) is new
+    later = postponed(replace(new, files=new.files[:1]))
+    assert [each.next_release for each in later.files] == [True]
+    assert later.files[0].why.startswith("The next release: apply it once only code")

@@ -100,6 +100,8 @@ class Harmful:
     more_dependencies: str = ""
     arguments: tuple[str, ...] = ()
     """Of the command."""
+    breaks: int | None = None
+    """How much running code can't do any more with the files."""
 
     @property
     def source(self) -> str:

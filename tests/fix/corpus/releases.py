@@ -21,6 +21,18 @@ CASES: list[Harmful] = [
         migrations.AddField("line", "customer", models.ForeignKey(
             "cases.customer", models.CASCADE, default=1)),
     """, arguments=_TWO),
+    Harmful("not_null_foreign_key_filled_from_a_column_in_two_releases", """
+        migrations.AddField("line", "customer", models.ForeignKey(
+            "cases.customer", models.CASCADE, null=True)),
+        migrations.RunSQL(
+            "UPDATE cases_line SET customer_id = 1 + id % 2 WHERE customer_id IS NULL",
+            migrations.RunSQL.noop),
+        migrations.AlterField("line", "customer", models.ForeignKey(
+            "cases.customer", models.CASCADE)),
+    """, "fixed fixed fixed", arguments=_TWO, breaks=0),
+    Harmful("not_null_that_running_code_leaves_out_in_two_releases", """
+        migrations.AlterField("order", "currency", models.CharField(max_length=3, default="EUR")),
+    """, arguments=_TWO),
     Harmful("field_removed", """
         migrations.RemoveField("order", "total"),
     """, "refused", "--releases 2"),

@@ -26,7 +26,13 @@ INSERTs without it. The next release: drop the column."""
 NO_VALUE = """\
 Give the field a db_default, in the model as well: then the database fills in what the
 running release leaves out. Without one: let the column be NULL in this release, and make
-it NOT NULL in the next, once no code runs that leaves it out."""
+it NOT NULL in the next, once no code runs that leaves it out: confiture_fix --releases 2
+writes the files."""
+
+REFERRED_TO = """\
+The running release does not know the rows that refer to those it deletes. Let their column
+be NULL in this release: then confiture_fix --releases 2 adds a foreign key that empties it
+meanwhile (ON DELETE SET NULL). Or fill the column in the next release."""
 
 NARROWER_TYPE = """\
 This release: code that writes no value which is too large for the new type.

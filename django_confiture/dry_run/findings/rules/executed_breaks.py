@@ -15,7 +15,8 @@ _NO_VALUE = "23502"
 _LONGEST = 200
 """Of a query that is shown."""
 _TOO_LARGE = ("22001", "22003")
-_REFUSED = ("23505", "23514", "23P01", "23503")
+_REFERENCE = "23503"
+_REFUSED = ("23505", "23514", "23P01", _REFERENCE)
 
 
 def running_code_breaks(
@@ -59,6 +60,8 @@ def _advice(breaks: Sequence[Break], guessed: Sequence[Finding]) -> str:
     state = breaks[0].sqlstate
     if state == _NO_VALUE:
         words = sentences.NO_VALUE
+    elif state == _REFERENCE and breaks[0].action == "delete":
+        words = sentences.REFERRED_TO
     elif state in _TOO_LARGE:
         words = sentences.NARROWER_TYPE
     else:

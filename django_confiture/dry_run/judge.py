@@ -69,6 +69,9 @@ class Known:
         return CalibrationUsed(file.path, file.made_at, file.server_version, tuple(file.kinds))
 
 
+_STOPPED = "The dry run stopped in it."
+
+
 class Judge:
     """Judges one migration after the other, each by what those before it did."""
 
@@ -150,7 +153,7 @@ class Judge:
             findings=self._history.findings(recorded, steps, result, breaks),
         )
         if excused:
-            result = replace(result, outcome="not_run")
+            result = replace(_cut_off(result, recorded), outcome="not_run")
         result = self._forecaster.estimated(result, steps)
         if self._schema is None:
             return result
@@ -202,3 +205,16 @@ class Judge:
         """Release what a rollback does not undo."""
         if self._schema is not None:
             self._schema.close()
+
+
+def _cut_off(result: MigrationResult, recorded: RecordedMigration) -> MigrationResult:
+    """Return the result with the operation in which the dry run stopped: it was not rehearsed."""
+    if recorded.failed_in is None:
+        return result
+    operations = tuple(
+        replace(each, rehearsed="not_rehearsed", reason=f"{each.reason} {_STOPPED}".strip())
+        if each.index == recorded.failed_in.index
+        else each
+        for each in result.operations
+    )
+    return replace(result, operations=operations)

@@ -251,7 +251,9 @@ def connection_state(alias: str) -> dict[str, Any]:
 
 def process_state() -> dict[str, Any]:
     """Return what a dry run patches while it is on."""
-    patched = {str(each): vars(each.resolved_owner()).get(each.name) for each in PATCHED}
+    patched = {
+        str(each): vars(each.resolved_owner()).get(each.name, "inherited") for each in PATCHED
+    }
     # A signal's id of a receiver is its object's id, so a new one of equal name is seen, too.
     receivers = {
         name: [key for key, *_rest in signal.receivers]

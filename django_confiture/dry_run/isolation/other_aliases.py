@@ -22,12 +22,12 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
-from django_confiture.dry_run.isolation.child_processes import ChildProcesses
 from django_confiture.dry_run.isolation.other_vendors import rolled_back
 from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
 from django_confiture.dry_run.isolation.threads import OwnThreads
 from django_confiture.dry_run.isolation.unmanaged_connections import UnmanagedConnections
 from django_confiture.dry_run.isolation.unrecorded import CallbacksOnly, Overheard, Unrecorded
+from django_confiture.dry_run.isolation.ways_out import WaysOut
 from django_confiture.dry_run.measuring.nontransactional import (
     Positions,
     sequence_positions,
@@ -142,7 +142,7 @@ class OtherConnections:
         """Hold the open connections now, others when they are opened; at the end release all."""
         with ExitStack() as stack:
             stack.enter_context(self._own.followed())
-            stack.enter_context(ChildProcesses(self._own, self._not_rehearsed).watched())
+            stack.enter_context(WaysOut(self._own, self._not_rehearsed).watched())
             stack.enter_context(self._interceptor.installed())
             self._unmanaged.spare(self._main.connection)
             stack.enter_context(self._unmanaged.read_only())

@@ -51,6 +51,7 @@ RUN_SHELL = PrivateName("os", "system")
 START_WORKER = PrivateName("multiprocessing.process:BaseProcess", "start")
 FORK = tuple(name for name in names("os", "fork", "forkpty") if name.exists())  # not on Windows
 SPAWN = tuple(name for name in names("os", "posix_spawn", "posix_spawnp") if name.exists())
+CONNECT_SOCKET = names("socket:socket", "connect", "connect_ex")
 START_PROCESS = (OPEN_PROCESS, RUN_SHELL, START_WORKER, *FORK, *SPAWN)
 DJANGO_CONNECT = PrivateName(_WRAPPER, "connect")
 ROUTER_ANSWER = PrivateName("django.db.utils:ConnectionRouter", "allow_migrate")
@@ -61,8 +62,8 @@ LIVE_RECEIVERS = PrivateName("django.dispatch:Signal", "_live_receivers")
 
 PATCHED = (
     *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, CHECK_IDLE,
-    TRANSACTION_STATUS, *WAITING, START_THREAD, SUBMIT_TO_THREAD, *START_PROCESS, DJANGO_CONNECT,
-    ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
+    TRANSACTION_STATUS, *WAITING, START_THREAD, SUBMIT_TO_THREAD, *START_PROCESS, *CONNECT_SOCKET,
+    DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 

@@ -152,10 +152,14 @@ def test_gives_up_where_others_hold_the_lock(settings: Settings) -> None:
     with plain_connection() as other, other.transaction():
         other.execute("SET application_name = 'long reader'")
         other.execute("SELECT FROM dry_row")
-        report = rehearse(migration(LOCK))
+        report = rehearse(migration(runs("SELECT 1"), LOCK))
 
     assert (report.outcome, report.verdict) == ("failed", "stopped")
     assert report.migrations[0].outcome == "not_run"
+    assert [each.rehearsed for each in report.migrations[0].operations] == [
+        "exact",
+        "not_rehearsed",
+    ]
     (said,) = (each for each in report.warnings if "Gave up" in each)
     assert " for AccessExclusiveLock on dry_row, held by session" in said
     assert "long reader, idle in transaction" in said

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,3 +89,67 @@ def test_what_the_command_starts_before_and_after_is_none_of_its_business() -> N
     subprocess.run(["true"], check=True)
     assert only_operation(python(lambda: None)).rehearsed == "exact"
     assert subprocess.run(["true"], check=True).returncode == 0
+
+
+@contextmanager
+def listening(family: int) -> Iterator[tuple[Any, str]]:
+    """Give an address at which someone listens, and how it is told."""
+    with socket.socket(family, socket.SOCK_STREAM) as server:
+        if family == socket.AF_INET:
+            server.bind(("127.0.0.1", 0))
+            said = f"port {server.getsockname()[1]} of 127.0.0.1"
+        else:
+            server.bind("socket")
+            said = "socket"
+        server.listen()
+        yield server.getsockname(), said
+
+
+def by_asyncio(address: Any) -> None:
+    async def connect() -> None:
+        if isinstance(address, tuple):
+            _reader, writer = await asyncio.open_connection(*address)
+        else:
+            _reader, writer = await asyncio.open_unix_connection(address)
+        writer.close()
+        await writer.wait_closed()
+
+    asyncio.run(connect())
+
+
+def by_socket(address: Any) -> None:
+    family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+    with socket.socket(family) as client:
+        client.connect(address)
+
+
+def in_another_thread(address: Any) -> None:
+    in_a_thread(lambda: by_socket(address))
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+@pytest.mark.parametrize("connect", [by_asyncio, by_socket, in_another_thread])
+def test_a_socket_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: int, connect: Callable[[Any], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with listening(family) as (address, said):
+        operation = only_operation(python(lambda: connect(address)))
+
+    assert operation.rehearsed == "not_rehearsed"
+    assert operation.reason == (
+        f"It connected to {said}. What is sent there is neither seen nor rolled back."
+    )
+
+
+def test_a_datagram_is_not() -> None:
+    def code() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.1", 9))
+
+    assert only_operation(python(code)).rehearsed == "exact"
+
+
+def test_the_sockets_are_put_back() -> None:
+    only_operation(python(lambda: None))
+    assert "connect" not in vars(socket.socket)

@@ -15,6 +15,7 @@ from tests.support.dry_run import (
     for_real,
     migration,
     passed,
+    plain_connection,
     python,
     rehearse,
     runs,
@@ -150,3 +151,20 @@ def test_a_setting_with_capitals_in_its_name(name: str, value: str, scratch: Any
 
     ((before,),) = query(f"SHOW {name}")
     assert seen == [(value,)] * 4 + [(value,), (before,)] * 2
+
+
+@pytest.mark.parametrize("whose", ["ROLE CURRENT_USER", "DATABASE"])
+def test_what_later_sessions_begin_with_changes_nothing_here(untouched: None, whose: str) -> None:
+    """As for real: the session that migrates is there already, in later migrations too."""
+    if whose == "DATABASE":
+        whose = f'DATABASE "{connection.settings_dict["NAME"]}"'
+    setting = f"ALTER {whose} SET search_path = dry_nowhere"
+
+    report = rehearse(
+        migration(runs(setting), name="0001_set"),
+        migration(runs("UPDATE dry_row SET number = 0"), name="0002_update"),
+    )
+
+    assert [each.outcome for each in report.migrations] == ["passed", "passed"]
+    with plain_connection() as plain:
+        assert plain.execute("SELECT FROM dry_row LIMIT 1").rowcount == 1

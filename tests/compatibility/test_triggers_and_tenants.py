@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from tests.compatibility.conftest import MakeProject
 from tests.compatibility.environments import Project
 from tests.support.dry_run import fingerprint
+from tests.support.pools import behind_pgbouncer
 
 pytestmark = pytest.mark.compatibility
 
@@ -76,3 +79,70 @@ def test_the_shared_schema_says_that_tenants_were_not_looked_at(make_project: Ma
         for operation in migration["operations"]
     ]
     assert set(skipped) == {"skipped_by_router"}
+
+
+CROSSES = """
+import time
+
+from django.db import migrations
+
+
+def crosses(apps, schema_editor):
+    connection = schema_editor.connection
+    tables = ["public.shared_one", "public.shared_two"]
+    with connection.cursor() as cursor:
+        for table in tables if connection.schema_name == "acme" else reversed(tables):
+            cursor.execute(f"LOCK TABLE {{table}}")
+            time.sleep(1)
+        cursor.execute(f"CREATE TABLE {{connection.schema_name}}.made ()")
+
+
+class Migration(migrations.Migration):
+    atomic = {atomic}
+    dependencies = [("stock", "0003_remove_name")]
+    operations = [migrations.RunPython(crosses, atomic=True)]
+"""
+RETRIES = """
+CONFITURE["MIGRATE"] = {"LOCK_RETRIES": 3, "RETRY_DELAY": "2ms"}
+TENANT_MULTIPROCESSING_CHUNKS = 1
+"""
+
+
+@pytest.mark.parametrize("mode", ["", "session", "transaction"])
+@pytest.mark.parametrize("atomic", [True, False], ids=["atomic", "non-atomic"])
+def test_tenants_that_are_migrated_together_and_deadlock(
+    make_project: MakeProject, mode: str, *, atomic: bool
+) -> None:
+    """By the parallel executor of django-tenants, on tables that they share."""
+    project = make_project("django-tenants")
+    project.django("migrate_schemas", "--shared")
+    made = "".join(f"Client(schema_name={each!r}).save(verbosity=0);" for each in ("acme", "beta"))
+    code = "import django; django.setup(); from renting.models import Client;"
+    project.run("-c", f"{code}{made}")
+    project.observer.execute("CREATE TABLE shared_one (); CREATE TABLE shared_two ()")
+    crosses = project.home / "stock" / "migrations" / "0004_crosses.py"
+    crosses.write_text(CROSSES.format(atomic=atomic))
+    with (project.home / "compat_settings.py").open("a") as settings:
+        settings.write(RETRIES)
+
+    with behind_pgbouncer(mode) if mode else nullcontext():
+        own = connection.settings_dict
+        project.database |= {name: own[name] for name in ("HOST", "PORT", "USER")}
+        process = project.start(
+            *("-m", "django", "migrate_schemas", "--tenant", "--executor=multiprocessing")
+        )
+        said = "".join(process.communicate(timeout=120))
+
+    there = [
+        project.observer.execute(f"SELECT to_regclass('{schema}.made') IS NOT NULL").fetchone()
+        for schema in ("acme", "beta")
+    ]
+    assert "deadlock detected" in said
+    if atomic:
+        assert process.returncode == 0, said
+        assert there == [(True,), (True,)]
+        assert "lock_timeout_retry" in said
+    else:
+        assert process.returncode != 0, said
+        assert sorted(there, key=str) == [(False,), (True,)]
+        assert "Not retried: parts of a non-atomic migration may be committed." in said

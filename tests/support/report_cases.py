@@ -292,9 +292,10 @@ def everything() -> Report:
     return hostile("shop_thing")
 
 
-_VOLATILE = re.compile(r"\d[\d.,]*(?= (ms|s|min|bytes|kB|MB|GB)\b)")
+_TIME = re.compile(r"\d[\d.,]* (?:ms|s|min)\b")
+_SIZE = re.compile(r"\d[\d.,]*(?= (?:bytes|kB|MB|GB)\b)")
 
 
 def normalized(text: str) -> str:
-    """Return a sentence without the figures that no two runs share."""
-    return _VOLATILE.sub("N", text)
+    """Return a sentence without the figures that no two runs share, whatever their units."""
+    return _SIZE.sub("N", _TIME.sub("N ms", text))

@@ -26,15 +26,15 @@ from django_confiture.dry_run.server.side_channel import Session, text_of
 from django_confiture.dry_run.sql.parser import Kind, Statement, parse
 
 _TOGETHER = (
-    "It used {alias!r}, which leads to the same database: for real that is another session, which "
-    "does not see what a transaction of {main!r} has not committed, waits for its locks, and "
-    "commits by itself. Here both share one."
+    "It used another connection, to {alias!r}, which leads to the same database: for real that is "
+    "another session, which does not see what a transaction of {main!r} has not committed, waits "
+    "for its locks, and commits by itself. Here both share one."
 )
 _HANGS = (
-    "What was sent on {alias!r} needs {wanted} on {relation}, on which the migration itself holds "
-    "{held}. For real {alias!r} is another session: it waits for the migration, the migration "
-    "waits for it, and PostgreSQL sees no deadlock there. Use the connection that migrates "
-    "(schema_editor.connection), or a migration of its own."
+    "What was sent on another connection, to {alias!r}, needs {wanted} on {relation}, on which the "
+    "migration itself holds {held}. For real that is another session: it waits for the migration, "
+    "the migration waits for it, and PostgreSQL sees no deadlock there. Use the connection that "
+    "migrates (schema_editor.connection), or a migration of its own."
 )
 
 _Execute = Callable[..., Any]

@@ -135,6 +135,6 @@ def test_an_alias_of_the_same_connection() -> None:
         run(_INDEX)
         found.append(count())
 
-    passed(python(code), python(lambda: found.append(count())))
+    passed(python(code), python(lambda: found.append(count())), atomic=False)
 
     assert found == [1, 0, 0]

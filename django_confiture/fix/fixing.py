@@ -75,10 +75,20 @@ class _Fixing:
         return f"{self.migration.app_label}.{self.migration.name}"
 
     def fixed(self, judged: Sequence[Judged]) -> Fix:
-        """Return the fix, of the operations in another order where that helps."""
+        """Return the fix, of several changes of a field as one where that helps."""
         forms = OtherForms(self.wrapper, self.migration, self.releases)
-        judged = self._without_moments(forms.in_pieces(judged))
         written = read_written(migration_file(self.migration))
+        if together := forms.together(judged):
+            fix = self._in_best_order(forms, together, written)
+            if fix.proof is not None and fix.proof.holds:
+                return fix
+        return self._in_best_order(forms, judged, written)
+
+    def _in_best_order(
+        self, forms: OtherForms, judged: Sequence[Judged], written: WrittenFile | None
+    ) -> Fix:
+        """Return the fix, of the operations in another order where that helps."""
+        judged = self._without_moments(forms.in_pieces(judged))
         if another := forms.in_another_order(judged):
             order, judged_then = another
             fix = replace(self, order=order)._settled(judged_then, written)
@@ -158,7 +168,7 @@ class _Fixing:
 
     def _steps(self, judged: Sequence[Judged]) -> Iterator[Step]:
         for index in self.order or range(len(judged)):
-            group = judged[index]
+            group = judged[index] if judged[index][0].done_by is None else ()
             for each in group:
                 piece = len(group) > 1 or each.operation is not self.migration.operations[index]
                 operation = each.operation if piece else self.migration.operations[index]
@@ -177,6 +187,13 @@ class _Fixing:
         return [(again[i],) if i in found else each for i, each in enumerate(judged)]
 
     def _without(self, judged: Sequence[Judged], harmful: Mapping[int, str]) -> list[Judged]:
+        """Return the judgments with refusals; with an operation goes what it does for others."""
+        others = {
+            index: harmful[by]
+            for index, group in enumerate(judged)
+            if (by := group[0].done_by) is not None and by in harmful
+        }
+        harmful = {**others, **harmful}
         return [
             (_refused(self.migration, i, harmful[i]),) if i in harmful else each
             for i, each in enumerate(judged)

@@ -31,6 +31,8 @@ class Judgment:
     """The names of those that it drops, where it does no more."""
     behind_view: bool = False
     """Whether it is refused for changes of the table behind the view that it would leave."""
+    done_by: int | None = None
+    """The index of the later operation whose files do this one's work, too."""
     only_adds: bool = False
     """Whether all that it does is to add indexes and constraints: running code needs none."""
 

@@ -16,7 +16,7 @@ from django_confiture.fix.judging import Releases, judgments
 from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.loading import pending
 from django_confiture.fix.rehearsing import rehearsed
-from django_confiture.fix.reordering import reordered
+from django_confiture.fix.reordering import altered_again, reordered
 from django_confiture.fix.rows import RowsToRead
 from django_confiture.fix.splitting import split
 
@@ -34,6 +34,27 @@ class OtherForms:
     wrapper: BaseDatabaseWrapper
     migration: Migration
     releases: Releases
+
+    def together(self, judged: Sequence[Judged]) -> Sequence[Judged] | None:
+        """Return the judgments with AlterFields of one field as one, where the first waits.
+
+        What is changed after it would be changed of the old column.
+        """
+        operations = self.migration.operations
+        retyping = [
+            i for i, (e, *_) in enumerate(judged) if type(e.operation) is AlterField and e.waits
+        ]
+        into = altered_again(operations, retyping)
+        left = [index for index in range(len(operations)) if index not in into]
+        new = self._judged([operations[index] for index in left]) if into else None
+        if new is None:
+            return None
+        again = dict(zip(left, new, strict=True))
+        return [
+            (again[index],) if index in again
+            else (Judgment(group[0].operation, "fixed", group[0].finding, done_by=into[index]),)
+            for index, group in enumerate(judged)
+        ]  # fmt: skip
 
     def in_pieces(self, judged: Sequence[Judged]) -> Sequence[Judged]:
         """Return the judgments with those of the pieces of what can't be rewritten as a whole."""
@@ -53,24 +74,28 @@ class OtherForms:
         for the next release.
         """
         whole = {index: group[0] for index, group in enumerate(judged) if len(group) == 1}
+        left = [index for index, group in enumerate(judged) if group[0].done_by is None]
         renaming = {index for index, each in whole.items() if each.behind_view}
-        order = reordered(
-            self.migration.operations,
-            renaming=renaming,
-            retyping={
-                index
-                for index, each in whole.items()
-                if type(each.operation) is AlterField and each.waits and not each.behind_view
-            },
+        retyping = {
+            index
+            for index, each in whole.items()
+            if type(each.operation) is AlterField and each.waits and not each.behind_view
+        }
+        found = reordered(
+            [self.migration.operations[index] for index in left],
+            renaming=[place for place, index in enumerate(left) if index in renaming],
+            retyping=[place for place, index in enumerate(left) if index in retyping],
         )
-        if [*order] == list(range(len(judged))) and not renaming:
+        order = {left[place]: operation for place, operation in found.items()}
+        if [*order] == left and not renaming:
             return None
         new = self._judged([*order.values()], waiting=True)
         if new is None:
             return None
         again = dict(zip(order, new, strict=True))
         return [*order], [
-            group if len(group) > 1 else (again[index],) for index, group in enumerate(judged)
+            (again[index],) if index in again and len(group) == 1 else group
+            for index, group in enumerate(judged)
         ]
 
     def _in_pieces_of_order(self, judged: Sequence[Judged], *, type_last: bool) -> Sequence[Judged]:
@@ -80,13 +105,15 @@ class OtherForms:
         origins: list[int] = []
         operations: list[Operation] = []
         for index, operation in enumerate(migration.operations):
+            if judged[index][0].done_by is not None:
+                continue
             found = [operation]
             if judged[index][0].outcome == "refused":
                 found = list(split(operation, state, key[0], type_last=type_last))
             operations += found
             origins += [index] * len(found)
             operation.state_forwards(migration.app_label, state)
-        if len(operations) == len(migration.operations):
+        if len(operations) == len(set(origins)):
             return judged
         found_again = self._judged(operations)
         if found_again is None:
@@ -94,7 +121,7 @@ class OtherForms:
         again = list(zip(origins, found_again, strict=True))
         grouped = [tuple(e for origin, e in again if origin == i) for i in range(len(judged))]
         return [
-            was if len(new) == 1 or any(each.outcome == "refused" for each in new)
+            was if len(new) < 2 or any(each.outcome == "refused" for each in new)
             or any(each.waits for each in new[:-1])
             else (replace(new[0], dangers=was[0].dangers), *new[1:])
             for was, new in zip(judged, grouped, strict=True)

@@ -1,4 +1,7 @@
-"""The order of operations in which renames and new types come as late as the others allow."""
+"""The order of operations in which renames and new types come as late as the others allow.
+
+And which changes of a field are one.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from django.db.migrations import (
     RenameModel,
 )
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations.fields import FieldOperation
 
 _OF_MODELS = (
     AddConstraint,
@@ -79,6 +83,33 @@ def reordered(
             moved, place = earlier, place - 1
         order.insert(place, (index, moved))
     return dict(order)
+
+
+def altered_again(operations: Sequence[Operation], retyping: Collection[int]) -> dict[int, int]:
+    """Return which AlterFields the last one of the same field makes unnecessary: index → its index.
+
+    It does the same alone where nothing reads or writes rows in between. The first is one of those
+    given.
+    """
+    found: dict[int, int] = {}
+    for first in sorted(retyping):
+        again = [first]
+        for index, operation in enumerate(operations[first + 1 :], first + 1):
+            if type(operation) not in _OF_MODELS:
+                break
+            if _field_of(operation) == _field_of(operations[first]):
+                if type(operation) is not AlterField:
+                    break
+                again.append(index)
+        found |= dict.fromkeys(again[:-1], again[-1])
+    return found
+
+
+def _field_of(operation: Operation) -> tuple[str, str] | None:
+    """Return the model and the field that an operation is about."""
+    if not isinstance(operation, FieldOperation):
+        return None
+    return operation.model_name_lower, operation.name_lower
 
 
 def _before_rename(operation: Operation, rename: Operation) -> Operation | None:

@@ -11,6 +11,7 @@ from django.db.migrations import (
     AlterField,
     AlterModelTable,
     AlterUniqueTogether,
+    RemoveField,
     RenameField,
     RenameModel,
     RunPython,
@@ -19,7 +20,7 @@ from django.db.migrations import (
 from django.db.migrations.operations.base import Operation
 from django.db.models import F, Q
 
-from django_confiture.fix.reordering import reordered
+from django_confiture.fix.reordering import altered_again, reordered
 
 RENAMED = RenameField("order", "placed", "ordered")
 UNRELATED = AddIndex("order", models.Index(fields=["total"], name="i_t"))
@@ -122,3 +123,34 @@ def test_indexes_of_a_column_go_before_its_new_type() -> None:
     again = AlterField("order", "total", models.BigIntegerField(null=True))
     operations = [retyped, UNRELATED, again, UNRELATED]
     assert list(reordered(operations, renaming=(), retyping={0})) == [1, 0, 2, 3]
+
+
+def altered(name: str = "total") -> AlterField:
+    """Return a change of a field's type."""
+    return AlterField("order", name, models.BigIntegerField())
+
+
+def test_the_last_change_of_a_field_is_all_of_them() -> None:
+    assert altered_again([altered(), UNRELATED, altered(), altered("n"), altered()], {0}) == {
+        0: 4,
+        2: 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("operations", "retyping"),
+    [
+        ([altered()], {0}),
+        ([altered(), altered("n")], {0}),
+        ([altered(), altered()], {1}),
+        ([altered(), altered()], set()),
+        ([altered(), RunPython(RunPython.noop), altered()], {0}),
+        ([altered(), RenameField("order", "total", "sum"), altered()], {0}),
+        ([altered(), RemoveField("order", "total"), altered()], {0}),
+    ],
+    ids=str,
+)
+def test_what_is_no_change_of_the_same_field_stays(
+    operations: list[Operation], retyping: set[int]
+) -> None:
+    assert altered_again(operations, retyping) == {}

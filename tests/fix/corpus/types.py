@@ -7,6 +7,11 @@ from tests.fix.corpus.harmful import Harmful
 _TWO = ("--releases", "2")
 
 CASES = [
+    Harmful("bigger_then_positive_and_indexed_in_two_releases", """
+        migrations.AlterField("order", "total", models.BigIntegerField()),
+        migrations.AlterField("order", "note", models.TextField(default="")),
+        migrations.AlterField("order", "total", models.PositiveBigIntegerField(db_index=True)),
+    """, "fixed fixed fixed", arguments=_TWO),
     Harmful("bigger_integer_that_gets_an_index_in_two_releases", """
         migrations.AlterField("order", "total", models.BigIntegerField(db_index=True)),
     """, arguments=_TWO),

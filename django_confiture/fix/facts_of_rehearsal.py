@@ -11,7 +11,8 @@ from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.known_objects import KnownObjects
 from django_confiture.fix.rehearsing import Ending
 
-_REFERRED_TO = "23503"
+REFERRED_TO = "23503"
+"""The SQLSTATE of a row that others refer to, and that can't be deleted for it."""
 
 
 def facts_of(
@@ -52,5 +53,5 @@ def _undeletable(ending: Ending) -> frozenset[str]:
     return frozenset(
         each.table.rpartition(".")[2]
         for each in ending.report.deploy.old_code
-        if each.action == "delete" and each.sqlstate == _REFERRED_TO
+        if each.action == "delete" and each.sqlstate == REFERRED_TO
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from django.db.migrations import AddField, AlterField, RunPython
+from django.db.migrations import AddField, AlterField, RemoveField, RunPython
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
@@ -28,7 +28,7 @@ from django_confiture.dry_run.rewriting.two_releases import (
 )
 from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.fix.behind_views import adds_indexes_and_constraints, around_views
-from django_confiture.fix.facts_of_rehearsal import facts_of
+from django_confiture.fix.facts_of_rehearsal import REFERRED_TO, facts_of
 from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.operation_results import (
     locked_by,
@@ -38,6 +38,7 @@ from django_confiture.fix.operation_results import (
     writes_rows_alone,
     written_by,
 )
+from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsing import Ending
 
 _BREAKS = "running-code-breaks"
@@ -72,8 +73,8 @@ def judgments(
     ``uncovered`` has what another rehearsal found that operations break, by their index.
     ``waiting`` says that what can wait until a view has ended does, for the rename's sake.
     """
-    found = list(_one_by_one(migration, ending, releases, uncovered))
-    return around_views(found, waiting=waiting)
+    found = _with_taken_names(_one_by_one(migration, ending, releases, uncovered))
+    return around_views(list(found), waiting=waiting)
 
 
 def _one_by_one(
@@ -117,6 +118,37 @@ def _one_by_one(
         renamed = [*(each for each in renamed if each.before not in again), *judgment.renamed]
         yield judgment, locked_by(operation)
         known = known.after(statements)
+
+
+def _with_taken_names(
+    found: Iterable[tuple[Judgment, Collection[str]]],
+) -> Iterator[tuple[Judgment, Collection[str]]]:
+    removed: set[tuple[str, str]] = set()
+    for judgment, locked in found:
+        operation = judgment.operation
+        taken = False
+        if isinstance(operation, AddField | RemoveField):
+            key = operation.model_name_lower, operation.name_lower
+            taken = isinstance(operation, AddField) and key in removed
+            if isinstance(operation, RemoveField):
+                removed.add(key)
+        yield _of_taken_name(judgment) if taken else judgment, locked
+
+
+def _of_taken_name(judgment: Judgment) -> Judgment:
+    """Return the judgment of a new field with the name of one that the migration removes.
+
+    In files of their own there would be neither for a while.
+    """
+    reason = (
+        "it takes the name of a field that the same migration removes: the running release would "
+        "use the new column as the old one, whose values are gone. Give it another name, and "
+        "remove the old one in the next release"
+    )
+    outcome: Outcome = "kept" if judgment.outcome == "kept" else "refused"
+    if judgment.outcome == "refused":
+        reason = f"{judgment.reason} {reason[0].upper()}{reason[1:]}"
+    return Judgment(judgment.operation, outcome, judgment.finding, reason)
 
 
 def _is_by(broken: Break, index: int, statements: Sequence[Statement]) -> bool:
@@ -184,6 +216,15 @@ class _Case:
             each.sqlstate == _NO_VALUE for each in self.broken
         )
 
+    @property
+    def _adds_what_may_be_null(self) -> bool:
+        """Return whether it adds a column that running code can leave out, and breaks it anyway.
+
+        There is a form for two releases only where code can't delete what the column refers to.
+        """
+        may_be_null = type(self.operation) is AddField and self.operation.field.null
+        return may_be_null and all(each.sqlstate != REFERRED_TO for each in self.broken)
+
     def _broken(self, said: Sequence[str]) -> Judgment:
         """Return what becomes of an operation whose only harm is to the running release."""
         words = ". ".join(said)
@@ -196,7 +237,7 @@ class _Case:
             or loosens(self.operation, self.statements)
             or self._waits
         )
-        if not spread:
+        if not spread or self._adds_what_may_be_null:
             return self._refused(_BREAKS, words)
         if self.facts.releases == 1:
             two = "With --releases 2 it is spread over two releases."

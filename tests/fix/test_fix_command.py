@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import models
-from django.db.migrations import AddField, AddIndex, AlterField, CreateModel, RunPython, RunSQL
+from django.db.migrations import (
+    AddField,
+    AddIndex,
+    AlterField,
+    CreateModel,
+    RemoveField,
+    RunPython,
+    RunSQL,
+)
 from django.test import override_settings
 
 from django_confiture.fix.outcomes import FixedFile
@@ -120,6 +128,24 @@ def test_what_has_no_recipe_is_refused_and_the_rest_is_fixed(shop: Cases) -> Non
     refused = document["operations"][0]
     assert refused["finding"] == "type-change-rewrite"
     assert "two releases" in refused["reason"]
+
+
+def test_two_releases_are_not_offered_where_they_do_not_help(shop: Cases) -> None:
+    smaller = models.DecimalField(max_digits=3, decimal_places=2, null=True)
+    shop.add("0002_more", RemoveField("order", "total"), AddField("order", "total", smaller))
+    _code, document = fix("0002")
+    reasons = [each["reason"] or "" for each in document["operations"]]
+    assert "numeric field overflow" in reasons[1]
+    assert "It takes the name of a field that the same migration removes" in reasons[1]
+    assert "--releases 2" not in " ".join(reasons)
+
+
+def test_a_field_in_the_place_of_another_is_not_taken_apart(shop: Cases) -> None:
+    smaller = models.DecimalField(max_digits=3, decimal_places=2, default=0)
+    shop.add("0002_more", RemoveField("order", "total"), AddField("order", "total", smaller))
+    code, document = fix("0002", "--releases", "2")
+    assert (code, outcomes(document)) == (1, ["kept", "refused"])
+    assert "takes the name of a field" in document["operations"][1]["reason"]
 
 
 def test_code_of_the_file_goes_with_its_operation(shop: Cases) -> None:

@@ -223,10 +223,10 @@ _ORDER = ("position", "app_label", "name", "direction")
 
 
 def _facts(row: object, names: Sequence[str]) -> dict[str, object]:
-    return {name: _plain(getattr(row, name)) for name in names}
+    return {name: _as_hashed(getattr(row, name)) for name in names}
 
 
-def _plain(value: object) -> object:
+def _as_hashed(value: object) -> object:
     if isinstance(value, datetime):  # a number does not depend on USE_TZ
         # Of the hour that comes twice, PostgreSQL takes the second, and the fold is not stored.
         moment = value.replace(fold=1) if value.tzinfo is None else value

@@ -32,13 +32,13 @@ _ROWS = re.compile(r"(\((?:\?|%s|%\(\w+\)s)\))(?:\s*,\s*\((?:\?|%s|%\(\w+\)s)\))
 
 def normalize(sql: str) -> str:
     """Return one line with ``?`` for each literal, and one ``?`` for a list of them."""
-    text = _TOKENS.sub(_plain, sql).strip().rstrip("; ")
+    text = _TOKENS.sub(_without_literal, sql).strip().rstrip("; ")
     text = _ROWS.sub(r"\1", _LISTS.sub(r"\1", re.sub(r" {2,}", " ", text)))
     text = text.replace("\x00", "").encode("utf-8", "replace").decode()
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _plain(match: re.Match[str]) -> str:
+def _without_literal(match: re.Match[str]) -> str:
     if match["value"] is not None:
         return "?"
     if match["space"] is not None or match["comment"] is not None:

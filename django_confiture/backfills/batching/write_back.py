@@ -163,7 +163,7 @@ def _is_native(field: Any, kinds: set[type]) -> bool:
 
 def _prepared(field: Any, values: Sequence[Any], connection: Any) -> list[Any]:
     """Return the values of one field as strings, numbers and None."""
-    return [_plain(field.get_db_prep_save(value, connection)) for value in values]
+    return [_json_value(field.get_db_prep_save(value, connection)) for value in values]
 
 
 def _columns(model: type[models.Model], names: Sequence[str]) -> list[Any]:
@@ -216,7 +216,7 @@ def _escaped(texts: list[str]) -> list[str]:
     return together.replace("\\", "\\\\").replace('"', '\\"').split(_NUL)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, timedelta):  # each part with its sign: the server's style of them varies

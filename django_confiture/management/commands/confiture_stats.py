@@ -68,7 +68,7 @@ class Command(BaseCommand):
             self.stderr.write(
                 "Reads and writes a second are unknown, as PostgreSQL doesn't say since when it "
                 "counts. Measure them with --interval 10s.",
-                _plain,
+                str,
             )
         if output is None:
             self.stdout.write(stats.to_json(), ending="")
@@ -80,11 +80,7 @@ class Command(BaseCommand):
                 f"Cannot write {output}: {error.strerror}", returncode=USAGE
             ) from error
         if options["verbosity"] >= 1:
-            self.stderr.write(f"Statistics of {stats.database} written to {output}.", _plain)
-
-
-def _plain(text: str) -> str:
-    return text  # without stderr's own style, which is for errors
+            self.stderr.write(f"Statistics of {stats.database} written to {output}.", str)
 
 
 def _reader(count: int | None) -> ReadQueries | None:

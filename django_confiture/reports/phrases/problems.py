@@ -107,54 +107,47 @@ def _found(report: Report) -> Iterator[Problem]:
 def _of_migration(migration: MigrationResult) -> Iterator[Problem]:
     if migration.error is not None:
         failed = migration.outcome == "failed"
-        yield _at(
-            migration,
-            _index(migration, migration.error),
+        problem = Problem(
             FAILS if failed else YIELDED,
             "failure" if failed else "warning",
             f"{migration.label} {'would fail' if failed else 'was stopped'}",
             _failure(migration.error),
         )
+        yield _placed(problem, migration, _index(migration, migration.error))
     if migration.rehearsed_first:
         return
     for finding in migration.findings:
         yield _finding(migration, finding)
     for operation in migration.operations:
         if operation.rehearsed == "not_rehearsed":
-            yield _at(
-                migration,
-                operation.index,
-                NOT_REHEARSED,
-                "notice",
-                f"{migration.label}: not rehearsed",
-                visible(f"{operation.description}: {operation.reason}"),
-            )
+            title = f"{migration.label}: not rehearsed"
+            message = f"{operation.description}: {operation.reason}"
+            problem = Problem(NOT_REHEARSED, "notice", title, message)
+            yield _placed(problem, migration, operation.index)
 
 
 def _finding(migration: MigrationResult, finding: Finding) -> Problem:
-    return _at(
-        migration,
-        finding.operation,
+    problem = Problem(
         finding.id,
         finding.severity,
         f"{migration.label}: {finding.id}",
-        visible(finding.message),
-        advice=visible_lines(finding.advice),
+        finding.message,
+        visible_lines(finding.advice),
         relation=finding.relation,
         silenced=visible(finding.silenced) if finding.silenced is not None else None,
     )
+    return _placed(problem, migration, finding.operation)
 
 
 def _exceeded(exceeded: Exceeded, migration: MigrationResult) -> Problem:
-    return _at(
-        migration,
-        exceeded.operation,
+    problem = Problem(
         f"{OVER_BUDGET}-{exceeded.budget}".replace("_", "-"),
         "exceeded",
         f"{migration.label}: over the budget",
-        visible(exceeded.message),
+        exceeded.message,
         relation=exceeded.relation,
     )
+    return _placed(problem, migration, exceeded.operation)
 
 
 def _of_reverse(report: Report) -> Iterator[Problem]:
@@ -163,45 +156,32 @@ def _of_reverse(report: Report) -> Iterator[Problem]:
     for undone in reverse.migrations:
         if undone.error is not None:
             title = f"{undone.label} can't be undone"
-            index = _index(undone, undone.error)
-            yield _at(undone, index, NOT_REVERSED, "failure", title, _failure(undone.error))
+            problem = Problem(NOT_REVERSED, "failure", title, _failure(undone.error))
+            yield _placed(problem, undone, _index(undone, undone.error))
     if reverse.outcome == "different":
         changes = "; ".join(
             f"{each.kind} {each.object} {each.name}" for each in reverse.differences[:5]
         )
-        last = report.migrations[-1]
-        yield _at(last, None, NOT_REVERSED, "failure", "Undone, but not as before", changes)
+        problem = Problem(NOT_REVERSED, "failure", "Undone, but not as before", changes)
+        yield _placed(problem, report.migrations[-1], None)
 
 
-def _at(
-    migration: MigrationResult,
-    operation: int | None,
-    name: str,
-    level: Level,
-    title: str,
-    message: str,
-    advice: str = "",
-    relation: str | None = None,
-    silenced: str | None = None,
-) -> Problem:
+def _placed(problem: Problem, migration: MigrationResult, operation: int | None) -> Problem:
+    """Return a problem with the migration, operation and lines of code that it is about."""
     file, line, end_line = migration.file, migration.line, migration.line
     for each in migration.operations:
         if each.index == operation:
             file = each.file or file
             line, end_line = each.line or line, each.end_line or end_line
-    return Problem(
-        name,
-        level,
-        visible(title),
-        visible(message),
-        advice,
+    return replace(
+        problem,
+        title=visible(problem.title),
+        message=visible(problem.message),
         migration=migration.label,
         operation=operation,
-        relation=relation,
         file=visible(file) if file is not None else None,
         line=line,
         end_line=end_line,
-        silenced=silenced,
     )
 
 

@@ -63,7 +63,7 @@ class Command(BaseCommand):
                 "schema_version": 1,
                 "database": alias,
                 "kinds": [asdict(each) for each in accuracies(comparisons)],
-                "comparisons": [_plain(each) for each in comparisons],
+                "comparisons": [_as_document(each) for each in comparisons],
                 "problems": [asdict(each) for each in problems],
             }
             self.stdout.write(json.dumps(document, indent=2))
@@ -98,7 +98,7 @@ def _row(accuracy: Accuracy) -> tuple[str, ...]:
     )
 
 
-def _plain(comparison: Comparison) -> dict[str, Any]:
+def _as_document(comparison: Comparison) -> dict[str, Any]:
     return {**asdict(comparison), "ratio": comparison.ratio, "inside": comparison.inside}
 
 

@@ -148,7 +148,15 @@ def test_the_last_change_of_a_field_is_all_of_them() -> None:
         ([altered(), RenameField("order", "total", "sum"), altered()], {0}),
         ([altered(), RemoveField("order", "total"), altered()], {0}),
     ],
-    ids=str,
+    ids=[
+        "one",
+        "of two fields",
+        "only the last has a new type",
+        "none has a new type",
+        "code between",
+        "renamed between",
+        "removed between",
+    ],
 )
 def test_what_is_no_change_of_the_same_field_stays(
     operations: list[Operation], retyping: set[int]

@@ -13,6 +13,7 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Lower
 
+from django_confiture.backfills.batching.write_back import _json_value
 from tests.support.backfills import PATH, books, counters, execute, shelf
 from tests.support.dry_run import plain_connection
 
@@ -198,15 +199,13 @@ def test_a_parents_fields_are_written_and_its_rows_are_locked_meanwhile(
 @pytest.mark.usefixtures("shelf")
 @pytest.mark.parametrize("style", ["postgres", "postgres_verbose", "sql_standard", "iso_8601"])
 def test_a_duration_means_the_same_in_each_style_of_the_server(style: str) -> None:
-    from django_confiture.backfills.batching.write_back import _plain
-
     execute(f"SET intervalstyle = {style}")  # which the driver can't read, but PostgreSQL can
     for value in filter(None, VALUES["span"]):
         parts = (
             "extract(day FROM d), extract(epoch FROM d - extract(day FROM d) * interval '1 day')"
         )
         ((days, seconds),) = execute(
-            f"SELECT {parts} FROM (SELECT CAST(%s AS interval) AS d) AS one", _plain(value)
+            f"SELECT {parts} FROM (SELECT CAST(%s AS interval) AS d) AS one", _json_value(value)
         )
         rest = Decimal(value.seconds) + Decimal(value.microseconds) / 1_000_000
         assert (days, seconds) == (value.days, rest)

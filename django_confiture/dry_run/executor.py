@@ -61,7 +61,7 @@ class DryRunExecutor:
         where the dry run can't start.
         """
         with django_connection(conn) as wrapper:
-            _connect(wrapper)
+            _ensure_connected(wrapper)
             known = Known(self._stats, past_errors(wrapper.alias), calibration_from_settings())
             running_code = bool(conf.get("DRY_RUN")["RUNNING_CODE"])
             rehearsal = transaction_rehearsal(wrapper, known=known, running_code=running_code)
@@ -80,7 +80,7 @@ class DryRunExecutor:
         return _result(report, report.migrations[-1])
 
 
-def _connect(wrapper: BaseDatabaseWrapper) -> None:
+def _ensure_connected(wrapper: BaseDatabaseWrapper) -> None:
     if problem := other_database(wrapper, "a dry run"):
         raise DryRunRefused(problem)
     try:

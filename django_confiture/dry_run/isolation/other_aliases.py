@@ -16,7 +16,6 @@ from functools import partial
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.cursors import Capture
@@ -25,7 +24,10 @@ from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.other_vendors import rolled_back
 from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
 from django_confiture.dry_run.isolation.threads import OwnThreads
-from django_confiture.dry_run.isolation.unmanaged_connections import UnmanagedConnections
+from django_confiture.dry_run.isolation.unmanaged_connections import (
+    UnmanagedConnections,
+    can_only_read,
+)
 from django_confiture.dry_run.isolation.unrecorded import CallbacksOnly, Overheard, Unrecorded
 from django_confiture.dry_run.isolation.ways_out import WaysOut
 from django_confiture.dry_run.measuring.nontransactional import (
@@ -102,9 +104,8 @@ class OtherConnections:
         # It would wait for our locks forever, and PostgreSQL sees no deadlock.
         timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
         self._own = OwnThreads()
-        self._unmanaged = UnmanagedConnections(
-            self._own, timeouts, self._identity if committed else None, not_rehearsed
-        )
+        clone = (self._identity, main.connection.info.dbname) if committed else None
+        self._unmanaged = UnmanagedConnections(self._own, timeouts, clone, not_rehearsed)
         self._sequences_moved: dict[tuple[str, str], SequenceMove] = {}
         self._refused_commits: list[str] = []
         """The aliases of other databases on which a migration tried to commit by itself."""
@@ -115,8 +116,7 @@ class OtherConnections:
         ``known`` are the errors of the main connection.
         """
         is_known = any(each is error for each in known)
-        refused = isinstance(error, ReadOnlySqlTransaction) and not is_known
-        return refused and self._unmanaged.count > 0
+        return self._unmanaged.count > 0 and not is_known and can_only_read(error)
 
     def warnings(self) -> Iterator[str]:
         """Yield the report's warnings about them."""
@@ -147,7 +147,7 @@ class OtherConnections:
             self._unmanaged.spare(self._main.connection)
             stack.enter_context(self._unmanaged.read_only())
             connect = BaseDatabaseWrapper.connect
-            stack.enter_context(patched((DJANGO_CONNECT, self._connect)))
+            stack.enter_context(patched((DJANGO_CONNECT, self._connecting)))
             stack.callback(self._release)
             for wrapper in connections.all(initialized_only=True):
                 own = vars(wrapper).get("connect")
@@ -169,7 +169,7 @@ class OtherConnections:
             _wrapper, stack = self._held.popitem()
             stack.close()
 
-    def _connect(self, original: Callable[..., None]) -> Callable[..., None]:
+    def _connecting(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
         def connect(wrapper: BaseDatabaseWrapper) -> None:
             if not self._own.has_this:

@@ -76,11 +76,14 @@ class SharedAliases:
 
     @contextmanager
     def noted(self, wrapper: BaseDatabaseWrapper) -> Iterator[None]:
-        """Note what is sent on an alias, until the block ends."""
+        """Note what is sent on an alias, until the block ends.
+
+        Django takes its own wrappers from the end of the list, where a block may be open now.
+        """
         if not self._aliases:
-            self._main.execute_wrappers.append(self._on_main)
+            self._main.execute_wrappers.insert(0, self._on_main)
         self._aliases.append(wrapper)
-        wrapper.execute_wrappers.append(self._on_alias)
+        wrapper.execute_wrappers.insert(0, self._on_alias)
         try:
             yield
         finally:

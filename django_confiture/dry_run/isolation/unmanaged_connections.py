@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
+from django_confiture.dry_run.isolation.psycopg2_connections import Psycopg2Connections
 from django_confiture.dry_run.isolation.threads import OwnThreads
 from django_confiture.dry_run.server.driver import BEGIN, CONNECT, WAITING, psycopg_connection
 from django_confiture.dry_run.server.identity import database_identity
@@ -24,6 +25,8 @@ from django_confiture.dry_run.server.patches import patched
 from django_confiture.dry_run.server.side_channel import Session
 
 _READ_ONLY = "default_transaction_read_only"
+
+_CANNOT_WRITE = psycopg.errors.ReadOnlySqlTransaction.sqlstate
 
 _OURS = "django-confiture"
 """Prefix of our own sessions' names: the watchdog's, and the one that drops a clone."""
@@ -49,17 +52,20 @@ class UnmanagedConnections:
         self,
         own: OwnThreads,
         timeouts: dict[str, str],
-        writable: str | None,
+        clone: tuple[str, str] | None,
         not_rehearsed: Callable[[str], None],
     ) -> None:
-        """``writable`` is the identity of the clone, the one database that may be written.
+        """``clone`` is the identity and the name of the one database that may be written.
 
+        The name tells where psycopg2, which can't be asked, connects to: no other database has it.
         ``not_rehearsed`` is told why what runs now is not exact.
         """
         self._not_rehearsed = not_rehearsed
         self._own = own
         self._settings = {_READ_ONLY: "on", **timeouts}
-        self._writable = writable
+        self._clone = clone[0] if clone else None
+        self._clone_name = clone[1] if clone else None
+        self._of_psycopg2 = Psycopg2Connections(self._settings, self._holds_psycopg2)
         self._held: weakref.WeakKeyDictionary[_Connection, tuple[str | None, ...]]
         self._held = weakref.WeakKeyDictionary()
         """With their settings as they were."""
@@ -87,16 +93,20 @@ class UnmanagedConnections:
         """Return the server processes of the connections that are held."""
         with self._lock:
             held = list(self._held)
-        return [conn.info.backend_pid for conn in held if not conn.closed]
+        pids = [conn.info.backend_pid for conn in held if not conn.closed]
+        return pids + self._of_psycopg2.pids()
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
         """Make each connection read-only when it is opened or used; restore it at the end."""
         try:
-            with patched(
-                (CONNECT, self._connected),
-                (BEGIN, self._beginning),
-                *((wait, self._used) for wait in WAITING),
+            with (
+                self._of_psycopg2.seen(),
+                patched(
+                    (CONNECT, self._connected),
+                    (BEGIN, self._beginning),
+                    *((wait, self._used) for wait in WAITING),
+                ),
             ):
                 yield
         finally:
@@ -111,7 +121,7 @@ class UnmanagedConnections:
         if not _is_idle(conn):
             return
         session = Session(conn)
-        if self._writable and database_identity(session) == self._writable:
+        if self._clone and database_identity(session) == self._clone:
             self.spare(conn)
             self._not_rehearsed(_UNMEASURED)
             return
@@ -123,6 +133,16 @@ class UnmanagedConnections:
             self._held[conn] = before
         _set(session, self._settings)
         self.count += 1
+
+    def _holds_psycopg2(self, database: str) -> bool:
+        if not self._own.has_this:
+            return False
+        if database == self._clone_name:
+            self._not_rehearsed(_UNMEASURED)
+            return False
+        self._not_rehearsed(_NOT_WRITABLE)
+        self.count += 1
+        return True
 
     def _connected(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap what every ``connect`` of the driver comes to, imported by name or asynchronous."""
@@ -165,6 +185,19 @@ class UnmanagedConnections:
             if not _set_back(conn, settings):
                 # Its statement may wait for a lock of ours, so we must not wait for it.
                 threading.Thread(target=_set_back_later, args=(conn, settings), daemon=True).start()
+
+
+def can_only_read(error: BaseException) -> bool:
+    """Return whether PostgreSQL refused to write in a read-only transaction, by either driver.
+
+    Libraries such as SQLAlchemy raise an error of their own from the driver's.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        if _CANNOT_WRITE in (getattr(each, "sqlstate", None), getattr(each, "pgcode", None)):
+            return True
+        each = each.__cause__
+    return False
 
 
 def _set_back_later(conn: Any, settings: dict[str, str | None]) -> None:

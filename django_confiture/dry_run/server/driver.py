@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, Any
 
 import psycopg
@@ -51,6 +52,8 @@ RUN_SHELL = PrivateName("os", "system")
 START_WORKER = PrivateName("multiprocessing.process:BaseProcess", "start")
 FORK = tuple(name for name in names("os", "fork", "forkpty") if name.exists())  # not on Windows
 SPAWN = tuple(name for name in names("os", "posix_spawn", "posix_spawnp") if name.exists())
+PSYCOPG2_CONNECT = names("psycopg2", "_connect") if find_spec("psycopg2") else ()
+"""A driver that few projects have beside psycopg; tools such as pandas may bring it."""
 CONNECT_SOCKET = names("socket:socket", "connect", "connect_ex")
 START_PROCESS = (OPEN_PROCESS, RUN_SHELL, START_WORKER, *FORK, *SPAWN)
 DJANGO_CONNECT = PrivateName(_WRAPPER, "connect")
@@ -63,7 +66,8 @@ LIVE_RECEIVERS = PrivateName("django.dispatch:Signal", "_live_receivers")
 PATCHED = (
     *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, CHECK_IDLE,
     TRANSACTION_STATUS, *WAITING, START_THREAD, SUBMIT_TO_THREAD, *START_PROCESS, *CONNECT_SOCKET,
-    DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS, LIVE_RECEIVERS,
+    *PSYCOPG2_CONNECT, DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS,
+    LIVE_RECEIVERS,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 

@@ -36,6 +36,8 @@ class PrivateName:
                 return f"psycopg {psycopg.__version__}"
             case "django":
                 return f"Django {django.get_version()}"
+            case "psycopg2":
+                return f"psycopg2 {pkgutil.resolve_name('psycopg2').__version__.split()[0]}"
         return f"Python {platform.python_version()}"
 
     def resolved_owner(self) -> Any:

@@ -118,7 +118,7 @@ class RehearsedTransactions:
                     self._autocommit_is_set, self._django_commits, self._django_rolls_back
                 ),
                 "close": self._close,
-                "connect": self._connect,
+                "connect": self._reconnect,
                 **counting(self._wrapper, self),
             },
         )
@@ -268,7 +268,7 @@ class RehearsedTransactions:
         self.close_asked = True
         self._observer.close_left_out(has_settings=self._simulated_commit.left_settings)
 
-    def _connect(self) -> None:
+    def _reconnect(self) -> None:
         """Go on with the connection that was not closed."""
         was_closed = self._wrapper.closed_in_transaction  # Django's connect() forgets the block
         if self._closed.reopen() or was_closed:

@@ -6,10 +6,13 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import psycopg
+import psycopg2
+import psycopg2.errors
 import pytest
 from django.db import connection, connections, transaction
 from psycopg import sql
@@ -217,6 +220,24 @@ def test_a_connection_of_the_migrations_own(source: str) -> None:
             plain.execute(WRITES)
 
     only(on_a_copy(migration(python(connects), atomic=False)))
+
+
+def test_a_connection_of_psycopg2(source: str) -> None:
+    """The same, though it is psycopg2 that connects."""
+
+    def connects() -> None:
+        writes_by_psycopg2(connection.settings_dict["NAME"])
+        with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+            writes_by_psycopg2(source)
+
+    only(on_a_copy(migration(python(connects), atomic=False)))
+
+
+def writes_by_psycopg2(database: str) -> None:
+    address = {**parameters(), "dbname": database}
+    given = {key: address[key] for key in ("host", "port", "user", "dbname") if key in address}
+    with closing(psycopg2.connect(**given)) as conn, conn:
+        conn.cursor().execute(WRITES)
 
 
 # Hooks.

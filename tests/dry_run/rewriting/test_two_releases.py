@@ -19,6 +19,7 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
+from django_confiture.dry_run.rewriting.parts import WHY, Phase
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.two_releases import postponed
 from django_confiture.dry_run.sql.parser import parse
@@ -213,4 +214,4 @@ def test_what_waits_anyway_is_not_put_off() -> None:
     assert postponed(new) is new
     later = postponed(replace(new, files=new.files[:1]))
     assert [each.next_release for each in later.files] == [True]
-    assert later.files[0].why.startswith("The next release: apply it once only code")
+    assert later.files[0].why.startswith(f"{WHY[Phase.NEXT_RELEASE]}. ")

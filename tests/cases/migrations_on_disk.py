@@ -80,6 +80,9 @@ class Cases:
             " WHERE proname LIKE 'cases\\_%' UNION ALL"
             " SELECT format('DROP TABLE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class"
             " WHERE relkind IN ('r', 'p') AND (relname LIKE 'cases\\_%' OR relname ~ '^Shop ')"
+            " AND relnamespace = current_schema()::regnamespace UNION ALL"
+            " SELECT format('DROP SEQUENCE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class"
+            " WHERE relkind = 'S' AND relname LIKE 'cases\\_%'"
             " AND relnamespace = current_schema()::regnamespace"
         )
         for (drop,) in cursor.fetchall():

@@ -50,7 +50,7 @@ class Instances:
         self._catalog = catalog
         self._rows = rows
         self._unique = frozenset(_unique_fields(model))
-        self._anew: dict[str, bool] = {}
+        self._varying: dict[str, bool] = {}
 
     def new(self, variant: Variant, *, key: KeyFrom = "own") -> Model:
         """Return an unsaved instance; raises :class:`NoValueError`."""
@@ -60,7 +60,7 @@ class Instances:
                 continue
             if key == "served" and each is self._model._meta.auto_field:
                 continue
-            self._fill(each, variant, given, anew=self._computes_anew(each))
+            self._fill(each, variant, given, varies=self._default_varies(each))
         instance = self._model(**given)
         self._link_parents(instance)
         return instance
@@ -116,13 +116,18 @@ class Instances:
             yield parent, (oid, found[parent])
 
     def _fill(
-        self, each: Field[Any, Any], variant: Variant, given: dict[str, Any], *, anew: bool = False
+        self,
+        each: Field[Any, Any],
+        variant: Variant,
+        given: dict[str, Any],
+        *,
+        varies: bool = False,
     ) -> None:
         if each.is_relation and each.remote_field is not None:
             self._refer(each, variant, given)
             return
         level = variant.levels.get(each.name, variant.level)
-        unique = each.primary_key or each.name in self._unique or anew
+        unique = each.primary_key or each.name in self._unique or varies
         if each.attname in variant.captured and not unique:
             given[each.attname] = variant.captured[each.attname]
         elif level is None and _starts_empty(each):
@@ -134,16 +139,16 @@ class Instances:
         else:
             self._level(each, level or "modest", given, unique=unique)
 
-    def _computes_anew(self, each: Field[Any, Any]) -> bool:
+    def _default_varies(self, each: Field[Any, Any]) -> bool:
         """Whether its default is another one each time, as that of ``uuid4`` and of tokens.
 
         It may send queries of its own, and so is asked only where an INSERT would.
         """
         if not callable(each.default):
             return False
-        if each.name not in self._anew:
-            self._anew[each.name] = each.get_default() != each.get_default()
-        return self._anew[each.name]
+        if each.name not in self._varying:
+            self._varying[each.name] = each.get_default() != each.get_default()
+        return self._varying[each.name]
 
     def _level(
         self, each: Field[Any, Any], level: Level, given: dict[str, Any], *, unique: bool

@@ -220,7 +220,7 @@ PLANTED = {
         " ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('cases_shared')"),
         {("column", "id")},
     ),
-    "a sequence that nobody owns": (
+    "a sequence that belongs to no column": (
         ("CREATE SEQUENCE cases_lost; ALTER TABLE cases_group ALTER id DROP IDENTITY;"
         " ALTER TABLE cases_group ALTER id SET DEFAULT nextval('cases_lost')"),
         {("column", "id")},

@@ -11,8 +11,7 @@ E005     an entry of ``HOOKS`` that does not lead to a hook
 E006     an unknown phase
 E007     an entry of ``PHASES`` whose hook cannot be found or used
 E008     an unknown database alias
-E009     a ``RunHook`` in a migration file whose hook cannot be found or used, or one of our
-         operations with wrong arguments
+E009     a ``RunHook`` in a migration file that cannot be used, or another of our operations
 E010     a hook's own ``check()`` raised an error
 E011     an unknown option of a shipped hook
 E012     a wrong value of an option of a shipped hook

@@ -13,7 +13,7 @@ from tests.support.dry_run import migration, plain_connection, python, rehearse,
 
 CLONE = "--clone rehearses it exactly"
 TIME, NUMBER = "now() is the same", "The number of the transaction"
-SETTINGS = "a setting that the dry run has made"
+SETTINGS = "a setting that the dry run has set"
 LOCKS, XMIN, LISTEN = "pg_locks shows", "in xmin and xmax", "LISTEN begins"
 
 CODE = """

@@ -34,17 +34,6 @@ from tests.support.dry_run import (
 )
 
 
-@pytest.fixture
-def mirror(untouched: None) -> Iterator[str]:
-    """An alias of the same database under another name."""
-    connections.databases["mirror"] = {**connections.databases["default"]}
-    try:
-        yield "mirror"
-    finally:
-        connections["mirror"].close()
-        del connections["mirror"], connections.databases["mirror"]
-
-
 @pytest.mark.parametrize("connected", [True, False], ids=["connected before", "connects in it"])
 def test_an_alias_of_the_same_database_sees_what_is_rehearsed(mirror: str, connected: bool) -> None:
     if connected:

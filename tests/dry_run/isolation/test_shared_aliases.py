@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -18,17 +18,6 @@ from tests.support.dry_run import (
 )
 
 pytestmark = pytest.mark.usefixtures("untouched")
-
-
-@pytest.fixture
-def mirror(untouched: None) -> Iterator[str]:
-    """An alias of the same database under another name."""
-    connections.databases["mirror"] = {**connections.databases["default"]}
-    try:
-        yield "mirror"
-    finally:
-        connections["mirror"].close()
-        del connections["mirror"], connections.databases["mirror"]
 
 
 def sends(sql: str, alias: str) -> Callable[[], None]:

@@ -15,7 +15,7 @@ from django.db.migrations import CreateModel, Migration, RunPython
 from django.db.models import TextField
 from django.db.models.signals import post_migrate
 
-from django_confiture.dry_run.measuring import prober
+from django_confiture.dry_run.measuring import probe_queries, prober
 from tests.cases.migrations_on_disk import Cases
 from tests.management.test_migrate_dryrun import ID, NUMBER, THING, connected, dry_run
 from tests.support.dry_run import migration, rehearse, runs
@@ -31,9 +31,18 @@ goal, and what is measured in a whole project."""
 
 
 @pytest.fixture(autouse=True)
-def _fast_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a slow one a reading is older when the next statement comes, and is made again."""
+def _fast_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count as on a fast machine with no other client: else more is read again.
+
+    On a slow one a reading is older when the next statement comes; and the WAL that others write
+    looks like something that this session did unseen.
+    """
     monkeypatch.setattr(prober, "_FRESH_S", 60.0)
+    for query in "ACTIVITY", "GLANCE", "LOCKED":
+        text = getattr(probe_queries, query)
+        assert probe_queries.WAL_POSITION in text
+        alone = text.replace(probe_queries.WAL_POSITION, "'0/0'::pg_catalog.pg_lsn")
+        monkeypatch.setattr(probe_queries, query, alone)
 
 
 def traced(path: Path, run: Callable[[], T]) -> tuple[int, T]:

@@ -7,7 +7,8 @@ import inspect
 import pkgutil
 import platform
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from functools import cache
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import django
@@ -58,11 +59,15 @@ class PrivateName:
         if inspect.getattr_static(owner, self.name, None) is not None:
             return True
         inits = [vars(each).get("__init__") for each in getattr(owner, "__mro__", ())]
-        return any(self.name in _set_by(each) for each in inits if inspect.isfunction(each))
+        return any(
+            self.name in _set_by(each.__code__) for each in inits if inspect.isfunction(each)
+        )
 
 
-def _set_by(init: FunctionType) -> set[str]:
-    return {each.argval for each in dis.get_instructions(init) if each.opname == "STORE_ATTR"}
+@cache
+def _set_by(code: CodeType) -> frozenset[str]:
+    read = dis.get_instructions(code)
+    return frozenset(each.argval for each in read if each.opname == "STORE_ATTR")
 
 
 def names(owner: str, *attributes: str) -> tuple[PrivateName, ...]:

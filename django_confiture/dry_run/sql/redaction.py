@@ -183,9 +183,14 @@ def _stands_in_code(sql: str) -> bool:
     """Return whether one of the callers has the text as a constant or a global."""
     frame = sys._getframe()  # the only way to one's callers
     caller = frame.f_back
+    searched: set[int] = set()
     while caller is not None:
-        if not caller.f_globals.get("__name__", "").startswith(_BETWEEN):
-            known = (*caller.f_code.co_consts, *caller.f_globals.values())
+        module = caller.f_globals
+        if not module.get("__name__", "").startswith(_BETWEEN):
+            known = [*caller.f_code.co_consts]
+            if id(module) not in searched:
+                searched.add(id(module))
+                known += module.values()
             if any(isinstance(each, str) and sql in each for each in known):
                 return True
         caller = caller.f_back

@@ -9,7 +9,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 
 from django_confiture.dry_run.running_code.catalog import TableCatalog
-from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.instances import (
     Instances,
     KeyFrom,
@@ -18,6 +18,7 @@ from django_confiture.dry_run.running_code.instances import (
     emptiable,
     is_key,
 )
+from django_confiture.dry_run.running_code.known_rows import Row
 from django_confiture.dry_run.running_code.ordering import can_be_ordered
 from django_confiture.dry_run.running_code.probe import Probe
 from django_confiture.dry_run.running_code.served_keys import NextKey
@@ -90,7 +91,7 @@ class ModelProbes:
             self._upsert(names, other, variants[0], "own")
         for captured in () if self.model._meta.auto_created else self._captured:
             self._save(captured)
-        for instance, variant in zip(made[1:], variants, strict=True):
+        for instance, variant in zip(made[1:-1], variants, strict=True):
             if not (variant.captured or self.model._meta.auto_created):
                 self._instances.fill(instance, variant)
                 self._save(instance)

@@ -1,0 +1,82 @@
+"""How often the trial of a model whose table has rows waits for the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections, models
+from django.db.migrations import AddField, CreateModel
+from django.db.migrations.state import ProjectState
+
+from django_confiture.dry_run.migration_executor import RehearsalExecutor
+from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from tests.support.dry_run import clean_up, migration
+from tests.support.releases import applied
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+_SENT = re.compile(r'\tF\t\d+\tQuery\t "(.*?)"(?:\n|$)|\tF\t\d+\t(Sync)', re.DOTALL)
+_TABLES = 12
+
+
+def _key() -> tuple[str, models.BigAutoField[Any, Any]]:
+    return "id", models.BigAutoField(primary_key=True)
+
+
+@pytest.fixture
+def state() -> Iterator[ProjectState]:
+    """Commit a table that others refer to, each with a row."""
+    clean_up("default")
+    leading = [
+        (f"shelf{each}", models.ForeignKey("cases.Shelf", models.CASCADE, related_name="+"))
+        for each in range(3)
+    ]
+    made = [CreateModel("Shelf", [_key(), ("name", models.CharField(max_length=9))])]
+    made += [CreateModel(f"Row{each}", [_key(), *leading]) for each in range(_TABLES)]
+    found = applied(ProjectState(), migration(*made, name="0001_first"))
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO cases_shelf (id, name) VALUES (7, 'a')")
+        for each in range(_TABLES):
+            cursor.execute(f"INSERT INTO cases_row{each} VALUES (1, 7, 7, 7)")
+    yield found
+    connection.close()
+    clean_up("default")
+
+
+def sent(state: ProjectState, path: Path, number: int, *, running_code: bool = True) -> list[str]:
+    """Return what a dry run sends that gives so many of the tables a column."""
+    added = [AddField(f"Row{each}", "note", models.TextField(null=True)) for each in range(number)]
+    plan = migration(*added, name="0002_second")
+    connection.ensure_connection()
+    raw = connection.connection
+    with path.open("w") as trace:
+        raw.pgconn.trace(trace.fileno())
+        try:
+            rehearsal = transaction_rehearsal(connections["default"], running_code=running_code)
+            with rehearsal.open():
+                executor = RehearsalExecutor(rehearsal, connections["default"])
+                rehearsal.planned([(plan, False)])
+                executor.look_ahead([(plan, False)], state.clone())
+                executor.apply_migration(state.clone(), plan)
+        finally:
+            raw.pgconn.untrace()
+    report = rehearsal.report()
+    assert report.outcome == "passed"
+    if running_code:
+        assert report.deploy.checked.models > number
+    return [text or other for text, other in _SENT.findall(path.read_text())]
+
+
+def test_what_one_more_model_costs(state: ProjectState, tmp_path: Path) -> None:
+    def trips(number: int, *, running_code: bool) -> int:
+        path = tmp_path / f"{number}_{running_code}"
+        return len(sent(state, path, number, running_code=running_code))
+
+    few, many = (
+        trips(each, running_code=True) - trips(each, running_code=False) for each in (2, _TABLES)
+    )
+    assert (many - few) / (_TABLES - 2) <= 120, (few, many)

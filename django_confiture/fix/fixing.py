@@ -10,11 +10,15 @@ from django.db.migrations.migration import Migration
 
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.rewriting.one_file import migration_file
-from django_confiture.finding_ids import SEVERITIES
 from django_confiture.fix.backwards import taken_back
-from django_confiture.fix.harm_left import breaking, index_left_behind, numbering, still_harmful
+from django_confiture.fix.harm_left import (
+    breaking,
+    hidden_before,
+    index_left_behind,
+    numbering,
+    still_harmful,
+)
 from django_confiture.fix.judging import Releases, judgments
-from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.loading import NotLoadable, loaded, pending
 from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.operation_results import there_for_a_moment
@@ -143,11 +147,8 @@ class _Fixing:
                 return self._unwritable(f"it can't be written: {error}"), judged
             except NotLoadable as error:
                 return self._unwritable(f"what it would become can't be loaded: {error}"), judged
-            harmful = still_harmful(new, ending, outcomes)
-            if not new.next_release:
-                harmful |= breaking(new, ending, outcomes, self.original)
-            if harmful:
-                judged = self._without(judged, harmful)
+            if less := self._without_harm(new, ending, outcomes, judged):
+                judged = less
                 continue
             reports = list(self._of_each_release(new)) if new.next_release else [ending.report]
             if new.next_release and (again := self._uncovered(new, reports[0], judged)):
@@ -166,14 +167,37 @@ class _Fixing:
                 reduced = reduced_case(self.original.report, ending.report, outcomes, differences)
             return Fix(self.label, outcomes, new.files, proof, reduced), judged
 
+    def _without_harm(
+        self,
+        new: Proposal,
+        ending: Ending,
+        outcomes: Sequence[OperationOutcome],
+        judged: Sequence[Judged],
+    ) -> Sequence[Judged]:
+        """Return the judgments without the harm that the files do; none where they do none."""
+        harmful = still_harmful(new, ending, outcomes)
+        if not new.next_release:
+            harmful |= breaking(new, ending, outcomes, self.original)
+        if harmful:
+            return self._without(judged, harmful)
+        hidden = hidden_before(new, ending, outcomes)
+        if not hidden:
+            return ()
+        return [
+            (each[0].of_its_own(hidden[i]),) if i in hidden else each
+            for i, each in enumerate(judged)
+        ]
+
     def _steps(self, judged: Sequence[Judged]) -> Iterator[Step]:
         for index in self.order or range(len(judged)):
             group = judged[index] if judged[index][0].done_by is None else ()
             for each in group:
                 piece = len(group) > 1 or each.operation is not self.migration.operations[index]
                 operation = each.operation if piece else self.migration.operations[index]
-                done = (each.made, each.dropped) if not piece else ()
-                yield Step(index, operation, each.rewriting, each.alone, piece, *done)
+                none: frozenset[str] = frozenset()
+                done = (each.made, each.dropped) if not piece else (none, none)
+                does = each.rows_alone, each.state_alone
+                yield Step(index, operation, each.rewriting, each.alone, piece, *done, *does)
 
     def _uncovered(
         self, new: Proposal, this_release: Report, judged: Sequence[Judged]
@@ -195,7 +219,7 @@ class _Fixing:
         }
         harmful = {**others, **harmful}
         return [
-            (_refused(self.migration, i, harmful[i]),) if i in harmful else each
+            (each[0].refused(harmful[i]),) if i in harmful else each
             for i, each in enumerate(judged)
         ]
 
@@ -253,14 +277,6 @@ class _Fixing:
 def _all_refused(migration: Migration, reason: str) -> Iterator[OperationOutcome]:
     for index, each in enumerate(migration.operations):
         yield OperationOutcome(index, each.describe(), None, "refused", reason)
-
-
-def _refused(migration: Migration, index: int, harm: str) -> Judgment:
-    """Return the refusal of what would be fixed; ``harm`` is a finding's id, or in words."""
-    if harm in SEVERITIES:
-        reason = f"what it would become would still do harm: {harm}"
-        return Judgment(migration.operations[index], "refused", harm, reason)
-    return Judgment(migration.operations[index], "refused", None, harm)
 
 
 def _outcome(migration: Migration, index: int, judged: Judged) -> OperationOutcome:

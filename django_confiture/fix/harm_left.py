@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from django.db.migrations import AddField, AlterField
 from django.db.migrations.operations.base import Operation
 
+from django_confiture.dry_run.findings.advice.of_operations import WHILE_LOCKED
 from django_confiture.fix.judging import words_of_break
 from django_confiture.fix.judgment import Judgment
 from django_confiture.fix.outcomes import OperationOutcome
@@ -25,6 +26,22 @@ def still_harmful(
         for origin in new.origins[name]
         if outcomes[origin].outcome == "fixed"
     }
+
+
+def hidden_before(
+    new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome]
+) -> dict[int, str]:
+    """Return the operations that stay, and work under locks that others of their file take.
+
+    In the report of the original, what harms the same table more may have hidden it.
+    """
+    found: dict[int, str] = {}
+    for name, finding in dangers_of(ending.report, new.origins):
+        if finding.id in WHILE_LOCKED and finding.operation is not None and len(new.kept[name]) > 1:
+            origin = new.kept[name][finding.operation]
+            if outcomes[origin].outcome == "kept":
+                found[origin] = finding.id
+    return found
 
 
 def breaking(

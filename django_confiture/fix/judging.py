@@ -11,7 +11,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.findings.advice.of_operations import MENDED, mended_alone
-from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.results import Finding, OperationResult
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, RenamedTable, Rewriting
@@ -111,13 +111,26 @@ def _one_by_one(
         broken += uncovered.get(number, ())
         rows_alone = writes_rows_alone(operation)
         judgment = _Case(own, statements, found, broken, facts, rows_alone=rows_alone).judgment()
-        made, dropped = made_or_dropped(statements)
-        only_adds = adds_indexes_and_constraints(own, statements)
-        judgment = replace(judgment, made=made, dropped=dropped, only_adds=only_adds)
+        judgment = _described(judgment, operation, statements)
         again = {each.before for each in judgment.renamed}
         renamed = [*(each for each in renamed if each.before not in again), *judgment.renamed]
         yield judgment, locked_by(operation)
         known = known.after(statements)
+
+
+def _described(
+    judgment: Judgment, result: OperationResult, statements: Sequence[Statement]
+) -> Judgment:
+    """Return the judgment with what the order of the files depends on."""
+    made, dropped = made_or_dropped(statements)
+    return replace(
+        judgment,
+        made=made,
+        dropped=dropped,
+        only_adds=adds_indexes_and_constraints(judgment.operation, statements),
+        rows_alone=writes_rows_alone(result),
+        state_alone=not result.statements,
+    )
 
 
 def _with_taken_names(

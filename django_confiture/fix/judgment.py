@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.files import RenamedTable, Rewriting
+from django_confiture.finding_ids import SEVERITIES
 from django_confiture.fix.outcomes import Outcome
 
 
@@ -36,6 +37,11 @@ class Judgment:
     only_adds: bool = False
     """Whether all that it does is to add indexes and constraints: running code needs none."""
 
+    rows_alone: bool = False
+    """Whether it writes rows, and changes no table."""
+    state_alone: bool = False
+    """Whether it does nothing in the database."""
+
     @property
     def waits(self) -> bool:
         """Whether a part of it waits for the next release: what comes after it can't."""
@@ -45,3 +51,21 @@ class Judgment:
     def renamed(self) -> Sequence[RenamedTable]:
         """The tables that it renames, or columns of them, behind views."""
         return self.rewriting.renamed if self.rewriting is not None else ()
+
+    def refused(self, harm: str) -> Judgment:
+        """Return the refusal of what would be fixed; ``harm`` is a finding's id, or in words."""
+        finding, reason = None, harm
+        if harm in SEVERITIES:
+            finding, reason = harm, f"what it would become would still do harm: {harm}"
+        return Judgment(
+            self.operation,
+            "refused",
+            finding,
+            reason,
+            rows_alone=self.rows_alone,
+            state_alone=self.state_alone,
+        )
+
+    def of_its_own(self, finding: str) -> Judgment:
+        """Return the judgment with a separate file, for harm that others of its file cause."""
+        return replace(self, outcome="fixed", finding=finding, reason=None, alone=True)

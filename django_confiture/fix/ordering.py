@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.migrations import AddConstraint, AddIndex, CreateModel, RunPython, RunSQL
+from django.db.migrations import AddConstraint, AddIndex, CreateModel
+from django.db.migrations.operations.base import Operation
 
 from django_confiture.fix.proposal import Step
 
@@ -45,7 +46,23 @@ def new_tables_complete_first(steps: Sequence[Step]) -> list[Step]:
         if isinstance(operation, CreateModel):
             made.add(operation.name_lower)
         if isinstance(operation, AddConstraint | AddIndex) and operation.model_name_lower in made:
-            while isinstance(ordered[place - 1].operation, RunPython | RunSQL):
-                place -= 1
+            place = _before_data(ordered, operation.model_name_lower)
         ordered.insert(place, step)
     return ordered
+
+
+def _before_data(ordered: Sequence[Step], model_name: str) -> int:
+    """Return the place before all data that comes after what changes a model's table."""
+    place = len(ordered)
+    for index in reversed(range(len(ordered))):
+        step = ordered[index]
+        if step.rows_alone:
+            place = index
+        elif not (step.state_alone or _is_of_another(step.operation, model_name)):
+            break
+    return place
+
+
+def _is_of_another(operation: Operation, model_name: str) -> bool:
+    """Return whether an operation is about another model's fields, indexes or constraints."""
+    return getattr(operation, "model_name_lower", model_name) != model_name

@@ -34,6 +34,10 @@ class Step:
     """The names of the indexes and constraints that it makes, where it does no more."""
     dropped: frozenset[str] = frozenset()
     """The names of those that it drops, where it does no more."""
+    rows_alone: bool = False
+    """Whether it writes rows, and changes no table."""
+    state_alone: bool = False
+    """Whether it does nothing in the database."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Proposal:
     files: tuple[FixedFile, ...]
     origins: dict[str, frozenset[int]]
     """By the file's name."""
+    kept: dict[str, tuple[int, ...]]
+    """The operations that stay as they are, in their order, by the file's name."""
     next_release: tuple[FixedFile, ...] = ()
     """Those of the files that have to wait for the next release."""
 
@@ -58,8 +64,9 @@ def proposed(migration: Migration, steps: Sequence[Step], written: WrittenFile |
         files.append(FixedFile(name, source_of(content, place, migration, written)))
         dependencies = [(migration.app_label, name)]
     origins = {name: each.origins for name, each in zip(names, contents, strict=True)}
+    kept = {name: each.kept for name, each in zip(names, contents, strict=True)}
     later = sum(each.file.next_release for each in contents)
-    return Proposal(tuple(files), origins, tuple(files[len(files) - later :]))
+    return Proposal(tuple(files), origins, kept, tuple(files[len(files) - later :]))
 
 
 def _turn(content: Content) -> int:
@@ -68,14 +75,23 @@ def _turn(content: Content) -> int:
 
 
 def _contents(migration: Migration, steps: Sequence[Step]) -> Iterator[Content]:
-    """Yield the contents of the files; operations that stay, and stand together, share one."""
+    """Yield the contents of the files; operations that stay, and stand together, share one.
+
+    Django makes foreign keys at the end of a migration. Once a file before has made them, rows
+    leave checks to the end of their transaction, and PostgreSQL alters no such table until then.
+    """
     kept: list[int] = []
+    after_another = after_rows = False
     for step in steps:
         if step.rewriting is None and not step.alone and not step.piece:
+            if after_another and after_rows and not (step.rows_alone or step.state_alone):
+                yield from _as_it_was(migration, kept, "unchanged", "Unchanged")
+                kept, after_rows = [], False
             kept.append(step.origin)
+            after_rows |= step.rows_alone
             continue
         yield from _as_it_was(migration, kept, "unchanged", "Unchanged")
-        kept = []
+        kept, after_another, after_rows = [], True, False
         if step.rewriting is not None:
             yield from (Content(frozenset({step.origin}), file) for file in step.rewriting.files)
         elif step.piece:

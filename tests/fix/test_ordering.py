@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
-from django.db.migrations import AddIndex, CreateModel, RunSQL
+from django.db.migrations import AddField, AddIndex, CreateModel, RunSQL
 
 from django_confiture.fix.ordering import new_tables_complete_first, replacements_first
 from django_confiture.fix.proposal import Step
@@ -35,11 +35,25 @@ def test_nothing_goes_past_a_step_that_does_more() -> None:
 
 def test_the_index_of_a_new_model_comes_before_its_rows() -> None:
     index = models.Index(fields=["name"], name="i")
+    shops = models.ManyToManyField("cases.shop", through="cases.Kept")
     steps = [
         Step(0, CreateModel("Shop", [])),
-        Step(1, RunSQL("")),
-        Step(2, RunSQL("")),
-        Step(3, AddIndex("shop", index)),
-        Step(4, AddIndex("order", index)),
+        Step(1, RunSQL(""), rows_alone=True),
+        Step(2, AddField("order", "shops", shops), state_alone=True),
+        Step(3, AddField("order", "total", models.IntegerField(null=True))),
+        Step(4, RunSQL(""), rows_alone=True),
+        Step(5, AddIndex("shop", index)),
+        Step(6, AddIndex("order", index)),
     ]
-    assert [each.origin for each in new_tables_complete_first(steps)] == [0, 3, 1, 2, 4]
+    assert [each.origin for each in new_tables_complete_first(steps)] == [0, 5, 1, 2, 3, 4, 6]
+
+
+def test_the_index_of_a_new_model_stays_behind_sql_that_does_more_than_write_rows() -> None:
+    index = models.Index(fields=["name"], name="i")
+    steps = [
+        Step(0, CreateModel("Shop", [])),
+        Step(1, RunSQL("CREATE EXTENSION pg_trgm")),
+        Step(2, RunSQL(""), rows_alone=True),
+        Step(3, AddIndex("shop", index)),
+    ]
+    assert [each.origin for each in new_tables_complete_first(steps)] == [0, 1, 3, 2]

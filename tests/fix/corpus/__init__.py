@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fix.corpus import (
+    colleagues,
     columns,
     constraints,
     data,
@@ -27,6 +28,7 @@ CORPUS: list[Harmful] = [
     *columns.CASES,
     *data.CASES,
     *habits.CASES,
+    *colleagues.CASES,
     *newcomers.CASES,
     *projects.CASES,
     *raw_sql.CASES,
@@ -43,6 +45,9 @@ _NAMED = {each.name: each for each in CORPUS}
 OFTEN = [
     _NAMED[name]
     for name in (
+        # Rows between changes of the schema
+        "rows_then_schema_of_the_same_table",
+        "partial_unique_constraint_over_rows_marked_in_sql",
         # --releases 2
         "not_null_column_with_one_off_default_and_index_in_two_releases",
         "field_added_and_another_removed_in_two_releases",

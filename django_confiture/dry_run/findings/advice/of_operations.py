@@ -30,7 +30,7 @@ SOLVED = frozenset(
     }
 )
 """The findings whose cause a recipe removes."""
-_WHILE_LOCKED = frozenset(
+WHILE_LOCKED = frozenset(
     {
         "backfill-while-locked",
         "rows-locked-while-working",
@@ -42,7 +42,7 @@ _WHILE_LOCKED = frozenset(
 
 MENDED = (
     SOLVED
-    | _WHILE_LOCKED
+    | WHILE_LOCKED
     | {
         "identity-column-rewrite",
         "refresh-blocks-reads",
@@ -63,7 +63,7 @@ def mended_alone(operation: Operation, dangers: Collection[Finding]) -> bool:
     new_table = type(operation) is CreateModel or (
         type(operation) is AddField and operation.field.many_to_many
     )
-    mended = _WHILE_LOCKED | {"foreign-key-scan"} if new_table else _WHILE_LOCKED
+    mended = WHILE_LOCKED | {"foreign-key-scan"} if new_table else WHILE_LOCKED
     harm = {each.id for each in dangers} - {"running-code-breaks"}
     return bool(harm) and harm <= mended
 

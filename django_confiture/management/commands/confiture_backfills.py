@@ -25,6 +25,7 @@ from django_confiture.database_errors import database_failure, refuse_other_data
 from django_confiture.exceptions import BackfillError
 from django_confiture.formatting import one_line
 from django_confiture.management import backfill_table, exit_codes
+from django_confiture.management.reserved_stdout import reserved_stdout
 
 if TYPE_CHECKING:
     from django_confiture.backfills.status import BackfillStatus
@@ -112,7 +113,7 @@ class Command(BaseCommand):
         shown: Any = nullcontext()
         if not connections[using].in_atomic_block:  # another connection would see nothing
             shown = backfill_table.watched(lambda: _statuses(using, name), self.stderr, using=using)
-        with shown:
+        with shown, reserved_stdout():
             return run_here(name, using=using, actor=events.os_actor()).value
 
     def _show(self, found: Sequence[BackfillStatus], style: str, *, listing: bool) -> None:

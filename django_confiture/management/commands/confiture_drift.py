@@ -19,6 +19,7 @@ from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import count, one_line
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import FAILED, USAGE
+from django_confiture.management.reserved_stdout import reserved_stdout
 from django_confiture.migration_files import loading_migrations
 
 
@@ -44,7 +45,8 @@ class Command(BaseCommand):
         """Compare, print, and exit with 1 where they differ."""
         wrapper = connections[options["database"]]
         try:
-            check = _checked(wrapper)
+            with reserved_stdout():
+                check = _checked(wrapper)
         except conf.SettingError as error:
             raise CommandError(one_line(error), returncode=USAGE) from error
         if options["format"] == "json":

@@ -38,6 +38,7 @@ from django_confiture.management.fix_output import (
     summary_of,
 )
 from django_confiture.management.fix_review import review_of
+from django_confiture.management.reserved_stdout import reserved_stdout
 from django_confiture.migration_files import loading_migrations
 
 if TYPE_CHECKING:
@@ -77,21 +78,13 @@ class Command(BaseCommand):
         """Fix, print, write, and exit with 1 or 5 where there is nothing to write."""
         wrapper = connections[options["database"]]
         try:
-            found = chosen(wrapper, options["app_label"], options["migration"], options["since"])
-            directory = _override(options, found)
-            loader = MigrationLoader(wrapper)
-            fixes = [
-                fix_migration(
-                    wrapper,
-                    each.key,
-                    elsewhere=AppliedElsewhere(
-                        options["applied_elsewhere"], databases_that_applied(*each.key)
-                    ),
-                    releases=options["releases"],
-                    overridden=options["override"] is not None,
+            with reserved_stdout():
+                found = chosen(
+                    wrapper, options["app_label"], options["migration"], options["since"]
                 )
-                for each in found
-            ]
+                directory = _override(options, found)
+                loader = MigrationLoader(wrapper)
+                fixes = [_fix(wrapper, each, options) for each in found]
             if options["write"] and not _exit_code(fixes, check=False):
                 _write(found, fixes, directory, loader)
         except _NOT_POSSIBLE as error:
@@ -149,6 +142,16 @@ def _add_how(parser: ArgumentParser) -> None:
         action="store_true",
         help="A database that this project does not name has applied it: then no file may "
         "come before it.",
+    )
+
+
+def _fix(wrapper: BaseDatabaseWrapper, each: Chosen, options: dict[str, Any]) -> Fix:
+    return fix_migration(
+        wrapper,
+        each.key,
+        elsewhere=AppliedElsewhere(options["applied_elsewhere"], databases_that_applied(*each.key)),
+        releases=options["releases"],
+        overridden=options["override"] is not None,
     )
 
 

@@ -32,6 +32,7 @@ from django_confiture.hooks.context import migration_version
 from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
+from django_confiture.management.reserved_stdout import reserved_stdout
 from django_confiture.migrate import phases
 from django_confiture.migration_files import loading_migrations
 
@@ -73,7 +74,7 @@ class Command(BaseCommand):
         alias = options["database"]
         target = [each for each in (options["app_label"], options["migration_name"]) if each]
         try:
-            with could_not_start(connections[alias], "read the plan of"):
+            with could_not_start(connections[alias], "read the plan of"), reserved_stdout():
                 plan = _planned(_plan(alias, target), alias)
             report = {
                 "schema_version": 1,

@@ -6,7 +6,7 @@ import logging
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -33,6 +33,7 @@ with rarely_collected():  # a dry run imports much, after what the project has i
     from django_confiture.management.interruption import Interruption
     from django_confiture.management.progress import Progress
     from django_confiture.management.requested_dry_run import RequestedDryRun
+    from django_confiture.management.reserved_stdout import reserved_stdout
     from django_confiture.reports import render
     from django_confiture.reports.phrases.headline import headline
 
@@ -64,7 +65,8 @@ class Command(BaseCommand):
         interruption = Interruption()
         report = self._report(options, progress, interruption)
         self._print(report, options, progress)
-        _send_finished(report, shows_values=options["show_values"])
+        with reserved_stdout():
+            _send_finished(report, shows_values=options["show_values"])
         if code := interruption.exit_code or exit_code(report):
             sys.exit(code)
 
@@ -76,9 +78,8 @@ class Command(BaseCommand):
             limits = budget.budget_of(options)
             since = Since(options["since"]) if options["since"] else None
             requested = RequestedDryRun(options, limits, since, progress, interruption)
-            # A migration's print() must not spoil the report, which has the hooks' errors in it.
             with (
-                redirect_stdout(sys.stderr),
+                reserved_stdout(),
                 _without_tracebacks(),
                 progress.shown(),
                 rarely_collected(),

@@ -25,6 +25,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "if-not-exists-skips": "danger",
     "index-build-blocks-writes": "danger",
     "index-drop-blocks-reads": "notice",
+    "invalid-index-left": "danger",
     "json-column": "notice",
     "locks-referenced-table": "notice",
     "no-lock-timeout": "notice",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # One that another session is still building is INVALID as well. The index of a TOAST table is
 # rebuilt with those of the table that it belongs to, by which alone a statement can name it.
-_INVALID = """
+INVALID_INDEXES = """
 SELECT n.nspname, i.relname, t.relname, b.nspname,
   pg_catalog.pg_table_is_visible(CASE WHEN t.oid = x.indrelid THEN i.oid ELSE t.oid END)
 FROM pg_catalog.pg_index x
@@ -82,7 +82,7 @@ def invalid_indexes_left_by(
     text: str, raw: psycopg.Connection[Any], *, reindex: bool
 ) -> list[InvalidIndex]:
     """Return the INVALID indexes that a statement has left, and that no session is building."""
-    found = (InvalidIndex(*row) for row in raw.execute(_INVALID))
+    found = (InvalidIndex(*row) for row in raw.execute(INVALID_INDEXES))
     return [each for each in found if each.is_left_by(text, reindex=reindex)]
 
 

@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture import conf
 from django_confiture.dry_run.findings import findings_of
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
+from django_confiture.dry_run.findings.invalid_indexes import in_the_way
 from django_confiture.dry_run.findings.rules.running_code import unindexed
 from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
 from django_confiture.dry_run.rewriting.known_objects import (
@@ -129,6 +130,7 @@ class PlanHistory:
             or any(sets_timeout(step.statement, "lock_timeout") for step in steps),
             breaks.breaks,
             by_statement(other_shapes(self._session, steps)),
+            in_the_way(self._session, result.error),
             breaks.tried,
             breaks.regressed,
             known=self._known,

@@ -18,6 +18,7 @@ from django_confiture.dry_run.rewriting.facts import PartitionIndex
 from django_confiture.dry_run.rewriting.known_objects import KNOWS_NOTHING, KnownObjects
 from django_confiture.dry_run.sql.nodes import Node, names_shown
 from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.migrate.invalid_indexes import InvalidIndex
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ class Subject:
     """Relation → what the running code can no longer do there."""
     other_shapes: Mapping[int, Sequence[OtherShape]] = field(default_factory=dict)
     """Statement's id → what IF NOT EXISTS has left as it was though it differs."""
+    invalid_indexes: Sequence[InvalidIndex] = ()
+    """INVALID indexes with a name that the statement that failed wanted."""
     tried: frozenset[str] = frozenset()
     """The relations whose models in the running code were tried."""
     regressed: Sequence[Regressed] = ()

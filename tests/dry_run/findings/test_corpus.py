@@ -59,3 +59,35 @@ def test_an_invalid_index_is_there(corpus: None) -> None:
 
     (finding,) = (each for each in result.findings if each.id == "if-not-exists-skips")
     assert "INVALID" in finding.evidence[0]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "CREATE INDEX CONCURRENTLY cases_left ON cases_line (product_id)",
+        "ALTER TABLE cases_line ADD CONSTRAINT cases_left UNIQUE (id)",
+    ],
+)
+def test_an_invalid_index_has_the_name_that_is_wanted(corpus: None, wanted: str) -> None:
+    """The deploy after the one in which CONCURRENTLY was cut off."""
+    create = "CREATE UNIQUE INDEX CONCURRENTLY cases_left ON cases_line (product_id)"
+    with plain_connection() as connection:
+        with pytest.raises(UniqueViolation):
+            connection.execute(create)
+        try:
+            (result,) = rehearse(migration(runs(wanted), atomic=False)).migrations
+        finally:
+            connection.execute("DROP INDEX cases_left")
+
+    assert result.error is not None
+    (finding,) = (each for each in result.findings if each.id == "invalid-index-left")
+    assert finding.relation == "cases_line"
+    assert "INVALID" in finding.message
+
+
+def test_a_valid_index_that_has_the_name_is_not_called_invalid(corpus: None) -> None:
+    wanted = "CREATE INDEX cases_left ON cases_line (product_id)"
+    (result,) = rehearse(migration(runs(wanted), runs(wanted))).migrations
+
+    assert result.error is not None
+    assert "invalid-index-left" not in {each.id for each in result.findings}

@@ -103,6 +103,9 @@ CREATE INDEX ... ON ONLY the whole, then one by one, then ALTER INDEX ... ATTACH
 DROP INDEX CONCURRENTLY, in a migration with atomic = False, waits for others without
 making them wait. PostgreSQL drops no index of a partitioned table so: there, give it a
 migration of its own and a lock_timeout.""",
+    "invalid-index-left": """\
+A CONCURRENTLY that was cut off, as by a timeout, has left it: it serves no query, and its name
+is taken. DROP INDEX CONCURRENTLY it before you migrate; the hook remove_invalid_indexes does.""",
     "json-column": """\
 Use jsonb, which models.JSONField() makes.""",
     "locks-referenced-table": """\

@@ -28,6 +28,8 @@ def known_failures(subject: Subject) -> Iterator[Finding]:
         yield from _column_without_default(last, error)
     elif error.type in ("ActiveSqlTransaction", "NotSupportedError"):
         yield from _concurrently(subject, last, error)
+    elif error.type == "DuplicateTable":
+        yield from _invalid_indexes(subject, error)
     elif error.type == "UnsafeNewEnumValueUsage":
         yield from _enum_value(subject, last, error)
 
@@ -63,6 +65,18 @@ def _concurrently(subject: Subject, last: Step | None, error: Failure) -> Iterat
             index,
             None,
             "CONCURRENTLY can't run in the transaction of the migration",
+            evidence=[f"{error.type}: {error.message}"],
+        )
+
+
+def _invalid_indexes(subject: Subject, error: Failure) -> Iterator[Finding]:
+    operations = subject.result.operations
+    for each in subject.invalid_indexes:
+        yield finding(
+            "invalid-index-left",
+            operations[-1].index if operations else None,
+            each.table,
+            f"index {each.quoted} is there, INVALID: what built it was cut off",
             evidence=[f"{error.type}: {error.message}"],
         )
 

@@ -18,7 +18,7 @@ logger = logging.getLogger("django_confiture.migrate")
 logger.warning("lock_timeout_retry", extra={"migration": "0004_x", "waits": "a\\n b"})
 logger.info("hook_finished", extra={"hook": "x"})
 logger.warning("plain")
-logger.warning("migration_overdue: it has run for 3 s", extra={"elapsed_ms": 3000})
+logger.warning("in words: %s", "no field", extra={"elapsed_ms": 3000})
 try:
     raise ValueError("no\\nway")
 except ValueError:
@@ -43,7 +43,7 @@ def test_an_event_is_a_line_as_long_as_nothing_is_configured() -> None:
     assert ran.stderr == (
         "lock_timeout_retry: migration=0004_x, waits=a b\n"
         "plain\n"
-        "migration_overdue: it has run for 3 s\n"
+        "in words: no field\n"
         "hook_failed: hook=x, error=no way\n"
         "shown\n"
     )

@@ -69,8 +69,7 @@ def test_it_takes_longer(
     caplog.clear()
     cases.migrate()
 
-    overdue = [each for each in caplog.records if each.message.startswith("migration_overdue")]
-    (event,) = overdue
+    (event,) = (each for each in caplog.records if each.message == "migration_overdue")
     facts = extra(event)
     assert event.levelname == "WARNING"
     assert (facts["migration"], facts["app_label"]) == ("0001_slow", "cases")

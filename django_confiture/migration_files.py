@@ -1,11 +1,15 @@
-"""How a command ends whose migration files can't be loaded."""
+"""How a command ends whose migration files can't be loaded, and what identifies one that can."""
 
 from __future__ import annotations
 
+import hashlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.db.migrations import exceptions
@@ -55,6 +59,29 @@ def import_place(error: Exception) -> str:
     name = imported[0][0].f_globals["__name__"]
     line = [line for frame, line in imported if frame.f_globals["__name__"] == name][-1]
     return f"{name}, line {line}"
+
+
+def source_hash(label: str) -> str:
+    """Return the hash of a migration's file, ``""`` where there is none to read."""
+    app_label, _, name = label.partition(".")
+    try:
+        package, _explicit = MigrationLoader.migrations_module(app_label)
+        spec = find_spec(f"{package}.{name}") if package else None
+        source = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
+    except (LookupError, ImportError, OSError):
+        return ""
+    return hashlib.sha256(source).hexdigest() if source else ""
+
+
+def has_changed(label: str, direction: str, plan: Mapping[str, Any]) -> bool:
+    """Return whether a migration's file is not what it was when a dry run's plan was recorded.
+
+    ``plan`` is what :mod:`django_confiture.history.plan_fingerprint` returns. False where that is
+    not known.
+    """
+    then = {(each, way): digest for each, way, digest in plan.get("migrations", ())}
+    digest = then.get((label, direction))
+    return digest is not None and digest != source_hash(label)
 
 
 def _imports(frame: FrameType) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Timer
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,9 @@ from django.db import connections, router, transaction
 from django.db.models.signals import pre_migrate
 
 from django_confiture import conf, signals
-from django_confiture.history import stored_forecasts
 from django_confiture.history.models import Forecast
 from django_confiture.history.recording_errors import logger, quietly
+from django_confiture.migrate.known_forecasts import Key, KnownForecast, known_forecasts
 from django_confiture.migrate.phases import creating_test_database
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from django_confiture.hooks.base import HookContext
 
+_RANGE = ("low_ms", "expected_ms", "high_ms")
 _NEWS_MS = 1000.0
 """Nothing shorter than this is reported as overdue."""
 
-_expected: dict[str, dict[stored_forecasts.Key, Forecast]] = {}
+_expected: dict[str, Mapping[Key, KnownForecast]] = {}
 """By alias. Read before the first migration, since we may not read in its transaction."""
 
 _timers: dict[tuple[str, str], Timer] = {}
@@ -55,11 +56,9 @@ def _planned(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: ob
     dry_run = getattr(connections[using], "_confiture_dry_run", False)
     if dry_run or not conf.get("ENABLED") or creating_test_database():
         return
-    with quietly("the forecasts of a plan"):
-        alias = router.db_for_read(Forecast)
-        with transaction.atomic(using=alias):
-            if stored_forecasts.table_exists(Forecast, alias):
-                _expected[using] = stored_forecasts.last_forecasts(using)
+    ledger = router.db_for_read(Forecast)
+    with quietly("the forecasts of a plan"), transaction.atomic(using=ledger):
+        _expected[using] = known_forecasts(using)
 
 
 def _started(
@@ -73,7 +72,7 @@ def _started(
         facts: dict[str, Any] = {
             "migration": migration.name,
             "app_label": migration.app_label,
-            **{name: round(forecast.estimate[name]) for name in stored_forecasts.RANGE},
+            **{name: round(forecast.estimate[name]) for name in _RANGE},
             "forecast_at": forecast.made_at.isoformat(),
         }
         logger.info("migration_forecast", extra=facts)

@@ -6,13 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Set
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import django
 from django.conf import settings
-from django.db.migrations.loader import MigrationLoader
+
+from django_confiture.migration_files import source_hash
 
 _SETTINGS = ("CONFITURE", "INSTALLED_APPS", "MIGRATION_MODULES", "DATABASE_ROUTERS")
 
@@ -27,18 +26,6 @@ def fingerprint_of(plan: Iterable[tuple[str, str]]) -> dict[str, Any]:
     if not all(digest for _label, _direction, digest in migrations):
         return {}
     return {"settings": settings_hash(), "migrations": migrations}
-
-
-def source_hash(label: str) -> str:
-    """Return the hash of a migration's file, ``""`` where there is none to read."""
-    app_label, _, name = label.partition(".")
-    try:
-        package, _explicit = MigrationLoader.migrations_module(app_label)
-        spec = find_spec(f"{package}.{name}") if package else None
-        source = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
-    except (LookupError, ImportError, OSError):
-        return ""
-    return hashlib.sha256(source).hexdigest() if source else ""
 
 
 def settings_hash() -> str:

@@ -15,7 +15,7 @@ from django_confiture.history.dry_run_rows import rows_of
 from django_confiture.history.models import DryRun, MigrationExecution
 from django_confiture.history.recording_errors import logger, quietly, warn
 from django_confiture.history.run_recorder import Run
-from django_confiture.history.stored_forecasts import table_exists
+from django_confiture.migrate.known_forecasts import table_exists
 from django_confiture.migrate.phases import creating_test_database
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from django.utils import timezone
 from django_confiture.history.hash_chain import DRY_RUNS, is_intact
 from django_confiture.history.models import DryRun
 from django_confiture.history.plan_fingerprint import fingerprint_of
-from django_confiture.history.stored_forecasts import table_exists
+from django_confiture.migrate.known_forecasts import table_exists
+from django_confiture.migration_files import has_changed
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -24,8 +25,13 @@ _LOOKED_AT = 50
 
 
 def last_rehearsal(database: str, label: str, direction: str) -> Mapping[str, Any] | None:
-    """Return one migration of the newest dry run that has it and passed, as its report's JSON."""
+    """Return one migration of the newest dry run that has it and passed, as its report's JSON.
+
+    A dry run of a file that has changed since doesn't count.
+    """
     for row in _dry_runs(database, label):
+        if has_changed(label, direction, row.plan):
+            continue
         for each in json.loads(row.report)["migrations"] if row.report else ():
             if (
                 f"{each['app_label']}.{each['name']}" == label

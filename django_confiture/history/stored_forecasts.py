@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connections, router
-from django.db.models import Model
+from django.db import router
 
 from django_confiture.history.accuracy import (
     MIGRATION,
@@ -20,11 +19,7 @@ from django_confiture.history.accuracy import (
     factors_of,
 )
 from django_confiture.history.models import DryRun, Forecast, MigrationExecution
-
-RANGE = ("low_ms", "expected_ms", "high_ms")
-
-Key = tuple[str, str, str]
-"""App label, name, direction."""
+from django_confiture.migrate.known_forecasts import Key
 
 
 @dataclass(frozen=True)
@@ -34,22 +29,6 @@ class LastDryRun:
     made_at: datetime
     durations_ms: Mapping[str, float]
     """By label; only migrations that passed, forwards."""
-
-
-def table_exists(model: type[Model], alias: str) -> bool:
-    """Return whether ``migrate`` has made a table, with all columns of today.
-
-    A query would fail, and the server log it.
-    """
-    connection = connections[alias]
-    table = model._meta.db_table
-    with connection.cursor() as cursor:
-        if table not in connection.introspection.table_names(cursor):
-            return False
-        there = {
-            each.name for each in connection.introspection.get_table_description(cursor, table)
-        }
-    return there >= {field.column for field in model._meta.concrete_fields}
 
 
 def forecasts_in(migrations: Iterable[Mapping[str, Any]]) -> list[MigrationForecast]:
@@ -117,7 +96,7 @@ def _pairs(
 def _with_last_forecast(
     runs: Iterable[MigrationExecution], database: str
 ) -> Iterator[tuple[MigrationExecution, MigrationForecast]]:
-    stored: dict[tuple[str, str, str], list[Forecast]] = {}
+    stored: dict[Key, list[Forecast]] = {}
     known = Forecast.objects.using(router.db_for_read(Forecast)).filter(database=database)
     for each in known.order_by("made_at", "pk"):
         stored.setdefault(_key(each), []).append(each)
@@ -131,12 +110,6 @@ def _with_last_forecast(
                     last.app_label, last.name, last.direction, last.estimate, last.statements
                 ),
             )
-
-
-def last_forecasts(database: str) -> dict[Key, Forecast]:
-    """Return the last forecast of each migration."""
-    known = Forecast.objects.using(router.db_for_read(Forecast)).filter(database=database)
-    return {_key(each): each for each in known.defer("statements").order_by("made_at", "pk")}
 
 
 def _key(row: MigrationExecution | Forecast | MigrationForecast) -> Key:

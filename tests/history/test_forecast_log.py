@@ -59,6 +59,21 @@ def test_the_last_one_counts(history: None, cases: Cases, caplog: pytest.LogCapt
     assert extra(event)["forecast_at"] == last.made_at.isoformat()
 
 
+def test_one_of_another_text_does_not_count(
+    history: None, cases: Cases, caplog: pytest.LogCaptureFixture
+) -> None:
+    cases.add("0001_table", RunSQL("CREATE TABLE cases_row AS SELECT 1 AS id"))
+    cases.add("0002_other", RunSQL("SELECT 1"))
+    dry_run()
+    file = cases.package / "0001_table.py"
+    file.write_text(f"{file.read_text()}# changed\n")
+    caplog.clear()
+    cases.migrate()
+
+    told = [facts["migration"] for _name, facts in events(caplog, "migration_forecast")]
+    assert told == ["0002_other"]
+
+
 def test_it_takes_longer(
     history: None, cases: Cases, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

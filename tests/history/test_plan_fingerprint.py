@@ -10,7 +10,8 @@ import pytest
 from django.db import migrations
 from pytest_django import Settings
 
-from django_confiture.history.plan_fingerprint import fingerprint_of, settings_hash, source_hash
+from django_confiture.history.plan_fingerprint import fingerprint_of, settings_hash
+from django_confiture.migration_files import source_hash
 from tests.cases.migrations_on_disk import Cases
 
 SELECT_1 = migrations.RunSQL("SELECT 1")

@@ -25,9 +25,10 @@ class RequireFreeSpace(ShippedHook):
     """Refuses a migration that may fill the disk.
 
     What it needs is what the last passing dry run in the ledger (``django_confiture.history``) says
-    of this migration: its forecast of WAL, dead rows and new files for production. Without a
-    forecast, as of a dry run on this database itself, it is the WAL that was measured, the present
-    size of the tables that were rewritten, and, for new indexes, what they wrote to the WAL again.
+    of this migration, if its file has not changed since: its forecast of WAL, dead rows and new
+    files for production. Without a forecast, as of a dry run on this database itself, it is the WAL
+    that was measured, the present size of the tables that were rewritten, and, for new indexes,
+    what they wrote to the WAL again.
 
     Options, of which exactly one of ``path`` and ``free`` is needed:
 

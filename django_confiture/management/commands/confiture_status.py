@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_confiture.database_errors import could_not_start, refuse_other_database
 from django_confiture.formatting import one_line
 from django_confiture.management.database_option import add_database_option
-from django_confiture.migrate.known_forecasts import Key, known_forecasts
+from django_confiture.migrate.known_forecasts import Key, KnownForecast, known_forecasts
 from django_confiture.migrate.status.state import read_status
 from django_confiture.migrate.status.text import as_line, as_text
 
@@ -68,7 +68,7 @@ class Command(BaseCommand):
     def _look(
         self,
         connection: BaseDatabaseWrapper,
-        forecasts: Mapping[Key, Mapping[str, Any]],
+        forecasts: Mapping[Key, KnownForecast],
         options: Mapping[str, Any],
     ) -> str:
         connection.ensure_connection()

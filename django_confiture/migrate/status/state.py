@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from django_confiture.migrate.known_forecasts import Key
+from django_confiture.migrate.known_forecasts import Key, KnownForecast
 from django_confiture.migrate.patient_statements import first_word
 from django_confiture.migrate.status.published import Migrate, connected_migrates
 from django_confiture.migrate.watching import activity
@@ -66,7 +66,7 @@ class Status:
 
 
 def read_status(
-    raw: psycopg.Connection[Any], alias: str, forecasts: Mapping[Key, Mapping[str, Any]]
+    raw: psycopg.Connection[Any], alias: str, forecasts: Mapping[Key, KnownForecast]
 ) -> Status:
     """Return the state of things in one database."""
     migrates = connected_migrates(raw)
@@ -75,19 +75,20 @@ def read_status(
 
 
 def _running(
-    migrate: Migrate, raw: psycopg.Connection[Any], forecasts: Mapping[Key, Mapping[str, Any]]
+    migrate: Migrate, raw: psycopg.Connection[Any], forecasts: Mapping[Key, KnownForecast]
 ) -> Running:
     beacon = migrate.beacon
     if beacon is None:
         return Running(migrate, None, None, None, (), None)
     pid = beacon.pid
+    known = forecasts.get((beacon.app_label, beacon.name, beacon.direction))
     return Running(
         migrate,
         activity.what_it_does(raw, pid),
         activity.progress_of(raw, pid),
         activity.what_it_waits_for(raw, pid),
         activity.who_waits_for_it(raw, pid),
-        forecasts.get((beacon.app_label, beacon.name, beacon.direction)),
+        known.estimate if known is not None else None,
     )
 
 

@@ -17,7 +17,7 @@ from django_confiture.migrate.patient_statements import first_word
 from django_confiture.migrate.status.text import progress_text
 
 if TYPE_CHECKING:
-    from django_confiture.migrate.known_forecasts import Key
+    from django_confiture.migrate.known_forecasts import Key, KnownForecast
     from django_confiture.migrate.watching.watch import Observation, Target
 
 _FROM_S = 1.0
@@ -38,7 +38,7 @@ class Output(Protocol):
 class TerminalLine:
     """Changes the last line of a terminal; the watch draws it, the migration ends it."""
 
-    def __init__(self, output: Output, forecasts: Mapping[Key, Mapping[str, Any]]) -> None:
+    def __init__(self, output: Output, forecasts: Mapping[Key, KnownForecast]) -> None:
         self._output = output
         self._forecasts = forecasts
         self._lock = threading.Lock()
@@ -96,7 +96,9 @@ class TerminalLine:
         return "  ".join(
             part
             for part in (
-                f"{took} of about {duration(forecast['expected_ms'])}" if forecast else took,
+                f"{took} of about {duration(forecast.estimate['expected_ms'])}"
+                if forecast
+                else took,
                 _who_waits(observation),
                 progress_text(observation.progress) if observation.progress else "",
                 _statement(observation),

@@ -118,6 +118,14 @@ def test_without_a_dry_run_nothing_is_known(rewrites: Cases, settings: Settings)
     )
 
 
+def test_a_dry_run_of_another_text_says_nothing(rewrites: Cases, settings: Settings) -> None:
+    configure(settings)
+    dry_run()
+    file = rewrites.package / "0001_rewrites.py"
+    file.write_text(f"{file.read_text()}# changed\n")
+    assert "No passing dry run" in veto_of(rewrites)
+
+
 def test_backwards_it_asks_for_a_dry_run_of_that(rewrites: Cases, settings: Settings) -> None:
     settings.CONFITURE = {}
     rewrites.migrate()

@@ -92,14 +92,7 @@ class CloneStage:
         recorder = CloneRecorder(measuring, transactions, watch)
         transactions.subscribe(recorder)
         self._others = OtherConnections(
-            self._wrapper,
-            recorder,
-            self._interceptor,
-            server_settings(),
-            self._clock,
-            measuring.log.note_not_rehearsed,
-            measuring.log.note_written_elsewhere,
-            committed=True,
+            self._wrapper, recorder, self._interceptor, measuring.log, sharing=None
         )
         with catching(
             self._wrapper,

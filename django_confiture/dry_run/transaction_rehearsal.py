@@ -16,7 +16,7 @@ from django_confiture.dry_run.estimates import Sampler
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation import expired_lock_waits
-from django_confiture.dry_run.isolation.other_aliases import OtherConnections
+from django_confiture.dry_run.isolation.other_aliases import OtherConnections, Sharing
 from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.measuring.dead_space import RowWidths
@@ -159,17 +159,14 @@ class TransactionStage:
             observer=self._observer,
         )
         transactions.subscribe(recorder)
-        self._others = OtherConnections(
-            self._wrapper,
-            recorder,
-            self._interceptor,
-            server_settings(),
+        sharing = Sharing(
             self._clock,
-            measuring.log.note_not_rehearsed,
-            measuring.log.note_written_elsewhere,
-            statement_savepoint=transactions.statement_savepoint,
-            changed_before=recorder.changed_before,
-            shared=SharedAliases(self._wrapper, measuring, measuring.log.note_not_rehearsed),
+            transactions.statement_savepoint,
+            recorder.changed_before,
+            SharedAliases(self._wrapper, measuring, measuring.log.note_not_rehearsed),
+        )
+        self._others = OtherConnections(
+            self._wrapper, recorder, self._interceptor, measuring.log, sharing
         )
         with catching(
             self._wrapper,

@@ -12,7 +12,9 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -44,11 +46,10 @@ from django_confiture.dry_run.server.driver import (
 )
 from django_confiture.dry_run.server.identity import database_identity
 from django_confiture.dry_run.server.patches import patched
+from django_confiture.dry_run.server.settings import server_settings
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transactions.on_commit import CallbackObserver, uncalled
-from django_confiture.dry_run.transactions.rehearsed import (
-    RehearsedTransactions,
-)
+from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 from django_confiture.formatting import count
 
@@ -62,6 +63,25 @@ _MISSED = (
 )
 
 
+class Notes(Protocol):
+    """Keeps for the report what other connections did; the statement log is one."""
+
+    def note_not_rehearsed(self, text: str) -> None: ...
+    def note_written_elsewhere(self, alias: str, table: str, rows: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """What aliases of the same database share with a main connection that is rolled back."""
+
+    clock: Stopwatch
+    statement_savepoint: StatementSavepoint
+    changed_before: Callable[[], bool]
+    """Whether earlier transactions of the main connection have changed anything."""
+    aliases: SharedAliases
+    """Is told which aliases share it."""
+
+
 class OtherConnections:
     """Holds every other connection that a thread of the dry run has, as long as the run lasts."""
 
@@ -70,42 +90,24 @@ class OtherConnections:
         main: BaseDatabaseWrapper,
         callbacks: CallbackObserver,
         interceptor: Interceptor,
-        settings: dict[str, str],
-        clock: Stopwatch,
-        not_rehearsed: Callable[[str], None],
-        wrote: Callable[[str, str, int], None],
-        *,
-        statement_savepoint: StatementSavepoint | None = None,
-        shared: SharedAliases | None = None,
-        changed_before: Callable[[], bool] = lambda: False,
-        committed: bool = False,
+        notes: Notes,
+        sharing: Sharing | None,
     ) -> None:
-        """``wrote`` is told of an alias, a table, and how many rows were written to it.
-
-        ``committed`` says that the main connection is to a clone, where commits are real.
-
-        ``statement_savepoint`` is the main connection's, which others may share; ``shared`` is
-        told which do. ``changed_before`` tells whether earlier transactions have changed anything.
-        """
-        self._changed_before = changed_before
-        self._statement_savepoint = statement_savepoint
-        self._shared = shared
+        """``sharing`` is None where the main connection is to a clone: commits are real there."""
         self._main = main
         self._callbacks = callbacks
         self._interceptor = interceptor
-        self._settings = settings
-        self._clock = clock
-        self._not_rehearsed = not_rehearsed
-        self._wrote = wrote
-        self._committed = committed
+        self._notes = notes
+        self._sharing = sharing
+        self._settings = server_settings()
         self._identity = database_identity(Session(main.connection))
         self._held: dict[int, ExitStack] = {}
         self._held_wrappers: list[BaseDatabaseWrapper] = []
         # It would wait for our locks forever, and PostgreSQL sees no deadlock.
-        timeouts = {k: v for k, v in settings.items() if k == "lock_timeout"}
+        timeouts = {k: v for k, v in self._settings.items() if k == "lock_timeout"}
         self._own = OwnThreads()
-        clone = (self._identity, main.connection.info.dbname) if committed else None
-        self._unmanaged = UnmanagedConnections(self._own, timeouts, clone, not_rehearsed)
+        clone = (self._identity, main.connection.info.dbname) if sharing is None else None
+        self._unmanaged = UnmanagedConnections(self._own, timeouts, clone, notes.note_not_rehearsed)
         self._sequences_moved: dict[tuple[str, str], SequenceMove] = {}
         self._refused_commits: list[str] = []
         """The aliases of other databases on which a migration tried to commit by itself."""
@@ -142,7 +144,7 @@ class OtherConnections:
         """Hold the open connections now, others when they are opened; at the end release all."""
         with ExitStack() as stack:
             stack.enter_context(self._own.followed())
-            stack.enter_context(WaysOut(self._own, self._not_rehearsed).watched())
+            stack.enter_context(WaysOut(self._own, self._notes.note_not_rehearsed).watched())
             stack.enter_context(self._interceptor.installed())
             self._unmanaged.spare(self._main.connection)
             stack.enter_context(self._unmanaged.read_only())
@@ -194,25 +196,28 @@ class OtherConnections:
             stack.enter_context(rolled_back(wrapper, self._commit_was_refused))
             return
         same = database_identity(Session(wrapper.connection)) == self._identity
-        if same and self._committed:
+        if same and self._sharing is None:
             stack.enter_context(uncalled(wrapper, self._callbacks))
             raw = psycopg_connection(wrapper.connection)
             overheard = Overheard(raw, partial(self._not_measured, wrapper.alias))
             stack.enter_context(self._interceptor.catching(raw, overheard))
-        elif same and threading.get_ident() == owning_thread(self._main):
-            closing = stack.enter_context(ExitStack())  # with its own connection, at the very end
-            stack.enter_context(_shared(wrapper, self._main))
-            callbacks = CallbacksOnly(self._callbacks)
-            held = RehearsedTransactions(
-                wrapper, self._settings, callbacks, self._clock, self._statement_savepoint
-            )
-            closing.callback(_close_if_asked, wrapper, held)
-            held.begin(shared=True)
-            stack.callback(held.end)
-            if self._shared is not None:
-                stack.enter_context(self._shared.noted(wrapper))
+        elif same and self._sharing and threading.get_ident() == owning_thread(self._main):
+            self._share(wrapper, stack, self._sharing)
         else:
             self._rehearse(wrapper, stack, same_database=same)
+
+    def _share(self, wrapper: BaseDatabaseWrapper, stack: ExitStack, sharing: Sharing) -> None:
+        """Let an alias of the same database use the main connection, until ``stack`` is closed."""
+        closing = stack.enter_context(ExitStack())  # with its own connection, at the very end
+        stack.enter_context(_with_connection_of(self._main, wrapper))
+        callbacks = CallbacksOnly(self._callbacks)
+        held = RehearsedTransactions(
+            wrapper, self._settings, callbacks, sharing.clock, sharing.statement_savepoint
+        )
+        closing.callback(_close_if_asked, wrapper, held)
+        held.begin(shared=True)
+        stack.callback(held.end)
+        stack.enter_context(sharing.aliases.noted(wrapper))
 
     def _rehearse(
         self, wrapper: BaseDatabaseWrapper, stack: ExitStack, *, same_database: bool
@@ -229,7 +234,7 @@ class OtherConnections:
         sink = Unrecorded(
             held,
             partial(self._not_measured, alias),
-            partial(self._wrote, alias),
+            partial(self._notes.note_written_elsewhere, alias),
             partial(self._has_read, alias) if same_database else lambda: None,
         )
         raw = psycopg_connection(wrapper.connection)
@@ -237,11 +242,11 @@ class OtherConnections:
         stack.enter_context(self._interceptor.catching(raw, capture))
 
     def _not_measured(self, alias: str) -> None:
-        self._not_rehearsed(UNMEASURED.format(alias=alias))
+        self._notes.note_not_rehearsed(UNMEASURED.format(alias=alias))
 
     def _has_read(self, alias: str) -> None:
-        if self._changed_before():
-            self._not_rehearsed(_MISSED.format(alias=alias))
+        if self._sharing is not None and self._sharing.changed_before():
+            self._notes.note_not_rehearsed(_MISSED.format(alias=alias))
 
     def _note_sequences(self, session: Session, before: Positions) -> None:
         """Note which sequences of another database moved, once for all of its connections."""
@@ -258,7 +263,7 @@ class OtherConnections:
 
 
 @contextmanager
-def _shared(wrapper: BaseDatabaseWrapper, main: BaseDatabaseWrapper) -> Iterator[None]:
+def _with_connection_of(main: BaseDatabaseWrapper, wrapper: BaseDatabaseWrapper) -> Iterator[None]:
     """Let an alias of the same database use the connection that is rehearsed."""
     own, wrapper.connection = wrapper.connection, main.connection
     try:

@@ -1,8 +1,11 @@
-"""Times, durations, sizes and counts as people write them, and text on one line."""
+"""Times, durations, sizes, counts and names as people write them, and text on one line."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from django.utils import timezone
 
@@ -36,6 +39,14 @@ def size(count: int) -> str:
 def count(number: int, what: str) -> str:
     """Return ``1 row``, ``2,000 rows``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def path_of(function: Callable[..., Any]) -> str:
+    """Return ``module.name`` of a function: of what a partial calls, of an object's class."""
+    while isinstance(function, partial):
+        function = function.func
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def one_line(value: object) -> str:

@@ -39,18 +39,20 @@ def remove(run: BackfillRun, *, using: str) -> None:
     """Drop the trigger, where there is one; the class may be gone from the code by then."""
     if not _marked(run, using):
         return
-    drop = [f"DROP FUNCTION IF EXISTS {_name(run)}()"]
+    drop = [f"DROP FUNCTION IF EXISTS {_trigger_name(run)}()"]
     with connections[using].cursor() as cursor:
         cursor.execute(
             "SELECT tgrelid::pg_catalog.regclass FROM pg_catalog.pg_trigger WHERE tgname = %s"
             " AND pg_catalog.pg_table_is_visible(tgrelid)",
-            [_name(run)],
+            [_trigger_name(run)],
         )
-        drop[:0] = [f"DROP TRIGGER IF EXISTS {_name(run)} ON {table}" for (table,) in cursor]
+        drop[:0] = [
+            f"DROP TRIGGER IF EXISTS {_trigger_name(run)} ON {table}" for (table,) in cursor
+        ]
     _with_retries(run, using, drop, mirrored=False)
 
 
-def _name(run: BackfillRun) -> str:
+def _trigger_name(run: BackfillRun) -> str:
     return f"confiture_backfill_{run.pk}"
 
 
@@ -88,7 +90,7 @@ def _with_retries(run: BackfillRun, using: str, statements: list[str], *, mirror
 def _create(run: BackfillRun, backfill: Backfill, using: str) -> list[str]:
     """Return the DDL of the function and its trigger."""
     table = connections[using].ops.quote_name(backfill.model_in()._meta.db_table)
-    name, body = _name(run), _body(backfill, table, using)
+    name, body = _trigger_name(run), _body(backfill, table, using)
     tag = "$confiture$"
     while tag in body:
         tag = f"{tag[:-1]}_$"

@@ -19,7 +19,7 @@ from django_confiture.dry_run.recording.records import (
 )
 from django_confiture.dry_run.results.deploy import NOTHING, Deploy, StepBreaks
 from django_confiture.dry_run.running_code.connected_settings import ConnectedSettings, may_set
-from django_confiture.dry_run.running_code.touched import Step, is_of_others, sets_sequence
+from django_confiture.dry_run.running_code.touched import OperationStep, is_of_others, sets_sequence
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.redaction import message
@@ -134,7 +134,7 @@ class DeployWatch:
         return self._deploy
 
 
-def _step(operation: int | None, section: RecordedSection) -> Step:
+def _step(operation: int | None, section: RecordedSection) -> OperationStep:
     locks: dict[str, LockMode] = {}
     for statement in section.statements:
         for lock in statement.result.locks:
@@ -142,7 +142,7 @@ def _step(operation: int | None, section: RecordedSection) -> Step:
             locks[lock.relation] = max(mode, locks.get(lock.relation, mode))
     changing = [each for each in section.statements if each.statement.kind in _CHANGING]
     writes = [write for each in section.statements for write in each.result.writes]
-    return Step(
+    return OperationStep(
         operation,
         locks,
         tuple(each.statement.sql for each in changing),

@@ -28,6 +28,7 @@ from django_confiture.dry_run.results.source_location import shown
 from django_confiture.dry_run.server.driver import EMIT_SIGNALS, LIVE_RECEIVERS
 from django_confiture.dry_run.server.patches import patched
 from django_confiture.dry_run.stage import Stage
+from django_confiture.formatting import path_of
 
 _SIGNALS = {"pre_migrate": pre_migrate, "post_migrate": post_migrate}
 
@@ -50,7 +51,7 @@ class ReceiverOperation(Operation):
 
     def describe(self) -> str:
         """Return where the receiver is defined, as ``module.name``."""
-        return _name(self.receiver)
+        return path_of(self.receiver)
 
     def database_forwards(self, *_args: object) -> None:
         """Do nothing: Django calls the receiver by itself."""
@@ -166,17 +167,17 @@ class ReceiverWatch:
     def _call(self, sending: _Sending, receiver: _Receiver, **named: Any) -> object:
         """Call a receiver, with what it does recorded as its own."""
         here = sending.thread == threading.get_ident() and self._sending is sending
-        ours = _name(receiver).startswith(_OUR_OWN)
+        ours = path_of(receiver).startswith(_OUR_OWN)
         if ours or not here or named.get("using") != self._alias:
             return receiver(**named)
-        if not _name(receiver).startswith(_CHANGES_ROWS):
+        if not path_of(receiver).startswith(_CHANGES_ROWS):
             with self._recorder.own_work():
                 self._judge.receiver_is_called()
         with self._section_of(sending, receiver):
             return receiver(**named)
 
     def _section_of(self, sending: _Sending, receiver: _Receiver) -> AbstractContextManager[object]:
-        name = _name(receiver)
+        name = path_of(receiver)
         if name in sending.known:
             return self._recorder.resumed(sending.known[name])
         return self._first_call(sending, name, receiver)
@@ -188,14 +189,6 @@ class ReceiverWatch:
         with self._recorder.operation(len(sending.operations) - 1, operation) as opened:
             sending.known[name] = opened
             yield
-
-
-def _name(receiver: _Receiver) -> str:
-    """Return ``module.name`` of a receiver: of what a partial calls, of an object's class."""
-    while isinstance(receiver, partial):
-        receiver = receiver.func
-    named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _placed(result: OperationResult, operation: Operation) -> OperationResult:

@@ -116,7 +116,7 @@ def _shower(stream: OutputWrapper) -> tuple[Callable[[Sequence[BackfillStatus]],
 
 
 def _facts(status: BackfillStatus) -> list[str]:
-    facts = [status.state, _rows(status)]
+    facts = [status.state, _rows_done(status)]
     if status.rows_per_second is not None:
         facts.append(f"{status.rows_per_second:,.0f} rows/s")
     if status.remaining_seconds:
@@ -130,7 +130,7 @@ def _facts(status: BackfillStatus) -> list[str]:
     return facts
 
 
-def _rows(status: BackfillStatus) -> str:
+def _rows_done(status: BackfillStatus) -> str:
     if status.total is None:
         return "not begun"
     about = "" if status.state == "completed" else "about "

@@ -48,7 +48,7 @@ SELECT indexrelid::bigint, indrelid::bigint FROM pg_catalog.pg_index WHERE index
 
 
 @dataclass(frozen=True)
-class Table:
+class TableState:
     """A table at one moment."""
 
     file: int
@@ -66,7 +66,7 @@ class Table:
 class Snapshot:
     """What is compared later: tables by OID, and the tables of indexes on expressions."""
 
-    tables: Mapping[int, Table]
+    tables: Mapping[int, TableState]
     expression_indexes: Mapping[int, int]
 
 
@@ -75,7 +75,7 @@ def snapshot(connection: BaseDatabaseWrapper) -> Snapshot:
     connection.ensure_connection()
     raw = connection.connection
     return Snapshot(
-        {oid: Table(*facts) for oid, *facts in raw.execute(_TABLES)},
+        {oid: TableState(*facts) for oid, *facts in raw.execute(_TABLES)},
         dict(raw.execute(_EXPRESSION_INDEXES).fetchall()),
     )
 
@@ -140,7 +140,7 @@ def _reasons(before: Snapshot, after: Snapshot) -> dict[int, str]:
     return reasons
 
 
-def _parts(oid: int, table: Table, found: Snapshot) -> list[tuple[int, Table]]:
+def _parts(oid: int, table: TableState, found: Snapshot) -> list[tuple[int, TableState]]:
     """Return the tables that hold the rows of a table: itself, or its partitions."""
     if not table.is_partitioned:
         return [(oid, table)]
@@ -151,7 +151,7 @@ def _parts(oid: int, table: Table, found: Snapshot) -> list[tuple[int, Table]]:
     ]
 
 
-def _modified(table: Table | None) -> int:
+def _modified(table: TableState | None) -> int:
     return table.modified if table is not None else 0
 
 

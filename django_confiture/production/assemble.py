@@ -96,7 +96,7 @@ class _Assembly:
         indexes = tuple(self._of_table(relation.oid))
         toast = self._toast(relation.toast)
         index_bytes = sum(each.bytes for each in indexes)
-        rows = _rows(relation)
+        rows = _row_count(relation)
         read, written = self._rates.get(relation.oid, (None, None))
         through = [
             self._rates.get(each.oid, (None, None))[0]
@@ -188,7 +188,7 @@ class _Assembly:
         return self._relations[oid].bytes + sum(self._relations[i.oid].bytes for i in indexes)
 
 
-def _rows(relation: _Relation) -> int | None:
+def _row_count(relation: _Relation) -> int | None:
     if relation.bytes == 0:
         return 0
     return None if relation.rows < 0 else round(relation.rows)

@@ -85,7 +85,7 @@ class ReplicationLag(Throttle):
         return f"a replica is {lag:.1f} s behind, the limit is {self._limit:g} s"
 
     def _measured(self, using: str) -> float:
-        rows = _rows(
+        rows = _fetched(
             using,
             "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0'),"
             " pg_catalog.pg_wal_lsn_diff(replay_lsn, '0/0'), extract(epoch FROM replay_lag)"
@@ -142,7 +142,7 @@ class Autovacuum(Throttle):
 
     def reason(self, moment: Moment) -> str:
         """Return that autovacuum is at work."""
-        rows = _rows(
+        rows = _fetched(
             moment.using,
             "SELECT pid FROM pg_catalog.pg_stat_progress_vacuum JOIN pg_catalog.pg_stat_activity"
             " USING (pid) WHERE backend_type = 'autovacuum worker'"
@@ -168,7 +168,7 @@ class WalArchiving(Throttle):
 
     def reason(self, moment: Moment) -> str:
         """Return how many segments wait."""
-        ((waiting,),) = _rows(
+        ((waiting,),) = _fetched(
             moment.using,
             "WITH last AS (SELECT last_archived_wal AS name, setting::numeric AS size"
             " FROM pg_catalog.pg_stat_archiver, pg_catalog.pg_settings"
@@ -193,7 +193,7 @@ class OldestTransaction(Throttle):
 
     def reason(self, moment: Moment) -> str:
         """Return the session and the age of its transaction."""
-        rows = _rows(
+        rows = _fetched(
             moment.using,
             "SELECT pid, extract(epoch FROM pg_catalog.clock_timestamp() - xact_start)"
             " FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database()"
@@ -219,7 +219,7 @@ class ActiveSessions(Throttle):
 
     def reason(self, moment: Moment) -> str:
         """Return how many sessions are at work."""
-        ((active,),) = _rows(
+        ((active,),) = _fetched(
             moment.using,
             "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE state = 'active'"
             " AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()",
@@ -272,7 +272,7 @@ class HoursOfDay(Throttle):
         return "" if within else f"it runs from {self._start:%H:%M} to {self._end:%H:%M}"
 
 
-def _rows(using: str, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+def _fetched(using: str, sql: str, *params: Any) -> list[tuple[Any, ...]]:
     with connections[using].cursor() as cursor:
         cursor.execute(sql, params)
         found: list[tuple[Any, ...]] = cursor.fetchall()

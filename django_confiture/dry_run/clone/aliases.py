@@ -38,7 +38,11 @@ def aliases_of(wrapper: BaseDatabaseWrapper, *, ask: bool) -> list[BaseDatabaseW
     identity: str | None = None
     for alias in connections:
         other = connections[alias]
-        if other is wrapper or other.vendor != "postgresql" or _name(other) != _name(wrapper):
+        if (
+            other is wrapper
+            or other.vendor != "postgresql"
+            or _database_name(other) != _database_name(wrapper)
+        ):
             continue
         same = _address(other) == _address(wrapper)
         if not same and ask:
@@ -49,7 +53,7 @@ def aliases_of(wrapper: BaseDatabaseWrapper, *, ask: bool) -> list[BaseDatabaseW
     return found
 
 
-def _name(wrapper: BaseDatabaseWrapper) -> object:
+def _database_name(wrapper: BaseDatabaseWrapper) -> object:
     known: dict[str, Any] = wrapper.get_connection_params()
     return known.get("dbname"), known.get("service")
 

@@ -72,7 +72,7 @@ class Sizes:
             return self._of_partition(relation)
         if table is None:
             return Scale(relation, here, None, (f"production's statistics have no {relation}",))
-        return Scale(relation, here, *_rows(relation, table))
+        return Scale(relation, here, *_rows_in_production(relation, table))
 
     def _rows_here(self, relation: str, counted: int | None) -> int | None:
         """Trust the last ANALYZE, since scans count dead rows too, unless it is far off."""
@@ -88,7 +88,7 @@ class Sizes:
         table = self.table(root)
         if table is None:
             return Scale(relation, here, None, (f"production's statistics have no {root}",))
-        there, doubts = _rows(root, table)
+        there, doubts = _rows_in_production(root, table)
         return Scale(root, here, there, doubts)
 
     def wider(self, rows: Mapping[str, int]) -> bool:
@@ -101,7 +101,7 @@ class Sizes:
         )
 
 
-def _rows(relation: str, table: TableStats) -> tuple[int | None, tuple[str, ...]]:
+def _rows_in_production(relation: str, table: TableStats) -> tuple[int | None, tuple[str, ...]]:
     if table.rows is not None and table.analyzed:
         return table.rows, _stale(relation, table)
     if table.rows == 0:

@@ -115,7 +115,7 @@ class UnmanagedConnections:
     def _hold(self, conn: Any) -> None:
         if conn in self._spared or conn in self._held or not self._own.has_this:
             return
-        if getattr(self._django, "connects", False) or _name(conn).startswith(_OURS):
+        if getattr(self._django, "connects", False) or _application_name(conn).startswith(_OURS):
             self.spare(conn)
             return
         if not _is_idle(conn):
@@ -243,5 +243,5 @@ def _is_idle(conn: _Connection) -> bool:
     )
 
 
-def _name(conn: _Connection) -> str:
+def _application_name(conn: _Connection) -> str:
     return conn.info.parameter_status("application_name") or ""

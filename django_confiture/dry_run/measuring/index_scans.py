@@ -29,7 +29,7 @@ def read_through_indexes(
     indexes = [
         counted.since(old.index_reads.get(oid, none)) for oid, counted in new.index_reads.items()
     ]
-    known = _rows(relation, new)
+    known = _rows_known(relation, new)
     much = max(1, _SHARE * known)
     dead = relation.dead + new.counters.updated + new.counters.deleted > 0
     through = [_through(index, much, dead=dead) for index in indexes]
@@ -53,7 +53,7 @@ def _through(index: IndexCounters, much: float, *, dead: bool) -> tuple[int, int
     return beyond + 1 if lookups else entries, beyond
 
 
-def _rows(relation: Relation, seen: Observed) -> int:
+def _rows_known(relation: Relation, seen: Observed) -> int:
     """Return about how many rows the table has: as of the last ANALYZE, and our own."""
     before = relation.rows if relation.rows >= 0 else relation.size // _BYTES_A_ROW
     return before + seen.counters.inserted

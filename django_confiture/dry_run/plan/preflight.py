@@ -64,7 +64,7 @@ _PAGES = "c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint"
 
 
 @dataclass(frozen=True)
-class Table:
+class ExistingTable:
     """A table that exists, with its partitions; sizes in bytes."""
 
     oid: int
@@ -128,12 +128,12 @@ def look_ahead(
     return found
 
 
-def _others(tables: Sequence[Table], own_pids: Collection[int], session: Session) -> Others:
+def _others(tables: Sequence[ExistingTable], own_pids: Collection[int], session: Session) -> Others:
     roots = {oid: table.oid for table in tables for oid in table.members}
     return others_at_work(session, roots, own_pids)
 
 
-def _planned_tables(tables: Sequence[Table], others: Others) -> Iterator[PlannedTable]:
+def _planned_tables(tables: Sequence[ExistingTable], others: Others) -> Iterator[PlannedTable]:
     for table in sorted(tables, key=lambda table: (-table.total, table.relation)):
         at_work = others.on_table[table.oid]
         yield PlannedTable(table.relation, table.rows, table.total, at_work)
@@ -169,7 +169,7 @@ def _updates(fills: Iterable[Fill], tables: Collection[str]) -> Iterator[Stateme
             yield from parse(text, placeholders=False)
 
 
-def _tables(oids: Collection[int], session: Session) -> Sequence[Table]:
+def _tables(oids: Collection[int], session: Session) -> Sequence[ExistingTable]:
     """Return the tables; where another session has one locked, its size as of the last VACUUM."""
     if not oids:
         return ()
@@ -180,7 +180,7 @@ def _tables(oids: Collection[int], session: Session) -> Sequence[Table]:
     except psycopg.errors.LockNotAvailable:
         rows = session.query(_TABLES.format(size=_PAGES), given)
     return [
-        Table(
+        ExistingTable(
             int(oid or 0),
             name or "",
             None if count is None else int(count),
@@ -193,7 +193,7 @@ def _tables(oids: Collection[int], session: Session) -> Sequence[Table]:
 
 
 def _dead_space(
-    writes: Iterable[Written], tables: Sequence[Table], widths: RowWidths
+    writes: Iterable[Written], tables: Sequence[ExistingTable], widths: RowWidths
 ) -> list[DeadSpace]:
     sums: dict[str, list[int]] = {}
     for each in writes:

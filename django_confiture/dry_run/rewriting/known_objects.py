@@ -200,9 +200,9 @@ def read_for_advice(session: Session, among: Collection[int] | None = None) -> K
     """
     tables = [None if among is None else "{" + ",".join(map(str, among)) + "}"]
     return KnownObjects(
-        {name: definition for name, (definition,) in _rows(session, _INDEXES, tables)},
+        {name: definition for name, (definition,) in _rows_by_name(session, _INDEXES, tables)},
         _by_table(session, _CONSTRAINTS, tables),
-        {table: column for table, (column,) in _rows(session, _KEYS, tables)},
+        {table: column for table, (column,) in _rows_by_name(session, _KEYS, tables)},
         _columns(session, _REQUIRED, tables),
         _columns(session, _PLAIN, tables),
         partitions=_partitions(session),
@@ -216,10 +216,10 @@ def read_known(session: Session) -> KnownObjects:
         not_null=_columns(session, _NOT_NULL),
         defaults=_by_table(session, _DEFAULTS),
         comments=_by_table(session, _COMMENTS),
-        row_security=frozenset(name for name, _nothing in _rows(session, _ROW_SECURITY)),
+        row_security=frozenset(name for name, _nothing in _rows_by_name(session, _ROW_SECURITY)),
         identities={
             (table, column): Identity(generated, sequence)
-            for table, (column, generated, sequence) in _rows(session, _IDENTITIES)
+            for table, (column, generated, sequence) in _rows_by_name(session, _IDENTITIES)
         },
         sequences=_by_table(session, _SEQUENCES),
     )
@@ -229,27 +229,27 @@ def _by_table(
     session: Session, sql: str, params: Sequence[str | None] = ()
 ) -> dict[tuple[str, str], str]:
     """Return (table, name of a part of it) → its definition."""
-    return {(table, name): text for table, (name, text) in _rows(session, sql, params)}
+    return {(table, name): text for table, (name, text) in _rows_by_name(session, sql, params)}
 
 
 def _columns(
     session: Session, sql: str, params: Sequence[str | None] = ()
 ) -> dict[str, frozenset[str]]:
     """Return table → columns."""
-    rows = _rows(session, sql, params)
+    rows = _rows_by_name(session, sql, params)
     return {table: frozenset(columns.split("\n")) for table, (columns,) in rows}
 
 
 def read_partitioned(session: Session) -> frozenset[str]:
     """Return the partitioned tables."""
-    return frozenset(name for name, _nothing in _rows(session, _PARTITIONED))
+    return frozenset(name for name, _nothing in _rows_by_name(session, _PARTITIONED))
 
 
 def _partitions(session: Session) -> dict[str, list[tuple[str, str]]]:
     """Return partitioned table → its partitions, where none of them has partitions in turn."""
     found: dict[str, list[tuple[str, str]]] = {}
     nested = set()
-    for table, (schema, name, kind) in _rows(session, _PARTITIONS):
+    for table, (schema, name, kind) in _rows_by_name(session, _PARTITIONS):
         found.setdefault(table, []).append((schema, name))
         nested |= {table} if kind == "p" else set()
     return {table: names for table, names in found.items() if table not in nested}
@@ -258,13 +258,13 @@ def _partitions(session: Session) -> dict[str, list[tuple[str, str]]]:
 def read_partition_indexes(session: Session) -> dict[str, list[PartitionIndex]]:
     """Return index of a partitioned table → the indexes of its partitions."""
     found: dict[str, list[PartitionIndex]] = {}
-    for name, (partition, definition, kind) in _rows(session, _PARTITION_INDEXES):
+    for name, (partition, definition, kind) in _rows_by_name(session, _PARTITION_INDEXES):
         index = PartitionIndex(partition, definition, nested=kind == "I")
         found.setdefault(name, []).append(index)
     return found
 
 
-def _rows(
+def _rows_by_name(
     session: Session, sql: str, params: Sequence[str | None] = ()
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each row by its qualified name, and by the name alone where that finds it."""

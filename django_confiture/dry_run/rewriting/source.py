@@ -107,7 +107,7 @@ def file_source(
 
 
 def _run(fill: Fill) -> RunPython:
-    code = _placeholder(_name(fill))
+    code = _placeholder(_function_name_of(fill))
     hints = dict(fill.hints or {}) or None
     if isinstance(fill, NullFill):
         return RunPython(code, RunPython.noop, hints=hints, elidable=True)
@@ -115,7 +115,7 @@ def _run(fill: Fill) -> RunPython:
     return RunPython(code, back, hints=hints, elidable=fill.elidable)
 
 
-def _name(fill: Fill) -> str:
+def _function_name_of(fill: Fill) -> str:
     if isinstance(fill, UpdateInBatches):
         return fill.name
     return "fill" if isinstance(fill, NullFill) else "in_batches"

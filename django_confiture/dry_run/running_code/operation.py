@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence, Set
 
 from django_confiture.dry_run.running_code.failure import Failure
-from django_confiture.dry_run.running_code.touched import Step, words_in
+from django_confiture.dry_run.running_code.touched import OperationStep, words_in
 
 _CAUSES = {
     "22001": r"\bTYPE\b",
@@ -26,7 +26,7 @@ _BOTH = 2
 
 
 def operation_of(
-    failure: Failure, steps: Sequence[Step], relations: Set[str], common: Set[str]
+    failure: Failure, steps: Sequence[OperationStep], relations: Set[str], common: Set[str]
 ) -> int | None:
     """Return the operation after which it fails, None where more than one could be it.
 
@@ -47,7 +47,7 @@ def operation_of(
     return changing[0].operation if len(changing) == 1 else None
 
 
-def _filling(failure: Failure, steps: Sequence[Step]) -> int | None:
+def _filling(failure: Failure, steps: Sequence[OperationStep]) -> int | None:
     """Return the operation after which rows refer to one that is to be deleted."""
     tables = re.findall(r'on table "([^"]+)"', failure.error)
     if failure.sqlstate != "23503" or len(tables) < _BOTH:
@@ -60,5 +60,5 @@ def _filling(failure: Failure, steps: Sequence[Step]) -> int | None:
     return max(first, next((each for each in adding if each is not None), first))
 
 
-def _says(step: Step, cause: str) -> bool:
+def _says(step: OperationStep, cause: str) -> bool:
     return any(re.search(cause, text, re.IGNORECASE) for text in step.texts)

@@ -10,7 +10,7 @@ from django_confiture.dry_run.running_code.catalog import TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.query_plans import QueryPlan, plan_of
 from django_confiture.dry_run.running_code.releases import TIMEOUT
-from django_confiture.dry_run.running_code.touched import Step, altered_by
+from django_confiture.dry_run.running_code.touched import OperationStep, altered_by
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.nodes import quoted_relation, range_vars_in
 from django_confiture.dry_run.sql.parser import parse
@@ -75,7 +75,9 @@ class ProductionQueries:
             )
         yield from self._undecided
 
-    def after(self, migration: str, steps: Sequence[Step]) -> tuple[list[Break], list[Regressed]]:
+    def after(
+        self, migration: str, steps: Sequence[OperationStep]
+    ) -> tuple[list[Break], list[Regressed]]:
         """Prepare what the steps touch again; return what fails and what has become worse."""
         breaks: list[Break] = []
         regressed: list[Regressed] = []
@@ -97,7 +99,7 @@ class ProductionQueries:
             self._over.add(known.query.id)
         return breaks, regressed
 
-    def _touched(self, known: _Known, steps: Sequence[Step]) -> str | None:
+    def _touched(self, known: _Known, steps: Sequence[OperationStep]) -> str | None:
         """Return the first relation of a query that the steps may have changed, None for none."""
         altered = altered_by(steps)
         own = sorted(set(known.relations.values()))
@@ -114,7 +116,7 @@ def _named_in(text: str) -> Iterator[str]:
 
 
 def _break(
-    known: _Known, failure: Failure, table: str, migration: str, steps: Sequence[Step]
+    known: _Known, failure: Failure, table: str, migration: str, steps: Sequence[OperationStep]
 ) -> Break:
     changing = [step.operation for step in steps if table in step.altered]
     return Break(

@@ -39,7 +39,7 @@ _ALTERING = LockMode.ShareUpdateExclusiveLock
 
 
 @dataclass(frozen=True)
-class Step:
+class OperationStep:
     """What one operation, or the code around all of them, has done."""
 
     operation: int | None
@@ -137,6 +137,6 @@ def is_of_others(statement: Statement) -> bool:
     return not names_relation(statement.node)
 
 
-def altered_by(steps: Iterable[Step]) -> Set[str]:
+def altered_by(steps: Iterable[OperationStep]) -> Set[str]:
     """Return the relations that some of the steps may have changed."""
     return frozenset(name for step in steps for name in step.altered)

@@ -29,7 +29,7 @@ from django_confiture.dry_run.running_code.new_release import NewCode
 from django_confiture.dry_run.running_code.operation import operation_of
 from django_confiture.dry_run.running_code.queries import ProductionQueries
 from django_confiture.dry_run.running_code.releases import RunningCode, Tools
-from django_confiture.dry_run.running_code.touched import PlannedTables, Step, altered_by
+from django_confiture.dry_run.running_code.touched import OperationStep, PlannedTables, altered_by
 from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
 from django_confiture.production.stats import QueryStats
 
@@ -88,13 +88,13 @@ class ReleaseWatch:
 
     # Steps.
 
-    def asks(self, steps: Sequence[Step]) -> bool:
+    def asks(self, steps: Sequence[OperationStep]) -> bool:
         """Return whether anything is tried after a step: else the server is not asked."""
         known = bool(self._old.trials or self._queries.prepared)
         changing = _is_changing(steps) or bool(self._filled_up(steps))
         return self._old.awaits_rows or (known and changing)
 
-    def stepped(self, migration: str, steps: Sequence[Step]) -> tuple[Break, ...]:
+    def stepped(self, migration: str, steps: Sequence[OperationStep]) -> tuple[Break, ...]:
         """Try the running code after a step, which may be a migration whole; return new breaks."""
         found = []
         for trial, probe, failure in self._old.after(self._to_try(steps), self._filled_up(steps)):
@@ -119,7 +119,7 @@ class ReleaseWatch:
         self._breaks += found
         return tuple(found)
 
-    def _to_try(self, steps: Sequence[Step]) -> Mapping[Trial, Set[Action]]:
+    def _to_try(self, steps: Sequence[OperationStep]) -> Mapping[Trial, Set[Action]]:
         """Return the actions that may come out differently than when they were last tried."""
         outside = any(step.outside for step in steps)
         if not (self._old.trials and _is_changing(steps)):
@@ -134,7 +134,7 @@ class ReleaseWatch:
             for trial in self._old.trials
         }
 
-    def _filled_up(self, steps: Sequence[Step]) -> Sequence[Trial]:
+    def _filled_up(self, steps: Sequence[OperationStep]) -> Sequence[Trial]:
         """Return the trials of tables that have got rows, or of all where a sequence was set."""
         filled = frozenset(name for step in steps for name in step.filled)
         if any(step.sets_sequence for step in steps):
@@ -148,7 +148,7 @@ class ReleaseWatch:
     def _relations(self, trial: Trial) -> frozenset[str]:
         return frozenset(self._names.get(name, name) for name in trial.tables)
 
-    def _note_unread(self, migration: str, steps: Sequence[Step]) -> None:
+    def _note_unread(self, migration: str, steps: Sequence[OperationStep]) -> None:
         tried = {name for trial in self._old.trials for name in self._relations(trial)}
         known = set(self._names.values())
         for name in sorted(altered_by(steps) & known - tried):
@@ -189,5 +189,5 @@ class ReleaseWatch:
         )
 
 
-def _is_changing(steps: Sequence[Step]) -> bool:
+def _is_changing(steps: Sequence[OperationStep]) -> bool:
     return any(step.texts or step.altered or step.outside for step in steps)

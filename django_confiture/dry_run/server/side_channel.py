@@ -33,11 +33,11 @@ class Session:
     def query(self, text: str, params: Sequence[str | int | None] = ()) -> list[Row]:
         """Run one statement with ``$1`` parameters; raises the driver's error."""
         values = [None if value is None else str(value).encode() for value in params]
-        return _rows(self._answers(text.encode(), values)[-1])
+        return _rows_of_result(self._answers(text.encode(), values)[-1])
 
     def script(self, text: str) -> list[list[Row]]:
         """Run several statements in one round trip; return the rows of each."""
-        return [_rows(result) for result in self._answers(text.encode(), [])]
+        return [_rows_of_result(result) for result in self._answers(text.encode(), [])]
 
     def _answers(self, text: bytes, values: list[bytes | None]) -> list[pq.abc.PGresult]:
         """Send and wait as the driver does, so that Ctrl-C cancels what runs."""
@@ -155,7 +155,7 @@ def text_of(query: Any, raw: psycopg.BaseConnection[Any]) -> str:
     return str(query)
 
 
-def _rows(result: pq.abc.PGresult) -> list[Row]:
+def _rows_of_result(result: pq.abc.PGresult) -> list[Row]:
     columns = range(result.nfields)
     return [
         tuple([_text(result.get_value(row, column)) for column in columns])

@@ -29,7 +29,7 @@ def unordered_limits(statement: Statement) -> Iterator[tuple[int, set[str]]]:
     for select in postgast.find_nodes(statement.node, pg.SelectStmt):
         if _leaves_to_chance(select):
             own = {each.relname for each in postgast.find_nodes(select, pg.RangeVar)}
-            yield _rows(select), everything if has_with else own
+            yield _limit_of(select), everything if has_with else own
 
 
 def _leaves_to_chance(select: Node) -> bool:
@@ -41,7 +41,7 @@ def _is_constant(target: Node) -> bool:
     return bool(target.res_target.val.HasField("a_const"))
 
 
-def _rows(select: Node) -> int:
+def _limit_of(select: Node) -> int:
     count = select.limit_count
     is_number = count.HasField("a_const") and count.a_const.HasField("ival")
     return int(count.a_const.ival.ival) if is_number else 1

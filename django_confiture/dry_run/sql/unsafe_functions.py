@@ -55,7 +55,9 @@ def _called(statement: Statement) -> list[str]:
         ]
     if statement.node is None or statement.what == "do_stmt":  # code that no tree shows
         return _suspects(statement.sql)
-    names = (_name(call) for call in statement.function_calls if not _is_transactional(call))
+    names = (
+        _function_name(call) for call in statement.function_calls if not _is_transactional(call)
+    )
     return [name for name in names if _FUNCTION.fullmatch(name)]
 
 
@@ -63,14 +65,14 @@ def _suspects(text: str) -> list[str]:
     return [match[1].lower() for match in _SUSPECT.finditer(text) if match[1]]
 
 
-def _name(call: Node) -> str:
+def _function_name(call: Node) -> str:
     return strings(call.funcname)[-1]
 
 
 def _is_transactional(call: Node) -> bool:
     """Return whether it is a logical message that a rollback takes back."""
     first = [argument.a_const.boolval.boolval for argument in call.args[:1]]
-    return _name(call) == "pg_logical_emit_message" and first == [True]
+    return _function_name(call) == "pg_logical_emit_message" and first == [True]
 
 
 def why_not_rehearsed(statement: Statement, error: psycopg.Error) -> str:

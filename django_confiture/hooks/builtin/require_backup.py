@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django_confiture import conf
 from django_confiture.exceptions import HookVeto
-from django_confiture.formatting import count, duration
+from django_confiture.formatting import count, duration, path_of
 from django_confiture.hooks.base import HookContext, HookPhase, HookResult
 from django_confiture.hooks.builtin import options
 from django_confiture.hooks.builtin.base import ShippedHook
@@ -111,10 +111,10 @@ class RequireBackup(ShippedHook):
         if answer is True:
             return ""
         if answer is False or answer is None:
-            return f"{_name(self.provider)} knows of no good backup."
+            return f"{path_of(self.provider)} knows of no good backup."
         raise TypeError(
-            f"{_name(self.provider)} returned {type(answer).__name__}; let it return the datetime "
-            "of the last backup, True, False or None."
+            f"{path_of(self.provider)} returned {type(answer).__name__}; let it return the "
+            "datetime of the last backup, True, False or None."
         )
 
     def _of_file(self) -> str:
@@ -160,7 +160,3 @@ class RequireBackup(ShippedHook):
 def _age(age: timedelta) -> str:
     hours = age.total_seconds() / 3600
     return f"{hours:.1f} h" if hours >= 1 else duration(age.total_seconds() * 1000)
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"

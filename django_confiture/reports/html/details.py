@@ -78,7 +78,7 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableRow:
     """What is done to one table."""
 
     relation: str
@@ -113,7 +113,7 @@ class Details:
     operations: tuple[Operation, ...]
     around: tuple[Statement, ...]
     hooks: tuple[str, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[TableRow, ...]
     changes: tuple[tuple[str, str], ...]
     message: str
     """Why it would fail."""
@@ -241,7 +241,7 @@ def _statement(statement: StatementResult, migration: MigrationResult) -> Statem
     )
 
 
-def _table(table: TableResult) -> Table:
+def _table(table: TableResult) -> TableRow:
     rows = []
     if table.rewritten:
         rows.append("rewritten")
@@ -251,7 +251,7 @@ def _table(table: TableResult) -> Table:
         rows.append(f"{count(table.rows_scanned, 'row')} read")
     if table.rows_written:
         rows.append(f"{count(table.rows_written, 'row')} written")
-    return Table(
+    return TableRow(
         table.relation,
         table.strongest_lock,
         duration(table.reads_blocked_ms) if table.reads_blocked_ms else "no",

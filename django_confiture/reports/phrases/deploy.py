@@ -154,11 +154,14 @@ class Row:
 
 def matrix(deploy: Deploy) -> tuple[Row, ...]:
     """Return the models that break, the running release first, with a cell for each action."""
-    rows = [*_rows("running", deploy.old_code), *_rows("new", deploy.new_code)]
+    rows = [
+        *_rows_of_release("running", deploy.old_code),
+        *_rows_of_release("new", deploy.new_code),
+    ]
     return tuple(rows)
 
 
-def _rows(release: str, breaks: Sequence[Break]) -> Iterator[Row]:
+def _rows_of_release(release: str, breaks: Sequence[Break]) -> Iterator[Row]:
     for name in dict.fromkeys(each.model or each.table for each in breaks):
         own = {each.action: each for each in breaks if name in (each.model, each.table)}
         yield Row(name, release, tuple(_cell(own.get(action)) for action in ACTIONS[:4]))

@@ -76,12 +76,18 @@ def ranked(migrations: Sequence[MigrationResult]) -> list[int]:
         migration = migrations[position]
         stop = longest_stop(migration) if stops_writers(migration) else None
         idle = migration.outcome == "not_run" or migration.skipped_by_router
-        return -worth(migration), -(stop.ms if stop else 0.0), _rows(migration), idle, position
+        return (
+            -worth(migration),
+            -(stop.ms if stop else 0.0),
+            _rows_kept_locked(migration),
+            idle,
+            position,
+        )
 
     return sorted(range(len(migrations)), key=harm)
 
 
-def _rows(migration: MigrationResult) -> float:
+def _rows_kept_locked(migration: MigrationResult) -> float:
     """Return how many rows are kept locked, below zero."""
     locked = keeps_rows_locked(migration)
     return -float(migration.rows_affected) if locked else 0.0

@@ -36,7 +36,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _described(change: SchemaChange) -> str:
-    what = f"{change.object} {_name(change)}"
+    what = f"{change.object} {_qualified_name(change)}"
     before, after = _short(change.before), _short(change.after)
     if change.kind == "renamed":
         return f"{what} was {before}"
@@ -50,7 +50,7 @@ def _described(change: SchemaChange) -> str:
     return f"{what} {definition}" if change.object == "column" else f"{what}: {definition}"
 
 
-def _name(change: SchemaChange) -> str:
+def _qualified_name(change: SchemaChange) -> str:
     if change.object == "column":
         return f"{change.relation}.{change.name}"
     return f"{change.name} on {change.relation}" if change.relation else change.name

@@ -11,7 +11,7 @@ from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.results.deploy import Break, Deploy
-from django_confiture.dry_run.running_code.touched import Step
+from django_confiture.dry_run.running_code.touched import OperationStep
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from tests.support.dry_run import clean_up, migration
 from tests.support.release_cases import CASES
@@ -93,7 +93,7 @@ def claimed(case: Case) -> Deploy:
                 state = each.apply(state.clone(), editor)
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
-            watch.stepped(each.name, [Step(None, texts=("ALTER",), sets_sequence=True)])
+            watch.stepped(each.name, [OperationStep(None, texts=("ALTER",), sets_sequence=True)])
         found = watch.end(complete=True)
         transaction.set_rollback(True)
     return found

@@ -7,7 +7,7 @@ import pytest
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.operation import operation_of
-from django_confiture.dry_run.running_code.touched import Step, words_in
+from django_confiture.dry_run.running_code.touched import OperationStep, words_in
 
 _RELATIONS = frozenset(("Lines of orders",))
 _COMMON = words_in("Lines of orders relation column does not exist")
@@ -20,9 +20,9 @@ _TEXTS = (
 )
 
 
-def steps() -> list[Step]:
+def steps() -> list[OperationStep]:
     locks = {"Lines of orders": LockMode.AccessExclusiveLock}
-    return [Step(number, locks, (text,)) for number, text in enumerate(_TEXTS)]
+    return [OperationStep(number, locks, (text,)) for number, text in enumerate(_TEXTS)]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_deletion_is_refused_where_rows_refer(
     """Not where the table is made, which has no rows yet."""
     altering = {"user": LockMode.AccessExclusiveLock}
     found = [
-        Step(
+        OperationStep(
             number,
             altering if text else {},
             (text,) if text else (),

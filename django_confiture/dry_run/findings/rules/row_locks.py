@@ -30,14 +30,14 @@ def rows_locked(subject: Subject) -> Iterator[Finding]:
             "rows-locked-while-working",
             step,
             table,
-            f"{_rows(step)} of {table} stay locked for {duration(held_ms)}: sessions that write "
-            "them wait",
+            f"{_rows_locked(step)} of {table} stay locked for {duration(held_ms)}: sessions that "
+            "write them wait",
             evidence=[*evidence(subject, step, table), *_unknown(step)],
         )
         yield replace(each, severity="danger") if held_ms >= LONG_MS else each
 
 
-def _rows(step: Step) -> str:
+def _rows_locked(step: Step) -> str:
     """Return how many; a join returns rows of several tables, so there it is not told."""
     tables = [mode for mode in step.locks.values() if mode is LockMode.RowShareLock]
     known = step.result.rows_locked is not None and len(tables) == 1

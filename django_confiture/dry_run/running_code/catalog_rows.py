@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.running_code.catalog import Column, ForeignKey, Table, TableCatalog
+from django_confiture.dry_run.running_code.known_rows import KnownRows, Row
 from django_confiture.dry_run.running_code.made_up_values import made_up, unlike_any
 
 _DEEPEST = 5
@@ -14,9 +15,6 @@ _DEEPEST = 5
 
 _TOGETHER = 100
 """Rows that are made in one round trip."""
-
-Row = Mapping[str, str | None]
-"""Column → value as the server writes it."""
 
 Answer = Sequence[Sequence[str | None]]
 
@@ -39,16 +37,16 @@ class CatalogRows:
         run: Callable[[str], Answer],
         run_each: Callable[[Sequence[str]], Sequence[Answer]],
         catalog: TableCatalog,
+        known: KnownRows,
     ) -> None:
-        """Take as ``run`` what runs a statement, as ``run_each`` several in one round trip.
+        """Take as ``run`` what makes rows, as ``run_each`` several statements in one round trip.
 
         Where one fails, it is as if none had run.
         """
         self._run = run
         self._run_each = run_each
         self._catalog = catalog
-        self._has_made: set[int] = set()
-        """The tables of which a row was made, and has been undone or not."""
+        self._known = known
         self._kept: dict[int, Row] = {}
         self._keeps = self._lends = False
         self._unsent: list[tuple[Table, str]] | None = None
@@ -110,20 +108,19 @@ class CatalogRows:
     def existing(self, oid: int) -> Row | None:
         """Return the first row of a table by its primary key, or one that is kept."""
         table = self._catalog.table(oid)
-        if table is None or self._is_empty(table):
+        if table is None:
             return None
         if oid in self._kept:
             return self._kept[oid]
-        order = ", ".join(f"t.{quoted(name)}" for name in table.primary_key)
-        sql = f"SELECT t.* FROM {table.name} t {f'ORDER BY {order}' if order else ''} LIMIT 1"
-        row = self._first(table, sql)
-        if row is not None and (self._keeps or self._lends):
-            self._kept[oid] = row
-        return row
+        return (None if table.is_empty else self._first(table)) or self._known.made.get(oid)
 
-    def _is_empty(self, table: Table) -> bool:
-        """Return whether there is no row to be looked for, whatever was made and undone."""
-        return table.is_empty and table.oid not in self._has_made
+    def _first(self, table: Table) -> Row | None:
+        known = self._known.first
+        if table.oid not in known:
+            order = ", ".join(f"t.{quoted(name)}" for name in table.primary_key)
+            by = f" ORDER BY {order}" if order else ""
+            known[table.oid] = self._read(table, f"SELECT t.* FROM {table.name} t{by} LIMIT 1")
+        return known[table.oid]
 
     def with_values(self, oid: int, given: Row) -> Row | None:
         """Return a row that has some values, None if there is none."""
@@ -131,7 +128,7 @@ class CatalogRows:
         if table is None or not given or not table.columns.keys() >= given.keys():
             return None
         same = " AND ".join(f"t.{quoted(name)} = {literal(given[name])}" for name in given)
-        return self._first(table, f"SELECT t.* FROM {table.name} t WHERE {same} LIMIT 1")
+        return self._read(table, f"SELECT t.* FROM {table.name} t WHERE {same} LIMIT 1")
 
     def any_refers(self, key: ForeignKey, *, unlike: Iterable[tuple[str, str]]) -> bool:
         """Whether a row with that foreign key is there, to another row than other columns refer to.
@@ -147,7 +144,7 @@ class CatalogRows:
         others = [f"t.{quoted(one)} IS DISTINCT FROM r.{quoted(other)}" for one, other in unlike]
         where = f" WHERE {' AND '.join(others)}" if others else ""
         sql = f"SELECT EXISTS (SELECT FROM {table.name} t JOIN {target.name} r ON {same}{where})"
-        return list(map(tuple, self._run(sql))) != [("f",)]
+        return list(map(tuple, self._answer(sql))) != [("f",)]
 
     def one(self, oid: int, *, depth: int = 0) -> Row | None:
         """Return a row of a table: the first one, else one that is made."""
@@ -160,23 +157,21 @@ class CatalogRows:
         table = self._catalog.table(oid)
         if table is None or depth > _DEEPEST:
             return None
-        copied = None
-        is_empty = self._is_empty(table)
-        if not is_empty and (not _needs_rows(table) or self.existing(oid) is not None):
+        row = None
+        if self.existing(oid) is not None:
             draft = self._draft(table, given or {}, depth, copied=True)
-            copied = self._first(table, _copy(table, draft.values))
-        if copied is not None:
-            return copied
-        draft = self._draft(table, given or {}, depth, copied=False)
-        self._has_made.add(oid)
-        row = self._inserted(table, draft.values)
-        if row is not None and self._keeps:
-            self._kept.setdefault(oid, row)
+            row = self._made(table, _copy(table, draft.values))
+        if row is None:
+            draft = self._draft(table, given or {}, depth, copied=False)
+            row = self._inserted(table, draft.values)
+        if row is not None:
+            made = self._kept if self._keeps else self._known.made
+            made.setdefault(oid, row)
         return row
 
     def _inserted(self, table: Table, values: Row) -> Row | None:
         if self._unsent is None:
-            return self._first(table, _insert(table, values))
+            return self._made(table, _insert(table, values))
         self._unsent.append((table, _insert(table, values)))
         return {name: values.get(name) for name in table.columns}
 
@@ -184,10 +179,15 @@ class CatalogRows:
         """Check the deferred constraints of the rows that were made."""
         self._run("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
 
-    def _first(self, table: Table, sql: str) -> Row | None:
-        for row in self._run(sql):
-            return _row(table, row)
-        return None
+    def _made(self, table: Table, sql: str) -> Row | None:
+        return next((_row(table, row) for row in self._run(sql)), None)
+
+    def _read(self, table: Table, sql: str) -> Row | None:
+        return next((_row(table, row) for row in self._answer(sql)), None)
+
+    def _answer(self, sql: str) -> Answer:
+        """Return what is read, which a script of what the release does has no need of."""
+        return next(iter(self._run_each([sql])), [])
 
     def _draft(
         self, table: Table, given: Mapping[str, str | None], depth: int, *, copied: bool
@@ -256,12 +256,6 @@ def _is_needed(column: Column) -> bool:
 
 def _can_vary(column: Column) -> bool:
     return column.category in "NSDU" and not column.generated and column.label is None
-
-
-def _needs_rows(table: Table) -> bool:
-    """Whether a new row needs a new row of another table: a foreign key of it is unique."""
-    keys = {name for key in table.outgoing for name in key.columns}
-    return any(columns and keys.issuperset(columns) for columns in table.unique)
 
 
 def _insert(table: Table, values: Row) -> str:

@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.running_code.failure import Failure
+from django_confiture.dry_run.running_code.known_rows import KnownRows
 from django_confiture.dry_run.running_code.slow_statements import SlowStatements
 from django_confiture.dry_run.running_code.values import NoValueError
 from django_confiture.dry_run.running_code.without_signals import without_signals
@@ -56,7 +57,10 @@ class _NotSentError(Exception):
 class ProbeConnection:
     """One database as the ORM of a release sees it while the probes run."""
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, *, timeout: timedelta) -> None:
+    def __init__(
+        self, wrapper: BaseDatabaseWrapper, known: KnownRows, *, timeout: timedelta
+    ) -> None:
+        self._known = known
         self.alias = wrapper.alias
         self.session = Session(wrapper.connection)
         self.ops = wrapper.ops
@@ -81,6 +85,7 @@ class ProbeConnection:
             stack.enter_context(self._rolled_back())
             self._locked = None
             self._slow.forget()
+            self._known.forget()
             self._set_timeouts()
             self.session.query(f"SAVEPOINT {_PROBE}")
             connections[self.alias] = self._own
@@ -120,6 +125,7 @@ class ProbeConnection:
                 self._locked = replace(failure, error=why)
             return failure
         finally:
+            self._known.undone()
             self._reset()
         return None
 
@@ -152,6 +158,7 @@ class ProbeConnection:
 
     def undo(self) -> None:
         """Undo all that was sent since the probes began."""
+        self._known.undone()
         self._send(_UNDO)
 
     def _send(self, text: str) -> None:
@@ -171,6 +178,7 @@ class ProbeConnection:
             return None, "; ".join(script)
         if failure.is_of_names and not self._row_failed:
             return failure, None  # no other row could help
+        self._known.forget()
         return self.attempt(action), None
 
     @staticmethod
@@ -259,5 +267,7 @@ class ProbeConnection:
             raise _NotSentError(FirstStatement(sql, self._own.ops.compose_sql(sql, params)))
         if self._script is not None:
             self._script.append(self._own.ops.compose_sql(sql, params))
+        if sql.startswith("DELETE"):
+            self._known.deleted()
         with self._slow.watching(sql):
             return execute(sql, params, many, context)

@@ -8,8 +8,9 @@ from typing import Any
 from django.db.models import CASCADE, DO_NOTHING, PROTECT, RESTRICT, Model
 
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
-from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.generic_relations import generic_targets
+from django_confiture.dry_run.running_code.known_rows import Row
 from django_confiture.dry_run.running_code.models import Release
 
 _DEEPEST = 4

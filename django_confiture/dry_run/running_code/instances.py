@@ -9,7 +9,8 @@ from typing import Any, Literal
 from django.db.models import Field, FileField, Model, UniqueConstraint
 
 from django_confiture.dry_run.running_code.catalog import Column, TableCatalog
-from django_confiture.dry_run.running_code.catalog_rows import CatalogRows, Row
+from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
+from django_confiture.dry_run.running_code.known_rows import Row
 from django_confiture.dry_run.running_code.loaded import LoadedValues, NotLoadedError, plain
 from django_confiture.dry_run.running_code.made_up_values import made_up, unlike_any
 from django_confiture.dry_run.running_code.values import Level, NoValueError, Values

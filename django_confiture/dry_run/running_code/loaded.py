@@ -10,7 +10,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq import Format
 
 from django_confiture.dry_run.running_code.catalog import TableCatalog
-from django_confiture.dry_run.running_code.catalog_rows import Row
+from django_confiture.dry_run.running_code.known_rows import Row
 from django_confiture.dry_run.server.driver import psycopg_connection
 
 

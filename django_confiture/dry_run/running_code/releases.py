@@ -19,6 +19,7 @@ from django_confiture.dry_run.running_code.deletions import Dependents, cascadin
 from django_confiture.dry_run.running_code.facts import CatalogFacts, Changes
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances import Instances
+from django_confiture.dry_run.running_code.known_rows import KnownRows
 from django_confiture.dry_run.running_code.loaded import LoadedValues
 from django_confiture.dry_run.running_code.models import Release, tables_of
 from django_confiture.dry_run.running_code.probe import Probe
@@ -40,10 +41,11 @@ class Tools:
 
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
-        self.connection = ProbeConnection(wrapper, timeout=TIMEOUT)
+        known = KnownRows()
+        self.connection = ProbeConnection(wrapper, known, timeout=TIMEOUT)
         self.catalog = TableCatalog(self.connection.session, wrapper.ops.quote_name)
         self.facts = CatalogFacts(self.connection.session, wrapper.ops.quote_name)
-        self.rows = CatalogRows(self.connection.run, self.connection.run_each, self.catalog)
+        self.rows = CatalogRows(self.connection.run, self.connection.run_each, self.catalog, known)
         self.values = Values(wrapper.ops)
         self.loaded = LoadedValues(wrapper, self.catalog)
 

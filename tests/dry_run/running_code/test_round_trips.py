@@ -79,4 +79,10 @@ def test_what_one_more_model_costs(state: ProjectState, tmp_path: Path) -> None:
     few, many = (
         trips(each, running_code=True) - trips(each, running_code=False) for each in (2, _TABLES)
     )
-    assert (many - few) / (_TABLES - 2) <= 120, (few, many)
+    assert (many - few) / (_TABLES - 2) <= 60, (few, many)
+
+
+def test_a_row_that_others_refer_to_is_read_once(state: ProjectState, tmp_path: Path) -> None:
+    texts = sent(state, tmp_path / "trace", _TABLES)
+    reads = [text for text in texts if "SELECT t.* FROM cases_shelf" in text]
+    assert 1 <= len(reads) <= 10, len(reads)

@@ -10,6 +10,7 @@ from django.apps.registry import Apps
 from django.db import connection
 
 from django_confiture.dry_run.running_code.connection import FirstStatement, ProbeConnection
+from django_confiture.dry_run.running_code.known_rows import KnownRows
 from django_confiture.dry_run.running_code.undone_batches import failures
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +26,7 @@ CREATE TABLE cases_child (parent_id integer CONSTRAINT of_parent REFERENCES case
 def probes() -> Iterator[ProbeConnection]:
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
-    found = ProbeConnection(connection, timeout=timedelta(milliseconds=500))
+    found = ProbeConnection(connection, KnownRows(), timeout=timedelta(milliseconds=500))
     with found.probing(Apps()):
         yield found
 

@@ -8,12 +8,12 @@ from django_confiture.dry_run.sql.batches import (
     between_keys,
     has_parameters,
     names_its_table_again,
-    reads_what_it_sets,
     returns_rows,
 )
 from django_confiture.dry_run.sql.identifiers import quote_identifier
 from django_confiture.dry_run.sql.nodes import quoted_relation
 from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.running_twice import can_run_twice
 
 
 def batches_of(statement: Statement, facts: Facts) -> Batches:
@@ -36,7 +36,7 @@ def key_to_go_by(statement: Statement, facts: Facts) -> str:
         raise NoRecipe("its statement has WITH or RETURNING")
     if names_its_table_again(node):
         raise NoRecipe(f"what it writes to {table.relname} depends on other rows of it")
-    if reads_what_it_sets(node):
+    if not can_run_twice(node):
         raise NoRecipe(
             "it sets a column to a value computed from that column: it must not run twice"
         )

@@ -10,7 +10,6 @@ from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.index_parts import unique_index_parts
 from django_confiture.dry_run.rewriting.names import object_name
 from django_confiture.dry_run.rewriting.parts import Part, Phase
-from django_confiture.dry_run.sql.batches import columns_in
 from django_confiture.dry_run.sql.building import (
     add_constraint,
     alter_table_sql,
@@ -20,7 +19,13 @@ from django_confiture.dry_run.sql.building import (
 )
 from django_confiture.dry_run.sql.enums import ConstrType
 from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier
-from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, strings
+from django_confiture.dry_run.sql.nodes import (
+    Node,
+    columns_in,
+    definition,
+    quoted_relation,
+    strings,
+)
 
 
 def add_constraint_parts(relation: Node, subcommand: Node, facts: Facts) -> Iterator[Part]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django_confiture.dry_run.sql.building import copied, expression_sql, statement_sql
 from django_confiture.dry_run.sql.identifiers import quote_identifier
 from django_confiture.dry_run.sql.library import pg, postgast
-from django_confiture.dry_run.sql.nodes import Node, has_field, range_vars_in
+from django_confiture.dry_run.sql.nodes import Node, range_vars_in
 
 
 def names_its_table_again(node: Node) -> bool:
@@ -22,20 +22,6 @@ def has_parameters(node: Node) -> bool:
 def returns_rows(node: Node) -> bool:
     """Return whether a statement has RETURNING."""
     return bool(node.HasField("returning_clause"))
-
-
-def reads_what_it_sets(node: Node) -> bool:
-    """Return whether an UPDATE computes a column's new value from a column that it sets."""
-    if not has_field(node, "target_list"):
-        return False
-    targets = [each.res_target for each in node.target_list]
-    columns = {each.name for each in targets}
-    return any(columns & columns_in(each.val) for each in targets)
-
-
-def columns_in(node: Node) -> set[str]:
-    references = postgast.find_nodes(node, pg.ColumnRef)
-    return {each.fields[-1].string.sval for each in references if each.fields}
 
 
 def between_keys(node: Node, key: str) -> str:

@@ -209,3 +209,9 @@ def type_name(column: Node) -> str:
 def quoted_type(type_name: Node) -> str:
     """Return a type's name for ``to_regtype``, without its modifier."""
     return qualified_name(*strings(type_name.names)) + "[]" * len(type_name.array_bounds)
+
+
+def columns_in(node: Node) -> set[str]:
+    """Return the names of the columns that a piece of a statement reads."""
+    references = postgast.find_nodes(node, pg.ColumnRef)
+    return {each.fields[-1].string.sval for each in references if each.fields}

@@ -47,4 +47,26 @@ CASES = [
         migrations.AddConstraint("order", models.UniqueConstraint(
             fields=["customer", "total"], include=["currency"], name="cust_total")),
     """, "kept fixed fixed fixed"),
+    Harmful("lower_in_place", """
+        migrations.RunPython(normalize, migrations.RunPython.noop),
+        migrations.AddConstraint("order", models.UniqueConstraint(
+            Lower("slug"), name="order_slug_ci")),
+    """, "fixed fixed", above='''
+        from django.db.models.functions import Lower
+
+
+        def normalize(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            Order.objects.update(number=Lower("number"))
+
+        '''),
+    Harmful("cleaned_in_sql_and_unique", """
+        migrations.RunSQL(
+            "UPDATE cases_order SET slug = lower(trim(replace(slug, '-', ''))),"
+            " note = nullif(trim(note), ''), currency = CASE WHEN currency = 'EUR' THEN 'eur'"
+            " WHEN currency IN ('USD', 'CHF') THEN 'old' ELSE currency END",
+            migrations.RunSQL.noop),
+        migrations.AddConstraint("order", models.UniqueConstraint(
+            fields=["slug", "note"], name="order_slug_note")),
+    """, "fixed fixed"),
 ]  # fmt: skip

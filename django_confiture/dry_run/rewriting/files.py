@@ -67,6 +67,8 @@ class UpdateInBatches:
     globals: tuple[str, ...]
     """The lines that define what it needs of its module."""
     reversible: bool = True
+    back: str | None = None
+    """The function, also in ``source``, that takes it back; without one nothing does."""
     elidable: bool = False
     hints: Mapping[str, object] | None = None
 

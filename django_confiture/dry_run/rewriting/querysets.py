@@ -30,20 +30,48 @@ def file_of_update(
     if [each.what for each in writing] != ["update_stmt"]:
         raise NoRecipe("its code does more than one UPDATE")
     key_to_go_by(writing[0], facts)
-    if operation.reverse_code not in (None, RunPython.noop) or operation.atomic:
-        raise NoRecipe("its code has a way back, or its own transaction")
-    function = operation.code
-    if not isinstance(function, FunctionType) or function.__closure__:
-        raise NoRecipe("its code is not a plain function")
+    if operation.atomic:
+        raise NoRecipe("its code has its own transaction")
+    function = _plain(operation.code)
     node = _source(function)
+    name, source = _rewritten(node)
+    lines = {*_globals(node, function)}
+    back = None
+    if operation.reverse_code not in (None, RunPython.noop):
+        back, text, more = _way_back(operation.reverse_code, function)
+        source, lines = f"{source}\n\n{text}", lines | more
     fill = UpdateInBatches(
-        *_rewritten(node),
-        globals=tuple(_globals(node, function)),
+        name,
+        source,
+        globals=tuple(sorted(lines)),
         reversible=operation.reverse_code is not None,
+        back=back,
         elidable=operation.elidable,
         hints=operation.hints or None,
     )
     return RewrittenFile(WHAT[Phase.FILL], WHY[Phase.FILL], atomic=False, fill=fill)
+
+
+def _way_back(back: object, function: FunctionType) -> tuple[str, str, set[str]]:
+    """Return name, source and globals of the way back, as it is: one statement, or nothing.
+
+    In a migration that is not atomic, several statements would be several transactions.
+    """
+    back = _plain(back)
+    node = _source(back)
+    if back.__module__ != function.__module__ or back.__name__ == function.__name__:
+        raise NoRecipe("its way back is the same function, or one of another module")
+    if not all(isinstance(each, ast.Pass) for each in _body(node)):
+        _parts_of(node, "its way back is more than one queryset.update()")
+    names = ", ".join(each.arg for each in node.args.args)  # annotations would need their imports
+    body = "".join(f"{textwrap.indent(ast.unparse(each), '    ')}\n" for each in node.body)
+    return node.name, f"def {node.name}({names}):\n{body}", {*_globals(node, back)}
+
+
+def _plain(function: object) -> FunctionType:
+    if not isinstance(function, FunctionType) or function.__closure__:
+        raise NoRecipe("its code is not a plain function")
+    return function
 
 
 def _source(function: FunctionType) -> ast.FunctionDef:
@@ -56,15 +84,27 @@ def _source(function: FunctionType) -> ast.FunctionDef:
     return node
 
 
-def _rewritten(node: ast.FunctionDef) -> tuple[str, str]:
-    """Return the function's name, and its source with a loop in place of the update."""
-    names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-    docstring = ast.get_docstring(node) is not None
-    *before, last = node.body[docstring:]
+def _body(node: ast.FunctionDef) -> list[ast.stmt]:
+    """Return what a function does, its docstring apart."""
+    return node.body[ast.get_docstring(node) is not None :]
+
+
+def _parts_of(node: ast.FunctionDef, reason: str) -> tuple[Sequence[ast.stmt], ast.Call]:
+    """Return what comes before the only update, and that; raises :class:`NoRecipe` for others."""
+    *before, last = _body(node) or [ast.Pass()]
     plain = all(isinstance(each, ast.Assign) and _is_lookup(each.value) for each in before)
     call = last.value if isinstance(last, ast.Expr) else None
-    if not (plain and isinstance(call, ast.Call) and _is_update(call)) or names & _OWN:
-        raise NoRecipe("its code is more than one queryset.update()")
+    if not (plain and isinstance(call, ast.Call) and _is_update(call)):
+        raise NoRecipe(reason)
+    return before, call
+
+
+def _rewritten(node: ast.FunctionDef) -> tuple[str, str]:
+    """Return the function's name, and its source with a loop in place of the update."""
+    reason = "its code is more than one queryset.update()"
+    before, call = _parts_of(node, reason)
+    if _OWN & {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}:
+        raise NoRecipe(reason)
     assert isinstance(call.func, ast.Attribute)
     values = ", ".join(map(ast.unparse, call.keywords))
     lines = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from django.db.migrations import RunPython
 from django.db.migrations.migration import Migration
@@ -111,7 +112,9 @@ def _run(fill: Fill) -> RunPython:
     hints = dict(fill.hints or {}) or None
     if isinstance(fill, NullFill):
         return RunPython(code, RunPython.noop, hints=hints, elidable=True)
-    back = RunPython.noop if fill.reversible else None
+    back: Any = RunPython.noop if fill.reversible else None
+    if isinstance(fill, UpdateInBatches) and fill.back is not None:
+        back = _placeholder(fill.back)
     return RunPython(code, back, hints=hints, elidable=fill.elidable)
 
 

@@ -141,6 +141,13 @@ def counts(apps: Any, _schema_editor: Any) -> None:
     rows.objects.update(source="web")
 
 
+def elsewhere(apps: Any, _schema_editor: Any) -> None:
+    apps.get_model("shop", "Order").objects.update(source="web")
+
+
+elsewhere.__module__ = "shop.code"
+
+
 class Sources:
     class Web:
         pass
@@ -226,7 +233,35 @@ def returns(apps: Any, _schema_editor: Any) -> Any:
     return apps.get_model("shop", "Order").objects.update(source="web")
 
 
+def clear(apps: Any, schema_editor: Any) -> None:
+    """Forget it."""
+    Order = apps.get_model("shop", "Order")
+    Order.objects.using(schema_editor.connection.alias).filter(total__gt=LIMIT).update(source=WEB)
+
+
+def passes(apps: Any, schema_editor: Any) -> None:
+    pass
+
+
+def test_the_way_back_comes_along_as_it_is() -> None:
+    new = _of(RunPython(direct, clear), "UPDATE t SET source = 'web'")
+    assert isinstance(new, Rewriting)
+    source = snippet(new.files)
+    assert "LIMIT = 3\nWEB = 'web'\n" in source
+    assert "def clear(apps, schema_editor):" in source
+    assert ".filter(total__gt=LIMIT).update(source=WEB)\n" in source
+    assert "reverse_code=clear," in source
+    compile(source, "snippet", "exec")
+
+
+def test_a_way_back_may_do_nothing() -> None:
+    new = _of(RunPython(direct, passes), "UPDATE t SET source = 'web'")
+    assert isinstance(new, Rewriting)
+    assert "reverse_code=passes," in snippet(new.files)
+
+
 ONE = "UPDATE t SET source = 'web'"
+OTHER_MODULE = "its way back is the same function, or one of another module"
 
 
 @pytest.mark.parametrize(
@@ -244,8 +279,11 @@ ONE = "UPDATE t SET source = 'web'"
             "UPDATE other SET total = 1",
             "other has no primary key of one column to go by",
         ),
-        (RunPython(direct, prints), ONE, "its code has a way back, or its own transaction"),
-        (RunPython(direct, atomic=True), ONE, "its code has a way back, or its own transaction"),
+        (RunPython(direct, prints), ONE, "its way back is more than one queryset.update()"),
+        (RunPython(direct, direct), ONE, OTHER_MODULE),
+        (RunPython(direct, elsewhere), ONE, OTHER_MODULE),
+        (RunPython(direct, with_a_helper), ONE, "its code needs of_a_migration"),
+        (RunPython(direct, atomic=True), ONE, "its code has its own transaction"),
         (RunPython(partial(direct)), ONE, "its code is not a plain function"),
         (RunPython(lambda apps, schema_editor: None), ONE, "the source of its code can't be read"),
         (RunPython(prints), ONE, "its code is more than one queryset.update()"),

@@ -69,4 +69,23 @@ CASES = [
         migrations.AddConstraint("order", models.UniqueConstraint(
             fields=["slug", "note"], name="order_slug_note")),
     """, "fixed fixed"),
+    Harmful("backfill_with_its_way_back", """
+        migrations.AddField("order", "channel", models.CharField(max_length=9, null=True)),
+        migrations.RunPython(fill, clear),
+        migrations.AlterField("order", "channel", models.CharField(max_length=9)),
+    """, "kept fixed fixed", above='''
+        WEB = "web"
+
+
+        def fill(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            Order.objects.using(schema_editor.connection.alias).update(channel=WEB)
+
+
+        def clear(apps, schema_editor):
+            """Leave what others wrote."""
+            Order = apps.get_model("cases", "Order")
+            Order.objects.filter(channel=WEB).update(channel="none")
+
+        '''),
 ]  # fmt: skip

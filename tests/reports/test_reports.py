@@ -147,9 +147,21 @@ def test_a_long_plan_counts_what_is_harmless() -> None:
     assert "LOCKS   1.6 s ██████ shop.0002_total" in found
     assert "30 more migrations do no harm: -v 2" in found
     many[-1] = replace(many[-1], outcome="not_run")
-    assert "30 more migrations do no harm, or did not run: -v 2" in text(
-        MIGRATION, *many, verbosity=1
-    )
+    found = text(MIGRATION, *many, verbosity=1)
+    assert " ok                  29 more migrations do no harm: -v 2" in found
+    assert " --                  1 more migration did not run: -v 2" in found
+
+
+def test_a_long_plan_lists_what_could_not_be_measured() -> None:
+    calm = replace(MIGRATION, tables=(), operations=())
+    unknown = replace(OPERATION, rehearsed="not_rehearsed", reason="It starts another process.")
+    many = [replace(calm, name=f"{n:04}_calm") for n in range(30)]
+    many[-1] = replace(many[-1], operations=(unknown,))
+
+    found = text(*many, verbosity=1)
+
+    assert "PART                 shop.0029_calm: It starts another process" in found
+    assert "29 more migrations do no harm: -v 2" in found
 
 
 def test_verbosity_3_adds_what_each_statement_did() -> None:

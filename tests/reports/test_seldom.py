@@ -116,10 +116,15 @@ def test_a_prepared_transaction_that_is_the_oldest() -> None:
 
 
 def test_a_verdict_on_sql_that_was_not_caught() -> None:
-    unseen = replace(OPERATION, statements=(replace(LOCKS_ROWS, sql=None),))
-    risk = replace(SAFE, operations=(unseen,))
-    said = "SQL that was not caught is known by its effects alone"
-    assert said in words(report_of(risk), "text")
+    why = "SQL reached the server without being caught."
+    unseen = replace(
+        OPERATION,
+        rehearsed="not_rehearsed",
+        reason=why,
+        statements=(replace(LOCKS_ROWS, sql=None),),
+    )
+    said = f"blocks no one, as far as it could be measured: {why[:-1]}"
+    assert said in words(report_of(replace(SAFE, operations=(unseen,))), "text")
 
 
 def test_a_migration_that_was_stopped_is_not_one_that_fails() -> None:

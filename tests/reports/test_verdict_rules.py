@@ -30,7 +30,7 @@ BRIEF = replace(
 ROWS = replace(WRITES_ONLY, writes_blocked_ms=0.0, rewritten=False, rows_written=7)
 WARNING = replace(REWRITTEN, severity="warning", message="Old code breaks\nat once")
 NOTICE = replace(REWRITTEN, severity="notice", message="SET is local")
-UNSEEN = replace(OPERATION, statements=(replace(OPERATION.statements[0], sql=None),))
+UNSEEN = replace(OPERATION, rehearsed="not_rehearsed", reason="SQL was not caught. It may\nwrite.")
 SKIPPED = replace(OPERATION, rehearsed="skipped_by_router", reason="the router said no")
 FORECAST = Production(9, Range(1.0, 2000.0, 3000.0), Range(1.0, 4000.0, 5000.0))
 
@@ -170,18 +170,24 @@ CASES: dict[str, tuple[MigrationResult, str, str, str]] = {
     ),
     "not caught": (
         of(replace(BRIEF, rows_scanned=0), operations=(UNSEEN,), findings=(NOTICE,)),
-        "risk",
+        "part",
         (
-            "blocks reads and writes on <shop_order> for 2 ms; SQL that was not caught is known "
-            "by its effects alone"
+            "blocks reads and writes on <shop_order> for 2 ms, as far as it could be measured: "
+            "[SQL was not caught. It may]"
         ),
-        "[SET is local]",
+        "[SQL was not caught. It may]",
     ),
     "not caught, without findings": (
         of(operations=(UNSEEN,)),
-        "risk",
-        "blocks no one; SQL that was not caught is known by its effects alone",
-        "blocks no one; SQL that was not caught is known by its effects alone",
+        "part",
+        "blocks no one, as far as it could be measured: [SQL was not caught. It may]",
+        "[SQL was not caught. It may]",
+    ),
+    "two reasons, one of them twice": (
+        of(operations=(UNSEEN, UNSEEN, replace(UNSEEN, reason="It starts another process."))),
+        "part",
+        "blocks no one, as far as it could be measured: [SQL was not caught. It may] (1 more)",
+        "[SQL was not caught. It may] (1 more)",
     ),
     "safe under a lock": (
         of(BRIEF),

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 
 import django_confiture
 from django_confiture.dry_run.results import MigrationResult, Report, ReverseResult
-from django_confiture.formatting import duration, size
+from django_confiture.formatting import duration, listed, size
 from django_confiture.reports.html.details import (
     Details,
     details,
@@ -136,7 +136,7 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "error": first_line(report.error.message) if report.error is not None else "",
         "verdicts": [each for each in ranked if not folded or each.badge.css not in _CALM],
         "folded": folded,
-        "some_did_not_run": any(each.outcome == "not_run" for each in migrations),
+        "of_folded": _of_folded(folded),
         "number": len(shown),
         "blocks": SafeString(_BLOCKS),
         "timeline": timeline(migrations),
@@ -144,6 +144,13 @@ def _context(report: Report, shown: Sequence[Details]) -> dict[str, object]:
         "whose_times": forecast_phrases.whose_times(report),
         **_limits(report, migrations),
     }
+
+
+def _of_folded(folded: Sequence[Details]) -> str:
+    safe = sum(each.badge.css == "safe" for each in folded)
+    idle = len(folded) - safe
+    said = [f"{safe} more are safe"] if safe else []
+    return listed([*said, *([f"{idle} did not run"] if idle else [])])
 
 
 _TONES = {

@@ -30,6 +30,7 @@ BADGES: dict[Mark, Badge] = {
     "locks": Badge("harm", "!", "Stops writes"),
     "rows": Badge("harm", "!", "Locks rows"),
     "risk": Badge("harm", "!", "Risk"),
+    "part": Badge("harm", "?", "Partly known"),
     "safe": Badge("safe", "✓", "Safe"),
 }
 

@@ -33,6 +33,7 @@ _MARKS: dict[Mark, str] = {
     "locks": "⚠️",
     "rows": "⚠️",
     "risk": "⚠️",
+    "part": "❔",
     "safe": "✅",
 }
 

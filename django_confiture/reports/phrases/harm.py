@@ -66,7 +66,15 @@ def worth(migration: MigrationResult) -> Worth:
     severities = {each.severity for each in counted(migration)}
     if "danger" in severities or stops_writers(migration):
         return 2
-    return 1 if severities or keeps_rows_locked(migration) else 0
+    return 1 if severities or keeps_rows_locked(migration) or unmeasured(migration) else 0
+
+
+def unmeasured(migration: MigrationResult) -> tuple[str, ...]:
+    """Return why operations are not known whole, each reason once."""
+    if migration.outcome == "not_run":
+        return ()
+    found = (each.reason for each in migration.operations if each.rehearsed == "not_rehearsed")
+    return tuple(dict.fromkeys(found))
 
 
 def ranked(migrations: Sequence[MigrationResult]) -> list[int]:

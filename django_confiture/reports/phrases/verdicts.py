@@ -13,9 +13,9 @@ from django_confiture.reports.phrases import harm, headline
 from django_confiture.reports.phrases.facts import offending_rows
 from django_confiture.reports.phrases.wording import Words, first_line
 
-Mark = Literal["fails", "stopped", "skipped", "locks", "rows", "risk", "safe"]
+Mark = Literal["fails", "stopped", "skipped", "locks", "rows", "risk", "part", "safe"]
 """``locks``: blocks a table in a way that matters; ``rows``: keeps rows locked; ``risk``: only a
-finding warns of it."""
+finding warns of it; ``part``: nothing else is wrong, but not all of it could be measured."""
 
 _TABLES = 4
 """The most tables of one migration that its verdict names."""
@@ -63,9 +63,9 @@ def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
     if headline.has_warning(migration):
         worst = words.text(_going_on(_worst_finding(migration)))
         return Verdict("risk", f"{does or 'blocks no one'}; {worst}")
-    if any(operation.unseen for operation in migration.operations):
-        known = "SQL that was not caught is known by its effects alone"
-        return Verdict("risk", f"{does or 'blocks no one'}; {known}")
+    if unmeasured := _unmeasured(migration, words):
+        known = f"{does or 'blocks no one'}, as far as it could be measured"
+        return Verdict("part", f"{known}: {unmeasured}")
     if blocks:
         return Verdict("safe", f"is safe: it {does}, whatever the table's size")
     return Verdict("safe", "is safe: it blocks no one")
@@ -77,8 +77,17 @@ def reason(migration: MigrationResult, words: Words) -> str:
     if found.mark == "locks":
         return _stopped(migration, words)
     if found.mark == "risk":
-        return words.text(_worst_finding(migration)) if harm.counted(migration) else found.text
+        return words.text(_worst_finding(migration))
+    if found.mark == "part":
+        return _unmeasured(migration, words)
     return "" if found.mark == "safe" else found.text
+
+
+def _unmeasured(migration: MigrationResult, words: Words) -> str:
+    """Return why not all of it is known, ``""`` if it is: the first reason stands for all."""
+    reasons = [words.text(first_line(each)) for each in harm.unmeasured(migration)]
+    more = f" ({len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"{reasons[0].rstrip('.')}{more}" if reasons else ""
 
 
 def _stopped(migration: MigrationResult, words: Words) -> str:

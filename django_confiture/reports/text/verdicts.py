@@ -18,6 +18,7 @@ MARKS: dict[Mark, str] = {
     "locks": "[yellow]LOCKS[/]",
     "rows": "[yellow]ROWS [/]",
     "risk": "[yellow]RISK [/]",
+    "part": "[yellow]PART [/]",
     "safe": "[green] ok  [/]",
 }
 
@@ -44,14 +45,12 @@ def lines(migrations: Sequence[MigrationResult], verbosity: int) -> Iterator[Lin
     shown = [at for at in order if not short or harm.worth(migrations[at])]
     for at in shown:
         yield from _verdict(migrations[at], shares[at], verbosity)
-    if calm := len(order) - len(shown):
-        counted = count(calm, "more migration" if shown else "migration")
-        yield _row("[green] ok  [/]", "", "", f"{counted} {_of_the_harmless(migrations)}: -v 2")
-
-
-def _of_the_harmless(migrations: Sequence[MigrationResult]) -> str:
-    ran = all(each.outcome != "not_run" for each in migrations)
-    return "do no harm" if ran else "do no harm, or did not run"
+    hidden = [verdict(migrations[at], WORDS).mark for at in order if at not in shown]
+    what = "more migration" if shown else "migration"
+    if calm := hidden.count("safe"):
+        yield _row(MARKS["safe"], "", "", f"{count(calm, what)} do no harm: -v 2")
+    if idle := len(hidden) - calm:
+        yield _row(MARKS["skipped"], "", "", f"{count(idle, what)} did not run: -v 2")
 
 
 def _verdict(migration: MigrationResult, share: float, verbosity: int) -> Iterator[Line]:

@@ -34,7 +34,9 @@ def _what(wait: LockWait) -> str:
 
 
 def _described(blocker: Blocker) -> str:
-    return ", ".join(filter(None, [blocker.name, blocker.state]))
+    """Return what there is to say of a session besides its number."""
+    whose = blocker.application_name or blocker.user or "autovacuum"
+    return ", ".join(filter(None, [whose, blocker.state]))
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class PlanWalk:
         self._migration = str(migration)
         own = type(migration).unapply if backwards else type(migration).apply
         if own not in (Migration.apply, Migration.unapply):
-            self._unknown["migration that runs itself"] += 1
+            self._unknown["custom migration"] += 1
         for operation in migration.operations:
             self._operation(operation, migration.app_label, backwards=backwards)
         if hooks := self._hooks(migration, backwards=backwards):
@@ -90,7 +90,7 @@ class PlanWalk:
 
     def note_unreadable(self) -> None:
         """Note an operation that raised when it was read."""
-        self._unknown["operation that can't be read"] += 1
+        self._unknown["unreadable operation"] += 1
 
     def pass_by(self, migration: Migration) -> None:
         """Change the state as a migration outside the plan does."""

@@ -359,7 +359,7 @@ def test_an_operation_that_fails_to_be_read_fails_in_its_turn(base: Cases) -> No
 
     found = preflight(code=1)
 
-    assert found["not_known"] == ["1 operation that can't be read"]
+    assert found["not_known"] == ["1 unreadable operation"]
     assert [each["relation"] for each in found["tables"]] == ["cases_a"]
 
 

@@ -1,7 +1,8 @@
-"""Reads of foreign tables whose server may be this very database: they miss what is uncommitted.
+"""Reads of foreign tables that a dry run can't show: of this very database, and of programs.
 
 For real, an earlier migration of the plan has committed what it did, and the session that the
 foreign server opens sees it. In a dry run it doesn't, and a clone's leads back to the original.
+What a program does that file_fdw runs for each read is not rolled back.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from django_confiture.dry_run.locks.user_code import may_touch
 from django_confiture.dry_run.sql.parser import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django_confiture.dry_run.recording.instruments import Instruments
     from django_confiture.dry_run.sql.parser import Statement
 
@@ -23,6 +26,7 @@ _MISSED = (
     "{} is read through a foreign server. If that leads to this database, it does not see what "
     "earlier migrations of this dry run have changed. {}"
 )
+_RAN = "Reading {} runs a program on the server: what that does is neither seen nor rolled back."
 _ADVICE = {
     "dry run": "Read the tables themselves, or apply those migrations first.",
     "clone": "It reads the original, not the clone: rehearse it without --clone, or apply the "
@@ -31,15 +35,17 @@ _ADVICE = {
 
 # Foreign tables, what inherits to a parent, and the views above them. file_fdw reads no database.
 _READING = """
-    WITH RECURSIVE reading(oid) AS (
-      SELECT t.ftrelid FROM pg_catalog.pg_foreign_table t
+    WITH RECURSIVE reading(oid, runs_program) AS (
+      SELECT t.ftrelid, w.fdwname = 'file_fdw' FROM pg_catalog.pg_foreign_table t
       JOIN pg_catalog.pg_foreign_server s ON s.oid = t.ftserver
       JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
-      WHERE w.fdwname <> 'file_fdw' AND ($1 = 'clone' OR NOT EXISTS (
-        SELECT FROM unnest(s.srvoptions) option WHERE option LIKE 'dbname=%'
-          AND option <> 'dbname=' || pg_catalog.current_database()))
+      WHERE CASE WHEN w.fdwname = 'file_fdw'
+        THEN EXISTS (SELECT FROM unnest(t.ftoptions) option WHERE option LIKE 'program=%')
+        ELSE $1 = 'clone' OR NOT EXISTS (
+          SELECT FROM unnest(s.srvoptions) option WHERE option LIKE 'dbname=%'
+            AND option <> 'dbname=' || pg_catalog.current_database()) END
     UNION
-      SELECT above.oid FROM reading CROSS JOIN LATERAL (
+      SELECT above.oid, reading.runs_program FROM reading CROSS JOIN LATERAL (
         SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = reading.oid
         UNION ALL
         SELECT r.ev_class FROM pg_catalog.pg_depend d
@@ -48,7 +54,8 @@ _READING = """
           AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = reading.oid
       ) above(oid)
     )
-    SELECT c.relname, c.relkind FROM reading JOIN pg_catalog.pg_class c ON c.oid = reading.oid
+    SELECT c.relname, c.relkind, reading.runs_program
+    FROM reading JOIN pg_catalog.pg_class c ON c.oid = reading.oid
 """
 
 _TRIGGERS = """
@@ -81,21 +88,22 @@ class ForeignReads:
         self._session = instruments.session
         self._place = "clone" if on_clone else "dry run"
         self._any = any(each.kind == "f" for each in instruments.catalog.relations.values())
-        self._known: dict[str, str] | None = None
-        """Name → kind of each relation that reads from elsewhere; None: not asked for."""
+        self._known: dict[bool, dict[str, str]] | None = None
+        """Whether it runs a program → name → kind of relations; None: not asked for."""
         self.changed_before = False
         """Whether transactions that have ended changed anything."""
         self._changed = False
 
     def ran(self, statement: Statement) -> str:
         """Return why a statement, which has run, is not exact; ``""`` if it is. Note its change."""
-        why = ""
-        if self._any and self.changed_before and self._can_ask:
-            names = self._read_elsewhere(statement)
-            if names:
-                why = _MISSED.format(", ".join(names), _ADVICE[self._place])
+        why = []
+        if self._any and self._can_ask and statement.what not in _CONNECTING:
+            if self.changed_before and (names := self._read(statement, runs_program=False)):
+                why.append(_MISSED.format(", ".join(names), _ADVICE[self._place]))
+            if names := self._read(statement, runs_program=True):
+                why.append(_RAN.format(", ".join(names)))
         self._note(statement)
-        return why
+        return " ".join(why)
 
     def ended(self, *, kept: bool) -> None:
         """Count what comes now for another transaction."""
@@ -116,28 +124,28 @@ class ForeignReads:
             return
         self._changed = {each.relname for each in statement.relations} != _RECORD
 
-    def _read_elsewhere(self, statement: Statement) -> list[str]:
+    def _read(self, statement: Statement, *, runs_program: bool) -> list[str]:
         """Return the relations through which the statement reads, or code that it runs may."""
-        if statement.what in _CONNECTING:
-            return []
         if self._known is None:
-            rows = self._session.query(_READING, [self._place])
-            self._known = {name or "": kind or "" for name, kind in rows}
-        if not self._known:
+            self._known = {True: {}, False: {}}
+            for name, kind, runs in self._session.query(_READING, [self._place]):
+                self._known[runs == "t"][name or ""] = kind or ""
+        known = self._known[runs_program]
+        if not known:
             return []
         named = {each.relname for each in statement.relations}
-        if statement.kind is Kind.OPAQUE and may_touch(statement, self._known, self._session):
-            return sorted(self._known)
-        if statement.kind is Kind.DML and self._triggers_name(named):
-            return sorted(self._known)
+        if statement.kind is Kind.OPAQUE and may_touch(statement, known, self._session):
+            return sorted(known)
+        if statement.kind is Kind.DML and self._triggers_name(known, named):
+            return sorted(known)
         if statement.what == "refresh_mat_view_stmt":
-            return sorted(named & self._known.keys())
+            return sorted(named & known.keys())
         if statement.kind is Kind.DDL and statement.what not in _EVALUATING:
             return []
-        return sorted(name for name in named if self._known.get(name, "m") != "m")
+        return sorted(name for name in named if known.get(name, "m") != "m")
 
-    def _triggers_name(self, tables: set[str]) -> bool:
+    def _triggers_name(self, known: Iterable[str], tables: set[str]) -> bool:
         """Return whether code of the tables' triggers names what reads elsewhere."""
-        words = "|".join(map(re.escape, self._known or ()))
+        words = "|".join(map(re.escape, known))
         rows = self._session.query(_TRIGGERS, [json.dumps(sorted(tables)), rf"\m({words})\M"])
         return bool(rows)

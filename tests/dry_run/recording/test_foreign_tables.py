@@ -199,3 +199,40 @@ def test_a_foreign_table_that_the_plan_makes_is_marked_as_well() -> None:
     before, changing, later = exactness([made], [NUMBERS], [READS.format("dry_new")])
 
     assert (before, changing, MISSED in later) == ("", "", True)
+
+
+PROGRAM = """
+    CREATE EXTENSION file_fdw;
+    CREATE SERVER dry_files FOREIGN DATA WRAPPER file_fdw;
+    CREATE FOREIGN TABLE dry_program (id int) SERVER dry_files OPTIONS (program 'echo 1');
+    CREATE FOREIGN TABLE dry_file (id text) SERVER dry_files OPTIONS (filename '/dev/null');
+    CREATE VIEW dry_programs AS SELECT id FROM dry_program;
+    CREATE FUNCTION dry_calls() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM dry_programs';
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "rehearsed"),
+    [
+        ("INSERT INTO dry_parent SELECT id + 900 FROM dry_program", "not_rehearsed"),
+        ("SELECT count(*) FROM dry_programs", "not_rehearsed"),
+        ("CREATE TABLE dry_made AS SELECT id FROM dry_programs", "not_rehearsed"),
+        ("DO 'BEGIN PERFORM count(*) FROM dry_program; END'", "not_rehearsed"),
+        ("SELECT dry_calls()", "not_rehearsed"),
+        ("SELECT count(*) FROM dry_file", "exact"),
+        ("ALTER FOREIGN TABLE dry_program OPTIONS (SET program 'echo 2')", "exact"),
+    ],
+)
+def test_reading_what_runs_a_program_on_the_server_is_marked(
+    statement: str, rehearsed: str
+) -> None:
+    with plain_connection() as plain:
+        plain.execute(PROGRAM)
+        try:
+            (result,) = rehearse(migration(runs(statement))).migrations
+        finally:
+            plain.execute("DROP FUNCTION dry_calls; DROP EXTENSION file_fdw CASCADE")
+
+    (operation,) = result.operations
+    assert (result.outcome, operation.rehearsed) == ("passed", rehearsed)
+    assert ("runs a program on the server" in operation.reason) is (rehearsed != "exact")

@@ -135,6 +135,8 @@ def test_the_last_change_of_a_field_is_all_of_them() -> None:
         0: 4,
         2: 4,
     }
+    of_two = [altered(), altered("n"), altered(), altered("n")]
+    assert altered_again(of_two, {0, 1}) == {0: 2, 1: 3}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from django_confiture.dry_run.sql.parser import Kind, Statement
 _CHAIN = {"all", "exclude", "filter", "objects", "using", "_base_manager", "_default_manager"}
 _OWN = {"batch", "last", "rest", "rows", "values"}
 """The names that the batches need."""
+_UNREADABLE = "the source of its code can't be read"
 
 
 def file_of_update(
@@ -77,10 +78,10 @@ def _plain(function: object) -> FunctionType:
 def _source(function: FunctionType) -> ast.FunctionDef:
     try:
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
-    except (OSError, SyntaxError, ValueError):
-        node = ast.Pass()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise NoRecipe(_UNREADABLE) from error
     if not isinstance(node, ast.FunctionDef) or node.decorator_list or len(node.args.args) != 2:
-        raise NoRecipe("the source of its code can't be read")
+        raise NoRecipe(_UNREADABLE)
     return node
 
 
@@ -164,8 +165,8 @@ def _definition(name: str, value: Any) -> str:
         return known if last == name else f"{known} as {name}"
     if value is None or isinstance(value, bool | float | int | str):
         return f"{name} = {value!r}"
-    module = getattr(value, "__module__", "")
-    own = getattr(value, "__qualname__", "")
-    if not module or own != name or "migrations" in module.split(".")[:-1]:
-        raise NoRecipe(f"its code needs {name}")
-    return f"from {module} import {name}"
+    if getattr(value, "__qualname__", None) == name:
+        module = value.__module__
+        if module and "migrations" not in module.split(".")[:-1]:
+            return f"from {module} import {name}"
+    raise NoRecipe(f"its code needs {name}")

@@ -80,7 +80,7 @@ def test_one_update_becomes_batches() -> None:
     assert isinstance(new, Rewriting)
     assert snippet(new.files).strip() == BATCHES.strip()
     (file,) = new.files
-    assert file.what == "fill"
+    assert (file.what, file.atomic) == ("fill", False)
     assert isinstance(file.fill, UpdateInBatches)
     assert file.fill.elidable
 

@@ -42,6 +42,14 @@ def test_how_many_they_are() -> None:
     assert "locks 30 rows" in finding.evidence
 
 
+def test_one_row_stays_locked() -> None:
+    lock = executes("SELECT id FROM dry_row WHERE id = 1 FOR UPDATE")
+    result = passed(lock, executes("SELECT pg_sleep(0.3)"))
+
+    (finding,) = (f for f in result.findings if f.id == "rows-locked-while-working")
+    assert finding.message.startswith("1 row of dry_row stays locked for ")
+
+
 def test_how_many_they_are_is_not_known_of_code_and_of_a_cursor() -> None:
     def code() -> None:
         with connection.chunked_cursor() as cursor:

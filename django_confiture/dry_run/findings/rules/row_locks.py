@@ -30,18 +30,20 @@ def rows_locked(subject: Subject) -> Iterator[Finding]:
             "rows-locked-while-working",
             step,
             table,
-            f"{_rows_locked(step)} of {table} stay locked for {duration(held_ms)}: sessions that "
-            "write them wait",
+            f"{_rows_locked(step, table)} locked for {duration(held_ms)}: sessions that write "
+            "them wait",
             evidence=[*evidence(subject, step, table), *_unknown(step)],
         )
         yield replace(each, severity="danger") if held_ms >= LONG_MS else each
 
 
-def _rows_locked(step: Step) -> str:
-    """Return how many; a join returns rows of several tables, so there it is not told."""
+def _rows_locked(step: Step, table: str) -> str:
+    """Say how many stay so; a join returns rows of several tables, so there it is not told."""
     tables = [mode for mode in step.locks.values() if mode is LockMode.RowShareLock]
-    known = step.result.rows_locked is not None and len(tables) == 1
-    return count(step.result.rows_locked or 0, "row") if known else "Rows"
+    rows = step.result.rows_locked
+    if rows is None or len(tables) != 1:
+        return f"Rows of {table} stay"
+    return f"{count(rows, 'row')} of {table} {'stays' if rows == 1 else 'stay'}"
 
 
 def _unknown(step: Step) -> Iterator[str]:

@@ -20,6 +20,7 @@ from django_confiture.history.accuracy import (
 )
 from django_confiture.history.models import DryRun, Forecast, MigrationExecution
 from django_confiture.migrate.known_forecasts import Key
+from django_confiture.migration_files import has_changed
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class LastDryRun:
 
     made_at: datetime
     durations_ms: Mapping[str, float]
-    """By label; only migrations that passed, forwards."""
+    """By label; only migrations that passed, forwards, and whose files have not changed since."""
 
 
 def forecasts_in(migrations: Iterable[Mapping[str, Any]]) -> list[MigrationForecast]:
@@ -78,7 +79,10 @@ def last_dry_run(alias: str) -> LastDryRun | None:
         for each in json.loads(row.report)["migrations"]
         if each["outcome"] == "passed" and each["direction"] == "forward"
     }
-    return LastDryRun(row.made_at, passed)
+    same = {
+        label: ms for label, ms in passed.items() if not has_changed(label, "forward", row.plan)
+    }
+    return LastDryRun(row.made_at, same)
 
 
 def _pairs(

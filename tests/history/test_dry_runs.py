@@ -72,6 +72,12 @@ def test_the_next_one_says_how_long_it_took(history: None, cases: Cases) -> None
     assert f"  1 of 2 migrations took {took} in the last dry run here, of 20" in shown
     assert f"ms of about {took}  1. Raw SQL" in shown
 
+    file = cases.package / "0001_slow.py"
+    file.write_text(f"{file.read_text()}# changed\n")
+    stream = Terminal()
+    call_command("migrate_dryrun", "cases", stdout=StringIO(), stderr=stream)
+    assert "  1 of 2 migrations took " in stream.getvalue()
+
 
 def test_the_next_one_says_so_without_time_zones(
     history: None, cases: Cases, settings: Settings

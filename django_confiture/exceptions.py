@@ -16,7 +16,8 @@
         ├── DryRunRefused          the dry run did not start, or could not go on safely
         │   └── DryRunStopped      it stopped partway through, at a limit
         ├── BackfillError          a backfill can't go on, or has not been completed
-        │   └── BackfillLookupError  a path leads to no backfill that can run
+        │   ├── BackfillLookupError  a path leads to no backfill that can run
+        │   └── BackfillRefusal    RequireBackfill refuses the migration
         └── StatsError             statistics of production that cannot be collected or read
 """
 
@@ -127,3 +128,7 @@ class BackfillError(MigrationError):
 
 class BackfillLookupError(BackfillError):
     """A dotted path leads to no backfill that can run."""
+
+
+class BackfillRefusal(BackfillError, CommandError):  # noqa: N818 - nothing is wrong with it
+    """``RequireBackfill`` refuses a migration: ``migrate`` ends with its text alone."""

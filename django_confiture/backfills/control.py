@@ -21,6 +21,7 @@ from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.planning import add_pass
 from django_confiture.backfills.transactions import brief
 from django_confiture.exceptions import BackfillError, BackfillLookupError
+from django_confiture.formatting import listed
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -110,7 +111,7 @@ def act(action: str, name: str, *, using: str, actor: str) -> str:
         if run is None:
             raise BackfillError(f"{name} was never started; use start.")
         if run.state not in transition.allowed:
-            allowed = " or ".join(state.value for state in transition.allowed)
+            allowed = listed([state.value for state in transition.allowed], word="or")
             raise BackfillError(f"{name} is {run.state}; {action} is for one that is {allowed}.")
         detail = _change(run, transition, action, using)
         events.note(run, action, using=using, actor=actor, detail=detail)

@@ -18,7 +18,7 @@ from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.passes import rows_left
 from django_confiture.backfills.row_security import why_rows_are_hidden
 from django_confiture.backfills.runner import Runner
-from django_confiture.exceptions import BackfillError
+from django_confiture.exceptions import BackfillRefusal
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -58,7 +58,7 @@ def require(name: str, connection: BaseDatabaseWrapper, apps: Apps, *, finish: b
     """Refuse unless the backfill is complete and no row is left to do."""
     using, backfill = connection.alias, load_backfill(name)
     if why := why_rows_are_hidden(backfill, using=using, apps=apps):
-        raise BackfillError(f"Backfill {name} can't be checked. {why}")
+        raise BackfillRefusal(f"Backfill {name} can't be checked. {why}")
     run = BackfillRun.objects.using(using).filter(name=name).first()
     if not backfill.rows(using, apps).exists():
         return  # a new database
@@ -69,7 +69,7 @@ def require(name: str, connection: BaseDatabaseWrapper, apps: Apps, *, finish: b
     if run is not None and run.state == BackfillState.COMPLETED and not left:
         mirror.remove(run, using=using)  # of a worker that was killed at the end
         return
-    raise BackfillError(_refusal(name, run, left))
+    raise BackfillRefusal(_refusal(name, run, left))
 
 
 def finish_in_place(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> BackfillRun:

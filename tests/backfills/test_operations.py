@@ -15,7 +15,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter, OperationWriter
 
-from django_confiture.exceptions import BackfillError, BackfillLookupError
+from django_confiture.exceptions import BackfillError, BackfillLookupError, BackfillRefusal
 from django_confiture.operations import RequireBackfill, StartBackfill
 from tests.cases.migrations_on_disk import Cases
 from tests.support.backfills import PATH, books, counters, execute, shelf
@@ -151,7 +151,7 @@ def test_require_refuses_with_how_much_is_left(cases: Cases) -> None:
     books(1234)
     cases.add("0001_start", StartBackfill(FILL))
     cases.add("0002_require", RequireBackfill(FILL))
-    with pytest.raises(BackfillError) as caught:
+    with pytest.raises(BackfillRefusal) as caught:
         cases.migrate()
     assert str(caught.value) == (
         f"Backfill {FILL} is queued, and 1,234 rows are left to do. "

@@ -37,6 +37,7 @@ ERRORS = (
     exceptions.HookLookupError("no hook", "Write one."),
     exceptions.MigrationGaveWay("text"),
     exceptions.MigrationSessionLost("text"),
+    exceptions.BackfillRefusal("text"),
     DryRunError(migration_name="0003_add_segment", error=ValueError("late")),
     exceptions.DryRunRefused("text"),
     exceptions.DryRunStopped("text"),

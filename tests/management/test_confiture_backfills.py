@@ -129,6 +129,10 @@ def test_what_is_not_possible_now_ends_with_2() -> None:
         f"{FILL} is completed; pause is for one that is queued or running.",
         2,
     )
+    assert refused("cancel", FILL) == (
+        f"{FILL} is completed; cancel is for one that is queued, running, paused or failed.",
+        2,
+    )
 
 
 @pytest.mark.django_db

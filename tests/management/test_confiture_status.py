@@ -6,7 +6,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from io import StringIO
 from typing import Any
@@ -20,8 +22,9 @@ from pytest_django import Settings
 from django_confiture.migrate.status import text as status_text
 from django_confiture.migrate.status.published import Beacon, Migrate
 from django_confiture.migrate.status.state import Running, Status
+from django_confiture.migrate.turns import one_at_a_time
 from django_confiture.migrate.watching.activity import Blocker, Doing, Progress, Wait, Waiter
-from tests.cases.migrations_on_disk import Cases
+from tests.cases.migrations_on_disk import Cases, query
 from tests.support import recording
 from tests.support.pools import behind_pgbouncer
 from tests.support.sessions import client, connect, holding
@@ -132,6 +135,41 @@ def test_a_pool_with_one_session_delays_a_migrate_without_the_lock_by_a_second(
         cases.migrate()
         assert time.monotonic() - began < 3
     assert cases.applied() == {"0001_fine"}
+
+
+@pytest.mark.parametrize("pool", [nullcontext, partial(behind_pgbouncer, "transaction")])
+def test_one_that_waits_for_its_turn(
+    cases: Cases, settings: Settings, pool: Callable[[], AbstractContextManager[None]]
+) -> None:
+    cases.add("0001_fine", migrations.RunSQL(ALTER))
+    settings.CONFITURE = {"MIGRATE": {"ONE_AT_A_TIME": True}}
+    turn = one_at_a_time.take_turn(connection, lambda *_: None)
+    one_at_a_time._ours.discard(turn.pid)  # it is another process that we play
+
+    def look() -> dict[str, Any]:
+        seen = found()
+        turn.end()
+        return seen
+
+    with pool():
+        seen = while_migrating(cases, look, after_s=1)
+    assert len(seen["running"]) == 1
+    assert len(seen["waiting"]) >= 1
+    assert {each["process"] for each in seen["waiting"]} == {seen["running"][0]["process"]}
+    connection.close()
+
+
+def test_a_session_of_a_pool_that_has_kept_the_name_does_not_wait(
+    cases: Cases, settings: Settings
+) -> None:
+    cases.add("0001_fine", migrations.RunSQL(ALTER))
+    settings.CONFITURE = {"MIGRATE": {"ONE_AT_A_TIME": True}}
+    with behind_pgbouncer("transaction", default_pool_size=2):
+        cases.migrate()
+        named = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s"
+        assert query(named, "django-confiture migrate%") != [(0,)]
+        assert found()["waiting"] == []
+    connection.close()
 
 
 def test_no_value_of_a_row_is_shown(cases: Cases, settings: Settings) -> None:

@@ -24,6 +24,10 @@ FROM pg_catalog.pg_stat_activity a
 WHERE a.datname = current_database() AND starts_with(a.application_name, %s) ORDER BY a.pid
 """
 
+_HIDDEN = "<insufficient privilege>"
+_POLLS_WITHIN_MS = 5_000
+"""One that waits asks five times a second."""
+
 
 @dataclass(frozen=True)
 class Beacon:
@@ -74,10 +78,21 @@ class Migrate:
 def connected_migrates(raw: psycopg.Connection[Any]) -> list[Migrate]:
     """Return every ``migrate`` of the database that is connected, at work or waiting."""
     rows = raw.execute(_MIGRATES, [one_at_a_time.CLASS, one_at_a_time.NAME])
-    return [
-        Migrate(pid, application_name, user, beacon := _read(query), _elapsed(ms, beacon), has_lock)
-        for pid, application_name, user, query, ms, has_lock in rows
-    ]
+    found = []
+    for pid, application_name, user, query, ms, has_lock in rows:
+        beacon = _read(query)
+        elapsed_ms = _elapsed(ms, beacon)
+        migrate = Migrate(pid, application_name, user, beacon, elapsed_ms, has_lock)
+        if migrate.is_running or _waits(query, ms):
+            found.append(migrate)
+    return found
+
+
+def _waits(query: str, since_ms: float | None) -> bool:
+    """Return whether a session waits for its turn; one of a pool may only have kept the name."""
+    if query == _HIDDEN or since_ms is None:
+        return True
+    return one_at_a_time.WAITS in query and since_ms < _POLLS_WITHIN_MS
 
 
 def _elapsed(since_published_ms: float | None, beacon: Beacon | None) -> float | None:

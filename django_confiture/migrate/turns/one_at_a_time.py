@@ -38,6 +38,9 @@ NAME = "django-confiture migrate"
 CLASS = 1_668_247_142
 """The first half of the lock's key; the second is made of the schema."""
 
+WAITS = "/* waits for its turn */"
+"""What a session says in its last query that waits; a pool gives others a session with its name."""
+
 _POLL_S = 0.2
 _HAS_TRANSACTION_TIMEOUT = 17_00_00
 """The first version of PostgreSQL that can limit a whole transaction."""
@@ -144,9 +147,9 @@ def _wait_for_turn(
         if got:
             _ours.add(pid)
             return Turn(raw, pid, pooled, waited_s)
-        row = raw.execute(_HOLDER, key).fetchone()
+        row = raw.execute(f"{_HOLDER}{WAITS}", key).fetchone()
         if pooled:
-            raw.execute("ROLLBACK")
+            raw.execute(f"ROLLBACK {WAITS}")
         if row is None:
             continue  # it has just ended
         holder = Blocker(*row)

@@ -9,6 +9,7 @@
         ├── HookVeto               raised by a hook that refuses the migration
         ├── HookLookupError        a name, path or class that does not lead to a hook
         ├── MigrationGaveWay       a real migration ended: other sessions were waiting for it
+        ├── MigrationGotNoLock     a real migration ended: its last attempt got no lock either
         ├── MigrationSessionLost   a real migration ended: the server ended its session
         ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
         ├── DryRunError            the rehearsed migration would fail
@@ -70,6 +71,13 @@ class HookVeto(MigrationError):  # noqa: N818 - a refusal, not a failure of the 
 
 class MigrationGaveWay(MigrationError, CommandError):  # noqa: N818 - nothing is wrong with it
     """Other sessions had waited for a real migration for longer than ``MAX_BLOCKING``."""
+
+
+class MigrationGotNoLock(MigrationError, CommandError, OperationalError):  # noqa: N818
+    """The last attempt of ``LOCK_RETRIES`` ended in a lock timeout or a deadlock as well.
+
+    It is Django's ``OperationalError`` too, for those who catch that.
+    """
 
 
 class MigrationSessionLost(MigrationError, CommandError, OperationalError):  # noqa: N818

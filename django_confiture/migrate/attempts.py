@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import Error
 
-from django_confiture.exceptions import MigrationGaveWay
-from django_confiture.formatting import one_line
+from django_confiture.exceptions import HookError, MigrationGaveWay, MigrationGotNoLock
+from django_confiture.formatting import listed, one_line
 from django_confiture.migrate.sessions.dead_client import end_with_client
 from django_confiture.migrate.sessions.migration_transaction import (
     SAVEPOINT,
@@ -35,6 +35,12 @@ logger = logging.getLogger("django_confiture.hooks")
 LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK_DETECTED = "40P01"
 RETRIED = frozenset({LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED})
+
+
+_WAY_ON = (
+    "Run migrate again when fewer sessions need the table, or raise LOCK_RETRIES; migrate_dryrun "
+    "says what it locks."
+)
 
 
 class Attempts:
@@ -149,8 +155,10 @@ class Attempts:
         if sqlstate is None or not retries:
             raise error
         if self.number > retries:
-            error.add_note(f"Tried {retries + 1} times.")
-            raise error
+            if isinstance(error, HookError):
+                error.add_note(f"Tried {self.number} times.")
+                raise error
+            raise self._got_no_lock(error) from error
         if not self._nothing_committed(None):
             error.add_note("Not retried: the migration has ended its transaction by itself.")
             raise error
@@ -167,6 +175,23 @@ class Attempts:
             },
         )
         return delay
+
+    def _got_no_lock(self, error: BaseException) -> MigrationGotNoLock:
+        lines = str(error).splitlines() or [type(error).__name__]
+        said = f"{one_line(lines[0]).rstrip('.')}. Tried {self.number} times."
+        left = (
+            "All of it was rolled back."
+            if self._nothing_committed(None)
+            else "It has ended its transaction by itself, so parts of it may stay."
+        )
+        watch = self._session.watch
+        blockers = watch.last_blockers() if watch is not None else ()
+        names = listed([f"{each.name} ({each.state or 'state not visible'})" for each in blockers])
+        return MigrationGotNoLock(
+            f"{self._migration} got no lock: {said} "
+            + (f"In its way was {names}. " if names else "")
+            + f"{left} {_WAY_ON}"
+        )
 
     def _tell(self, ended: GaveWay) -> None:
         assert self._target is not None

@@ -36,6 +36,7 @@ ERRORS = (
     exceptions.HookRefusal("Backup", "CLEANUP", exceptions.HookVeto("too old")),
     exceptions.HookLookupError("no hook", "Write one."),
     exceptions.MigrationGaveWay("text"),
+    exceptions.MigrationGotNoLock("text"),
     exceptions.MigrationSessionLost("text"),
     exceptions.BackfillRefusal("text"),
     DryRunError(migration_name="0003_add_segment", error=ValueError("late")),

@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult, conf
 from django_confiture.dry_run.server.settings import server_settings
+from django_confiture.exceptions import MigrationGotNoLock
 from django_confiture.migrate.attempts import retried_sqlstate
 from django_confiture.migrate.settings import MigrateSettings
 from django_confiture.testing import run_hook
@@ -385,13 +386,30 @@ def test_it_gives_up_after_the_retries(
     cases.add("0001_waits", recording.operation(), migrations.RunSQL(LOCKED))
     settings.CONFITURE = {"PHASES": recording.in_every_phase(), "MIGRATE": RETRY}
     hold(other)
-    with pytest.raises(DatabaseError, match="lock timeout") as caught:
+    with pytest.raises(MigrationGotNoLock) as caught:
         cases.migrate()
-    assert caught.value.__notes__ == ["Tried 4 times."]
+    said = str(caught.value)
+    assert said.startswith(
+        "cases.0001_waits got no lock: canceling statement due to lock timeout. Tried 4 times."
+    )
+    assert "All of it was rolled back. Run migrate again when fewer sessions" in said
+    assert isinstance(caught.value, DatabaseError)
     assert [facts["attempt"] for _, facts in events(caplog, "lock_timeout_retry")] == [1, 2, 3]
     assert recording.ran[-2:] == ["ON_ERROR", "CLEANUP"]
     assert recording.persisted() == ["ON_ERROR", "CLEANUP"]
     assert recording.ran.count("ON_ERROR") == 1
+
+
+def test_who_was_in_the_way_of_the_last_attempt_is_named(
+    cases: Cases, settings: Settings, other: psycopg.Connection[Any]
+) -> None:
+    cases.add("0001_waits", migrations.RunSQL(LOCKED))
+    settings.CONFITURE = {"MIGRATE": {**RETRY, "LOCK_TIMEOUT": "1500ms", "LOCK_RETRIES": 1}}
+    other.execute("SET application_name = 'nightly report'")
+    hold(other)
+    with pytest.raises(MigrationGotNoLock) as caught:
+        cases.migrate()
+    assert "In its way was nightly report (idle in transaction). " in str(caught.value)
 
 
 def test_without_retries_a_lock_timeout_fails_at_once(

@@ -36,8 +36,6 @@ def known_forecasts(alias: str) -> Mapping[Key, KnownForecast]:
     ledger = router.db_for_read(forecasts)
     if not (table_exists(forecasts, ledger) and table_exists(dry_runs, ledger)):
         return {}
-    of_alias = dry_runs._default_manager.using(ledger).filter(database=alias)
-    plans = dict(of_alias.values_list("pk", "plan"))
     rows = forecasts._default_manager.using(ledger).filter(database=alias)
     found = {
         (app_label, name, direction): (dry_run, KnownForecast(made_at, estimate))
@@ -45,6 +43,9 @@ def known_forecasts(alias: str) -> Mapping[Key, KnownForecast]:
             "made_at", "pk"
         ).values_list("app_label", "name", "direction", "dry_run_id", "made_at", "estimate")
     }
+    last = {dry_run for dry_run, _forecast in found.values()}
+    of_last = dry_runs._default_manager.using(ledger).filter(pk__in=last)
+    plans = dict(of_last.values_list("pk", "plan"))
     return {
         key: forecast
         for key, (dry_run, forecast) in found.items()

@@ -260,6 +260,9 @@ def test_a_way_back_may_do_nothing() -> None:
     assert "reverse_code=passes," in snippet(new.files)
 
 
+_COMPILED: dict[str, Any] = {}
+exec("def without_source(apps, schema_editor): pass", _COMPILED)
+
 ONE = "UPDATE t SET source = 'web'"
 OTHER_MODULE = "its way back is the same function, or one of another module"
 
@@ -286,6 +289,11 @@ OTHER_MODULE = "its way back is the same function, or one of another module"
         (RunPython(direct, atomic=True), ONE, "its code has its own transaction"),
         (RunPython(partial(direct)), ONE, "its code is not a plain function"),
         (RunPython(lambda apps, schema_editor: None), ONE, "the source of its code can't be read"),
+        (
+            RunPython(_COMPILED["without_source"]),
+            ONE,
+            "the source of its code can't be read",
+        ),
         (RunPython(prints), ONE, "its code is more than one queryset.update()"),
         (RunPython(sliced), ONE, "its code is more than one queryset.update()"),
         (RunPython(counts), ONE, "its code is more than one queryset.update()"),

@@ -58,6 +58,8 @@ class Releases:
     count: int = 1
     backwards: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Index of a removal → the statements that take it back."""
+    not_null_waits: bool = True
+    """Whether NOT NULL may wait for the next release. A new type after it could not follow."""
 
 
 def judgments(
@@ -109,8 +111,10 @@ def _one_by_one(
             backwards=releases.backwards.get(number, ()),
         )
         broken += uncovered.get(number, ())
-        rows_alone = writes_rows_alone(operation)
-        judgment = _Case(own, statements, found, broken, facts, rows_alone=rows_alone).judgment()
+        judgment = _Case(
+            own, statements, found, broken, facts,
+            rows_alone=writes_rows_alone(operation), not_null_waits=releases.not_null_waits,
+        ).judgment()  # fmt: skip
         judgment = _described(judgment, operation, statements)
         again = {each.before for each in judgment.renamed}
         renamed = [*(each for each in renamed if each.before not in again), *judgment.renamed]
@@ -181,6 +185,7 @@ class _Case:
     facts: Facts
     rows_alone: bool = field(kw_only=True)
     """Whether it writes rows, which are the same in any form, and changes no table."""
+    not_null_waits: bool = field(kw_only=True)
 
     def judgment(self) -> Judgment:
         open_ones = [each for each in self.found if each.silenced is None]
@@ -225,9 +230,8 @@ class _Case:
     @property
     def _waits(self) -> bool:
         """Return whether it is NOT NULL for a column that running code leaves out: it can wait."""
-        return type(self.operation) is AlterField and any(
-            each.sqlstate == _NO_VALUE for each in self.broken
-        )
+        not_null = any(each.sqlstate == _NO_VALUE for each in self.broken)
+        return self.not_null_waits and type(self.operation) is AlterField and not_null
 
     @property
     def _adds_what_may_be_null(self) -> bool:

@@ -115,7 +115,7 @@ class OtherForms:
             operation.state_forwards(migration.app_label, state)
         if len(operations) == len(set(origins)):
             return judged
-        found_again = self._judged(operations)
+        found_again = self._judged(operations, not_null_waits=not type_last)
         if found_again is None:
             return judged
         again = list(zip(origins, found_again, strict=True))
@@ -128,7 +128,11 @@ class OtherForms:
         ]  # fmt: skip
 
     def _judged(
-        self, operations: Sequence[Operation], *, waiting: bool = False
+        self,
+        operations: Sequence[Operation],
+        *,
+        waiting: bool = False,
+        not_null_waits: bool = True,
     ) -> Sequence[Judgment] | None:
         """Return the judgments of other operations in the migration; None where they fail."""
         key = (self.migration.app_label, self.migration.name)
@@ -139,5 +143,6 @@ class OtherForms:
             return None
         spread = self.releases
         if spread.count == 2:
-            spread = Releases(2, taken_back(self.wrapper, key, operations))
+            backwards = taken_back(self.wrapper, key, operations)
+            spread = Releases(2, backwards, not_null_waits=not_null_waits)
         return judgments(migration, ending, spread, waiting=waiting)

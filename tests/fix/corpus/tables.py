@@ -118,7 +118,7 @@ CASES = [
     """, "fixed fixed", prepared=_PARTITIONED),
     Harmful("table_with_a_trigger", """
         migrations.AlterField("order", "note", models.TextField(default="")),
-        migrations.RunSQL("UPDATE cases_order SET currency = 'USD' WHERE currency IS NULL",
+        migrations.RunSQL("UPDATE cases_order SET currency = 'USD' WHERE id < 30",
             migrations.RunSQL.noop),
     """, "fixed kept", prepared=_TRIGGER),
     Harmful("one_to_one_becomes_foreign_key", """

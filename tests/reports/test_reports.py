@@ -152,6 +152,19 @@ def test_a_long_plan_counts_what_is_harmless() -> None:
     assert " --                  1 more migration did not run: -v 2" in found
 
 
+def test_a_failure_of_what_is_not_exact_is_in_doubt() -> None:
+    error = Failure("AssertionError", "locked", "Raw Python operation", None)
+    unknown = replace(OPERATION, rehearsed="not_rehearsed", reason="It reads pg_locks.")
+    failed = replace(MIGRATION, outcome="failed", error=error, operations=(unknown,))
+
+    found = text(failed, verbosity=1)
+
+    assert "  but      that operation is not rehearsed exactly: It reads pg_locks." in found
+    assert "not rehearsed exactly" not in text(
+        replace(failed, operations=(OPERATION,)), verbosity=1
+    )
+
+
 def test_a_long_plan_lists_what_could_not_be_measured() -> None:
     calm = replace(MIGRATION, tables=(), operations=())
     unknown = replace(OPERATION, rehearsed="not_rehearsed", reason="It starts another process.")

@@ -56,6 +56,25 @@ CASES: dict[str, tuple[MigrationResult, str, str, str]] = {
         "would fail: [no such thing] (2 rows of <t>, such as <id=1, id=2>)",
         "",
     ),
+    "fails in what is not exact": (
+        replace(
+            FAILED,
+            error=Failure("Error", "no such thing", "Raw Python operation", None),
+            operations=(OPERATION, UNSEEN),
+        ),
+        "fails",
+        (
+            "would fail: [no such thing]; that operation is not rehearsed exactly: [SQL was not "
+            "caught. It may]"
+        ),
+        "",
+    ),
+    "fails before its operations, of which one is not exact": (
+        replace(failed(None), operations=(OPERATION, UNSEEN)),
+        "fails",
+        "would fail: [no such thing]",
+        "",
+    ),
     "stopped": (
         replace(failed(None), outcome="not_run"),
         "stopped",

@@ -37,10 +37,21 @@ def verdict(migration: MigrationResult, words: Words) -> Verdict:
             return Verdict("stopped", f"was stopped partway: {first}")
         rows = migration.error.violations
         which = f" ({offending_rows(rows, words)})" if rows is not None else ""
-        return Verdict("fails", f"would fail: {first}{which}")
+        doubt = f"; {said}" if (said := doubts(migration, words)) else ""
+        return Verdict("fails", f"would fail: {first}{which}{doubt}")
     if migration.outcome == "not_run":
         return Verdict("skipped", "was not run")
     return _of_passed(migration, words)
+
+
+def doubts(migration: MigrationResult, words: Words) -> str:
+    """Return why a failure may come of the dry run itself, ``""`` where it is the real one."""
+    if migration.outcome != "failed" or migration.error is None or not migration.error.operation:
+        return ""
+    last = migration.operations[-1] if migration.operations else None
+    if last is None or last.rehearsed != "not_rehearsed":
+        return ""
+    return f"that operation is not rehearsed exactly: {words.text(first_line(last.reason))}"
 
 
 def _of_passed(migration: MigrationResult, words: Words) -> Verdict:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from django_confiture.dry_run.results import MigrationResult
 from django_confiture.formatting import count, duration
 from django_confiture.reports.phrases import harm
-from django_confiture.reports.phrases.verdicts import Mark, reason, verdict
+from django_confiture.reports.phrases.verdicts import Mark, doubts, reason, verdict
 from django_confiture.reports.text.failures import failure
 from django_confiture.reports.text.markup import WORDS, Line, cut, escape, row
 
@@ -61,6 +61,8 @@ def _verdict(migration: MigrationResult, share: float, verbosity: int) -> Iterat
         how = "would fail" if found.mark == "fails" else "was stopped partway"
         yield _row(MARKS[found.mark], stopped, _bar(share), f"{label(migration)} {how}")
         yield from failure(migration.error)
+        if said := doubts(migration, WORDS):
+            yield row("[yellow]but[/]", 8, said, indent=2)
     elif verbosity < 2:
         why = reason(migration, WORDS)
         text = f"{label(migration)}{f': {why}' if why else ''}"

@@ -165,6 +165,18 @@ def test_a_failure_of_what_is_not_exact_is_in_doubt() -> None:
     )
 
 
+def test_a_long_plan_says_which_router_keeps_migrations_off() -> None:
+    calm = replace(MIGRATION, tables=(), operations=())
+    kept_off = replace(OPERATION, rehearsed="skipped_by_router", reason="use --database other")
+    many = [replace(calm, name=f"{n:04}_calm") for n in range(30)]
+    many[-2:] = [replace(each, operations=(kept_off,)) for each in many[-2:]]
+
+    found = text(*many, verbosity=1)
+
+    assert "28 migrations do no harm: -v 2" in found
+    assert "2 migrations not for this database: use --database other" in found
+
+
 def test_a_long_plan_lists_what_could_not_be_measured() -> None:
     calm = replace(MIGRATION, tables=(), operations=())
     unknown = replace(OPERATION, rehearsed="not_rehearsed", reason="It starts another process.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,7 +56,7 @@ def doubts(migration: MigrationResult, words: Words) -> str:
 
 def _of_passed(migration: MigrationResult, words: Words) -> Verdict:
     if migration.skipped_by_router:
-        return Verdict("skipped", f"does not run on this database: {_routed(migration)}")
+        return Verdict("skipped", f"does not run on this database: {routed([migration])}")
     tables = sorted(migration.tables, key=lambda table: table.relation)
     blocks = _listed([blocks_table(each, words) for each in tables if each.writes_blocked_ms])
     writes = _listed(
@@ -115,9 +115,10 @@ def _stopped(migration: MigrationResult, words: Words) -> str:
     return "; ".join([*parts, *([count(more, "more table")] if more else [])])
 
 
-def _routed(migration: MigrationResult) -> str:
-    """Return what the router says of a migration that it keeps off this database."""
-    return listed(tuple(dict.fromkeys(each.reason for each in migration.operations)))
+def routed(migrations: Iterable[MigrationResult]) -> str:
+    """Return what the router says of migrations that it keeps off this database."""
+    reasons = (each.reason for migration in migrations for each in migration.operations)
+    return listed(tuple(dict.fromkeys(reasons)))
 
 
 def blocks_table(table: TableResult, words: Words) -> str:

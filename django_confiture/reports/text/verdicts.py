@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from django_confiture.dry_run.results import MigrationResult
 from django_confiture.formatting import count, duration
 from django_confiture.reports.phrases import harm
-from django_confiture.reports.phrases.verdicts import Mark, doubts, reason, verdict
+from django_confiture.reports.phrases.verdicts import Mark, doubts, reason, routed, verdict
 from django_confiture.reports.text.failures import failure
 from django_confiture.reports.text.markup import WORDS, Line, cut, escape, row
 
@@ -45,11 +45,20 @@ def lines(migrations: Sequence[MigrationResult], verbosity: int) -> Iterator[Lin
     shown = [at for at in order if not short or harm.worth(migrations[at])]
     for at in shown:
         yield from _verdict(migrations[at], shares[at], verbosity)
-    hidden = [verdict(migrations[at], WORDS).mark for at in order if at not in shown]
-    what = "more migration" if shown else "migration"
-    if calm := hidden.count("safe"):
+    hidden = [migrations[at] for at in order if at not in shown]
+    yield from _counted(hidden, "more migration" if shown else "migration")
+
+
+def _counted(hidden: Sequence[MigrationResult], what: str) -> Iterator[Line]:
+    """Yield how many are not shown one by one, apart by what came of them."""
+    routed_off = [each for each in hidden if each.skipped_by_router]
+    idle = sum(each.outcome == "not_run" for each in hidden)
+    if calm := len(hidden) - idle - len(routed_off):
         yield _row(MARKS["safe"], "", "", f"{count(calm, what)} do no harm: -v 2")
-    if idle := len(hidden) - calm:
+    if routed_off:
+        said = f"{count(len(routed_off), what)} not for this database: {routed(routed_off)}"
+        yield _row(MARKS["skipped"], "", "", escape(said), folded=True)
+    if idle:
         yield _row(MARKS["skipped"], "", "", f"{count(idle, what)} did not run: -v 2")
 
 

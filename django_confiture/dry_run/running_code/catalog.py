@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -129,15 +129,23 @@ class TableCatalog:
 
     def load(self, names: Iterable[str]) -> None:
         """Look up in few queries the tables that Django calls so, and those they refer to."""
-        names = list(names)
-        self.resolve(names)
-        oids = {oid for name in names if (oid := self._oids[name]) is not None}
+        oids = self._oids_of(names)
         for _level in range(_NEAR):
-            self._fetch(oids)
+            self.fetch(oids)
             found = [table for oid in oids if (table := self._tables[oid]) is not None]
             oids = {key.target for table in found for key in table.outgoing}
 
-    def _fetch(self, oids: Iterable[int]) -> None:
+    def load_alone(self, names: Iterable[str]) -> None:
+        """Look up at once the tables that Django calls so."""
+        self.fetch(self._oids_of(names))
+
+    def _oids_of(self, names: Iterable[str]) -> Set[int]:
+        names = list(names)
+        self.resolve(names)
+        return {oid for name in names if (oid := self._oids[name]) is not None}
+
+    def fetch(self, oids: Iterable[int]) -> None:
+        """Look tables up at once."""
         given = [oid for oid in dict.fromkeys(oids) if oid not in self._tables]
         rows = self._session.query(TABLES, [array(map(str, given))]) if given else []
         self._tables.update(dict.fromkeys(given))
@@ -199,7 +207,7 @@ class TableCatalog:
 
     def table(self, oid: int) -> Table | None:
         """Return what is known of a relation, None where it is gone."""
-        self._fetch([oid])
+        self.fetch([oid])
         return self._tables[oid]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from typing import Any
 
-from django.db.models import CASCADE, DO_NOTHING, PROTECT, RESTRICT, Model
+from django.db.models import CASCADE, PROTECT, RESTRICT, Model
 
 from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
@@ -36,10 +37,11 @@ class Dependents:
         self._catalog = catalog
         self._rows = rows
 
-    @property
+    @cached_property
     def exist(self) -> bool:
         """Whether the release knows of rows that go with one of this model."""
-        return any(True for _each in (*_all_dependents(self._model), *generic_targets(self._model)))
+        generic = next(generic_targets(self._model), None)
+        return bool(self._release.dependents(self._model)) or generic is not None
 
     def make(self, row: Row, key: ForeignKey | None = None) -> None:
         """Make rows that go with a row; where ``key`` leads to one of them, one that refers."""
@@ -56,7 +58,7 @@ class Dependents:
         if key is not None and key.target == self._catalog.oid_of(model._meta.db_table):
             columns = zip(key.columns, key.target_columns, strict=True)
             self._rows.made(key.table, {column: row.get(target) for column, target in columns})
-        for child, field in _dependents(model, self._relevant) if left else ():
+        for child, field in self._relevant_of(model) if left else ():
             remote: Any = field.remote_field
             oid = self._catalog.oid_of(child._meta.db_table)
             cascades = remote.on_delete is CASCADE
@@ -77,18 +79,18 @@ class Dependents:
         Others are deleted unread: only a trigger or rule makes a difference to them. Those whose
         foreign key is set to something else are written, which a NOT NULL can refuse.
         """
-        below = any(child in self._relevant for child, _field in _all_dependents(model))
+        below = any(child in self._relevant for child, _ in self._release.dependents(model))
         return below or bool(model._meta.parents) or self._guards(model._meta.db_table)
 
     @property
     def guarded(self) -> bool:
         """Whether a trigger or rule acts where rows are deleted."""
-        return any(map(self._guards, self.reached()))
+        return any(map(self._guards, self.reached))
 
     @property
     def hidden(self) -> bool:
         """Whether row-level security may hide rows that refer to a deleted one."""
-        return any(map(self._hides, self.reached() - {self._model._meta.db_table}))
+        return any(map(self._hides, self.reached - {self._model._meta.db_table}))
 
     def _hides(self, name: str) -> bool:
         oid = self._catalog.oid_of(name)
@@ -100,27 +102,35 @@ class Dependents:
         table = self._catalog.table(oid) if oid is not None else None
         return table is not None and table.guards_deletes
 
-    def models(self) -> Iterator[type[Model]]:
-        """Yield the model and those whose rows a deletion takes with it."""
+    @cached_property
+    def models(self) -> tuple[type[Model], ...]:
+        """The model and those whose rows a deletion takes with it."""
         found = {self._model: None}
         waiting = [self._model]
         while waiting:
-            for child, field in _dependents(waiting.pop(), self._relevant):
+            for child, field in self._relevant_of(waiting.pop()):
                 if child not in found and field.remote_field.on_delete is CASCADE:
                     found[child] = None
                     waiting.append(child)
-        yield from found
+        return tuple(found)
 
+    def _relevant_of(self, model: type[Model]) -> Iterator[tuple[type[Model], Any]]:
+        """Yield the models that matter, with their foreign key, whose rows go with a model's."""
+        for child, field in self._release.dependents(model):
+            if child in self._relevant and field.remote_field.on_delete not in (PROTECT, RESTRICT):
+                yield child, field
+
+    @cached_property
     def reached(self) -> frozenset[str]:
-        """Return the tables that a deletion reads or writes."""
-        found = set(self.models())
-        found |= {child for model in [*found] for child, _field in _all_dependents(model)}
+        """The tables that a deletion reads or writes."""
+        found = set(self.models)
+        found |= {child for model in [*found] for child, _ in self._release.dependents(model)}
         found |= {target for model in [*found] for target in generic_targets(model)}
         return frozenset(model._meta.db_table for model in found)
 
     def unknown_references(self) -> Iterator[ForeignKey]:
         """Yield the foreign keys that lead to such rows and are not the release's."""
-        for model in self.models():
+        for model in self.models:
             oid = self._catalog.oid_of(model._meta.db_table)
             table = self._catalog.table(oid) if oid is not None else None
             for key in table.incoming if table is not None else ():
@@ -151,23 +161,3 @@ def cascading(
                 map(catalog.oid_of, tables)
             ):
                 yield str(each.column), str(each.target_field.column)
-
-
-def _all_dependents(model: type[Model]) -> Iterator[tuple[type[Model], Any]]:
-    """Yield the models, with their foreign key, that a deletion of a model's rows asks."""
-    for relation in model._meta.get_fields(include_hidden=True):
-        if not (relation.auto_created and not relation.concrete):
-            continue
-        child: Any = relation.related_model
-        field: Any = getattr(relation, "field", None)
-        if relation.many_to_many or field is None or field.many_to_many:
-            continue
-        if getattr(field.remote_field, "on_delete", DO_NOTHING) is not DO_NOTHING:
-            yield child._meta.concrete_model, field
-
-
-def _dependents(model: type[Model], relevant: Models) -> Iterator[tuple[type[Model], Any]]:
-    """Yield the models, with their foreign key, whose rows go with those of a model."""
-    for child, field in _all_dependents(model):
-        if child in relevant and field.remote_field.on_delete not in (PROTECT, RESTRICT):
-            yield child, field

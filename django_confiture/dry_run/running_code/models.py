@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,6 +45,16 @@ class Release:
                 if getattr(each.remote_field, "on_delete", DO_NOTHING) is not DO_NOTHING:
                     found[str(each.column)] = (*found.get(str(each.column), ()), each)
         return found
+
+    def dependents(self, model: type[Model]) -> Sequence[tuple[type[Model], Any]]:
+        """Return the models, with their foreign key, that a deletion of a model's rows asks."""
+        if model not in self._dependents:
+            self._dependents[model] = tuple(_dependents(model))
+        return self._dependents[model]
+
+    @cached_property
+    def _dependents(self) -> dict[type[Model], Sequence[tuple[type[Model], Any]]]:
+        return {}
 
     def ancestors(self, models: Collection[type[Model]]) -> tuple[type[Model], ...]:
         """Return the models whose ``delete()`` comes to one of ``models`` or asks for its rows.
@@ -145,3 +155,15 @@ def _referred(model: type[Model]) -> Iterator[type[Model]]:
         remote = each.remote_field
         if remote is not None and getattr(remote, "on_delete", DO_NOTHING) is not DO_NOTHING:
             yield remote.model._meta.concrete_model or remote.model
+
+
+def _dependents(model: type[Model]) -> Iterator[tuple[type[Model], Any]]:
+    for relation in model._meta.get_fields(include_hidden=True):
+        if not (relation.auto_created and not relation.concrete):
+            continue
+        child: Any = relation.related_model
+        field: Any = getattr(relation, "field", None)
+        if relation.many_to_many or field is None or field.many_to_many:
+            continue
+        if getattr(field.remote_field, "on_delete", DO_NOTHING) is not DO_NOTHING:
+            yield child._meta.concrete_model, field

@@ -51,6 +51,7 @@ class Tools:
 
     def taken_keys(self, trials: Collection[Trial]) -> Mapping[type[Model], NextKey]:
         """Return the models whose next key can't be served, with that key."""
+        self.catalog.load_alone(trial.model._meta.db_table for trial in trials)
         there = [trial.model for trial in trials if self._has_its_key(trial.model)]
         return taken_keys(self.connection.session, self.wrapper.ops.quote_name, there)
 
@@ -142,6 +143,7 @@ class RunningCode:
     ) -> Iterator[tuple[Trial, Probe, Failure]]:
         """Try the affected actions again; yield what fails for the first time.
 
+        The caller has made the catalog forget what it knew before the migration.
         ``filled_up`` are those whose tables have got rows, or whose sequences were set.
         """
         filled = self._filled()
@@ -155,9 +157,10 @@ class RunningCode:
         ]
         if not chosen:
             return
-        self._tools.catalog.forget()
         self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
         self._tools.catalog.load(name for trial in chosen for name in trial.tables)
+        unknown = [trial.deletes.dependents.unknown_references() for trial in chosen]
+        self._tools.catalog.fetch(key.table for keys in unknown for key in keys)
         may_refer = cache(self._may_refer)  # as it is now
         with self._tools.connection.probing(self._release.apps):
             for trial in chosen:
@@ -175,7 +178,6 @@ class RunningCode:
 
     def _newly_taken(self, trials: Collection[Trial]) -> Mapping[type[Model], NextKey]:
         """Return the models of which the server can no longer make the next key."""
-        self._tools.catalog.forget()
         now = self._tools.taken_keys(trials)
         return {model: key for model, key in now.items() if model not in self._taken}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from functools import cached_property
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
@@ -50,10 +51,10 @@ class Trial:
         self._referred: set[ForeignKey] = set()
         """The unknown foreign keys that a deletion was tried with."""
 
-    @property
+    @cached_property
     def tables(self) -> frozenset[str]:
         """The tables that the trial reaches, as Django names them."""
-        return self.deletes.dependents.reached() | self._read
+        return self.deletes.dependents.reached | self._read
 
     @property
     def words(self) -> frozenset[str]:
@@ -68,7 +69,7 @@ class Trial:
         own = self._read
         if not changes.own.isdisjoint(own) or self._is_any_of(own, code):
             return EVERY_ACTION
-        reached = self.deletes.dependents.reached()
+        reached = self.deletes.dependents.reached
         changed = not reached.isdisjoint(changes.own | changes.referring)
         return _DELETES if changed or self._is_any_of(reached, code) else frozenset()
 

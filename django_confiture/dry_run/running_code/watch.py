@@ -97,6 +97,7 @@ class ReleaseWatch:
     def stepped(self, migration: str, steps: Sequence[OperationStep]) -> tuple[Break, ...]:
         """Try the running code after a step, which may be a migration whole; return new breaks."""
         found = []
+        self._tools.catalog.forget()
         for trial, probe, failure in self._old.after(self._to_try(steps), self._filled_up(steps)):
             meta = trial.model._meta
             operation = operation_of(failure, steps, self._relations(trial), trial.words)
@@ -124,7 +125,6 @@ class ReleaseWatch:
         outside = any(step.outside for step in steps)
         if not (self._old.trials and _is_changing(steps)):
             return {}
-        self._tools.catalog.forget()
         changes = self._old.changes()
         code = frozenset() if outside else self._tools.catalog.with_code()
         if code:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, models
-from django.db.migrations import AddField, CreateModel
+from django.db.migrations import AddField, CreateModel, RunSQL
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
@@ -19,7 +20,7 @@ from tests.support.releases import applied
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-_SENT = re.compile(r'\tF\t\d+\tQuery\t "(.*?)"(?:\n|$)|\tF\t\d+\t(Sync)', re.DOTALL)
+_SENT = re.compile(r'\tF\t\d+\t(?:Query\t |Parse\t "" )"(.*?)"(?: \d+)?(?:\n|$)', re.DOTALL)
 _TABLES = 12
 
 
@@ -47,10 +48,16 @@ def state() -> Iterator[ProjectState]:
     clean_up("default")
 
 
-def sent(state: ProjectState, path: Path, number: int, *, running_code: bool = True) -> list[str]:
-    """Return what a dry run sends that gives so many of the tables a column."""
-    added = [AddField(f"Row{each}", "note", models.TextField(null=True)) for each in range(number)]
-    plan = migration(*added, name="0002_second")
+def columns(number: int) -> list[Operation]:
+    """Return what gives so many of the tables a column."""
+    return [AddField(f"Row{each}", "note", models.TextField(null=True)) for each in range(number)]
+
+
+def sent(
+    state: ProjectState, path: Path, *operations: Operation, running_code: bool = True
+) -> list[str]:
+    """Return what a dry run sends."""
+    plan = migration(*operations, name="0002_second")
     connection.ensure_connection()
     raw = connection.connection
     with path.open("w") as trace:
@@ -67,14 +74,14 @@ def sent(state: ProjectState, path: Path, number: int, *, running_code: bool = T
     report = rehearsal.report()
     assert report.outcome == "passed"
     if running_code:
-        assert report.deploy.checked.models > number
-    return [text or other for text, other in _SENT.findall(path.read_text())]
+        assert report.deploy.checked.models > len(operations)
+    return _SENT.findall(path.read_text())
 
 
 def test_what_one_more_model_costs(state: ProjectState, tmp_path: Path) -> None:
     def trips(number: int, *, running_code: bool) -> int:
         path = tmp_path / f"{number}_{running_code}"
-        return len(sent(state, path, number, running_code=running_code))
+        return len(sent(state, path, *columns(number), running_code=running_code))
 
     few, many = (
         trips(each, running_code=True) - trips(each, running_code=False) for each in (2, _TABLES)
@@ -83,6 +90,15 @@ def test_what_one_more_model_costs(state: ProjectState, tmp_path: Path) -> None:
 
 
 def test_a_row_that_others_refer_to_is_read_once(state: ProjectState, tmp_path: Path) -> None:
-    texts = sent(state, tmp_path / "trace", _TABLES)
+    texts = sent(state, tmp_path / "trace", *columns(_TABLES))
     reads = [text for text in texts if "SELECT t.* FROM cases_shelf" in text]
     assert 1 <= len(reads) <= 10, len(reads)
+
+
+def test_tables_that_have_got_rows_are_looked_up_together(
+    state: ProjectState, tmp_path: Path
+) -> None:
+    rows = [RunSQL(f"INSERT INTO cases_row{each} VALUES (2, 7, 7, 7)") for each in range(_TABLES)]
+    texts = sent(state, tmp_path / "trace", *rows)
+    looked_up = [text for text in texts if "pg_catalog.to_regclass(given)" in text]
+    assert 1 <= len(looked_up) <= 10, len(looked_up)

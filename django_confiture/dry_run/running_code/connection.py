@@ -86,8 +86,7 @@ class ProbeConnection:
             self._locked = None
             self._slow.forget()
             self._known.forget()
-            self._set_timeouts()
-            self.session.query(f"SAVEPOINT {_PROBE}")
+            self._begin()
             connections[self.alias] = self._own
             stack.callback(connections.__setitem__, self.alias, original)
             stack.enter_context(without_signals(apps))
@@ -237,12 +236,12 @@ class ProbeConnection:
         message = diag.message_primary or str(cause)
         return Failure(cause.sqlstate, message, sql, diag.constraint_name, diag.column_name)
 
-    def _set_timeouts(self) -> None:
+    def _begin(self) -> None:
+        # The shorter one, so that a wait for a lock is told from a slow statement.
+        lock_ms = max(1, self._timeout_ms // 2)
         self.session.query(
-            "SELECT pg_catalog.set_config('statement_timeout', $1, true),"
-            " pg_catalog.set_config('lock_timeout', $2, true)",
-            # The shorter one, so that a wait for a lock is told from a slow statement.
-            [f"{self._timeout_ms}ms", f"{max(1, self._timeout_ms // 2)}ms"],
+            f"SELECT pg_catalog.set_config('statement_timeout', '{self._timeout_ms}ms', true),"
+            f" pg_catalog.set_config('lock_timeout', '{lock_ms}ms', true); SAVEPOINT {_PROBE}"
         )
 
     def _reset(self) -> None:

@@ -81,8 +81,7 @@ class Session:
         try:
             yield
         finally:
-            for end in ends:
-                self.query(end)
+            self.query("; ".join(ends))
 
     def script_undone(self, text: str, savepoint: str = "confiture_undone") -> list[list[Row]]:
         """Run several statements and undo them, in one round trip; return the rows of each.

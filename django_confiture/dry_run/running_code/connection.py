@@ -46,6 +46,18 @@ class FirstStatement:
     text: str
 
 
+@dataclass(frozen=True)
+class SentByORM:
+    """A statement as the ORM sent it, which is put together where it is wanted."""
+
+    sql: str
+    params: Any
+
+
+Script = Sequence[str | SentByORM]
+"""Statements that can be run again."""
+
+
 class _NotSentError(Exception):
     """The first statement was asked for, and is not sent."""
 
@@ -67,7 +79,7 @@ class ProbeConnection:
         self._timeout_ms = round(timeout.total_seconds() * 1000)
         self._sent: list[str] = []
         self._sends = True
-        self._script: list[str] | None = None
+        self._script: list[str | SentByORM] | None = None
         self._row_failed = False
         """Whether a row for the script could not be made."""
         self._locked: Failure | None = None
@@ -163,7 +175,7 @@ class ProbeConnection:
     def _send(self, text: str) -> None:
         self.session.query(text)
 
-    def recorded(self, action: Callable[[], object]) -> tuple[Failure | None, str | None]:
+    def recorded(self, action: Callable[[], object]) -> tuple[Failure | None, Script | None]:
         """Do something and undo it; return why it failed, and the script that does the same.
 
         There is no script where rows for it could only be made in a second way.
@@ -174,29 +186,38 @@ class ProbeConnection:
         finally:
             self._script = None
         if failure is None:
-            return None, "; ".join(script)
+            return None, script
         if failure.is_of_names and not self._row_failed:
             return failure, None  # no other row could help
         self._known.forget()
         return self.attempt(action), None
 
     @staticmethod
-    def one_script(scripts: Iterable[str]) -> str:
+    def one_script(scripts: Iterable[Script]) -> Script:
         """Return one script that runs several, each undone before the next one."""
-        return f"; {_CHECK}; {_UNDO}; ".join(scripts)
+        found: list[str | SentByORM] = []
+        for script in scripts:
+            found += [*([_CHECK, _UNDO] if found else []), *script]
+        return found
 
-    def passes(self, script: str) -> bool:
+    def passes(self, script: Script) -> bool:
         """Run a script, check the deferred constraints, and undo it; return whether it passed."""
         if self._locked is not None:
             return False
         try:
-            self.session.query(f"{script}; {_CHECK}; {_UNDO}")
+            self.session.query("; ".join([*map(self._text, script), _CHECK, _UNDO]))
         except psycopg.Error:
             if self.session.status not in OPEN:
                 raise
             self.session.query(_UNDO)
             return False
         return True
+
+    def _text(self, part: str | SentByORM) -> str:
+        return part if isinstance(part, str) else self._composed(part.sql, part.params)
+
+    def _composed(self, sql: str, params: Any) -> str:
+        return str(self._own.ops.compose_sql(sql, params))
 
     def run(self, text: str) -> list[Row]:
         """Run a statement past the ORM; where it fails, it is as if it had not run."""
@@ -263,9 +284,9 @@ class ProbeConnection:
     ) -> Any:
         self._sent.append(sql)
         if not self._sends:
-            raise _NotSentError(FirstStatement(sql, self._own.ops.compose_sql(sql, params)))
+            raise _NotSentError(FirstStatement(sql, self._composed(sql, params)))
         if self._script is not None:
-            self._script.append(self._own.ops.compose_sql(sql, params))
+            self._script.append(SentByORM(sql, params))
         if sql.startswith("DELETE"):
             self._known.deleted()
         with self._slow.watching(sql):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Set
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.connection import ProbeConnection
+from django_confiture.dry_run.running_code.connection import ProbeConnection, Script
 
 Actions = frozenset[Action]
 
@@ -16,12 +16,12 @@ class PassedScripts:
 
     def __init__(self, connection: ProbeConnection) -> None:
         self._connection = connection
-        self._texts: dict[Actions, str] = {}
+        self._scripts: dict[Actions, Script] = {}
 
-    def keep(self, actions: Actions, script: str) -> None:
+    def keep(self, actions: Actions, script: Script) -> None:
         """Keep what does all that some actions do."""
         self._forget(actions)
-        self._texts[actions] = script
+        self._scripts[actions] = script
 
     def keep_each(self, recorded: Recorded) -> None:
         """Keep a script for each action of which every probe left one."""
@@ -29,13 +29,13 @@ class PassedScripts:
             self.keep(frozenset((action,)), script)
 
     def _forget(self, actions: Set[Action]) -> None:
-        for known in [known for known in self._texts if not known.isdisjoint(actions)]:
-            del self._texts[known]
+        for known in [known for known in self._scripts if not known.isdisjoint(actions)]:
+            del self._scripts[known]
 
     def passed(self, wanted: Set[Action]) -> frozenset[Action]:
         """Return those of the actions that still do what they did."""
         found: set[Action] = set()
-        for actions, script in self._texts.items():
+        for actions, script in self._scripts.items():
             if actions <= wanted and self._connection.passes(script):
                 found |= actions
         return frozenset(found)
@@ -45,17 +45,17 @@ class Recorded:
     """The scripts of probes, while they are tried one by one."""
 
     def __init__(self) -> None:
-        self._scripts: defaultdict[Action, list[str]] = defaultdict(list)
+        self._scripts: defaultdict[Action, list[Script]] = defaultdict(list)
         self._incomplete: set[Action] = set()
 
-    def note(self, action: Action, script: str | None) -> None:
+    def note(self, action: Action, script: Script | None) -> None:
         """Note what a probe did; None where it can't be run again as it is."""
         if script is None:
             self._incomplete.add(action)
         else:
             self._scripts[action].append(script)
 
-    def scripts(self, connection: ProbeConnection) -> Iterator[tuple[Action, str]]:
+    def scripts(self, connection: ProbeConnection) -> Iterator[tuple[Action, Script]]:
         """Yield the actions of which every probe can be run again, with one script for all."""
         for action, scripts in self._scripts.items():
             if action not in self._incomplete:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
-from django_confiture.dry_run.running_code.connection import ProbeConnection
+from django_confiture.dry_run.running_code.connection import ProbeConnection, Script
 from django_confiture.dry_run.running_code.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.facts import Changes
 from django_confiture.dry_run.running_code.failure import Failure
@@ -173,7 +173,7 @@ class Trial:
         with sequences_kept(self._connection.session, table):
             return self._connection.attempt(probe.confirmed_by)
 
-    def _note_passed(self, probe: Probe, script: str | None) -> None:
+    def _note_passed(self, probe: Probe, script: Script | None) -> None:
         self.passed.append(probe)
         self._recorded.note(probe.action, script)
 

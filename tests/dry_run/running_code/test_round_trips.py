@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, models
+from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.migrations import AddField, CreateModel, RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -93,6 +94,22 @@ def test_a_row_that_others_refer_to_is_read_once(state: ProjectState, tmp_path: 
     texts = sent(state, tmp_path / "trace", *columns(_TABLES))
     reads = [text for text in texts if "SELECT t.* FROM cases_shelf" in text]
     assert 1 <= len(reads) <= 10, len(reads)
+
+
+def test_what_is_not_run_again_is_not_put_together(
+    state: ProjectState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed: list[str] = []
+    compose = DatabaseOperations.compose_sql
+
+    def counting(self: DatabaseOperations, sql: str, params: Any) -> Any:
+        composed.append(sql)
+        return compose(self, sql, params)
+
+    monkeypatch.setattr(DatabaseOperations, "compose_sql", counting)
+    texts = sent(state, tmp_path / "trace", RunSQL("INSERT INTO cases_row1 VALUES (2, 7, 7, 7)"))
+    assert any(text.startswith('UPDATE "cases_row1"') for text in texts)
+    assert not composed
 
 
 def test_tables_that_have_got_rows_are_looked_up_together(

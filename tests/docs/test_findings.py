@@ -40,6 +40,10 @@ def test_counts_what_is_left_without_code() -> None:
 
 def test_the_corpus_has_a_case_of_every_finding() -> None:
     expected = {name for case in CASES for step in case.plan for name, _ in step.expected}
-    # In tests/support/release_cases, tests/dry_run/running_code and tests/dry_run/schema_check.
-    of_its_own = {"query-plan-regressed", "running-code-breaks", "schema-differs-from-models"}
+    # In tests/support/release_cases, tests/dry_run/running_code and tests/dry_run/schema_check;
+    # an INVALID index is made by the tests of findings, as no migration leaves one in a rollback.
+    of_its_own = {
+        *("query-plan-regressed", "running-code-breaks", "schema-differs-from-models"),
+        "invalid-index-left",
+    }
     assert expected | of_its_own == SEVERITIES.keys()

@@ -27,6 +27,7 @@ from django_confiture.dry_run.sql.shapes import (
     columns_elsewhere,
     index_elsewhere,
     table_elsewhere,
+    table_kind,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +45,18 @@ _INDEX = """
     LEFT JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
     WHERE c.relname = $1
       AND c.relnamespace = (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = $2::regclass)
+"""
+
+_KIND = """
+    SELECT CASE WHEN c.relkind IN ('r', 'p') THEN concat_ws(' ',
+        CASE c.relpersistence WHEN 'u' THEN 'unlogged' END,
+        CASE c.relkind WHEN 'p' THEN 'partitioned' END, 'table',
+        CASE WHEN $2::boolean THEN 'partition of ' || p.relname END)
+      ELSE 'no table at all' END
+    FROM pg_catalog.pg_class c
+    LEFT JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid AND c.relispartition
+    LEFT JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
+    WHERE c.oid = $1::regclass
 """
 
 # Its own sequence has another name.
@@ -136,6 +149,14 @@ def _of_index(session: Session, wanted: Wanted) -> Iterator[OtherShape]:
 
 def _of_table(session: Session, wanted: Wanted) -> Iterator[OtherShape]:
     node = wanted.node
+    name = written_name(node.relation)
+    if wanted.may_skip(node.if_not_exists):
+        # What is asked for as a plain table may be attached by the next statement.
+        of_partition = "true" if node.HasField("partbound") else "false"
+        there_is = session.value(_KIND, [quoted_relation(node.relation), of_partition])
+        if there_is != table_kind(node):
+            yield OtherShape(wanted.step_id, name, f"table {name}", there_is, table_kind(node))
+            return
     create = table_elsewhere(node, _SCHEMA, _TABLE) if wanted.may_skip(node.if_not_exists) else ""
     if not create:
         return
@@ -143,7 +164,6 @@ def _of_table(session: Session, wanted: Wanted) -> Iterator[OtherShape]:
     there = session.query(_COLUMNS, [quoted_relation(node.relation)])
     asked = session.query(_COLUMNS, [_NEW])
     if sorted(map(str, there)) != sorted(map(str, asked)):
-        name = written_name(node.relation)
         yield OtherShape(wanted.step_id, name, f"table {name}", _listed(there), _listed(asked))
 
 

@@ -90,6 +90,16 @@ def constraints_elsewhere(alter_table: Node, schema: str, table: str) -> list[tu
     return found
 
 
+def table_kind(create: Node) -> str:
+    """Return what kind of table a CREATE TABLE makes, such as ``table partition of events``."""
+    unlogged = "unlogged" if create.relation.relpersistence == "u" else ""
+    partitioned = "partitioned" if create.HasField("partspec") else ""
+    parent = ""
+    if create.HasField("partbound"):
+        parent = f"partition of {create.inh_relations[0].range_var.relname}"
+    return " ".join(filter(None, [unlogged, partitioned, "table", parent]))
+
+
 def sequence_elsewhere(create_sequence: Node, schema: str, name: str) -> str:
     """Return a CREATE SEQUENCE under another name, that no column owns."""
     node = copied(create_sequence)

@@ -120,3 +120,55 @@ SAME = {
 @pytest.mark.parametrize("script", SAME.values(), ids=SAME.keys())
 def test_what_was_asked_for_is_there(script: str) -> None:
     assert skipped(script) == []
+
+
+KINDS = """
+    CREATE UNLOGGED TABLE dry_unlogged (id integer);
+    CREATE TABLE dry_parts (id integer) PARTITION BY RANGE (id);
+    CREATE TABLE dry_part (id integer);
+    CREATE TABLE dry_attached PARTITION OF dry_parts FOR VALUES FROM (1) TO (5);
+    CREATE VIEW dry_shown AS SELECT 1 AS id;
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "evidence"),
+    [
+        ("TABLE IF NOT EXISTS dry_unlogged (id integer)", ["unlogged table", "table"]),
+        (
+            "TABLE IF NOT EXISTS dry_part PARTITION OF dry_parts FOR VALUES FROM (5) TO (9)",
+            ["table", "table partition of dry_parts"],
+        ),
+        (
+            "TABLE IF NOT EXISTS dry_part (id integer) PARTITION BY RANGE (id)",
+            ["table", "partitioned table"],
+        ),
+        ("TABLE IF NOT EXISTS dry_shown (id integer)", ["no table at all", "table"]),
+        ("TABLE IF NOT EXISTS dry_attached (id integer)", []),
+        (
+            "TABLE IF NOT EXISTS dry_attached PARTITION OF dry_parts FOR VALUES FROM (1) TO (5)",
+            [],
+        ),
+        (
+            (
+                "TABLE IF NOT EXISTS dry_made (id integer); ALTER TABLE dry_parts"
+                " ATTACH PARTITION dry_made FOR VALUES FROM (9) TO (12)"
+            ),
+            [],
+        ),
+        ("TEMP TABLE IF NOT EXISTS dry_mine (id integer)", []),
+    ],
+)
+def test_a_table_of_another_kind(scratch: None, statement: str, evidence: list[str]) -> None:
+    with plain_connection() as plain:
+        plain.execute(KINDS)
+        try:
+            found = skipped(f"CREATE {statement}")
+        finally:
+            plain.execute(
+                "DROP VIEW dry_shown; DROP TABLE dry_unlogged, dry_parts, dry_part CASCADE"
+            )
+
+    assert [each.evidence for each in found] == (
+        [(f"there: {evidence[0]}", f"asked for: {evidence[1]}")] if evidence else []
+    )

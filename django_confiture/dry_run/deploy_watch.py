@@ -18,8 +18,15 @@ from django_confiture.dry_run.recording.records import (
     RecordedSection,
 )
 from django_confiture.dry_run.results.deploy import NOTHING, Deploy, StepBreaks
-from django_confiture.dry_run.running_code.connected_settings import ConnectedSettings, may_set
-from django_confiture.dry_run.running_code.touched import OperationStep, is_of_others, sets_sequence
+from django_confiture.dry_run.running_code.models.touched import (
+    OperationStep,
+    is_of_others,
+    sets_sequence,
+)
+from django_confiture.dry_run.running_code.sending.connected_settings import (
+    ConnectedSettings,
+    may_set,
+)
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from django_confiture.dry_run.sql.parser import Kind, Statement
 from django_confiture.dry_run.sql.redaction import message

@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 from itertools import islice
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.connection import FirstStatement
 from django_confiture.dry_run.running_code.failure import Failure
-from django_confiture.dry_run.running_code.models import tables_of
-from django_confiture.dry_run.running_code.probe import Probe
+from django_confiture.dry_run.running_code.models.release import tables_of
+from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools
+from django_confiture.dry_run.running_code.sending.connection import FirstStatement
+from django_confiture.dry_run.running_code.sending.undone_batches import failures
 from django_confiture.dry_run.running_code.trial import Trial
-from django_confiture.dry_run.running_code.undone_batches import failures
 
 _Asked = tuple[Trial, Probe, FirstStatement]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django_confiture.dry_run.running_code.failure import Failure
-from django_confiture.dry_run.running_code.models import tables_of
-from django_confiture.dry_run.running_code.probe import Probe
+from django_confiture.dry_run.running_code.models.release import tables_of
+from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools
 from django_confiture.dry_run.running_code.trial import Trial
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Set
 from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code import at_once
 from django_confiture.dry_run.running_code.coming_upserts import ComingUpserts
-from django_confiture.dry_run.running_code.deletions import looks_after
 from django_confiture.dry_run.running_code.failure import Failure
-from django_confiture.dry_run.running_code.made_up import is_of_schema
-from django_confiture.dry_run.running_code.models import Release, tables_of
-from django_confiture.dry_run.running_code.probe import Probe
+from django_confiture.dry_run.running_code.models.release import Release, tables_of
+from django_confiture.dry_run.running_code.probes.deletions import looks_after
+from django_confiture.dry_run.running_code.probes.made_up import is_of_schema
+from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools, unchecked
 from django_confiture.dry_run.running_code.trial import Trial
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.connection import ProbeConnection
 from django_confiture.dry_run.running_code.failure import Failure
-from django_confiture.dry_run.running_code.made_up import is_of_schema
-from django_confiture.dry_run.running_code.probe import Probe
+from django_confiture.dry_run.running_code.probes.made_up import is_of_schema
+from django_confiture.dry_run.running_code.probes.probe import Probe
+from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 from django_confiture.dry_run.running_code.trial import Trial
 
 

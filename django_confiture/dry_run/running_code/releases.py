@@ -11,23 +11,23 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.catalog import ForeignKey, TableCatalog
-from django_confiture.dry_run.running_code.catalog_rows import CatalogRows
-from django_confiture.dry_run.running_code.connection import ProbeConnection
-from django_confiture.dry_run.running_code.delete_probes import DeleteProbes
-from django_confiture.dry_run.running_code.deletions import Dependents, cascading
-from django_confiture.dry_run.running_code.facts import CatalogFacts, Changes
+from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
+from django_confiture.dry_run.running_code.catalog.facts import CatalogFacts, Changes
+from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
-from django_confiture.dry_run.running_code.instances import Instances
-from django_confiture.dry_run.running_code.known_rows import KnownRows
-from django_confiture.dry_run.running_code.loaded import LoadedValues
-from django_confiture.dry_run.running_code.models import Release, tables_of
-from django_confiture.dry_run.running_code.probe import Probe
-from django_confiture.dry_run.running_code.probes import ModelProbes
+from django_confiture.dry_run.running_code.instances.instances import Instances
+from django_confiture.dry_run.running_code.instances.loaded import LoadedValues
+from django_confiture.dry_run.running_code.instances.values import Values
+from django_confiture.dry_run.running_code.models.release import Release, tables_of
+from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
+from django_confiture.dry_run.running_code.probes.deletions import Dependents, cascading
+from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
+from django_confiture.dry_run.running_code.probes.probe import Probe
+from django_confiture.dry_run.running_code.probes.served_keys import NextKey, taken_keys
 from django_confiture.dry_run.running_code.refused_otherwise import refused_otherwise
-from django_confiture.dry_run.running_code.served_keys import NextKey, taken_keys
+from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 from django_confiture.dry_run.running_code.trial import Trial
-from django_confiture.dry_run.running_code.values import Values
 
 TIMEOUT = timedelta(milliseconds=500)
 """For each statement of a probe."""

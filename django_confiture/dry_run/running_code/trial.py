@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import cached_property
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.catalog import ForeignKey, Table, TableCatalog
-from django_confiture.dry_run.running_code.connection import ProbeConnection, Script
-from django_confiture.dry_run.running_code.delete_probes import DeleteProbes
-from django_confiture.dry_run.running_code.facts import Changes
+from django_confiture.dry_run.running_code.catalog.facts import Changes
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table, TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
-from django_confiture.dry_run.running_code.instances import Variant
-from django_confiture.dry_run.running_code.made_up import is_of_values
-from django_confiture.dry_run.running_code.models import tables_of
-from django_confiture.dry_run.running_code.ordering import tables_of_order
-from django_confiture.dry_run.running_code.probe import Probe
-from django_confiture.dry_run.running_code.probes import ModelProbes
-from django_confiture.dry_run.running_code.repairs import repaired
-from django_confiture.dry_run.running_code.scripts import PassedScripts, Recorded
-from django_confiture.dry_run.running_code.sequences import sequences_kept
-from django_confiture.dry_run.running_code.served_keys import NextKey
-from django_confiture.dry_run.running_code.shape import Shape, shape_of
-from django_confiture.dry_run.running_code.touched import words_in
+from django_confiture.dry_run.running_code.instances.instances import Variant
+from django_confiture.dry_run.running_code.instances.repairs import repaired
+from django_confiture.dry_run.running_code.models.ordering import tables_of_order
+from django_confiture.dry_run.running_code.models.release import tables_of
+from django_confiture.dry_run.running_code.models.touched import words_in
+from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
+from django_confiture.dry_run.running_code.probes.made_up import is_of_values
+from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
+from django_confiture.dry_run.running_code.probes.probe import Probe
+from django_confiture.dry_run.running_code.probes.served_keys import NextKey
+from django_confiture.dry_run.running_code.probes.shape import Shape, shape_of
+from django_confiture.dry_run.running_code.sending.connection import ProbeConnection, Script
+from django_confiture.dry_run.running_code.sending.scripts import PassedScripts, Recorded
+from django_confiture.dry_run.running_code.sending.sequences import sequences_kept
 
 _OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
 _DELETES: frozenset[Action] = frozenset(("delete",))

@@ -18,18 +18,22 @@ from django_confiture.dry_run.results.deploy import (
     StepBreaks,
     order_of,
 )
-from django_confiture.dry_run.running_code.models import (
+from django_confiture.dry_run.running_code.models.operation import operation_of
+from django_confiture.dry_run.running_code.models.release import (
     Release,
     changed_models,
     release_of,
     tables_of,
     tables_of_changed,
 )
+from django_confiture.dry_run.running_code.models.touched import (
+    OperationStep,
+    PlannedTables,
+    altered_by,
+)
 from django_confiture.dry_run.running_code.new_release import NewCode
-from django_confiture.dry_run.running_code.operation import operation_of
-from django_confiture.dry_run.running_code.queries import ProductionQueries
+from django_confiture.dry_run.running_code.queries.production_queries import ProductionQueries
 from django_confiture.dry_run.running_code.releases import RunningCode, Tools
-from django_confiture.dry_run.running_code.touched import OperationStep, PlannedTables, altered_by
 from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
 from django_confiture.production.stats import QueryStats
 

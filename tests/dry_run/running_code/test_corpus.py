@@ -11,7 +11,7 @@ from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.results.deploy import Break, Deploy
-from django_confiture.dry_run.running_code.touched import OperationStep
+from django_confiture.dry_run.running_code.models.touched import OperationStep
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from tests.support.dry_run import clean_up, migration
 from tests.support.release_cases import CASES

@@ -1,0 +1,150 @@
+"""What of a table decides which statements it takes, as one value that is compared later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from django_confiture.dry_run.running_code.catalog.tables import array
+from django_confiture.dry_run.server.side_channel import Session
+
+# $1: quoted names. A table's answers depend on its partitions, a view's on what it reads, a
+# column's default on its sequence, an enum's or domain's values on its labels and CHECKs. Names
+# of constraints, statistics and indexes that refuse no row are left out.
+_FACTS = """
+WITH RECURSIVE given (name, oid) AS (
+  SELECT name, pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($1::text[]) name
+), part (name, oid) AS (
+  SELECT name, oid FROM given WHERE oid IS NOT NULL
+  UNION
+  SELECT part.name, below.oid FROM part CROSS JOIN LATERAL (
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = part.oid
+    UNION ALL
+    SELECT d.refobjid FROM pg_catalog.pg_rewrite w
+    JOIN pg_catalog.pg_depend d ON d.objid = w.oid
+      AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass
+    WHERE w.ev_class = part.oid
+    UNION ALL
+    SELECT s.oid FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+    WHERE d.classid = 'pg_catalog.pg_class'::regclass
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = part.oid
+  ) below (oid)
+), wanted (oids) AS (
+  SELECT pg_catalog.array_agg(DISTINCT oid) FROM part
+), fact (oid, kind, what) AS (
+  SELECT c.oid, 'c', pg_catalog.concat_ws(' ', c.relkind, c.relowner, c.relacl, c.relnamespace,
+    c.relrowsecurity, c.relforcerowsecurity, c.relpartbound, c.reloptions,
+    c.relispopulated)
+  FROM pg_catalog.pg_class c WHERE c.oid = ANY ((SELECT oids FROM wanted)::oid[])
+  UNION ALL
+  SELECT a.attrelid, 'a', pg_catalog.concat_ws(' ', a.attname, a.attnum, a.atttypid, a.atttypmod,
+    a.attnotnull, a.attidentity, a.attgenerated, a.attcollation, a.attacl)
+  FROM pg_catalog.pg_attribute a
+  WHERE a.attrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT a.attrelid, 'y', pg_catalog.concat_ws(' ', a.attnum, t.oid, t.typnotnull, t.typdefault,
+    (SELECT pg_catalog.string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder)
+      FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
+    (SELECT pg_catalog.string_agg(k.conbin::text, ',' ORDER BY k.oid)
+      FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid))
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_type g ON g.oid = a.atttypid
+  JOIN pg_catalog.pg_type t ON t.oid = ANY (ARRAY[g.oid, g.typelem, g.typbasetype])
+    AND t.typtype IN ('d', 'e')
+  WHERE a.attrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+    AND a.atttypid >= 16384
+  UNION ALL
+  SELECT d.adrelid, 'd', pg_catalog.concat_ws(' ', d.adnum, d.adbin)
+  FROM pg_catalog.pg_attrdef d WHERE d.adrelid = ANY ((SELECT oids FROM wanted)::oid[])
+  UNION ALL
+  SELECT k.conrelid, 'k', pg_catalog.concat_ws(' ', k.contype, k.condeferrable, k.condeferred,
+    k.conkey, k.confrelid, k.confkey, k.confupdtype, k.confdeltype, k.confmatchtype, k.conbin,
+    pg_catalog.to_jsonb(k) -> 'conenforced')
+  FROM pg_catalog.pg_constraint k
+  WHERE k.conrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND k.contype <> 'n'
+  UNION ALL
+  SELECT x.indrelid, 'x', pg_catalog.concat_ws(' ', x.indisunique, x.indimmediate,
+    x.indisexclusion, x.indisvalid, x.indisready, x.indkey, x.indcollation, x.indclass,
+    pg_catalog.to_jsonb(x) -> 'indnullsnotdistinct', x.indexprs, x.indpred)
+  FROM pg_catalog.pg_index x
+  WHERE x.indrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND (x.indisunique
+    OR x.indisexclusion OR x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)
+  UNION ALL
+  SELECT t.tgrelid, 't', pg_catalog.concat_ws(' ', t.tgname, t.tgfoid, t.tgtype, t.tgenabled,
+    t.tgattr, t.tgargs, t.tgqual, t.tgconstraint)
+  FROM pg_catalog.pg_trigger t
+  WHERE t.tgrelid = ANY ((SELECT oids FROM wanted)::oid[])
+    AND (NOT t.tgisinternal OR t.tgenabled <> 'O')
+  UNION ALL
+  SELECT w.ev_class, 'w', pg_catalog.concat_ws(' ', w.rulename, w.ev_type, w.ev_enabled,
+    w.is_instead, w.ev_qual, w.ev_action)
+  FROM pg_catalog.pg_rewrite w WHERE w.ev_class = ANY ((SELECT oids FROM wanted)::oid[])
+  UNION ALL
+  SELECT p.polrelid, 'p', pg_catalog.concat_ws(' ', p.polname, p.polcmd, p.polpermissive,
+    p.polroles, p.polqual, p.polwithcheck)
+  FROM pg_catalog.pg_policy p WHERE p.polrelid = ANY ((SELECT oids FROM wanted)::oid[])
+  UNION ALL
+  SELECT s.seqrelid, 's', pg_catalog.concat_ws(' ', s.seqtypid, s.seqincrement, s.seqmax, s.seqmin,
+    s.seqcycle)
+  FROM pg_catalog.pg_sequence s WHERE s.seqrelid = ANY ((SELECT oids FROM wanted)::oid[])
+  UNION ALL
+  SELECT k.confrelid, 'r', pg_catalog.concat_ws(' ', k.conrelid, k.conkey, k.confkey,
+    k.confupdtype, k.confdeltype)
+  FROM pg_catalog.pg_constraint k
+  WHERE k.confrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND k.contype = 'f'
+)
+SELECT given.name,
+  pg_catalog.md5(string_agg(fact.kind || fact.oid || ' ' || fact.what, chr(10)
+    ORDER BY fact.oid, fact.kind, fact.what) FILTER (WHERE fact.kind <> 'r')),
+  pg_catalog.md5(string_agg(fact.oid || ' ' || fact.what, chr(10)
+    ORDER BY fact.oid, fact.what) FILTER (WHERE fact.kind = 'r'))
+FROM given LEFT JOIN part USING (name) LEFT JOIN fact ON fact.oid = part.oid
+GROUP BY given.name
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a table was like at some moment."""
+
+    own: str | None
+    """Columns, constraints, triggers, rights; None where there is no such table."""
+    referring: str | None
+    """The foreign keys that lead to it: only a deletion meets them."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The tables that changed between two moments, as Django names them."""
+
+    own: frozenset[str]
+    """Those of which the columns, constraints, triggers or rights are other ones."""
+    referring: frozenset[str]
+    """Those that other foreign keys lead to."""
+
+
+class CatalogFacts:
+    """Reads the facts of tables, and tells what has changed since they were last read."""
+
+    def __init__(self, session: Session, quote: Callable[[str], str]) -> None:
+        self._session = session
+        self._quote = quote
+        self._known: Mapping[str, Facts] = {}
+
+    def changes(self, names: Iterable[str]) -> Changes:
+        """Read the facts of tables, as Django names them; those not read before have changed."""
+        before, self._known = self._known, self._read(names)
+        pairs = [(name, before.get(name), now) for name, now in self._known.items()]
+        return Changes(
+            frozenset(name for name, was, now in pairs if was is None or was.own != now.own),
+            frozenset(
+                name for name, was, now in pairs if was is None or was.referring != now.referring
+            ),
+        )
+
+    def _read(self, names: Iterable[str]) -> Mapping[str, Facts]:
+        wanted = {self._quote(name): name for name in names}
+        rows = self._session.query(_FACTS, [array(wanted)]) if wanted else []
+        return {wanted[str(name)]: Facts(own, referring) for name, own, referring in rows}

@@ -1,0 +1,116 @@
+"""What :mod:`.tables` asks the server's catalogs."""
+
+from __future__ import annotations
+
+# $1: OIDs.
+TABLES = """
+SELECT json_build_object(
+  'oid', c.oid::bigint, 'name', c.oid::regclass::text, 'kind', c.relkind,
+  'is_empty', c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) = 0,
+  'access', pg_catalog.concat_ws(' ', c.relrowsecurity, c.relforcerowsecurity,
+    pg_catalog.has_table_privilege(c.oid, 'SELECT'),
+    pg_catalog.has_table_privilege(c.oid, 'INSERT'),
+    (SELECT bool_and(pg_catalog.has_sequence_privilege(s.oid, 'USAGE'))
+      FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+      WHERE d.refobjid = c.oid AND d.classid = 'pg_catalog.pg_class'::regclass)),
+  'guards_deletes', EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid
+      AND NOT t.tgisinternal AND t.tgtype & 8 <> 0)
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '4'),
+  'columns', (SELECT json_agg(json_build_object(
+      'name', a.attname, 'number', a.attnum,
+      'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+      'base', b.typname, 'base_oid', b.oid::bigint, 'category', b.typcategory,
+      'length', a.atttypmod,
+      'not_null', a.attnotnull OR t.typnotnull, 'identity', a.attidentity,
+      'generated', a.attgenerated, 'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+      'label', (SELECT e.enumlabel FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.oid
+        ORDER BY e.enumsortorder LIMIT 1)) ORDER BY a.attnum)
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    JOIN pg_catalog.pg_type b ON b.oid = COALESCE(NULLIF(t.typbasetype, 0), t.oid)
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  'unique', (SELECT json_agg(json_build_object('primary', x.indisprimary, 'columns',
+      (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = c.oid AND (a.attnum = ANY (x.indkey) OR EXISTS (
+          SELECT FROM pg_catalog.pg_depend p WHERE p.objid = x.indexrelid
+            AND p.classid = 'pg_catalog.pg_class'::regclass
+            AND p.refobjid = c.oid AND p.refobjsubid = a.attnum)))))
+    FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid
+      AND (x.indisunique OR x.indisexclusion)),
+  'foreign_keys', (SELECT json_agg(json_build_object('name', f.conname,
+      'table', f.conrelid::bigint, 'target', f.confrelid::bigint, 'action', f.confdeltype,
+      'columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.conkey)
+        WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
+        ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
+      'target_columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.confkey)
+        WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
+        ON a.attrelid = f.confrelid AND a.attnum = k.attnum)))
+    FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0
+      AND c.oid IN (f.conrelid, f.confrelid)),
+  'checks', (SELECT json_object_agg(f.conname, (SELECT json_agg(a.attname)
+      FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (f.conkey)))
+    FROM pg_catalog.pg_constraint f WHERE f.contype = 'c' AND f.conrelid = c.oid))
+FROM pg_catalog.pg_class c WHERE c.oid = ANY ($1::oid[])
+"""
+
+# $1: quoted names. Those that exist, with the name that the reports print.
+NAMED = """
+SELECT given, pg_catalog.to_regclass(given)::oid, c.relkind,
+  CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname::text
+    ELSE n.nspname || '.' || c.relname END
+FROM pg_catalog.unnest($1::text[]) given
+JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given)
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+"""
+
+# $1: OIDs of tables. The views that read them, and those that read such views.
+VIEWS = """
+WITH RECURSIVE reading (oid) AS (
+  SELECT pg_catalog.unnest($1::oid[])
+  UNION
+  SELECT w.ev_class FROM reading r
+  JOIN pg_catalog.pg_depend d ON d.refobjid = r.oid
+    AND d.refclassid = 'pg_catalog.pg_class'::regclass
+    AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+  JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+)
+SELECT DISTINCT oid FROM reading
+"""
+
+# Tables and views of which a statement runs what no model shows; PostgreSQL's own have low OIDs.
+WITH_CODE = """
+SELECT t.tgrelid FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal
+UNION SELECT w.ev_class FROM pg_catalog.pg_rewrite w
+  WHERE w.rulename <> '_RETURN' AND w.ev_class >= 16384
+UNION SELECT p.polrelid FROM pg_catalog.pg_policy p
+"""
+
+
+# $1: OIDs. The tables whose columns the sequences among them serve.
+SERVED = """
+SELECT d.refobjid FROM pg_catalog.pg_depend d
+WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = ANY ($1::oid[])
+  AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i')
+UNION
+SELECT f.adrelid FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid
+WHERE d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.refobjid = ANY ($1::oid[])
+"""
+
+# Tables with a column of a type, or with a default or CHECK by a function, that a user made.
+BY_OTHERS = """
+SELECT a.attrelid FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'v')
+WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
+UNION
+SELECT f.adrelid FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_attrdef f ON f.oid = d.objid
+WHERE d.classid = 'pg_catalog.pg_attrdef'::regclass
+  AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+UNION
+SELECT k.conrelid FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_constraint k ON k.oid = d.objid AND k.conrelid <> 0
+WHERE d.classid = 'pg_catalog.pg_constraint'::regclass
+  AND d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+"""

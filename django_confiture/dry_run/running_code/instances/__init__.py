@@ -1,0 +1,1 @@
+"""Instances of a release's models, with values that the release may write."""

@@ -1,0 +1,64 @@
+"""The operation of a migration after which a release can no longer do something."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence, Set
+
+from django_confiture.dry_run.running_code.failure import Failure
+from django_confiture.dry_run.running_code.models.touched import OperationStep, words_in
+
+_CAUSES = {
+    "22001": r"\bTYPE\b",
+    "22003": r"\bTYPE\b",
+    "23502": r"\bNOT NULL\b",
+    "23503": r"\bREFERENCES\b",
+    "23505": r"\b(UNIQUE|PRIMARY)\b",
+    "23514": r"\bCHECK\b",
+    "23P01": r"\bEXCLUDE\b",
+    "42501": r"\bREVOKE\b",
+    "42703": r"\b(DROP|RENAME)\b",
+    "42P01": r"\b(DROP|RENAME|SCHEMA)\b",
+}
+"""SQLSTATE → what stands in the statement that brings it about."""
+_BOTH = 2
+"""A refused deletion names both tables: "on table" the one, and "on table" that refers to it."""
+
+
+def operation_of(
+    failure: Failure, steps: Sequence[OperationStep], relations: Set[str], common: Set[str]
+) -> int | None:
+    """Return the operation after which it fails, None where more than one could be it.
+
+    ``common`` are the words that every statement about the ``relations`` has.
+    """
+    filling = _filling(failure, steps)
+    if filling is not None:
+        return filling
+    changing = [step for step in steps if step.altered & relations]
+    changing = changing or [
+        step for step in steps if step.texts or step.sets_sequence or step.filled & relations
+    ]
+    if len(changing) > 1:
+        names = words_in(failure.error) - common
+        changing = [step for step in changing if names & step.words] or changing
+    if len(changing) > 1 and (cause := _CAUSES.get(failure.sqlstate or "")):
+        changing = [step for step in changing if _says(step, cause)] or changing
+    return changing[0].operation if len(changing) == 1 else None
+
+
+def _filling(failure: Failure, steps: Sequence[OperationStep]) -> int | None:
+    """Return the operation after which rows refer to one that is to be deleted."""
+    tables = re.findall(r'on table "([^"]+)"', failure.error)
+    if failure.sqlstate != "23503" or len(tables) < _BOTH:
+        return None
+    filling = (step.operation for step in steps if tables[-1] in step.filled)
+    first = next((each for each in filling if each is not None), None)
+    if first is None:
+        return None
+    adding = (step.operation for step in steps if failure.constraint in step.words)
+    return max(first, next((each for each in adding if each is not None), first))
+
+
+def _says(step: OperationStep, cause: str) -> bool:
+    return any(re.search(cause, text, re.IGNORECASE) for text in step.texts)

@@ -1,0 +1,88 @@
+"""Probes: the DELETEs that a release sends for one model, and what goes with its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from django.db.models import Model, QuerySet
+
+from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.instances.instances import Instances
+from django_confiture.dry_run.running_code.probes.deletions import Dependents
+from django_confiture.dry_run.running_code.probes.probe import Probe
+
+_FIRST = 4
+"""How many rows that are there are deleted, one by one, where none can be made."""
+
+
+class DeleteProbes:
+    """Makes the probes that delete rows of one model; each of them leaves rows to be undone."""
+
+    def __init__(
+        self,
+        model: type[Model],
+        using: str,
+        instances: Instances,
+        dependents: Dependents,
+        catalog: TableCatalog,
+        rows: CatalogRows,
+    ) -> None:
+        self.dependents = dependents
+        self._model = model
+        self._using = using
+        self._instances = instances
+        self._catalog = catalog
+        self._rows = rows
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether a deletion selects the rows first."""
+        return self.dependents.exist or bool(self._model._meta.parents)
+
+    def each(self) -> Iterator[Probe]:
+        """Yield how the release deletes a row, and what depends on it."""
+        for name, delete in (
+            ("instance", self._delete_instance),
+            ("queryset", self._delete_queryset),
+        ):
+            yield Probe("delete", name, delete, preceded_by=self._with_dependents)
+
+    def of_first_rows(self) -> Iterator[Probe]:
+        """Yield how the release deletes rows that are there, with what depends on them."""
+        for number in range(_FIRST):
+            yield Probe("delete", f"row {number}", partial(self._delete_row, number))
+
+    def referred(self, key: ForeignKey) -> Probe:
+        """Return how the release deletes a row that a table unknown to it refers to."""
+        return Probe("delete", f"referred to by {key.name}", partial(self._delete_instance, key))
+
+    def together(self) -> None:
+        """Delete in both ways, where they send something else."""
+        self._delete_instance()
+        if self.reads_first:  # else both ways send the same
+            self._delete_queryset()
+
+    def _delete_instance(self, key: ForeignKey | None = None) -> None:
+        Model.delete(self._with_dependents(key), using=self._using)
+
+    def _delete_row(self, number: int) -> None:
+        for each in self._all().order_by("pk")[number : number + 1]:
+            Model.delete(each, using=self._using)
+
+    def _delete_queryset(self) -> None:
+        self._all().filter(pk=self._with_dependents().pk).delete()
+
+    def _all(self) -> QuerySet[Model]:
+        return QuerySet(self._model, using=self._using)
+
+    def _with_dependents(self, key: ForeignKey | None = None) -> Model:
+        """Make a row and what depends on it; where none can be made, none is deleted."""
+        oid = self._catalog.oid_of(self._model._meta.db_table)
+        row = None if oid is None else self._rows.made(oid)
+        if row is None:
+            return self._instances.of_row({})
+        self.dependents.make(row, key)
+        self._rows.settle()
+        return self._instances.of_row(row)

@@ -1,0 +1,163 @@
+"""The rows that a release deletes together with a row, and those that refer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from typing import Any
+
+from django.db.models import CASCADE, PROTECT, RESTRICT, Model
+
+from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
+from django_confiture.dry_run.running_code.catalog.known_rows import Row
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.models.generic_relations import generic_targets
+from django_confiture.dry_run.running_code.models.release import Release
+
+_DEEPEST = 4
+"""How many levels of dependent rows are created below a deleted one."""
+
+Models = Collection[type[Model]]
+
+
+class Dependents:
+    """The rows that a deletion comes to, of the models that matter."""
+
+    def __init__(
+        self,
+        model: type[Model],
+        release: Release,
+        relevant: Models,
+        catalog: TableCatalog,
+        rows: CatalogRows,
+    ) -> None:
+        self._model = model
+        self._release = release
+        self._relevant = relevant
+        self._catalog = catalog
+        self._rows = rows
+
+    @cached_property
+    def exist(self) -> bool:
+        """Whether the release knows of rows that go with one of this model."""
+        generic = next(generic_targets(self._model), None)
+        return bool(self._release.dependents(self._model)) or generic is not None
+
+    def make(self, row: Row, key: ForeignKey | None = None) -> None:
+        """Make rows that go with a row; where ``key`` leads to one of them, one that refers."""
+        self._descend(self._model, row, key, _DEEPEST, {self._model})
+
+    def _descend(
+        self,
+        model: type[Model],
+        row: Row,
+        key: ForeignKey | None,
+        left: int,
+        seen: set[type[Model]],
+    ) -> None:
+        if key is not None and key.target == self._catalog.oid_of(model._meta.db_table):
+            columns = zip(key.columns, key.target_columns, strict=True)
+            self._rows.made(key.table, {column: row.get(target) for column, target in columns})
+        for child, field in self._relevant_of(model) if left else ():
+            remote: Any = field.remote_field
+            oid = self._catalog.oid_of(child._meta.db_table)
+            cascades = remote.on_delete is CASCADE
+            needed = not cascades or self._is_read(child) or (key and key.target == oid)
+            if child in seen or not needed:
+                continue
+            seen.add(child)
+            value = row.get(remote.model._meta.get_field(remote.field_name).column)
+            if oid is None or value is None:
+                continue
+            made = self._rows.made(oid, {str(field.column): value})
+            if made is not None and cascades:
+                self._descend(child, made, key, left - 1, seen)
+
+    def _is_read(self, model: type[Model]) -> bool:
+        """Whether a deletion reads the rows of a model: to ask for those below, or for a parent's.
+
+        Others are deleted unread: only a trigger or rule makes a difference to them. Those whose
+        foreign key is set to something else are written, which a NOT NULL can refuse.
+        """
+        below = any(child in self._relevant for child, _ in self._release.dependents(model))
+        return below or bool(model._meta.parents) or self._guards(model._meta.db_table)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a trigger or rule acts where rows are deleted."""
+        return any(map(self._guards, self.reached))
+
+    @property
+    def hidden(self) -> bool:
+        """Whether row-level security may hide rows that refer to a deleted one."""
+        return any(map(self._hides, self.reached - {self._model._meta.db_table}))
+
+    def _hides(self, name: str) -> bool:
+        oid = self._catalog.oid_of(name)
+        table = self._catalog.table(oid) if oid is not None else None
+        return table is not None and table.hides_rows
+
+    def _guards(self, name: str) -> bool:
+        oid = self._catalog.oid_of(name)
+        table = self._catalog.table(oid) if oid is not None else None
+        return table is not None and table.guards_deletes
+
+    @cached_property
+    def models(self) -> tuple[type[Model], ...]:
+        """The model and those whose rows a deletion takes with it."""
+        found = {self._model: None}
+        waiting = [self._model]
+        while waiting:
+            for child, field in self._relevant_of(waiting.pop()):
+                if child not in found and field.remote_field.on_delete is CASCADE:
+                    found[child] = None
+                    waiting.append(child)
+        return tuple(found)
+
+    def _relevant_of(self, model: type[Model]) -> Iterator[tuple[type[Model], Any]]:
+        """Yield the models that matter, with their foreign key, whose rows go with a model's."""
+        for child, field in self._release.dependents(model):
+            if child in self._relevant and field.remote_field.on_delete not in (PROTECT, RESTRICT):
+                yield child, field
+
+    @cached_property
+    def reached(self) -> frozenset[str]:
+        """The tables that a deletion reads or writes."""
+        found = set(self.models)
+        found |= {child for model in [*found] for child, _ in self._release.dependents(model)}
+        found |= {target for model in [*found] for target in generic_targets(model)}
+        return frozenset(model._meta.db_table for model in found)
+
+    def unknown_references(self) -> Iterator[ForeignKey]:
+        """Yield the foreign keys that lead to such rows and are not the release's."""
+        for model in self.models:
+            oid = self._catalog.oid_of(model._meta.db_table)
+            table = self._catalog.table(oid) if oid is not None else None
+            for key in table.incoming if table is not None else ():
+                if key.action in "ar" and not looks_after(self._release, self._catalog, key):
+                    yield key
+
+
+def looks_after(release: Release, catalog: TableCatalog, key: ForeignKey) -> bool:
+    """Return whether a deletion by the ORM of a release takes care of the rows with ``key``."""
+    return any(
+        catalog.oid_of(each.model._meta.db_table) == key.table
+        and catalog.oid_of(each.related_model._meta.db_table) == key.target
+        for each in release.references_by_column.get(key.columns[0], ())
+    )
+
+
+def cascading(
+    release: Release, catalog: TableCatalog, key: ForeignKey
+) -> Iterator[tuple[str, str]]:
+    """Yield the columns by which a release deletes rows along with what ``key`` leads to.
+
+    Each with the column of the other table that it refers to.
+    """
+    for fields in release.references_by_column.values():
+        for each in fields:
+            tables = each.model._meta.db_table, each.related_model._meta.db_table
+            if each.remote_field.on_delete is CASCADE and (key.table, key.target) == tuple(
+                map(catalog.oid_of, tables)
+            ):
+                yield str(each.column), str(each.target_field.column)

@@ -1,0 +1,54 @@
+"""Whether a failure says something about the values that were made up, not about the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Model
+
+from django_confiture.dry_run.running_code.catalog.tables import Table
+from django_confiture.dry_run.running_code.failure import Failure
+from django_confiture.dry_run.running_code.probes.probe import Probe
+
+
+def is_of_values(
+    probe: Probe,
+    failure: Failure,
+    model: type[Model],
+    tables: Iterable[Table],
+    *,
+    same_types: bool,
+) -> bool:
+    """Return whether it fails for a value that was made up and that the release may never write.
+
+    A generated column may overflow where what it is computed from is as large as it can be. And a
+    number that the release does not know to be a key leads nowhere. ``same_types`` says whether the
+    columns have the types that they had when the value was made up.
+    """
+    if probe.variant is None or probe.variant.captured:
+        return failure.is_protected
+    if failure.sqlstate == "23503":
+        return not _is_of_relation(failure, model, tables)
+    extreme = probe.variant.level in ("least", "most")
+    is_overflow = extreme and (failure.sqlstate or "").startswith("22") and same_types
+    return is_overflow or probe.meets_another_row(failure.sqlstate)
+
+
+def is_of_schema(model: type[Model], failure: Failure) -> bool:
+    """Whether a failure is of what the schema is, not of the values that were made up."""
+    if failure.sqlstate == "23502":
+        return failure.column not in {each.column for each in model._meta.concrete_fields}
+    return not failure.is_of_values and failure.sqlstate is not None
+
+
+def _is_of_relation(failure: Failure, model: type[Model], tables: Iterable[Table]) -> bool:
+    """Return whether the columns of the foreign key that fails are relations for the release."""
+    columns = {
+        column
+        for table in tables
+        for key in table.outgoing
+        if key.name == failure.constraint
+        for column in key.columns
+    }
+    fields = [each for each in model._meta.concrete_fields if each.column in columns]
+    return not fields or any(each.is_relation for each in fields)

@@ -1,0 +1,45 @@
+"""What a model's tables look like, as far as its probes have to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.db.models import Model
+
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The tables of one model at some moment."""
+
+    types: Mapping[str, str]
+    """Column → type, of all its tables."""
+    keys: Mapping[str, tuple[str | None, str]]
+    """Column of a primary key → its default and identity."""
+    access: tuple[str, ...]
+    references: Mapping[tuple[int, tuple[str, ...]], ForeignKey]
+    """By table and columns: those that lead here and are not the release's."""
+
+    @property
+    def of_rows(self) -> tuple[object, ...]:
+        """What a script with values in it does not show: types, defaults, rights."""
+        return self.types, self.keys, self.access
+
+
+def shape_of(
+    model: type[Model], tables: Iterable[Table], references: Iterable[ForeignKey]
+) -> Shape:
+    """Return the shape of a model's ``tables``; ``references`` are unknown to its release."""
+    tables = list(tables)
+    columns = [column for table in tables for column in table.columns.values()]
+    fields = model._meta.concrete_fields
+    known = {each.column for each in fields}
+    keys = {each.column for each in fields if each.primary_key}
+    return Shape(
+        types={each.name: each.type for each in columns if each.name in known},
+        keys={each.name: (each.default, each.identity) for each in columns if each.name in keys},
+        access=tuple(table.access for table in tables),
+        references={(key.table, key.columns): key for key in references},
+    )

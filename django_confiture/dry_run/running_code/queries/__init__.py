@@ -1,0 +1,1 @@
+"""Production's most frequent queries, prepared before and after each migration."""

@@ -1,0 +1,1 @@
+"""Sends what a release's ORM sends, in few round trips, and leaves nothing of it."""

@@ -1,0 +1,42 @@
+"""Values that are made up for a field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import connections, models
+
+from django_confiture.dry_run.running_code.instances.values import Values
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        models.IntegerField(unique=True),
+        models.BigIntegerField(unique=True),
+        models.SmallIntegerField(unique=True),
+        models.PositiveIntegerField(unique=True),
+        models.BigAutoField(primary_key=True),
+        models.IntegerField(unique=True, validators=[MinValueValidator(5)]),
+        models.DecimalField(unique=True, max_digits=5, decimal_places=2),
+        models.DecimalField(unique=True, max_digits=2, decimal_places=2),
+    ],
+)
+def test_unique_numbers_are_positive_each_time(field: models.Field[Any, Any]) -> None:
+    values = Values(connections["default"].ops)
+    drawn = [values.unique(field, "modest") for _ in range(100)]
+    assert min(drawn) > 0
+    assert max(drawn) <= values.of(field, "most")
+    assert len(set(drawn)) > 1
+
+
+def test_a_field_without_positive_numbers_has_others() -> None:
+    field = models.IntegerField(
+        unique=True, validators=[MinValueValidator(-1000), MaxValueValidator(-10)]
+    )
+    values = Values(connections["default"].ops)
+    drawn = {values.unique(field, "modest") for _ in range(100)}
+    assert drawn <= {*range(-1000, -9)}
+    assert len(drawn) > 1

@@ -31,7 +31,7 @@ def fixed(migration: Any) -> dict[str, Any]:
     from django.db import connections
 
     from django_confiture.fix.fixing import fix_migration
-    from django_confiture.fix.obstacles import AppliedElsewhere
+    from django_confiture.fix.judging.obstacles import AppliedElsewhere
 
     key = (migration.app_label, migration.name)
     began = time.perf_counter()

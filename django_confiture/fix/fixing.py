@@ -10,7 +10,8 @@ from django.db.migrations.migration import Migration
 
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.rewriting.one_file import migration_file
-from django_confiture.fix.backwards import taken_back
+from django_confiture.fix.files.loading import NotLoadable, loaded, pending
+from django_confiture.fix.files.written_files import WrittenFile, read_written
 from django_confiture.fix.harm_left import (
     breaking,
     hidden_before,
@@ -18,20 +19,19 @@ from django_confiture.fix.harm_left import (
     numbering,
     still_harmful,
 )
-from django_confiture.fix.judging import Releases, judgments
-from django_confiture.fix.loading import NotLoadable, loaded, pending
-from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
-from django_confiture.fix.operation_results import there_for_a_moment
+from django_confiture.fix.judging.backwards import taken_back
+from django_confiture.fix.judging.judging import Releases, judgments
+from django_confiture.fix.judging.obstacles import AppliedElsewhere, obstacles
+from django_confiture.fix.judging.operation_results import there_for_a_moment
+from django_confiture.fix.judging.pieces import Judged, OtherForms
 from django_confiture.fix.ordering import new_tables_complete_first, replacements_first
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
-from django_confiture.fix.pieces import Judged, OtherForms
-from django_confiture.fix.proof import breaks_of, breaks_of_both, proof_of
 from django_confiture.fix.proposal import Proposal, Step, proposed
 from django_confiture.fix.reduced_case import reduced_case
-from django_confiture.fix.rehearsing import Ending, rehearsed, varying_columns
-from django_confiture.fix.rows import RowsToRead
+from django_confiture.fix.rehearsals.proof import breaks_of, breaks_of_both, proof_of
+from django_confiture.fix.rehearsals.rehearsing import Ending, rehearsed, varying_columns
+from django_confiture.fix.rehearsals.rows import RowsToRead
 from django_confiture.fix.uncovered import uncovered
-from django_confiture.fix.written_files import WrittenFile, read_written
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -8,12 +8,12 @@ from django.db.migrations import AddField, AlterField
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.findings.advice.of_operations import WHILE_LOCKED
-from django_confiture.fix.judging import words_of_break
-from django_confiture.fix.judgment import Judgment
+from django_confiture.fix.judging.judging import words_of_break
+from django_confiture.fix.judging.judgment import Judgment
 from django_confiture.fix.outcomes import OperationOutcome
-from django_confiture.fix.proof import breaks_of, breaks_of_both, dangers_of
 from django_confiture.fix.proposal import Proposal
-from django_confiture.fix.rehearsing import Ending
+from django_confiture.fix.rehearsals.proof import breaks_of, breaks_of_both, dangers_of
+from django_confiture.fix.rehearsals.rehearsing import Ending
 
 
 def still_harmful(

@@ -9,9 +9,9 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.files import Rewriting, RewrittenFile
+from django_confiture.fix.files.sources import Content, Place, source_of
+from django_confiture.fix.files.written_files import WrittenFile
 from django_confiture.fix.outcomes import FixedFile
-from django_confiture.fix.sources import Content, Place, source_of
-from django_confiture.fix.written_files import WrittenFile
 
 _NAME_LENGTH = 200
 """Of the 255 characters that Django's table has for a migration's name."""

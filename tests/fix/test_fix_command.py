@@ -22,8 +22,8 @@ from django.db.migrations import (
 )
 from django.test import override_settings
 
+from django_confiture.fix.files.writing import WouldOverwrite, write_files
 from django_confiture.fix.outcomes import FixedFile
-from django_confiture.fix.writing import WouldOverwrite, write_files
 from tests.cases.migrations_on_disk import Cases, query
 from tests.fix.running import SETTINGS, fix, forget_modules, outcomes
 from tests.fix.unsteady_code import unsteady

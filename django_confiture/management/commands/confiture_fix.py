@@ -20,11 +20,11 @@ from django_confiture.database_errors import database_failure
 from django_confiture.dry_run.results.source_location import shown
 from django_confiture.dry_run.rewriting.one_file import is_installed, migration_file
 from django_confiture.exceptions import DryRunRefused
+from django_confiture.fix.files.overriding import CannotOverride, place_of, write_override
+from django_confiture.fix.files.writing import WouldOverwrite, write_files
 from django_confiture.fix.fixing import fix_migration
-from django_confiture.fix.obstacles import AppliedElsewhere
+from django_confiture.fix.judging.obstacles import AppliedElsewhere
 from django_confiture.fix.outcomes import Fix
-from django_confiture.fix.overriding import CannotOverride, place_of, write_override
-from django_confiture.fix.writing import WouldOverwrite, write_files
 from django_confiture.formatting import one_line
 from django_confiture.history.past_runs import databases_that_applied
 from django_confiture.management.database_option import add_database_option

@@ -8,7 +8,7 @@ from django.db.migrations import AddField, AlterField, RunSQL
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.sql.parser import parse
-from django_confiture.fix.behind_views import adds_indexes_and_constraints
+from django_confiture.fix.judging.behind_views import adds_indexes_and_constraints
 
 TABLE = 'ALTER TABLE "shop_order"'
 _WITH_PASSING_DEFAULT = (

@@ -12,7 +12,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
 from django_confiture.dry_run.rewriting.one_file import migration_file, reasons_for_one_file
-from django_confiture.fix.written_files import read_written
+from django_confiture.fix.files.written_files import read_written
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from django.db.migrations.migration import Migration
 
+from django_confiture.fix.files.writing import write_files
 from django_confiture.fix.outcomes import FixedFile
-from django_confiture.fix.writing import write_files
 
 _INIT = '''\
 """The migrations of {app_label}, with {name} in several files.

@@ -27,10 +27,10 @@ from django_confiture.dry_run.rewriting.two_releases import (
     removes,
 )
 from django_confiture.dry_run.sql.parser import Statement
-from django_confiture.fix.behind_views import adds_indexes_and_constraints, around_views
-from django_confiture.fix.facts_of_rehearsal import REFERRED_TO, facts_of
-from django_confiture.fix.judgment import Judgment
-from django_confiture.fix.operation_results import (
+from django_confiture.fix.judging.behind_views import adds_indexes_and_constraints, around_views
+from django_confiture.fix.judging.facts_of_rehearsal import REFERRED_TO, facts_of
+from django_confiture.fix.judging.judgment import Judgment
+from django_confiture.fix.judging.operation_results import (
     locked_by,
     own_results,
     renamed_indexes,
@@ -39,7 +39,7 @@ from django_confiture.fix.operation_results import (
     written_by,
 )
 from django_confiture.fix.outcomes import Outcome
-from django_confiture.fix.rehearsing import Ending
+from django_confiture.fix.rehearsals.rehearsing import Ending
 
 _BREAKS = "running-code-breaks"
 _NO_SUCH_CONSTRAINT = "42P10"

@@ -11,14 +11,14 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.fix.backwards import taken_back
-from django_confiture.fix.judging import Releases, judgments
-from django_confiture.fix.judgment import Judgment
-from django_confiture.fix.loading import pending
-from django_confiture.fix.rehearsing import rehearsed
-from django_confiture.fix.reordering import altered_again, reordered
-from django_confiture.fix.rows import RowsToRead
-from django_confiture.fix.splitting import split
+from django_confiture.fix.files.loading import pending
+from django_confiture.fix.judging.backwards import taken_back
+from django_confiture.fix.judging.judging import Releases, judgments
+from django_confiture.fix.judging.judgment import Judgment
+from django_confiture.fix.judging.reordering import altered_again, reordered
+from django_confiture.fix.judging.splitting import split
+from django_confiture.fix.rehearsals.rehearsing import rehearsed
+from django_confiture.fix.rehearsals.rows import RowsToRead
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from django_confiture.dry_run.results import Finding, Report
-from django_confiture.fix.models_compared import different_models
 from django_confiture.fix.outcomes import Proof
-from django_confiture.fix.rehearsing import Ending, Reached
+from django_confiture.fix.rehearsals.models_compared import different_models
+from django_confiture.fix.rehearsals.rehearsing import Ending, Reached
 
 _Key = TypeVar("_Key")
 _MADE = ("constraint", "index")

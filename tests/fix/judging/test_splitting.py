@@ -10,8 +10,8 @@ from django.db.migrations import AlterField, CreateModel, RunSQL, SeparateDataba
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from django_confiture.fix.models_compared import different_models
-from django_confiture.fix.splitting import split
+from django_confiture.fix.judging.splitting import split
+from django_confiture.fix.rehearsals.models_compared import different_models
 
 
 def state(field: models.Field[Any, Any]) -> ProjectState:

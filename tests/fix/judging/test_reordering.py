@@ -20,7 +20,7 @@ from django.db.migrations import (
 from django.db.migrations.operations.base import Operation
 from django.db.models import F, Q
 
-from django_confiture.fix.reordering import altered_again, reordered
+from django_confiture.fix.judging.reordering import altered_again, reordered
 
 RENAMED = RenameField("order", "placed", "ordered")
 UNRELATED = AddIndex("order", models.Index(fields=["total"], name="i_t"))

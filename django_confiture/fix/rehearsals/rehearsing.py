@@ -22,7 +22,7 @@ from django_confiture.dry_run.rewriting.known_objects import (
 )
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
-from django_confiture.fix.rows import Rows, RowsToRead, read_rows
+from django_confiture.fix.rehearsals.rows import Rows, RowsToRead, read_rows
 from django_confiture.formatting import one_line
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from django_confiture.dry_run.rewriting.files import Rewriting, RewrittenFile
 from django_confiture.dry_run.sql.enums import AlterTableType
 from django_confiture.dry_run.sql.nodes import subcommands
 from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.fix.judgment import Judgment
+from django_confiture.fix.judging.judgment import Judgment
 
 _ADDING = (AddConstraint, AddIndex, AlterField, AlterIndexTogether, AlterUniqueTogether)
 _ADDED = (AlterTableType.AddConstraint, AlterTableType.SetNotNull)

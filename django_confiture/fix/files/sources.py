@@ -12,7 +12,7 @@ from django.db.migrations.migration import Migration, SwappableTuple
 
 from django_confiture.dry_run.rewriting.files import RewrittenFile
 from django_confiture.dry_run.rewriting.source import file_source
-from django_confiture.fix.written_files import WrittenFile, names_in
+from django_confiture.fix.files.written_files import WrittenFile, names_in
 
 _CLASS = "class Migration(migrations.Migration):"
 _NO_OPERATIONS = "    operations = [\n    ]\n"

@@ -9,7 +9,7 @@ from django_confiture.dry_run.findings.advice.of_operations import works
 from django_confiture.dry_run.results import OperationResult
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.known_objects import KnownObjects
-from django_confiture.fix.rehearsing import Ending
+from django_confiture.fix.rehearsals.rehearsing import Ending
 
 REFERRED_TO = "23503"
 """The SQLSTATE of a row that others refer to, and that can't be deleted for it."""

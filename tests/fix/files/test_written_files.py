@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from django_confiture.fix.written_files import WrittenFile, read_written
+from django_confiture.fix.files.written_files import WrittenFile, read_written
 
 SOURCE = """
 from __future__ import annotations

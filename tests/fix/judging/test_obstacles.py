@@ -6,7 +6,7 @@ import pytest
 from django.db import models
 from django.db.migrations import AddIndex
 
-from django_confiture.fix.obstacles import AppliedElsewhere, obstacles
+from django_confiture.fix.judging.obstacles import AppliedElsewhere, obstacles
 from tests.cases.migrations_on_disk import Cases
 from tests.support.dry_run import plain_connection
 

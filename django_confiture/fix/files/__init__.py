@@ -1,0 +1,1 @@
+"""Migration files: read as their authors wrote them, composed, and written."""

@@ -23,14 +23,14 @@ from django.db.migrations.operations.base import Operation
 from django_confiture.dry_run.rewriting.batching import batches_of
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Fill, NoRecipe, NullFill, RewrittenFile
-from django_confiture.dry_run.rewriting.parts import ALONE, NOT_ATOMIC, WHAT, WHY, Part, Phase
+from django_confiture.dry_run.rewriting.parts.parts import ALONE, NOT_ATOMIC, WHAT, WHY, Part, Phase
+from django_confiture.dry_run.rewriting.parts.statement_parts import parts_of
+from django_confiture.dry_run.rewriting.parts.type_parts import changed_types_parts
 from django_confiture.dry_run.rewriting.replaced import (
     after,
     makes_or_drops,
     without_the_same_again,
 )
-from django_confiture.dry_run.rewriting.statement_parts import parts_of
-from django_confiture.dry_run.rewriting.type_parts import changed_types_parts
 from django_confiture.dry_run.sql.enums import AlterTableType
 from django_confiture.dry_run.sql.nodes import subcommands
 from django_confiture.dry_run.sql.parser import Kind, Statement

@@ -14,7 +14,7 @@ from django.db.migrations import RunPython
 from django_confiture.dry_run.rewriting.batching import key_to_go_by
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe, RewrittenFile, UpdateInBatches
-from django_confiture.dry_run.rewriting.parts import WHAT, WHY, Phase
+from django_confiture.dry_run.rewriting.parts.parts import WHAT, WHY, Phase
 from django_confiture.dry_run.sql.parser import Kind, Statement
 
 _CHAIN = {"all", "exclude", "filter", "objects", "using", "_base_manager", "_default_manager"}

@@ -31,16 +31,20 @@ from django_confiture.dry_run.rewriting.files import (
     Rewriting,
     RewrittenFile,
 )
-from django_confiture.dry_run.rewriting.parts import WHY, Phase
+from django_confiture.dry_run.rewriting.parts.parts import WHY, Phase
 from django_confiture.dry_run.rewriting.querysets import file_of_update
 from django_confiture.dry_run.rewriting.raw_sql import files_of_script
-from django_confiture.dry_run.rewriting.renames import RENAMING, renames, rewriting_of_renames
-from django_confiture.dry_run.rewriting.two_releases import (
+from django_confiture.dry_run.rewriting.two_releases.removals import (
     REMOVING,
     files_of_loosening,
     files_of_removal,
     loosens,
     removes,
+)
+from django_confiture.dry_run.rewriting.two_releases.renames import (
+    RENAMING,
+    renames,
+    rewriting_of_renames,
 )
 from django_confiture.dry_run.sql.parser import Statement
 

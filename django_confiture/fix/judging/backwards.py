@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.rewriting.two_releases import LOOSENING, REMOVING
+from django_confiture.dry_run.rewriting.two_releases.removals import LOOSENING, REMOVING
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

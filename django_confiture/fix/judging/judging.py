@@ -16,9 +16,8 @@ from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, RenamedTable, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
-from django_confiture.dry_run.rewriting.renames import RENAMING, renames
 from django_confiture.dry_run.rewriting.replaced import made_or_dropped
-from django_confiture.dry_run.rewriting.two_releases import (
+from django_confiture.dry_run.rewriting.two_releases.removals import (
     REMOVING,
     drops_constraint,
     drops_table,
@@ -26,6 +25,7 @@ from django_confiture.dry_run.rewriting.two_releases import (
     postponed,
     removes,
 )
+from django_confiture.dry_run.rewriting.two_releases.renames import RENAMING, renames
 from django_confiture.dry_run.sql.parser import Statement
 from django_confiture.fix.judging.behind_views import adds_indexes_and_constraints, around_views
 from django_confiture.fix.judging.facts_of_rehearsal import REFERRED_TO, facts_of

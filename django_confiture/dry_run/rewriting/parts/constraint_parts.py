@@ -7,9 +7,9 @@ from itertools import starmap
 
 from django_confiture.dry_run.rewriting.facts import NOT_VALID, Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.rewriting.index_parts import unique_index_parts
 from django_confiture.dry_run.rewriting.names import object_name
-from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.rewriting.parts.index_parts import unique_index_parts
+from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.building import (
     add_constraint,
     alter_table_sql,

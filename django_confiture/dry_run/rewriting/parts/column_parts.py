@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from django_confiture.dry_run.rewriting.batching import batches_of
-from django_confiture.dry_run.rewriting.constraint_parts import validated
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.rewriting.index_parts import unique_index_parts
 from django_confiture.dry_run.rewriting.names import object_name
-from django_confiture.dry_run.rewriting.numbered_columns import (
+from django_confiture.dry_run.rewriting.parts.constraint_parts import validated
+from django_confiture.dry_run.rewriting.parts.index_parts import unique_index_parts
+from django_confiture.dry_run.rewriting.parts.numbered_columns import (
     identity_parts,
     numbered_column_parts,
     numbers_rows,
 )
-from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.building import (
     alter_table_sql,
     changed,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django_confiture.dry_run.rewriting.column_parts import add_column_parts, not_null_parts
-from django_confiture.dry_run.rewriting.constraint_parts import (
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import NoRecipe
+from django_confiture.dry_run.rewriting.parts.column_parts import add_column_parts, not_null_parts
+from django_confiture.dry_run.rewriting.parts.constraint_parts import (
     add_constraint_parts,
     drop_constraint_part,
 )
-from django_confiture.dry_run.rewriting.facts import Facts
-from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.rewriting.index_parts import (
+from django_confiture.dry_run.rewriting.parts.index_parts import (
     drop_index_parts,
     index_parts,
     refresh_part,
     reindex_part,
 )
-from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.building import alter_table_sql
 from django_confiture.dry_run.sql.enums import AlterTableType
 from django_confiture.dry_run.sql.identifiers import quote_identifier

@@ -19,9 +19,9 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
-from django_confiture.dry_run.rewriting.parts import WHY, Phase
+from django_confiture.dry_run.rewriting.parts.parts import WHY, Phase
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
-from django_confiture.dry_run.rewriting.two_releases import postponed
+from django_confiture.dry_run.rewriting.two_releases.removals import postponed
 from django_confiture.dry_run.sql.parser import parse
 from tests.support.rewriting import rewritten, there_and_back
 

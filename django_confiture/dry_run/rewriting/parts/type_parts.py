@@ -7,11 +7,11 @@ from itertools import chain
 
 from django.db.migrations import RunSQL
 
-from django_confiture.dry_run.rewriting.changed_column import Column
-from django_confiture.dry_run.rewriting.column_copies import Columns
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.rewriting.parts.changed_column import Column
+from django_confiture.dry_run.rewriting.parts.column_copies import Columns
+from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.nodes import Node
 
 

@@ -8,7 +8,7 @@ from django.db.migrations import RunSQL
 
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.building import (
     add_constraint,
     alter_table_sql,

@@ -18,7 +18,7 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe, Rewriting, RewrittenFile
-from django_confiture.dry_run.rewriting.parts import WHAT, WHY, Phase
+from django_confiture.dry_run.rewriting.parts.parts import WHAT, WHY, Phase
 from django_confiture.dry_run.sql.building import alter_table_sql
 from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
 from django_confiture.dry_run.sql.identifiers import quote_identifier

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from django_confiture.dry_run.rewriting.batching import batches_of
-from django_confiture.dry_run.rewriting.changed_column import Column
-from django_confiture.dry_run.rewriting.constraint_parts import validated
 from django_confiture.dry_run.rewriting.facts import Facts, Identity, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.rewriting.index_parts import (
+from django_confiture.dry_run.rewriting.names import suffixed
+from django_confiture.dry_run.rewriting.parts.changed_column import Column
+from django_confiture.dry_run.rewriting.parts.constraint_parts import validated
+from django_confiture.dry_run.rewriting.parts.index_parts import (
     concurrently,
     unique_index_part,
     unique_index_parts,
 )
-from django_confiture.dry_run.rewriting.names import suffixed
-from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.building import (
     changed,
     columns_renamed,

@@ -22,8 +22,8 @@ from django_confiture.dry_run.rewriting.files import (
     Rewriting,
     RewrittenFile,
 )
-from django_confiture.dry_run.rewriting.parts import WHAT, WHY, Phase
-from django_confiture.dry_run.rewriting.views_of_renamed import (
+from django_confiture.dry_run.rewriting.parts.parts import WHAT, WHY, Phase
+from django_confiture.dry_run.rewriting.two_releases.views_of_renamed import (
     Pair,
     view_ended,
     view_made,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe, NumbersInPlace
 from django_confiture.dry_run.rewriting.names import object_name
-from django_confiture.dry_run.rewriting.parts import Part, Phase
+from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.building import type_sql
 from django_confiture.dry_run.sql.enums import ConstrType
 from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier, quote_literal

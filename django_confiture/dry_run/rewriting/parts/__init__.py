@@ -1,0 +1,1 @@
+"""What statements of a schema change are split into: parts that lock, parts that take time."""

@@ -20,8 +20,8 @@ from psycopg import sql
 
 from django_confiture.dry_run.clone.aliases import aliases_of
 from django_confiture.dry_run.clone.empty import empty_database
-from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
-from django_confiture.dry_run.measuring.schema_objects import Schema, differences
+from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
+from django_confiture.dry_run.measuring.schema.schema_objects import Schema, differences
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.formatting import one_line

@@ -14,8 +14,8 @@ from django_confiture.dry_run.estimates.backfills import with_backfills
 from django_confiture.dry_run.estimates.calibration import calibration_of
 from django_confiture.dry_run.findings.plan_history import PlanHistory
 from django_confiture.dry_run.measuring.relations import Catalog
-from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
-from django_confiture.dry_run.measuring.schema_objects import Schema
+from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
+from django_confiture.dry_run.measuring.schema.schema_objects import Schema
 from django_confiture.dry_run.plan.reach import reached
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.report_builder import migration_result

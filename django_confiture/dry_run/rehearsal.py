@@ -19,7 +19,7 @@ from django_confiture.dry_run.deploy_watch import DeployWatch, Releases
 from django_confiture.dry_run.findings.rules.plan_drift import drift_notes, with_drift
 from django_confiture.dry_run.isolation.router_watch import RouterWatch
 from django_confiture.dry_run.judge import Judge, Known
-from django_confiture.dry_run.measuring.schema_objects import Schema
+from django_confiture.dry_run.measuring.schema.schema_objects import Schema
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.tenants import tenants_not_seen
 from django_confiture.dry_run.plan_outcome import Plan, PlanOutcome

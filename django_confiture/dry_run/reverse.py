@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.sql import emit_pre_migrate_signal
 from django.db.migrations.exceptions import IrreversibleError
 
-from django_confiture.dry_run.measuring.schema_objects import differences, reordered
+from django_confiture.dry_run.measuring.schema.schema_objects import differences, reordered
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.report_builder import failure
 from django_confiture.dry_run.results import ReverseResult

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.measuring.schema_objects import SchemaObject
+from django_confiture.dry_run.measuring.schema.schema_objects import SchemaObject
 from django_confiture.dry_run.schema_check.comparison import SERIAL
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.measuring.schema_diff import read_relations
-from django_confiture.dry_run.measuring.schema_objects import SchemaObject
+from django_confiture.dry_run.measuring.schema.schema_diff import read_relations
+from django_confiture.dry_run.measuring.schema.schema_objects import SchemaObject
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.borrowed_sequences import with_borrowed_sequences
 from django_confiture.dry_run.schema_check.comparison import table_differences

@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from django_confiture.dry_run.measuring.schema_objects import SchemaObject
+from django_confiture.dry_run.measuring.schema.schema_objects import SchemaObject
 from django_confiture.dry_run.results.drift import Difference, DriftObject
 from django_confiture.formatting import one_line
 

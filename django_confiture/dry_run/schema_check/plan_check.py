@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.measuring.schema_objects import Schema, SchemaObject
+from django_confiture.dry_run.measuring.schema.schema_objects import Schema, SchemaObject
 from django_confiture.dry_run.plan.model_tables import differs
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import check_schema

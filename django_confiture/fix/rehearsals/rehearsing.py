@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from django.core.management.sql import emit_pre_migrate_signal
 
 from django_confiture import conf
-from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
-from django_confiture.dry_run.measuring.schema_objects import Schema
+from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
+from django_confiture.dry_run.measuring.schema.schema_objects import Schema
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.rewriting.facts import PartitionIndex

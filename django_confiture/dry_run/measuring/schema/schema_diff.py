@@ -18,20 +18,20 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.measuring.schema_objects import (
+from django_confiture.dry_run.measuring.schema.schema_objects import (
     Owner,
     Schema,
     SchemaObject,
     differences,
 )
-from django_confiture.dry_run.measuring.schema_queries import (
+from django_confiture.dry_run.measuring.schema.schema_queries import (
     ALL,
     CHOSEN,
     OTHERS,
     RELATIONS,
     TEMPORARY_RELATIONS,
 )
-from django_confiture.dry_run.measuring.schema_row_queries import (
+from django_confiture.dry_run.measuring.schema.schema_row_queries import (
     ADVANCE,
     CATALOGS,
     MAY_ADVANCE,
@@ -39,7 +39,7 @@ from django_confiture.dry_run.measuring.schema_row_queries import (
     STATE,
     WRITTEN,
 )
-from django_confiture.dry_run.measuring.schema_rows import (
+from django_confiture.dry_run.measuring.schema.schema_rows import (
     EACH,
     Counted,
     OwnedRows,
@@ -48,7 +48,7 @@ from django_confiture.dry_run.measuring.schema_rows import (
     changed,
     figures,
 )
-from django_confiture.dry_run.measuring.undone_reading import UndoneReading
+from django_confiture.dry_run.measuring.schema.undone_reading import UndoneReading
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.formatting import one_line

@@ -22,7 +22,7 @@ from django.db.migrations import (
     RunPython,
 )
 
-from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
+from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Session

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from django_confiture.dry_run.measuring.schema_diff import SchemaWatch
-from django_confiture.dry_run.measuring.schema_objects import Owner, Schema
-from django_confiture.dry_run.measuring.undone_reading import UndoneReading
+from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
+from django_confiture.dry_run.measuring.schema.schema_objects import Owner, Schema
+from django_confiture.dry_run.measuring.schema.undone_reading import UndoneReading
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
 from django_confiture.dry_run.server.side_channel import Session
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.measuring.schema_objects import Owner, Schema, SchemaObject
-from django_confiture.dry_run.measuring.schema_row_queries import CATALOGS
+from django_confiture.dry_run.measuring.schema.schema_objects import Owner, Schema, SchemaObject
+from django_confiture.dry_run.measuring.schema.schema_row_queries import CATALOGS
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Row

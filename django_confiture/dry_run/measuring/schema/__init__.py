@@ -1,0 +1,1 @@
+"""Reads a schema's definitions and the versions of its rows, and compares two readings."""

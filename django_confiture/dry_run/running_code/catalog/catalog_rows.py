@@ -14,6 +14,7 @@ from django_confiture.dry_run.running_code.catalog.tables import (
     Table,
     TableCatalog,
 )
+from django_confiture.dry_run.sql.identifiers import quote_literal
 
 _DEEPEST = 5
 """How many foreign keys are followed to make a row."""
@@ -291,7 +292,4 @@ def _copy(table: Table, values: Row) -> str:
 
 def literal(value: str | None) -> str:
     """Return a value as a literal, whatever ``standard_conforming_strings`` is."""
-    if value is None:
-        return "NULL"
-    escaped = value.replace("'", "''")
-    return f"'{escaped}'" if "\\" not in value else "E'" + escaped.replace("\\", "\\\\") + "'"
+    return "NULL" if value is None else quote_literal(value)

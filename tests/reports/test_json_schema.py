@@ -89,7 +89,7 @@ def test_it_is_strict(change: dict[str, Any]) -> None:
 
     assert len(errors({**document, **change})) >= 1
     del document["tool"]
-    assert errors(document) == [": 'tool' is a required property"]
+    assert errors(document) == [': "tool" is a required property']
 
 
 def test_fields_are_described() -> None:

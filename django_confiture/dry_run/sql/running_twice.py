@@ -69,9 +69,8 @@ def _removes_a_sign(args: list[Node]) -> bool:
 
 
 def _is_stable_mapping(case: Node) -> bool:
-    """Return whether it puts constants for constants, none of which it replaces, too."""
-    replaced: set[str] = set()
-    results: set[str | None] = set()
+    """Return whether it puts constants for constants, and would put each result for itself."""
+    mapped: list[tuple[str, str]] = []
     if case.HasField("arg") or not _is_column(case.defresult):
         return False
     for each in case.args:
@@ -80,9 +79,24 @@ def _is_stable_mapping(case: Node) -> bool:
             return False
         if [part.string.sval for part in condition.name] != ["="]:
             return False
-        replaced |= {_text(value) or "" for value in _values(condition.rexpr)}
-        results.add(_text(each.case_when.result))
-    return None not in results and "" not in replaced and not replaced & results
+        result = _text(each.case_when.result)
+        replaced = [_text(value) for value in _values(condition.rexpr)]
+        if result is None or None in replaced:
+            return False
+        mapped += [(value or "", result) for value in replaced]
+    return not any(
+        _may_be_equal(result, value) and result != other
+        for _, result in mapped
+        for value, other in mapped
+    )
+
+
+def _may_be_equal(one: str, other: str) -> bool:
+    """Return whether some type of a column holds both to be equal: citext, char(n), a number."""
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return one.rstrip().casefold() == other.rstrip().casefold()
 
 
 def _values(node: Node) -> Iterator[Node]:

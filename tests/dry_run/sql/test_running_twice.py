@@ -27,6 +27,7 @@ AGAIN = [
     "a = left(a, 5)",
     "a = CASE WHEN a = 'EUR' THEN 'eur' WHEN t.a = 'USD'::text THEN 'usd' ELSE a END",
     "a = CASE WHEN a IN ('EUR', 'USD') THEN 'money' ELSE a END",
+    "a = CASE WHEN a IN ('eur', 'Eur') THEN 'EUR' WHEN a = 'EUR' THEN 'EUR' ELSE a END",
 ]
 ONCE = [
     "a = a || 'x'",
@@ -51,6 +52,10 @@ ONCE = [
     "a = NULLIF(a || 'x', '')",
     "a = md5(a)",
     "a = CASE WHEN a = 'EUR' THEN 'USD' WHEN a = 'USD' THEN 'EUR' ELSE a END",
+    "a = CASE WHEN a = 'EUR' THEN 'Usd' WHEN a = 'USD' THEN 'GBP' ELSE a END",  # of type citext
+    "a = CASE WHEN a = 'x' THEN 'y ' WHEN a = 'y' THEN 'z' ELSE a END",  # of type char(2)
+    "a = CASE WHEN a = '1' THEN '02' WHEN a = '2' THEN '3' ELSE a END",  # of type integer
+    "a = CASE WHEN a = 'x' THEN NULL ELSE a END",
     "a = CASE WHEN a < 'EUR' THEN 'x' ELSE a END",
     "a = CASE WHEN a IN ('x', b) THEN 'y' ELSE a END",
     "a = CASE WHEN a = 'x' THEN b ELSE a END",

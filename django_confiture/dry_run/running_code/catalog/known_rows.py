@@ -20,7 +20,7 @@ class KnownRows:
         """The first rows before something was deleted."""
 
     def deleted(self) -> None:
-        """Read everything anew until what was done is undone: any row may have gone."""
+        """Forget what was read until what was done is undone: any row may have gone."""
         self.made.clear()
         self.first = {}
 
@@ -30,6 +30,6 @@ class KnownRows:
         self.first = self._before
 
     def forget(self) -> None:
-        """Read everything anew: other rows may be there."""
+        """Forget everything: other rows may be there."""
         self._before.clear()
         self.undone()

@@ -99,7 +99,7 @@ class DeadSpaceLimit:
         self._rates: dict[str, tuple[float, int]] = {}
         self._next = 0.0
         self._written: set[int] = set()
-        self._anew: set[int] = set()
+        self._new_files: set[int] = set()
         self._widths = RowWidths(catalog)
         self._reason = ""
 
@@ -148,7 +148,7 @@ class DeadSpaceLimit:
         tables = {oid for oid, _mode in predicted}
         if self._limit is None or statement.kind is not Kind.DML or not tables:
             return  # what is repeated was looked at before it ran for the first time
-        if self._so_far + sum(map(self._widths.whole, tables - self._anew)) <= self._limit:
+        if self._so_far + sum(map(self._widths.whole, tables - self._new_files)) <= self._limit:
             return
         comes = self._expected(statement)
         if comes and self._so_far + comes > self._limit:
@@ -164,7 +164,7 @@ class DeadSpaceLimit:
         comes = 0.0
         for each in written(statement, self._session):
             relation = self._catalog.relations.get(each.table)
-            if relation is not None and each.table not in self._anew:
+            if relation is not None and each.table not in self._new_files:
                 rows = relation.rows if each.rows is None else each.rows
                 comes += max(0, rows) * self._widths.of(each.table, each.width)
         return comes
@@ -189,5 +189,5 @@ class DeadSpaceLimit:
     def _in_old_file(self, oid: int, now: Probe) -> bool:
         """Return whether rows were written into the file that the rollback leaves as it is."""
         if now.relations[oid].filenode != self._catalog.relations[oid].filenode:
-            self._anew.add(oid)  # a rewritten table gets its old file back
-        return oid not in self._anew
+            self._new_files.add(oid)  # a rewritten table gets its old file back
+        return oid not in self._new_files

@@ -21,6 +21,7 @@ from django_confiture.fix.harm_left import (
 )
 from django_confiture.fix.judging.backwards import taken_back
 from django_confiture.fix.judging.judging import Releases, judgments
+from django_confiture.fix.judging.judgment import Judgment
 from django_confiture.fix.judging.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.judging.operation_results import there_for_a_moment
 from django_confiture.fix.judging.pieces import Judged, OtherForms
@@ -184,7 +185,7 @@ class _Fixing:
         if not hidden:
             return ()
         return [
-            (each[0].of_its_own(hidden[i]),) if i in hidden else each
+            tuple(piece.of_its_own(hidden[i]) for piece in each) if i in hidden else each
             for i, each in enumerate(judged)
         ]
 
@@ -219,9 +220,14 @@ class _Fixing:
         }
         harmful = {**others, **harmful}
         return [
-            (each[0].refused(harmful[i]),) if i in harmful else each
+            (self._whole(i, each).refused(harmful[i]),) if i in harmful else each
             for i, each in enumerate(judged)
         ]
+
+    def _whole(self, index: int, group: Judged) -> Judgment:
+        """Return the judgment of the operation as it stands in the migration, without pieces."""
+        whole = self.migration.operations[index]
+        return group[0] if len(group) == 1 else replace(group[0], operation=whole)
 
     def _unwritable(self, reason: str) -> Fix:
         return Fix(self.label, tuple(_all_refused(self.migration, reason)))

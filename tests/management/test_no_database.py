@@ -38,8 +38,11 @@ APPS = [*history_settings.INSTALLED_APPS, "django_confiture.backfills"]
 
 
 @pytest.fixture(autouse=True)
-def _apps(history: None, settings: Any) -> None:
+def _apps(history: None, settings: Any) -> Iterator[None]:
+    """Install the optional apps; the ledger has its tables, and backfills have none after it."""
     settings.INSTALLED_APPS = APPS
+    yield
+    call_command("migrate", "confiture_backfills", "zero", verbosity=0)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.db import connections
@@ -46,16 +48,23 @@ def test_base_is_loaded(corpus: None) -> None:
     assert ("cases", "0001_base") in loader.applied_migrations
 
 
-def test_an_invalid_index_is_there(corpus: None) -> None:
-    """A cut-off CONCURRENTLY has left it, with the very definition that is asked for again."""
-    create = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS cases_left ON cases_line (product_id)"
+@contextmanager
+def invalid_index(create: str) -> Iterator[None]:
+    """Leave the INVALID index of a build that duplicates cut off."""
     with plain_connection() as connection:
         with pytest.raises(UniqueViolation):
             connection.execute(create)
         try:
-            (result,) = rehearse(migration(runs(create), atomic=False)).migrations
+            yield
         finally:
             connection.execute("DROP INDEX cases_left")
+
+
+def test_an_invalid_index_is_there(corpus: None) -> None:
+    """A cut-off CONCURRENTLY has left it, with the very definition that is asked for again."""
+    create = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS cases_left ON cases_line (product_id)"
+    with invalid_index(create):
+        (result,) = rehearse(migration(runs(create), atomic=False)).migrations
 
     (finding,) = (each for each in result.findings if each.id == "if-not-exists-skips")
     assert "INVALID" in finding.evidence[0]
@@ -71,13 +80,8 @@ def test_an_invalid_index_is_there(corpus: None) -> None:
 def test_an_invalid_index_has_the_name_that_is_wanted(corpus: None, wanted: str) -> None:
     """The deploy after the one in which CONCURRENTLY was cut off."""
     create = "CREATE UNIQUE INDEX CONCURRENTLY cases_left ON cases_line (product_id)"
-    with plain_connection() as connection:
-        with pytest.raises(UniqueViolation):
-            connection.execute(create)
-        try:
-            (result,) = rehearse(migration(runs(wanted), atomic=False)).migrations
-        finally:
-            connection.execute("DROP INDEX cases_left")
+    with invalid_index(create):
+        (result,) = rehearse(migration(runs(wanted), atomic=False)).migrations
 
     assert result.error is not None
     (finding,) = (each for each in result.findings if each.id == "invalid-index-left")

@@ -28,7 +28,7 @@ from django_confiture.dry_run.results.error_classes import is_no_fault, original
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
-from django_confiture.dry_run.sql.timeouts import is_our_timeout
+from django_confiture.dry_run.sql.transactions.timeouts import is_our_timeout
 from django_confiture.dry_run.stage import Opened, aside, catching
 from django_confiture.dry_run.transactions.real import RealTransactions
 

@@ -28,8 +28,8 @@ from django_confiture.dry_run.running_code.sending.connected_settings import (
     may_set,
 )
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
-from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.sql.redaction import message
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.dry_run.sql.texts.redaction import message
 from django_confiture.dry_run.stage import Opened
 from django_confiture.formatting import one_line
 from django_confiture.production.stats import QueryStats

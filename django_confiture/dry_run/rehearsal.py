@@ -36,7 +36,7 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.signal_receivers import ReceiverWatch
-from django_confiture.dry_run.sql import redaction
+from django_confiture.dry_run.sql.texts import redaction
 from django_confiture.dry_run.stage import Opened, Stage, known_to_hooks, naming_waits
 from django_confiture.hooks.base import Direction
 

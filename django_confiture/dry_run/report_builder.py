@@ -24,8 +24,8 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.results.error_classes import is_no_fault, original_error
 from django_confiture.dry_run.results.source_location import Source, locate
-from django_confiture.dry_run.sql.redaction import message
-from django_confiture.dry_run.sql.timeouts import OUR_TIMEOUT, is_our_timeout
+from django_confiture.dry_run.sql.texts.redaction import message
+from django_confiture.dry_run.sql.transactions.timeouts import OUR_TIMEOUT, is_our_timeout
 from django_confiture.exceptions import HookError
 from django_confiture.formatting import count
 from django_confiture.hooks.context import migration_version

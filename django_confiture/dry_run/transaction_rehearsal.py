@@ -39,7 +39,7 @@ from django_confiture.dry_run.results.error_classes import (
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.settings import database, server_settings
-from django_confiture.dry_run.sql.timeouts import is_our_timeout
+from django_confiture.dry_run.sql.transactions.timeouts import is_our_timeout
 from django_confiture.dry_run.stage import Opened, aside, catching
 from django_confiture.dry_run.transactions.at_commit.excuses import excuse
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions

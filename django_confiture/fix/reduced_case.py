@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from django_confiture.dry_run.results import MigrationResult, OperationResult, Report
-from django_confiture.dry_run.sql.rewrite import is_keyword
+from django_confiture.dry_run.sql.parsing.rewrite import is_keyword
 from django_confiture.fix.outcomes import OperationOutcome, ReducedCase, ReducedStep
 
 _STRING, _QUOTED, _WORD = r"'(?:[^']|'')*'", r'"(?:[^"]|"")*"', r"[^\W\d]\w*"

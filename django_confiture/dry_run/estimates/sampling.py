@@ -16,9 +16,9 @@ import psycopg
 
 from django_confiture.dry_run.locks.rules import Lookup
 from django_confiture.dry_run.results import Sampled
-from django_confiture.dry_run.sql.building import in_schema
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.building import in_schema
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.parser import Statement
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog, Relation

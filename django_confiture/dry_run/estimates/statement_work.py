@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django_confiture.dry_run.findings.subject import Step
-from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
-from django_confiture.dry_run.sql.nodes import added_constraint, subcommands, written_name
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType
+from django_confiture.dry_run.sql.parsing.nodes import added_constraint, subcommands, written_name
+from django_confiture.dry_run.sql.parsing.parser import Kind
 
 METADATA = "metadata"
 SCAN = "scan"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django_confiture.dry_run.findings.subject import Step, Subject
-from django_confiture.dry_run.sql.nodes import Node
+from django_confiture.dry_run.sql.parsing.nodes import Node
 
 
 @dataclass(frozen=True)

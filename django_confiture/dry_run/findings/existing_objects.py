@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.findings.subject import OtherShape
-from django_confiture.dry_run.sql.enums import ConstrType, ObjectType
-from django_confiture.dry_run.sql.identifiers import qualified_name
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.enums import ConstrType, ObjectType
+from django_confiture.dry_run.sql.parsing.identifiers import qualified_name
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     quoted_relation,
     strings,
     written_name,
 )
-from django_confiture.dry_run.sql.shapes import (
+from django_confiture.dry_run.sql.texts.shapes import (
     constraints_elsewhere,
     query_of,
     sequence_elsewhere,

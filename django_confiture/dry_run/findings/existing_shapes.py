@@ -20,10 +20,10 @@ from django_confiture.dry_run.findings.existing_objects import (
     other_constraints,
 )
 from django_confiture.dry_run.findings.subject import OtherShape, Step
-from django_confiture.dry_run.sql.nodes import names_relation, quoted_relation, written_name
-from django_confiture.dry_run.sql.parser import SyntaxUnknown, parse
-from django_confiture.dry_run.sql.plpgsql import code_block
-from django_confiture.dry_run.sql.shapes import (
+from django_confiture.dry_run.sql.parsing.nodes import names_relation, quoted_relation, written_name
+from django_confiture.dry_run.sql.parsing.parser import SyntaxUnknown, parse
+from django_confiture.dry_run.sql.parsing.plpgsql import code_block
+from django_confiture.dry_run.sql.texts.shapes import (
     columns_elsewhere,
     index_elsewhere,
     table_elsewhere,

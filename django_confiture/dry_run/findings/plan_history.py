@@ -20,10 +20,10 @@ from django_confiture.dry_run.rewriting.known_objects import (
     read_for_advice,
     read_partition_indexes,
 )
-from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
-from django_confiture.dry_run.sql.nodes import definition, subcommands
-from django_confiture.dry_run.sql.parser import Kind
-from django_confiture.dry_run.sql.timeouts import sets_timeout
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
+from django_confiture.dry_run.sql.parsing.nodes import definition, subcommands
+from django_confiture.dry_run.sql.parsing.parser import Kind
+from django_confiture.dry_run.sql.transactions.timeouts import sets_timeout
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog

@@ -16,8 +16,8 @@ from django_confiture.dry_run.results import MigrationResult, StatementResult
 from django_confiture.dry_run.results.deploy import Break, Regressed
 from django_confiture.dry_run.rewriting.facts import PartitionIndex
 from django_confiture.dry_run.rewriting.known_objects import KNOWS_NOTHING, KnownObjects
-from django_confiture.dry_run.sql.nodes import Node, names_shown
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.nodes import Node, names_shown
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 from django_confiture.migrate.invalid_indexes import InvalidIndex
 
 

@@ -21,8 +21,8 @@ from django_confiture.dry_run.interception.protocols import (
 )
 from django_confiture.dry_run.server.driver import cursor_results, set_cursor_results
 from django_confiture.dry_run.server.side_channel import Session, text_of
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
-from django_confiture.dry_run.sql.unsafe_functions import why_not_sent
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.rows.unsafe_functions import why_not_sent
 
 
 class Capture:

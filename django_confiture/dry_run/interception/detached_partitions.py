@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.nodes import definition, quoted_relation, subcommands
+from django_confiture.dry_run.sql.parsing.nodes import definition, quoted_relation, subcommands
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _MAY_HAVE_CHECK = (
     "DETACH … CONCURRENTLY leaves a CHECK of the partition's bounds unless its own constraint "

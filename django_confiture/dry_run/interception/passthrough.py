@@ -10,7 +10,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.transactions.real import RealTransactions

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 
 DriverGenerator = Generator[Any, Any, Any]
 """The driver's function that waits for the server's answer."""

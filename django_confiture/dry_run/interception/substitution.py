@@ -17,9 +17,9 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run.interception.detached_partitions import keep_check
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
 from django_confiture.dry_run.server.driver import one_statement_only
-from django_confiture.dry_run.sql.concurrently import refuse
-from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.sql.transaction_modes import (
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.dry_run.sql.transactions.concurrently import refuse
+from django_confiture.dry_run.sql.transactions.transaction_modes import (
     TransactionModes,
     modes_of,
     sets_later_transactions,

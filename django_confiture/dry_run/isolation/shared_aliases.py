@@ -23,7 +23,7 @@ from django_confiture.dry_run.measuring.lock_timeline import LockTimeline
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.server.side_channel import Session, text_of
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 
 _TOGETHER = (
     "It used another connection, to {alias!r}, which leads to the same database: for real that is "

@@ -11,8 +11,8 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.protocols import DriverGenerator
 from django_confiture.dry_run.server.side_channel import text_of
-from django_confiture.dry_run.sql.nodes import written_name
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parsing.nodes import written_name
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.observer import TransactionObserver
 from django_confiture.dry_run.transactions.on_commit import CallbackObserver
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions

@@ -11,8 +11,13 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.locks.catalog import Lookup
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.nodes import Node, functions_called_in, node_field, tags_in
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.nodes import (
+    Node,
+    functions_called_in,
+    node_field,
+    tags_in,
+)
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 _CODE = frozenset(
     {

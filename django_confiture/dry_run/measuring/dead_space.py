@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.measuring.nontransactional import dead_bytes
 from django_confiture.dry_run.measuring.planned_writes import written
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 from django_confiture.exceptions import DryRunStopped
 from django_confiture.formatting import size
 

@@ -21,7 +21,7 @@ from django_confiture.dry_run.measuring.relations import (
     Relation,
 )
 from django_confiture.dry_run.results import Scan, TableLock, Write
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 _HEAPS = {"r", "m", "p", "t"}
 

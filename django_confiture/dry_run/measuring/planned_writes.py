@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from django_confiture.dry_run.sql.parser import Statement
-from django_confiture.dry_run.sql.rewrite import with_numbers
+from django_confiture.dry_run.sql.parsing.parser import Statement
+from django_confiture.dry_run.sql.parsing.rewrite import with_numbers
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session

@@ -11,13 +11,13 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.measuring.effects import Effects, effects, merge
 from django_confiture.dry_run.measuring.relations import Probe
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.parser import Kind
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.relations import Catalog, Observed
     from django_confiture.dry_run.measuring.stopwatch import Stopwatch
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _FRESH_S = 0.005
 """A reading younger than this also serves as the one before the next statement."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.parser import Kind
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.effects import Effects
     from django_confiture.dry_run.measuring.prober import Prober
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _VACATES = ("rename_stmt", "drop_stmt", "alter_object_schema_stmt")
 _HIDES = (Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN)

@@ -13,13 +13,13 @@ from django.db.migrations import operations as ops
 from django.db.models import CharField, CheckConstraint, Field, TextField
 from django.db.models.fields import AutoFieldMixin
 
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.parser import Kind
 
 if TYPE_CHECKING:
     from django.db.migrations.operations.base import Operation
     from django.db.migrations.state import ModelState
 
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 AROUND = 60
 """The catalogs and ``django_migrations``."""

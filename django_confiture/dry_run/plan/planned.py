@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from django_confiture.dry_run.plan.other_sessions import Others, lock_capacity, 
 from django_confiture.dry_run.plan.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
 from django_confiture.dry_run.server.second_connection import backend_pid
-from django_confiture.dry_run.sql.parser import Statement, parse
+from django_confiture.dry_run.sql.parsing.parser import Statement, parse
 from django_confiture.formatting import count
 
 if TYPE_CHECKING:

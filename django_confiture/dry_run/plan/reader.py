@@ -32,7 +32,7 @@ from django_confiture.dry_run.plan.operation_targets import (
     reaches_referrers,
 )
 from django_confiture.dry_run.plan.planned import Fill, Planned
-from django_confiture.dry_run.sql.parser import Statement, parse
+from django_confiture.dry_run.sql.parsing.parser import Statement, parse
 from django_confiture.exceptions import HookLookupError
 from django_confiture.hooks.nested_operations import walk_operations
 from django_confiture.migrate import phases

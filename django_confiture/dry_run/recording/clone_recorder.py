@@ -19,8 +19,8 @@ from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.measurer import Measurer
 from django_confiture.dry_run.recording.offending_rows import explain
 from django_confiture.dry_run.recording.outside_watch import OutsideWatch, calm
-from django_confiture.dry_run.sql.concurrently import commits_by_partition
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.dry_run.sql.transactions.concurrently import commits_by_partition
 from django_confiture.dry_run.transactions.real import RealTransactions
 from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from django_confiture.dry_run.sql.identifiers import quote_literal
+from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
 
 _VALUE = re.compile(r"\)=\((.*)\)", re.DOTALL)
 """In ``Key (a, b)=(1, x) is duplicated.``, whatever the server's language is."""

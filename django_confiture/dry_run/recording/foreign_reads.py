@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.locks.user_code import may_touch
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.parser import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django_confiture.dry_run.recording.instruments import Instruments
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _MISSED = (
     "{} is read through a foreign server. If that leads to this database, it does not see what "

@@ -13,8 +13,8 @@ from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.offending_rows import explain
 from django_confiture.dry_run.recording.sections import Entry
 from django_confiture.dry_run.recording.statement_probes import Care, StatementProbes
-from django_confiture.dry_run.sql.parser import Kind, Statement
-from django_confiture.dry_run.sql.unsafe_functions import why_not_rehearsed
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.dry_run.sql.rows.unsafe_functions import why_not_rehearsed
 from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 
 

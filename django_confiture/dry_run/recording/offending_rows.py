@@ -16,10 +16,10 @@ from psycopg import errors
 from django_confiture.dry_run.recording.duplicate_value import has_value_of
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.server.side_channel import Row, Session
-from django_confiture.dry_run.sql.building import expression_sql
-from django_confiture.dry_run.sql.enums import ConstrType
-from django_confiture.dry_run.sql.parser import Statement, SyntaxUnknown
-from django_confiture.dry_run.sql.redaction import are_shown
+from django_confiture.dry_run.sql.parsing.building import expression_sql
+from django_confiture.dry_run.sql.parsing.enums import ConstrType
+from django_confiture.dry_run.sql.parsing.parser import Statement, SyntaxUnknown
+from django_confiture.dry_run.sql.texts.redaction import are_shown
 
 _TIMEOUT = "5s"
 _SAVEPOINT = "confiture_violations"

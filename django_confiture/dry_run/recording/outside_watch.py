@@ -19,7 +19,7 @@ from django_confiture.dry_run.measuring.relations import Probe
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.sections import Entry
 from django_confiture.dry_run.recording.statement_probes import Predicted
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.dry_run.transactions.real import RealTransactions
 
 _UNCHANGED = Counters()

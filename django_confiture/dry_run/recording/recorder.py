@@ -28,8 +28,8 @@ from django_confiture.dry_run.recording.sections import Section
 from django_confiture.dry_run.recording.statement_log import Remarks
 from django_confiture.dry_run.recording.statement_probes import StatementProbes
 from django_confiture.dry_run.results import HookOutcome
-from django_confiture.dry_run.sql.parser import Kind
-from django_confiture.dry_run.sql.redaction import message, origin_of
+from django_confiture.dry_run.sql.parsing.parser import Kind
+from django_confiture.dry_run.sql.texts.redaction import message, origin_of
 from django_confiture.hooks.base import Direction, HookContext, HookResult
 
 if TYPE_CHECKING:

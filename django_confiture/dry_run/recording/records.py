@@ -13,8 +13,8 @@ from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.measuring.lock_timeline import TableTime
 from django_confiture.dry_run.recording.statement_log import StatementFailure
 from django_confiture.dry_run.results import HookOutcome, StatementResult
-from django_confiture.dry_run.sql.parser import Statement
-from django_confiture.dry_run.sql.redaction import Origin
+from django_confiture.dry_run.sql.parsing.parser import Statement
+from django_confiture.dry_run.sql.texts.redaction import Origin
 from django_confiture.hooks.base import Direction
 from django_confiture.hooks.context import migration_version
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.unordered_limits import unordered_limits
+from django_confiture.dry_run.sql.rows.unordered_limits import unordered_limits
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 BY_CHANCE = (
     "LIMIT without ORDER BY takes rows as they lie in the table, which two transactions of the "

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.lock_timeline import LockTimeline, Since
     from django_confiture.dry_run.measuring.prober import Prober
     from django_confiture.dry_run.measuring.relations import Observed
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.measuring.effects import Effects, total_scans, total_writes
 from django_confiture.dry_run.measuring.lock_waits import LockWait
 from django_confiture.dry_run.results import NOT_CAUGHT, Sampled, StatementResult, Waited
-from django_confiture.dry_run.sql.parser import UNSEEN, Kind, Statement
-from django_confiture.dry_run.sql.redaction import HIDDEN, Origin, shown_sql
-from django_confiture.dry_run.sql.rewrite import without_constants
+from django_confiture.dry_run.sql.parsing.parser import UNSEEN, Kind, Statement
+from django_confiture.dry_run.sql.parsing.rewrite import without_constants
+from django_confiture.dry_run.sql.texts.redaction import HIDDEN, Origin, shown_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

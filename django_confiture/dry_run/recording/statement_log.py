@@ -12,7 +12,7 @@ from django_confiture.backfills.forecasting.outlook import BackfillOutlook
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.recording.sections import Entry, Section
 from django_confiture.dry_run.results import Violations
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.dry_run.transactions.on_commit import why_not_exact
 
 _UNSEEN = (

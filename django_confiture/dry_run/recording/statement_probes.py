@@ -22,7 +22,7 @@ from django_confiture.dry_run.locks.user_code import may_touch
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.sections import ROW_LOCKS_MODE, Entry
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 Predicted = Sequence[tuple[int, str]]
 """(OID, mode) of each lock that a statement takes by PostgreSQL's rules."""

@@ -15,7 +15,7 @@ from django_confiture.dry_run.recording.offending_rows import explain
 from django_confiture.dry_run.recording.rows_by_chance import BY_CHANCE, RowsByChance
 from django_confiture.dry_run.results import Sampled
 from django_confiture.dry_run.results.observer import Observer
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 from django_confiture.dry_run.transactions.closing import LEFT_OUT, holds_state
 from django_confiture.dry_run.transactions.observer import TransactionObserver
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Batches, NoRecipe
-from django_confiture.dry_run.sql.batches import (
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import quoted_relation
+from django_confiture.dry_run.sql.parsing.parser import Statement
+from django_confiture.dry_run.sql.rows.running_twice import can_run_twice
+from django_confiture.dry_run.sql.texts.batches import (
     between_keys,
     has_parameters,
     names_its_table_again,
     returns_rows,
 )
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.nodes import quoted_relation
-from django_confiture.dry_run.sql.parser import Statement
-from django_confiture.dry_run.sql.running_twice import can_run_twice
 
 
 def batches_of(statement: Statement, facts: Facts) -> Batches:

@@ -31,9 +31,9 @@ from django_confiture.dry_run.rewriting.replaced import (
     makes_or_drops,
     without_the_same_again,
 )
-from django_confiture.dry_run.sql.enums import AlterTableType
-from django_confiture.dry_run.sql.nodes import subcommands
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType
+from django_confiture.dry_run.sql.parsing.nodes import subcommands
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 BY_STATEMENTS = (
     AddConstraint,

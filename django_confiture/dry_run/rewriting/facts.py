@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.rewriting.files import RenamedTable
-from django_confiture.dry_run.sql.identifiers import quote_literal
-from django_confiture.dry_run.sql.nodes import Node
+from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
+from django_confiture.dry_run.sql.parsing.nodes import Node
 
 NOT_VALID = " NOT VALID"
 """What a constraint's definition ends with until it is validated."""

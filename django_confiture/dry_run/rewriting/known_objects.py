@@ -14,7 +14,7 @@ from django_confiture.dry_run.rewriting.replaced import (
     validated_by,
 )
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _SHOWN = """
   pg_catalog.concat(n.nspname, '.', c.relname), c.relname, pg_catalog.pg_table_is_visible(c.oid),

@@ -15,7 +15,7 @@ from django_confiture.dry_run.rewriting.batching import key_to_go_by
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe, RewrittenFile, UpdateInBatches
 from django_confiture.dry_run.rewriting.parts.parts import WHAT, WHY, Phase
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 _CHAIN = {"all", "exclude", "filter", "objects", "using", "_base_manager", "_default_manager"}
 _OWN = {"batch", "last", "rest", "rows", "values"}

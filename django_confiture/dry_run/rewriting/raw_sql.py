@@ -20,7 +20,7 @@ from django_confiture.dry_run.rewriting.files import (
 from django_confiture.dry_run.rewriting.parts.index_parts import concurrently
 from django_confiture.dry_run.rewriting.parts.parts import ALONE, NOT_ATOMIC, WHAT, WHY, Part, Phase
 from django_confiture.dry_run.rewriting.parts.statement_parts import parts_of
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 
 _INDEXES = ("index_stmt", "drop_stmt", "reindex_stmt")
 

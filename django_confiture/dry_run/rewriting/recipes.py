@@ -46,7 +46,7 @@ from django_confiture.dry_run.rewriting.two_releases.renames import (
     renames,
     rewriting_of_renames,
 )
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 
 
 def rewriting_of(

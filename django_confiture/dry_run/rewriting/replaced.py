@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.sql.building import (
+from django_confiture.dry_run.sql.parsing.building import (
     constraint_sql,
     expression_sql,
     foreign_key_of,
     statement_sql,
     without_schemas,
 )
-from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType, ObjectType
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType, ObjectType
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     constraints_of_column,
     definition,
@@ -25,7 +25,7 @@ from django_confiture.dry_run.sql.nodes import (
     strings,
     subcommands,
 )
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 
 _Made = tuple[str, str, str]
 """Kind, table and name of a constraint; of an index without the table."""

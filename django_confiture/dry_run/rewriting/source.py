@@ -20,7 +20,7 @@ from django_confiture.dry_run.rewriting.files import (
     RewrittenFile,
     UpdateInBatches,
 )
-from django_confiture.dry_run.sql.identifiers import quote_literal
+from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
 
 _SHORTER = (
     (f"import {OF_THIS_FILE}\n", ""),

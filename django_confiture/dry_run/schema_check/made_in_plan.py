@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.results import SchemaChange
 from django_confiture.dry_run.schema_check.scratch_tables import sql_writer
-from django_confiture.dry_run.sql.enums import AlterTableType
-from django_confiture.dry_run.sql.nodes import Node, subcommands
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType
+from django_confiture.dry_run.sql.parsing.nodes import Node, subcommands
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.stopwatch import Stopwatch

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.parser import Kind
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
     from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
 
 _WITHOUT_SNAPSHOT = (Kind.QUIET, Kind.SAVEPOINT, Kind.TRANSACTION)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 
 class TransactionObserver:

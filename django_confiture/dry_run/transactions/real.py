@@ -18,7 +18,7 @@ from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.server.driver import begin_command, psycopg_connection
 from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.observer import RealTransactionObserver
 from django_confiture.dry_run.transactions.on_commit import uncalled
 from django_confiture.exceptions import DryRunRefused, DryRunStopped

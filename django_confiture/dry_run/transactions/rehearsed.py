@@ -42,7 +42,7 @@ from django_confiture.dry_run.transactions.statement_savepoint import StatementS
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _BEGUN = "can't change 'autocommit' now: connection in transaction status INTRANS"
 

@@ -14,7 +14,7 @@ from psycopg import errors
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.stopwatch import Stopwatch
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 IDLE_TIMEOUT = "idle_in_transaction_session_timeout"
 _TRANSACTION_TIMEOUT = "transaction_timeout"

@@ -23,7 +23,7 @@ from django_confiture.hooks.deferred_sql import (
 if TYPE_CHECKING:
     from django_confiture.dry_run.measuring.stopwatch import Stopwatch
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _SAVEPOINT = "confiture_check"
 

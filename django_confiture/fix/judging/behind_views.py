@@ -19,9 +19,9 @@ from django.db.migrations import (
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.files import Rewriting, RewrittenFile
-from django_confiture.dry_run.sql.enums import AlterTableType
-from django_confiture.dry_run.sql.nodes import subcommands
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType
+from django_confiture.dry_run.sql.parsing.nodes import subcommands
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 from django_confiture.fix.judging.judgment import Judgment
 
 _ADDING = (AddConstraint, AddIndex, AlterField, AlterIndexTogether, AlterUniqueTogether)

@@ -26,7 +26,7 @@ from django_confiture.dry_run.rewriting.two_releases.removals import (
     removes,
 )
 from django_confiture.dry_run.rewriting.two_releases.renames import RENAMING, renames
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.fix.judging.behind_views import adds_indexes_and_constraints, around_views
 from django_confiture.fix.judging.facts_of_rehearsal import REFERRED_TO, facts_of
 from django_confiture.fix.judging.judgment import Judgment

@@ -9,8 +9,8 @@ from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.results import OperationResult
 from django_confiture.dry_run.rewriting.replaced import dropped_by, made_by
-from django_confiture.dry_run.sql.enums import ObjectType
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parsing.enums import ObjectType
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 
 _OF_ROWS = {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}
 """The locks of statements that read and write rows."""

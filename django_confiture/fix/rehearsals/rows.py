@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 
 _TABLES = """
 SELECT n.nspname, c.relname FROM pg_catalog.pg_class c

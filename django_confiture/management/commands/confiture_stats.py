@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from django_confiture import conf
-from django_confiture.dry_run.sql.query_texts import without_values
+from django_confiture.dry_run.sql.texts.query_texts import without_values
 from django_confiture.exceptions import StatsError
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE

@@ -19,8 +19,8 @@ from django.db import connection as django_connection
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lock, Lookup, statement_locks
 from django_confiture.dry_run.locks.user_code import runs_user_code
-from django_confiture.dry_run.sql.nodes import Node
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.nodes import Node
+from django_confiture.dry_run.sql.parsing.parser import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

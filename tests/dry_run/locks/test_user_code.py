@@ -9,7 +9,7 @@ from django.db import connections
 
 from django_confiture.dry_run.locks.user_code import SelectClassifier
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.parser import Kind, parse
+from django_confiture.dry_run.sql.parsing.parser import Kind, parse
 from tests.support.dry_run import only_statement, plain_connection, runs
 
 pytestmark = pytest.mark.usefixtures("scratch")

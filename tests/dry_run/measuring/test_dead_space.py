@@ -21,7 +21,7 @@ from pytest_django import Settings
 from django_confiture import DryRunExecutor, Hook, HookContext, HookResult, RunHook
 from django_confiture.dry_run.measuring.planned_writes import Written, written
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 from django_confiture.exceptions import DryRunStopped
 from tests.cases.migrations_on_disk import Cases, query
 from tests.management.test_migrate_dryrun import ID, Ran, dry_run, in_json

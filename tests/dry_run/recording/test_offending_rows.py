@@ -11,7 +11,7 @@ from django.db import connection, migrations
 from django_confiture.dry_run.recording import offending_rows
 from django_confiture.dry_run.results import Failure, Violations
 from django_confiture.dry_run.server.side_channel import Row, Session
-from django_confiture.dry_run.sql.library import postgast
+from django_confiture.dry_run.sql.parsing.library import postgast
 from tests.support.dry_run import migration, rehearse
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from psycopg import ClientCursor, RawCursor, ServerCursor, sql
 
 from django_confiture.dry_run.results import StatementResult, Write
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 from tests.support.dry_run import (
     for_real,
     migration,

@@ -17,7 +17,7 @@ from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting, UpdateInBatches
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.source import snippet
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 
 FACTS = Facts("shop", keys={"t": "id"})
 WEB = "web"

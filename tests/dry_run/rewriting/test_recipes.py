@@ -24,7 +24,7 @@ from django_confiture.dry_run.rewriting.files import (
 from django_confiture.dry_run.rewriting.names import object_name
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.source import snippet
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 
 NOT_NULL = AlterField("order", "note", models.TextField(default="x"))
 FILLED = (

@@ -19,7 +19,7 @@ from django.db.migrations.operations.base import Operation
 from django_confiture.dry_run.rewriting.facts import Facts, PartitionIndex
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 
 CHANGED = AlterField("order", "note", models.TextField())
 ADDED = AddField("order", "x", models.IntegerField())

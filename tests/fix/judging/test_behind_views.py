@@ -7,7 +7,7 @@ from django.db import models
 from django.db.migrations import AddField, AlterField, RunSQL
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 from django_confiture.fix.judging.behind_views import adds_indexes_and_constraints
 
 TABLE = 'ALTER TABLE "shop_order"'

@@ -10,9 +10,9 @@ from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.findings.thresholds import is_large
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.rewriting.facts import known_name
-from django_confiture.dry_run.sql.building import constraint_sql
-from django_confiture.dry_run.sql.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.building import constraint_sql
+from django_confiture.dry_run.sql.parsing.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     added_constraint,
     constraints_of_column,

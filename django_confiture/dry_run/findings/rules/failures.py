@@ -9,8 +9,8 @@ from django.contrib.postgres.operations import NotInTransactionMixin
 from django_confiture.dry_run.findings.finding import finding
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Failure, Finding
-from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType
+from django_confiture.dry_run.sql.parsing.nodes import (
     column_def,
     constraints_of_column,
     subcommands,

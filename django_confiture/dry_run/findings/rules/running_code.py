@@ -9,8 +9,8 @@ from django_confiture.dry_run.findings.finding import evidence, finding
 from django_confiture.dry_run.findings.rules import executed_breaks
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.results import Finding
-from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     column_def,
     dropped_relations,

@@ -14,9 +14,9 @@ from django_confiture.dry_run.findings.rules.alter_table import of_alter_table
 from django_confiture.dry_run.findings.subject import Step, Subject
 from django_confiture.dry_run.findings.thresholds import most_rows
 from django_confiture.dry_run.results import Finding
-from django_confiture.dry_run.sql.enums import ObjectType
-from django_confiture.dry_run.sql.nodes import option_is_on, written_name
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.enums import ObjectType
+from django_confiture.dry_run.sql.parsing.nodes import option_is_on, written_name
+from django_confiture.dry_run.sql.parsing.parser import Kind
 
 Rule = Callable[[Subject, Step], Iterator[Finding]]
 

@@ -17,7 +17,7 @@ from django_confiture.dry_run.findings.thresholds import (
 )
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding, OperationResult, TableResult
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.parser import Kind
 from django_confiture.formatting import count, duration, listed
 
 

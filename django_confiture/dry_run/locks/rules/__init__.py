@@ -12,7 +12,7 @@ rules).
 from django_confiture.dry_run.locks.catalog import Lookup, Query
 from django_confiture.dry_run.locks.rules.base import Lock, strongest
 from django_confiture.dry_run.locks.rules.dispatch import apply
-from django_confiture.dry_run.sql.nodes import Node
+from django_confiture.dry_run.sql.parsing.nodes import Node
 
 __all__ = ["Lock", "Lookup", "Query", "statement_locks"]
 

@@ -9,8 +9,8 @@ from django_confiture.dry_run.locks.catalog import Constraint, Lookup, NamedRela
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
 from django_confiture.dry_run.locks.rules.partitions import attached, detached
-from django_confiture.dry_run.sql.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
-from django_confiture.dry_run.sql.nodes import Node, definition
+from django_confiture.dry_run.sql.parsing.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
+from django_confiture.dry_run.sql.parsing.nodes import Node, definition
 from django_confiture.postgres import POSTGRESQL_17, POSTGRESQL_18
 
 _SUE = LockMode.ShareUpdateExclusiveLock

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from django_confiture.dry_run.locks.catalog import Lookup, NamedRelation
 from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.sql.nodes import Node, quoted_relation
+from django_confiture.dry_run.sql.parsing.nodes import Node, quoted_relation
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from django_confiture.dry_run.locks.rules.alter import (
 from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
 from django_confiture.dry_run.locks.rules.partitions import neighbors
 from django_confiture.dry_run.locks.rules.queries import named, planned
-from django_confiture.dry_run.sql.enums import ConstrType
-from django_confiture.dry_run.sql.identifiers import qualified_name
-from django_confiture.dry_run.sql.nodes import Node, node_tag, quoted_relation, strings
+from django_confiture.dry_run.sql.parsing.enums import ConstrType
+from django_confiture.dry_run.sql.parsing.identifiers import qualified_name
+from django_confiture.dry_run.sql.parsing.nodes import Node, node_tag, quoted_relation, strings
 
 _SUE = LockMode.ShareUpdateExclusiveLock
 _AX = LockMode.AccessExclusiveLock

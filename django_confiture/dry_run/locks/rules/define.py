@@ -7,9 +7,19 @@ from collections.abc import Iterator
 from django_confiture.dry_run.locks.catalog import Lookup, NamedRelation
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
-from django_confiture.dry_run.sql.enums import AlterPublicationAction, GrantTargetType, ObjectType
-from django_confiture.dry_run.sql.identifiers import qualified_name
-from django_confiture.dry_run.sql.nodes import Node, definition, node_tag, quoted_relation, strings
+from django_confiture.dry_run.sql.parsing.enums import (
+    AlterPublicationAction,
+    GrantTargetType,
+    ObjectType,
+)
+from django_confiture.dry_run.sql.parsing.identifiers import qualified_name
+from django_confiture.dry_run.sql.parsing.nodes import (
+    Node,
+    definition,
+    node_tag,
+    quoted_relation,
+    strings,
+)
 from django_confiture.postgres import POSTGRESQL_18
 
 _SUE = LockMode.ShareUpdateExclusiveLock

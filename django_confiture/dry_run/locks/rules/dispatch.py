@@ -8,7 +8,7 @@ from django_confiture.dry_run.locks.catalog import Lookup
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import alter, create, define, drop, maintain, queries
 from django_confiture.dry_run.locks.rules.base import Lock, resolve
-from django_confiture.dry_run.sql.nodes import Node, option_is_on
+from django_confiture.dry_run.sql.parsing.nodes import Node, option_is_on
 
 Rule = Callable[[Node, Lookup], Iterator[Lock]]
 

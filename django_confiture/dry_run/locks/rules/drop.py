@@ -8,9 +8,9 @@ from functools import partial
 from django_confiture.dry_run.locks.catalog import Lookup, Root
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules.base import Lock, locks
-from django_confiture.dry_run.sql.enums import DropBehavior, ObjectType
-from django_confiture.dry_run.sql.identifiers import qualified_name
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.enums import DropBehavior, ObjectType
+from django_confiture.dry_run.sql.parsing.identifiers import qualified_name
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     quoted_relation,
     quoted_type,

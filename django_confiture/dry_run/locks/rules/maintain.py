@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from django_confiture.dry_run.locks.catalog import Lookup
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules.base import Lock, locks, resolve
-from django_confiture.dry_run.sql.enums import ReindexObjectType
-from django_confiture.dry_run.sql.nodes import Node, option_is_on, quoted_relation
+from django_confiture.dry_run.sql.parsing.enums import ReindexObjectType
+from django_confiture.dry_run.sql.parsing.nodes import Node, option_is_on, quoted_relation
 from django_confiture.postgres import POSTGRESQL_18
 
 _SUE = LockMode.ShareUpdateExclusiveLock

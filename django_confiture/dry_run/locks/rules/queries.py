@@ -9,7 +9,7 @@ from django_confiture.dry_run.locks.catalog import Lookup, NamedRelation, Read
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules.base import Lock, locks
 from django_confiture.dry_run.locks.rules.rows import Write, foreign_key_locks, writes_of
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     children,
     has_field,

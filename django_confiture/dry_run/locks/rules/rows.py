@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from django_confiture.dry_run.locks.catalog import ForeignKey, Lookup
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules.base import Lock
-from django_confiture.dry_run.sql.enums import CmdType
-from django_confiture.dry_run.sql.nodes import Node, node_tag
+from django_confiture.dry_run.sql.parsing.enums import CmdType
+from django_confiture.dry_run.sql.parsing.nodes import Node, node_tag
 
 _WRITING_ACTIONS = "cnd"
 """``confdeltype`` and ``confupdtype``: CASCADE, SET NULL, SET DEFAULT."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django_confiture.dry_run.rewriting.names import object_name, suffixed
-from django_confiture.dry_run.sql.building import type_sql
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.nodes import Node, definition
+from django_confiture.dry_run.sql.parsing.building import type_sql
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import Node, definition
 
 
 @dataclass(frozen=True)

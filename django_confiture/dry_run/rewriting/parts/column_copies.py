@@ -18,16 +18,20 @@ from django_confiture.dry_run.rewriting.parts.index_parts import (
     unique_index_parts,
 )
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.building import (
+from django_confiture.dry_run.sql.parsing.building import (
     changed,
     columns_renamed,
     constraint_of,
     references_renamed,
 )
-from django_confiture.dry_run.sql.enums import ConstrType
-from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier, quote_literal
-from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, strings
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.enums import ConstrType
+from django_confiture.dry_run.sql.parsing.identifiers import (
+    qualified_name,
+    quote_identifier,
+    quote_literal,
+)
+from django_confiture.dry_run.sql.parsing.nodes import Node, definition, quoted_relation, strings
+from django_confiture.dry_run.sql.parsing.parser import parse
 
 
 @dataclass(frozen=True)

@@ -16,23 +16,23 @@ from django_confiture.dry_run.rewriting.parts.numbered_columns import (
     numbers_rows,
 )
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.building import (
+from django_confiture.dry_run.sql.parsing.building import (
     alter_table_sql,
     changed,
     foreign_key_of,
     set_default,
     without_constraints,
 )
-from django_confiture.dry_run.sql.enums import ConstrType
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.enums import ConstrType
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     constraints_of_column,
     definition,
     quoted_relation,
     strings,
 )
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 
 _ATTRIBUTES = {
     ConstrType.ATTR_DEFERRABLE,

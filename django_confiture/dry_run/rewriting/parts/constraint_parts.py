@@ -10,16 +10,16 @@ from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.names import object_name
 from django_confiture.dry_run.rewriting.parts.index_parts import unique_index_parts
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.building import (
+from django_confiture.dry_run.sql.parsing.building import (
     add_constraint,
     alter_table_sql,
     changed,
     constraint_sql,
     not_valid,
 )
-from django_confiture.dry_run.sql.enums import ConstrType
-from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.enums import ConstrType
+from django_confiture.dry_run.sql.parsing.identifiers import qualified_name, quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     columns_in,
     definition,

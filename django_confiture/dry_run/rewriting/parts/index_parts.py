@@ -9,21 +9,21 @@ from django.db.migrations import RunSQL
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.building import (
+from django_confiture.dry_run.sql.parsing.building import (
     add_constraint,
     alter_table_sql,
     changed,
     statement_sql,
     without_schemas,
 )
-from django_confiture.dry_run.sql.enums import DropBehavior, ObjectType
-from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.enums import DropBehavior, ObjectType
+from django_confiture.dry_run.sql.parsing.identifiers import qualified_name, quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     dropped_relations,
     quoted_relation,
 )
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 
 
 def index_parts(node: Node, facts: Facts) -> Iterator[Part]:

@@ -8,10 +8,14 @@ from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe, NumbersInPlace
 from django_confiture.dry_run.rewriting.names import object_name
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.building import type_sql
-from django_confiture.dry_run.sql.enums import ConstrType
-from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier, quote_literal
-from django_confiture.dry_run.sql.nodes import Node, quoted_relation, type_name
+from django_confiture.dry_run.sql.parsing.building import type_sql
+from django_confiture.dry_run.sql.parsing.enums import ConstrType
+from django_confiture.dry_run.sql.parsing.identifiers import (
+    qualified_name,
+    quote_identifier,
+    quote_literal,
+)
+from django_confiture.dry_run.sql.parsing.nodes import Node, quoted_relation, type_name
 
 _SERIALS = {
     "serial": "integer",

@@ -18,11 +18,16 @@ from django_confiture.dry_run.rewriting.parts.index_parts import (
     reindex_part,
 )
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.building import alter_table_sql
-from django_confiture.dry_run.sql.enums import AlterTableType
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, subcommands
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.building import alter_table_sql
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import (
+    Node,
+    definition,
+    quoted_relation,
+    subcommands,
+)
+from django_confiture.dry_run.sql.parsing.parser import Statement
 
 
 def parts_of(statement: Statement, facts: Facts) -> Iterator[Part]:

@@ -12,7 +12,7 @@ from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.parts.changed_column import Column
 from django_confiture.dry_run.rewriting.parts.column_copies import Columns
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.nodes import Node
+from django_confiture.dry_run.sql.parsing.nodes import Node
 
 
 def changed_types_parts(

@@ -19,16 +19,16 @@ from django.db.migrations.operations.base import Operation
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe, Rewriting, RewrittenFile
 from django_confiture.dry_run.rewriting.parts.parts import WHAT, WHY, Phase
-from django_confiture.dry_run.sql.building import alter_table_sql
-from django_confiture.dry_run.sql.enums import AlterTableType, ObjectType
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.nodes import (
+from django_confiture.dry_run.sql.parsing.building import alter_table_sql
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     dropped_relations,
     quoted_relation,
     subcommands,
 )
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 REMOVING = (DeleteModel, RemoveField)
 LOOSENING = (AlterField, AlterUniqueTogether, RemoveConstraint)

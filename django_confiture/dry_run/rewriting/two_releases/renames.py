@@ -29,17 +29,22 @@ from django_confiture.dry_run.rewriting.two_releases.views_of_renamed import (
     view_made,
     view_replaced,
 )
-from django_confiture.dry_run.sql.building import (
+from django_confiture.dry_run.sql.parsing.building import (
     changed,
     constraint_sql,
     foreign_key_renamed,
     statement_sql,
     without_schemas,
 )
-from django_confiture.dry_run.sql.enums import AlterTableType, ConstrType, ObjectType
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.nodes import Node, definition, quoted_relation, subcommands
-from django_confiture.dry_run.sql.parser import Kind, Statement, parse
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType, ObjectType
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import (
+    Node,
+    definition,
+    quoted_relation,
+    subcommands,
+)
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 
 RENAMING = (AlterModelTable, RenameField, RenameModel)
 _WHY = "Short locks only: a view has the old names too, for the code that runs until then"

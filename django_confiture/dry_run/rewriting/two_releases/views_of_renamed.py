@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django_confiture.dry_run.rewriting.files import RenamedTable
-from django_confiture.dry_run.sql.identifiers import qualified_name, quote_identifier, quote_literal
+from django_confiture.dry_run.sql.parsing.identifiers import (
+    qualified_name,
+    quote_identifier,
+    quote_literal,
+)
 
 Pair = tuple[str, str]
 """A statement, and the one that takes it back; either may be empty."""

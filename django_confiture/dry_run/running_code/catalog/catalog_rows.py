@@ -14,7 +14,7 @@ from django_confiture.dry_run.running_code.catalog.tables import (
     Table,
     TableCatalog,
 )
-from django_confiture.dry_run.sql.identifiers import quote_literal
+from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
 
 _DEEPEST = 5
 """How many foreign keys are followed to make a row."""

@@ -12,9 +12,9 @@ from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.locks.user_code import runs_user_code
 from django_confiture.dry_run.running_code.catalog.tables import Named, TableCatalog
-from django_confiture.dry_run.sql.enums import AlterTableType
-from django_confiture.dry_run.sql.nodes import names_relation, quoted_relation, subcommands
-from django_confiture.dry_run.sql.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType
+from django_confiture.dry_run.sql.parsing.nodes import names_relation, quoted_relation, subcommands
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

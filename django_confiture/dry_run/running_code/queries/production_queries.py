@@ -12,9 +12,9 @@ from django_confiture.dry_run.running_code.models.touched import OperationStep, 
 from django_confiture.dry_run.running_code.queries.query_plans import QueryPlan, plan_of
 from django_confiture.dry_run.running_code.releases import TIMEOUT
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.nodes import quoted_relation, range_vars_in
-from django_confiture.dry_run.sql.parser import parse
-from django_confiture.dry_run.sql.query_texts import without_values
+from django_confiture.dry_run.sql.parsing.nodes import quoted_relation, range_vars_in
+from django_confiture.dry_run.sql.parsing.parser import parse
+from django_confiture.dry_run.sql.texts.query_texts import without_values
 from django_confiture.production.stats import QueryStats
 
 _TIMES = 10

@@ -13,7 +13,7 @@ import psycopg
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.sending.connection import OPEN
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.identifiers import qualified_name
+from django_confiture.dry_run.sql.parsing.identifiers import qualified_name
 
 _NAME = "confiture_query"
 _PARAMETERS = f"""

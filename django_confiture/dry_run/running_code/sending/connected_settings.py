@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.parser import Kind
+from django_confiture.dry_run.sql.parsing.parser import Kind
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 # The user first: others may not set the rest.
 _NAMES = (

@@ -13,7 +13,7 @@ from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _FUNCTIONS = f"""
     SELECT p.proname, l.lanname, CASE l.lanname WHEN 'plpgsql' THEN pg_get_functiondef(p.oid)

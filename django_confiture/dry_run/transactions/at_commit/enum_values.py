@@ -13,7 +13,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.server.side_channel import Session
-from django_confiture.dry_run.sql.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.postgres import POSTGRESQL_17
 
 NO_COMMIT = (

@@ -19,7 +19,7 @@ from django_confiture.dry_run.transactions.at_commit.stamped_rows import (
 )
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 
 def excuse(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg.errors import InvalidTransactionState
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 NOT_FROZEN = (
     "COPY … WITH (FREEZE) can't run in a dry run, whose guard against commits is an open cursor. "

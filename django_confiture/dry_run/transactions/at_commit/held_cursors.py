@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from django_confiture.dry_run.sql.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 NOT_KEPT = (
     "The rows of a cursor WITH HOLD could not be kept, as its COMMIT would, so here it goes on "

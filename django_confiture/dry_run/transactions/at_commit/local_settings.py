@@ -13,8 +13,8 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.parser import Kind, parse
-from django_confiture.dry_run.sql.settings_in_code import (
+from django_confiture.dry_run.sql.parsing.parser import Kind, parse
+from django_confiture.dry_run.sql.transactions.settings_in_code import (
     EVERY_SETTING,
     SettingWrites,
     custom_settings,
@@ -28,7 +28,7 @@ from django_confiture.dry_run.transactions.at_commit.setting_code import (
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
     from django_confiture.dry_run.transactions.at_commit.database_code import DatabaseCode
 
 SET_UNSEEN = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from django_confiture.dry_run.sql.settings_in_code import (
+from django_confiture.dry_run.sql.transactions.settings_in_code import (
     SettingWrites,
     custom_settings,
     function_writes,
@@ -21,7 +21,7 @@ from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 # By the functions' OIDs: set_config, and the two of current_setting. Only what matches is written
 # out as SQL, since that takes a lock.

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.parser import Kind
-from django_confiture.dry_run.sql.stamps import makes_unique_index
-from django_confiture.dry_run.sql.transaction_wide import Shared, shared_in, shared_in_code
+from django_confiture.dry_run.sql.parsing.parser import Kind
+from django_confiture.dry_run.sql.rows.stamps import makes_unique_index
+from django_confiture.dry_run.sql.transactions.transaction_wide import (
+    Shared,
+    shared_in,
+    shared_in_code,
+)
 from django_confiture.dry_run.transactions.at_commit.database_code import callers, runs_any
 from django_confiture.dry_run.transactions.at_commit.stamped_rows import StampedRows
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
     from django_confiture.dry_run.transactions.at_commit.database_code import DatabaseCode
 
 _CLONE = "--clone rehearses it exactly."

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import errors
 
-from django_confiture.dry_run.sql.compared_columns import EVERY_COLUMN, compared_columns
-from django_confiture.dry_run.sql.parser import Kind
-from django_confiture.dry_run.sql.stamps import leaves_stamps
+from django_confiture.dry_run.sql.parsing.parser import Kind
+from django_confiture.dry_run.sql.rows.compared_columns import EVERY_COLUMN, compared_columns
+from django_confiture.dry_run.sql.rows.stamps import leaves_stamps
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
 
 EQUAL_TIMES = (
     "A default or a trigger has stamped rows of two migrations with now(), which is the same in a "

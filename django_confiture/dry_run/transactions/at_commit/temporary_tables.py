@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from django_confiture.dry_run.sql.enums import OnCommitAction
-from django_confiture.dry_run.sql.identifiers import quote_identifier
-from django_confiture.dry_run.sql.parser import Kind
-from django_confiture.dry_run.sql.temporary_tables import (
+from django_confiture.dry_run.sql.parsing.enums import OnCommitAction
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.parser import Kind
+from django_confiture.dry_run.sql.transactions.temporary_tables import (
     made_by_code,
     says_on_commit,
     says_temporary,
@@ -21,7 +21,7 @@ from django_confiture.dry_run.sql.temporary_tables import (
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
-    from django_confiture.dry_run.sql.parser import Statement
+    from django_confiture.dry_run.sql.parsing.parser import Statement
     from django_confiture.dry_run.transactions.at_commit.database_code import DatabaseCode
 
 _COMMANDS: Mapping[int, str] = {

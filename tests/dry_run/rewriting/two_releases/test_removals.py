@@ -22,7 +22,7 @@ from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.parts.parts import WHY, Phase
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.two_releases.removals import postponed
-from django_confiture.dry_run.sql.parser import parse
+from django_confiture.dry_run.sql.parsing.parser import parse
 from tests.support.rewriting import rewritten, there_and_back
 
 FIELD = RemoveField("order", "Total")

@@ -1,0 +1,1 @@
+"""SQL texts parsed, classified, changed and written back; the only door to the parser."""

@@ -1,0 +1,1 @@
+"""Statements written from statements: in batches, under other names, without values."""

@@ -1,0 +1,49 @@
+"""Whether an UPDATE or a DELETE can run for some keys at a time, and the statement that does."""
+
+from __future__ import annotations
+
+from django_confiture.dry_run.sql.parsing.building import copied, expression_sql, statement_sql
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.library import pg, postgast
+from django_confiture.dry_run.sql.parsing.nodes import Node, range_vars_in
+
+
+def names_its_table_again(node: Node) -> bool:
+    """Return whether a statement reads other rows of the table that it writes to."""
+    names = [each.relname for each in range_vars_in(node)]
+    return names.count(node.relation.relname) > 1
+
+
+def has_parameters(node: Node) -> bool:
+    """Return whether a statement has its own parameters."""
+    return any(True for _ in postgast.find_nodes(node, pg.ParamRef))
+
+
+def returns_rows(node: Node) -> bool:
+    """Return whether a statement has RETURNING."""
+    return bool(node.HasField("returning_clause"))
+
+
+def between_keys(node: Node, key: str) -> str:
+    """Return an UPDATE or a DELETE of the keys from ``%(low)s`` to ``%(high)s``, for psycopg."""
+    target = node.relation
+    name = target.alias.aliasname if target.HasField("alias") else target.relname
+    condition = f"{quote_identifier(name)}.{quote_identifier(key)} BETWEEN $1 AND $2"
+    if node.HasField("where_clause"):
+        condition += f" AND ({expression_sql(node.where_clause)})"
+    copy = copied(node)
+    parsed = postgast.parse(f"SELECT WHERE {condition}").stmts[0].stmt.select_stmt
+    copy.where_clause.CopyFrom(parsed.where_clause)
+    return _for_psycopg(statement_sql(copy))
+
+
+def _for_psycopg(sql: str) -> str:
+    """Return a statement with psycopg's placeholders for its two parameters."""
+    source = sql.encode()
+    low, high = sorted(
+        each.location for each in postgast.find_nodes(postgast.parse(sql), pg.ParamRef)
+    )
+    width = len("$1")
+    texts = (source[:low], source[low + width : high], source[high + width :])
+    before, between, after = (text.decode().replace("%", "%%") for text in texts)
+    return f"{before}%(low)s{between}%(high)s{after}"

@@ -1,0 +1,57 @@
+"""The texts of queries that leave a production database: no value and no comment stays."""
+
+from __future__ import annotations
+
+import re
+
+from django_confiture.dry_run.sql.parsing.library import postgast
+from django_confiture.dry_run.sql.parsing.nodes import is_user_relation, node_field, range_vars_in
+from django_confiture.dry_run.sql.parsing.rewrite import COMMENTS, CONSTANTS
+
+_PARAMETER = re.compile(r"\$\d+")
+_TYPE_AND_PARAMETER = re.compile(
+    r"(?<![.\w])(interval|date|timestamptz|timestamp|time) (\$\d+)", re.IGNORECASE
+)
+_KINDS = ("delete_stmt", "insert_stmt", "merge_stmt", "select_stmt", "update_stmt")
+
+
+def without_values(text: str) -> str | None:
+    """Return a query with a parameter in place of each value, and without its comments.
+
+    PostgreSQL normalizes what it counts, but not always: an entry that was evicted meanwhile keeps
+    its values, and so does a comment. None where it is not one query about a table.
+    """
+    try:
+        clean = _clean(text)
+        statements = postgast.parse(clean).stmts
+    except (postgast.PgQueryError, UnicodeError):
+        return None
+    if len(statements) != 1 or node_field(statements[0].stmt) not in _KINDS:
+        return None
+    return clean if any(map(is_user_relation, range_vars_in(statements[0].stmt))) else None
+
+
+def _clean(text: str) -> str:
+    source = text.encode()
+    tokens = list(postgast.scan(text).tokens)
+    written = [source[each.start : each.end].decode() for each in tokens]
+    number = max((int(each[1:]) for each in written if _PARAMETER.fullmatch(each)), default=0)
+    parts: list[str] = []
+    end, space = 0, ""
+    for token, own in zip(tokens, written, strict=True):
+        space, end = " " if token.start > end else space, token.end
+        if token.token in COMMENTS:
+            space = " "
+        elif token.token in CONSTANTS:
+            number += 1
+            parts.append(f"{space}${number}")
+            space = ""
+        else:
+            parts.append(space + own)
+            space = ""
+    return _typed("".join(parts).strip())
+
+
+def _typed(text: str) -> str:
+    """Return ``$1::interval`` for ``interval $1``, which only PostgreSQL's normalizing writes."""
+    return _TYPE_AND_PARAMETER.sub(r"\2::\1", text)

@@ -342,7 +342,7 @@ def forecasts(bench: Bench, times: int) -> None:
     """What a dry run's sample says of the duration, and what one worker then takes."""
     from django.apps import apps
 
-    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills.declared.declaration import load_backfill
     from django_confiture.backfills.forecasting import forecast
     from django_confiture.backfills.in_process import run_here
 

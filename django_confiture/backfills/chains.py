@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db.models.functions import Now
 
 from django_confiture.backfills.models import BackfillChain, BackfillRun
-from django_confiture.backfills.transactions import brief
+from django_confiture.backfills.safeguards.transactions import brief
 
 
 @dataclass(frozen=True)

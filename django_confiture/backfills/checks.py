@@ -18,7 +18,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error
 
 from django_confiture import conf
-from django_confiture.backfills.declaration import declared_backfills, problems
+from django_confiture.backfills.declared.declaration import declared_backfills, problems
 from django_confiture.backfills.options import UnusableOption, backfill_options
 from django_confiture.backfills.throttles.configured import throttles_of_settings, throttling_of
 

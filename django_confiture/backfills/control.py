@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from django.apps import apps as live_apps
 
-from django_confiture.backfills import events, mirror, queueing
-from django_confiture.backfills.class_changes import BackfillChanged, has_changed, why
-from django_confiture.backfills.declaration import Backfill, load_backfill
+from django_confiture.backfills import events, queueing
+from django_confiture.backfills.declared.class_changes import BackfillChanged, has_changed, why
+from django_confiture.backfills.declared.declaration import Backfill, load_backfill
 from django_confiture.backfills.models import (
     BackfillRange,
     BackfillRowError,
@@ -19,7 +19,8 @@ from django_confiture.backfills.models import (
 )
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.planning import add_pass
-from django_confiture.backfills.transactions import brief
+from django_confiture.backfills.safeguards import mirror
+from django_confiture.backfills.safeguards.transactions import brief
 from django_confiture.exceptions import BackfillError, BackfillLookupError
 from django_confiture.formatting import listed
 

@@ -9,7 +9,7 @@ import socket
 from django.db.models.functions import Now
 
 from django_confiture.backfills.models import BackfillEvent, BackfillRun, BackfillState
-from django_confiture.backfills.transactions import brief
+from django_confiture.backfills.safeguards.transactions import brief
 
 logger = logging.getLogger("django_confiture.backfills")
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.db.models.functions import Now
 
-from django_confiture.backfills import control, events, mirror, queueing
-from django_confiture.backfills.declaration import Backfill, load_backfill
+from django_confiture.backfills import control, events, queueing
+from django_confiture.backfills.declared.declaration import Backfill, load_backfill
 from django_confiture.backfills.forecasting.forecast import Rehearsing, outlook_in
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.passes import rows_left
-from django_confiture.backfills.row_security import why_rows_are_hidden
 from django_confiture.backfills.runner import Runner
+from django_confiture.backfills.safeguards import mirror
+from django_confiture.backfills.safeguards.row_security import why_rows_are_hidden
 from django_confiture.exceptions import BackfillRefusal
 
 if TYPE_CHECKING:

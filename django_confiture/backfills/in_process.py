@@ -9,7 +9,7 @@ from threading import Event
 from django.db import connections
 
 from django_confiture.backfills import control
-from django_confiture.backfills.declaration import Backfill, load_backfill
+from django_confiture.backfills.declared.declaration import Backfill, load_backfill
 from django_confiture.backfills.error_kinds import with_retries
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options

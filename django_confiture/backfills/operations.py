@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.db.migrations.operations.base import Operation, OperationCategory
 
-from django_confiture.backfills.declaration import load_backfill
+from django_confiture.backfills.declared.declaration import load_backfill
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 from django.apps import apps as live_apps
 from django.db import Error, InterfaceError, OperationalError, connections
 
-from django_confiture.backfills import events, mirror
+from django_confiture.backfills import events
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
-from django_confiture.backfills.class_changes import refuse_changed
-from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.declared.class_changes import refuse_changed
+from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of, one_line
 from django_confiture.backfills.models import ENDED, BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions
@@ -43,7 +43,8 @@ from django_confiture.backfills.ranges.leases import (
 from django_confiture.backfills.ranges.passes import begin_run, end_pass
 from django_confiture.backfills.ranges.planning import RANGES_A_WORKER, rows_in_memory
 from django_confiture.backfills.ranges.range_worker import Job, RangeOutcome, RangeWorker
-from django_confiture.backfills.row_security import why_rows_are_hidden
+from django_confiture.backfills.safeguards import mirror
+from django_confiture.backfills.safeguards.row_security import why_rows_are_hidden
 from django_confiture.backfills.throttles.configured import Throttling
 
 if TYPE_CHECKING:

@@ -18,14 +18,14 @@ from django.utils import timezone
 
 from django_confiture.backfills import events
 from django_confiture.backfills.chains import Link, overdue, take
-from django_confiture.backfills.class_changes import BackfillChanged
-from django_confiture.backfills.declaration import load_backfill
+from django_confiture.backfills.declared.class_changes import BackfillChanged
+from django_confiture.backfills.declared.declaration import load_backfill
 from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner, WorkOutcome
+from django_confiture.backfills.safeguards.transactions import brief
 from django_confiture.backfills.throttles.configured import throttling_of
-from django_confiture.backfills.transactions import brief
 from django_confiture.exceptions import BackfillError, BackfillLookupError
 
 if TYPE_CHECKING or django.VERSION >= (6, 0):

@@ -150,7 +150,7 @@ def test_a_connection_that_was_ended_is_made_again(monkeypatch: pytest.MonkeyPat
 def test_few_rows_in_a_large_table_are_not_taken_for_none() -> None:
     from django.apps import apps
 
-    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills.declared.declaration import load_backfill
     from django_confiture.backfills.ranges.planning import estimated_to_do
 
     books(5000)

@@ -97,9 +97,10 @@ def test_require_backfill_refuses_where_rows_may_be_hidden() -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "forget"])
 def test_a_backfill_whose_class_is_gone_ends_with_its_trigger(how: str) -> None:
-    from django_confiture.backfills import control, mirror
-    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills import control
+    from django_confiture.backfills.declared.declaration import load_backfill
     from django_confiture.backfills.models import BackfillRun
+    from django_confiture.backfills.safeguards import mirror
 
     books(10)
     prepared = control.prepare(PATH + "Mirrored", using="default", actor="the test")

@@ -197,10 +197,11 @@ def test_a_row_that_is_too_large_for_an_index_is_at_fault_alone() -> None:
 
 
 def test_a_trigger_of_a_worker_that_was_killed_at_the_end_goes_with_the_next() -> None:
-    from django_confiture.backfills import control, mirror
-    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills import control
+    from django_confiture.backfills.declared.declaration import load_backfill
     from django_confiture.backfills.in_migrations import require
     from django_confiture.backfills.models import BackfillRun
+    from django_confiture.backfills.safeguards import mirror
 
     name = PATH + "Mirrored"
     books(10)

@@ -379,7 +379,7 @@ def test_process_leaves_a_row_alone_that_was_changed_meanwhile() -> None:
 
 
 def test_the_estimate_at_the_start_knows_a_column_that_was_just_added() -> None:
-    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills.declared.declaration import load_backfill
     from django_confiture.backfills.ranges.planning import estimated_to_do
 
     books(20_000)

@@ -38,7 +38,7 @@ def test_without_any_it_says_how_to_begin() -> None:
 
 @pytest.mark.usefixtures("shelf")
 def test_where_none_is_declared_it_says_where_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_confiture.backfills.declaration.declared_backfills", dict)
+    monkeypatch.setattr("django_confiture.backfills.declared.declaration.declared_backfills", dict)
     assert said() == (
         "No backfill was started. Declare one in <app>/backfills.py, then: "
         "manage.py confiture_backfills run NAME\n"

@@ -19,7 +19,7 @@ from django_confiture.backfills.batching.write_back import (
     write_back,
     write_locked,
 )
-from django_confiture.backfills.declaration import LOW_ABOVE, Backfill
+from django_confiture.backfills.declared.declaration import LOW_ABOVE, Backfill
 from django_confiture.backfills.error_kinds import RowFault
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from django.db import Error, connections, transaction
 
 from django_confiture.backfills.batching.batches import do_window
 from django_confiture.backfills.batching.windows import next_window
-from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.forecasting.outlook import (
     BackfillForecast,

@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
 from django_confiture.backfills.models import BackfillRange, BackfillRun
 from django_confiture.backfills.options import BackfillOptions
-from django_confiture.backfills.transactions import brief
+from django_confiture.backfills.safeguards.transactions import brief
 from django_confiture.exceptions import BackfillError
 
 

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from django_confiture.backfills import events
 from django_confiture.backfills.batching.keys import key_from_json, shown_key
-from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.models import (
     ENDED,
     BackfillRange,
@@ -19,7 +19,7 @@ from django_confiture.backfills.models import (
 )
 from django_confiture.backfills.ranges.leases import open_ranges, rows_done
 from django_confiture.backfills.ranges.planning import add_pass, estimated_to_do, plan_ranges
-from django_confiture.backfills.transactions import unhurried
+from django_confiture.backfills.safeguards.transactions import unhurried
 from django_confiture.formatting import count
 
 if TYPE_CHECKING:

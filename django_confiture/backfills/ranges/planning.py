@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import NotSupportedError, ProgrammingError, connections, models, transaction
 
 from django_confiture.backfills.batching.keys import key_fields, key_to_json
-from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.error_kinds import sqlstate_of
 from django_confiture.backfills.models import BackfillRange, BackfillRun
 

@@ -16,7 +16,7 @@ from django_confiture.backfills.batching.batch_sizer import BatchSizer
 from django_confiture.backfills.batching.batches import do_window
 from django_confiture.backfills.batching.keys import key_from_json, key_to_json, shown_key
 from django_confiture.backfills.batching.windows import Window, next_window
-from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of, one_line
 from django_confiture.backfills.models import (
     BackfillRange,
@@ -26,9 +26,9 @@ from django_confiture.backfills.models import (
 )
 from django_confiture.backfills.options import BackfillOptions
 from django_confiture.backfills.ranges.leases import Lease
+from django_confiture.backfills.safeguards.transactions import brief, set_timeouts
 from django_confiture.backfills.throttles import Moment
 from django_confiture.backfills.throttles.configured import Throttling
-from django_confiture.backfills.transactions import brief, set_timeouts
 from django_confiture.exceptions import BackfillError
 
 if TYPE_CHECKING:

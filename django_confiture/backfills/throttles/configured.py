@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from django_confiture import conf
-from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.options import BackfillOptions
 from django_confiture.backfills.throttles import Moment, Throttle
 

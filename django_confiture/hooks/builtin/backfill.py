@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.apps import apps
 
 from django_confiture import conf
-from django_confiture.backfills.declaration import Backfill as DeclaredBackfill
-from django_confiture.backfills.declaration import load_backfill
+from django_confiture.backfills.declared.declaration import Backfill as DeclaredBackfill
+from django_confiture.backfills.declared.declaration import load_backfill
 from django_confiture.exceptions import BackfillError, BackfillLookupError
 from django_confiture.hooks.base import HookContext, HookPhase, HookResult
 from django_confiture.hooks.builtin import options

@@ -134,7 +134,7 @@ def _usage(text: str) -> CommandError:
 
 
 def _how_to_begin() -> str:
-    from django_confiture.backfills.declaration import declared_backfills
+    from django_confiture.backfills.declared.declaration import declared_backfills
 
     run = "manage.py confiture_backfills run NAME"
     if names := sorted(declared_backfills()):
@@ -162,6 +162,6 @@ def _statuses(using: str, name: str | None) -> list[BackfillStatus]:
 
 
 def _database_of(name: str | None) -> str:
-    from django_confiture.backfills.declaration import database_of, load_backfill
+    from django_confiture.backfills.declared.declaration import database_of, load_backfill
 
     return DEFAULT_DB_ALIAS if name is None else database_of(load_backfill(name))

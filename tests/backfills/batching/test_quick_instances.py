@@ -19,7 +19,7 @@ from django.db.models.signals import post_init, pre_init
 from django_confiture.backfills.batching.batches import do_window
 from django_confiture.backfills.batching.quick_instances import uncollected, with_quick_instances
 from django_confiture.backfills.batching.windows import next_window
-from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.declared.declaration import Backfill
 from tests.support.backfills import shelf
 
 __all__ = ["shelf"]  # a fixture

@@ -61,7 +61,7 @@ def test_values_arrive(attribute: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     from django_confiture.backfills.batching.batches import do_window
     from django_confiture.backfills.batching.windows import next_window
-    from django_confiture.backfills.declaration import Backfill
+    from django_confiture.backfills.declared.declaration import Backfill
     from tests.backfills.shelf.models import Everything
 
     wanted = VALUES[attribute]

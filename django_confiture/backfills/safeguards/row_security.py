@@ -9,7 +9,7 @@ from django.db import connections
 if TYPE_CHECKING:
     from django.apps.registry import Apps
 
-    from django_confiture.backfills.declaration import Backfill
+    from django_confiture.backfills.declared.declaration import Backfill
 
 _ACTIVE = """
 SELECT pg_catalog.row_security_active(pg_catalog.to_regclass(%s)), current_user

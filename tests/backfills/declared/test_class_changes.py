@@ -35,7 +35,7 @@ def known() -> Any:
 
 def work_once() -> None:
     """Do one batch, as a task does whose time is up."""
-    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills.declared.declaration import load_backfill
     from django_confiture.backfills.options import backfill_options
     from django_confiture.backfills.runner import Runner
 
@@ -121,7 +121,7 @@ def test_a_task_leaves_it_to_others_and_says_so_and_in_the_end_fails(
 def test_a_trigger_of_the_old_class_goes_when_it_begins_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from django_confiture.backfills import mirror
+    from django_confiture.backfills.safeguards import mirror
     from tests.backfills.shelf import backfills
 
     monkeypatch.setattr(backfills.changed.Changes, "mirror", True)
@@ -170,7 +170,7 @@ def test_what_counts_as_a_change(
 
 def test_a_class_without_a_text_is_not_compared(half_done: None) -> None:
     from django_confiture.backfills import Backfill
-    from django_confiture.backfills.class_changes import has_changed
+    from django_confiture.backfills.declared.class_changes import has_changed
 
     namespace: dict[str, Any] = {"Backfill": Backfill, "__name__": "made"}
     exec("class Made(Backfill): pass", namespace)

@@ -12,7 +12,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router
 from django.utils.module_loading import autodiscover_modules, import_string
 
-from django_confiture.backfills.class_text import text_hash
+from django_confiture.backfills.declared.class_text import text_hash
 from django_confiture.exceptions import BackfillLookupError
 from django_confiture.formatting import listed
 

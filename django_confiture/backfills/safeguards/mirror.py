@@ -20,11 +20,11 @@ from django.db.models.sql.query import Query
 from django_confiture.backfills.error_kinds import ErrorKind, backoff, kind_of
 from django_confiture.backfills.models import ENDED, BackfillRun
 from django_confiture.backfills.options import backfill_options
-from django_confiture.backfills.transactions import brief, set_timeouts
+from django_confiture.backfills.safeguards.transactions import brief, set_timeouts
 from django_confiture.exceptions import BackfillError
 
 if TYPE_CHECKING:
-    from django_confiture.backfills.declaration import Backfill
+    from django_confiture.backfills.declared.declaration import Backfill
 
 ATTEMPTS = 10
 

@@ -31,8 +31,9 @@ def titles() -> list[Any]:
 
 def mirrored(name: str = NAME) -> Any:
     """Install the trigger, as the first worker does."""
-    from django_confiture.backfills import control, mirror
-    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills import control
+    from django_confiture.backfills.declared.declaration import load_backfill
+    from django_confiture.backfills.safeguards import mirror
 
     run = control.prepare(name, using="default", actor="the test")
     mirror.install(run, load_backfill(name), using="default")
@@ -130,7 +131,7 @@ def test_it_goes_where_the_backfill_fails_for_good(
 def test_a_lock_that_stays_in_the_way_of_the_trigger_ends_it_at_the_last_attempt(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django_confiture.backfills import mirror
+    from django_confiture.backfills.safeguards import mirror
 
     settings.CONFITURE = {"BACKFILLS": {"LOCK_TIMEOUT": "20ms"}}
     monkeypatch.setattr(mirror, "ATTEMPTS", 1)

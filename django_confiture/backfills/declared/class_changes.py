@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_confiture.backfills.declaration import Backfill
+from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.models import BackfillRun
 from django_confiture.exceptions import BackfillError
 

@@ -87,13 +87,13 @@ def process(self: Backfill, rows: Any) -> None:
     ],
 )
 def test_a_declaration_that_can_not_run(attributes: dict[str, Any], problem: str) -> None:
-    from django_confiture.backfills.declaration import problems
+    from django_confiture.backfills.declared.declaration import problems
 
     assert problems(type("Wrong", (Backfill,), attributes)()) == [problem]
 
 
 def test_where_may_name_a_field_that_was_there_when_its_migration_ran() -> None:
-    from django_confiture.backfills.declaration import problems
+    from django_confiture.backfills.declared.declaration import problems
 
     attributes = {"model": "shelf.Loan", "where": Q(gone=None), "values": {"note": "x"}}
     assert problems(type("FromThen", (Backfill,), attributes)()) == []
@@ -114,7 +114,7 @@ class Unfinished(Backfill):
     ],
 )
 def test_a_path_that_leads_to_no_backfill_that_can_run(path: str, problem: str) -> None:
-    from django_confiture.backfills.declaration import load_backfill
+    from django_confiture.backfills.declared.declaration import load_backfill
 
     with pytest.raises(BackfillLookupError, match=re.escape(problem)):
         load_backfill(path)

@@ -1,0 +1,1 @@
+"""What a backfill's class declares, and whether it has changed since a run began."""

@@ -27,7 +27,7 @@ from django_confiture.fix.judging.operation_results import there_for_a_moment
 from django_confiture.fix.judging.pieces import Judged, OtherForms
 from django_confiture.fix.ordering import new_tables_complete_first, replacements_first
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
-from django_confiture.fix.proposal import Proposal, Step, proposed
+from django_confiture.fix.proposal import Proposal, RewriteStep, proposed
 from django_confiture.fix.reduced_case import reduced_case
 from django_confiture.fix.rehearsals.proof import breaks_of, breaks_of_both, proof_of
 from django_confiture.fix.rehearsals.rehearsing import Ending, rehearsed, varying_columns
@@ -189,7 +189,7 @@ class _Fixing:
             for i, each in enumerate(judged)
         ]
 
-    def _steps(self, judged: Sequence[Judged]) -> Iterator[Step]:
+    def _steps(self, judged: Sequence[Judged]) -> Iterator[RewriteStep]:
         for index in self.order or range(len(judged)):
             group = judged[index] if judged[index][0].done_by is None else ()
             for each in group:
@@ -198,7 +198,7 @@ class _Fixing:
                 none: frozenset[str] = frozenset()
                 done = (each.made, each.dropped) if not piece else (none, none)
                 does = each.rows_alone, each.state_alone
-                yield Step(index, operation, each.rewriting, each.alone, piece, *done, *does)
+                yield RewriteStep(index, operation, each.rewriting, each.alone, piece, *done, *does)
 
     def _uncovered(
         self, new: Proposal, this_release: Report, judged: Sequence[Judged]

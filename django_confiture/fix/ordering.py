@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from django.db.migrations import AddConstraint, AddIndex, CreateModel
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.fix.proposal import Step
+from django_confiture.fix.proposal import RewriteStep
 
 
-def replacements_first(steps: Sequence[Step]) -> list[Step]:
+def replacements_first(steps: Sequence[RewriteStep]) -> list[RewriteStep]:
     """Return the steps with each that only drops behind those after it that only make.
 
     As files of their own, rows that break the constraint could come in between; and queries
     would go without the index.
     """
-    ordered: list[Step] = []
-    waiting: list[Step] = []
+    ordered: list[RewriteStep] = []
+    waiting: list[RewriteStep] = []
     for step in steps:
         if step.dropped:
             waiting.append(step)
@@ -32,13 +32,13 @@ def replacements_first(steps: Sequence[Step]) -> list[Step]:
     return [*ordered, *waiting]
 
 
-def new_tables_complete_first(steps: Sequence[Step]) -> list[Step]:
+def new_tables_complete_first(steps: Sequence[RewriteStep]) -> list[RewriteStep]:
     """Return the steps with the indexes and constraints of new models before data.
 
     Once a file has made the table, and another one has filled it, they would read its rows under a
     lock; and could not follow in the same transaction, since the foreign keys are there.
     """
-    ordered: list[Step] = []
+    ordered: list[RewriteStep] = []
     made: set[str] = set()
     for step in steps:
         operation = step.operation
@@ -51,7 +51,7 @@ def new_tables_complete_first(steps: Sequence[Step]) -> list[Step]:
     return ordered
 
 
-def _before_data(ordered: Sequence[Step], model_name: str) -> int:
+def _before_data(ordered: Sequence[RewriteStep], model_name: str) -> int:
     """Return the place before all data that comes after what changes a model's table."""
     place = len(ordered)
     for index in reversed(range(len(ordered))):

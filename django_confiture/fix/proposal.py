@@ -20,7 +20,7 @@ _PIECE = "Short locks only"
 
 
 @dataclass(frozen=True)
-class Step:
+class RewriteStep:
     """One operation of the migration, or a piece of it, on its way into the files."""
 
     origin: int
@@ -53,7 +53,9 @@ class Proposal:
     """Those of the files that have to wait for the next release."""
 
 
-def proposed(migration: Migration, steps: Sequence[Step], written: WrittenFile | None) -> Proposal:
+def proposed(
+    migration: Migration, steps: Sequence[RewriteStep], written: WrittenFile | None
+) -> Proposal:
     """Return the files in their order; the last has the migration's own name."""
     contents = sorted(_contents(migration, steps), key=_turn)
     names = [*_names_before(migration.name, contents[:-1]), migration.name]
@@ -74,7 +76,7 @@ def _turn(content: Content) -> int:
     return content.file.next_release + (content.file.next_release and not content.file.ends_views)
 
 
-def _contents(migration: Migration, steps: Sequence[Step]) -> Iterator[Content]:
+def _contents(migration: Migration, steps: Sequence[RewriteStep]) -> Iterator[Content]:
     """Yield the contents of the files; operations that stay, and stand together, share one.
 
     Django makes foreign keys at the end of a migration. Once a file before has made them, rows

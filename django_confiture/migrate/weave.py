@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _WOVEN = "_confiture_woven"
 
-Step = Callable[..., "ProjectState"]
+OperationStep = Callable[..., "ProjectState"]
 
 
 def weave_plan(
@@ -120,11 +120,11 @@ def weave(
 
 def _woven(
     migration: Migration,
-    step: Step,
+    step: OperationStep,
     direction: Direction,
     entries: Sequence[phases.Entry],
     labels: tuple[str, ...],
-) -> Step:
+) -> OperationStep:
     def run(
         project_state: ProjectState,
         schema_editor: BaseDatabaseSchemaEditor,

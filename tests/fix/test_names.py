@@ -8,7 +8,7 @@ from django.db.migrations import AddIndex
 from django.db.migrations.migration import Migration
 
 from django_confiture.dry_run.rewriting.files import Rewriting, RewrittenFile
-from django_confiture.fix.proposal import Step, proposed
+from django_confiture.fix.proposal import RewriteStep, proposed
 
 
 def names_of(name: str, count: int) -> list[str]:
@@ -19,7 +19,7 @@ def names_of(name: str, count: int) -> list[str]:
     ]
     vars(migration)["operations"] = indexes
     files = (RewrittenFile("index", "why", [each], atomic=False) for each in indexes)
-    steps = [Step(n, indexes[n], Rewriting((each,))) for n, each in enumerate(files)]
+    steps = [RewriteStep(n, indexes[n], Rewriting((each,))) for n, each in enumerate(files)]
     return [each.name for each in proposed(migration, steps, None).files]
 
 

@@ -27,7 +27,7 @@ from django_confiture.dry_run.results import (
 if TYPE_CHECKING:
     from django_confiture.dry_run.estimates.past_errors import PastErrors
     from django_confiture.dry_run.estimates.row_counts import Sizes
-    from django_confiture.dry_run.findings.subject import Step
+    from django_confiture.dry_run.findings.subject import JudgedStatement
     from django_confiture.dry_run.server.side_channel import Session
 
 _MATTERS = 0.1
@@ -66,7 +66,9 @@ class Forecaster:
         self._sizes = sizes
         self._origins: dict[str, Work] = {}
 
-    def estimated(self, result: MigrationResult, steps: Sequence[Step]) -> MigrationResult:
+    def estimated(
+        self, result: MigrationResult, steps: Sequence[JudgedStatement]
+    ) -> MigrationResult:
         """Return the result with its forecasts; a migration that did not pass gets none."""
         if result.outcome != "passed":
             return result
@@ -143,7 +145,7 @@ class Forecaster:
             disk_bytes=found.disk,
         )
 
-    def _index_kinds(self, steps: Iterable[Step]) -> dict[str, str]:
+    def _index_kinds(self, steps: Iterable[JudgedStatement]) -> dict[str, str]:
         """Return each index's kind: its method, or what makes a B-tree grow otherwise."""
         names = sorted({name for step in steps for name in indexes_named(step)})
         if not names or self._session.status not in _USABLE:

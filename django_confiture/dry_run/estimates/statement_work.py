@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_confiture.dry_run.findings.subject import Step
+from django_confiture.dry_run.findings.subject import JudgedStatement
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType
 from django_confiture.dry_run.sql.parsing.nodes import added_constraint, subcommands, written_name
 from django_confiture.dry_run.sql.parsing.parser import Kind
@@ -53,7 +53,7 @@ class Work:
     """The table of the dry run itself that it works on."""
 
 
-def work_of(step: Step, index_kinds: Mapping[str, str]) -> Work:
+def work_of(step: JudgedStatement, index_kinds: Mapping[str, str]) -> Work:
     """Return a statement's work; ``index_kinds`` says what the indexes are that it may build."""
     result = step.result
     rows: dict[str, int] = {}
@@ -77,7 +77,7 @@ def work_of(step: Step, index_kinds: Mapping[str, str]) -> Work:
     return Work(kind, rows, sizes, of_new=new)
 
 
-def _kind(step: Step, scans: bool, index_kinds: Mapping[str, str]) -> str:  # noqa: FBT001
+def _kind(step: JudgedStatement, scans: bool, index_kinds: Mapping[str, str]) -> str:  # noqa: FBT001
     if step.statement.kind in (Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN):
         return CODE
     if step.statement.kind is Kind.SELECT:
@@ -104,7 +104,7 @@ def _growing_first(kind: str) -> int:
     return _INDEXES.index(kind) if kind in _INDEXES else -1
 
 
-def indexes_named(step: Step) -> Iterable[str]:
+def indexes_named(step: JudgedStatement) -> Iterable[str]:
     """Yield the indexes that it built, on a table of the dry run itself, too."""
     yield from step.result.indexes_built
     if step.statement.what == "index_stmt":
@@ -114,18 +114,18 @@ def indexes_named(step: Step) -> Iterable[str]:
             yield constraint.conname
 
 
-def _added(step: Step) -> Iterable[Any]:
+def _added(step: JudgedStatement) -> Iterable[Any]:
     if step.statement.what == "alter_table_stmt":
         for clause in subcommands(step.node):
             if clause.subtype == AlterTableType.AddConstraint:
                 yield added_constraint(clause)
 
 
-def _excludes(step: Step) -> bool:
+def _excludes(step: JudgedStatement) -> bool:
     return any(each.contype == ConstrType.EXCLUSION for each in _added(step))
 
 
-def _is_foreign_key(step: Step) -> bool:
+def _is_foreign_key(step: JudgedStatement) -> bool:
     """Return whether it checks a foreign key: both sides are read then."""
     return any(each.contype == ConstrType.FOREIGN for each in _added(step)) or (
         step.statement.what == "alter_table_stmt"
@@ -134,7 +134,7 @@ def _is_foreign_key(step: Step) -> bool:
     )
 
 
-def _target(step: Step) -> str | None:
+def _target(step: JudgedStatement) -> str | None:
     """Return the relation that the statement names first, as written."""
     node = step.node
     if node is None or "relation" not in node.DESCRIPTOR.fields_by_name:
@@ -144,7 +144,7 @@ def _target(step: Step) -> str | None:
     return written_name(node.relation) or None
 
 
-def _new(step: Step, target: str | None) -> str | None:
+def _new(step: JudgedStatement, target: str | None) -> str | None:
     if target is None or step.existing(step.node.relation) is not None:
         return None
     return target

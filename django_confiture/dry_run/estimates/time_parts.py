@@ -15,7 +15,7 @@ from django_confiture.dry_run.estimates.statement_work import (
     Work,
     work_of,
 )
-from django_confiture.dry_run.findings.subject import Step
+from django_confiture.dry_run.findings.subject import JudgedStatement
 from django_confiture.dry_run.results import MigrationResult, Sampled
 
 _MANY = 20
@@ -34,14 +34,14 @@ class Item:
     duration_ms: float
     started_ms: float = 0.0
     operation: int | None = None
-    step: Step | None = field(default=None, compare=False)
+    step: JudgedStatement | None = field(default=None, compare=False)
     """The statement; None for what passes between them."""
     sampled: Sampled | None = None
 
 
 def items_of(
     result: MigrationResult,
-    steps: Sequence[Step],
+    steps: Sequence[JudgedStatement],
     index_kinds: Mapping[str, str],
     origins: dict[str, Work],
 ) -> list[Item]:
@@ -67,14 +67,14 @@ def items_of(
     return items
 
 
-def _item(step: Step, work: Work) -> Item:
+def _item(step: JudgedStatement, work: Work) -> Item:
     result = step.result
     return Item(work, result.duration_ms, result.started_ms, step.operation, step, result.sampled)
 
 
 def _works(
-    steps: Sequence[Step], index_kinds: Mapping[str, str], origins: dict[str, Work]
-) -> Iterator[tuple[Step, Work]]:
+    steps: Sequence[JudgedStatement], index_kinds: Mapping[str, str], origins: dict[str, Work]
+) -> Iterator[tuple[JudgedStatement, Work]]:
     """Yield the work of each statement in the order in which they ran."""
     read: dict[int | None, Work] = {}
     for step in sorted(steps, key=lambda step: step.id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.sql.parsing.nodes import Node
 
 
@@ -13,7 +13,7 @@ class Alteration:
     """One subcommand on a table that existed before the dry run."""
 
     subject: Subject
-    step: Step
+    step: JudgedStatement
     table: str
     subcommand: Node
 

@@ -19,7 +19,7 @@ from django_confiture.dry_run.findings.existing_objects import (
     Wanted,
     other_constraints,
 )
-from django_confiture.dry_run.findings.subject import OtherShape, Step
+from django_confiture.dry_run.findings.subject import JudgedStatement, OtherShape
 from django_confiture.dry_run.sql.parsing.nodes import names_relation, quoted_relation, written_name
 from django_confiture.dry_run.sql.parsing.parser import SyntaxUnknown, parse
 from django_confiture.dry_run.sql.parsing.plpgsql import code_block
@@ -73,7 +73,7 @@ _COLUMNS = """
 """
 
 
-def other_shapes(session: Session, steps: Iterable[Step]) -> Iterator[OtherShape]:
+def other_shapes(session: Session, steps: Iterable[JudgedStatement]) -> Iterator[OtherShape]:
     """Yield what was left as it was though it differs from what was asked for, or is not usable."""
     if session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
         return
@@ -86,7 +86,7 @@ def other_shapes(session: Session, steps: Iterable[Step]) -> Iterator[OtherShape
             yield from list(look(session, wanted))
 
 
-def _wanted(steps: Iterable[Step]) -> Iterator[Wanted]:
+def _wanted(steps: Iterable[JudgedStatement]) -> Iterator[Wanted]:
     """Yield the statements that may make nothing, those of DO blocks as well."""
     for step in steps:
         statement = step.statement
@@ -109,7 +109,7 @@ def by_statement(found: Iterable[OtherShape]) -> dict[int, list[OtherShape]]:
     return sorted_
 
 
-def _changed(wanted: Wanted, steps: Iterable[Step]) -> bool:
+def _changed(wanted: Wanted, steps: Iterable[JudgedStatement]) -> bool:
     """Return whether a later statement has changed the same relation's definition."""
     if not names_relation(wanted.node):
         return False

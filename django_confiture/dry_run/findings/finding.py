@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from django_confiture.dry_run.findings.advice.sentences import in_words
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding
 from django_confiture.finding_ids import SEVERITIES
@@ -31,7 +31,7 @@ _LONGEST = 100
 
 def finding(
     name: str,
-    at: Step | int | None,
+    at: JudgedStatement | int | None,
     relation: str | None,
     message: str,
     advice: str = "",
@@ -48,18 +48,18 @@ def finding(
         SEVERITIES[name],
         basis,
         relation,
-        at.operation if isinstance(at, Step) else at,
+        at.operation if isinstance(at, JudgedStatement) else at,
         message,
         advice or in_words(name),
         tuple(evidence),
-        statements=(at.id,) if isinstance(at, Step) else (),
+        statements=(at.id,) if isinstance(at, JudgedStatement) else (),
     )
 
 
 def measured(
     name: str,
     subject: Subject,
-    step: Step,
+    step: JudgedStatement,
     relation: str,
     message: str,
 ) -> Finding:
@@ -67,7 +67,7 @@ def measured(
     return finding(name, step, relation, message, evidence=evidence(subject, step, relation))
 
 
-def evidence(subject: Subject, step: Step, relation: str) -> Iterator[str]:
+def evidence(subject: Subject, step: JudgedStatement, relation: str) -> Iterator[str]:
     """Yield what a statement did to a table, each measurement in words."""
     own = step.locks.get(relation)
     if own is not None:
@@ -99,7 +99,7 @@ def _times(subject: Subject, relation: str) -> Iterator[str]:
         yield f"writes to {relation} blocked for {duration(writes)} here, until the commit"
 
 
-def _work(step: Step) -> Iterator[str]:
+def _work(step: JudgedStatement) -> Iterator[str]:
     for scan in step.result.scans:
         rows = "every row" if scan.rows is None else count(scan.rows, "row")
         passes = f" in {scan.passes} passes" if scan.passes > 1 else ""

@@ -14,7 +14,7 @@ from django_confiture.dry_run.findings import findings_of
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
 from django_confiture.dry_run.findings.invalid_indexes import in_the_way
 from django_confiture.dry_run.findings.rules.running_code import unindexed
-from django_confiture.dry_run.findings.subject import Step, Subject, filled, with_held
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject, filled, with_held
 from django_confiture.dry_run.rewriting.known_objects import (
     KNOWS_NOTHING,
     read_for_advice,
@@ -106,14 +106,14 @@ class PlanHistory:
         with self._session.undone():  # with the locks that it takes on every table
             self._known = read_for_advice(self._session, self._expects)
 
-    def steps(self, recorded: RecordedMigration) -> tuple[Step, ...]:
+    def steps(self, recorded: RecordedMigration) -> tuple[JudgedStatement, ...]:
         """Return the statements of a migration that has just been rehearsed, in order."""
         return tuple(with_held(self._steps(recorded)))
 
     def findings(
         self,
         recorded: RecordedMigration,
-        steps: Sequence[Step],
+        steps: Sequence[JudgedStatement],
         result: MigrationResult,
         breaks: StepBreaks,
     ) -> tuple[Finding, ...]:
@@ -144,14 +144,16 @@ class PlanHistory:
         self._known = self._known.after(step.statement for step in steps)
         return found
 
-    def _partition_indexes(self, steps: Sequence[Step]) -> Mapping[str, Sequence[PartitionIndex]]:
+    def _partition_indexes(
+        self, steps: Sequence[JudgedStatement]
+    ) -> Mapping[str, Sequence[PartitionIndex]]:
         if all(step.kinds.get(name) != "p" for step in steps for name in step.locks):
             return {}
         if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return {}
         return read_partition_indexes(self._session)
 
-    def _growth(self, steps: Sequence[Step]) -> Iterator[tuple[str, float]]:
+    def _growth(self, steps: Sequence[JudgedStatement]) -> Iterator[tuple[str, float]]:
         """Yield the tables that production has more rows of, and how many times as many."""
         worked_on = {
             *(scan.relation for step in steps for scan in step.result.scans),
@@ -175,10 +177,10 @@ class PlanHistory:
         left = tuple(each for each in finding.evidence if (finding.relation, each) not in known)
         return replace(finding, evidence=left) if left else None
 
-    def _steps(self, recorded: RecordedMigration) -> Iterator[Step]:
+    def _steps(self, recorded: RecordedMigration) -> Iterator[JudgedStatement]:
         for operation, section in recorded.sections:
             for each in section.statements:
-                step = Step(
+                step = JudgedStatement(
                     None if operation is None else operation.index,
                     None if operation is None else operation.operation,
                     each.statement,
@@ -196,13 +198,13 @@ class PlanHistory:
                 yield step
                 self._note_rename(step)
 
-    def _note_rename(self, step: Step) -> None:
+    def _note_rename(self, step: JudgedStatement) -> None:
         if step.statement.what == "rename_stmt" and step.node.rename_type == ObjectType.TABLE:
             old = step.existing(step.node.relation)
             if old is not None:
                 self._renamed[step.node.newname] = old
 
-    def _note_columns(self, steps: Iterable[Step]) -> None:
+    def _note_columns(self, steps: Iterable[JudgedStatement]) -> None:
         for step in steps:
             if step.statement.what not in ("alter_table_stmt", "rename_stmt"):
                 continue
@@ -215,7 +217,9 @@ class PlanHistory:
                 if table is not None and each.subtype == AlterTableType.AddColumn:
                     self._columns.add((table, definition(each).column_def.colname))
 
-    def _new_foreign_keys(self, steps: Iterable[Step], *, forward: bool) -> Iterator[_Key]:
+    def _new_foreign_keys(
+        self, steps: Iterable[JudgedStatement], *, forward: bool
+    ) -> Iterator[_Key]:
         changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN}
         if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
             return

@@ -26,11 +26,11 @@ class Held:
     """A lock that an earlier statement of the same transaction took."""
 
     mode: LockMode
-    step: Step
+    step: JudgedStatement
 
 
 @dataclass(frozen=True)
-class Step:
+class JudgedStatement:
     """One statement, or all runs of one DML text in an operation."""
 
     operation: int | None
@@ -146,7 +146,7 @@ class Subject:
     result: MigrationResult
     relations: Mapping[str, Relation]
     """What existed before the dry run."""
-    steps: Sequence[Step]
+    steps: Sequence[JudgedStatement]
     columns_added: frozenset[tuple[str, str]] = frozenset()
     """(table, column) that the plan itself has added so far."""
     filled: Mapping[str, int] = field(default_factory=dict)
@@ -186,7 +186,7 @@ class Subject:
         """Return how many rows of a table it would be in production, as far as that is known."""
         return rows * self.growth.get(relation, 1.0)
 
-    def rows_put_into(self, name: str, before: Step) -> int:
+    def rows_put_into(self, name: str, before: JudgedStatement) -> int:
         """Return how many rows the plan has put into a table before a statement."""
         earlier = (step for step in self.steps if step.id < before.id)
         return self.filled.get(name, 0) + sum(rows for at, rows in _put(earlier) if at == name)
@@ -199,14 +199,14 @@ class Subject:
         return 0.0, 0.0
 
 
-def _put(steps: Iterable[Step]) -> Iterator[tuple[str, int]]:
+def _put(steps: Iterable[JudgedStatement]) -> Iterator[tuple[str, int]]:
     """Yield the tables that statements add rows to, and how many."""
     for step in steps:
         if step.statement.what in ("insert_stmt", "copy_stmt"):
             yield step.node.relation.relname, step.result.rows_written
 
 
-def filled(steps: Iterable[Step]) -> Counter[str]:
+def filled(steps: Iterable[JudgedStatement]) -> Counter[str]:
     """Return how many rows the statements add to which table."""
     found: Counter[str] = Counter()
     for name, rows in _put(steps):
@@ -214,7 +214,7 @@ def filled(steps: Iterable[Step]) -> Counter[str]:
     return found
 
 
-def with_held(steps: Iterable[Step]) -> Iterator[Step]:
+def with_held(steps: Iterable[JudgedStatement]) -> Iterator[JudgedStatement]:
     """Yield the steps in order, each with the locks that its transactions held before it."""
     held: dict[int, dict[str, Held]] = {}
     for step in sorted(steps, key=lambda step: step.id):

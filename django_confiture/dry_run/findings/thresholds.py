@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 
 MANY_ROWS = 10_000
 """More rows than this in one transaction are many, whatever the table's size."""
@@ -25,7 +25,7 @@ def is_many(subject: Subject, table: str, rows: float, changed: float) -> bool:
     return known is not None and known > SMALL_TABLE and changed >= MOST * known
 
 
-def most_rows(subject: Subject, step: Step, table: str) -> bool:
+def most_rows(subject: Subject, step: JudgedStatement, table: str) -> bool:
     """Return whether one statement wrote so many rows of a table."""
     return any(
         is_many(
@@ -44,7 +44,7 @@ def is_large(subject: Subject, table: str, rows: int | None) -> bool:
     return rows is None or subject.in_production(table, rows) > MANY_ROWS
 
 
-def reads_many(subject: Subject, step: Step) -> bool:
+def reads_many(subject: Subject, step: JudgedStatement) -> bool:
     """Return whether full scans read many rows; where they are not known, they may."""
     read = [
         MANY_ROWS + 1 if rows is None else subject.in_production(table, rows)
@@ -53,7 +53,7 @@ def reads_many(subject: Subject, step: Step) -> bool:
     return sum(read) > MANY_ROWS
 
 
-def writes_many(subject: Subject, step: Step) -> bool:
+def writes_many(subject: Subject, step: JudgedStatement) -> bool:
     """Return whether a statement wrote many rows, or most rows of a table."""
     return step.result.rows_written > MANY_ROWS or any(
         is_many(
@@ -66,6 +66,6 @@ def writes_many(subject: Subject, step: Step) -> bool:
     )
 
 
-def rows_read(step: Step) -> int:
+def rows_read(step: JudgedStatement) -> int:
     """Return the rows that full scans returned; where they are not known, as if there were many."""
     return sum(MANY_ROWS + 1 if rows is None else rows for rows in step.scanned.values())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
 
     from django_confiture.migrate.resuming.journal import Backend, Entry
-    from django_confiture.migrate.resuming.steps import Step
+    from django_confiture.migrate.resuming.steps import OperationStep
 
 logger = logging.getLogger("django_confiture.migrate")
 
@@ -73,7 +73,7 @@ def wait_for_orphan(backend: Backend, migration: Migration, raw: psycopg.Connect
         time.sleep(_POLL_S)
 
 
-def is_done(step: Step, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
+def is_done(step: OperationStep, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
     """Return whether the catalog shows that a step was completed after it had been started."""
     there = indexes_named_in(step.names, raw)
     if step.verb == "create":
@@ -84,7 +84,9 @@ def is_done(step: Step, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
     return False
 
 
-def drop_invalid_indexes(step: Step, migration: Migration, raw: psycopg.Connection[Any]) -> None:
+def drop_invalid_indexes(
+    step: OperationStep, migration: Migration, raw: psycopg.Connection[Any]
+) -> None:
     """Drop the INVALID indexes that a cut-off CONCURRENTLY left, so that they can be built."""
     if not step.names or step.verb == "drop":  # a second DROP gets rid of it
         return
@@ -102,7 +104,7 @@ def drop_invalid_indexes(step: Step, migration: Migration, raw: psycopg.Connecti
             logger.warning("invalid_index_dropped", extra=facts)
 
 
-def describe(step: Step, raw: psycopg.Connection[Any]) -> str:
+def describe(step: OperationStep, raw: psycopg.Connection[Any]) -> str:
     """Return a sentence about the step's indexes that exist, or nothing."""
     there = indexes_named_in(step.names, raw)
     if not there:

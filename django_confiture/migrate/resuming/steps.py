@@ -23,7 +23,7 @@ PostgreSQL refuses."""
 
 
 @dataclass(frozen=True)
-class Step:
+class OperationStep:
     """A part of an operation, and the states around it."""
 
     operation: Operation
@@ -45,7 +45,7 @@ def steps_of(
     app_label: str,
     editor: BaseDatabaseSchemaEditor,
     states: tuple[ProjectState, ProjectState],
-) -> Iterator[Step]:
+) -> Iterator[OperationStep]:
     """Yield the steps of an operation, in order."""
     before, after = states
     if type(operation) is SeparateDatabaseAndState:
@@ -60,10 +60,14 @@ def steps_of(
             yield _sql_step(operation, statement, states)
     else:
         names, verb = _index_of(operation)
-        yield Step(operation, before, after, _in_transaction(operation, editor), names, verb)
+        yield OperationStep(
+            operation, before, after, _in_transaction(operation, editor), names, verb
+        )
 
 
-def _sql_step(operation: RunSQL, statement: Any, states: tuple[ProjectState, ProjectState]) -> Step:
+def _sql_step(
+    operation: RunSQL, statement: Any, states: tuple[ProjectState, ProjectState]
+) -> OperationStep:
     text = statement if isinstance(statement, str) else str(statement[0])
     concurrent = is_concurrent(text)
     part = RunSQL([statement], hints=operation.hints)
@@ -71,7 +75,9 @@ def _sql_step(operation: RunSQL, statement: Any, states: tuple[ProjectState, Pro
     if concurrent:
         word = first_word(text).lower()
         verb = word if word in ("create", "drop") else ""
-    return Step(part, *states, NEVER if concurrent else TRY, text if concurrent else "", verb)
+    return OperationStep(
+        part, *states, NEVER if concurrent else TRY, text if concurrent else "", verb
+    )
 
 
 def _index_of(operation: Operation) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from django.db import router
 from django.db.migrations import AddField, CreateModel
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.results import Finding, StatementResult
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
@@ -146,6 +146,6 @@ def works(statement: StatementResult) -> bool:
     )
 
 
-def _partitioned(steps: Sequence[Step]) -> frozenset[str]:
+def _partitioned(steps: Sequence[JudgedStatement]) -> frozenset[str]:
     found = {name for step in steps for name in step.locks if step.kinds.get(name) == "p"}
     return frozenset(found | {name.rpartition(".")[2] for name in found})

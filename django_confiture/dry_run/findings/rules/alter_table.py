@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from django_confiture.dry_run.findings.alteration import Alteration
 from django_confiture.dry_run.findings.finding import measured
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.findings.thresholds import is_large
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.rewriting.facts import known_name
@@ -26,7 +26,7 @@ from django_confiture.dry_run.sql.parsing.nodes import (
 _SERIALS = {"serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"}
 
 
-def of_alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
+def of_alter_table(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     """Yield what the subcommands of an ALTER TABLE do."""
     table = step.existing(step.node.relation)
     if table is None:
@@ -107,7 +107,7 @@ def _partitions_have(alter: Alteration, constraint: Node) -> bool:
     )
 
 
-def _foreign_key_of_new_table(subject: Subject, step: Step) -> Iterator[Finding]:
+def _foreign_key_of_new_table(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     """Yield the tables that stay locked while the rows of a table of the dry run are checked.
 
     Where PostgreSQL checks them by index, no scan is counted: then it is the rows that the plan

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from django.contrib.postgres.operations import NotInTransactionMixin
 
 from django_confiture.dry_run.findings.finding import finding
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.results import Failure, Finding
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType
 from django_confiture.dry_run.sql.parsing.nodes import (
@@ -34,7 +34,7 @@ def known_failures(subject: Subject) -> Iterator[Finding]:
         yield from _enum_value(subject, last, error)
 
 
-def _column_without_default(step: Step, error: Failure) -> Iterator[Finding]:
+def _column_without_default(step: JudgedStatement, error: Failure) -> Iterator[Finding]:
     if step.statement.what != "alter_table_stmt":
         return
     for clause in subcommands(step.node):
@@ -52,7 +52,9 @@ def _column_without_default(step: Step, error: Failure) -> Iterator[Finding]:
             )
 
 
-def _concurrently(subject: Subject, last: Step | None, error: Failure) -> Iterator[Finding]:
+def _concurrently(
+    subject: Subject, last: JudgedStatement | None, error: Failure
+) -> Iterator[Finding]:
     operations = subject.result.operations
     if not operations:
         return
@@ -81,7 +83,9 @@ def _invalid_indexes(subject: Subject, error: Failure) -> Iterator[Finding]:
         )
 
 
-def _enum_value(subject: Subject, last: Step | None, error: Failure) -> Iterator[Finding]:
+def _enum_value(
+    subject: Subject, last: JudgedStatement | None, error: Failure
+) -> Iterator[Finding]:
     added = [s for s in subject.steps if s.statement.what == "alter_enum_stmt" and s.node.new_val]
     if last is None or not any(set(step.runs) & set(last.runs) for step in added):
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from django_confiture.dry_run.findings.finding import evidence, finding
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.findings.thresholds import LONG_MS
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Finding
@@ -18,7 +18,7 @@ _WORTH_SAYING_MS = 100.0
 
 def rows_locked(subject: Subject) -> Iterator[Finding]:
     """Yield the tables of which rows stay locked for long; how long makes the severity."""
-    found: dict[str, Step] = {}
+    found: dict[str, JudgedStatement] = {}
     for step in subject.steps:
         for table in sorted(step.row_locks & step.locks.keys()):
             found.setdefault(table, step)
@@ -37,7 +37,7 @@ def rows_locked(subject: Subject) -> Iterator[Finding]:
         yield replace(each, severity="danger") if held_ms >= LONG_MS else each
 
 
-def _rows_locked(step: Step, table: str) -> str:
+def _rows_locked(step: JudgedStatement, table: str) -> str:
     """Say how many stay so; a join returns rows of several tables, so there it is not told."""
     tables = [mode for mode in step.locks.values() if mode is LockMode.RowShareLock]
     rows = step.result.rows_locked
@@ -46,7 +46,7 @@ def _rows_locked(step: Step, table: str) -> str:
     return f"{count(rows, 'row')} of {table} {'stays' if rows == 1 else 'stay'}"
 
 
-def _unknown(step: Step) -> Iterator[str]:
+def _unknown(step: JudgedStatement) -> Iterator[str]:
     if step.result.rows_locked is None:
         yield "how many rows it locks is not known: code or a cursor of the server does"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from django_confiture.dry_run.findings.finding import evidence, finding
 from django_confiture.dry_run.findings.rules import executed_breaks
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
 from django_confiture.dry_run.sql.parsing.nodes import (
@@ -22,7 +22,7 @@ from django_confiture.formatting import listed
 
 _RELATIONS = {ObjectType.TABLE, ObjectType.VIEW, ObjectType.MATVIEW, ObjectType.FOREIGN_TABLE}
 
-Rule = Callable[[Subject, Step], Iterator[Finding]]
+Rule = Callable[[Subject, JudgedStatement], Iterator[Finding]]
 
 
 _PROVABLE = {"column-dropped", "column-renamed", "table-dropped", "table-renamed"}
@@ -71,12 +71,12 @@ def _operation_of(subject: Subject, table: str, constraint: str) -> int | None:
     return naming[0].operation if naming else None
 
 
-def _says(step: Step, name: str) -> bool:
+def _says(step: JudgedStatement, name: str) -> bool:
     """Return whether a name stands in the text of a statement as a whole."""
     return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", step.result.text) is not None
 
 
-def _named(step: Step) -> Iterator[str]:
+def _named(step: JudgedStatement) -> Iterator[str]:
     """Yield the relations that a statement names as the ones that it changes."""
     if step.statement.what in ("alter_table_stmt", "rename_stmt"):
         yield from filter(None, [step.existing(step.node.relation)])
@@ -84,7 +84,7 @@ def _named(step: Step) -> Iterator[str]:
         yield from filter(None, map(step.existing, dropped_relations(step.node)))
 
 
-def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Finding]:
+def _referenced(subject: Subject, step: JudgedStatement, named: set[str]) -> Iterator[Finding]:
     """Yield the tables that dropping a foreign key locks without naming them."""
     own = _drops_from(step)
     if own is None or "p" in [step.kinds.get(name) for name in own]:
@@ -103,7 +103,7 @@ def _referenced(subject: Subject, step: Step, named: set[str]) -> Iterator[Findi
             )
 
 
-def _drops_from(step: Step) -> list[str] | None:
+def _drops_from(step: JudgedStatement) -> list[str] | None:
     """Return the tables that a statement names, None where it drops no foreign key."""
     if step.statement.what == "drop_stmt" and step.node.remove_type == ObjectType.TABLE:
         return [name for each in dropped_relations(step.node) for name in _known(step, each)]
@@ -115,12 +115,12 @@ def _drops_from(step: Step) -> list[str] | None:
     return None
 
 
-def _known(step: Step, range_var: Node) -> list[str]:
+def _known(step: JudgedStatement, range_var: Node) -> list[str]:
     name = step.existing(range_var)
     return [name or written_name(range_var)]
 
 
-def _alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
+def _alter_table(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
     for clause in subcommands(step.node):
         if clause.subtype == AlterTableType.DropColumn and table is not None:
@@ -130,7 +130,9 @@ def _alter_table(subject: Subject, step: Step) -> Iterator[Finding]:
             yield _json(step, written_name(step.node.relation), column.colname or clause.name)
 
 
-def _column(subject: Subject, step: Step, table: str, column: str, name: str) -> Iterator[Finding]:
+def _column(
+    subject: Subject, step: JudgedStatement, table: str, column: str, name: str
+) -> Iterator[Finding]:
     if (table, column) in subject.columns_added:
         return
     if name == "column-dropped":
@@ -140,19 +142,19 @@ def _column(subject: Subject, step: Step, table: str, column: str, name: str) ->
     yield finding(name, step, table, message)
 
 
-def _create_table(_subject: Subject, step: Step) -> Iterator[Finding]:
+def _create_table(_subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     for each in step.node.table_elts:
         column = each.column_def
         if each.WhichOneof("node") == "column_def" and type_name(column) == "json":
             yield _json(step, written_name(step.node.relation), column.colname)
 
 
-def _json(step: Step, table: str, column: str) -> Finding:
+def _json(step: JudgedStatement, table: str, column: str) -> Finding:
     message = f"{column} is json, which has no equality: SELECT DISTINCT of {table} fails"
     return finding("json-column", step, table, message)
 
 
-def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
+def _drop(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     kind = step.node.remove_type
     if kind == ObjectType.SCHEMA:
         yield _schema(step, next(each.string.sval for each in step.node.objects), "dropped")
@@ -165,13 +167,13 @@ def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
             yield finding("table-dropped", step, table, message)
 
 
-def _made_again(subject: Subject, step: Step, dropped: Node) -> bool:
+def _made_again(subject: Subject, step: JudgedStatement, dropped: Node) -> bool:
     """Return whether a later statement of the same transaction makes a relation of that name."""
     later = (each for each in subject.steps if each.id > step.id and step.runs == each.runs)
     return any(_makes(each) == dropped.relname for each in later)
 
 
-def _makes(step: Step) -> str:
+def _makes(step: JudgedStatement) -> str:
     node = step.node
     match step.statement.what:
         case "create_stmt":
@@ -187,7 +189,7 @@ def _makes(step: Step) -> str:
     return str(name)
 
 
-def _rename(subject: Subject, step: Step) -> Iterator[Finding]:
+def _rename(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     kind = step.node.rename_type
     if kind == ObjectType.SCHEMA:
         yield _schema(step, step.node.subname, "renamed")
@@ -201,23 +203,23 @@ def _rename(subject: Subject, step: Step) -> Iterator[Finding]:
         yield _table_renamed(step, table)
 
 
-def _moved(_subject: Subject, step: Step) -> Iterator[Finding]:
+def _moved(_subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
     if table is not None:
         yield _table_renamed(step, table)
 
 
-def _table_renamed(step: Step, table: str) -> Finding:
+def _table_renamed(step: JudgedStatement, table: str) -> Finding:
     message = f"Code that still runs knows {table} under its old name"
     return finding("table-renamed", step, table, message)
 
 
-def _schema(step: Step, name: str, how: str) -> Finding:
+def _schema(step: JudgedStatement, name: str, how: str) -> Finding:
     message = f"The schema {name} is {how}: code that still runs looks for its tables there"
     return finding("schema-changed", step, None, message)
 
 
-def _enum(_subject: Subject, step: Step) -> Iterator[Finding]:
+def _enum(_subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     if step.node.old_val:
         message = f"Code that still runs reads and writes {step.node.old_val}, which is renamed"
         yield finding("enum-value-renamed", step, None, message)

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator, Mapping
 from django_confiture.dry_run.findings.advice.sentences import in_words
 from django_confiture.dry_run.findings.finding import finding, measured
 from django_confiture.dry_run.findings.rules.alter_table import of_alter_table
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.findings.thresholds import most_rows
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.sql.parsing.enums import ObjectType
 from django_confiture.dry_run.sql.parsing.nodes import option_is_on, written_name
 from django_confiture.dry_run.sql.parsing.parser import Kind
 
-Rule = Callable[[Subject, Step], Iterator[Finding]]
+Rule = Callable[[Subject, JudgedStatement], Iterator[Finding]]
 
 
-def of_statement(subject: Subject, step: Step) -> Iterator[Finding]:
+def of_statement(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     """Yield what one statement does."""
     if step.statement.kind not in (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN):
         return
@@ -33,7 +33,9 @@ def of_statement(subject: Subject, step: Step) -> Iterator[Finding]:
     yield from _by_measurement(subject, step, {each.relation for each in found})
 
 
-def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iterator[Finding]:
+def _by_measurement(
+    subject: Subject, step: JudgedStatement, said: set[str | None]
+) -> Iterator[Finding]:
     """Yield what was measured and no rule has spoken of."""
     if said & set(step.kinds) and not step.hides_effects:
         return
@@ -54,7 +56,7 @@ def _by_measurement(subject: Subject, step: Step, said: set[str | None]) -> Iter
             yield measured("scan-blocks-writes", subject, step, table, message)
 
 
-def _locked(step: Step, table: str) -> bool:
+def _locked(step: JudgedStatement, table: str) -> bool:
     """Return whether the statement itself blocks writes.
 
     A new valid constraint proves it where an earlier migration of the dry run holds the lock.
@@ -65,7 +67,7 @@ def _locked(step: Step, table: str) -> bool:
     return step.blocks_writes(table) or (hidden and table not in step.locks)
 
 
-def _index(subject: Subject, step: Step) -> Iterator[Finding]:
+def _index(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
     if table is None or step.node.concurrent or not step.result.indexes_built:
         return
@@ -76,7 +78,7 @@ def _index(subject: Subject, step: Step) -> Iterator[Finding]:
     yield measured("index-build-blocks-writes", subject, step, table, message)
 
 
-def _reindex(subject: Subject, step: Step) -> Iterator[Finding]:
+def _reindex(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     if option_is_on(step.node.params, "concurrently"):
         return
     for table in step.scanned:
@@ -84,14 +86,14 @@ def _reindex(subject: Subject, step: Step) -> Iterator[Finding]:
         yield measured("reindex-blocks-writes", subject, step, table, message)
 
 
-def _refresh(subject: Subject, step: Step) -> Iterator[Finding]:
+def _refresh(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     view = step.existing(step.node.relation)
     if view is not None and not step.node.concurrent and not step.node.skip_data:
         message = f"REFRESH MATERIALIZED VIEW blocks reads of {view} while it runs"
         yield measured("refresh-blocks-reads", subject, step, view, message)
 
 
-def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
+def _vacuum(_subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     if not any(each.def_elem.defname == "full" for each in step.node.options):
         return
     names = [written_name(each.vacuum_relation.relation) for each in step.node.rels]
@@ -105,7 +107,7 @@ def _vacuum(_subject: Subject, step: Step) -> Iterator[Finding]:
         )
 
 
-def _domain(subject: Subject, step: Step) -> Iterator[Finding]:
+def _domain(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     for table in step.scanned:
         if step.blocks_writes(table):
             name = ".".join(part.string.sval for part in step.node.type_name)
@@ -113,14 +115,14 @@ def _domain(subject: Subject, step: Step) -> Iterator[Finding]:
             yield measured("domain-constraint-scan", subject, step, table, message)
 
 
-def _create_trigger(subject: Subject, step: Step) -> Iterator[Finding]:
+def _create_trigger(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     table = step.existing(step.node.relation)
     if table is not None:
         message = f"CREATE TRIGGER blocks writes to {table} until the commit"
         yield measured("trigger-blocks-writes", subject, step, table, message)
 
 
-def _skipped(subject: Subject, step: Step) -> Iterator[Finding]:
+def _skipped(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     maker = "The DO block" if step.statement.what == "do_stmt" else "IF NOT EXISTS"
     for each in subject.other_shapes.get(step.id, ()):
         yield finding(
@@ -133,14 +135,14 @@ def _skipped(subject: Subject, step: Step) -> Iterator[Finding]:
         )
 
 
-def _truncated(subject: Subject, step: Step) -> Iterator[Finding]:
+def _truncated(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     for table in sorted(step.truncated):
         if subject.relations[table].size:
             message = f"TRUNCATE removes every row of {table}, and blocks it until the commit"
             yield measured("truncate-loses-rows", subject, step, table, message)
 
 
-def _drop(subject: Subject, step: Step) -> Iterator[Finding]:
+def _drop(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     kind = step.node.remove_type
     if kind == ObjectType.INDEX and not step.node.concurrent:
         for table, mode in step.locks.items():

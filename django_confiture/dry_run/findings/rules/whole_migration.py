@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from django_confiture.dry_run.findings.finding import finding, shortened
-from django_confiture.dry_run.findings.subject import Step, Subject
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.results import Finding
 
 
@@ -18,7 +18,7 @@ def across_statements(subject: Subject) -> Iterator[Finding]:
 
 
 def _repeated_rewrites(subject: Subject) -> Iterator[Finding]:
-    rewriting: dict[str, list[Step]] = defaultdict(list)
+    rewriting: dict[str, list[JudgedStatement]] = defaultdict(list)
     for step in subject.steps:
         for table in step.result.rewrites:
             rewriting[table].append(step)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.findings.finding import evidence, finding, shortened
-from django_confiture.dry_run.findings.subject import Held, Step, Subject
+from django_confiture.dry_run.findings.subject import Held, JudgedStatement, Subject
 from django_confiture.dry_run.findings.thresholds import (
     LONG_MS,
     is_many,
@@ -27,7 +27,7 @@ class _Table:
 
     rows: float = 0
     changed: float = 0
-    steps: list[Step] = field(default_factory=list)
+    steps: list[JudgedStatement] = field(default_factory=list)
 
 
 def bulk_writes(subject: Subject, damage: Sequence[Finding]) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def _bulk(subject: Subject) -> Iterator[tuple[str, _Table]]:
     yield from found.items()
 
 
-def _backfill(subject: Subject, table: str, written: _Table, step: Step) -> Finding:
+def _backfill(subject: Subject, table: str, written: _Table, step: JudgedStatement) -> Finding:
     rows = round(written.rows)
     known = subject.rows(table)
     of = f" of about {known:,}" if known else ""
@@ -110,7 +110,7 @@ def _under_lock(subject: Subject) -> Iterator[_Work]:
             yield _Work(step.operation, tuple(held), since, writes=False, what=what)
 
 
-def _held(subject: Subject, step: Step) -> dict[str, Held]:
+def _held(subject: Subject, step: JudgedStatement) -> dict[str, Held]:
     """Return the tables locked while it ran: from before, or by the code that it hides."""
     held = dict(step.held)
     if step.hides_effects:

@@ -152,9 +152,24 @@ SELECT pg_catalog.pg_wal_lsn_diff({WAL_POSITION}, '0/0'), {_ACTIVITY},
    WHERE c.relkind IS NULL OR c.relkind NOT IN ('i', 'I'))
 """
 
-OBJECTS = """
-(SELECT json_object_agg(x.relname, x.relfilenode::bigint) FROM pg_catalog.pg_index i
-   JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = h.oid),
-(SELECT json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
-   WHERE k.conrelid = h.oid)
+_OBJECTS = """
+{when}(SELECT json_object_agg(x.relname, x.relfilenode::bigint) FROM pg_catalog.pg_index i
+   JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = h.oid){end},
+{when}(SELECT json_object_agg(k.conname, k.convalidated) FROM pg_catalog.pg_constraint k
+   WHERE k.conrelid = h.oid){end}, {asked}
 """
+
+_ASKED = "h.oid IN ({}) OR EXISTS (SELECT FROM pg_catalog.pg_event_trigger)"
+
+
+def objects(tables: Iterable[int] | None) -> str:
+    """Return the columns for indexes and constraints of these tables, of all for None.
+
+    A trigger of an event may change others: where there is one, it is all of them.
+    """
+    if tables is None:
+        return _OBJECTS.format(when="", end="", asked="true")
+    if oids := ", ".join(map(str, sorted(tables))):
+        asked = _ASKED.format(oids)
+        return _OBJECTS.format(when=f"CASE WHEN {asked} THEN ", end=" END", asked=asked)
+    return "NULL, NULL, false"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -113,8 +113,7 @@ class Prober:
         predicted: Sequence[tuple[int, str]] = (),
     ) -> Effects:
         """Return what has happened since the last reading."""
-        objects = statement is None or statement.kind not in (Kind.DML, Kind.SELECT)
-        now = merge(self._last, self._catalog.probe(release, objects=objects))
+        now = merge(self._last, self._read(release, _with_objects(statement, predicted)))
         runs = max(1, self._unprobed)
         measured = effects(self._catalog, self._last, now, statement, predicted, runs)
         self._last = now
@@ -123,6 +122,18 @@ class Prober:
         self._unprobed = 0
         self._wrote = self._wrote or bool(measured.writes)
         return measured
+
+    def _read(self, release: str, objects: Collection[int] | None) -> Probe:
+        """Read everything, with what belongs to these tables and to any other that was locked."""
+        found = self._catalog.probe(release, objects=objects)
+        if not objects or not any(map(self._is_surprise, found.relations.items())):
+            return found
+        return self._catalog.probe(objects=None)
+
+    def _is_surprise(self, seen: tuple[int, Observed]) -> bool:
+        """Return whether a table is locked more strongly whose objects were not asked for."""
+        oid, now = seen
+        return now.indexes is None and not now.modes <= self._last.relations[oid].modes
 
     def has_moved(self) -> bool:
         """Return whether the session did anything since the last reading, caught or not."""
@@ -156,7 +167,7 @@ class Prober:
             return False
         with self._clock.stopped():
             if new := self._catalog.take_in_successors():
-                seen = self._catalog.probe(objects=True).relations
+                seen = self._catalog.probe(objects=None).relations
                 blank = self._catalog.at_start().relations
                 relations = {oid: seen.get(oid, blank[oid]) for oid in new}
                 self._last = replace(self._last, relations={**self._last.relations, **relations})
@@ -169,7 +180,7 @@ class Prober:
     def pass_over(self) -> None:
         """Discard what was counted and locked meanwhile: no statement is charged with it."""
         counted = self._catalog.recounted(self._last)
-        self._last = merge(counted, self._catalog.probe(objects=False))
+        self._last = merge(counted, self._catalog.probe())
 
     def committed_with_statement(self) -> None:
         """Note that what the COMMIT checks was measured with its statement."""
@@ -180,3 +191,17 @@ class Prober:
         if self._wrote:
             self._unprobed += 1
             self._wrote = False
+
+
+def _with_objects(
+    statement: Statement | None, predicted: Sequence[tuple[int, str]]
+) -> Collection[int] | None:
+    """Return the tables whose indexes and constraints a statement may change, None for any.
+
+    DDL that calls no function changes those of the tables that it locks.
+    """
+    if statement is not None and statement.kind in (Kind.DML, Kind.SELECT):
+        return ()
+    if statement is None or statement.kind is not Kind.DDL or statement.functions_called:
+        return None
+    return {oid for oid, _mode in predicted} or None

@@ -21,7 +21,7 @@ from django_confiture.dry_run.measuring.counters import Counters, IndexCounters
 from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from django_confiture.dry_run.server.side_channel import Row, Session
 
@@ -194,21 +194,19 @@ class Catalog:
         }
         return of_tables, _index_reads(reads), int(wal or 0)
 
-    def probe(self, before: str = "", *, objects: bool) -> Probe:
-        """Read everything now; ``objects`` asks for indexes and constraints too.
+    def probe(self, before: str = "", *, objects: Collection[int] | None = ()) -> Probe:
+        """Read everything now; of the tables ``objects``, of all for None, what belongs to them.
 
-        ``before`` is SQL to run in the same round trip.
+        That is indexes and constraints. ``before`` is SQL to run in the same round trip.
         """
         if not self.relations:
             return Probe(self.wal(before))
-        sql = before + queries.LOCKED.format(
-            known=self._known, objects=queries.OBJECTS if objects else "1"
-        )
+        sql = before + queries.LOCKED.format(known=self._known, objects=queries.objects(objects))
         wal, activity, relations = self._session.query(sql)[0]
         return Probe(
             int(wal or 0),
             {
-                row[0]: _observed(row, objects=objects)
+                row[0]: _observed(row)
                 for row in json.loads(relations or "[]")
                 # An index that was dropped has no kind any more on the server's side.
                 if row[0] in self.relations and self.relations[row[0]].table is None
@@ -256,12 +254,13 @@ def _relation(row: tuple[str | None, ...]) -> Relation:
     )
 
 
-def _observed(row: list[Any], *, objects: bool) -> Observed:
+def _observed(row: list[Any]) -> Observed:
+    *_, reads, indexes, constraints, asked = row
     return Observed(
         frozenset(row[1]),
         row[2],
         Counters(*row[3:9]),
-        (row[10] or {}) if objects else None,
-        (row[11] or {}) if objects else None,
-        {index: IndexCounters(*counted) for index, *counted in row[9] or ()},
+        (indexes or {}) if asked else None,
+        (constraints or {}) if asked else None,
+        {index: IndexCounters(*counted) for index, *counted in reads or ()},
     )

@@ -10,7 +10,8 @@ from django_confiture.dry_run.server.side_channel import Session
 
 # $1: quoted names. A table's answers depend on its partitions, a view's on what it reads, a
 # column's default on its sequence, an enum's or domain's values on its labels and CHECKs. Names
-# of constraints, statistics and indexes that refuse no row are left out.
+# of constraints, statistics and indexes that refuse no row are left out. Two columns came with
+# PostgreSQL 15 and 18.
 _FACTS = """
 WITH RECURSIVE given (name, oid) AS (
   SELECT name, pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($1::text[]) name
@@ -61,13 +62,13 @@ WITH RECURSIVE given (name, oid) AS (
   UNION ALL
   SELECT k.conrelid, 'k', pg_catalog.concat_ws(' ', k.contype, k.condeferrable, k.condeferred,
     k.conkey, k.confrelid, k.confkey, k.confupdtype, k.confdeltype, k.confmatchtype, k.conbin,
-    pg_catalog.to_jsonb(k) -> 'conenforced')
+    {enforced})
   FROM pg_catalog.pg_constraint k
   WHERE k.conrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND k.contype <> 'n'
   UNION ALL
   SELECT x.indrelid, 'x', pg_catalog.concat_ws(' ', x.indisunique, x.indimmediate,
     x.indisexclusion, x.indisvalid, x.indisready, x.indkey, x.indcollation, x.indclass,
-    pg_catalog.to_jsonb(x) -> 'indnullsnotdistinct', x.indexprs, x.indpred)
+    {nulls_not_distinct}, x.indexprs, x.indpred)
   FROM pg_catalog.pg_index x
   WHERE x.indrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND (x.indisunique
     OR x.indisexclusion OR x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)
@@ -132,6 +133,11 @@ class CatalogFacts:
         self._session = session
         self._quote = quote
         self._known: Mapping[str, Facts] = {}
+        version = session.raw.info.server_version
+        self._sql = _FACTS.format(
+            nulls_not_distinct="x.indnullsnotdistinct" if version >= 150000 else "false",
+            enforced="k.conenforced" if version >= 180000 else "true",
+        )
 
     def changes(self, names: Iterable[str]) -> Changes:
         """Read the facts of tables, as Django names them; those not read before have changed."""
@@ -146,5 +152,5 @@ class CatalogFacts:
 
     def _read(self, names: Iterable[str]) -> Mapping[str, Facts]:
         wanted = {self._quote(name): name for name in names}
-        rows = self._session.query(_FACTS, [array(wanted)]) if wanted else []
+        rows = self._session.query(self._sql, [array(wanted)]) if wanted else []
         return {wanted[str(name)]: Facts(own, referring) for name, own, referring in rows}

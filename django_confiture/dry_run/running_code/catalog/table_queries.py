@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-# $1: OIDs.
+# $1: OIDs. The foreign keys that lead to tables have no index: they are read once for all tables.
+# What a column's type is comes from LATERAL with LIMIT 1, which is looked up by its OID: catalogs
+# that were never analyzed mislead the planner into reading all types for each table.
 TABLES = """
+WITH key AS MATERIALIZED (
+  SELECT f.oid, f.conrelid, f.confrelid, json_build_object('name', f.conname,
+      'table', f.conrelid::bigint, 'target', f.confrelid::bigint, 'action', f.confdeltype,
+      'columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.conkey)
+        WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
+        ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
+      'target_columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.confkey)
+        WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
+        ON a.attrelid = f.confrelid AND a.attnum = k.attnum)) AS entry
+  FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0
+    AND (f.conrelid = ANY ($1::oid[]) OR f.confrelid = ANY ($1::oid[]))
+), keys (oid, entries) AS MATERIALIZED (
+  SELECT of.oid, json_agg(of.entry ORDER BY of.key) FROM (
+    SELECT conrelid, oid, entry FROM key
+    UNION ALL SELECT confrelid, oid, entry FROM key WHERE confrelid <> conrelid
+  ) of (oid, key, entry) GROUP BY of.oid
+)
 SELECT json_build_object(
   'oid', c.oid::bigint, 'name', c.oid::regclass::text, 'kind', c.relkind,
   'is_empty', c.relkind = 'r' AND pg_catalog.pg_relation_size(c.oid) = 0,
@@ -12,7 +31,8 @@ SELECT json_build_object(
     pg_catalog.has_table_privilege(c.oid, 'INSERT'),
     (SELECT bool_and(pg_catalog.has_sequence_privilege(s.oid, 'USAGE'))
       FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-      WHERE d.refobjid = c.oid AND d.classid = 'pg_catalog.pg_class'::regclass)),
+      WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
+        AND d.classid = 'pg_catalog.pg_class'::regclass)),
   'guards_deletes', EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid
       AND NOT t.tgisinternal AND t.tgtype & 8 <> 0)
     OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '4'),
@@ -23,11 +43,13 @@ SELECT json_build_object(
       'length', a.atttypmod,
       'not_null', a.attnotnull OR t.typnotnull, 'identity', a.attidentity,
       'generated', a.attgenerated, 'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
-      'label', (SELECT e.enumlabel FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.oid
-        ORDER BY e.enumsortorder LIMIT 1)) ORDER BY a.attnum)
+      'label', CASE WHEN b.typtype = 'e' THEN (SELECT e.enumlabel FROM pg_catalog.pg_enum e
+        WHERE e.enumtypid = b.oid ORDER BY e.enumsortorder LIMIT 1) END) ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-    JOIN pg_catalog.pg_type b ON b.oid = COALESCE(NULLIF(t.typbasetype, 0), t.oid)
+    CROSS JOIN LATERAL (SELECT oid, typbasetype, typnotnull FROM pg_catalog.pg_type
+      WHERE oid = a.atttypid LIMIT 1) t
+    CROSS JOIN LATERAL (SELECT oid, typname, typcategory, typtype FROM pg_catalog.pg_type
+      WHERE oid = COALESCE(NULLIF(t.typbasetype, 0), t.oid) LIMIT 1) b
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
   'unique', (SELECT json_agg(json_build_object('primary', x.indisprimary, 'columns',
@@ -38,20 +60,11 @@ SELECT json_build_object(
             AND p.refobjid = c.oid AND p.refobjsubid = a.attnum)))))
     FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid
       AND (x.indisunique OR x.indisexclusion)),
-  'foreign_keys', (SELECT json_agg(json_build_object('name', f.conname,
-      'table', f.conrelid::bigint, 'target', f.confrelid::bigint, 'action', f.confdeltype,
-      'columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.conkey)
-        WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
-        ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
-      'target_columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.confkey)
-        WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
-        ON a.attrelid = f.confrelid AND a.attnum = k.attnum)))
-    FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0
-      AND c.oid IN (f.conrelid, f.confrelid)),
+  'foreign_keys', keys.entries,
   'checks', (SELECT json_object_agg(f.conname, (SELECT json_agg(a.attname)
       FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (f.conkey)))
     FROM pg_catalog.pg_constraint f WHERE f.contype = 'c' AND f.conrelid = c.oid))
-FROM pg_catalog.pg_class c WHERE c.oid = ANY ($1::oid[])
+FROM pg_catalog.pg_class c LEFT JOIN keys USING (oid) WHERE c.oid = ANY ($1::oid[])
 """
 
 # $1: quoted names. Those that exist, with the name that the reports print.

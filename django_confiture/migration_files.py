@@ -79,9 +79,14 @@ def has_changed(label: str, direction: str, plan: Mapping[str, Any]) -> bool:
     ``plan`` is what :mod:`django_confiture.history.plan_fingerprint` returns. False where that is
     not known.
     """
+    then = recorded_hash(label, direction, plan)
+    return then is not None and then != source_hash(label)
+
+
+def recorded_hash(label: str, direction: str, plan: Mapping[str, Any]) -> str | None:
+    """Return the hash of a migration's file when a dry run's plan was recorded, None if unknown."""
     then = {(each, way): digest for each, way, digest in plan.get("migrations", ())}
-    digest = then.get((label, direction))
-    return digest is not None and digest != source_hash(label)
+    return then.get((label, direction))
 
 
 def _imports(frame: FrameType) -> bool:

@@ -72,7 +72,7 @@ EXECUTIONS = Ledger(
             "error_type",
         ),
     },
-    later_fields=("blockers",),
+    later_fields=("blockers", "source_hash"),
 )
 DRY_RUNS = Ledger(
     "dry runs",

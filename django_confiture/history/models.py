@@ -29,6 +29,8 @@ class MigrationExecution(_Chained):
     blockers = models.JSONField(default=list, blank=True)
     """Who was in the way: for each ``attempt``, ``relation``, ``mode``, ``waited_ms`` and what log
     events say of a session."""
+    source_hash = models.CharField(max_length=64, blank=True, default="", db_default="")
+    """Of the migration's file as it was when it ran; empty where there was none to read."""
     started_at = models.DateTimeField()
     duration_ms = models.FloatField()
     os_user = models.CharField(max_length=255)

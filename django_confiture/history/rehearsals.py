@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, router
+from django.db import router
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
@@ -117,22 +117,11 @@ def _not_done(connection: BaseDatabaseWrapper, done: Sequence[Sequence[str]]) ->
 def _dry_runs(database: str, label: str) -> list[DryRun]:
     """Return the dry runs that had a migration in their plan, the newest first."""
     alias = router.db_for_read(DryRun)
-    if not _has_plans(alias):
+    if not table_exists(DryRun, alias):
         return []
     rows = DryRun.objects.using(alias).filter(database=database, migrations__contains=label)
     newest = rows.order_by("-number").prefetch_related("forecasts")[:_LOOKED_AT]
     return [row for row in newest if label in row.migrations.splitlines()]
-
-
-def _has_plans(alias: str) -> bool:
-    """Return whether the table is there, with the column that a later migration adds."""
-    if not table_exists(DryRun, alias):
-        return False
-    connection = connections[alias]
-    with connection.cursor() as cursor:
-        table = DryRun._meta.db_table
-        columns = connection.introspection.get_table_description(cursor, table)
-    return "plan" in {column.name for column in columns}
 
 
 def _listed(plan: Sequence[Sequence[str]]) -> str:

@@ -23,6 +23,7 @@ from django_confiture.history.models import (
 )
 from django_confiture.history.normalized_sql import normalize
 from django_confiture.history.recording_errors import warn
+from django_confiture.migration_files import source_hash
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -56,6 +57,7 @@ class Run:
         self.started_at = timezone.now()
         self._alias = connection.alias
         self._direction = direction
+        self._source_hash = source_hash(str(migration))
         self._began = perf_counter()
         self._statements: dict[tuple[int | None, str], _Statement] = {}
         self._often: dict[str, _Statement] = {}
@@ -116,6 +118,7 @@ class Run:
             error_type=_type_of(error),
             attempts=self.attempts,
             blockers=list(self._blockers.values()),
+            source_hash=self._source_hash,
             started_at=self.started_at,
             duration_ms=round(duration_ms, 3),
             os_user=os_user(),

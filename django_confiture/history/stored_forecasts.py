@@ -20,7 +20,7 @@ from django_confiture.history.accuracy import (
 )
 from django_confiture.history.models import DryRun, Forecast, MigrationExecution
 from django_confiture.migrate.known_forecasts import Key
-from django_confiture.migration_files import has_changed
+from django_confiture.migration_files import has_changed, recorded_hash
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ def observed(
 ) -> list[Comparison]:
     """Return the comparisons of forecasts for ``database`` with real runs.
 
-    Each completed run is compared with the last forecast before it. ``forecasts`` of a report
-    file, which has no date, are compared with the last run of each migration.
+    Each completed run is compared with the last forecast before it of the file that ran.
+    ``forecasts`` of a report file, which has no date, are compared with the last run of each
+    migration.
     """
     return [
         found for run, forecast in _pairs(database, forecasts) for found in compare(run, forecast)
@@ -102,10 +103,15 @@ def _with_last_forecast(
 ) -> Iterator[tuple[MigrationExecution, MigrationForecast]]:
     stored: dict[Key, list[Forecast]] = {}
     known = Forecast.objects.using(router.db_for_read(Forecast)).filter(database=database)
-    for each in known.order_by("made_at", "pk"):
+    with_plans = known.select_related("dry_run").defer("dry_run__report")
+    for each in with_plans.order_by("made_at", "pk"):
         stored.setdefault(_key(each), []).append(each)
     for run in runs:
-        before = [f for f in stored.get(_key(run), ()) if f.made_at <= run.started_at]
+        before = [
+            each
+            for each in stored.get(_key(run), ())
+            if each.made_at <= run.started_at and _is_of_same_file(each, run)
+        ]
         if before:
             last = before[-1]
             yield (
@@ -114,6 +120,13 @@ def _with_last_forecast(
                     last.app_label, last.name, last.direction, last.estimate, last.statements
                 ),
             )
+
+
+def _is_of_same_file(forecast: Forecast, run: MigrationExecution) -> bool:
+    """Return whether the migration's file was the same, as far as that is known."""
+    label = f"{run.app_label}.{run.name}"
+    then = recorded_hash(label, run.direction, forecast.dry_run.plan)
+    return not (then and run.source_hash) or then == run.source_hash
 
 
 def _key(row: MigrationExecution | Forecast | MigrationForecast) -> Key:

@@ -325,6 +325,27 @@ def test_from_a_dry_run_to_its_accuracy(history: None, cases: Cases, tmp_path: P
     ]
 
 
+def test_a_run_is_compared_with_the_forecast_of_the_text_that_ran(
+    history: None, cases: Cases
+) -> None:
+    from django_confiture.history.stored_forecasts import observed_runs
+
+    def rehearsed(rows: int) -> float:
+        cases.add("0002_fill", migrations.RunSQL(SQL.format(rows)))
+        call_command("migrate_dryrun", "cases", verbosity=0, stdout=StringIO())
+        forecasts = apps.get_model("confiture_history", "Forecast").objects
+        return float(forecasts.filter(name="0002_fill").latest("pk").estimate["expected_ms"])
+
+    cases.add("0001_table", migrations.RunSQL("CREATE TABLE cases_row (id integer)"))
+    expected = rehearsed(200_000)
+    rehearsed(10)  # edited, rehearsed, and edited back: this forecast says nothing of the run
+    cases.add("0002_fill", migrations.RunSQL(SQL.format(200_000)))
+    cases.migrate()
+
+    compared = {found.label: found.expected_ms for _run, found in observed_runs("default")}
+    assert compared["cases.0002_fill"] == expected
+
+
 def test_a_forecast_that_cannot_be_stored(
     transactional_db: None, cases: Cases, tmp_path: Path
 ) -> None:

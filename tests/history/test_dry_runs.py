@@ -185,6 +185,7 @@ def test_the_dry_run_of_the_ledger_itself(transactional_db: None, cases: Cases) 
             ("0001_initial", "passed"),
             ("0002_dryrun_plan", "passed"),
             ("0003_journal_and_blockers", "passed"),
+            ("0004_migrationexecution_source_hash", "passed"),
         ]
         assert query("SELECT to_regclass('confiture_history_dryrun')") == [(None,)]
 

@@ -354,6 +354,7 @@ def test_without_its_tables_it_waits(
                 (3, "confiture_history", "0001_initial"),
                 (4, "confiture_history", "0002_dryrun_plan"),
                 (5, "confiture_history", "0003_journal_and_blockers"),
+                (6, "confiture_history", "0004_migrationexecution_source_hash"),
             ]
         finally:
             remove()

@@ -59,10 +59,11 @@ class NumbersInPlace:
 
 
 @dataclass(frozen=True)
-class UpdateInBatches:
-    """A function of the migration that updates a queryset in batches that commit one by one."""
+class CodeInBatches:
+    """A part of a migration's function, in batches that commit one by one."""
 
-    name: str
+    name: str | None
+    """None where there is a way back alone."""
     source: str
     globals: tuple[str, ...]
     """The lines that define what it needs of its module."""
@@ -73,7 +74,7 @@ class UpdateInBatches:
     hints: Mapping[str, object] | None = None
 
 
-Fill = NullFill | Batches | NumbersInPlace | UpdateInBatches
+Fill = NullFill | Batches | NumbersInPlace | CodeInBatches
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.models import CheckConstraint
 
 from django_confiture.dry_run.rewriting.by_statements import BY_STATEMENTS, files_by_statements
+from django_confiture.dry_run.rewriting.data.code import files_of_code
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import (
     NoRecipe,
@@ -32,7 +33,6 @@ from django_confiture.dry_run.rewriting.files import (
     RewrittenFile,
 )
 from django_confiture.dry_run.rewriting.parts.parts import WHY, Phase
-from django_confiture.dry_run.rewriting.querysets import file_of_update
 from django_confiture.dry_run.rewriting.raw_sql import files_of_script
 from django_confiture.dry_run.rewriting.two_releases.removals import (
     REMOVING,
@@ -62,7 +62,7 @@ def rewriting_of(
         return Rewriting(known)
     try:
         if type(operation) is RunPython:
-            return Rewriting((file_of_update(operation, statements, facts),))
+            return Rewriting(tuple(files_of_code(operation, statements, facts)))
         if facts.releases == 2 and (files := _removal(operation, statements, facts)):
             return Rewriting(tuple(files))
         if type(operation) is RunSQL:

@@ -14,11 +14,11 @@ from django.db.migrations.writer import MigrationWriter
 from django_confiture.dry_run.rewriting.files import (
     OF_THIS_FILE,
     Batches,
+    CodeInBatches,
     Fill,
     NullFill,
     NumbersInPlace,
     RewrittenFile,
-    UpdateInBatches,
 )
 from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
 
@@ -108,18 +108,19 @@ def file_source(
 
 
 def _run(fill: Fill) -> RunPython:
-    code = _placeholder(_function_name_of(fill))
+    name = _function_name_of(fill)
+    code: Any = RunPython.noop if name is None else _placeholder(name)
     hints = dict(fill.hints or {}) or None
     if isinstance(fill, NullFill):
         return RunPython(code, RunPython.noop, hints=hints, elidable=True)
     back: Any = RunPython.noop if fill.reversible else None
-    if isinstance(fill, UpdateInBatches) and fill.back is not None:
+    if isinstance(fill, CodeInBatches) and fill.back is not None:
         back = _placeholder(fill.back)
     return RunPython(code, back, hints=hints, elidable=fill.elidable)
 
 
-def _function_name_of(fill: Fill) -> str:
-    if isinstance(fill, UpdateInBatches):
+def _function_name_of(fill: Fill) -> str | None:
+    if isinstance(fill, CodeInBatches):
         return fill.name
     return "fill" if isinstance(fill, NullFill) else "in_batches"
 
@@ -139,7 +140,7 @@ def _functions(fill: Fill | None) -> tuple[str, set[str]]:
         return f"{_batches(fill)}\n\n", set()
     if isinstance(fill, NumbersInPlace):
         return f"{_numbers(fill)}\n\n", set()
-    if isinstance(fill, UpdateInBatches):
+    if isinstance(fill, CodeInBatches):
         imports = {each for each in fill.globals if each.startswith(("from ", "import "))}
         constants = "".join(f"{each}\n" for each in fill.globals if each not in imports)
         return f"{constants}\n\n{fill.source}\n\n", imports - _WRITTEN

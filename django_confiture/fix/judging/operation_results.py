@@ -28,11 +28,11 @@ def own_results(
 
 
 def statements_of(operation: OperationResult) -> Iterator[Statement]:
-    """Yield the statements of an operation; a query with placeholders may be no plain SQL."""
+    """Yield the statements of an operation; those that code sends may have placeholders."""
     for each in operation.statements:
-        for statement in parse(each.text, placeholders=False):
-            if statement.kind is not Kind.UNPARSED or statement.command != "SELECT":
-                yield statement
+        plain = parse(each.text, placeholders=False)
+        unread = any(statement.kind is Kind.UNPARSED for statement in plain)
+        yield from parse(each.text, placeholders=True) if unread else plain
 
 
 def renamed_indexes(operations: Sequence[OperationResult]) -> dict[str, str]:

@@ -122,4 +122,57 @@ CASES = [
             schema_editor.execute("CREATE INDEX i_t ON cases_order (total)")
 
         '''),
+    Harmful("mapping_and_updates_and_their_way_back", """
+        migrations.RunPython(fill, back),
+        migrations.AddIndex("customer", models.Index(fields=["email"], name="i_email")),
+    """, "fixed fixed", above='''
+        CURRENCIES = {"EUR": "USD", "GBP": "CHF"}
+
+
+        def fill(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            lines = apps.get_model("cases", "Line").objects.filter(quantity__gt=5)
+            for old, new in CURRENCIES.items():
+                Order.objects.filter(currency=old).update(currency=new)
+            Order.objects.exclude(note=None).update(note="x")
+            lines.update(quantity=5)
+
+
+        def back(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            for new, old in CURRENCIES.items():
+                Order.objects.filter(currency=old).update(currency=new)
+            Order.objects.filter(note="x").update(note="it's")
+
+        '''),
+    Harmful("rows_saved_and_updated_in_bulk", """
+        migrations.AddField("order", "label", models.CharField(max_length=40, null=True)),
+        migrations.RunPython(fill, migrations.RunPython.noop),
+        migrations.AddField("line", "size", models.IntegerField(null=True)),
+        migrations.RunPython(measure, migrations.RunPython.noop),
+    """, "kept fixed kept fixed", above='''
+        from django.utils.text import slugify
+
+
+        def label_of(order):
+            return slugify(order.number + " " + order.slug)
+
+
+        def fill(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            for order in Order.objects.filter(label=None, total__lt=3000).iterator():
+                order.label = label_of(order)
+                order.save(update_fields=["label"])
+
+
+        def measure(apps, schema_editor):
+            Line = apps.get_model("cases", "Line")
+            changed = []
+            for line in Line.objects.all():
+                if line.quantity % 2:
+                    line.size = len(line.sku)
+                    changed.append(line)
+            Line.objects.bulk_update(changed, ["size"], batch_size=1000)
+
+        '''),
 ]  # fmt: skip

@@ -85,13 +85,13 @@ def _is_stable_mapping(case: Node) -> bool:
             return False
         mapped += [(value or "", result) for value in replaced]
     return not any(
-        _may_be_equal(result, value) and result != other
+        may_be_equal(result, value) and result != other
         for _, result in mapped
         for value, other in mapped
     )
 
 
-def _may_be_equal(one: str, other: str) -> bool:
+def may_be_equal(one: str, other: str) -> bool:
     """Return whether some type of a column holds both to be equal: citext, char(n), a number."""
     try:
         return float(one) == float(other)

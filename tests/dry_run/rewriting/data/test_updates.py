@@ -1,4 +1,4 @@
-"""RunPython that is one ``queryset.update()``, and what only looks like it."""
+"""RunPython that updates querysets, and what only looks like it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from django.db import models as m
 from django.db.migrations import RunPython
 from django.db.models import F
 
+from django_confiture.dry_run.rewriting.data.bodies import MORE
 from django_confiture.dry_run.rewriting.facts import Facts
-from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting, UpdateInBatches
+from django_confiture.dry_run.rewriting.files import CodeInBatches, NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.source import snippet
 from django_confiture.dry_run.sql.parsing.parser import parse
@@ -81,7 +82,7 @@ def test_one_update_becomes_batches() -> None:
     assert snippet(new.files).strip() == BATCHES.strip()
     (file,) = new.files
     assert (file.what, file.atomic) == ("fill", False)
-    assert isinstance(file.fill, UpdateInBatches)
+    assert isinstance(file.fill, CodeInBatches)
     assert file.fill.elidable
 
 
@@ -134,11 +135,6 @@ def prints(apps: Any, _schema_editor: Any) -> None:
 
 def sliced(apps: Any, _schema_editor: Any) -> None:
     apps.get_model("shop", "Order").objects.all()[:3].update(source="web")
-
-
-def counts(apps: Any, _schema_editor: Any) -> None:
-    rows = apps.get_model("shop", "Order")
-    rows.objects.update(source="web")
 
 
 def elsewhere(apps: Any, _schema_editor: Any) -> None:
@@ -264,14 +260,21 @@ _COMPILED: dict[str, Any] = {}
 exec("def without_source(apps, schema_editor): pass", _COMPILED)
 
 ONE = "UPDATE t SET source = 'web'"
+OTHER_ROWS = "what it writes depends on other rows of the same table"
 OTHER_MODULE = "its way back is the same function, or one of another module"
 
 
 @pytest.mark.parametrize(
     ("operation", "sql", "reason"),
     [
-        (RunPython(direct), f"{ONE}; {ONE}", "its code does more than one UPDATE"),
-        (RunPython(direct), "DELETE FROM t", "its code does more than one UPDATE"),
+        (
+            RunPython(direct),
+            f"{ONE}; UPDATE t SET a = 1",
+            "it sent other UPDATEs than its code shows",
+        ),
+        (RunPython(direct), f"SELECT a FROM t; {ONE}", OTHER_ROWS),
+        (RunPython(direct), "DELETE FROM t", "its code does more than update rows"),
+        (RunPython(direct), "SELECT 1", "its code updates no rows"),
         (
             RunPython(direct),
             "UPDATE t SET total = total + 1",
@@ -282,7 +285,6 @@ OTHER_MODULE = "its way back is the same function, or one of another module"
             "UPDATE other SET total = 1",
             "other has no primary key of one column to go by",
         ),
-        (RunPython(direct, prints), ONE, "its way back is more than one queryset.update()"),
         (RunPython(direct, direct), ONE, OTHER_MODULE),
         (RunPython(direct, elsewhere), ONE, OTHER_MODULE),
         (RunPython(direct, with_a_helper), ONE, "its code needs of_a_migration"),
@@ -294,19 +296,18 @@ OTHER_MODULE = "its way back is the same function, or one of another module"
             ONE,
             "the source of its code can't be read",
         ),
-        (RunPython(prints), ONE, "its code is more than one queryset.update()"),
-        (RunPython(sliced), ONE, "its code is more than one queryset.update()"),
-        (RunPython(counts), ONE, "its code is more than one queryset.update()"),
-        (RunPython(looks_up_by_itself), ONE, "its code is more than one queryset.update()"),
-        (RunPython(calls_a_function), ONE, "its code is more than one queryset.update()"),
-        (RunPython(passes_a_list), ONE, "its code is more than one queryset.update()"),
+        (RunPython(prints), ONE, MORE),
+        (RunPython(sliced), ONE, MORE),
+        (RunPython(looks_up_by_itself), ONE, MORE),
+        (RunPython(calls_a_function), ONE, MORE),
+        (RunPython(passes_a_list), ONE, MORE),
         (RunPython(decorated), ONE, "the source of its code can't be read"),
         (RunPython(with_three), ONE, "the source of its code can't be read"),
-        (RunPython(counts_first), ONE, "its code is more than one queryset.update()"),
-        (RunPython(goes_by_others), ONE, "its code is more than one queryset.update()"),
-        (RunPython(of_a_list), ONE, "its code is more than one queryset.update()"),
-        (RunPython(returns), ONE, "its code is more than one queryset.update()"),
-        (RunPython(deletes), ONE, "its code is more than one queryset.update()"),
+        (RunPython(counts_first), ONE, MORE),
+        (RunPython(goes_by_others), ONE, MORE),
+        (RunPython(of_a_list), ONE, MORE),
+        (RunPython(returns), ONE, MORE),
+        (RunPython(deletes), ONE, MORE),
         (RunPython(with_an_object), ONE, "its code needs date"),
         (RunPython(with_a_nested_class), ONE, "its code needs Web"),
         (RunPython(with_another_name), ONE, "its code needs Renamed"),

@@ -1,0 +1,128 @@
+"""Takes a function's body apart: what it looks up, its updates, its loops over rows."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FunctionType
+
+from django_confiture.dry_run.rewriting.data.functions import body_of, names_in
+from django_confiture.dry_run.rewriting.data.row_loops import RowLoop, row_loop
+from django_confiture.dry_run.rewriting.data.updates import (
+    Update,
+    is_queryset,
+    is_read,
+    same_again,
+    updates_in,
+)
+from django_confiture.dry_run.rewriting.files import NoRecipe
+
+MORE = (
+    "its code is more than update() of querysets one after the other, and loops that save one row "
+    "each: put those into a function of their own"
+)
+_TWICE = (
+    "its loop updates a column by which it chooses rows, and begun anew it might end otherwise: "
+    "write one update() for each value"
+)
+_OWN = {"batch", "last", "rest", "rows", "values"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """An update or a loop over rows, with the assignments before it."""
+
+    does: Update | RowLoop
+    before: Sequence[ast.stmt]
+
+    def body(self, alias: str) -> tuple[list[ast.stmt], str]:
+        """Return the statements that do it in batches, and their source."""
+        text = "\n".join(self.does.lines(alias))
+        own = ast.parse(text).body
+        needed = self._needed(own)
+        return [*needed, *own], "\n".join([*map(ast.unparse, needed), text])
+
+    def _needed(self, own: Sequence[ast.stmt]) -> list[ast.stmt]:
+        names = {each.id for each in names_in(own)}
+        found: list[ast.stmt] = []
+        for each in reversed(self.before):
+            used = names_in([each])
+            if names & {name.id for name in used if isinstance(name.ctx, ast.Store)}:
+                found.insert(0, each)
+                names |= {name.id for name in used}
+        return found
+
+
+def parts_of(node: ast.FunctionDef, function: FunctionType) -> Sequence[Part]:
+    """Return the parts in their order; raises :class:`NoRecipe` where there is more."""
+    body = _Body(function)
+    steps = body_of(node)
+    while steps:
+        del steps[: body.take(steps)]
+    if not body.parts:
+        raise NoRecipe(MORE)
+    return body.parts
+
+
+@dataclass
+class _Body:
+    function: FunctionType
+    before: list[ast.stmt] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    querysets: dict[str, ast.expr] = field(default_factory=dict)
+    """By the names that they are assigned to, which stand for them until the next assignment."""
+
+    def take(self, steps: Sequence[ast.stmt]) -> int:
+        """Take what statements begin with, and return how many they are."""
+        now = [_with(each, self.querysets) for each in steps]
+        if (assigned := _assigned(now[0])) is not None and self._looks_up(now[0], *assigned):
+            return 1
+        update = updates_in(now[0], self.function)
+        if update is not None:
+            if not same_again(update, self.function):
+                raise NoRecipe(_TWICE)
+            return self._part(update, 1)
+        if (found := row_loop(now, self.function)) is not None:
+            return self._part(*found)
+        raise NoRecipe(MORE)
+
+    def _looks_up(self, step: ast.stmt, name: str, value: ast.expr) -> bool:
+        """Return whether an assignment is a queryset or a lookup, and remember it."""
+        if name in {found[0] for each in self.before if (found := _assigned(each))}:
+            return False
+        if is_queryset(value):
+            self.querysets[name] = value
+        elif is_read(value):
+            self.querysets.pop(name, None)
+            self.before.append(step)
+        else:
+            return False
+        return True
+
+    def _part(self, does: Update | RowLoop, count: int) -> int:
+        if taken := _OWN & {each.id for each in names_in(does.nodes)}:
+            raise NoRecipe(f"its code has the name {min(taken)}, which the batches need")
+        self.parts.append(Part(does, tuple(self.before)))
+        return count
+
+
+def _assigned(step: ast.stmt) -> tuple[str, ast.expr] | None:
+    if isinstance(step, ast.Assign) and len(step.targets) == 1:
+        (target,) = step.targets
+        if isinstance(target, ast.Name):
+            return target.id, step.value
+    return None
+
+
+def _with(step: ast.stmt, querysets: Mapping[str, ast.expr]) -> ast.stmt:
+    """Return a statement with the querysets in place of their names."""
+
+    class Named(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.expr:
+            found = querysets.get(node.id) if isinstance(node.ctx, ast.Load) else None
+            return node if found is None else found
+
+    changed: ast.stmt = Named().visit(copy.deepcopy(step))
+    return changed

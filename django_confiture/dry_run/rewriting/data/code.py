@@ -1,0 +1,138 @@
+"""Makes the code of a RunPython batches: one file for each update and each loop over rows."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Iterator, Sequence
+from types import FunctionType
+
+from django.db.migrations import RunPython
+
+from django_confiture.dry_run.rewriting.batching import key_to_go_by
+from django_confiture.dry_run.rewriting.data.bodies import Part, parts_of
+from django_confiture.dry_run.rewriting.data.functions import (
+    body_of,
+    definitions,
+    head_of,
+    plain,
+    source_of,
+    unparsed,
+)
+from django_confiture.dry_run.rewriting.data.literals import with_constants
+from django_confiture.dry_run.rewriting.data.row_loops import RowLoop
+from django_confiture.dry_run.rewriting.data.updates import Update, is_lookup, updates_in
+from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.files import CodeInBatches, NoRecipe, RewrittenFile
+from django_confiture.dry_run.rewriting.parts.parts import WHAT, WHY, Phase
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+
+_NO_WAY_BACK: tuple[str | None, str, set[str]] = (None, "", set())
+_WAY_BACK = "The way back, in one transaction as its authors wrote it"
+
+
+def files_of_code(
+    operation: RunPython, statements: Sequence[Statement], facts: Facts
+) -> Iterator[RewrittenFile]:
+    """Yield a file for each part of the code; raises :class:`NoRecipe` where it does more.
+
+    An interrupted file begins again, so each part has to be one that can run twice. Behind it,
+    the next one finds the rows as the original's code does.
+    """
+    if operation.atomic:
+        raise NoRecipe("its code has its own transaction")
+    updates = _updates(statements)
+    function = plain(operation.code)
+    node = source_of(function)
+    parts = parts_of(node, function)
+    _judge_reading(statements, parts)
+    if len(parts) == len(updates) == 1 and isinstance(only := parts[0].does, Update):
+        updates = [with_constants(updates[0], only, function)]
+    for each in updates:
+        key_to_go_by(each, facts)
+    sources = [_source(node, function, each) for each in parts]
+    yield from _with_way_back(operation, function, node.name, sources)
+
+
+def _updates(statements: Sequence[Statement]) -> Sequence[Statement]:
+    """Return the UPDATEs that the code sends; raises :class:`NoRecipe` for other writing."""
+    quiet = (Kind.SELECT, Kind.QUIET, Kind.SAVEPOINT)
+    writing = [each for each in statements if each.kind not in quiet]
+    if not writing:
+        raise NoRecipe("its code updates no rows")
+    if any(each.what != "update_stmt" for each in writing):
+        raise NoRecipe("its code does more than update rows")
+    return writing
+
+
+def _judge_reading(statements: Sequence[Statement], parts: Sequence[Part]) -> None:
+    """Refuse code that reads rows of the tables it writes, but by the querysets of its loops."""
+    updates = {each.sql: each for each in statements if each.what == "update_stmt"}
+    written = {each.node.update_stmt.relation.relname for each in updates.values()}
+    reading = {
+        each.sql: [e.relname for e in each.relations]
+        for each in statements
+        if each.kind is Kind.SELECT and written & {e.relname for e in each.relations}
+    }
+    loops = {each.does.rows for each in parts if isinstance(each.does, RowLoop)}
+    twice = any(names.count(each) > 1 for names in reading.values() for each in written)
+    if twice or len(reading) > len(loops):
+        raise NoRecipe("what it writes depends on other rows of the same table")
+    forms = {each.does.form for each in parts if isinstance(each.does, Update)}
+    if len(updates) < len(forms) or (not loops and len(updates) > len(parts)):
+        raise NoRecipe("it sent other UPDATEs than its code shows")
+
+
+def _source(node: ast.FunctionDef, function: FunctionType, part: Part) -> tuple[str, set[str]]:
+    """Return the source of a function that does one part, and what it needs of its module."""
+    body, text = part.body(f"{node.args.args[1].arg}.connection.alias")
+    tree = ast.parse(f"{head_of(node)}\n    pass").body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    tree.body = body
+    needed = {*definitions(tree, function, part.does.helpers)}
+    if isinstance(part.does, RowLoop):
+        needed.add("from django.db import transaction")
+    return f"{head_of(node)}\n{textwrap.indent(text, '    ')}\n", needed
+
+
+def _with_way_back(
+    operation: RunPython,
+    function: FunctionType,
+    name: str,
+    sources: Sequence[tuple[str, set[str]]],
+) -> Iterator[RewrittenFile]:
+    back, text, needed = _NO_WAY_BACK
+    if operation.reverse_code not in (None, RunPython.noop):
+        back, text, needed = _way_back(operation.reverse_code, function)
+    short = back is None or _is_short(operation.reverse_code)
+    elidable, hints = operation.elidable, operation.hints or None
+    reversible = operation.reverse_code is not None
+    if not short:
+        fill = CodeInBatches(None, text, tuple(sorted(needed)), reversible, back, elidable, hints)
+        yield RewrittenFile("way_back", _WAY_BACK, fill=fill)
+        back, text, needed = _NO_WAY_BACK
+    for number, (source, lines) in enumerate(sources):
+        if number == 0 and back is not None:
+            source, lines = f"{source}\n\n{text}", lines | needed
+        own = back if number == 0 else None
+        fill = CodeInBatches(name, source, tuple(sorted(lines)), reversible, own, elidable, hints)
+        yield RewrittenFile(WHAT[Phase.FILL], WHY[Phase.FILL], atomic=False, fill=fill)
+
+
+def _way_back(back: object, function: FunctionType) -> tuple[str, str, set[str]]:
+    """Return name, source and needs of the way back, as it is."""
+    back = plain(back)
+    node = source_of(back)
+    if back.__module__ != function.__module__ or back.__name__ == function.__name__:
+        raise NoRecipe("its way back is the same function, or one of another module")
+    return node.name, f"{unparsed(node)}\n", {*definitions(node, back)}
+
+
+def _is_short(back: object) -> bool:
+    """Return whether the way back is one statement, or none: it needs no transaction."""
+    *before, last = body_of(source_of(plain(back)))
+    if isinstance(last, ast.Pass):
+        return not before
+    update = updates_in(last, plain(back))
+    lookups = all(isinstance(each, ast.Assign) and is_lookup(each.value) for each in before)
+    return lookups and update is not None and update.loop is None

@@ -50,6 +50,11 @@ CASES: list[Harmful] = [
     Harmful("model_deleted_in_two_releases", """
         migrations.DeleteModel("Line"),
     """, arguments=_TWO),
+    Harmful("model_deleted_with_its_fields_in_two_releases", """
+        migrations.RemoveField("line", "order"),
+        migrations.RemoveField("line", "quantity"),
+        migrations.DeleteModel("Line"),
+    """, "fixed fixed fixed", arguments=_TWO, breaks=0),
     Harmful("bigger_integer_in_two_releases", """
         migrations.AlterField("order", "total", models.BigIntegerField()),
         migrations.RemoveField("line", "sku"),

@@ -44,13 +44,12 @@ def reason_of(operation: Operation, sql: str, facts: Facts) -> str:
         ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID", "is not validated at once"),
         ("REFRESH MATERIALIZED VIEW t", "has no unique index on columns"),
         ("REFRESH MATERIALIZED VIEW t WITH NO DATA", "WITH NO DATA"),
-        ("ALTER TABLE t ADD CONSTRAINT p PRIMARY KEY (a)", "of the kind primary"),
+        ("ALTER TABLE t ADD PRIMARY KEY (a) WITH (fillfactor = 50)", "storage options"),
         ("ALTER TABLE t SET LOGGED", "a part of the kind"),
         ("ALTER TABLE t ADD a int CHECK (a > 0) CHECK (a < 9)", "several constraints of one kind"),
         ("ALTER TABLE t ADD a int GENERATED ALWAYS AS (b) STORED", "the new column a is generated"),
         ("ALTER TABLE t ADD a int GENERATED ALWAYS AS IDENTITY", "are numbered by where they lie"),
         ("ALTER TABLE t ADD a int PRIMARY KEY", "the new column a is a primary key"),
-        (DEFAULT, "it changes the default of note"),
     ],
 )
 def test_in_a_script(sql: str, reason: str) -> None:

@@ -83,4 +83,32 @@ CASES = [
             "SET LOCAL lock_timeout = '5s'; CREATE INDEX i_t ON cases_order (total);",
             "DROP INDEX i_t"),
     """, "refused"),
+    Harmful("defaults_and_options_beside_a_check", """
+        migrations.RunSQL([
+            "CREATE UNIQUE INDEX IF NOT EXISTS o_num_eur ON cases_order (number)"
+            " WHERE currency = 'EUR'",
+            "ALTER TABLE cases_line ALTER COLUMN quantity SET DEFAULT 1,"
+            " ALTER COLUMN sku SET STATISTICS 500, SET (fillfactor = 90),"
+            " ADD CONSTRAINT q_ok CHECK (quantity < 1000)",
+        ], [
+            "ALTER TABLE cases_line ALTER COLUMN quantity DROP DEFAULT,"
+            " ALTER COLUMN sku SET STATISTICS -1, RESET (fillfactor), DROP CONSTRAINT q_ok",
+            "DROP INDEX o_num_eur",
+        ]),
+    """),
+    Harmful("primary_keys_in_sql", """
+        migrations.RunSQL(
+            "ALTER TABLE cases_logged ADD PRIMARY KEY (id)",
+            "ALTER TABLE cases_logged DROP CONSTRAINT cases_logged_pkey, "
+            "ALTER COLUMN id DROP NOT NULL"),
+        migrations.RunSQL(
+            'ALTER TABLE cases_pair ADD CONSTRAINT "Pair key" PRIMARY KEY (one, other)',
+            'ALTER TABLE cases_pair DROP CONSTRAINT "Pair key", ALTER other DROP NOT NULL'),
+    """, "fixed fixed", prepared="""
+        migrations.RunSQL(
+            "CREATE TABLE cases_logged AS SELECT i AS id FROM generate_series(1, 12000) i;"
+            "CREATE TABLE cases_pair AS SELECT i AS one, i AS other FROM cases_logged l(i);"
+            "ALTER TABLE cases_pair ALTER one SET NOT NULL",
+            "DROP TABLE cases_logged; DROP TABLE cases_pair"),
+    """),
 ]  # fmt: skip

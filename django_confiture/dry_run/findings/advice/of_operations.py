@@ -45,6 +45,7 @@ MENDED = (
     | WHILE_LOCKED
     | {
         "identity-column-rewrite",
+        "primary-key-scan",
         "refresh-blocks-reads",
         "reindex-blocks-writes",
         "type-change-rewrite",

@@ -8,7 +8,10 @@ from itertools import starmap
 from django_confiture.dry_run.rewriting.facts import NOT_VALID, Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.names import object_name
-from django_confiture.dry_run.rewriting.parts.index_parts import unique_index_parts
+from django_confiture.dry_run.rewriting.parts.index_parts import (
+    unique_index_part,
+    unique_index_parts,
+)
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.parsing.building import (
     add_constraint,
@@ -27,6 +30,13 @@ from django_confiture.dry_run.sql.parsing.nodes import (
     strings,
 )
 
+_LABELS = {
+    ConstrType.CHECK: "check",
+    ConstrType.FOREIGN: "fkey",
+    ConstrType.PRIMARY: "pkey",
+    ConstrType.UNIQUE: "key",
+}
+
 
 def add_constraint_parts(relation: Node, subcommand: Node, facts: Facts) -> Iterator[Part]:
     """Yield what ADD CONSTRAINT becomes."""
@@ -39,6 +49,14 @@ def add_constraint_parts(relation: Node, subcommand: Node, facts: Facts) -> Iter
         yield from validated(relation, constraint, facts)
     elif constraint.contype == ConstrType.UNIQUE:
         yield from unique_index_parts(relation, constraint, strings(constraint.keys), facts)
+    elif constraint.contype == ConstrType.PRIMARY:
+        yield unique_index_part(relation, constraint, strings(constraint.keys), facts)
+        table, name = quoted_relation(relation), quote_identifier(constraint.conname)
+        yield Part(
+            Phase.SWITCH,
+            f"ALTER TABLE {table} ADD CONSTRAINT {name} PRIMARY KEY USING INDEX {name}",
+            f"ALTER TABLE {table} DROP CONSTRAINT {name}",
+        )
     else:
         kind = ConstrType(constraint.contype).name.lower()
         raise NoRecipe(f"it adds a constraint of the kind {kind}")
@@ -53,8 +71,7 @@ def _given_name(relation: Node, constraint: Node) -> str:
     }.get(constraint.contype, [])
     if constraint.contype == ConstrType.CHECK and len(columns) > 1:
         columns = []
-    labels = {ConstrType.UNIQUE: "key", ConstrType.FOREIGN: "fkey", ConstrType.CHECK: "check"}
-    label = labels.get(constraint.contype, "")
+    label = _LABELS.get(constraint.contype, "")
     return object_name(relation.relname, "_".join(columns), label)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.parts.column_parts import add_column_parts, not_null_parts
 from django_confiture.dry_run.rewriting.parts.constraint_parts import (
@@ -19,15 +19,27 @@ from django_confiture.dry_run.rewriting.parts.index_parts import (
 )
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.parsing.building import alter_table_sql
-from django_confiture.dry_run.sql.parsing.enums import AlterTableType
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     definition,
     quoted_relation,
+    strings,
     subcommands,
 )
 from django_confiture.dry_run.sql.parsing.parser import Statement
+
+_QUICK = (
+    AlterTableType.ReplaceRelOptions,
+    AlterTableType.ResetOptions,
+    AlterTableType.ResetRelOptions,
+    AlterTableType.SetOptions,
+    AlterTableType.SetRelOptions,
+    AlterTableType.SetStatistics,
+    AlterTableType.SetStorage,
+)
+"""What an ALTER TABLE may set beside what takes time: it reads no rows."""
 
 
 def parts_of(statement: Statement, facts: Facts) -> Iterator[Part]:
@@ -61,32 +73,51 @@ def _of_subcommand(
         case AlterTableType.AddColumn:
             yield from add_column_parts(relation, subcommand, facts, rewrites=rewrites)
         case AlterTableType.ColumnDefault:
-            yield _drop_default(relation, subcommand, facts)
+            yield _default(relation, subcommand, facts)
         case AlterTableType.SetNotNull:
             yield from not_null_parts(relation, subcommand.name)
         case AlterTableType.DropNotNull:
             yield _drop_not_null(relation, subcommand)
         case AlterTableType.AddConstraint:
+            yield from _not_null_of_key(relation, subcommand, facts)
             yield from add_constraint_parts(relation, subcommand, facts)
         case AlterTableType.DropConstraint:
             yield drop_constraint_part(relation, subcommand, facts)
         case AlterTableType.ValidateConstraint:
             yield Part(Phase.VALIDATE, alter_table_sql(relation, subcommand))
+        case quick if quick in _QUICK:
+            yield Part(Phase.SCHEMA, alter_table_sql(relation, subcommand))
+        case _:
+            raise NoRecipe(_why_not(subcommand))
+
+
+def _why_not(subcommand: Node) -> str:
+    """Return why there is no recipe for what an ALTER TABLE does."""
+    match subcommand.subtype:
         case AlterTableType.AlterColumnType:
-            raise NoRecipe(f"it changes the type of {subcommand.name}")
+            return f"it changes the type of {subcommand.name}"
         case AlterTableType.DropColumn:
-            raise NoRecipe(f"it drops the column {subcommand.name}")
+            return f"it drops the column {subcommand.name}"
         case subtype:
             known = subtype in set(AlterTableType)
             kind = AlterTableType(subtype).name if known else "unknown"
-            raise NoRecipe(f"its ALTER TABLE has a part of the kind {kind}")
+            return f"its ALTER TABLE has a part of the kind {kind}"
 
 
-def _drop_default(relation: Node, subcommand: Node, facts: Facts) -> Part:
-    """Return the part for DROP DEFAULT: until then running code can leave the column out."""
-    if definition(subcommand).WhichOneof("node"):
-        raise NoRecipe(f"it changes the default of {subcommand.name}")
-    phase = Phase.SCHEMA if facts.releases == 1 else Phase.NEXT_RELEASE
+def _not_null_of_key(relation: Node, subcommand: Node, facts: Facts) -> Iterator[Part]:
+    """Yield NOT NULL for the columns of a new primary key that may be NULL so far."""
+    constraint = definition(subcommand).constraint
+    if constraint.contype == ConstrType.PRIMARY:
+        required = facts.not_null.get(known_name(relation), ())
+        for each in strings(constraint.keys):
+            if each not in required:
+                yield from not_null_parts(relation, each)
+
+
+def _default(relation: Node, subcommand: Node, facts: Facts) -> Part:
+    """Return the part for a default: until it is dropped running code can leave the column out."""
+    drops = not definition(subcommand).WhichOneof("node")
+    phase = Phase.NEXT_RELEASE if drops and facts.releases == 2 else Phase.SCHEMA
     return Part(phase, alter_table_sql(relation, subcommand))
 
 

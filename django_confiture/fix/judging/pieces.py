@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,8 +78,9 @@ class OtherForms:
         renaming = {index for index, each in whole.items() if each.behind_view}
         retyping = {
             index
-            for index, each in whole.items()
-            if type(each.operation) is AlterField and each.waits and not each.behind_view
+            for index, group in enumerate(judged)
+            if any(type(each.operation) is AlterField and each.waits for each in group)
+            and index not in renaming
         }
         found = reordered(
             [self.migration.operations[index] for index in left],
@@ -89,14 +90,39 @@ class OtherForms:
         order = {left[place]: operation for place, operation in found.items()}
         if [*order] == left and not renaming:
             return None
-        new = self._judged([*order.values()], waiting=True)
-        if new is None:
+        new = self._judged_in(order, judged)
+        return None if new is None else ([*order], new)
+
+    def _judged_in(
+        self, order: Mapping[int, Operation], judged: Sequence[Judged]
+    ) -> Sequence[Judged] | None:
+        """Return the judgments in another order; pieces, which have their types last, as such."""
+        operations = [
+            (index, each)
+            for index, moved in order.items()
+            for each in ([moved] if len(judged[index]) == 1 else _operations_of(judged[index]))
+        ]
+        in_order = [operation for _index, operation in operations]
+        in_pieces = any(len(group) > 1 for group in judged)
+        new = self._judged(in_order, waiting=True)
+        pieces = self._judged(in_order, not_null_waits=False) if in_pieces else new
+        if new is None or pieces is None:
             return None
-        again = dict(zip(order, new, strict=True))
-        return [*order], [
-            (again[index],) if index in again and len(group) == 1 else group
+        again = list(zip(operations, new, pieces, strict=True))
+        return [
+            self._regrouped(group, [(one, piece) for (i, _), one, piece in again if i == index])
             for index, group in enumerate(judged)
         ]
+
+    @staticmethod
+    def _regrouped(was: Judged, again: Sequence[tuple[Judgment, Judgment]]) -> Judged:
+        """Return the new judgments of an operation; those it had where its pieces are no good."""
+        if len(was) == 1:
+            return (again[0][0],) if again else was
+        pieces = [piece for _one, piece in again]
+        if any(each.outcome == "refused" for each in pieces):
+            return was
+        return (replace(pieces[0], dangers=was[0].dangers), *pieces[1:])
 
     def _in_pieces_of_order(self, judged: Sequence[Judged], *, type_last: bool) -> Sequence[Judged]:
         key = (self.migration.app_label, self.migration.name)
@@ -146,3 +172,7 @@ class OtherForms:
             backwards = taken_back(self.wrapper, key, operations)
             spread = Releases(2, backwards, not_null_waits=not_null_waits)
         return judgments(migration, ending, spread, waiting=waiting)
+
+
+def _operations_of(group: Judged) -> list[Operation]:
+    return [each.operation for each in group]

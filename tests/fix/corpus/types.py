@@ -125,4 +125,10 @@ CASES = [
             "INSERT INTO cases_guest (cafe_id) SELECT i FROM generate_series(1, 6000) i",
         ], migrations.RunSQL.noop),
     """),
+    Harmful("bigger_with_null_and_index_before_a_constraint_in_two_releases", """
+        migrations.AlterField("order", "customer_ref", models.BigIntegerField(
+            null=True, db_index=True)),
+        migrations.AddConstraint("order", models.UniqueConstraint(
+            fields=["customer_ref", "slug"], name="o_ref_slug", include=["total"])),
+    """, "fixed fixed", arguments=("--releases", "2")),
 ]  # fmt: skip

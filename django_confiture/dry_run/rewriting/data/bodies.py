@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import FunctionType
 
@@ -27,6 +28,7 @@ _TWICE = (
     "its loop updates a column by which it chooses rows, and begun anew it might end otherwise: "
     "write one update() for each value"
 )
+_ATOMIC = ("atomic", "transaction.atomic")
 _OWN = {"batch", "last", "rest", "rows", "values"}
 
 
@@ -49,7 +51,9 @@ class Part:
         found: list[ast.stmt] = []
         for each in reversed(self.before):
             used = names_in([each])
-            if names & {name.id for name in used if isinstance(name.ctx, ast.Store)}:
+            if isinstance(each, ast.If) or names & {
+                name.id for name in used if isinstance(name.ctx, ast.Store)
+            }:
                 found.insert(0, each)
                 names |= {name.id for name in used}
         return found
@@ -57,8 +61,8 @@ class Part:
 
 def parts_of(node: ast.FunctionDef, function: FunctionType) -> Sequence[Part]:
     """Return the parts in their order; raises :class:`NoRecipe` where there is more."""
-    body = _Body(function)
-    steps = body_of(node)
+    body = _Body(function, {each.arg for each in node.args.args})
+    steps = [*_without_transactions(body_of(node))]
     while steps:
         del steps[: body.take(steps)]
     if not body.parts:
@@ -69,6 +73,7 @@ def parts_of(node: ast.FunctionDef, function: FunctionType) -> Sequence[Part]:
 @dataclass
 class _Body:
     function: FunctionType
+    arguments: AbstractSet[str]
     before: list[ast.stmt] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     querysets: dict[str, ast.expr] = field(default_factory=dict)
@@ -76,6 +81,9 @@ class _Body:
 
     def take(self, steps: Sequence[ast.stmt]) -> int:
         """Take what statements begin with, and return how many they are."""
+        if self._ends_elsewhere(steps[0]):
+            self.before.append(steps[0])
+            return 1
         now = [_with(each, self.querysets) for each in steps]
         if (assigned := _assigned(now[0])) is not None and self._looks_up(now[0], *assigned):
             return 1
@@ -87,6 +95,15 @@ class _Body:
         if (found := row_loop(now, self.function)) is not None:
             return self._part(*found)
         raise NoRecipe(MORE)
+
+    def _ends_elsewhere(self, step: ast.stmt) -> bool:
+        """Return whether it ends the function on some databases, by its arguments alone."""
+        if not isinstance(step, ast.If) or step.orelse:
+            return False
+        (first, *more) = step.body
+        returns = isinstance(first, ast.Return) and first.value is None and not more
+        calls = any(isinstance(each, ast.Call) for each in ast.walk(step.test))
+        return returns and not calls and {e.id for e in names_in([step.test])} <= self.arguments
 
     def _looks_up(self, step: ast.stmt, name: str, value: ast.expr) -> bool:
         """Return whether an assignment is a queryset or a lookup, and remember it."""
@@ -106,6 +123,17 @@ class _Body:
             raise NoRecipe(f"its code has the name {min(taken)}, which the batches need")
         self.parts.append(Part(does, tuple(self.before)))
         return count
+
+
+def _without_transactions(steps: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements, and those that stand in an ``atomic()``: each batch has its own."""
+    for each in steps:
+        calls = isinstance(each, ast.With) and [e.context_expr for e in each.items]
+        if calls and all(ast.unparse(e).partition("(")[0] in _ATOMIC for e in calls):
+            assert isinstance(each, ast.With)
+            yield from _without_transactions(each.body)
+        else:
+            yield each
 
 
 def _assigned(step: ast.stmt) -> tuple[str, ast.expr] | None:

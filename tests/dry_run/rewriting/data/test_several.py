@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.db.migrations import RunPython
 from django.db.models import F
 
@@ -161,6 +162,38 @@ def test_a_loop_that_might_end_otherwise(name: str) -> None:
     assert isinstance(_of(RunPython(over(name)), SET), NotRewritten)
 
 
+def on_one_database(apps: Any, schema_editor: Any) -> None:
+    if schema_editor.connection.alias != "default":
+        return
+    with transaction.atomic():
+        Order = apps.get_model("shop", "Order")
+        Order.objects.filter(line=2).update(line=1)
+
+
+def test_the_database_is_asked_for_and_a_transaction_is_left_out() -> None:
+    source = _source(RunPython(on_one_database), "UPDATE t SET line_id = %s")
+    assert (
+        "    if schema_editor.connection.alias != 'default':\n"
+        "        return\n"
+        "    Order = apps.get_model('shop', 'Order')\n"
+        "    rows = Order.objects.filter(line=2)\n"
+    ) in source
+    assert "transaction" not in source
+
+
+def returns_by_rows(apps: Any, _schema_editor: Any) -> None:
+    if apps.get_model("shop", "Order").objects.filter(a=1).exists():
+        return
+    apps.get_model("shop", "Order").objects.update(line=1)
+
+
+def returns_else(apps: Any, schema_editor: Any) -> None:
+    if schema_editor.connection.alias == "x":
+        return
+    else:  # noqa: RET505 - as people write it
+        apps.get_model("shop", "Order").objects.update(line=1)
+
+
 def takes_a_name(apps: Any, _schema_editor: Any) -> None:
     last = apps.get_model("shop", "Line").objects.first()
     apps.get_model("shop", "Order").objects.update(line=last)
@@ -178,6 +211,8 @@ def never_sends_one(apps: Any, _schema_editor: Any) -> None:
     apps.get_model("shop", "Order").objects.filter(pk__in=[]).update(n=F("n") + 1)
 
 
-@pytest.mark.parametrize("code", [takes_a_name, reassigns, never_sends_one])
+@pytest.mark.parametrize(
+    "code", [takes_a_name, reassigns, never_sends_one, returns_by_rows, returns_else]
+)
 def test_what_only_looks_like_several(code: Any) -> None:
     assert isinstance(_of(RunPython(code), "UPDATE t SET line_id = %s"), NotRewritten)

@@ -88,7 +88,7 @@ class RewrittenFile:
     operations: Sequence[Operation] = ()
     atomic: bool = True
     fill: Fill | None = None
-    """What is filled before the operations; such a file is not atomic."""
+    """What is filled before the operations; such a file is not atomic, unless it only goes back."""
     above: str = ""
     """The source of what its operations need; their module is ``OF_THIS_FILE``."""
     next_release: bool = False

@@ -169,7 +169,8 @@ def same_again(update: Update, function: FunctionType) -> bool:
 def _names_of(fields: set[str | None]) -> set[str]:
     """Return the names by which a filter may mean what an update writes."""
     found = {each.removesuffix("_id") for each in fields if each}
-    return {*found, *(f"{each}_id" for each in found), *_KEYS}
+    keys = _KEYS if fields & _KEYS else set()
+    return {*found, *(f"{each}_id" for each in found), *keys}
 
 
 def _chosen_by(call: ast.Call) -> dict[str, ast.expr] | None:

@@ -152,12 +152,25 @@ def over_rows(apps: Any, _schema_editor: Any) -> None:
         apps.get_model("shop", "Order").objects.filter(land=land).update(state="x")
 
 
-@pytest.mark.parametrize("name", ["pairs", "swapped", "codes"])
+def over_keys(apps: Any, _schema_editor: Any) -> None:
+    for key, new in [(1, "a"), (2, "b")]:
+        apps.get_model("shop", "Order").objects.filter(pk=key).update(state=new)
+
+
+def over_changed_keys(apps: Any, _schema_editor: Any) -> None:
+    for old, new in [(1, 2), (2, 3)]:
+        apps.get_model("shop", "Order").objects.filter(pk=old).update(id=new)
+
+
+@pytest.mark.parametrize("name", ["pairs", "swapped", "codes", "keys"])
 def test_a_loop_that_may_begin_anew(name: str) -> None:
     assert isinstance(_of(RunPython(over(name)), SET), Rewriting)
 
 
-@pytest.mark.parametrize("name", ["moved", "same", "sets", "values", "others", "columns", "rows"])
+@pytest.mark.parametrize(
+    "name",
+    ["moved", "same", "sets", "values", "others", "columns", "rows", "changed_keys"],
+)
 def test_a_loop_that_might_end_otherwise(name: str) -> None:
     assert isinstance(_of(RunPython(over(name)), SET), NotRewritten)
 

@@ -138,7 +138,8 @@ class Rehearsal:
         self._preflight = self._stage.look_ahead(read)
         if self._preflight is not None:
             self._observer.preflighted(self._preflight)
-        self._deploy_watch.start(releases, read)
+        with self._opened.instruments.clock.stopped():
+            self._deploy_watch.start(releases, read)
 
     def restore_at_end(self, migration: Migration) -> None:
         """Note an instance that is about to be changed: it may be the caller's."""
@@ -177,11 +178,12 @@ class Rehearsal:
         self._judge.start_migration()
 
     def _finish(self, error: BaseException | None) -> MigrationResult:
-        recorded = self._recorder.finish_migration()
-        self._stage.end_migration()
-        excused = error is not None and self._stage.excuses(error, recorded)
-        breaks = self._deploy_watch.migration_ended(recorded, error)
-        result = self._judge.result(recorded, error, breaks, excused=excused)
+        with self._opened.instruments.clock.stopped():
+            recorded = self._recorder.finish_migration()
+            self._stage.end_migration()
+            excused = error is not None and self._stage.excuses(error, recorded)
+            breaks = self._deploy_watch.migration_ended(recorded, error)
+            result = self._judge.result(recorded, error, breaks, excused=excused)
         if error is not None and self._stage.expired_lock_wait(error):
             self._outcome.lock_wait_expired = True
         self._outcome.results.append(result)
@@ -196,8 +198,9 @@ class Rehearsal:
             yield opened
             self._opened.instruments.dead_space.check()
         if self._deploy_watch.follows_operations_of(self._recorder.migration):
-            recorded = self._recorder.recorded_so_far(opened)
-            self._deploy_watch.operation_ended(self._recorder.migration, recorded)
+            with self._opened.instruments.clock.stopped():
+                recorded = self._recorder.recorded_so_far(opened)
+                self._deploy_watch.operation_ended(self._recorder.migration, recorded)
 
     def note(self, text: str) -> None:
         """Add a line to the report, once."""
@@ -270,6 +273,7 @@ class Rehearsal:
 
     def report(self, *, notes: Sequence[str] = (), reverse: ReverseResult | None = None) -> Report:
         """Return the report; ``notes`` are lines about how the dry run was requested."""
+        gave_up = self._outcome.lock_wait_expired
         return Report(
             database=self._opened.database,
             outcome=self._run_outcome(),
@@ -285,11 +289,7 @@ class Rehearsal:
             sequences_moved=self._stage.sequences_moved,
             dead_bytes=self._stage.dead_bytes,
             yielded_to=self.waiters,
-            warnings=(
-                *notes,
-                *self._notes,
-                *self._stage.warnings(gave_up=self._outcome.lock_wait_expired),
-            ),
+            warnings=(*notes, *self._notes, *self._stage.warnings(gave_up=gave_up)),
             mode=self._stage.mode,
         )
 

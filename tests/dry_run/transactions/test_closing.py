@@ -207,7 +207,23 @@ def test_the_server_ends_idle_transactions_alone(atomic: bool) -> None:
     assert (result.error is not None) is atomic
     assert bool(error) is atomic
     if result.error is not None:
+        assert result.outcome == "failed"
         assert result.error.type == psycopg.errors.IdleInTransactionSessionTimeout.__name__
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("atomic", [True, False])
+def test_the_server_ends_idle_sessions_outside_of_transactions(atomic: bool) -> None:
+    with timeout_of_role("idle_session_timeout = '200ms'"):
+        (result,) = rehearse(migration(python(works), atomic=atomic)).migrations
+        error = for_real(migration(python(works), atomic=atomic))
+
+    assert bool(error) is not atomic
+    assert (result.error is not None) is bool(error)
+    if result.error is not None:
+        assert result.outcome == "failed"
+        assert result.error.type == psycopg.errors.IdleSessionTimeout.__name__
+        assert result.error.message in error
 
 
 @pytest.mark.usefixtures("scratch")
@@ -227,6 +243,7 @@ def test_the_server_ends_long_transactions() -> None:
         error = for_real(long)
 
     assert result.error is not None
+    assert result.outcome == "failed"
     assert result.error.type == psycopg.errors.TransactionTimeout.__name__
     assert "terminating connection due to transaction timeout" in error
 

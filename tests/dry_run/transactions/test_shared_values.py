@@ -9,12 +9,13 @@ from django.db import connection
 from django.db.migrations import Migration
 
 from tests.cases.migrations_on_disk import query
-from tests.support.dry_run import migration, plain_connection, python, rehearse, runs
+from tests.support.dry_run import for_real, migration, plain_connection, python, rehearse, runs
 
 CLONE = "--clone rehearses it exactly"
 TIME, NUMBER = "now() is the same", "The number of the transaction"
 SETTINGS = "a setting that the dry run has set"
 LOCKS, XMIN, LISTEN = "pg_locks shows", "in xmin and xmax", "LISTEN begins"
+SESSIONS = "pg_stat_activity shows"
 
 CODE = """
     CREATE TABLE dry_stamped (id int, at timestamptz DEFAULT now());
@@ -70,6 +71,10 @@ def reasons(*scripts: str, atomic: bool = True) -> list[str]:
         ("SELECT 1", "SELECT pg_listening_channels()", LISTEN),
         ("SELECT 1", ROWS.format("current_setting('lock_timeout')"), SETTINGS),
         ("SELECT 1", "DO $$ BEGIN PERFORM current_setting('application_name'); END $$", SETTINGS),
+        ("SELECT 1", "SHOW lock_timeout", SETTINGS),
+        ("SELECT 1", "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'", SETTINGS),
+        ("SELECT 1", ROWS.format("(SELECT count(*)::text FROM pg_stat_activity)"), SESSIONS),
+        ("SELECT 1", "DO $$ BEGIN PERFORM FROM pg_stat_activity; END $$", SESSIONS),
         ("SELECT 1", "INSERT INTO dry_by VALUES (1)", SETTINGS),
     ],
 )
@@ -78,7 +83,48 @@ def test_what_reads_it_twice_is_not_exact(first: str, second: str, why: str) -> 
 
     assert earlier == ""
     assert why in later
-    assert CLONE in later or why is SETTINGS  # a clone has the same settings
+    assert CLONE in later or why in (SETTINGS, SESSIONS)  # a clone has the same
+
+
+WANTS_TIMEOUT = """
+    CREATE FUNCTION dry_wants() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+      IF current_setting('lock_timeout') = '0' THEN RAISE 'set lock_timeout first'; END IF;
+    END $$;
+    CREATE EVENT TRIGGER dry_wants ON ddl_command_start EXECUTE FUNCTION dry_wants();
+"""
+
+
+@pytest.fixture
+def _event_trigger(scratch: None) -> Iterator[None]:
+    with plain_connection() as plain:
+        plain.execute(WANTS_TIMEOUT)
+        yield
+        plain.execute("DROP EVENT TRIGGER dry_wants")
+
+
+ALTER = "ALTER TABLE dry_row ADD more text"
+
+
+@pytest.mark.usefixtures("_event_trigger")
+def test_an_event_trigger_that_reads_such_a_setting_passes_in_the_dry_run_alone() -> None:
+    assert SETTINGS in reasons(ALTER)[0]
+    assert "set lock_timeout first" in for_real(migration(runs(ALTER)))
+
+
+@pytest.mark.usefixtures("_event_trigger")
+@pytest.mark.parametrize(
+    ("script", "is_exact"),
+    [("DO $$ BEGIN ALTER TABLE dry_row ADD more text; END $$", False), (ROWS.format("'x'"), True)],
+)
+def test_event_triggers_are_run_by_ddl_alone(script: str, is_exact: bool) -> None:
+    assert (reasons(script)[0] == "") is is_exact
+
+
+@pytest.mark.usefixtures("_event_trigger")
+def test_an_event_trigger_that_is_switched_off_says_nothing() -> None:
+    with plain_connection() as plain:
+        plain.execute("ALTER EVENT TRIGGER dry_wants DISABLE")
+    assert reasons(ALTER) == [""]
 
 
 @pytest.mark.usefixtures("_code")

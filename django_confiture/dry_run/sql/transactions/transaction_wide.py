@@ -29,6 +29,7 @@ class Shared(Enum):
     LOCKS = "pg_locks"
     CHANNELS = "pg_listening_channels()"
     SETTINGS = "a setting that the dry run has set for itself"
+    SESSIONS = "pg_stat_activity"
     OTHER_SESSION = "a session of its own, through dblink"
 
 
@@ -42,7 +43,7 @@ _CHANNELS = "pg_listening_channels"
 
 _SETTINGS = (
     r"application_name|lock_timeout|statement_timeout|transaction_timeout"
-    r"|idle_in_transaction_session_timeout|client_connection_check_interval"
+    r"|idle_in_transaction_session_timeout|idle_session_timeout|client_connection_check_interval"
 )
 
 _IN_TEXT = {
@@ -51,11 +52,18 @@ _IN_TEXT = {
     Shared.ROW_VERSION: rf"(?:{_ROW_VERSIONS})\b",
     Shared.LOCKS: r"pg_lock(?:s|_status)\b",
     Shared.CHANNELS: rf"{_CHANNELS}\s*\(",
-    Shared.SETTINGS: rf"current_setting\s*\(\s*'(?:{_SETTINGS})'",
+    Shared.SETTINGS: (
+        rf"(?:current_setting\s*\(\s*'(?:{_SETTINGS})'|show\s+(?:{_SETTINGS})\b"
+        rf"|pg_settings\b(?=[\s\S]*'(?:{_SETTINGS})'))"
+    ),
+    Shared.SESSIONS: r"pg_stat_(?:activity|get_activity|get_backend_\w+)\b",
     Shared.OTHER_SESSION: r"dblink\w*\s*\(",
 }
 _MENTIONS = {key: re.compile(rf"\b(?:{text})", re.IGNORECASE) for key, text in _IN_TEXT.items()}
 _ANY = re.compile("|".join(rf"\b(?:{text})" for text in _IN_TEXT.values()), re.IGNORECASE)
+
+_BY_WORDS = (Shared.SETTINGS, Shared.SESSIONS)
+"""What no other thing is called, so that the words of a statement tell."""
 
 _FUNCTIONS = {
     Shared.TIME: re.compile(_TIMES),
@@ -79,8 +87,7 @@ def shared_in(statement: Statement) -> frozenset[Shared]:
     if statement.node is None or statement.what in HIDING:
         return shared_in_code(statement.sql)
     found = frozenset(_in_tree(statement.node))
-    reads_settings = _MENTIONS[Shared.SETTINGS].search(statement.sql)
-    return found | {Shared.SETTINGS} if reads_settings else found
+    return found | {key for key in _BY_WORDS if _MENTIONS[key].search(statement.sql)}
 
 
 def _in_tree(node: Node) -> Iterator[Shared]:

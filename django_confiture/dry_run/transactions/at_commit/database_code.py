@@ -28,6 +28,11 @@ _TRIGGERS = """
     WHERE NOT t.tgisinternal
 """
 
+_EVENT_TRIGGERS = """
+    SELECT p.proname FROM pg_catalog.pg_event_trigger t
+    JOIN pg_catalog.pg_proc p ON p.oid = t.evtfoid WHERE t.evtenabled <> 'D'
+"""
+
 _MAKING_CODE = {"create_function_stmt", "create_extension_stmt", "do_stmt", "call_stmt", ""}
 _WORDS = re.compile(r"\w+")
 
@@ -68,6 +73,12 @@ class DatabaseCode:
         names = set(functions)
         rows = self._session.query(_TRIGGERS) if names else []
         return {table or "" for table, name in rows if name in names}
+
+    def is_run_by_events(self, functions: Iterable[str]) -> bool:
+        """Return whether an event trigger runs one of those functions, as DDL makes it."""
+        names = set(functions)
+        rows = self._session.query(_EVENT_TRIGGERS) if names else []
+        return any(name in names for (name,) in rows)
 
     def tables_named_by_triggers(self, functions: Iterable[str]) -> dict[str, set[str]]:
         """Return the tables with a trigger that runs one of those functions → what it names.

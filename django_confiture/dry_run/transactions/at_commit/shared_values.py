@@ -49,6 +49,7 @@ _AT_ONCE = {
         "It reads a setting that the dry run has set for itself (its application_name, timeouts): "
         "for real the value is another."
     ),
+    Shared.SESSIONS: "pg_stat_activity shows the dry run's own sessions, too.",
     Shared.OTHER_SESSION: (
         "It calls dblink, whose session does not see what this dry run has changed, and commits "
         "what it writes: the dry run can't hold that back."
@@ -59,6 +60,7 @@ _AT_ONCE = {
 _MOST_TEXTS = 1000
 _EVALUATING = ("alter_table_stmt", "create_table_as_stmt", "select_stmt")
 """DDL that computes values, for a new column or from a query."""
+_MAKING_EVENTS = (Kind.DDL, Kind.OPAQUE)
 _SENDING_NOTHING = (Kind.SAVEPOINT, Kind.TRANSACTION)
 
 # By the functions' OIDs, and CURRENT_TIMESTAMP and the like by their numbers; no text of an
@@ -166,12 +168,16 @@ class SharedValues:
         return {Shared.NUMBER} if tables & self._tables_that_read(Shared.NUMBER) else set()
 
     def _by_triggers(self, statement: Statement, tables: frozenset[str]) -> frozenset[Shared]:
-        """Return what the tables' triggers do that is not exact, whatever came before."""
+        """Return what triggers of tables and events do that is not exact, whatever came before."""
+        if statement.kind in _MAKING_EVENTS:
+            return frozenset(
+                key for key in _AT_ONCE if self._code.is_run_by_events(self._readers[key])
+            )
         if statement.kind is not Kind.DML:
             return frozenset()
         return frozenset(
             key
-            for key in (Shared.SETTINGS, Shared.OTHER_SESSION)
+            for key in (Shared.SETTINGS, Shared.SESSIONS, Shared.OTHER_SESSION)
             if (readers := self._readers[key]) and tables & self._code.triggers_of(readers)
         )
 

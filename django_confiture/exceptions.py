@@ -9,7 +9,7 @@
         ├── HookVeto               raised by a hook that refuses the migration
         ├── HookLookupError        a name, path or class that does not lead to a hook
         ├── MigrationGaveWay       a real migration ended: other sessions were waiting for it
-        ├── MigrationGotNoLock     a real migration ended: its last attempt got no lock either
+        ├── MigrationGotNoLock     a real migration ended: no lock, at the last attempt either
         ├── MigrationSessionLost   a real migration ended: the server ended its session
         ├── MigrateRefused         a real migrate can't start with these settings; nothing has run
         ├── DryRunError            the rehearsed migration would fail
@@ -74,7 +74,7 @@ class MigrationGaveWay(MigrationError, CommandError):  # noqa: N818 - nothing is
 
 
 class MigrationGotNoLock(MigrationError, CommandError, OperationalError):  # noqa: N818
-    """The last attempt of ``LOCK_RETRIES`` ended in a lock timeout or a deadlock as well.
+    """A migration ended in a lock timeout or a deadlock, the last of ``LOCK_RETRIES`` as well.
 
     It is Django's ``OperationalError`` too, for those who catch that.
     """

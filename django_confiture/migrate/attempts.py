@@ -13,12 +13,14 @@ from psycopg import Error
 
 from django_confiture.exceptions import HookError, MigrationGaveWay, MigrationGotNoLock
 from django_confiture.formatting import listed, one_line
+from django_confiture.migrate.lost_session import chain
 from django_confiture.migrate.sessions.dead_client import end_with_client
 from django_confiture.migrate.sessions.migration_transaction import (
     SAVEPOINT,
     MigrationTransaction,
     Outcome,
 )
+from django_confiture.migrate.stopped import left_without_transaction, operation_at
 from django_confiture.migrate.watching import gave_way
 from django_confiture.migrate.watching.activity import GaveWay
 from django_confiture.migrate.watching.announcements import log_facts
@@ -40,6 +42,14 @@ RETRIED = frozenset({LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED})
 _WAY_ON = (
     "Run migrate again when fewer sessions need the table, or raise LOCK_RETRIES; migrate_dryrun "
     "says what it locks."
+)
+_COMMITTED = (
+    "It has ended its transaction by itself, so parts of it may stay; look at what is there before "
+    "you run migrate again."
+)
+_NOT_RETRIED = (
+    "LOCK_RETRIES is for atomic migrations alone: wait until fewer sessions need the table, or "
+    "raise LOCK_TIMEOUT; migrate_dryrun says what it locks."
 )
 
 
@@ -94,19 +104,20 @@ class Attempts:
             raise self._given_up(ended, why_not_again) from error
         return self._settings.delay(self.number)
 
-    def failed_without_transaction(self, error: BaseException) -> BaseException:
+    def failed_without_transaction(self, error: BaseException, *, resumes: bool) -> BaseException:
         """Return the error to raise after the only attempt, which may have committed parts."""
         ended = error.gave_way if isinstance(error, _Interrupted) else self._leave()
         if ended is not None:
             self._tell(ended)
-            resumes = self._settings.resume
             why = gave_way.RESUMABLE if resumes else gave_way.NOT_ATOMIC
-            given_up = self._given_up(ended, why)
-            given_up.__cause__ = error
-            return given_up
-        if self._settings.lock_retries and retried_sqlstate(error):
+            return self._given_up(ended, why)
+        if not self._expects_lock_errors or retried_sqlstate(error) is None:
+            return error
+        if isinstance(error, HookError):
             error.add_note("Not retried: parts of a non-atomic migration may be committed.")
-        return error
+            return error
+        left = left_without_transaction(resumes=resumes)
+        return self._got_no_lock(error, f"{left} {_NOT_RETRIED}")
 
     def ended_too_late(self) -> None:
         """Report that the watch ended a non-atomic migration that had done all its work."""
@@ -152,15 +163,17 @@ class Attempts:
     def _delay_after_lock(self, error: BaseException) -> float:
         retries = self._settings.lock_retries
         sqlstate = retried_sqlstate(error)
-        if sqlstate is None or not retries:
+        if sqlstate is None or not self._expects_lock_errors:
             raise error
-        if self.number > retries:
-            if isinstance(error, HookError):
+        is_rolled_back = self._nothing_committed(None)
+        if self.number > retries or not is_rolled_back:
+            if not isinstance(error, HookError):
+                left = f"All of it was rolled back. {_WAY_ON}" if is_rolled_back else _COMMITTED
+                raise self._got_no_lock(error, left) from error
+            if self.number > 1:
                 error.add_note(f"Tried {self.number} times.")
-                raise error
-            raise self._got_no_lock(error) from error
-        if not self._nothing_committed(None):
-            error.add_note("Not retried: the migration has ended its transaction by itself.")
+            if not is_rolled_back:
+                error.add_note(f"Not retried: {_COMMITTED}")
             raise error
         delay = self._settings.delay(self.number)
         logger.warning(
@@ -176,22 +189,26 @@ class Attempts:
         )
         return delay
 
-    def _got_no_lock(self, error: BaseException) -> MigrationGotNoLock:
+    @property
+    def _expects_lock_errors(self) -> bool:
+        """Whether a setting makes them the usual end of a wait, so that one line says all."""
+        return self._settings.lock_timeout is not None or self._settings.lock_retries > 0
+
+    def _got_no_lock(self, error: BaseException, left: str) -> MigrationGotNoLock:
+        """Return the error to raise; the notes of the original one are in its line, too."""
         lines = str(error).splitlines() or [type(error).__name__]
-        said = f"{one_line(lines[0]).rstrip('.')}. Tried {self.number} times."
-        left = (
-            "All of it was rolled back."
-            if self._nothing_committed(None)
-            else "It has ended its transaction by itself, so parts of it may stay."
-        )
         watch = self._session.watch
         blockers = watch.last_blockers() if watch is not None else ()
         names = listed([f"{each.name} ({each.state or 'state not visible'})" for each in blockers])
-        return MigrationGotNoLock(
-            f"{self._migration} got no lock: {said} "
-            + (f"In its way was {names}. " if names else "")
-            + f"{left} {_WAY_ON}"
+        parts = (
+            f"{self._migration} got no lock: {one_line(lines[0]).rstrip('.')}.",
+            f"Tried {self.number} times." if self.number > 1 else "",
+            operation_at(chain(error), self._migration),
+            f"In its way was {names}." if names else "",
+            *map(one_line, getattr(error, "__notes__", ())),
+            left,
         )
+        return MigrationGotNoLock(" ".join(filter(None, parts)))
 
     def _tell(self, ended: GaveWay) -> None:
         assert self._target is not None

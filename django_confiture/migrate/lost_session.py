@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from django.core.management.base import CommandError
-from django.db.migrations.migration import Migration
 from psycopg import errors
 
 from django_confiture.exceptions import HookError, MigrationSessionLost
 from django_confiture.formatting import one_line
 from django_confiture.migrate.sessions.migration_transaction import Outcome
+from django_confiture.migrate.stopped import left_without_transaction, operation_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+    from django.db.migrations.migration import Migration
 
 _TERMINATED = "Someone ended it with pg_terminate_backend(), or the server was stopped."
 _TIMEOUT = "Raise {} for the role that migrates, or let the migration do less at a time."
@@ -49,15 +48,6 @@ _AT_COMMIT = (
     "It was at its COMMIT, so it may have been applied or not: showmigrations says which. Run "
     "migrate again, which applies what is missing."
 )
-_RESUMES = (
-    "It is not atomic, so what it had done is committed. Run migrate again; it goes on at the "
-    "first operation that was not done."
-)
-_STRANDS = (
-    "It is not atomic, so what it had done is committed, and migrate would begin it again at its "
-    'first operation. Look at what is there; with CONFITURE["MIGRATE"]["RESUME"] = True and '
-    "django_confiture.history, migrate goes on by itself the next time."
-)
 _BROKEN = re.compile(
     r"the connection is (closed|lost)|(server|SSL connection).* closed|consuming input failed"
     r"|sending (query|prepared query) failed"
@@ -65,7 +55,6 @@ _BROKEN = re.compile(
 """What libpq and psycopg say of a connection that broke without a word from the server."""
 _UNREACHABLE = re.compile(r"connection (failed|is bad|timeout)")
 """What psycopg says where no connection is to be had: Django tries to get one at a rollback."""
-_APPLYING = (Migration.apply.__code__, Migration.unapply.__code__)
 
 
 def explained(
@@ -92,10 +81,10 @@ def explained(
     if editor.atomic_migration:
         left = _left_by(outcome(), at_commit=at_commit)
     else:
-        left = _RESUMES if resumes else _STRANDS
+        left = left_without_transaction(resumes=resumes)
     parts = (
         f"{migration} stopped, as its database session ended: {_first_line(cause)}.",
-        _where(error, migration),
+        operation_at(chain(error), migration),
         why,
         left,
     )
@@ -119,11 +108,11 @@ def _in_dry_run(connection: BaseDatabaseWrapper) -> bool:
 
 def _cause(error: BaseException) -> psycopg.Error | None:
     """Return the driver's error that is behind Django's: the first, not one of a new connection."""
-    found = [each for each in _chain(error) if isinstance(each, psycopg.Error)]
+    found = [each for each in chain(error) if isinstance(each, psycopg.Error)]
     return next((each for each in found if not _is_unreachable(each)), next(iter(found), None))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield the errors from which one was raised, and those that a failed connection hides."""
     while error is not None:
         yield error
@@ -138,24 +127,3 @@ def _is_unreachable(error: BaseException) -> bool:
 def _first_line(cause: psycopg.Error) -> str:
     lines = [line for line in str(cause).splitlines() if line.strip()]
     return one_line(lines[0]).rstrip(".") if lines else type(cause).__name__
-
-
-def _where(error: BaseException, migration: Migration) -> str:
-    """Return the operation that ran, which only Django's own loop knows."""
-    for each in _chain(error):
-        for frame, _line in traceback.walk_tb(each.__traceback__):
-            if frame.f_code in _APPLYING and frame.f_locals.get("self") is migration:
-                operation = frame.f_locals.get("operation")
-                if operation is not None and not inspect.isclass(operation):
-                    return f"It was in operation {_named(operation, migration)}."
-    return ""
-
-
-def _named(operation: Any, migration: Migration) -> str:
-    """Return an operation's number, counted from 1, and what it does.
-
-    One that is journaled is wrapped while it runs.
-    """
-    plain = getattr(operation, "plain", operation)
-    numbers = (n for n, each in enumerate(migration.operations, 1) if each is plain)
-    return ", ".join([*map(str, numbers), operation.describe()])

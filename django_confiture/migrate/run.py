@@ -59,6 +59,7 @@ class MigrationRun:
         self._direction = direction
         self._session = session
         self._settings = session.settings
+        self._resumes = session.settings.resume and direction == "forward"
         self._attempts = Attempts(self._connection, session, migration)
         timeouts = self._settings.timeouts
         shared = bool(timeouts) and session.session_is_shared
@@ -82,13 +83,12 @@ class MigrationRun:
         return self._without_transaction(step, state)
 
     def _explained(self, error: BaseException, *, at_commit: bool = False) -> BaseException:
-        resumes = self._settings.resume and self._direction == "forward"
         return explained(
             error,
             self._migration,
             self._editor,
             outcome=self._attempts.outcome,
-            resumes=resumes,
+            resumes=self._resumes,
             at_commit=at_commit,
         )
 
@@ -112,7 +112,8 @@ class MigrationRun:
                 self._attempts.begin_without_transaction(**self._sender_facts())
                 after = self._phases(step, state)
         except BaseException as error:
-            final = self._explained(self._attempts.failed_without_transaction(error))
+            failed = self._attempts.failed_without_transaction
+            final = self._explained(failed(error, resumes=self._resumes))
             self._ended(final)
             if final is error:
                 raise

@@ -418,9 +418,9 @@ def test_without_retries_a_lock_timeout_fails_at_once(
     cases.add("0001_waits", recording.operation(), migrations.RunSQL(LOCKED))
     settings.CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "20ms"}}
     hold(other)
-    with pytest.raises(DatabaseError, match="lock timeout") as caught:
+    with pytest.raises(MigrationGotNoLock) as caught:
         cases.migrate()
-    assert not hasattr(caught.value, "__notes__")
+    assert "due to lock timeout. It was in operation 2, Raw SQL operation. All" in str(caught.value)
     assert recording.ran == ["operation"]
 
 
@@ -481,13 +481,52 @@ def test_a_non_atomic_migration_is_not_tried_again(
     cases.add("0001_waits", recording.operation(), migrations.RunSQL(LOCKED), atomic=False)
     settings.CONFITURE = {"MIGRATE": RETRY}
     hold(other)
-    with pytest.raises(DatabaseError, match="lock timeout") as caught:
+    with pytest.raises(MigrationGotNoLock) as caught:
         cases.migrate()
-    assert caught.value.__notes__ == [
-        "Not retried: parts of a non-atomic migration may be committed."
-    ]
+    assert str(caught.value) == (
+        "cases.0001_waits got no lock: canceling statement due to lock timeout. It was in "
+        "operation 2, Raw SQL operation. It is not atomic, so what it had done is committed, and "
+        "migrate would begin it again at its first operation. Look at what is there; with "
+        'CONFITURE["MIGRATE"]["RESUME"] = True and django_confiture.history, migrate goes on by '
+        "itself the next time. LOCK_RETRIES is for atomic migrations alone: wait until fewer "
+        "sessions need the table, or raise LOCK_TIMEOUT; migrate_dryrun says what it locks."
+    )
+    assert isinstance(caught.value.__cause__, DatabaseError)
     assert recording.persisted() == ["operation"]
     assert events(caplog, "lock_timeout_retry") == []
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_hook_that_waits_in_vain_keeps_its_own_error(
+    cases: Cases, settings: Settings, other: psycopg.Connection[Any], *, atomic: bool
+) -> None:
+    settings.CONFITURE = {
+        "PHASES": {"AFTER_DDL": ["tests.migrate.test_timeouts.Waits"]},
+        "MIGRATE": RETRY,
+    }
+    cases.add("0001_waits", recording.operation(), atomic=atomic)
+    hold(other)
+    with pytest.raises(HookError) as caught:
+        cases.migrate()
+    assert not isinstance(caught.value, MigrationGotNoLock)
+    assert (
+        "Tried 4 times."
+        if atomic
+        else "Not retried: parts of a non-atomic migration may be committed."
+    ) in caught.value.__notes__
+
+
+def test_who_was_in_the_way_of_a_non_atomic_migration_is_named(
+    cases: Cases, settings: Settings, other: psycopg.Connection[Any]
+) -> None:
+    cases.add("0001_waits", migrations.RunSQL(LOCKED), atomic=False)
+    settings.CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "1500ms", "RESUME": False}}
+    other.execute("SET application_name = 'nightly report'")
+    hold(other)
+    with pytest.raises(MigrationGotNoLock) as caught:
+        cases.migrate()
+    said = str(caught.value)
+    assert "In its way was nightly report (idle in transaction). It is not atomic" in said
 
 
 def test_a_migration_that_has_committed_by_itself_is_not_tried_again(
@@ -504,11 +543,12 @@ def test_a_migration_that_has_committed_by_itself_is_not_tried_again(
     )
     settings.CONFITURE = {"MIGRATE": RETRY}
     hold(other)
-    with pytest.raises(DatabaseError, match="lock timeout") as caught:
+    with pytest.raises(MigrationGotNoLock) as caught:
         cases.migrate()
-    assert caught.value.__notes__ == [
-        "Not retried: the migration has ended its transaction by itself."
-    ]
+    assert str(caught.value).endswith(
+        "operation 3, Raw SQL operation. It has ended its transaction by itself, so parts of it "
+        "may stay; look at what is there before you run migrate again."
+    )
     assert recording.persisted() == ["operation"]
     assert events(caplog, "lock_timeout_retry") == []
 

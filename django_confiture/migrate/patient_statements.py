@@ -16,6 +16,7 @@ from psycopg import Error
 from psycopg.pq import TransactionStatus
 
 from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by
+from django_confiture.migrate.pending_detach import Detach, State, detach_in
 
 if TYPE_CHECKING:
     import psycopg
@@ -63,6 +64,12 @@ class PatientStatements:
     ) -> Any:
         """Send one statement."""
         text = without_leading_comments(sql) if isinstance(sql, str) else ""
+        if (detach := detach_in(text)) is not None:
+            try:
+                return execute(sql, params, many, context)
+            except Exception as error:
+                self._note_pending(detach, error)
+                raise
         concurrently = _CONCURRENTLY.match(text) is not None
         if not concurrently and _VALIDATE.fullmatch(text) is None:
             return execute(sql, params, many, context)
@@ -98,6 +105,19 @@ class PatientStatements:
 
     def _set_lock_timeout(self, raw: psycopg.Connection[Any], value: str) -> None:
         raw.execute("SELECT pg_catalog.set_config('lock_timeout', %s, %s)", [value, self._local])
+
+    def _note_pending(self, detach: Detach, error: Exception) -> None:
+        try:
+            if detach.state(self._connection.connection) is not State.PENDING:
+                return
+        except Error:
+            return
+        error.add_note(
+            f"{detach.partition} was left half detached: no query of {detach.table} reads it any "
+            'more. Set CONFITURE["MIGRATE"]["RESUME"] = True (with django_confiture.history), and '
+            f"the next migrate completes it; or run {detach.finalize}; by hand, and take the "
+            "statement out of the migration."
+        )
 
     def _note_invalid_indexes(self, text: str, error: Exception) -> None:
         reindex = first_word(text).upper() == "REINDEX"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import errors, sql
 
 from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by, stands_in
+from django_confiture.migrate.pending_detach import State
 from django_confiture.migrate.watching.announcements import log_facts
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def wait_for_orphan(backend: Backend, migration: Migration, raw: psycopg.Connect
 
 def is_done(step: OperationStep, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
     """Return whether the catalog shows that a step was completed after it had been started."""
+    if step.detach is not None:
+        return step.detach.state(raw) is State.DETACHED
     there = indexes_named_in(step.names, raw)
     if step.verb == "create":
         return any(valid and entry.indexes.get(name) != oid for name, (oid, valid) in there.items())
@@ -102,6 +105,19 @@ def drop_invalid_indexes(
             logger.warning("invalid_index_left", extra=facts)  # who is no superuser can't
         else:
             logger.warning("invalid_index_dropped", extra=facts)
+
+
+def finalize_detach(
+    step: OperationStep, migration: Migration, raw: psycopg.Connection[Any]
+) -> bool:
+    """Complete a DETACH CONCURRENTLY that was cut off halfway; return whether there was one."""
+    detach = step.detach
+    if detach is None or detach.state(raw) is not State.PENDING:
+        return False
+    raw.execute(detach.finalize.encode())
+    facts = {"partition": detach.partition, "table": detach.table}
+    logger.warning("detach_finalized", extra={**log_facts(migration), **facts})
+    return True
 
 
 def describe(step: OperationStep, raw: psycopg.Connection[Any]) -> str:

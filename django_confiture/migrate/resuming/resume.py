@@ -152,7 +152,10 @@ class Resumption:
         before = {name: oid for name, (oid, _valid) in named.items()}
         self._journal.write(STARTED, index, number, before)
         try:
-            step.run(self._migration.app_label, self._editor)
+            with self._connection.wrap_database_errors:
+                is_finalized = cut_off.finalize_detach(step, self._migration, raw)
+            if not is_finalized:
+                step.run(self._migration.app_label, self._editor)
             flush_deferred_sql(self._editor)
         except Exception as error:
             if entry is not None:

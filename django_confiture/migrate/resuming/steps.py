@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.postgres.operations import NotInTransactionMixin, ValidateConstraint
 from django.db.migrations.operations import RunPython, RunSQL, SeparateDatabaseAndState
 
-from django_confiture.migrate.patient_statements import first_word, is_concurrent
+from django_confiture.migrate.patient_statements import (
+    first_word,
+    is_concurrent,
+    without_leading_comments,
+)
+from django_confiture.migrate.pending_detach import Detach, detach_in
 from django_confiture.operations import RunHook
 
 if TYPE_CHECKING:
@@ -34,6 +39,8 @@ class OperationStep:
     """A text that names the indexes that it builds, rebuilds or drops."""
     verb: str
     """``create``, ``drop``, or empty: what it does to them CONCURRENTLY."""
+    detach: Detach | None = None
+    """The partition that it detaches CONCURRENTLY."""
 
     def run(self, app_label: str, editor: BaseDatabaseSchemaEditor) -> None:
         """Run this part of the operation on the database."""
@@ -75,8 +82,14 @@ def _sql_step(
     if concurrent:
         word = first_word(text).lower()
         verb = word if word in ("create", "drop") else ""
+    detach = detach_in(without_leading_comments(text))
     return OperationStep(
-        part, *states, NEVER if concurrent else TRY, text if concurrent else "", verb
+        part,
+        *states,
+        NEVER if concurrent or detach else TRY,
+        text if concurrent else "",
+        verb,
+        detach,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -57,6 +58,28 @@ _UNREACHABLE = re.compile(r"connection (failed|is bad|timeout)")
 """What psycopg says where no connection is to be had: Django tries to get one at a rollback."""
 
 
+@dataclass(frozen=True)
+class Ended:
+    """What the server, or the driver, said of a session that ended."""
+
+    first_line: str
+    why: str
+
+
+def what_ended(error: BaseException) -> Ended | None:
+    """Return what is said of the session's end; None where that is not the error.
+
+    What names its own reason is another error: a hook that failed, or a migration that gave way.
+    """
+    cause = _cause(error)
+    if cause is None or isinstance(error, CommandError | HookError):
+        return None
+    why = _WHY.get(type(cause))
+    if why is None and (cause.sqlstate is not None or not _BROKEN.search(str(cause))):
+        return None
+    return Ended(_first_line(cause), why or "")
+
+
 def explained(
     error: BaseException,
     migration: Migration,
@@ -68,24 +91,19 @@ def explained(
 ) -> BaseException:
     """Return the error to raise: the same one, unless the server ended the session.
 
-    What names its own reason stays: a hook that failed, or a migration that gave way. ``outcome``
-    is asked how the transaction of an atomic migration ended.
+    ``outcome`` is asked how the transaction of an atomic migration ended.
     """
-    cause = _cause(error)
-    has_a_reason = isinstance(error, CommandError | HookError)
-    if cause is None or has_a_reason or _in_dry_run(editor.connection):
-        return error
-    why = _WHY.get(type(cause))
-    if why is None and (cause.sqlstate is not None or not _BROKEN.search(str(cause))):
+    said = what_ended(error)
+    if said is None or _in_dry_run(editor.connection):
         return error
     if editor.atomic_migration:
         left = _left_by(outcome(), at_commit=at_commit)
     else:
         left = left_without_transaction(resumes=resumes)
     parts = (
-        f"{migration} stopped, as its database session ended: {_first_line(cause)}.",
+        f"{migration} stopped, as its database session ended: {said.first_line}.",
         operation_at(chain(error), migration),
-        why,
+        said.why,
         left,
     )
     return MigrationSessionLost(" ".join(filter(None, parts)))

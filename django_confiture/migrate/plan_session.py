@@ -14,6 +14,7 @@ from django_confiture import signals
 from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import count
 from django_confiture.migrate.known_forecasts import known_forecasts
+from django_confiture.migrate.lost_outside import LostOutside
 from django_confiture.migrate.resuming import journal
 from django_confiture.migrate.sessions.own_sessions import OwnSessions
 from django_confiture.migrate.sessions.second_connection import connect_beside
@@ -54,16 +55,27 @@ class PlanSession:
         self._announcer: Announcer | None = None
         self._own_sessions = OwnSessions()
         self._path = ServerPath(connection)
-        self._at_work = False
+        self._at_work = self._is_open = False
+        self._lost_outside = LostOutside(lambda: self._is_open, self.close)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Stay open while a migration runs, though that may call ``migrate`` itself."""
-        self._at_work = True
+        self._at_work = self._is_open = True
         try:
             yield
         finally:
             self._at_work = False
+
+    def migration_ended(self, migration: Migration, *, is_recorded: bool) -> None:
+        """Note that a migration is over: from here on, what fails is none of it."""
+        self._is_open = False
+        if not is_recorded:
+            self._lost_outside.ran(migration)
+
+    def begin(self) -> None:
+        """Explain from now on why a session ends, also between migrations and in receivers."""
+        self._connection.execute_wrappers.insert(0, self._lost_outside)
 
     @property
     def is_at_work(self) -> bool:
@@ -219,6 +231,8 @@ class PlanSession:
         if self._announcer is not None:
             self._announcer.stop()
         self._own_sessions.stop()
+        if self._lost_outside in (wrappers := self._connection.execute_wrappers):
+            wrappers.remove(self._lost_outside)
         if self in (open_sessions := _open_sessions(self._connection)):
             open_sessions.remove(self)
 

@@ -67,6 +67,7 @@ def _begin(
     kwargs: Mapping[str, Any],
 ) -> None:
     """Begin a real run of the plan, which may get shorter here."""
+    session.begin()
     if not phases.creating_test_database():
         session.take_turn(plan, _printer(kwargs))
     session.prepare_journal(plan)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.core.management.base import CommandError
 from django.db import DatabaseError, OperationalError, connection, migrations, transaction
+from django.db.models.signals import post_migrate, pre_migrate
 from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult
@@ -261,3 +262,64 @@ def test_other_errors_stay_as_they_are(cases: Cases) -> None:
     with pytest.raises(Exception, match="division by zero") as caught:
         cases.migrate()
     assert not isinstance(caught.value, MigrationSessionLost)
+
+
+# Outside of a migration.
+
+
+def kills(**_facts: Any) -> None:
+    query("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@pytest.mark.parametrize("signal", [pre_migrate, post_migrate], ids=["pre", "post"])
+@pytest.mark.parametrize("given", [{}, {"MIGRATE": {"LOCK_TIMEOUT": "30s"}}], ids=["none", "set"])
+def test_a_receiver_whose_session_ends_stops_with_one_line(
+    cases: Cases, settings: Settings, given: dict[str, Any], signal: Any
+) -> None:
+    settings.CONFITURE = given
+    cases.add("0001_alters", ALTER)
+    signal.connect(kills)
+    try:
+        said = lost(cases)
+    finally:
+        signal.disconnect(kills)
+
+    assert said == (
+        f"migrate stopped, as its database session ended: {TERMINATED}. It was between "
+        "migrations, or in a receiver. Someone ended it with pg_terminate_backend(), or the server "
+        "was stopped. Each migration that showmigrations marks is applied. Run migrate again: it "
+        "applies what is missing, and sends post_migrate."
+    )
+    connection.close()
+    assert cases.applied() == ({"0001_alters"} if signal is post_migrate else set())
+    assert connection.execute_wrappers == []
+
+
+def test_one_that_could_not_be_recorded_is_named(cases: Cases, settings: Settings) -> None:
+    settings.CONFITURE = {}
+
+    def killed_at_the_end(apps: Any, schema_editor: Any) -> None:
+        pid = schema_editor.connection.connection.info.backend_pid
+        with connect("colleague") as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    ends = migrations.RunPython(killed_at_the_end)
+    cases.add("0001_ends", migrations.RunPython(migrations.RunPython.noop), ends, atomic=False)
+
+    assert lost(cases).endswith(
+        "cases.0001_ends has run to its end, which could not be recorded: record it with migrate "
+        "--fake, and then run migrate again."
+    )
+    connection.close()
+    assert cases.applied() == set()
+
+
+def test_what_was_recorded_is_not_named(cases: Cases, settings: Settings) -> None:
+    settings.CONFITURE = {}
+    cases.add("0001_ends", ALTER, atomic=False)
+    post_migrate.connect(kills)
+    try:
+        assert "Each migration that showmigrations marks is applied" in lost(cases)
+    finally:
+        post_migrate.disconnect(kills)
+        connection.close()

@@ -34,6 +34,10 @@ def fields_with_relations(
         yield from model.fields.items()
     elif isinstance(operation, ops.RenameModel | ops.AlterModelTable):
         yield from ((name, each) for name, each in model.fields.items() if each.many_to_many)
+    elif isinstance(operation, ops.RenameField):
+        names = (operation.old_name, operation.new_name)
+        there = [(name, model.fields[name]) for name in names if name in model.fields]
+        yield from ((name, each) for name, each in there if each.many_to_many)
     elif isinstance(operation, ops.AddField | ops.RemoveField | ops.AlterField):
         found = model.fields.get(operation.name)
         if found is not None:

@@ -17,6 +17,7 @@ from django.db.migrations import (
     DeleteModel,
     Migration,
     RemoveField,
+    RenameField,
     RunPython,
     RunSQL,
     SeparateDatabaseAndState,
@@ -439,3 +440,10 @@ def test_both_releases_have_triggers_that_a_migration_has_switched_off(
     assert {(each.model, each.action, each.sqlstate) for each in deploy.old_code} == {
         (TAG, "insert", "P0001")
     }
+
+
+def test_a_many_to_many_field_that_is_renamed_takes_its_table_along(state: ProjectState) -> None:
+    report = rehearse(state, migration(RenameField("Book", "tags", "labels"), name="0002_a"))
+    broken = {(each.model, each.action) for each in report.deploy.old_code}
+    actions = [("cases.Book_tags", each) for each in ("select", "insert", "delete")]
+    assert broken >= {*actions, ("cases.Tag", "delete"), ("cases.Book", "delete")}

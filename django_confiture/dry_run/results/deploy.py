@@ -90,9 +90,18 @@ NOTHING = "Nothing: "
 NOTHING_TRIED = Deploy("unknown", not_checked=(f"{NOTHING}no release was tried.",))
 
 
-def order_of(old_code: Sequence[Break], new_code: Sequence[Break], checked: Checked) -> Order:
-    """Return the deploy order that avoids the breaks."""
-    if not checked.models and not checked.queries:
+def order_of(
+    old_code: Sequence[Break],
+    new_code: Sequence[Break],
+    checked: Checked,
+    *,
+    is_the_same: bool,
+) -> Order:
+    """Return the deploy order that avoids the breaks.
+
+    ``is_the_same`` says what it means that nothing was tried: no table differs, or who knows.
+    """
+    if not (checked.models or checked.queries or is_the_same):
         return "unknown"
     match bool(old_code), bool(new_code):
         case False, False:

@@ -38,6 +38,7 @@ class NewCode:
                 trial.start(refused.get(trial, ()))
                 trial.try_referred(lambda key: self._tools.any_refers(key, self._release))
                 trial.try_without_key()
+                trial.try_checks()
                 self._trials.append(trial)
                 self._upserts.try_before(trial)
                 self._refused |= {

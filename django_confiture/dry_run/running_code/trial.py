@@ -210,6 +210,13 @@ class Trial:
         if lacks_default and not self.probes.deletes_alone:
             self._try(self.probes.insert_without_key(Variant("computed", None)))
 
+    def try_checks(self) -> None:
+        """Try the rows that CHECKs of several columns may refuse, which the release ignores."""
+        for name, (_table, columns) in self._shape_before.checks.items():
+            if not self.probes.deletes_alone:
+                for probe in self.probes.of_check(name, columns):
+                    self._try(probe)
+
     # The other schema.
 
     def again(
@@ -230,7 +237,8 @@ class Trial:
         left = self._left(now, actions - broken)
         recorded = Recorded()
         passed = [each for each in self.passed if each.action in left]
-        new = [*self._with_next_key(next_key), *self._since(now, actions, known, may_refer)]
+        of_rows = self.probes.since(self._shape_before, now, self.passed, actions, next_key)
+        new = [*of_rows, *self._deletes_since(actions, known, may_refer)]
         for probe in (*passed, *new):
             if probe.action in broken:
                 continue
@@ -257,24 +265,10 @@ class Trial:
             other |= _DELETES  # a script made no row that was deleted unread
         return wanted - self._scripts.passed(wanted - other)
 
-    def _with_next_key(self, key: NextKey | None) -> Iterator[Probe]:
-        variant = next((probe.variant for probe in self.passed if probe.action == "insert"), None)
-        if key is not None and variant is not None:
-            yield self.probes.insert_with_next_key(variant, key)
-
-    def _since(
-        self,
-        now: Shape,
-        actions: Set[Action],
-        known: Set[Action],
-        may_refer: Callable[[ForeignKey], bool],
+    def _deletes_since(
+        self, actions: Set[Action], known: Set[Action], may_refer: Callable[[ForeignKey], bool]
     ) -> Iterator[Probe]:
-        """Yield the probes that only the new schema gives a reason for."""
-        before = self._shape_before
-        inserts = [probe.variant for probe in self.passed if probe.action == "insert"]
-        changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
-        if changed and inserts and inserts[0] and self.model._meta.auto_field is not None:
-            yield self.probes.insert_without_key(inserts[0])
+        """Yield the deletions that only the new schema gives a reason for."""
         if "delete" in actions and self.deletes.dependents.hidden:
             yield from self.deletes.of_first_rows()
         for key in () if "delete" in known else self.awaited:

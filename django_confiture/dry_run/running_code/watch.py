@@ -68,6 +68,8 @@ class ReleaseWatch:
         self._unread: dict[str, None] = {}
         self._names: dict[str, str] = {}
         """Table of the running release, as Django names it → as the reports do."""
+        self._reads_all = False
+        """Whether the text of the plan says all that it touches."""
 
     def start(self, planned: Planned) -> None:
         """Try both before the plan, on the models that it changes or whose tables it touches."""
@@ -76,6 +78,7 @@ class ReleaseWatch:
         self._old.start(self._chosen(touched, self._releases[0]))
         self._new.start(self._chosen(touched, self._releases[1]) | self._changed)
         self._queries.start()
+        self._reads_all = not touched.may_be_any
 
     def _chosen(self, touched: PlannedTables, release: Release) -> frozenset[str]:
         tables = dict.fromkeys(name for model in release.models for name in tables_of(model))
@@ -184,8 +187,9 @@ class ReleaseWatch:
         reasons += self._queries.not_checked()
         if not (checked.models or checked.queries):
             reasons.append(UNTOUCHED)
+        is_the_same = complete and self._reads_all and not self._unread
         return Deploy(
-            order_of(self._breaks, new, checked),
+            order_of(self._breaks, new, checked, is_the_same=is_the_same),
             old_code=tuple(self._breaks),
             new_code=new,
             checked=checked,

@@ -10,11 +10,12 @@ from tests.support.release_cases import (
     referring,
     tables,
     things,
+    values,
 )
 from tests.support.releases import Case
 
 CASES: dict[str, Case] = {
     case.name: case
-    for module in (columns, composite, emptied, others, referring, tables, things)
+    for module in (columns, composite, emptied, others, referring, tables, things, values)
     for case in module.CASES
 }

@@ -108,8 +108,8 @@ class CatalogRows:
             self._lends = False
 
     def to_change(self, oid: int) -> Row | None:
-        """Return a row of a table to be updated or deleted."""
-        return self._kept.get(oid) if self._lends else self.made(oid)
+        """Return a row to be updated: one that is there where a view takes none as it is made."""
+        return self._kept.get(oid) if self._lends else self.made(oid) or self.existing(oid)
 
     def existing(self, oid: int) -> Row | None:
         """Return the first row of a table by its primary key, or one that is kept."""

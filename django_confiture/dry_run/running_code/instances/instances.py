@@ -196,13 +196,16 @@ class Instances:
                 given[each.attname] = self._values.unique(plain(target), "modest")
 
     def _referred(self, each: Any, target: Field[Any, Any]) -> tuple[int | None, str]:
-        """Return the table and column to refer to: the server's, else those of the model."""
+        """Return the table and column to refer to: those of the model, else the server's."""
         oid = self._catalog.oid_of(each.model._meta.db_table)
+        known = self._catalog.oid_of(target.model._meta.db_table)
         table = self._catalog.table(oid) if oid is not None else None
         for key in table.outgoing if table is not None else ():
-            if key.columns == (each.column,):
+            referred = self._catalog.table(key.target)
+            is_known = referred is not None and target.column in referred.columns
+            if key.columns == (each.column,) and not (key.target == known and is_known):
                 return key.target, key.target_columns[0]
-        return self._catalog.oid_of(target.model._meta.db_table), str(target.column)
+        return known, str(target.column)
 
     def _row(self, table: int | None, *, made: bool) -> Row | None:
         if table is None:

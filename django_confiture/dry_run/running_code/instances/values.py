@@ -87,6 +87,11 @@ class Values:
         return low, high if given_high is None else min(high, int(given_high))
 
 
+def is_text(field: Field[Any, Any]) -> bool:
+    """Return whether a field takes any text, or one of its choices."""
+    return field.get_internal_type() in _TEXTS
+
+
 def _choices(field: Field[Any, Any]) -> Iterator[Any]:
     for value, _label in field.flatchoices:
         if value not in ("", None):

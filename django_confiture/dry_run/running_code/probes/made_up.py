@@ -8,6 +8,7 @@ from django.db.models import Model
 
 from django_confiture.dry_run.running_code.catalog.tables import Table
 from django_confiture.dry_run.running_code.failure import Failure
+from django_confiture.dry_run.running_code.instances.values import is_text
 from django_confiture.dry_run.running_code.probes.probe import Probe
 
 
@@ -22,13 +23,16 @@ def is_of_values(
     """Return whether it fails for a value that was made up and that the release may never write.
 
     A generated column may overflow where what it is computed from is as large as it can be. And a
-    number that the release does not know to be a key leads nowhere. ``same_types`` says whether the
-    columns have the types that they had when the value was made up.
+    number or UUID that the release does not know to be a key leads nowhere: its code writes those
+    that are there. A text may be any. ``same_types`` says whether the columns have the types that
+    they had when the value was made up.
     """
+    if probe.constraint is not None:
+        return failure.constraint != probe.constraint
     if probe.variant is None or probe.variant.captured:
         return failure.is_protected
     if failure.sqlstate == "23503":
-        return not _is_of_relation(failure, model, tables)
+        return _is_of_bare_key(failure, model, tables)
     extreme = probe.variant.level in ("least", "most")
     is_overflow = extreme and (failure.sqlstate or "").startswith("22") and same_types
     return is_overflow or probe.meets_another_row(failure.sqlstate)
@@ -41,8 +45,8 @@ def is_of_schema(model: type[Model], failure: Failure) -> bool:
     return not failure.is_of_values and failure.sqlstate is not None
 
 
-def _is_of_relation(failure: Failure, model: type[Model], tables: Iterable[Table]) -> bool:
-    """Return whether the columns of the foreign key that fails are relations for the release."""
+def _is_of_bare_key(failure: Failure, model: type[Model], tables: Iterable[Table]) -> bool:
+    """Return whether the columns of the foreign key that fails are numbers to the release."""
     columns = {
         column
         for table in tables
@@ -51,4 +55,4 @@ def _is_of_relation(failure: Failure, model: type[Model], tables: Iterable[Table
         for column in key.columns
     }
     fields = [each for each in model._meta.concrete_fields if each.column in columns]
-    return not fields or any(each.is_relation for each in fields)
+    return bool(fields) and not any(each.is_relation or is_text(each) for each in fields)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import replace
 from functools import partial
 
 from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 
+from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
 from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
@@ -23,6 +25,8 @@ from django_confiture.dry_run.running_code.instances.values import NoValueError
 from django_confiture.dry_run.running_code.models.ordering import can_be_ordered
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
+from django_confiture.dry_run.running_code.probes.several_columns import variants_of
+from django_confiture.dry_run.running_code.probes.shape import Shape
 
 _CAPTURED = 2
 """How many rows from each end of a table are tried again after the plan."""
@@ -95,6 +99,37 @@ class ModelProbes:
             if not (variant.captured or self.model._meta.auto_created):
                 self._instances.fill(instance, variant)
                 self._save(instance)
+
+    def since(
+        self,
+        before: Shape,
+        now: Shape,
+        passed: Sequence[Probe],
+        actions: Set[Action],
+        next_key: NextKey | None,
+    ) -> Iterator[Probe]:
+        """Yield the probes that only the new schema gives a reason for, by what has ``passed``."""
+        inserted = [each.variant for each in passed if each.action == "insert" and each.variant]
+        if next_key is not None and inserted:
+            yield self.insert_with_next_key(inserted[0], next_key)
+        changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
+        if changed and inserted and self.model._meta.auto_field is not None:
+            yield self.insert_without_key(inserted[0])
+        updates = any(each.action in actions & {"update"} for each in passed)
+        if now.hides_rows and updates:
+            for variant in inserted:
+                if variant.captured:  # no row that is in sight need have such values
+                    yield self._probe_update(variant.name, variant)
+        for name, check in now.checks.items() if inserted and updates else ():
+            if before.checks.get(name) != check:
+                yield from self.of_check(name, check[1])
+
+    def of_check(self, name: str, columns: Sequence[str]) -> Iterator[Probe]:
+        """Yield the rows that a CHECK of several columns may refuse."""
+        for variant in variants_of(self.model, columns):
+            insert = partial(self._insert, variant, "own")
+            yield Probe("insert", variant.name, insert, variant, constraint=name)
+            yield replace(self._probe_update(variant.name, variant), constraint=name)
 
     # SELECT.
 

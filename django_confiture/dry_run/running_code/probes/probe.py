@@ -23,6 +23,8 @@ class Probe:
     """What has to fail as well; it is nearer to what the release sends, or moves a sequence."""
     preceded_by: Callable[[], object] | None = None
     """What makes the row that it works on, alone."""
+    constraint: str | None = None
+    """The constraint that its values are for: what another one says of them is not known."""
     is_optional: bool = False
     """Whether a release may do without it: it counts where one of the schemas takes it."""
 

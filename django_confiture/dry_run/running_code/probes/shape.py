@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Model
 
 from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table
+from django_confiture.dry_run.running_code.probes.several_columns import unknown_checks
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,12 @@ class Shape:
     keys: Mapping[str, tuple[str | None, str]]
     """Column of a primary key → its default and identity."""
     access: tuple[str, ...]
+    hides_rows: bool
+    """Whether a view or row-level security stands between the release and the rows."""
     references: Mapping[tuple[int, tuple[str, ...]], ForeignKey]
     """By table and columns: those that lead here and are not the release's."""
+    checks: Mapping[str, tuple[str, Sequence[str]]]
+    """CHECK of several columns that is not the release's → its table and columns."""
 
     @property
     def of_rows(self) -> tuple[object, ...]:
@@ -41,5 +46,7 @@ def shape_of(
         types={each.name: each.type for each in columns if each.name in known},
         keys={each.name: (each.default, each.identity) for each in columns if each.name in keys},
         access=tuple(table.access for table in tables),
+        hides_rows=any(table.kind == "v" or table.hides_rows for table in tables),
+        checks=unknown_checks(model, tables),
         references={(key.table, key.columns): key for key in references},
     )

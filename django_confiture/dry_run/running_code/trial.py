@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import ExitStack
 from functools import cached_property
 
 from django_confiture.dry_run.results.deploy import Action
@@ -12,7 +13,7 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Variant
 from django_confiture.dry_run.running_code.instances.repairs import repaired
 from django_confiture.dry_run.running_code.models.ordering import tables_of_order
-from django_confiture.dry_run.running_code.models.release import tables_of
+from django_confiture.dry_run.running_code.models.release import automatic_keys, tables_of
 from django_confiture.dry_run.running_code.models.touched import words_in
 from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.probes.made_up import is_of_values
@@ -167,10 +168,11 @@ class Trial:
         """Return why it fails as the release sends it, None where it passes then."""
         if probe.confirmed_by is None:
             return failure
-        table = None  # what the parser refuses moves no sequence
-        if probe.action == "insert" and not failure.is_of_names:
-            table = self._catalog.oid_of(self.model._meta.db_table)
-        with sequences_kept(self._connection.session, table):
+        keys = automatic_keys(self.model) if probe.action == "insert" else ()
+        names = set() if failure.is_of_names else {each.model._meta.db_table for each in keys}
+        with ExitStack() as stack:  # what the parser refuses moves no sequence
+            for oid in map(self._catalog.oid_of, names):
+                stack.enter_context(sequences_kept(self._connection.session, oid))
             return self._connection.attempt(probe.confirmed_by)
 
     def _note_passed(self, probe: Probe, script: Script | None) -> None:
@@ -204,9 +206,9 @@ class Trial:
 
     def try_without_key(self) -> None:
         """Try the INSERT that leaves out a key for which the server has no default."""
-        auto = self.model._meta.auto_field
         known = self._shape().keys
-        lacks_default = auto is not None and known.get(str(auto.column)) == (None, "")
+        columns = [str(each.column) for each in automatic_keys(self.model)]
+        lacks_default = any(known.get(each) == (None, "") for each in columns)
         if lacks_default and not self.probes.deletes_alone:
             self._try(self.probes.insert_without_key(Variant("computed", None)))
 

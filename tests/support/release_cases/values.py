@@ -14,7 +14,8 @@ from django.db.migrations import (
 from django.db.models import F, Q
 
 from tests.support.release_cases.library import case, key
-from tests.support.release_cases.things import thing
+from tests.support.release_cases.tables import SPECIAL, SPECIALS
+from tests.support.release_cases.things import TITLE, thing
 from tests.support.releases import Case
 
 _FROM_TO = [("low", models.IntegerField(default=0)), ("high", models.IntegerField(default=1))]
@@ -117,5 +118,47 @@ CASES = [
         rows=[lambda n, get: {}, lambda n, get: {"low": 1}],
         new_rows=[lambda n, get: {}],
         setup="DELETE FROM cases_thing WHERE low = 1",
+    ),
+    case(
+        "parent_whose_key_no_sequence_makes",
+        RunSQL("ALTER TABLE cases_book ALTER id DROP IDENTITY"),
+        first=[SPECIAL],
+        rows=SPECIALS,
+    ),
+    Case(
+        "wider_keys_of_rows_that_others_need",
+        [
+            CreateModel("Label", [("id", models.AutoField(primary_key=True))]),
+            CreateModel(
+                "Thing",
+                [
+                    ("id", models.AutoField(primary_key=True)),
+                    TITLE,
+                    ("labels", models.ManyToManyField("cases.Label")),
+                ],
+            ),
+            CreateModel(
+                "Part", [("id", key()), ("thing", models.OneToOneField("Thing", models.CASCADE))]
+            ),
+            CreateModel(
+                "Big",
+                [
+                    (
+                        "thing_ptr",
+                        models.OneToOneField(
+                            "cases.Thing", models.CASCADE, parent_link=True, primary_key=True
+                        ),
+                    )
+                ],
+                bases=("cases.Thing",),
+            ),
+        ],
+        [[AlterField("Thing", "id", key()), AlterField("Label", "id", key())]],
+        {
+            "Label": [lambda n, get: {}],
+            "Thing": [lambda n, get: {"title": f"t{n}"}],
+            "Big": [lambda n, get: {"title": f"b{n}"}],
+            "Thing_labels": [lambda n, get: {"thing_id": get("Thing"), "label_id": get("Label")}],
+        },
     ),
 ]

@@ -42,10 +42,13 @@ _BY_CATEGORY = {
 
 
 def unlike_any(column: Column) -> str:
-    """Return a value that no row is likely to have."""
+    """Return a value that no row is likely to have.
+
+    A release may know a number by the type that its column had before: it fits that, too.
+    """
     number = uuid.uuid4().int
     if column.category == "N":
-        limit = {"int2": 2**15, "int4": 2**31, "numeric": 2**15}.get(column.base, 2**53)
+        limit = {"int2": 2**15, "numeric": 2**15}.get(column.base, 2**31)
         return str(limit - 1 - number % (limit // 4))
     if column.category == "S":
         length = column.length - 4 if column.length > 4 else 32

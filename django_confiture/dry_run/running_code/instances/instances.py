@@ -18,6 +18,7 @@ from django_confiture.dry_run.running_code.instances.loaded import (
     plain,
 )
 from django_confiture.dry_run.running_code.instances.values import Level, NoValueError, Values
+from django_confiture.dry_run.running_code.models.release import automatic_keys
 
 KeyFrom = Literal["own", "served"]
 """Where the key of a row comes from: made up here, or the server, whose sequence it moves."""
@@ -63,7 +64,7 @@ class Instances:
         for each in self._model._meta.concrete_fields:
             if each.generated or _is_parent_link(each):
                 continue
-            if key == "served" and each is self._model._meta.auto_field:
+            if key == "served" and each in automatic_keys(self._model):
                 continue
             self._fill(each, variant, given, varies=self._default_varies(each))
         instance = self._model(**given)

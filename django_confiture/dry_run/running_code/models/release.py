@@ -106,6 +106,12 @@ def tables_of(model: type[Model]) -> Iterator[str]:
         yield parent._meta.db_table
 
 
+def automatic_keys(model: type[Model]) -> tuple[Any, ...]:
+    """Return the fields whose values the server makes: the model's own, and its parents'."""
+    owners = (model, *model._meta.get_parent_list())
+    return tuple(each._meta.auto_field for each in owners if each._meta.auto_field is not None)
+
+
 def changed_models(old: ProjectState, new: ProjectState) -> frozenset[tuple[str, str]]:
     """Return the keys of the models that a plan adds, removes or changes in the state.
 

@@ -23,6 +23,7 @@ from django_confiture.dry_run.running_code.instances.instances import (
 )
 from django_confiture.dry_run.running_code.instances.values import NoValueError
 from django_confiture.dry_run.running_code.models.ordering import can_be_ordered
+from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 from django_confiture.dry_run.running_code.probes.several_columns import variants_of
@@ -113,7 +114,7 @@ class ModelProbes:
         if next_key is not None and inserted:
             yield self.insert_with_next_key(inserted[0], next_key)
         changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
-        if changed and inserted and self.model._meta.auto_field is not None:
+        if changed and inserted and automatic_keys(self.model):
             yield self.insert_without_key(inserted[0])
         updates = any(each.action in actions & {"update"} for each in passed)
         if now.hides_rows and updates:
@@ -210,7 +211,7 @@ class ModelProbes:
         optional: bool = False,
     ) -> Probe:
         """Return an INSERT that makes its own key, to be confirmed by one that leaves it out."""
-        served = partial(insert, variant, "served") if self.model._meta.auto_field else None
+        served = partial(insert, variant, "served") if automatic_keys(self.model) else None
         own = partial(insert, variant, "own")
         return Probe("insert", name, own, variant, served, is_optional=optional)
 

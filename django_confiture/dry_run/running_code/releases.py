@@ -62,15 +62,16 @@ class Tools:
             return False
         return table.columns[str(field.column)].base in ("int2", "int4", "int8")
 
-    def any_refers(self, key: ForeignKey, release: Release) -> bool:
-        """Return whether rows with a foreign key are there that a release does not delete anyway.
+    def any_refers(self, key: ForeignKey, release: Release | None = None) -> bool:
+        """Return whether rows with a foreign key are there.
 
-        That is by another foreign key, which it knows.
+        Those count that a ``release`` does not delete by another foreign key, which it knows.
         """
         table = self.catalog.table(key.table)
         if table is None or table.is_empty:
             return False
-        return self.rows.any_refers(key, unlike=cascading(release, self.catalog, key))
+        known = cascading(release, self.catalog, key) if release is not None else ()
+        return self.rows.any_refers(key, unlike=known)
 
     def trials(self, release: Release, tables: Set[str], *, upserts: bool) -> Iterator[Trial]:
         """Yield the trials of the models that touching ``tables`` can break."""
@@ -194,7 +195,7 @@ class RunningCode:
         """Whether a deletion is to be tried as soon as some table has rows."""
         return any(self._awaited(trial) for trial in self._trials)
 
-    def _may_refer(self, key: ForeignKey) -> bool:
+    def _may_refer(self, key: ForeignKey, action: Action) -> bool:
         """Whether rows can have that foreign key: the running code fills no new column."""
         table = self._tools.catalog.table(key.table)
         if table is None:
@@ -202,7 +203,7 @@ class RunningCode:
         is_old = self._widths.get(key.table, 0) >= max(
             table.columns[name].number for name in key.columns
         )
-        return is_old or self._tools.any_refers(key, self._release)
+        return is_old or self._tools.any_refers(key, self._release if action == "delete" else None)
 
     @property
     def tables(self) -> Set[str]:

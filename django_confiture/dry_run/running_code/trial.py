@@ -16,6 +16,7 @@ from django_confiture.dry_run.running_code.models.ordering import tables_of_orde
 from django_confiture.dry_run.running_code.models.release import automatic_keys, tables_of
 from django_confiture.dry_run.running_code.models.touched import words_in
 from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
+from django_confiture.dry_run.running_code.probes.later import later_probes
 from django_confiture.dry_run.running_code.probes.made_up import is_of_values
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
 from django_confiture.dry_run.running_code.probes.probe import Probe
@@ -224,7 +225,7 @@ class Trial:
     def again(
         self,
         actions: Set[Action],
-        may_refer: Callable[[ForeignKey], bool],
+        may_refer: Callable[[ForeignKey, Action], bool],
         known: Set[Action],
         next_key: NextKey | None = None,
     ) -> Iterator[tuple[Probe, Failure]]:
@@ -239,8 +240,9 @@ class Trial:
         left = self._left(now, actions - broken)
         recorded = Recorded()
         passed = [each for each in self.passed if each.action in left]
-        of_rows = self.probes.since(self._shape_before, now, self.passed, actions, next_key)
-        new = [*of_rows, *self._deletes_since(actions, known, may_refer)]
+        shapes = self._shape_before, now
+        later = later_probes(self.probes, shapes, self.passed, actions, next_key, may_refer)
+        new = [*later, *self._deletes_since(actions, known, may_refer)]
         for probe in (*passed, *new):
             if probe.action in broken:
                 continue
@@ -268,13 +270,16 @@ class Trial:
         return wanted - self._scripts.passed(wanted - other)
 
     def _deletes_since(
-        self, actions: Set[Action], known: Set[Action], may_refer: Callable[[ForeignKey], bool]
+        self,
+        actions: Set[Action],
+        known: Set[Action],
+        may_refer: Callable[[ForeignKey, Action], bool],
     ) -> Iterator[Probe]:
         """Yield the deletions that only the new schema gives a reason for."""
         if "delete" in actions and self.deletes.dependents.hidden:
             yield from self.deletes.of_first_rows()
         for key in () if "delete" in known else self.awaited:
-            if may_refer(key):
+            if may_refer(key, "delete"):
                 self._referred.add(key)
                 yield self.deletes.referred(key)
 

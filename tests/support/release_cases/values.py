@@ -161,4 +161,13 @@ CASES = [
             "Thing_labels": [lambda n, get: {"thing_id": get("Thing"), "label_id": get("Label")}],
         },
     ),
+    case(
+        "name_that_others_refer_to",
+        RunSQL(
+            "ALTER TABLE cases_author ADD house varchar(40) REFERENCES cases_publisher (name);"
+            "UPDATE cases_author a SET house = p.name FROM cases_publisher p"
+            " WHERE p.id = a.publisher_id"
+        ),
+        setup="ALTER TABLE cases_publisher ADD UNIQUE (name)",
+    ),
 ]

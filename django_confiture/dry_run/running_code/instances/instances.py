@@ -100,7 +100,7 @@ class Instances:
                 values[each.attname] = self._loaded.of(each, oid, part, str(each.column))
             except NotLoadedError:  # an UPDATE sets it to another value
                 if is_key(each):
-                    values[each.attname] = self._unique_value(plain(each), "modest")
+                    values[each.attname] = self.unique_value(plain(each), "modest")
         # What was read has no default: one that is computed may send queries of its own.
         instance = self._model(**values)
         for parent, link in self._model._meta.parents.items():
@@ -139,7 +139,7 @@ class Instances:
         elif level is None and _starts_empty(each):
             return
         elif unique and not _computes_unique(each):
-            given[each.attname] = self._unique_value(each, level or "modest")
+            given[each.attname] = self.unique_value(each, level or "modest")
         elif level is None and (each.has_default() or each.has_db_default() or each.null):
             return
         else:
@@ -166,7 +166,8 @@ class Instances:
             if not (each.null or each.has_default() or each.has_db_default()):
                 given[each.attname] = self._as_read(each, made_up)
 
-    def _unique_value(self, each: Field[Any, Any], level: Level) -> Any:
+    def unique_value(self, each: Field[Any, Any], level: Level) -> Any:
+        """Return a value that no row is likely to have; raises :class:`NoValueError`."""
         try:
             return self._values.unique(each, level)
         except NoValueError:

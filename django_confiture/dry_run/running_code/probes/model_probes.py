@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 
-from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
-from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.instances.instances import (
     Instances,
     KeyFrom,
@@ -27,7 +26,6 @@ from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 from django_confiture.dry_run.running_code.probes.several_columns import variants_of
-from django_confiture.dry_run.running_code.probes.shape import Shape
 
 _CAPTURED = 2
 """How many rows from each end of a table are tried again after the plan."""
@@ -100,37 +98,6 @@ class ModelProbes:
             if not (variant.captured or self.model._meta.auto_created):
                 self._instances.fill(instance, variant)
                 self._save(instance)
-
-    def since(
-        self,
-        before: Shape,
-        now: Shape,
-        passed: Sequence[Probe],
-        actions: Set[Action],
-        next_key: NextKey | None,
-    ) -> Iterator[Probe]:
-        """Yield the probes that only the new schema gives a reason for, by what has ``passed``."""
-        inserted = [each.variant for each in passed if each.action == "insert" and each.variant]
-        if next_key is not None and inserted:
-            yield self.insert_with_next_key(inserted[0], next_key)
-        changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
-        if changed and inserted and automatic_keys(self.model):
-            yield self.insert_without_key(inserted[0])
-        updates = any(each.action in actions & {"update"} for each in passed)
-        if now.hides_rows and updates:
-            for variant in inserted:
-                if variant.captured:  # no row that is in sight need have such values
-                    yield self._probe_update(variant.name, variant)
-        for name, check in now.checks.items() if inserted and updates else ():
-            if before.checks.get(name) != check:
-                yield from self.of_check(name, check[1])
-
-    def of_check(self, name: str, columns: Sequence[str]) -> Iterator[Probe]:
-        """Yield the rows that a CHECK of several columns may refuse."""
-        for variant in variants_of(self.model, columns):
-            insert = partial(self._insert, variant, "own")
-            yield Probe("insert", variant.name, insert, variant, constraint=name)
-            yield replace(self._probe_update(variant.name, variant), constraint=name)
 
     # SELECT.
 
@@ -259,17 +226,41 @@ class ModelProbes:
             yield Probe("update", f"captured {number}", partial(self._save, each))
         for variant in variants:
             if not variant.captured:
-                yield self._probe_update(variant.name, variant)
+                yield self.update(variant)
 
     def emptying_one(self) -> Iterator[Probe]:
         """Yield how the release empties one column that its INSERT leaves empty."""
         for name in emptiable(self.model):
             each = Variant(f"without {name}", None, emptied=name)
-            yield self._probe_update(each.name, each)
+            yield self.update(each)
 
-    def _probe_update(self, name: str, variant: Variant) -> Probe:
+    def update(self, variant: Variant) -> Probe:
+        """Return the UPDATE of a row."""
         update = partial(self._update, variant)
-        return Probe("update", name, update, variant, preceded_by=self._need_row)
+        return Probe("update", variant.name, update, variant, preceded_by=self._need_row)
+
+    def of_check(self, name: str, columns: Sequence[str]) -> Iterator[Probe]:
+        """Yield the rows that a CHECK of several columns may refuse."""
+        for variant in variants_of(self.model, columns):
+            insert = partial(self._insert, variant, "own")
+            yield Probe("insert", variant.name, insert, variant, constraint=name)
+            yield replace(self.update(variant), constraint=name)
+
+    def of_referred(self, key: ForeignKey) -> Probe:
+        """Return the UPDATE of what a foreign key goes by, while a row refers to it."""
+        update = partial(self._update_referred, key)
+        return Probe("update", f"referred to by {key.name}", update, preceded_by=self._need_row)
+
+    def _update_referred(self, key: ForeignKey) -> None:
+        row = self._made_row() or {}
+        columns = zip(key.columns, key.target_columns, strict=True)
+        self._rows.made(key.table, {column: row.get(target) for column, target in columns})
+        self._rows.settle()
+        instance = self._instances.of_row(row)
+        for each in self.model._meta.local_concrete_fields:
+            if each.column in key.target_columns and not each.is_relation:
+                setattr(instance, each.attname, self._instances.unique_value(each, "modest"))
+        self._save(instance)
 
     def _need_row(self) -> None:
         if self._made_row() is None:

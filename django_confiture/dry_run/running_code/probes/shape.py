@@ -24,6 +24,8 @@ class Shape:
     """Whether a view or row-level security stands between the release and the rows."""
     references: Mapping[tuple[int, tuple[str, ...]], ForeignKey]
     """By table and columns: those that lead here and are not the release's."""
+    referred: Mapping[tuple[int, tuple[str, ...], tuple[str, ...]], ForeignKey]
+    """By table, columns and target columns: those that go by something else than a primary key."""
     checks: Mapping[str, tuple[str, Sequence[str]]]
     """CHECK of several columns that is not the release's → its table and columns."""
 
@@ -47,6 +49,12 @@ def shape_of(
         keys={each.name: (each.default, each.identity) for each in columns if each.name in keys},
         access=tuple(table.access for table in tables),
         hides_rows=any(table.kind == "v" or table.hides_rows for table in tables),
+        referred={
+            (key.table, key.columns, key.target_columns): key
+            for table in tables
+            for key in table.incoming
+            if key.target_columns != table.primary_key
+        },
         checks=unknown_checks(model, tables),
         references={(key.table, key.columns): key for key in references},
     )

@@ -1,0 +1,50 @@
+"""Probes that only a schema other than the first one gives a reason for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence, Set
+
+from django_confiture.dry_run.results.deploy import Action
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey
+from django_confiture.dry_run.running_code.instances.instances import Variant
+from django_confiture.dry_run.running_code.models.release import automatic_keys
+from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
+from django_confiture.dry_run.running_code.probes.probe import Probe
+from django_confiture.dry_run.running_code.probes.served_keys import NextKey
+from django_confiture.dry_run.running_code.probes.shape import Shape
+
+
+def later_probes(
+    probes: ModelProbes,
+    shapes: tuple[Shape, Shape],
+    passed: Sequence[Probe],
+    actions: Set[Action],
+    next_key: NextKey | None,
+    may_refer: Callable[[ForeignKey, Action], bool],
+) -> Iterator[Probe]:
+    """Yield the INSERTs and UPDATEs to try, by what has ``passed`` on the first of the shapes."""
+    before, now = shapes
+    inserted = [each.variant for each in passed if each.action == "insert" and each.variant]
+    if next_key is not None and inserted:
+        yield probes.insert_with_next_key(inserted[0], next_key)
+    changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
+    if changed and inserted and automatic_keys(probes.model):
+        yield probes.insert_without_key(inserted[0])
+    if not any(each.action == "update" for each in passed):
+        return
+    if "update" in actions:
+        yield from _of_values(probes, before, now, inserted)
+    for referred, key in now.referred.items():
+        if referred not in before.referred and may_refer(key, "update"):
+            yield probes.of_referred(key)
+
+
+def _of_values(
+    probes: ModelProbes, before: Shape, now: Shape, inserted: Sequence[Variant]
+) -> Iterator[Probe]:
+    for variant in inserted if now.hides_rows else ():
+        if variant.captured:  # no row that is in sight need have such values
+            yield probes.update(variant)
+    for name, check in now.checks.items() if inserted else ():
+        if before.checks.get(name) != check:
+            yield from probes.of_check(name, check[1])

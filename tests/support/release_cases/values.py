@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.migrations import (
     AddConstraint,
+    AddField,
     AlterField,
     AlterModelTable,
     CreateModel,
@@ -12,10 +13,11 @@ from django.db.migrations import (
     RunSQL,
 )
 from django.db.models import F, Q
+from django.db.models.functions import Concat
 
 from tests.support.release_cases.library import case, key
 from tests.support.release_cases.tables import SPECIAL, SPECIALS
-from tests.support.release_cases.things import TITLE, thing
+from tests.support.release_cases.things import TITLE, thing, titles
 from tests.support.releases import Case
 
 _FROM_TO = [("low", models.IntegerField(default=0)), ("high", models.IntegerField(default=1))]
@@ -169,5 +171,21 @@ CASES = [
             " WHERE p.id = a.publisher_id"
         ),
         setup="ALTER TABLE cases_publisher ADD UNIQUE (name)",
+    ),
+    thing(
+        "generated_column_too_short_for_long_titles",
+        [TITLE],
+        AddField(
+            "Thing",
+            "twice",
+            models.GeneratedField(
+                expression=Concat("title", "title"),
+                output_field=models.CharField(max_length=40),
+                db_persist=True,
+            ),
+        ),
+        rows=titles(),
+        new_rows=[lambda n, get: {"title": f"t{n}"}],
+        setup="DELETE FROM cases_thing WHERE length(title) > 20",
     ),
 ]

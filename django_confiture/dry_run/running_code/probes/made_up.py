@@ -11,6 +11,8 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.values import is_text
 from django_confiture.dry_run.running_code.probes.probe import Probe
 
+_TOO_LONG = "22001"
+
 
 def is_of_values(
     probe: Probe,
@@ -22,10 +24,10 @@ def is_of_values(
 ) -> bool:
     """Return whether it fails for a value that was made up and that the release may never write.
 
-    A generated column may overflow where what it is computed from is as large as it can be. And a
-    number or UUID that the release does not know to be a key leads nowhere: its code writes those
-    that are there. A text may be any. ``same_types`` says whether the columns have the types that
-    they had when the value was made up.
+    What is computed from a number as large as it can be may overflow; a text as long as it can be
+    is an ordinary one. And a number or UUID that the release does not know to be a key leads
+    nowhere: its code writes those that are there. A text may be any. ``same_types`` says whether
+    the columns have the types that they had when the value was made up.
     """
     if probe.constraint is not None:
         return failure.constraint != probe.constraint
@@ -34,7 +36,8 @@ def is_of_values(
     if failure.sqlstate == "23503":
         return _is_of_bare_key(failure, model, tables)
     extreme = probe.variant.level in ("least", "most")
-    is_overflow = extreme and (failure.sqlstate or "").startswith("22") and same_types
+    of_numbers = (failure.sqlstate or "")[:2] == "22" and failure.sqlstate != _TOO_LONG
+    is_overflow = extreme and of_numbers and same_types
     return is_overflow or probe.meets_another_row(failure.sqlstate)
 
 

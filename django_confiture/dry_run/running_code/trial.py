@@ -262,7 +262,7 @@ class Trial:
     def _left(self, now: Shape, actions: Set[Action]) -> Set[Action]:
         """Return the actions that may fail: those whose script has not passed as it is."""
         wanted = actions & {probe.action for probe in self.passed}
-        other: Set[Action] = frozenset()
+        other: Set[Action] = {"select"} if self.probes.converts else set()  # scripts read nothing
         if now.of_rows != self._last_passed.of_rows:
             other = EVERY_ACTION if self.deletes.reads_first else _OF_ROWS
         if self.deletes.dependents.guarded:

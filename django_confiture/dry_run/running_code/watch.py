@@ -37,6 +37,7 @@ from django_confiture.dry_run.running_code.releases import RunningCode, Tools
 from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
 from django_confiture.production.stats import QueryStats
 
+_SELECTS: frozenset[Action] = frozenset(("select",))
 UNTOUCHED = f"{NOTHING}no migration changes a model, or touches the table of one."
 
 _FEW = 40
@@ -98,7 +99,7 @@ class ReleaseWatch:
     def asks(self, steps: Sequence[OperationStep]) -> bool:
         """Return whether anything is tried after a step: else the server is not asked."""
         known = bool(self._old.trials or self._queries.prepared)
-        changing = _is_changing(steps) or bool(self._filled_up(steps))
+        changing = _is_changing(steps) or bool(self._filled_up(steps) or self._rewritten(steps))
         return self._old.awaits_rows or (known and changing)
 
     def stepped(self, migration: str, steps: Sequence[OperationStep]) -> tuple[Break, ...]:
@@ -130,16 +131,28 @@ class ReleaseWatch:
     def _to_try(self, steps: Sequence[OperationStep]) -> Mapping[Trial, Set[Action]]:
         """Return the actions that may come out differently than when they were last tried."""
         outside = any(step.outside for step in steps)
+        rewritten = self._rewritten(steps)
         if not (self._old.trials and _is_changing(steps)):
-            return {}
+            return dict.fromkeys(rewritten, _SELECTS)
         changes = self._old.changes()
         code = frozenset() if outside else self._tools.catalog.with_code()
         if code:
             self._tools.catalog.resolve(self._old.tables)
         return {
-            trial: EVERY_ACTION if outside else trial.affected(changes, code)
+            trial: EVERY_ACTION
+            if outside
+            else trial.affected(changes, code) | (_SELECTS if trial in rewritten else frozenset())
             for trial in self._old.trials
         }
+
+    def _rewritten(self, steps: Sequence[OperationStep]) -> Sequence[Trial]:
+        """Return the trials of rows with values that code of the project's own may not read."""
+        written = {name for step in steps for name in step.written}
+        return [
+            trial
+            for trial in self._old.trials
+            if trial.probes.converts and not written.isdisjoint(self._relations(trial))
+        ]
 
     def _filled_up(self, steps: Sequence[OperationStep]) -> Sequence[Trial]:
         """Return the trials of tables that have got rows, or of all where a sequence was set."""

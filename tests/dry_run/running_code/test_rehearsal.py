@@ -448,3 +448,21 @@ def test_a_many_to_many_field_that_is_renamed_takes_its_table_along(state: Proje
     broken = {(each.model, each.action) for each in report.deploy.old_code}
     actions = [("cases.Book_tags", each) for each in ("select", "insert", "delete")]
     assert broken >= {*actions, ("cases.Tag", "delete"), ("cases.Book", "delete")}
+
+
+class PairField(models.TextField):  # type: ignore[type-arg]
+    """Two numbers as a text."""
+
+    def from_db_value(self, value: str, *_rest: object) -> tuple[int, ...]:
+        return tuple(map(int, value.split(":")))
+
+
+@pytest.mark.parametrize(("value", "broken"), [("a:b", ["select"]), ("3:4", [])])
+def test_rows_that_a_field_of_the_project_can_no_longer_read(
+    state: ProjectState, value: str, broken: list[str]
+) -> None:
+    pair = AddField("Tag", "pair", PairField(db_default="1:2"))
+    state = applied(state, migration(pair, name="0002_pair"))
+    update = RunSQL(f"UPDATE cases_tag SET pair = '{value}'", RunSQL.noop)
+    found = rehearse(state, migration(update, name="0003_other")).deploy.old_code
+    assert [(each.model, each.action) for each in found] == [("cases.Tag", it) for it in broken]

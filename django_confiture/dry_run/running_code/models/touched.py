@@ -60,6 +60,11 @@ class OperationStep:
         return words_in(*self.texts)
 
     @property
+    def written(self) -> frozenset[str]:
+        """The relations whose rows it may have changed."""
+        return frozenset(name for name, mode in self.locks.items() if mode >= _WRITING)
+
+    @property
     def altered(self) -> frozenset[str]:
         """The relations that it may have changed."""
         return frozenset(name for name, mode in self.locks.items() if mode >= _ALTERING)

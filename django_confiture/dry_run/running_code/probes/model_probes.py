@@ -63,6 +63,14 @@ class ModelProbes:
         self._upserts = upserts
         self._captured: list[Model] = []
 
+    @property
+    def converts(self) -> bool:
+        """Whether code of the project's own reads a column: it may not know what is there."""
+        return any(
+            hasattr(each, "from_db_value") and not type(each).__module__.startswith("django.")
+            for each in self.model._meta.concrete_fields
+        )
+
     def capture(self) -> None:
         """Remember rows from both ends of the table, by primary key."""
         ordered = self._all().order_by("pk")

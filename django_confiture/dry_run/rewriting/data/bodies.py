@@ -20,10 +20,7 @@ from django_confiture.dry_run.rewriting.data.updates import (
 )
 from django_confiture.dry_run.rewriting.files import NoRecipe
 
-MORE = (
-    "its code is more than update() of querysets one after the other, and loops that save one row "
-    "each: put those into a function of their own"
-)
+MORE = "its code is more than queryset.update() and loops that save each row: give those a function"
 _TWICE = (
     "its loop updates a column by which it chooses rows, and begun anew it might end otherwise: "
     "write one update() for each value"

@@ -83,3 +83,39 @@ def test_a_receiver_that_migrates_another_database(two: Cases) -> None:
 def query_none(statement: str) -> None:
     with connections["default"].cursor() as cursor:
         cursor.execute(statement)
+
+
+AUDITED = """
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("cases", "0001_initial")]
+    operations = [
+        migrations.AddField("Thing", "number", models.IntegerField(null=True)),
+        migrations.RunSQL(migrations.RunSQL.noop, "INSERT INTO cases_audit VALUES (1)"),
+    ]
+
+    def unapply(self, *args, **kwargs):
+        if len(self.operations) != 2:
+            raise ValueError("not all at once")
+        state = super().unapply(*args, **kwargs)
+        args[1].execute("INSERT INTO cases_audit VALUES (2)")
+        return state
+"""
+
+
+def test_an_unapply_of_the_migrations_own_is_called_once(cases: Cases) -> None:
+    cases.add("0001_initial", THING)
+    cases.write("0002_audited", AUDITED)
+    cases.migrate()
+    query_none("CREATE TABLE cases_audit (id int UNIQUE)")
+
+    (undone,) = in_json("cases", "0001")["migrations"]
+
+    assert (undone["direction"], undone["outcome"]) == ("backward", "passed")
+    assert [len(each["statements"]) for each in undone["operations"]] == [1, 1]
+    (audit,) = [each for each in undone["tables"] if each["relation"] == "cases_audit"]
+    assert audit["rows_written"] == 2
+    cases.migrate("0001")
+    assert query("SELECT id FROM cases_audit ORDER BY 1") == [(1,), (2,)]

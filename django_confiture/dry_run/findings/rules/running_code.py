@@ -9,7 +9,7 @@ from django_confiture.dry_run.findings.finding import evidence, finding
 from django_confiture.dry_run.findings.rules import executed_breaks
 from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.results import Finding
-from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, DropBehavior, ObjectType
 from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
     column_def,
@@ -44,6 +44,7 @@ def _guesses(subject: Subject) -> Iterator[Finding]:
     named = {name for step in subject.steps for name in _named(step)}
     for step in subject.steps:
         yield from _referenced(subject, step, named)
+        yield from _cascaded(subject, step, named)
         rule = _RULES.get(step.statement.what)
         if rule is not None and subject.forward:
             yield from rule(subject, step)
@@ -130,6 +131,24 @@ def _alter_table(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
             yield _json(step, written_name(step.node.relation), column.colname or clause.name)
 
 
+def _cascaded(subject: Subject, step: JudgedStatement, named: set[str]) -> Iterator[Finding]:
+    """Yield the views that CASCADE drops, as Django's RemoveField does without a word."""
+    if not subject.forward or not _cascades(step):
+        return
+    for view, mode in step.locks.items():
+        is_view = view not in named and step.kinds[view] in ("v", "m")
+        if is_view and mode.blocks_reads and not _made_again(subject, step, view):
+            message = f"CASCADE drops {view} as well: code that still runs reads it"
+            yield finding("table-dropped", step, view, message)
+
+
+def _cascades(step: JudgedStatement) -> bool:
+    if step.statement.what == "alter_table_stmt":
+        return any(each.behavior == DropBehavior.CASCADE for each in subcommands(step.node))
+    drops = step.statement.what in ("drop_stmt", "drop_owned_stmt")
+    return drops and bool(step.node.behavior == DropBehavior.CASCADE)
+
+
 def _column(
     subject: Subject, step: JudgedStatement, table: str, column: str, name: str
 ) -> Iterator[Finding]:
@@ -162,15 +181,16 @@ def _drop(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
         return
     for each in dropped_relations(step.node):
         table = step.existing(each)
-        if table is not None and not _made_again(subject, step, each):
+        if table is not None and not _made_again(subject, step, each.relname):
             message = f"Code that still runs reads {table} until it is replaced"
             yield finding("table-dropped", step, table, message)
 
 
-def _made_again(subject: Subject, step: JudgedStatement, dropped: Node) -> bool:
+def _made_again(subject: Subject, step: JudgedStatement, dropped: str) -> bool:
     """Return whether a later statement of the same transaction makes a relation of that name."""
     later = (each for each in subject.steps if each.id > step.id and step.runs == each.runs)
-    return any(_makes(each) == dropped.relname for each in later)
+    name = dropped.rpartition(".")[2]
+    return any(_makes(each) == name for each in later)
 
 
 def _makes(step: JudgedStatement) -> str:

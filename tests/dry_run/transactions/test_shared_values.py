@@ -86,6 +86,34 @@ def test_what_reads_it_twice_is_not_exact(first: str, second: str, why: str) -> 
     assert CLONE in later or why in (SETTINGS, SESSIONS)  # a clone has the same
 
 
+ATTACHED = {
+    "policy": "ALTER TABLE dry_row ENABLE ROW LEVEL SECURITY;"
+    " CREATE POLICY dry_p ON dry_row USING (current_setting('lock_timeout') = '0')",
+    "check": "ALTER TABLE dry_row ADD CHECK (current_setting('application_name') <> 'web')",
+    "check by a function": "CREATE FUNCTION dry_is_fine() RETURNS bool LANGUAGE plpgsql AS"
+    " $$ BEGIN RETURN current_setting('lock_timeout') <> '1s'; END $$;"
+    " ALTER TABLE dry_row ADD CHECK (dry_is_fine())",
+    "default": "ALTER TABLE dry_row ALTER code SET DEFAULT current_setting('application_name')",
+    "rule": "CREATE RULE dry_r AS ON UPDATE TO dry_row DO ALSO"
+    " INSERT INTO dry_parent SELECT 999, current_setting('application_name')",
+}
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("made", ATTACHED.values(), ids=ATTACHED.keys())
+def test_what_hangs_on_a_table_and_reads_such_a_setting_is_not_exact(made: str) -> None:
+    with plain_connection() as plain:
+        plain.execute(made)
+    assert SETTINGS in reasons(ROWS.format("'x'"))[0]
+
+
+@pytest.mark.usefixtures("scratch")
+def test_what_hangs_on_a_table_and_reads_another_setting_is_exact() -> None:
+    with plain_connection() as plain:
+        plain.execute("ALTER TABLE dry_row ADD CHECK (current_setting('DateStyle') <> '')")
+    assert reasons(ROWS.format("'x'")) == [""]
+
+
 WANTS_TIMEOUT = """
     CREATE FUNCTION dry_wants() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
       IF current_setting('lock_timeout') = '0' THEN RAISE 'set lock_timeout first'; END IF;

@@ -80,6 +80,17 @@ def shared_in_code(code: str) -> frozenset[Shared]:
     return frozenset(key for key, pattern in _MENTIONS.items() if pattern.search(code))
 
 
+_SETTINGS_IN_TREE = re.compile(
+    "|".join(" ".join(str(ord(char)) for char in name) for name in _SETTINGS.split("|"))
+)
+"""The names as PostgreSQL writes the bytes of a constant."""
+
+
+def reads_settings_in_tree(tree: str) -> bool:
+    """Return whether the tree of an expression has such a setting's name."""
+    return _SETTINGS_IN_TREE.search(tree) is not None
+
+
 def shared_in(statement: Statement) -> frozenset[Shared]:
     """Return what a statement itself reads, in the code of a DO block too."""
     if not _ANY.search(statement.sql):

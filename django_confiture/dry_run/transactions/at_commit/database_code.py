@@ -33,6 +33,23 @@ _EVENT_TRIGGERS = """
     JOIN pg_catalog.pg_proc p ON p.oid = t.evtfoid WHERE t.evtenabled <> 'D'
 """
 
+# As trees, of which no text is needed: that would take a lock. current_setting() is 2077 and 3294.
+_EXPRESSIONS = f"""
+    SELECT c.relname, x.tree, f.called FROM (
+      SELECT polrelid AS relation, concat(polqual::text, polwithcheck::text) AS tree
+        FROM pg_catalog.pg_policy
+      UNION ALL SELECT conrelid, conbin::text FROM pg_catalog.pg_constraint WHERE contype = 'c'
+      UNION ALL SELECT adrelid, adbin::text FROM pg_catalog.pg_attrdef
+      UNION ALL SELECT ev_class, concat(ev_qual::text, ev_action::text) FROM pg_catalog.pg_rewrite
+        WHERE ev_class >= {FIRST_NORMAL_OID}
+    ) x JOIN pg_catalog.pg_class c ON c.oid = x.relation,
+    LATERAL (SELECT string_agg(p.proname, ' ') AS called FROM pg_catalog.pg_proc p
+      WHERE p.proname = ANY($1::text[])
+      AND position(':funcid ' || p.oid || ' ' IN x.tree) > 0) f
+    WHERE c.oid >= {FIRST_NORMAL_OID} AND (f.called IS NOT NULL
+      OR position(':funcid 2077 ' IN x.tree) > 0 OR position(':funcid 3294 ' IN x.tree) > 0)
+"""
+
 _MAKING_CODE = {"create_function_stmt", "create_extension_stmt", "do_stmt", "call_stmt", ""}
 _WORDS = re.compile(r"\w+")
 
@@ -79,6 +96,15 @@ class DatabaseCode:
         names = set(functions)
         rows = self._session.query(_EVENT_TRIGGERS) if names else []
         return any(name in names for (name,) in rows)
+
+    def expressions(self, functions: Iterable[str]) -> Sequence[tuple[str, str, Sequence[str]]]:
+        """Return policies, checks, defaults and rules that read settings or call the functions.
+
+        Each with its table, its tree, and those functions. Where it has none, its tree tells.
+        """
+        names = ",".join(f'"{each}"' for each in sorted(functions))
+        rows = self._session.query(_EXPRESSIONS, [f"{{{names}}}"])
+        return [(table or "", tree or "", (called or "").split()) for table, tree, called in rows]
 
     def tables_named_by_triggers(self, functions: Iterable[str]) -> dict[str, set[str]]:
         """Return the tables with a trigger that runs one of those functions → what it names.

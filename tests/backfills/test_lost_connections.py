@@ -69,7 +69,7 @@ def session_ends(after: int = 0) -> Iterator[EndsSession]:
             yield wrapper
 
 
-def begin_anew() -> None:
+def begin_again() -> None:
     from django_confiture.backfills.models import BackfillRun
 
     BackfillRun.objects.all().delete()
@@ -90,7 +90,7 @@ def test_after_whichever_statement_the_session_ends_each_row_is_done_once(
         assert run(name) == "completed"
     assert whole.executed > 20
     for number in range(1, whole.executed + 1, every):
-        begin_anew()
+        begin_again()
         with session_ends(after=number) as ending:
             assert run(name) == "completed", number
         assert ending.executed >= number

@@ -130,7 +130,7 @@ def test_a_lock_timeout_of_pgmigrate_ends_migrate_and_on_error_runs(
 
 @both_orders
 @pytest.mark.parametrize("packages", [[TOOLS], [*MIGRATING]])
-def test_migrate_with_timeouts_runs_hooks_anew_in_each_retry(
+def test_migrate_with_timeouts_runs_hooks_again_in_each_retry(
     make_project: MakeProject, packages: list[str], order: str
 ) -> None:
     project = make_project(*packages, order=order)

@@ -256,7 +256,7 @@ def test_a_table_that_a_noop_leaves_behind(things: Cases) -> None:
     ]
 
 
-def test_a_table_made_anew_as_it_was_is_the_same(things: Cases) -> None:
+def test_a_table_made_again_as_it_was_is_the_same(things: Cases) -> None:
     things.add("0002_delete", DeleteModel("Thing"))
     code, report = reverse("cases")
     assert (code, differences(report)) == (0, [])

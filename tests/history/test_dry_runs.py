@@ -252,7 +252,7 @@ def test_a_real_migrate_needs_no_reports(history: None) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_report_is_rendered_anew(form: str) -> None:
+def test_a_report_is_rendered_again(form: str) -> None:
     for report in (report_cases.everything(), report_cases.forecast(), report_cases.report_of()):
         text = render(report, "json")
         again = restored(json.loads(text))

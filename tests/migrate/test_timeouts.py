@@ -347,7 +347,7 @@ def test_deferred_sql_that_waits_is_tried_again(
     assert cases.applied() == {"0001_author", "0002_book"}
 
 
-def test_a_hook_that_waits_makes_the_migration_start_anew_with_a_new_context(
+def test_a_hook_that_waits_makes_the_migration_start_over_with_a_new_context(
     cases: Cases,
     settings: Settings,
     other: psycopg.Connection[Any],

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
@@ -79,6 +79,7 @@ def test_a_short_batch_that_took_too_long_does() -> None:
     assert SIZER.after_batch(rows=300, seconds=3.0).size == 100
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(st.integers(0, 300_000), st.floats(0, 100), st.booleans()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -306,9 +307,10 @@ def with_the_orm(apps: Any, _editor: Any) -> None:
 
 
 def row_by_row(apps: Any, _editor: Any) -> None:
-    for each in apps.get_model("cases", "big").objects.iterator():
-        each.number = 1
-        each.save()
+    with closing(apps.get_model("cases", "big").objects.iterator()) as rows:
+        for each in rows:
+            each.number = 1
+            each.save()
 
 
 def swallowing() -> None:

@@ -98,3 +98,7 @@ class _Point(models.Field):  # type: ignore[type-arg]
 
     def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
         return "%s::dry_point"
+
+    def get_placeholder_sql(self, value: Any, compiler: Any, connection: Any) -> tuple[str, Any]:
+        """Do the same, as Django asks from 6.1 on."""
+        return "%s::dry_point", (value,)

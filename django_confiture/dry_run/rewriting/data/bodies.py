@@ -22,7 +22,7 @@ from django_confiture.dry_run.rewriting.files import NoRecipe
 
 MORE = "its code is more than queryset.update() and loops that save each row: give those a function"
 _TWICE = (
-    "its loop updates a column by which it chooses rows, and begun anew it might end otherwise: "
+    "its loop updates a column by which it chooses rows, and begun again it might end otherwise: "
     "write one update() for each value"
 )
 _ATOMIC = ("atomic", "transaction.atomic")

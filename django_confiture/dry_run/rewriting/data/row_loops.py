@@ -58,7 +58,7 @@ class RowLoop:
 def row_loop(steps: Sequence[ast.stmt], function: FunctionType) -> tuple[RowLoop, int] | None:
     """Return the loop over rows that statements begin with, and how many they are.
 
-    Raises :class:`NoRecipe` for one that can't be cut off and begin anew.
+    Raises :class:`NoRecipe` for one that can't be cut off and begin again.
     """
     changed, rest = _empty_list(steps[0]), steps
     if changed:

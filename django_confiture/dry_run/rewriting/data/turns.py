@@ -1,4 +1,4 @@
-"""Whether the turns of a loop over rows can be cut off and begin anew: each row by itself.
+"""Whether the turns of a loop over rows can be cut off and begin again: each row by itself.
 
 A second time it has to write the values that it wrote the first time.
 """

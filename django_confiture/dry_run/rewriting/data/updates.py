@@ -141,7 +141,7 @@ def is_chain(node: ast.expr, methods: set[str] = _CHAIN) -> bool:
 
 
 def same_again(update: Update, function: FunctionType) -> bool:
-    """Return whether a loop that begins anew, cut off anywhere, ends as if it had not been.
+    """Return whether a loop that begins again, cut off anywhere, ends as if it had not been.
 
     So it is where its rows are chosen by other columns than it writes, or by one that it maps
     from constants to constants.
@@ -203,7 +203,7 @@ def _text(value: Any) -> str | None:
 
 
 def _ends_the_same(pairs: Sequence[tuple[str | None, str | None]]) -> bool:
-    """Return whether all rows end alike where the updates begin anew after any of them."""
+    """Return whether all rows end alike where the updates begin again after any of them."""
     known = {value for pair in pairs for value in pair}
     texts = sorted(value for value in known if value is not None)
     for index, one in enumerate(texts):

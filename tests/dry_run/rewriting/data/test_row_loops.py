@@ -1,4 +1,4 @@
-"""RunPython with a loop that saves each row: batches, where it may begin anew."""
+"""RunPython with a loop that saves each row: batches, where it may begin again."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def chooses(apps: Any, _schema_editor: Any) -> None:
 
 
 @pytest.mark.parametrize("code", [skips, only_where_it_has_none, trims, chooses])
-def test_what_may_begin_anew(code: Any) -> None:
+def test_what_may_begin_again(code: Any) -> None:
     assert isinstance(_of(code), Rewriting), _of(code)
 
 

@@ -163,7 +163,7 @@ def over_changed_keys(apps: Any, _schema_editor: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["pairs", "swapped", "codes", "keys"])
-def test_a_loop_that_may_begin_anew(name: str) -> None:
+def test_a_loop_that_may_begin_again(name: str) -> None:
     assert isinstance(_of(RunPython(over(name)), SET), Rewriting)
 
 

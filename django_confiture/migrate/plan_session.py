@@ -33,6 +33,7 @@ from django_confiture.unconfigured_logs import configured_handlers
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
     from django.db.migrations.state import ProjectState
 
@@ -55,27 +56,26 @@ class PlanSession:
         self._announcer: Announcer | None = None
         self._own_sessions = OwnSessions()
         self._path = ServerPath(connection)
-        self._at_work = self._is_open = False
-        self._lost_outside = LostOutside(lambda: self._is_open, self.close)
+        self._at_work = False
+        self._lost_outside = LostOutside(connection, self.close)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Stay open while a migration runs, though that may call ``migrate`` itself."""
-        self._at_work = self._is_open = True
+        self._at_work = True
+        self._lost_outside.rest()
         try:
             yield
         finally:
             self._at_work = False
 
-    def migration_ended(self, migration: Migration, *, is_recorded: bool) -> None:
-        """Note that a migration is over: from here on, what fails is none of it."""
-        self._is_open = False
-        if not is_recorded:
-            self._lost_outside.ran(migration)
+    def migration_completed(self, migration: Migration, editor: BaseDatabaseSchemaEditor) -> None:
+        """Note that a migration is complete: from here on, what fails is none of it."""
+        self._lost_outside.go_on(after=None if editor.atomic_migration else migration)
 
     def begin(self) -> None:
         """Explain from now on why a session ends, also between migrations and in receivers."""
-        self._connection.execute_wrappers.insert(0, self._lost_outside)
+        self._lost_outside.begin()
 
     @property
     def is_at_work(self) -> bool:
@@ -231,8 +231,7 @@ class PlanSession:
         if self._announcer is not None:
             self._announcer.stop()
         self._own_sessions.stop()
-        if self._lost_outside in (wrappers := self._connection.execute_wrappers):
-            wrappers.remove(self._lost_outside)
+        self._lost_outside.rest()
         if self in (open_sessions := _open_sessions(self._connection)):
             open_sessions.remove(self)
 

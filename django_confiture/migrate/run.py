@@ -196,8 +196,8 @@ class MigrationRun:
 
     def _ended(self, error: BaseException | None) -> None:
         """After commit or rollback."""
-        over = self._editor.atomic_migration or error is not None
-        self._session.migration_ended(self._migration, is_recorded=over)
+        if error is None:
+            self._session.migration_completed(self._migration, self._editor)
         if error is not None and not self._committed:
             self._failed(error)
             return

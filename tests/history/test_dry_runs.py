@@ -100,7 +100,10 @@ def test_a_dry_run_with_its_report(
     row = only()
     assert (code, row.verdict, row.number, row.mode) == (0, "passed", 1, "transaction")
     assert row.report == printed
-    assert row.headline == "Dry run of 2 migrations: all would apply"
+    assert row.headline == (
+        "Dry run of 2 migrations: all would apply. Either order: the running release and the new "
+        "one live with both schemas"
+    )
     assert row.migrations == "cases.0001_table\ncases.0002_empty"
     assert (row.database, row.database_name) == ("default", connection.settings_dict["NAME"])
     assert row.os_user

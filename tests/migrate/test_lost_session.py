@@ -323,3 +323,20 @@ def test_what_was_recorded_is_not_named(cases: Cases, settings: Settings) -> Non
     finally:
         post_migrate.disconnect(kills)
         connection.close()
+
+
+def test_a_session_that_ends_after_a_migrate_that_failed_is_not_of_it(cases: Cases) -> None:
+    def fails(**_facts: Any) -> None:
+        raise ZeroDivisionError
+
+    cases.add("0001_alters", ALTER)
+    pre_migrate.connect(fails)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            cases.migrate()
+    finally:
+        pre_migrate.disconnect(fails)
+
+    with pytest.raises(OperationalError, match=TERMINATED):
+        kills()
+    connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
@@ -420,7 +421,8 @@ def test_without_retries_a_lock_timeout_fails_at_once(
     hold(other)
     with pytest.raises(MigrationGotNoLock) as caught:
         cases.migrate()
-    assert "due to lock timeout. It was in operation 2, Raw SQL operation. All" in str(caught.value)
+    said = _without_blocker(caught.value)
+    assert "due to lock timeout. It was in operation 2, Raw SQL operation. All" in said
     assert recording.ran == ["operation"]
 
 
@@ -472,6 +474,11 @@ def test_ctrl_c_while_it_waits(
     assert not connection.in_atomic_block
 
 
+def _without_blocker(error: BaseException) -> str:
+    """Return an error without who was in the way: a short wait may end before that is known."""
+    return re.sub(r"In its way was .*?\. (?=It |All )", "", str(error))
+
+
 def test_a_non_atomic_migration_is_not_tried_again(
     cases: Cases,
     settings: Settings,
@@ -483,7 +490,7 @@ def test_a_non_atomic_migration_is_not_tried_again(
     hold(other)
     with pytest.raises(MigrationGotNoLock) as caught:
         cases.migrate()
-    assert str(caught.value) == (
+    assert _without_blocker(caught.value) == (
         "cases.0001_waits got no lock: canceling statement due to lock timeout. It was in "
         "operation 2, Raw SQL operation. It is not atomic, so what it had done is committed, and "
         "migrate would begin it again at its first operation. Look at what is there; with "
@@ -545,7 +552,7 @@ def test_a_migration_that_has_committed_by_itself_is_not_tried_again(
     hold(other)
     with pytest.raises(MigrationGotNoLock) as caught:
         cases.migrate()
-    assert str(caught.value).endswith(
+    assert _without_blocker(caught.value).endswith(
         "operation 3, Raw SQL operation. It has ended its transaction by itself, so parts of it "
         "may stay; look at what is there before you run migrate again."
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _WOVEN = "_confiture_woven"
 
-OperationStep = Callable[..., "ProjectState"]
+ResumableStep = Callable[..., "ProjectState"]
 
 
 def weave_plan(
@@ -121,11 +121,11 @@ def weave(
 
 def _woven(
     migration: Migration,
-    step: OperationStep,
+    step: ResumableStep,
     direction: Direction,
     entries: Sequence[phases.Entry],
     labels: tuple[str, ...],
-) -> OperationStep:
+) -> ResumableStep:
     def run(
         project_state: ProjectState,
         schema_editor: BaseDatabaseSchemaEditor,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
 
     from django_confiture.migrate.resuming.journal import Backend, Entry
-    from django_confiture.migrate.resuming.steps import OperationStep
+    from django_confiture.migrate.resuming.steps import ResumableStep
 
 logger = logging.getLogger("django_confiture.migrate")
 
@@ -74,7 +74,7 @@ def wait_for_orphan(backend: Backend, migration: Migration, raw: psycopg.Connect
         time.sleep(_POLL_S)
 
 
-def is_done(step: OperationStep, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
+def is_done(step: ResumableStep, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
     """Return whether the catalog shows that a step was completed after it had been started."""
     if step.detach is not None:
         return step.detach.state(raw) is State.DETACHED
@@ -88,7 +88,7 @@ def is_done(step: OperationStep, entry: Entry, raw: psycopg.Connection[Any]) -> 
 
 
 def drop_invalid_indexes(
-    step: OperationStep, migration: Migration, raw: psycopg.Connection[Any]
+    step: ResumableStep, migration: Migration, raw: psycopg.Connection[Any]
 ) -> None:
     """Drop the INVALID indexes that a cut-off CONCURRENTLY left, so that they can be built."""
     if not step.names or step.verb == "drop":  # a second DROP gets rid of it
@@ -108,7 +108,7 @@ def drop_invalid_indexes(
 
 
 def finalize_detach(
-    step: OperationStep, migration: Migration, raw: psycopg.Connection[Any]
+    step: ResumableStep, migration: Migration, raw: psycopg.Connection[Any]
 ) -> bool:
     """Complete a DETACH CONCURRENTLY that was cut off halfway; return whether there was one."""
     detach = step.detach
@@ -120,7 +120,7 @@ def finalize_detach(
     return True
 
 
-def describe(step: OperationStep, raw: psycopg.Connection[Any]) -> str:
+def describe(step: ResumableStep, raw: psycopg.Connection[Any]) -> str:
     """Return a sentence about the step's indexes that exist, or nothing."""
     there = indexes_named_in(step.names, raw)
     if not there:

@@ -120,16 +120,16 @@ class Resumption:
             self._tell(index)
             self._do(step, index, number, entry)
 
-    def _was_completed(self, step: steps.OperationStep, entry: Entry) -> bool:
+    def _was_completed(self, step: steps.ResumableStep, entry: Entry) -> bool:
         raw = self._connection.connection
         cut_off.wait_for_orphan(entry.backend, self._migration, raw)
         return cut_off.is_done(step, entry, raw)
 
-    def _do(self, step: steps.OperationStep, index: int, number: int, entry: Entry | None) -> None:
+    def _do(self, step: steps.ResumableStep, index: int, number: int, entry: Entry | None) -> None:
         if step.in_transaction == steps.NEVER or not self._in_transaction(step, index, number):
             self._without_transaction(step, index, number, entry)
 
-    def _in_transaction(self, step: steps.OperationStep, index: int, number: int) -> bool:
+    def _in_transaction(self, step: steps.ResumableStep, index: int, number: int) -> bool:
         """Do a step and note that, or neither; return False where it can't be in a transaction."""
         try:
             with transaction.atomic(using=self._connection.alias):
@@ -144,7 +144,7 @@ class Resumption:
         return True
 
     def _without_transaction(
-        self, step: steps.OperationStep, index: int, number: int, entry: Entry | None
+        self, step: steps.ResumableStep, index: int, number: int, entry: Entry | None
     ) -> None:
         raw = self._connection.connection
         cut_off.drop_invalid_indexes(step, self._migration, raw)
@@ -164,7 +164,7 @@ class Resumption:
         self._journal.write(DONE, index, number)
 
     def _explain(
-        self, error: Exception, step: steps.OperationStep, index: int, entry: Entry
+        self, error: Exception, step: steps.ResumableStep, index: int, entry: Entry
     ) -> None:
         """Add to the error of a step that was cut off before what exists of it, and what to do."""
         there = ""

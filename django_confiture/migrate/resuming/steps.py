@@ -28,7 +28,7 @@ PostgreSQL refuses."""
 
 
 @dataclass(frozen=True)
-class OperationStep:
+class ResumableStep:
     """A part of an operation, and the states around it."""
 
     operation: Operation
@@ -52,7 +52,7 @@ def steps_of(
     app_label: str,
     editor: BaseDatabaseSchemaEditor,
     states: tuple[ProjectState, ProjectState],
-) -> Iterator[OperationStep]:
+) -> Iterator[ResumableStep]:
     """Yield the steps of an operation, in order."""
     before, after = states
     if type(operation) is SeparateDatabaseAndState:
@@ -67,14 +67,14 @@ def steps_of(
             yield _sql_step(operation, statement, states)
     else:
         names, verb = _index_of(operation)
-        yield OperationStep(
+        yield ResumableStep(
             operation, before, after, _in_transaction(operation, editor), names, verb
         )
 
 
 def _sql_step(
     operation: RunSQL, statement: Any, states: tuple[ProjectState, ProjectState]
-) -> OperationStep:
+) -> ResumableStep:
     text = statement if isinstance(statement, str) else str(statement[0])
     concurrent = is_concurrent(text)
     part = RunSQL([statement], hints=operation.hints)
@@ -83,7 +83,7 @@ def _sql_step(
         word = first_word(text).lower()
         verb = word if word in ("create", "drop") else ""
     detach = detach_in(without_leading_comments(text))
-    return OperationStep(
+    return ResumableStep(
         part,
         *states,
         NEVER if concurrent or detach else TRY,

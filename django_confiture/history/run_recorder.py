@@ -166,7 +166,7 @@ class Run:
             statement.rows = (statement.rows or 0) + rows
 
     def _statement(self, sql: Any, cursor: Any) -> _Statement:
-        key = (self._operation(), _normalized(_text(sql, cursor)))
+        key = (self._operation(), _normalized(_sql_text(sql, cursor)))
         if key not in self._statements and len(self._statements) >= MOST_TEXTS:
             key = (None, OTHERS)
         statement = self._statements.setdefault(key, _Statement())
@@ -207,7 +207,7 @@ _known: dict[str, str] = {}
 """Texts already normalized: a data migration sends the same one very often."""
 
 
-def _text(sql: Any, cursor: Any) -> str:
+def _sql_text(sql: Any, cursor: Any) -> str:
     if isinstance(sql, str):
         return sql
     if isinstance(sql, bytes):

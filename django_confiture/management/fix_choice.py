@@ -37,7 +37,7 @@ def chosen(
     """Return the migrations, in the order in which they are applied."""
     refuse_other_database(wrapper, "confiture_fix")
     if app_label is not None and name is not None:
-        return [_named(MigrationLoader(wrapper), app_label, name)]
+        return [_migrations_named(MigrationLoader(wrapper), app_label, name)]
     executor = MigrationExecutor(wrapper)
     if app_label is not None and app_label not in executor.loader.migrated_apps:
         raise CommandError(_no_such_app(app_label), returncode=USAGE)
@@ -56,7 +56,7 @@ def _no_such_app(app_label: str) -> str:
     return f"No installed app with the label {app_label!r} has migrations."
 
 
-def _named(loader: MigrationLoader, app_label: str, prefix: str) -> Chosen:
+def _migrations_named(loader: MigrationLoader, app_label: str, prefix: str) -> Chosen:
     try:
         found = loader.get_migration_by_prefix(app_label, prefix)
     except AmbiguityError as error:

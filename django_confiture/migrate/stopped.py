@@ -36,11 +36,11 @@ def operation_at(errors: Iterable[BaseException], migration: Migration) -> str:
             if frame.f_code in _APPLYING and frame.f_locals.get("self") is migration:
                 operation = frame.f_locals.get("operation")
                 if operation is not None and not inspect.isclass(operation):
-                    return f"It was in operation {_named(operation, migration)}."
+                    return f"It was in operation {_operation_named(operation, migration)}."
     return ""
 
 
-def _named(operation: Any, migration: Migration) -> str:
+def _operation_named(operation: Any, migration: Migration) -> str:
     """Return an operation's number, counted from 1, and what it does.
 
     One that is journaled is wrapped while it runs.

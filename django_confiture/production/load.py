@@ -109,7 +109,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _text(value: object) -> str:
+def _checked_text(value: object) -> str:
     if not isinstance(value, str):
         raise _UnusableError("not a string")
     return value
@@ -139,7 +139,7 @@ def _count(value: object) -> int:
 
 
 def _moment(value: object) -> str:
-    text = _text(value)
+    text = _checked_text(value)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -150,7 +150,7 @@ def _moment(value: object) -> str:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    return tuple(_text(each) for each in _list(value))
+    return tuple(_checked_text(each) for each in _list(value))
 
 
 def _list(value: object) -> list[Any]:
@@ -177,7 +177,7 @@ def _optional(check: Check) -> Check:
 
 
 _STATS: dict[str, Check] = {
-    "database": _text,
+    "database": _checked_text,
     "server_version": _count,
     "standby": _boolean,
     "size_bytes": _count,
@@ -191,15 +191,15 @@ _STATS: dict[str, Check] = {
 }
 
 _QUERY: dict[str, Check] = {
-    "id": _text,
-    "text": _text,
+    "id": _checked_text,
+    "text": _checked_text,
     "calls_per_second": _optional(_number),
     "mean_ms": _number,
 }
 
 _TABLE: dict[str, Check] = {
-    "schema": _text,
-    "kind": _text,
+    "schema": _checked_text,
+    "kind": _checked_text,
     "rows": _optional(_count),
     "analyzed": _boolean,
     "live_rows": _optional(_count),
@@ -219,8 +219,8 @@ _TABLE: dict[str, Check] = {
 }
 
 _INDEX: dict[str, Check] = {
-    "name": _text,
-    "method": _text,
+    "name": _checked_text,
+    "method": _checked_text,
     "bytes": _count,
     "unique": _boolean,
     "partial": _boolean,

@@ -71,14 +71,14 @@ def can_be_text(model: type[models.Model], names: Sequence[str]) -> bool:
     """Return whether text can hold these fields and the keys of their tables."""
     return all(
         field.get_internal_type() in _PLAIN and type(field).__module__.startswith("django.db.")
-        for table, of_table in _by_table(model, names).items()
-        for field in _columns(table, of_table)
+        for table, of_table in _fields_by_table(model, names).items()
+        for field in _model_columns(table, of_table)
     )
 
 
 def lie_in_own_table(model: type[models.Model], names: Sequence[str]) -> bool:
     """Return whether all lie in the model's own table, and none in that of a parent."""
-    return {*_by_table(model, names)} <= {model._meta.concrete_model}
+    return {*_fields_by_table(model, names)} <= {model._meta.concrete_model}
 
 
 def links_to_parents(model: type[models.Model]) -> list[str]:
@@ -91,7 +91,7 @@ def links_to_parents(model: type[models.Model]) -> list[str]:
     ]
 
 
-def _by_table(
+def _fields_by_table(
     model: type[models.Model], names: Sequence[str]
 ) -> dict[type[models.Model], list[str]]:
     found: dict[Any, list[str]] = {}
@@ -112,7 +112,7 @@ def write_back(rows: models.QuerySet[Any], names: Sequence[str]) -> int:
 
 def write_locked(rows: models.QuerySet[Any], names: Sequence[str]) -> None:
     """Write the fields ``names`` of instances whose rows are locked, table by table."""
-    for table, of_table in _by_table(rows.model, names).items() if rows else ():
+    for table, of_table in _fields_by_table(rows.model, names).items() if rows else ():
         _write(rows, table, of_table, is_locked=True)
 
 
@@ -123,7 +123,7 @@ def _write(
     *,
     is_locked: bool = False,
 ) -> int:
-    connection, columns = connections[rows.db], _columns(table, names)
+    connection, columns = connections[rows.db], _model_columns(table, names)
     found = [list(map(attrgetter(field.attname), rows)) for field in columns]
     kinds = [set(map(type, values)) for values in found]
     if any(hasattr(kind, "resolve_expression") for each in kinds for kind in each):
@@ -137,7 +137,7 @@ def _write(
         values.append(list(map(attrgetter(VERSION), rows)))
     bounds = [of_key[end] for end in (0, -1) for of_key in keys]  # the rows are in order
     with connection.cursor() as cursor:
-        statement = _statement(table, columns, connection, is_locked=is_locked)
+        statement = _update_statement(table, columns, connection, is_locked=is_locked)
         cursor.execute(statement, [*map(_array, values), *map(str, bounds)])
         return int(cursor.rowcount)
 
@@ -166,11 +166,11 @@ def _prepared(field: Any, values: Sequence[Any], connection: Any) -> list[Any]:
     return [_json_value(field.get_db_prep_save(value, connection)) for value in values]
 
 
-def _columns(model: type[models.Model], names: Sequence[str]) -> list[Any]:
+def _model_columns(model: type[models.Model], names: Sequence[str]) -> list[Any]:
     return [*key_fields(model), *(model._meta.get_field(name) for name in names)]
 
 
-def _statement(
+def _update_statement(
     model: type[models.Model], columns: Sequence[Any], connection: Any, *, is_locked: bool
 ) -> str:
     quote, keys = connection.ops.quote_name, len(key_fields(model))

@@ -133,21 +133,21 @@ def _create_in_the_fastest_way(clone: Clone) -> None:
     version = conn.info.server_version
     if version >= POSTGRESQL_15 and clone.source.size <= _WAL_LOG_UP_TO:
         clone.strategy = "wal_log"
-        conn.execute(_statement(clone, "wal_log"))
+        conn.execute(_create_statement(clone, "wal_log"))
         return
     if version >= POSTGRESQL_18:
         with suppress(errors.InvalidParameterValue):  # a system that knows no such thing
             conn.execute("SET file_copy_method = clone")
             clone.strategy = "file_copy, clone"
             with suppress(errors.SystemError, errors.InternalError, errors.IoError):
-                conn.execute(_statement(clone, "file_copy"))
+                conn.execute(_create_statement(clone, "file_copy"))
                 return
             conn.execute("RESET file_copy_method")  # the file system can't
     clone.strategy = "file_copy"
-    conn.execute(_statement(clone, "file_copy" if version >= POSTGRESQL_15 else ""))
+    conn.execute(_create_statement(clone, "file_copy" if version >= POSTGRESQL_15 else ""))
 
 
-def _statement(clone: Clone, strategy: str) -> sql.Composed:
+def _create_statement(clone: Clone, strategy: str) -> sql.Composed:
     chosen = sql.SQL(" STRATEGY {}").format(sql.Identifier(strategy)) if strategy else sql.SQL("")
     return sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {} CONNECTION LIMIT {}{}").format(
         sql.Identifier(clone.name),

@@ -201,10 +201,10 @@ def read_for_advice(session: Session, among: Collection[int] | None = None) -> K
     tables = [None if among is None else "{" + ",".join(map(str, among)) + "}"]
     return KnownObjects(
         {name: definition for name, (definition,) in _rows_by_name(session, _INDEXES, tables)},
-        _by_table(session, _CONSTRAINTS, tables),
+        _definitions_by_table(session, _CONSTRAINTS, tables),
         {table: column for table, (column,) in _rows_by_name(session, _KEYS, tables)},
-        _columns(session, _REQUIRED, tables),
-        _columns(session, _PLAIN, tables),
+        _columns_of_tables(session, _REQUIRED, tables),
+        _columns_of_tables(session, _PLAIN, tables),
         partitions=_partitions(session),
     )
 
@@ -213,26 +213,26 @@ def read_known(session: Session) -> KnownObjects:
     """Return what is there now."""
     return replace(
         read_for_advice(session),
-        not_null=_columns(session, _NOT_NULL),
-        defaults=_by_table(session, _DEFAULTS),
-        comments=_by_table(session, _COMMENTS),
+        not_null=_columns_of_tables(session, _NOT_NULL),
+        defaults=_definitions_by_table(session, _DEFAULTS),
+        comments=_definitions_by_table(session, _COMMENTS),
         row_security=frozenset(name for name, _nothing in _rows_by_name(session, _ROW_SECURITY)),
         identities={
             (table, column): Identity(generated, sequence)
             for table, (column, generated, sequence) in _rows_by_name(session, _IDENTITIES)
         },
-        sequences=_by_table(session, _SEQUENCES),
+        sequences=_definitions_by_table(session, _SEQUENCES),
     )
 
 
-def _by_table(
+def _definitions_by_table(
     session: Session, sql: str, params: Sequence[str | None] = ()
 ) -> dict[tuple[str, str], str]:
     """Return (table, name of a part of it) → its definition."""
     return {(table, name): text for table, (name, text) in _rows_by_name(session, sql, params)}
 
 
-def _columns(
+def _columns_of_tables(
     session: Session, sql: str, params: Sequence[str | None] = ()
 ) -> dict[str, frozenset[str]]:
     """Return table → columns."""

@@ -39,7 +39,7 @@ def table_differences(
     ``named`` holds the names of the indexes and constraints that the model itself gives.
     """
     yield from _comments(table, database, models)
-    yield from _columns(table, database, models)
+    yield from _columns_compared(table, database, models)
     kinds: tuple[DriftObject, ...] = ("index", "constraint")
     for kind in kinds:
         yield from _unordered(
@@ -65,7 +65,7 @@ def _comments(
         )  # fmt: skip
 
 
-def _columns(
+def _columns_compared(
     table: str, database: Sequence[SchemaObject], models: Sequence[SchemaObject]
 ) -> Iterator[Difference]:
     here = {each.name: _spelled(each.definition) for each in database if each.kind == "column"}

@@ -42,7 +42,7 @@ class TablesMade:
             self._statements.pop(change.relation or change.name, None)
         made = {each.name for each in changes if (each.object, each.kind) == ("table", "added")}
         if made:
-            by_table = _by_table(statements)
+            by_table = _statements_by_table(statements)
             self._statements.update({name: by_table[name] for name in made & by_table.keys()})
 
     def as_models_would(
@@ -60,7 +60,7 @@ class TablesMade:
         )
 
 
-def _by_table(statements: Iterable[Statement]) -> Mapping[str, Sequence[str]]:
+def _statements_by_table(statements: Iterable[Statement]) -> Mapping[str, Sequence[str]]:
     """Return the statements of each table; none if one of them may be about any table."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for each in statements:

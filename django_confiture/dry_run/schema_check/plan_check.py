@@ -71,7 +71,7 @@ def check_plan(
             wrapper,
             start.apps,
             tables={each.table for each in found},
-            there=_by_table(first()),
+            there=_objects_by_table(first()),
         )
     known = set(older.differences)
     return PlanDrift(
@@ -95,7 +95,7 @@ def _tables_of_changed_models(
             yield model._meta.db_table
 
 
-def _by_table(schema: Schema) -> Mapping[str, Sequence[SchemaObject]]:
+def _objects_by_table(schema: Schema) -> Mapping[str, Sequence[SchemaObject]]:
     return {
         each.name: objects
         for objects in schema.values()

@@ -63,7 +63,7 @@ class Session:
             self.value("SELECT format_type($1, $2)", [portal.ftype(each), portal.fmod(each)])
             for each in range(portal.nfields)
         ]
-        names = [_text(portal.fname(each)) or "" for each in range(portal.nfields)]
+        names = [_decoded(portal.fname(each)) or "" for each in range(portal.nfields)]
         return list(zip(names, types, strict=True))
 
     def value(self, text: str, params: Sequence[str | int | None] = ()) -> str:
@@ -157,10 +157,10 @@ def text_of(query: Any, raw: psycopg.BaseConnection[Any]) -> str:
 def _rows_of_result(result: pq.abc.PGresult) -> list[Row]:
     columns = range(result.nfields)
     return [
-        tuple([_text(result.get_value(row, column)) for column in columns])
+        tuple([_decoded(result.get_value(row, column)) for column in columns])
         for row in range(result.ntuples)
     ]
 
 
-def _text(value: bytes | None) -> str | None:
+def _decoded(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", "replace")

@@ -51,21 +51,21 @@ def read_rows(session: Session, wanted: RowsToRead) -> Rows:
     found: dict[tuple[str, str], str] = {}
     for table in tables:
         if wanted.by_column:
-            found.update(_columns(session, table))
+            found.update(_columns_with_types(session, table))
         else:
             left_out = wanted.without.get(table, ())
             names = "{" + ",".join(map(quote_identifier, left_out)) + "}"
             row = "(to_jsonb(t) - $1::text[])::text"
             sql = _OF_ROWS.format(sum=_SUM.format(row), table=table)
-            found[table, ""] = _text(session.query(sql, [names])[0])
+            found[table, ""] = _hash_text(session.query(sql, [names])[0])
     return found
 
 
-def _columns(session: Session, table: str) -> Iterator[tuple[tuple[str, str], str]]:
+def _columns_with_types(session: Session, table: str) -> Iterator[tuple[tuple[str, str], str]]:
     sql = _OF_COLUMNS.format(sum=_SUM.format("each.value"), table=table)
     for column, *values in session.query(sql):
-        yield (table, column or ""), _text(values)
+        yield (table, column or ""), _hash_text(values)
 
 
-def _text(values: Collection[str | None]) -> str:
+def _hash_text(values: Collection[str | None]) -> str:
     return "/".join(map(str, values))

@@ -177,14 +177,14 @@ def table_measures(value: object, name: str) -> tuple[TableMeasures, ...]:
         return tuple(TableMeasures(each) for each in texts(value, name))
     if not isinstance(value, Mapping):
         raise conf.SettingError(f"{name} is {value!r}", "write a list of tables, or a dictionary")
-    read = mapping_of(_columns)(value, name)
+    read = mapping_of(_columns_option)(value, name)
     return tuple(
         TableMeasures(table, found.get("sum", ()), found.get("checksum", ()))
         for table, found in read.items()
     )
 
 
-def _columns(value: object, name: str) -> dict[str, tuple[str, ...]]:
+def _columns_option(value: object, name: str) -> dict[str, tuple[str, ...]]:
     read = mapping_of(texts)(value or {}, name)
     for key in read:
         if key not in _MEASURES:

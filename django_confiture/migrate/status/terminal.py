@@ -101,7 +101,7 @@ class TerminalLine:
                 else took,
                 _who_waits(observation),
                 progress_text(observation.progress) if observation.progress else "",
-                _statement(observation),
+                _statement_begins(observation),
             )
             if part
         )
@@ -118,7 +118,7 @@ def _who_waits(observation: Observation) -> str:
     return f"[{'; '.join(said)}]" if said else ""
 
 
-def _statement(observation: Observation) -> str:
+def _statement_begins(observation: Observation) -> str:
     """Return the words with which the statement begins, as far as they have no values."""
     doing = observation.doing
     if doing is None or doing.state.startswith("idle"):

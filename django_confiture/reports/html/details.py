@@ -158,7 +158,7 @@ def details(
         shown=tuple(_findings(migration)),
         silenced=tuple(each for each in migration.findings if each.silenced is not None),
         operations=operations,
-        around=tuple(_statement(each, migration) for each in migration.statements[:20]),
+        around=tuple(_shown_statement(each, migration) for each in migration.statements[:20]),
         hooks=tuple(hook_line(each, PLAIN_WORDS) for each in migration.hooks),
         tables=tuple(_table(each) for each in migration.tables),
         changes=tuple(schema.lines(migration.schema_changes)),
@@ -215,7 +215,7 @@ def _operation(
         reason_label(operation) if operation.reason else "",
         operation.reason,
         tuple(hook_line(each, PLAIN_WORDS) for each in operation.hooks),
-        tuple(_statement(each, migration) for each in chosen),
+        tuple(_shown_statement(each, migration) for each in chosen),
         len(operation.statements) - len(chosen),
     )
 
@@ -228,7 +228,7 @@ def _where(operation: OperationResult) -> str:
     )
 
 
-def _statement(statement: StatementResult, migration: MigrationResult) -> Statement:
+def _shown_statement(statement: StatementResult, migration: MigrationResult) -> Statement:
     tables = {table.relation for table in migration.tables}
     known = forecast.made(migration) is not None
     facts = statement_facts(statement, tables, PLAIN_WORDS, forecast=known)

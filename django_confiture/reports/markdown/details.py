@@ -138,14 +138,14 @@ def _operation(operation: OperationResult, migration: MigrationResult) -> Iterat
         yield f"<br>Hook {hook_line(hook, WORDS)}"
     yield ""
     if operation.statements:
-        shown = [_statement(each) for each in operation.statements[:_STATEMENTS]]
+        shown = [_statement_line(each) for each in operation.statements[:_STATEMENTS]]
         if more := len(operation.statements) - len(shown):
             shown.append(f"-- and {count(more, 'more statement')}")
         yield block("\n".join(shown), "sql")
         yield ""
 
 
-def _statement(statement: StatementResult) -> str:
+def _statement_line(statement: StatementResult) -> str:
     times = f"  -- {statement.executions:,} times" if statement.executions > 1 else ""
     note = f"  -- {statement.note}" if statement.note else ""
     return clipped(one_line(statement.text), 400) + times + note

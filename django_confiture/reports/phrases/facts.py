@@ -98,7 +98,7 @@ def _work(statements: Sequence[StatementResult], words: Words) -> Iterator[Fact]
     ):
         names = [name for statement in statements for name in getattr(statement, field)]
         if names:
-            yield Fact(label, _named(list(dict.fromkeys(names)), words))
+            yield Fact(label, _listed_names(list(dict.fromkeys(names)), words))
 
 
 def _scanned(scan: Scan, words: Words) -> str:
@@ -107,7 +107,7 @@ def _scanned(scan: Scan, words: Words) -> str:
     return f"{words.code(scan.relation)}: {rows}{passes}"
 
 
-def _named(names: Sequence[str], words: Words) -> str:
+def _listed_names(names: Sequence[str], words: Words) -> str:
     shown = [words.code(name) for name in names[:_NAMES]]
     more = len(names) - len(shown)
     return listed([*shown, f"{more:,} more"] if more else shown)

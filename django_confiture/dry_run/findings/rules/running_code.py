@@ -41,7 +41,7 @@ def breaks_of_running_code(subject: Subject) -> Iterator[Finding]:
 
 
 def _guesses(subject: Subject) -> Iterator[Finding]:
-    named = {name for step in subject.steps for name in _named(step)}
+    named = {name for step in subject.steps for name in _relations_named(step)}
     for step in subject.steps:
         yield from _referenced(subject, step, named)
         yield from _cascaded(subject, step, named)
@@ -77,7 +77,7 @@ def _says(step: JudgedStatement, name: str) -> bool:
     return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", step.result.text) is not None
 
 
-def _named(step: JudgedStatement) -> Iterator[str]:
+def _relations_named(step: JudgedStatement) -> Iterator[str]:
     """Yield the relations that a statement names as the ones that it changes."""
     if step.statement.what in ("alter_table_stmt", "rename_stmt"):
         yield from filter(None, [step.existing(step.node.relation)])

@@ -39,19 +39,19 @@ def writes_of(node: Node) -> Iterator[Write]:
     """Yield what an INSERT, UPDATE, DELETE or MERGE does to its target."""
     match node_tag(node):
         case "InsertStmt":
-            yield Write("insert", _columns(node.cols) if node.cols else None)
+            yield Write("insert", _target_columns(node.cols) if node.cols else None)
         case "UpdateStmt":
-            yield Write("update", _columns(node.target_list))
+            yield Write("update", _target_columns(node.target_list))
         case "DeleteStmt":
             yield Write("delete")
         case "MergeStmt":
             for clause in (item.merge_when_clause for item in node.merge_when_clauses):
                 if clause.command_type in _MERGE_ACTIONS:
-                    columns = _columns(clause.target_list) or None
+                    columns = _target_columns(clause.target_list) or None
                     yield Write(_MERGE_ACTIONS[clause.command_type], columns)
 
 
-def _columns(targets: Iterable[Node]) -> frozenset[str]:
+def _target_columns(targets: Iterable[Node]) -> frozenset[str]:
     return frozenset(target.res_target.name for target in targets)
 
 

@@ -55,12 +55,12 @@ def differences(before: Schema, after: Schema) -> tuple[SchemaChange, ...]:
         *(_added(each) for each in new.values()),
         *(change for was, now in pairs for change in _changed(was, now)),
     ]
-    return tuple(sorted(changes, key=_by_table))
+    return tuple(sorted(changes, key=_sort_key))
 
 
 def reordered(before: Schema, after: Schema) -> tuple[str, ...]:
     """Return the tables with the same columns in another order."""
-    old, new = _columns(before), _columns(after)
+    old, new = _columns_by_table(before), _columns_by_table(after)
     return tuple(
         sorted(
             table
@@ -70,7 +70,7 @@ def reordered(before: Schema, after: Schema) -> tuple[str, ...]:
     )
 
 
-def _columns(schema: Schema) -> dict[str, list[str]]:
+def _columns_by_table(schema: Schema) -> dict[str, list[str]]:
     found: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
     for objects in schema.values():
         for each in objects:
@@ -102,7 +102,7 @@ _FREE = ("extension", "schema", "type", "domain", "collation", "function")
 _TABLES = ("table", "view", "materialized view")
 
 
-def _by_table(change: SchemaChange) -> tuple[bool, str, bool, bool, str, str, str]:
+def _sort_key(change: SchemaChange) -> tuple[bool, str, bool, bool, str, str, str]:
     """Sort by table; the table before its columns, these before everything else of it."""
     return (
         change.object not in _FREE,

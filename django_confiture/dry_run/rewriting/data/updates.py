@@ -162,7 +162,7 @@ def same_again(update: Update, function: FunctionType) -> bool:
         return False
     pairs = [(_value(chosen[name], each), _value(values[name], each)) for each in items]
     return all(type(each) in _PLAIN for pair in pairs for each in pair) and _ends_the_same(
-        [(_text(old), _text(new)) for old, new in pairs]
+        [(_text_of_value(old), _text_of_value(new)) for old, new in pairs]
     )
 
 
@@ -198,7 +198,7 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
     return node.value if isinstance(node, ast.Constant) else ...
 
 
-def _text(value: Any) -> str | None:
+def _text_of_value(value: Any) -> str | None:
     return None if value is None else str(value)
 
 

@@ -103,14 +103,14 @@ def _constraints(
             deferrable=ConstrType.ATTR_DEFERRABLE in given,
             deferred=ConstrType.ATTR_DEFERRED in given,
         )
-        yield from validated(relation, _named(of_table, relation, name, "fkey"), facts)
+        yield from validated(relation, _constraint_named(of_table, relation, name, "fkey"), facts)
         if facts.releases == 2 and not given.keys() & {ConstrType.NOTNULL, ConstrType.DEFAULT}:
             yield from _deletable_meanwhile(relation, name, of_table, facts)
     if (check := given.get(ConstrType.CHECK)) is not None:
-        yield from validated(relation, _named(check, relation, name, "check"), facts)
+        yield from validated(relation, _constraint_named(check, relation, name, "check"), facts)
     if (unique := given.get(ConstrType.UNIQUE)) is not None:
         yield from unique_index_parts(
-            relation, _named(unique, relation, name, "key"), [name], facts
+            relation, _constraint_named(unique, relation, name, "key"), [name], facts
         )
 
 
@@ -146,7 +146,7 @@ def _refuse_what_has_no_other_form(column: Node, given: Mapping[int, Node]) -> N
             raise NoRecipe(f"the new column {column.colname} is {words}")
 
 
-def _named(constraint: Node, relation: Node, column: str, label: str) -> Node:
+def _constraint_named(constraint: Node, relation: Node, column: str, label: str) -> Node:
     name = constraint.conname or object_name(relation.relname, column, label)
     return changed(constraint, conname=name)
 

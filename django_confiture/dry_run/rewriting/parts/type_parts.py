@@ -28,14 +28,14 @@ def changed_types_parts(
             f"it changes the type of {changes[0][1].name}, which rewrites the table; "
             "--releases 2 spreads that over two releases"
         )
-    tables = _by_table(changes, facts)
+    tables = _changes_by_table(changes, facts)
     for each in tables:
         each.refuse_what_has_no_other_form()
     yield from chain.from_iterable(each.parts() for each in tables)
     yield from _switch(tables, facts, sequences)
 
 
-def _by_table(changes: Sequence[tuple[Node, Node]], facts: Facts) -> list[Columns]:
+def _changes_by_table(changes: Sequence[tuple[Node, Node]], facts: Facts) -> list[Columns]:
     relations: dict[str, Node] = {}
     columns: dict[str, list[Column]] = {}
     for relation, subcommand in changes:

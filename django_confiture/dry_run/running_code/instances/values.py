@@ -42,7 +42,7 @@ class Values:
         if kind in _INTEGERS:
             return self._integer(field, level)
         if kind in _TEXTS:
-            return _text(field, kind, level)
+            return _made_up_text(field, kind, level)
         if kind == "ArrayField":
             inner = self.of(field.base_field, level)  # type: ignore[attr-defined]
             return [] if level == "least" else [inner] * (getattr(field, "size", None) or 1)
@@ -66,7 +66,7 @@ class Values:
             return low + number % max(1, high - low)
         if kind in _TEXTS:
             length = field.max_length or UNLIMITED
-            text = _text(field, kind, level if level == "most" else "modest")
+            text = _made_up_text(field, kind, level if level == "most" else "modest")
             mark = format(number, "032x")[: length if level == "most" else min(length, 20)]
             return mark + text[len(mark) :]
         if kind == "DecimalField":
@@ -106,7 +106,7 @@ def _given_limits(field: Field[Any, Any]) -> tuple[Any, Any]:
     return max(low, default=None), min(high, default=None)
 
 
-def _text(field: Field[Any, Any], kind: str, level: Level) -> str:
+def _made_up_text(field: Field[Any, Any], kind: str, level: Level) -> str:
     if level == "least" and field.blank:
         return ""
     length = (field.max_length or UNLIMITED) if level == "most" else 1

@@ -259,7 +259,7 @@ def parse(sql: str, *, placeholders: bool) -> tuple[Statement, ...]:
         except DecodeError:  # read, but nested too deeply for protobuf to pass it on
             return _in_pieces(sql, text, placeholders=placeholders)
         return tuple(
-            _statement(source, start, length, stmt.stmt, placeholders=placeholders)
+            _parsed_statement(source, start, length, stmt.stmt, placeholders=placeholders)
             for start, length, stmt in ((s.stmt_location, s.stmt_len or None, s) for s in stmts)
         )
     return (_unparsed(sql, placeholders=placeholders),)
@@ -284,7 +284,7 @@ def _in_pieces(sql: str, text: str, *, placeholders: bool) -> tuple[Statement, .
     return tuple(found)
 
 
-def _statement(
+def _parsed_statement(
     source: bytes, start: int, length: int | None, node: Node, *, placeholders: bool
 ) -> Statement:
     sql = source[start : None if length is None else start + length].decode().strip()

@@ -62,7 +62,7 @@ def _is_folded(node: Node, cases: set[str]) -> bool:
 
 def _removes_a_sign(args: list[Node]) -> bool:
     """Return whether what ``replace`` removes can't come from another case, or from its removal."""
-    sign, new = (_text(each) for each in args[1:])
+    sign, new = (_constant_text(each) for each in args[1:])
     if sign is None or len(sign) != 1 or new != "":
         return False
     return sign.isascii() and not sign.isalpha()
@@ -79,8 +79,8 @@ def _is_stable_mapping(case: Node) -> bool:
             return False
         if [part.string.sval for part in condition.name] != ["="]:
             return False
-        result = _text(each.case_when.result)
-        replaced = [_text(value) for value in _values(condition.rexpr)]
+        result = _constant_text(each.case_when.result)
+        replaced = [_constant_text(value) for value in _values(condition.rexpr)]
         if result is None or None in replaced:
             return False
         mapped += [(value or "", result) for value in replaced]
@@ -114,7 +114,7 @@ def _is_column(node: Node) -> bool:
     return bool(node.HasField("column_ref"))
 
 
-def _text(node: Node) -> str | None:
+def _constant_text(node: Node) -> str | None:
     """Return the text of a constant, with or without its type."""
     while node.HasField("type_cast"):
         node = node.type_cast.arg

@@ -85,7 +85,7 @@ def _drop(node: Node, session: Session) -> psycopg.Error | None:
         return refused("DROP INDEX CONCURRENTLY does not support dropping multiple objects")
     if node.behavior == DropBehavior.CASCADE:
         return refused("DROP INDEX CONCURRENTLY does not support CASCADE")
-    index = _named(strings(node.objects[0].list.items)[-2:], session)
+    index = _index_named(strings(node.objects[0].list.items)[-2:], session)
     if index is None or index.kind != "I" or index.temporary:
         return None
     return refused(f'cannot drop partitioned index "{index.name}" concurrently')
@@ -114,10 +114,12 @@ def _detach(table: _Target | None) -> psycopg.Error | None:
 
 
 def _target(range_var: Node, session: Session) -> _Target | None:
-    return _named([part for part in (range_var.schemaname, range_var.relname) if part], session)
+    return _index_named(
+        [part for part in (range_var.schemaname, range_var.relname) if part], session
+    )
 
 
-def _named(parts: list[str], session: Session) -> _Target | None:
+def _index_named(parts: list[str], session: Session) -> _Target | None:
     if not parts:
         return None  # of the whole database
     rows = session.query(_SEEN, [qualified_name(*parts)])

@@ -110,7 +110,7 @@ def _in_tree(node: Node) -> Iterator[Shared]:
         yield Shared.TIME
     if any(each.relname == "pg_locks" for each in range_vars_in(node)):
         yield Shared.LOCKS
-    if not _columns(node).isdisjoint(_ROW_VERSIONS.split("|")):
+    if not _columns_named(node).isdisjoint(_ROW_VERSIONS.split("|")):
         yield Shared.ROW_VERSION
 
 
@@ -119,6 +119,6 @@ def _is_time(node: Node) -> bool:
     return bool(pg.SVFOP_CURRENT_TIME <= node.op <= pg.SVFOP_LOCALTIMESTAMP_N)
 
 
-def _columns(node: Node) -> set[str]:
+def _columns_named(node: Node) -> set[str]:
     references = postgast.find_nodes(node, pg.ColumnRef)
     return {name for each in references for name in strings(each.fields[-1:])}

@@ -188,7 +188,7 @@ CASES = [
         migrations.AlterField("order", "paid", models.BooleanField(default=False)),
         migrations.AddIndex("order", models.Index(
             fields=["paid"], condition=models.Q(paid=False), name="order_unpaid")),
-    """, "kept fixed fixed", prepared="""
+    """, "fixed fixed fixed", prepared="""
         migrations.AddField("order", "paid", models.BooleanField(null=True)),
     """, above='''
         def decide(apps, schema_editor):

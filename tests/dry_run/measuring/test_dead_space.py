@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -307,10 +306,9 @@ def with_the_orm(apps: Any, _editor: Any) -> None:
 
 
 def row_by_row(apps: Any, _editor: Any) -> None:
-    with closing(apps.get_model("cases", "big").objects.iterator()) as rows:
-        for each in rows:
-            each.number = 1
-            each.save()
+    for each in apps.get_model("cases", "big").objects.all():
+        each.number = 1
+        each.save()
 
 
 def swallowing() -> None:

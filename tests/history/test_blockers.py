@@ -20,7 +20,9 @@ def test_who_was_in_the_way_is_in_the_ledger(
     settings.CONFITURE = {
         "MIGRATE": {"LOCK_TIMEOUT": "400ms", "LOCK_RETRIES": 9, "RETRY_DELAY": "10ms"}
     }
-    with holding("LOCK TABLE django_content_type IN ACCESS SHARE MODE", name="web", for_s=0.7):
+    with holding(
+        "LOCK TABLE django_content_type IN ACCESS SHARE MODE", name="web", waited_for_s=0.7
+    ):
         cases.migrate()
     from django_confiture.history import hash_chain
     from django_confiture.history.models import MigrationExecution  # once it is installed

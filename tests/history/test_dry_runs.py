@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -123,21 +122,21 @@ def test_one_that_fails(history: None, cases: Cases) -> None:
 
 
 def test_one_whose_session_was_ended(history: None, cases: Cases) -> None:
-    def end() -> None:
-        code = "import psycopg, sys; psycopg.connect(sys.argv[1]).execute(sys.argv[2])"
-        sql = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'django-confiture dry run' AND query LIKE '%pg_sleep(30)%'"
-            " AND pid <> pg_backend_pid()"
-        )
-        conninfo = make_conninfo(**_address(), dbname=connection.settings_dict["NAME"])
-        subprocess.run([sys.executable, "-c", code, conninfo, sql], check=True)
-
-    cases.add("0001_sleeps", migrations.RunSQL("SELECT pg_sleep(30)"))
-    timer = threading.Timer(1.5, end)
-    timer.start()
-    printed, code = dry_run()
-    timer.join()
+    script = (
+        "import psycopg, sys, time\n"
+        "with psycopg.connect(sys.argv[1], autocommit=True) as other:\n"
+        "    while not other.execute(sys.argv[2]).fetchall():\n"
+        "        time.sleep(0.05)"
+    )
+    sql = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'django-confiture dry run' AND query LIKE '%pg_sleep(300)%'"
+        " AND pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    cases.add("0001_sleeps", migrations.RunSQL("SELECT pg_sleep(300)"))
+    conninfo = make_conninfo(**_address(), dbname=connection.settings_dict["NAME"])
+    with subprocess.Popen([sys.executable, "-c", script, conninfo, sql]):
+        printed, code = dry_run()
     assert (code, only().verdict) == (2, "stopped")
     assert only().report == printed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from tests.support import recording
 from tests.support.dry_run import plain_connection
 from tests.support.history import installed, remove
 from tests.support.logs import events, extra
+from tests.support.sessions import holding
 
 if TYPE_CHECKING:
     from django_confiture.history.models import (
@@ -189,13 +189,8 @@ def test_a_retry_counts_once(history: None, cases: Cases, settings: Settings) ->
     }
     query_table = "LOCK TABLE recording_log"
     cases.add("0001_waits", migrations.RunSQL(CREATE), migrations.RunSQL(query_table))
-    with recording.recording(), plain_connection() as other:
-        other.execute("BEGIN")
-        other.execute("LOCK TABLE recording_log")
-        timer = threading.Timer(1.0, other.execute, ["COMMIT"])
-        timer.start()
+    with recording.recording(), holding(query_table, waited_for_s=1):
         cases.migrate()
-        timer.join()
     row = only()
     assert row.attempts > 1
     assert row.duration_ms > 200

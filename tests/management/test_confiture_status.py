@@ -27,7 +27,7 @@ from django_confiture.migrate.watching.activity import Blocker, Doing, Progress,
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support import recording
 from tests.support.pools import behind_pgbouncer
-from tests.support.sessions import client, connect, holding
+from tests.support.sessions import calling, client, connect, holding
 
 ALTER = "ALTER TABLE recording_parent ADD note text"
 SCHEMA = json.loads(
@@ -37,6 +37,7 @@ SCHEMA = json.loads(
 
 @pytest.fixture(autouse=True)
 def _tables(cases: Cases) -> Iterator[None]:
+    looked.clear()
     with recording.recording():
         yield
     connection.close()
@@ -54,15 +55,28 @@ def found() -> dict[str, Any]:
     return read
 
 
-def while_migrating(cases: Cases, look: Callable[[], Any], *, after_s: float = 0.5) -> Any:
-    """Look from another thread, so from another connection, while ``migrate`` runs in this one."""
+looked = threading.Event()
+"""Set once a migration that runs has been looked at."""
+
+
+def wait(apps: Any, editor: Any) -> None:
+    looked.wait(60)
+
+
+WAITS = migrations.RunPython(wait)
+
+
+def while_migrating(cases: Cases, look: Callable[[], Any], enough: Callable[[Any], object]) -> Any:
+    """Look from another thread, so another connection, until it is enough; return what was seen."""
     seen: list[Any] = []
+    over = threading.Event()
 
     def run() -> None:
-        time.sleep(after_s)
         try:
-            seen.append(look())
+            while not seen or not (enough(seen[-1]) or over.wait(0.05)):
+                seen.append(look())
         finally:
+            looked.set()
             connections.close_all()
 
     thread = threading.Thread(target=run)
@@ -70,8 +84,16 @@ def while_migrating(cases: Cases, look: Callable[[], Any], *, after_s: float = 0
     try:
         cases.migrate()
     finally:
+        over.set()
         thread.join()
-    return seen[0]
+    return seen[-1]
+
+
+def runs(**fields: Any) -> Callable[[dict[str, Any]], bool]:
+    """Tell of what was found whether one runs of which these fields are true, or not."""
+    return lambda read: any(
+        all(bool(each[name]) == value for name, value in fields.items()) for each in read["running"]
+    )
 
 
 def test_nothing_runs() -> None:
@@ -83,8 +105,9 @@ def test_what_it_runs_and_whom_it_waits_for(cases: Cases, settings: Settings) ->
     cases.add("0001_fine")
     cases.add("0002_waits", migrations.RunSQL(ALTER))
     settings.CONFITURE = {}
-    with holding("LOCK recording_parent IN ACCESS SHARE MODE", name="nightly", for_s=2) as pid:
-        (running,) = while_migrating(cases, found, after_s=1)["running"]
+    lock = "LOCK recording_parent IN ACCESS SHARE MODE"
+    with holding(lock, name="nightly", until=looked.is_set) as pid:
+        (running,) = while_migrating(cases, found, runs(waits_for=True))["running"]
     assert running["migration"] == "cases.0002_waits"
     assert (running["number"], running["planned"], running["attempt"]) == (2, 2, 1)
     assert (running["direction"], running["statement"]) == ("forward", ALTER)
@@ -99,23 +122,21 @@ def test_what_it_runs_and_whom_it_waits_for(cases: Cases, settings: Settings) ->
 
 
 def test_who_waits_for_it_while_it_is_in_python(cases: Cases, settings: Settings) -> None:
-    sleeps = migrations.RunPython(lambda apps, editor: time.sleep(1.5))
-    cases.add("0001_blocks", migrations.RunSQL(ALTER), sleeps)
+    cases.add("0001_blocks", migrations.RunSQL(ALTER), WAITS)
     settings.CONFITURE = {}
     with client("SELECT FROM recording_parent", name="shop"):
-        (running,) = while_migrating(cases, found, after_s=1)["running"]
+        (running,) = while_migrating(cases, found, runs(statement=False, blocks=True))["running"]
     assert running["statement"] is None
     ((waiter),) = running["blocks"]
     assert (waiter["application_name"], waiter["relation"]) == ("shop", "recording_parent")
 
 
 def test_it_is_seen_without_the_lock(cases: Cases, settings: Settings) -> None:
-    sleeps = migrations.RunPython(lambda apps, editor: time.sleep(1.5))
     cases.add("0001_fine")
-    cases.add("0002_blocks", migrations.RunSQL(ALTER), sleeps)
+    cases.add("0002_blocks", migrations.RunSQL(ALTER), WAITS)
     settings.CONFITURE = {"MIGRATE": {"ONE_AT_A_TIME": False}}
     with client("SELECT FROM recording_parent", name="shop"):
-        read = while_migrating(cases, found, after_s=1)
+        read = while_migrating(cases, found, runs(blocks=True))
     (running,) = read["running"]
     assert read["waiting"] == []
     assert (running["migration"], running["number"]) == ("cases.0002_blocks", 2)
@@ -146,13 +167,8 @@ def test_one_that_waits_for_its_turn(
     turn = one_at_a_time.take_turn(connection, lambda *_: None)
     one_at_a_time._ours.discard(turn.pid)  # it is another process that we play
 
-    def look() -> dict[str, Any]:
-        seen = found()
-        turn.end()
-        return seen
-
-    with pool():
-        seen = while_migrating(cases, look, after_s=1)
+    with pool(), calling(turn.end, when=looked.is_set):
+        seen = while_migrating(cases, found, lambda read: read["waiting"])
     assert len(seen["running"]) == 1
     assert len(seen["waiting"]) >= 1
     assert {each["process"] for each in seen["waiting"]} == {seen["running"][0]["process"]}
@@ -175,7 +191,7 @@ def test_a_session_of_a_pool_that_has_kept_the_name_does_not_wait(
 def test_no_value_of_a_row_is_shown(cases: Cases, settings: Settings) -> None:
     cases.add("0001_secret", migrations.RunSQL("SELECT 'secret', pg_sleep(1.5)"))
     settings.CONFITURE = {}
-    said = while_migrating(cases, status, after_s=1)
+    said = while_migrating(cases, status, lambda text: "SELECT ..." in text)
     assert "secret'" not in said
     assert ": SELECT ...\n" in said
     assert "cases.0001_secret\n" in said
@@ -191,7 +207,7 @@ def test_how_far_an_index_is(cases: Cases, settings: Settings) -> None:
     builds = "CREATE INDEX log_slow ON recording_log (recording_slow(what))"
     cases.add("0001_index", migrations.RunSQL(builds))
     settings.CONFITURE = {}
-    (running,) = while_migrating(cases, found, after_s=1)["running"]
+    (running,) = while_migrating(cases, found, runs(progress=True))["running"]
     assert running["progress"]["command"] == "CREATE INDEX"
     assert running["progress"]["phase"].startswith("building index")
     assert running["progress"]["total"] > 0
@@ -219,7 +235,8 @@ def test_a_forecast_is_told(history: None, cases: Cases, settings: Settings) -> 
         statements=[],
     )
     cases.add("0001_sleeps", migrations.RunSQL("SELECT pg_sleep(1.5)"))
-    said = while_migrating(cases, lambda: (found(), status()), after_s=1)
+    told = runs(forecast=True)
+    said = while_migrating(cases, lambda: (found(), status()), lambda seen: told(seen[0]))
     assert said[0]["running"][0]["forecast"] == {
         "low_ms": 900,
         "expected_ms": 1000,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pytest
 from django.db import DatabaseError, connection, connections, migrations
 from pytest_django import Settings
@@ -16,7 +13,7 @@ from pytest_django import Settings
 from django_confiture.migrate.patient_statements import is_concurrent
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support import recording
-from tests.support.dry_run import parameters
+from tests.support.sessions import holding
 
 TIMEOUT = {"LOCK_TIMEOUT": "100ms"}
 WAIT_S = 0.5
@@ -28,19 +25,6 @@ def _tables(cases: Cases) -> Iterator[None]:
         execute("INSERT INTO recording_parent VALUES (1), (2)")
         yield
     connections["default"].close()
-
-
-@contextmanager
-def writer(statement: str, held_s: float = WAIT_S) -> Iterator[None]:
-    """Let another session run a statement and keep its transaction open for a while."""
-    with psycopg.connect(**parameters()) as session:
-        session.execute(statement)
-        timer = threading.Timer(held_s, session.rollback)
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.join()
 
 
 def execute(sql: str) -> None:
@@ -67,7 +51,7 @@ WRITES = "INSERT INTO recording_parent VALUES (3)"
 def test_an_index_waits_for_a_writer(cases: Cases, settings: Settings, statement: str) -> None:
     cases.add("0001_index", migrations.RunSQL(statement), atomic=False)
     settings.CONFITURE = {"MIGRATE": TIMEOUT}
-    with writer(WRITES):
+    with holding(WRITES, waited_for_s=WAIT_S):
         cases.migrate()
     assert is_valid("parent_i")
     assert query("SELECT current_setting('lock_timeout')") == [("0",)]
@@ -79,9 +63,9 @@ def test_dropping_and_rebuilding_an_index_wait_as_well(cases: Cases, settings: S
     cases.add("0001_drop", migrations.RunSQL("DROP INDEX CONCURRENTLY parent_i"), atomic=False)
     cases.add("0002_again", migrations.RunSQL("REINDEX INDEX CONCURRENTLY parent_j"), atomic=False)
     settings.CONFITURE = {"MIGRATE": TIMEOUT}
-    with writer(WRITES):
+    with holding(WRITES, waited_for_s=WAIT_S):
         cases.migrate("0001")
-    with writer(WRITES):
+    with holding(WRITES, waited_for_s=WAIT_S):
         cases.migrate("0002")
     assert is_valid("parent_j")
 
@@ -97,7 +81,7 @@ def test_validating_waits_where_no_one_waits_behind_it(
     execute(NOT_VALID)
     cases.add("0001_validates", migrations.RunSQL(VALIDATE), atomic=atomic)
     settings.CONFITURE = {"MIGRATE": TIMEOUT}
-    with writer("LOCK recording_child IN SHARE UPDATE EXCLUSIVE MODE"):
+    with holding("LOCK recording_child IN SHARE UPDATE EXCLUSIVE MODE", waited_for_s=WAIT_S):
         cases.migrate()
     assert query("SELECT convalidated FROM pg_constraint WHERE conname = 'child_c'") == [(True,)]
 
@@ -110,7 +94,7 @@ def test_validating_keeps_the_timeout_under_a_lock_that_blocks_others(
     cases.add("0001_validates", alters, migrations.RunSQL(VALIDATE))
     settings.CONFITURE = {"MIGRATE": TIMEOUT}
     with (
-        writer("LOCK recording_child IN SHARE UPDATE EXCLUSIVE MODE"),
+        holding("LOCK recording_child IN SHARE UPDATE EXCLUSIVE MODE"),
         pytest.raises(DatabaseError, match="lock timeout"),
     ):
         cases.migrate()
@@ -123,7 +107,7 @@ def test_every_other_statement_keeps_it(cases: Cases, settings: Settings) -> Non
     settings.CONFITURE = {"MIGRATE": TIMEOUT}
     started = time.monotonic()
     with (
-        writer("LOCK recording_child IN SHARE MODE", 1.5),
+        holding("LOCK recording_child IN SHARE MODE"),
         pytest.raises(DatabaseError, match="lock timeout"),
     ):
         cases.migrate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -22,31 +22,64 @@ def holding(
     statement: str,
     *,
     name: str = "web",
-    for_s: float | None = None,
     until: Callable[[], object] = lambda: False,
+    waited_for_s: float | None = None,
 ) -> Iterator[int]:
     """Hold what a statement locks, and give the process.
 
-    It is held for a while, until something is true, or as long as the context.
+    It is held as long as the context, or until something is true, or until it has been so long
+    since another session began to wait for it. No time of its own ends it: a busy machine may
+    have reached nothing by then.
     """
-    left = threading.Event()
     with connect(name) as session:
         session.execute(statement)
-        deadline = time.monotonic() + (for_s or 3600)
+        pid = session.info.backend_pid
+        with ExitStack() as stack:
+            if waited_for_s is not None:
+                until = stack.enter_context(found_for(waited_for_s, _WAITS_FOR, pid))
+            stack.enter_context(calling(session.rollback, when=until))
+            yield pid
 
-        def let_go() -> None:
-            while time.monotonic() < deadline and not until() and not left.wait(0.01):
-                pass
-            session.rollback()
 
-        thread = threading.Thread(target=let_go)
-        thread.start()
+@contextmanager
+def calling(function: Callable[[], object], *, when: Callable[[], object]) -> Iterator[None]:
+    """Call a function, from another thread, as soon as something is true or the context ends."""
+    left = threading.Event()
+
+    def run() -> None:
         try:
-            yield session.info.backend_pid
+            while not when() and not left.wait(0.01):
+                pass
         finally:
-            if for_s is None:
-                left.set()
-            thread.join()
+            function()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
+
+
+_WAITS_FOR = "SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid)) LIMIT 1"
+
+
+@contextmanager
+def found_for(seconds: float, sql: str, *args: Any) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether it has been so long since a query found a row at first.
+
+    What it found may have gone since.
+    """
+    since: list[float] = []
+    with connect("looks on", autocommit=True, prepare_threshold=None) as session:
+
+        def is_long_ago() -> bool:
+            if not since and session.execute(sql, args or None).fetchone():
+                since.append(time.monotonic())
+            return bool(since) and time.monotonic() - since[0] >= seconds
+
+        yield is_long_ago
 
 
 class Client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +18,7 @@ from tests.cases.migrations_on_disk import Cases
 from tests.support.dry_run import plain_connection
 from tests.support.logs import events
 from tests.support.server import OwnServer, own_server
+from tests.support.sessions import calling, found_for
 from tests.support.shipped_hooks import in_phases, option_messages, rehearse, veto_of
 
 __all__ = ["own_server"]  # a fixture
@@ -90,13 +90,14 @@ def test_younger_and_ignored_transactions_do_not_count(cases: Cases, settings: S
 
 def test_it_waits_until_they_are_gone(cases: Cases, settings: Settings) -> None:
     configure(cases, settings, action="wait", wait_up_to="30s")
-    with plain_connection() as other:
+    looked = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND query LIKE '%pg_prepared_xacts%' AND pid <> pg_backend_pid()"
+    )
+    with plain_connection() as other, found_for(0.6, looked) as has_waited:
         other.execute("BEGIN; SELECT pg_sleep(0.05)")
-        ends = threading.Timer(0.7, other.rollback)
-        ends.start()
-        with capture_hooks() as hooks:
+        with calling(other.rollback, when=has_waited), capture_hooks() as hooks:
             cases.migrate()
-        ends.join()
     (run,) = hooks.assert_ran("RequireNoLongTransactions")
     assert run.result is not None
     assert run.result.stats is not None

@@ -63,13 +63,13 @@ def drawn(text: str) -> list[str]:
 
 def test_it_says_for_whom_it_waits_and_the_line_ends_as_djangos_own(cases: Cases) -> None:
     cases.add("0001_waits", migrations.RunSQL(ALTER))
-    with holding("LOCK recording_parent IN ACCESS SHARE MODE", name="nightly", for_s=2):
+    with holding("LOCK recording_parent IN ACCESS SHARE MODE", name="nightly", waited_for_s=2):
         said = on_a_terminal()
     *lines, last = drawn(said)
     assert lines
     for line in lines:
         assert re.fullmatch(
-            r"  Applying cases\.0001_waits\.\.\. \d\.\d s  \[waits for nightly\]  "
+            r"  Applying cases\.0001_waits\.\.\. \d+\.\d s  \[waits for nightly\]  "
             r"ALTER TABLE recording_parent ADD note text",
             line,
         ), line
@@ -83,7 +83,7 @@ def test_it_says_who_waits_for_it(cases: Cases) -> None:
     with client("SELECT FROM recording_parent", name="shop"):
         lines = drawn(on_a_terminal())
     assert re.fullmatch(
-        r"  Applying cases\.0001_blocks\.\.\. 1\.\d s  \[shop waits for it\]", lines[0]
+        r"  Applying cases\.0001_blocks\.\.\. \d\.\d s  \[shop waits for it\]", lines[0]
     )
 
 

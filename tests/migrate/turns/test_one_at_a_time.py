@@ -29,7 +29,7 @@ from tests.support import migrate_process, recording
 from tests.support.dry_run import parameters
 from tests.support.logs import events
 from tests.support.pools import behind_pgbouncer, pooled
-from tests.support.sessions import client
+from tests.support.sessions import calling, client, found_for
 
 HOLDERS = """
 SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
@@ -45,28 +45,27 @@ def _tables(cases: Cases) -> Iterator[None]:
 
 
 @contextmanager
-def another_migrate(*, for_s: float, then: str = "") -> Iterator[int]:
-    """Hold the lock as another ``migrate`` does, then do something and end; give the process."""
+def another_migrate(*, then: str = "") -> Iterator[int]:
+    """Hold the lock as another ``migrate`` does, and give the process.
+
+    Once it has been waited for, do something and end.
+    """
     turn = one_at_a_time.take_turn(connection, lambda *_: None)
     one_at_a_time._ours.discard(turn.pid)  # it is another process that we play
-    ended = threading.Event()
 
     def end() -> None:
-        ended.set()
         with psycopg.connect(**parameters(), autocommit=True) as session:
             if then:
                 session.execute(then)
         turn.end()
 
-    timer = threading.Timer(for_s, end)
-    timer.start()
-    try:
+    waits = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
+        " AND query LIKE %s"
+    )
+    name = f"%{one_at_a_time.WAITS}"
+    with found_for(0.4, waits, turn.pid, name) as has_waited, calling(end, when=has_waited):
         yield turn.pid
-    finally:
-        timer.cancel()  # where nothing has waited for it
-        timer.join()
-        if not ended.is_set():
-            end()
 
 
 def record(*names: str) -> str:
@@ -95,7 +94,7 @@ def test_it_waits_says_for_whom_and_does_what_is_left(
     settings.CONFITURE = {}
     caplog.set_level("INFO", "django_confiture.migrate")
     out = StringIO()
-    with another_migrate(for_s=0.5, then=record("0001_inserts", "0002_inserts")) as pid:
+    with another_migrate(then=record("0001_inserts", "0002_inserts")) as pid:
         cases.migrate(verbosity=1, stdout=out)
     assert recording.persisted() == ["3"]
     rows = query("SELECT name, count(*) FROM django_migrations WHERE app = 'cases' GROUP BY 1")
@@ -132,7 +131,7 @@ def test_a_state_that_another_one_has_changed_is_caught_up_with(
     cases.migrate("0001")
     settings.CONFITURE = {}
     then = "ALTER TABLE cases_book ADD title text NOT NULL DEFAULT ''; " + record("0002_title")
-    with another_migrate(for_s=0.4, then=then):
+    with another_migrate(then=then):
         cases.migrate()
     assert found == [["id", "title"]]
     assert len(cases.applied()) == 4
@@ -142,7 +141,7 @@ def test_all_of_it_may_be_done(cases: Cases, settings: Settings) -> None:
     cases.add("0001_inserts", insert("1"))
     settings.CONFITURE = {}
     out = StringIO()
-    with another_migrate(for_s=0.4, then=record("0001_inserts")):
+    with another_migrate(then=record("0001_inserts")):
         cases.migrate(verbosity=1, stdout=out)
     assert recording.persisted() == []
     assert "1 migration of this plan was applied meanwhile." in out.getvalue()
@@ -155,7 +154,7 @@ def test_backwards_as_well(cases: Cases, settings: Settings) -> None:
     cases.migrate()
     settings.CONFITURE = {}
     then = "DELETE FROM django_migrations WHERE name = '0002_inserts'"
-    with another_migrate(for_s=0.4, then=then):
+    with another_migrate(then=then):
         cases.migrate("zero")
     assert recording.persisted() == ["1", "2", "back 1"]
     assert cases.applied() == set()
@@ -168,7 +167,7 @@ def test_what_was_undone_meanwhile_is_refused(cases: Cases, settings: Settings) 
     settings.CONFITURE = {}
     then = "DELETE FROM django_migrations WHERE name = '0001_inserts'"
     with (
-        another_migrate(for_s=0.4, then=then),
+        another_migrate(then=then),
         pytest.raises(exceptions.MigrateRefused) as refused,
     ):
         cases.migrate()
@@ -185,7 +184,7 @@ def test_another_schema_is_another_migrate(cases: Cases, settings: Settings) -> 
         cursor.execute("CREATE SCHEMA IF NOT EXISTS recording_tenant")
         cursor.execute("SET search_path = recording_tenant, public")
     try:
-        with another_migrate(for_s=30):
+        with another_migrate():
             connection.close()
             cases.add("0001_inserts", insert("1"))
             started = time.monotonic()
@@ -208,7 +207,7 @@ def test_nothing_to_apply_costs_no_connection(cases: Cases, settings: Settings) 
     cases.add("0001_inserts", insert("1"))
     settings.CONFITURE = {}
     cases.migrate()
-    with another_migrate(for_s=30):
+    with another_migrate():
         started = time.monotonic()
         cases.migrate()
         assert time.monotonic() - started < 20
@@ -368,7 +367,7 @@ def test_through_pgbouncer(cases: Cases, settings: Settings, mode: str) -> None:
     cases.add("0002_inserts", insert("2"))
     settings.CONFITURE = {}
     with behind_pgbouncer(mode):
-        with another_migrate(for_s=0.5, then=record("0001_inserts")):
+        with another_migrate(then=record("0001_inserts")):
             cases.migrate()
         assert query(HOLDERS) == []
     assert recording.persisted() == ["2"]

@@ -132,7 +132,11 @@ def test_those_who_queue_behind_its_own_wait_count_as_well(
 ) -> None:
     cases.add("0001_waits", ALTER)
     settings.CONFITURE = {"MIGRATE": {**LIMITED, "LOCK_RETRIES": 9}}
-    with holding("LOCK recording_parent IN ACCESS SHARE MODE", for_s=1.5), client(READS) as shop:
+    lock = "LOCK recording_parent IN ACCESS SHARE MODE"
+    with (
+        holding(lock, until=lambda: events(caplog, "migration_gave_way")),
+        client(READS) as shop,
+    ):
         cases.migrate()
     assert shop.longest_s <= LIMIT_S + SLACK_S
     assert events(caplog, "migration_gave_way")

@@ -146,7 +146,7 @@ def test_a_long_wait_is_not_said_all_the_time(
 ) -> None:
     cases.add("0001_waits", ALTER)
     settings.CONFITURE = WATCHED
-    with holding(LOCK, for_s=1.5):
+    with holding(LOCK, waited_for_s=1.5):
         cases.migrate()
     assert len(events(caplog, "migration_waits")) == 1
 

@@ -34,6 +34,7 @@ from django_confiture.dry_run.measuring.schema.schema_queries import (
 from django_confiture.dry_run.measuring.schema.schema_row_queries import (
     ADVANCE,
     CATALOGS,
+    COUNTED,
     MAY_ADVANCE,
     OWNED,
     STATE,
@@ -151,7 +152,8 @@ class SchemaWatch:
         with self._reading(now.search_path, _written_since(self._last, now)) as reading:
             touched = {(kind == "t", int(oid or 0)) for kind, oid in reading.first}
             self._counted.written(touched)
-            shrunk = changed(self._last.deleted, now.deleted)
+            lost = changed(self._last.deleted, now.deleted)
+            shrunk = [each and counts for each, counts in zip(lost, COUNTED, strict=True)]
             if any(shrunk):
                 touched.update(self._counted.lost(self._rows(shrunk)))
             after = self._read(touched, reading)

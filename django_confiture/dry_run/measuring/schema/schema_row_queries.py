@@ -5,7 +5,8 @@ from __future__ import annotations
 from django_confiture.postgres import FIRST_NORMAL_OID
 
 # Where the rows are that make up an object, and which column has its owner's OID. Indexes are owned
-# by tables. TOAST tables are no part of the schema, and each rewrite makes another one.
+# by tables. TOAST tables are no part of the schema, and each rewrite makes another one. Which
+# column owns a sequence is in pg_depend, and a change of it also writes the row of pg_sequence.
 _OF_RELATIONS = {
     "pg_class": ("oid", "t.oid >= {first} AND t.relkind NOT IN ('i', 'I', 't')"),
     "pg_attribute": (
@@ -22,13 +23,6 @@ _OF_RELATIONS = {
     "pg_sequence": ("seqrelid", "t.seqrelid >= {first}"),
     "pg_policy": ("polrelid", "true"),
     "pg_inherits": ("inhrelid", "true"),
-    "pg_depend": (
-        "objid",
-        (
-            "t.classid = 'pg_catalog.pg_class'::regclass AND t.deptype = 'a' AND t.refobjsubid > 0"
-            " AND t.objid IN (SELECT seqrelid FROM pg_catalog.pg_sequence)"
-        ),
-    ),
     "pg_description": (
         "objoid",
         "t.classoid = 'pg_catalog.pg_class'::regclass AND t.objoid >= {first}",
@@ -49,6 +43,12 @@ _IS_NEW = "(age({row}.xmin) <= (SELECT age FROM since) OR {row}.xmin = (SELECT o
 
 CATALOGS = list(dict.fromkeys((*_OF_RELATIONS, *_OF_OTHERS, "pg_index")))
 """The catalogs with the rows of the schema's objects."""
+
+_GO_WITH_ANOTHER = {"pg_attribute", "pg_attrdef", "pg_sequence"}
+"""Catalogs whose rows are deleted only together with the owner's in pg_class, or, of a default,
+where the column's row is written."""
+COUNTED = [catalog not in _GO_WITH_ANOTHER for catalog in CATALOGS]
+"""In which catalogs the rows have to be counted to find who has lost one."""
 
 
 _SINCE = """
@@ -110,10 +110,6 @@ _LOOKED_UP = {
     "pg_attribute": (
         "t.attnum > 0 AND t.attrelid >= {first} AND (SELECT c.relkind NOT IN ('i', 'I', 't', 'S')"
         " FROM pg_catalog.pg_class c WHERE c.oid = t.attrelid)"
-    ),
-    "pg_depend": (
-        "t.classid = 'pg_catalog.pg_class'::regclass AND t.deptype = 'a' AND t.refobjsubid > 0"
-        " AND (SELECT true FROM pg_catalog.pg_sequence s WHERE s.seqrelid = t.objid)"
     ),
 }
 """The same conditions for a few rows: each is looked up."""

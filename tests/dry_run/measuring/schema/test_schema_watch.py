@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("untouched")
 MANY = 60
 """More sequences than the watch lets pile up."""
 
-TYPE_CHANGE = "ALTER TABLE watched ALTER number TYPE bigint"
-"""It deletes rows of pg_depend, and of no other catalog that is counted."""
+COMMENT = "COMMENT ON COLUMN watched.name IS {}"
+"""Without a text it deletes a row of pg_description, and of no other catalog that is counted."""
 
 ANSWERED = re.compile(r"\tB\t\d+\tDataRow\b")
 """A row that the server sends."""
@@ -107,7 +107,7 @@ def test_what_is_dropped_after_other_catalogs_were_counted_is_seen(
     made, dropped = LOST[name]
     in_savepoint(session, made)
     watch.changes()
-    in_savepoint(session, TYPE_CHANGE)
+    in_savepoint(session, COMMENT.format("'some'"), COMMENT.format("NULL"))
     watch.changes()
     in_savepoint(session, dropped)
     assert {kind for kind, _object, _name in named(watch.changes())} == {"removed"}
@@ -118,15 +118,53 @@ def test_rows_are_counted_only_in_the_catalogs_that_lost_some(
     session: Session, watch: SchemaWatch, tmp_path: Path
 ) -> None:
     many(session, "other")
-    in_savepoint(session, TYPE_CHANGE)
-    watch.changes()
-    in_savepoint(session, TYPE_CHANGE.replace("bigint", "numeric"))
-    with (tmp_path / "trace").open("w") as trace:
+    for text in "NULL", "'some'":
+        in_savepoint(session, COMMENT.format("'other'"), COMMENT.format(text))
+        watch.changes()
+    in_savepoint(session, COMMENT.format("NULL"))
+    changes, trace = traced(session, watch, tmp_path / "trace")
+    assert named(changes) == [("changed", "column", "name")]
+    assert "EXECUTE confiture_schema_owned" in trace
+    assert len(ANSWERED.findall(trace)) < MANY / 2
+
+
+def traced(
+    session: Session, watch: SchemaWatch, path: Path
+) -> tuple[tuple[SchemaChange, ...], str]:
+    """Return what has changed, and what the driver sent and got to find it."""
+    with path.open("w") as trace:
         session.raw.pgconn.trace(trace.fileno())
         changes = watch.changes()
         session.raw.pgconn.untrace()
-    assert named(changes) == [("changed", "column", "number")]
-    assert len(ANSWERED.findall((tmp_path / "trace").read_text())) < MANY / 2
+    return changes, path.read_text()
+
+
+WRITES_ANOTHER = {
+    "a default": (
+        "ALTER TABLE watched ALTER number SET DEFAULT 3",
+        "ALTER TABLE watched ALTER number DROP DEFAULT",
+        ("changed", "column", "number"),
+    ),
+    "the owner of a sequence": (
+        "CREATE SEQUENCE owned OWNED BY watched.number",
+        "ALTER SEQUENCE owned OWNED BY NONE",
+        ("changed", "sequence", "owned"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITES_ANOTHER)
+def test_rows_that_go_only_where_another_is_written_are_not_counted(
+    name: str, session: Session, watch: SchemaWatch, tmp_path: Path
+) -> None:
+    before, statement, change = WRITES_ANOTHER[name]
+    in_savepoint(session, before)
+    watch.changes()
+    in_savepoint(session, statement)
+    changes, trace = traced(session, watch, tmp_path / "trace")
+    assert named(changes) == [change]
+    assert "EXECUTE confiture_schema_owned" not in trace
+    assert as_text(watch._schema) == as_text(watch.now())
 
 
 def test_one_thing_made_and_another_dropped_are_both_seen(

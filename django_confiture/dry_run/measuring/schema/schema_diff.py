@@ -36,6 +36,7 @@ from django_confiture.dry_run.measuring.schema.schema_row_queries import (
     CATALOGS,
     COUNTED,
     MAY_ADVANCE,
+    NEWEST,
     OWNED,
     STATE,
     WRITTEN,
@@ -65,9 +66,6 @@ _PREPARED = {
     _RELATIONS: (RELATIONS, "(oid[])"),
     _OTHERS: (OTHERS, "(oid[])"),
 }
-
-_MANY = 20
-"""More owners than a migration mostly writes rows of: some of them were read before."""
 
 
 class SchemaWatch:
@@ -107,7 +105,7 @@ class SchemaWatch:
         if not self._unread:
             return
         with self._reading(self._state().search_path) as reading:
-            rest = self._read(self._unread, reading)
+            rest, _newest = self._read(self._unread, reading)
         self._unread = set()
         self._schema.update(rest)
         self._first.update(rest)
@@ -156,10 +154,10 @@ class SchemaWatch:
             shrunk = [each and counts for each, counts in zip(lost, COUNTED, strict=True)]
             if any(shrunk):
                 touched.update(self._counted.lost(self._rows(shrunk)))
-            after = self._read(touched, reading)
+            after, newest = self._read(touched, reading)
         before = {o: objects for o in touched if (objects := self._schema.pop(o, None))}
         self._schema.update(after)
-        self._last = self._advanced(now) if len(touched) > _MANY else now
+        self._last = replace(now, newest=newest or now.newest)
         self._missed = {o for o in self._unread.intersection(touched) if o in after}
         self._unread.difference_update(touched)
         return differences(before, {o: each for o, each in after.items() if o not in self._missed})
@@ -173,12 +171,6 @@ class SchemaWatch:
         """Count the rows of the owners, in the chosen catalogs."""
         given = f"'{self._last.newest}', '{_array(chosen)}'"
         return OwnedRows.of(self._session.query(f"EXECUTE {_OWNED} ({given})"))
-
-    def _advanced(self, now: State) -> State:
-        """Return a state that keeps what was read just now from being found again."""
-        if self._session.status != TransactionStatus.INTRANS or not self._can_advance:
-            return now
-        return replace(now, newest=self._session.value(ADVANCE.format(savepoint=_READ)))
 
     @cached_property
     def _can_advance(self) -> bool:
@@ -236,7 +228,11 @@ class SchemaWatch:
             search_path or "",
         )
 
-    def _read(self, owners: Collection[Owner], reading: UndoneReading) -> Schema:
+    def _read(self, owners: Collection[Owner], reading: UndoneReading) -> tuple[Schema, str]:
+        """Read owners; also return the newest transaction, older than what is written from now on.
+
+        It keeps what is read here from being found again.
+        """
         names = {True: _RELATIONS, False: _OTHERS}
         oids = {
             of_relation: ",".join(str(oid) for kind, oid in owners if kind is of_relation)
@@ -245,8 +241,12 @@ class SchemaWatch:
         asked = {
             kind: f"EXECUTE {names[kind]} ('{{{found}}}')" for kind, found in oids.items() if found
         }
-        answers = reading.last(asked.values()) if asked else []
-        return by_owner(zip(asked, answers, strict=True))
+        if not asked:
+            return {}, ""
+        advance = [ADVANCE] if not reading.alone and self._can_advance else []
+        answers, newest = reading.last([*asked.values(), *advance], f"SELECT {NEWEST}")
+        found = by_owner(zip(asked, answers, strict=False))
+        return found, newest[0][0] or ""
 
     @contextmanager
     def _reading(self, search_path: str, first: str = "SELECT") -> Iterator[UndoneReading]:
@@ -257,7 +257,7 @@ class SchemaWatch:
         alone = self._session.status == TransactionStatus.IDLE
         end = "ROLLBACK" if alone else f"ROLLBACK TO SAVEPOINT {_READ}; RELEASE SAVEPOINT {_READ}"
         begin = "BEGIN" if alone else f"SAVEPOINT {_READ}"
-        reading = UndoneReading(self._session, end)
+        reading = UndoneReading(self._session, end, alone=alone)
         try:
             named = self._search_path if search_path != self._search_path else None
             path = (

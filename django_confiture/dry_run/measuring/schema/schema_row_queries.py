@@ -146,13 +146,8 @@ NEWEST = "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::xid"
 
 # The parts of our own transaction count as running until all of it ends. One that is rolled back
 # does not, and it has the newest id once it has written something: here, into the WAL alone.
-ADVANCE = f"""
-SAVEPOINT {{savepoint}};
-SELECT pg_catalog.pg_logical_emit_message(true, 'confiture', '');
-ROLLBACK TO SAVEPOINT {{savepoint}}; RELEASE SAVEPOINT {{savepoint}};
-SELECT {NEWEST}
-"""
-"""Makes ``NEWEST`` newer than all that was written before, and returns it."""
+ADVANCE = "SELECT pg_catalog.pg_logical_emit_message(true, 'confiture', '')"
+"""Makes ``NEWEST`` newer than all that was written before, once it is rolled back."""
 
 MAY_ADVANCE = """
 SELECT bool_and(pg_catalog.has_function_privilege(oid, 'EXECUTE')) FROM pg_catalog.pg_proc

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 class UndoneReading:
     """Queries that are undone in the round trip of the last one, or in one of their own."""
 
-    def __init__(self, session: Session, end: str) -> None:
+    def __init__(self, session: Session, end: str, *, alone: bool) -> None:
+        """``alone`` says that it is a transaction, not a part of one."""
+        self.alone = alone
         self._session = session
         self._end = end
         self._first: list[Row] = []
@@ -27,12 +29,12 @@ class UndoneReading:
         """The rows of the first query."""
         return self._first
 
-    def last(self, queries: Iterable[str]) -> list[list[Row]]:
-        """Run queries and end, in one round trip; return the rows of each query."""
+    def last(self, queries: Iterable[str], then: str) -> tuple[list[list[Row]], list[Row]]:
+        """Run queries, end, and run one more, in one round trip; return the rows of each."""
         texts = [*queries]
-        answers = self._session.script(";".join([*texts, self._end]))
+        answers = self._session.script(";".join([*texts, self._end, then]))
         self._ended = True
-        return answers[: len(texts)]
+        return answers[: len(texts)], answers[-1]
 
     def end(self) -> None:
         """Undo it, unless that is done."""

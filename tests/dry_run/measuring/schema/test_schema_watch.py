@@ -19,7 +19,7 @@ from django_confiture.dry_run.server.side_channel import Session
 pytestmark = pytest.mark.usefixtures("untouched")
 
 MANY = 60
-"""More sequences than the watch lets pile up."""
+"""More sequences than a migration mostly makes."""
 
 COMMENT = "COMMENT ON COLUMN watched.name IS {}"
 """Without a text it deletes a row of pg_description, and of no other catalog that is counted."""
@@ -182,26 +182,27 @@ def test_what_is_rolled_back_is_no_change(session: Session, watch: SchemaWatch) 
     assert watch.changes() == ()
 
 
+@pytest.mark.parametrize("number", [1, MANY])
 def test_what_an_earlier_migration_made_is_not_read_again(
-    session: Session, watch: SchemaWatch, monkeypatch: pytest.MonkeyPatch
+    number: int, session: Session, watch: SchemaWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
     original: Any = watch._read
 
-    def read(owners: Collection[Owner], reading: UndoneReading) -> Schema:
+    def read(owners: Collection[Owner], reading: UndoneReading) -> tuple[Schema, str]:
         asked.append(len(owners))
-        found: Schema = original(owners, reading)
+        found: tuple[Schema, str] = original(owners, reading)
         return found
 
     monkeypatch.setattr(watch, "_read", read)
-    for number in range(6):
-        many(session, f"many_{number}")
-        assert len(watch.changes()) == MANY
-    assert max(asked) == MANY + 1  # and the table, which was made outside of any savepoint
+    for each in range(6):
+        many(session, f"many_{each}", number)
+        assert len(watch.changes()) == number
+    assert max(asked) == number + 1  # and the table, which was made outside of any savepoint
 
 
-def many(session: Session, name: str) -> None:
-    in_savepoint(session, *(f"CREATE SEQUENCE {name}_{each}" for each in range(MANY)))
+def many(session: Session, name: str, number: int = MANY) -> None:
+    in_savepoint(session, *(f"CREATE SEQUENCE {name}_{each}" for each in range(number)))
 
 
 def test_what_a_migration_changes_before_and_after_it_calls_migrate_is_seen(

@@ -114,6 +114,51 @@ def test_what_hangs_on_a_table_and_reads_another_setting_is_exact() -> None:
     assert reasons(ROWS.format("'x'")) == [""]
 
 
+BY_VIEW = (
+    "CREATE VIEW dry_v AS SELECT id, current_setting('application_name') AS name FROM dry_row;"
+    " CREATE VIEW dry_w AS SELECT id, name FROM dry_v"
+)
+
+
+BY_FUNCTION = """
+    CREATE FUNCTION dry_hangs() RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE
+      $x$ALTER TABLE dry_row ALTER code SET DEFAULT current_setting(''lock_timeout'')$x$; END'
+"""
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("made", ATTACHED.values(), ids=ATTACHED.keys())
+@pytest.mark.parametrize("first", ["SELECT 1", ROWS.format("'y'")], ids=["alone", "after rows"])
+def test_what_the_plan_itself_hangs_on_a_table_is_asked_for_as_well(made: str, first: str) -> None:
+    assert reasons(first)[0] == ""
+    *_before, last = reasons(first, made, ROWS.format("'x'"))
+    assert SETTINGS in last
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize(
+    ("made", "statement"),
+    [
+        (f"{ATTACHED['check']}; ALTER TABLE dry_row RENAME TO dry_other",
+         "UPDATE dry_other SET name = 'x'"),
+        (f"{ATTACHED['check']}; CREATE TABLE dry_like (LIKE dry_row INCLUDING ALL)",
+         "INSERT INTO dry_like VALUES (1, 'x', 1, '')"),
+        (BY_VIEW, "UPDATE dry_row SET name = w.name FROM dry_w w WHERE w.id = dry_row.id"),
+        (BY_VIEW, "CREATE TABLE dry_made AS SELECT * FROM dry_w"),
+        (BY_FUNCTION, "SELECT dry_hangs(); INSERT INTO dry_row (id, name) VALUES (0, '')"),
+    ],
+    ids=["renamed", "like", "view of a view", "table of a view", "function"],
+)  # fmt: skip
+def test_the_plan_moves_or_copies_what_reads_such_a_setting(made: str, statement: str) -> None:
+    *_before, last = reasons("UPDATE dry_row SET name = 'y'", made, statement)
+    assert SETTINGS in last
+
+
+@pytest.mark.usefixtures("scratch")
+def test_a_table_whose_policy_reads_such_a_setting_is_altered_exactly() -> None:
+    assert reasons(ATTACHED["policy"], "ALTER TABLE dry_row ADD more text")[1] == ""
+
+
 WANTS_TIMEOUT = """
     CREATE FUNCTION dry_wants() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
       IF current_setting('lock_timeout') = '0' THEN RAISE 'set lock_timeout first'; END IF;

@@ -50,6 +50,15 @@ _EXPRESSIONS = f"""
       OR position(':funcid 2077 ' IN x.tree) > 0 OR position(':funcid 3294 ' IN x.tree) > 0)
 """
 
+_IN_RULES = """
+    SELECT DISTINCT owner.relname, used.relname FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+    JOIN pg_catalog.pg_class owner ON owner.oid = r.ev_class
+    JOIN pg_catalog.pg_class used ON used.oid = d.refobjid AND used.oid <> owner.oid
+    WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass
+      AND d.refclassid = 'pg_catalog.pg_class'::regclass
+"""
+
 _MAKING_CODE = {"create_function_stmt", "create_extension_stmt", "do_stmt", "call_stmt", ""}
 _WORDS = re.compile(r"\w+")
 
@@ -105,6 +114,11 @@ class DatabaseCode:
         names = ",".join(f'"{each}"' for each in sorted(functions))
         rows = self._session.query(_EXPRESSIONS, [f"{{{names}}}"])
         return [(table or "", tree or "", (called or "").split()) for table, tree, called in rows]
+
+    def relations_in_rules(self) -> Sequence[tuple[str, str]]:
+        """Return views and tables with rules, each with a relation that its rule names."""
+        rows = self._session.query(_IN_RULES)
+        return [(owner or "", used or "") for owner, used in rows]
 
     def tables_named_by_triggers(self, functions: Iterable[str]) -> dict[str, set[str]]:
         """Return the tables with a trigger that runs one of those functions → what it names.

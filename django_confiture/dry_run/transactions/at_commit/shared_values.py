@@ -12,10 +12,10 @@ from django_confiture.dry_run.sql.parsing.parser import Kind
 from django_confiture.dry_run.sql.rows.stamps import makes_unique_index
 from django_confiture.dry_run.sql.transactions.transaction_wide import (
     Shared,
-    reads_settings_in_tree,
     shared_in,
     shared_in_code,
 )
+from django_confiture.dry_run.transactions.at_commit.attached_code import AttachedCode
 from django_confiture.dry_run.transactions.at_commit.database_code import callers, runs_any
 from django_confiture.dry_run.transactions.at_commit.stamped_rows import StampedRows
 
@@ -94,7 +94,7 @@ class SharedValues:
         self._readers: Mapping[Shared, set[str]] = {}
         self._stamped = StampedRows(session, self._stamping)
         self._stamping_tables: Mapping[str, set[str]] | None = None
-        self._expressions: Mapping[str, set[Shared]] | None = None
+        self._attached = AttachedCode(code)
         self._on_write: Mapping[Shared, set[str]] | None = None
         """The tables whose defaults or triggers read it; None: not asked for."""
 
@@ -106,7 +106,9 @@ class SharedValues:
         mentioned, tables = self._found(statement)
         found = mentioned if _evaluates(statement) else frozenset()
         self._read |= found
-        at_once = found | self._by_triggers(statement, tables) | self._attached(statement, tables)
+        readers = {key: self._readers[key] for key in _BY_CODE}
+        at_once = found | self._by_triggers(statement, tables)
+        at_once |= self._attached.before(statement, tables, readers, mentions=bool(mentioned))
         why = [text for key, text in _AT_ONCE.items() if key in at_once]
         if statement.kind is not Kind.DDL:
             again = {*found, *self._by_defaults(statement, tables)}
@@ -151,7 +153,7 @@ class SharedValues:
             return
         self._functions, self._on_write, self._stamping_tables = functions, None, None
         self._known.clear()
-        self._expressions = None
+        self._attached.forget()
         reading = [(each.name, shared_in_code(each.code)) for each in functions]
         self._readers = {
             key: callers({name for name, found in reading if key in found}, functions)
@@ -185,22 +187,6 @@ class SharedValues:
             for key in _BY_CODE
             if (readers := self._readers[key]) and tables & self._code.triggers_of(readers)
         )
-
-    def _attached(self, statement: Statement, tables: frozenset[str]) -> frozenset[Shared]:
-        """Return what policies, checks, defaults and rules of the tables read."""
-        if statement.kind is Kind.DDL or not tables:
-            return frozenset()
-        if self._expressions is None:
-            found: dict[str, set[Shared]] = {}
-            readers = {key: self._readers[key] for key in _BY_CODE}
-            every = set().union(*readers.values())
-            for table, tree, called in self._code.expressions(every):
-                keys = {key for key, names in readers.items() if not names.isdisjoint(called)}
-                if reads_settings_in_tree(tree):
-                    keys.add(Shared.SETTINGS)
-                found.setdefault(table, set()).update(keys)
-            self._expressions = found
-        return frozenset(key for each in tables for key in self._expressions.get(each, ()))
 
     def _stamping(self) -> Mapping[str, set[str]]:
         """Return the tables with a trigger that reads the time → those that it may write it to."""

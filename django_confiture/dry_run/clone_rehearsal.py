@@ -126,6 +126,8 @@ class CloneStage:
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
         """Return whether an error is not the migration's fault, which then did not finish."""
         cause = original_error(error)
+        if self._transactions.timeouts.has_raised(cause):
+            return False
         lost = self._transactions.session.status == TransactionStatus.UNKNOWN
         of_ours = is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements)
         return of_ours or lost or not isinstance(error, Exception)

@@ -228,8 +228,7 @@ class TransactionStage:
     def excuses(self, error: BaseException, recorded: RecordedMigration) -> bool:
         """Return whether an error is not the migration's fault, which then did not finish."""
         cause = original_error(error)
-        timeouts = self._transactions.timeouts
-        if timeouts is not None and timeouts.has_raised(cause):
+        if self._transactions.timeouts.has_raised(cause):
             return False
         if is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements):
             return True

@@ -166,14 +166,13 @@ def _copy_settings(clone: Clone) -> None:
         if of_role:
             target = sql.SQL("ROLE session_user IN {}").format(target)
         try:
-            conn.execute("SELECT set_config(%s, %s, false)", [name, value])
-            conn.execute(
-                sql.SQL("ALTER {} SET {} FROM CURRENT").format(target, sql.Identifier(name))
-            )
+            with conn.transaction():
+                conn.execute("SELECT set_config(%s, %s, true)", [name, value])
+                conn.execute(
+                    sql.SQL("ALTER {} SET {} FROM CURRENT").format(target, sql.Identifier(name))
+                )
         except psycopg.Error as error:
             clone.notes.append(f"The clone lacks the setting {name} of its source: {_said(error)}")
-        finally:
-            conn.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
 
 
 def _drop(clone: Clone, source: BaseDatabaseWrapper) -> None:

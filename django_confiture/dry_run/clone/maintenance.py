@@ -32,7 +32,8 @@ def maintenance_connection(source: BaseDatabaseWrapper, name: str) -> psycopg.Co
             continue
         if role := source.settings_dict["OPTIONS"].get("assume_role"):
             conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
-        for setting in accepted(Session(conn), OPTIONAL).items():
+        settings = {**accepted(Session(conn), OPTIONAL), "idle_session_timeout": "0"}
+        for setting in settings.items():
             conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", setting)
         return conn
     raise DryRunRefused(

@@ -115,6 +115,8 @@ class Watchdog:
                 f"connection ({one_line(error)}); free one, or pass --no-watchdog "
                 "where no one else uses the database."
             ) from error
+        # Code that keeps Python's lock, or a busy machine, may keep it idle for long.
+        self._conn.execute("SET idle_session_timeout = 0")
         self.pid = backend_pid(Session(self._conn))
         self._thread.start()
 

@@ -89,8 +89,10 @@ class CloneRecorder:
                 with self._measurer.unsent(statement):
                     yield
                 return
+            self._transactions.timeouts.check()
             with self._way_of(statement, cursor)(statement, cursor):
                 yield
+            self._transactions.timeouts.sent(in_transaction=not self.autocommit)
             if why := self._foreign.ran(statement):
                 self._log.note_not_rehearsed(why)
 
@@ -194,6 +196,7 @@ class CloneRecorder:
 
     def transaction_begun(self) -> None:
         """Take the position of the WAL, and the counters where they can't be reset."""
+        self._transactions.timeouts.begun()
         with self.own_work():
             catalog, relations = self._instruments.catalog, self._prober.last.relations
             if not self._transactions.flushes:
@@ -212,6 +215,7 @@ class CloneRecorder:
 
     def transaction_over(self, *, committed: bool, checked_ms: float) -> None:
         """Free the locks, and begin to count from zero."""
+        self._transactions.timeouts.ended()
         self._instruments.savepoints.ended(kept=True)
         self._foreign.ended(kept=committed)
         self._log.end_transaction(checked_ms)

@@ -98,8 +98,7 @@ class StatementRecorder(TransactionObserver):
                 self._log.note_chance(statement, BY_CHANCE if by_chance else "")
             if why := self._foreign.ran(statement):
                 self._log.note_not_rehearsed(why)
-            if (timeouts := self._transactions.timeouts) is not None:
-                timeouts.sent(in_transaction=not self.autocommit)
+            self._transactions.timeouts.sent(in_transaction=not self.autocommit)
 
     def note_substituted(self, text: str) -> None:
         """Note why what runs now is rehearsed in another form."""
@@ -137,14 +136,12 @@ class StatementRecorder(TransactionObserver):
 
     def transaction_begun(self) -> None:
         """Remember what was held before the transaction, and when it began."""
-        if (timeouts := self._transactions.timeouts) is not None:
-            timeouts.begun()
+        self._transactions.timeouts.begun()
         self._instruments.savepoints.begun()
 
     def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
         """Free the locks that the real run would free now."""
-        if (timeouts := self._transactions.timeouts) is not None:
-            timeouts.ended()
+        self._transactions.timeouts.ended()
         self._instruments.savepoints.ended(kept=kept)
         self._by_chance.ended(kept=kept)
         self._foreign.ended(kept=kept)

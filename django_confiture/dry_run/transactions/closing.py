@@ -18,7 +18,6 @@ LEFT_OUT = (
 )
 
 _CREATE_CURSOR = "create_cursor"
-_CLOSED = "the connection is closed"
 
 _HOLDS = r"""
     SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = pg_my_temp_schema()
@@ -28,6 +27,17 @@ _HOLDS = r"""
       OR EXISTS (SELECT FROM pg_catalog.pg_locks
         WHERE pid = pg_backend_pid() AND locktype = 'advisory')
 """
+
+
+class ConnectionClosedError(psycopg.OperationalError):
+    """What the driver says of a connection that the migration has closed, or let go.
+
+    It is told apart from a connection that the dry run lost, which is no fault of the migration.
+    """
+
+    def __init__(self) -> None:
+        """Say what the driver says."""
+        super().__init__("the connection is closed")
 
 
 class ClosedInBlock:
@@ -50,7 +60,7 @@ class ClosedInBlock:
             own[_CREATE_CURSOR] = self._refusal
 
     def _refuse(self, name: str | None = None) -> None:  # noqa: ARG002
-        raise psycopg.OperationalError(_CLOSED)
+        raise ConnectionClosedError
 
     def check(self) -> None:
         """Fail as the driver does with a connection that is closed."""

@@ -21,6 +21,7 @@ from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.observer import RealTransactionObserver
 from django_confiture.dry_run.transactions.on_commit import uncalled
+from django_confiture.dry_run.transactions.session_timeouts import SessionTimeouts
 from django_confiture.exceptions import DryRunRefused, DryRunStopped
 from django_confiture.hooks.deferred_sql import CHECK_CONSTRAINTS
 from django_confiture.postgres import POSTGRESQL_15
@@ -67,6 +68,8 @@ class RealTransactions:
         """Whether the session can be told to hand its counters over."""
         self._observer: RealTransactionObserver | None = None
         self._clock = clock
+        self.timeouts = SessionTimeouts(self.session, clock)
+        """Those of idle sessions: the server would count the dry run's own work as idle."""
         self._implicit = False
         """Whether the transaction is the one that PostgreSQL makes of a script."""
         self._in_script = False
@@ -74,18 +77,27 @@ class RealTransactions:
     @contextmanager
     def taken_over(self) -> Iterator[None]:
         """Keep Django connected, with the timeouts of a dry run, until the end."""
-        for name, value in accepted(self.session, self._settings).items():
+        self.timeouts.read()
+        settings = {**accepted(self.session, self._settings), **self.timeouts.switched_off}
+        for name, value in settings.items():
             self.session.query("SELECT set_config($1, $2, false)", [name, value])
         self._flush()
-        self._wrapper.close = lambda: None  # type: ignore[method-assign]
+        vars(self._wrapper).update(close=self.timeouts.reconnected, _rollback=self._rolls_back)
         try:
             with uncalled(self._wrapper, self):
                 yield
         finally:
-            vars(self._wrapper).pop("close", None)
+            for name in ("close", "_rollback"):
+                vars(self._wrapper).pop(name, None)
             with suppress(psycopg.Error):
                 if self.session.status != TransactionStatus.IDLE:
                     self.session.query("ROLLBACK")
+
+    def _rolls_back(self) -> None:
+        """Roll back as Django does, which closes the connection where the session has ended."""
+        self.timeouts.reconnected()
+        of_django: Any = type(self._wrapper)
+        of_django._rollback(self._wrapper)
 
     def callback_registered(self, func: Callable[[], object]) -> None:
         if self._observer is not None:
@@ -261,6 +273,8 @@ class RealTransactions:
         command = text.strip().upper()
         before = self.session.status
         commits = command == "COMMIT" and before == TransactionStatus.INTRANS
+        if command == "COMMIT":
+            self.timeouts.check()
         if command in ("COMMIT", "ROLLBACK"):
             self.ending(commit=commits)
         try:

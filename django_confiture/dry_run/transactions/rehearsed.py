@@ -77,8 +77,7 @@ class RehearsedTransactions:
         """Whether the transaction is the one that PostgreSQL makes of a script."""
         self._clock = clock or Stopwatch()
         self._simulated_commit = SimulatedCommit(self.session, self._clock)
-        self.timeouts: SessionTimeouts | None = None
-        """None where another instance watches it."""
+        self.timeouts = SessionTimeouts(self.session, self._clock)
         self.close_asked = False
         """Whether Django wanted to close the connection meanwhile."""
 
@@ -98,7 +97,7 @@ class RehearsedTransactions:
             self._take_over()
             return
         self.check_usable()
-        self.timeouts = SessionTimeouts(self.session, self._clock)
+        self.timeouts.read()
         self._settings = {**accepted(self.session, self._settings), **self.timeouts.switched_off}
         self._outer.begin()
         self._take_over()
@@ -147,8 +146,7 @@ class RehearsedTransactions:
         """Begin the transaction that Django, or the driver, would begin with what is sent now."""
         self._outer.check_not_ended()
         self._closed.check()
-        if self.timeouts is not None:
-            self.timeouts.check()
+        self.timeouts.check()
         if self._inner.begins_with_next or not self._raw.autocommit:
             self._open_inner()
         self._inner.sending()
@@ -220,13 +218,13 @@ class RehearsedTransactions:
             self._commit_inner()
 
     def _django_rolls_back(self) -> None:
+        self.timeouts.reconnected()  # of a session that has ended, Django closes the connection
         with self._wrapper.wrap_database_errors:
             self._end_inner(keep=False)
 
     def _commit_inner(self) -> None:
         """Check what COMMIT would check, and release the savepoint in the same round trip."""
-        if self.timeouts is not None:
-            self.timeouts.check()
+        self.timeouts.check()
         checked_ms = self._simulated_commit.check_constraints(
             self._observer.commit_failed, self._inner.release
         )
@@ -265,6 +263,7 @@ class RehearsedTransactions:
         if self._wrapper.in_atomic_block:
             self._closed.close()
             return
+        self.timeouts.reconnected()
         self.close_asked = True
         self._observer.close_left_out(has_settings=self._simulated_commit.left_settings)
 

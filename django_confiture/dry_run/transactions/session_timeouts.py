@@ -1,8 +1,9 @@
 """Timeouts of sessions and whole transactions, which a dry run can't leave to the server.
 
 The dry run is in one transaction all the time, so the server would end it where no real migration
-is idle in one, or lasts so long, and would not where one is idle outside of a transaction. They are
-switched off, and what they would have ended is found by the stopwatch.
+is idle in one, or lasts so long, and would not where one is idle outside of a transaction. On a
+clone it would count the dry run's own work as idle. They are switched off, and what they would have
+ended is found by the stopwatch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psycopg import Error, errors
+
+from django_confiture.dry_run.transactions.closing import ConnectionClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,18 +59,25 @@ def limits_sessions(statement: Statement) -> str:
 class SessionTimeouts:
     """Ends a session that is idle, or a transaction that lasts, for longer than the server allows.
 
-    Idle is a session from the answer to a statement until the next one.
+    What swallows the error gets no further than for real: the connection stays closed until Django
+    makes a new one. Idle is a session from the answer to a statement until the next one.
     """
 
     def __init__(self, session: Session, clock: Stopwatch) -> None:
-        """Read the timeouts, which role or database may have set."""
-        rows = session.query(_LIMITS, list(_OF_SESSIONS))
-        self._known = {name or "": int(limit or 0) for name, limit in rows}
+        """Know of no timeout yet: there is none where another instance watches them."""
+        self._session = session
+        self._known: Mapping[str, int] = {}
         self._clock = clock
         self._idle_since: float | None = None
         self._idle_in_transaction = False
         self._began: float | None = None
         self._raised: list[BaseException] = []
+        self._is_lost = False
+
+    def read(self) -> None:
+        """Read the timeouts, which role or database may have set."""
+        rows = self._session.query(_LIMITS, list(_OF_SESSIONS))
+        self._known = {name or "": int(limit or 0) for name, limit in rows}
 
     @property
     def switched_off(self) -> dict[str, str]:
@@ -76,6 +86,8 @@ class SessionTimeouts:
 
     def check(self) -> None:
         """Fail as the server would have let the next statement of the session fail."""
+        if self._is_lost:
+            raise ConnectionClosedError
         idle = IDLE_TIMEOUT if self._idle_in_transaction else _IDLE_SESSION_TIMEOUT
         if self._has_passed(self._idle_since, idle):
             self._idle_since = None
@@ -91,6 +103,7 @@ class SessionTimeouts:
     def _ended(self, timeout: str) -> Error:
         error = _ERRORS[timeout](_ENDED[timeout])
         self._raised.append(error)
+        self._is_lost = True
         return error
 
     def _has_passed(self, since: float | None, timeout: str) -> bool:
@@ -98,6 +111,10 @@ class SessionTimeouts:
         return (
             bool(limit_ms) and since is not None and (self._clock.now() - since) * 1000 > limit_ms
         )
+
+    def reconnected(self) -> None:
+        """Note that Django has given up its connection, and makes a new one."""
+        self._is_lost = False
 
     def begun(self) -> None:
         """Note that a transaction begins."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pytest
-from django.db import close_old_connections, connection, transaction
+from django.db import OperationalError, close_old_connections, connection, transaction
 from psycopg import sql
 
 from tests.cases.migrations_on_disk import query
@@ -53,6 +53,7 @@ def closes_in_a_block() -> None:
 def test_nothing_can_be_sent_after_close_in_a_block(code: Callable[[], None], atomic: bool) -> None:
     (result,) = rehearse(migration(python(code), atomic=atomic)).migrations
 
+    assert result.outcome == "failed"
     assert result.error is not None
     assert result.error.message == CLOSED
     assert connection.connection is not None
@@ -223,6 +224,81 @@ def test_the_server_ends_idle_sessions_outside_of_transactions(atomic: bool) -> 
     if result.error is not None:
         assert result.outcome == "failed"
         assert result.error.type == psycopg.errors.IdleSessionTimeout.__name__
+        assert result.error.message in error
+
+
+WRITES = "UPDATE dry_row SET number = number + 1 WHERE id = 1"
+
+
+def swallows() -> None:
+    execute(WRITES)
+    time.sleep(0.6)
+    with suppress(OperationalError):
+        execute(WRITES)
+    execute(WRITES)
+
+
+def swallows_at_its_end() -> None:
+    execute(WRITES)
+    time.sleep(0.6)
+    with suppress(OperationalError):
+        execute(WRITES)
+
+
+def swallows_in_a_savepoint() -> None:
+    execute(WRITES)
+    with suppress(OperationalError), transaction.atomic():
+        time.sleep(0.6)
+        execute(WRITES)
+    execute(WRITES)
+
+
+def swallows_and_closes() -> None:
+    execute(WRITES)
+    time.sleep(0.6)
+    with suppress(OperationalError):
+        execute(WRITES)
+    connection.close()
+    execute(WRITES)
+
+
+def swallows_the_error_of_a_block() -> None:
+    execute(WRITES)
+    with suppress(OperationalError), transaction.atomic():
+        execute(WRITES)
+        time.sleep(0.6)
+        execute(WRITES)
+    execute(WRITES)
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize(
+    ("timeout", "atomic"),
+    [
+        ("idle_session_timeout", False),
+        ("idle_in_transaction_session_timeout", True),
+        ("idle_in_transaction_session_timeout", False),
+    ],
+)
+@pytest.mark.parametrize(
+    "code",
+    [
+        swallows,
+        swallows_at_its_end,
+        swallows_in_a_savepoint,
+        swallows_and_closes,
+        swallows_the_error_of_a_block,
+    ],
+)
+def test_who_swallows_the_end_of_a_session_gets_no_further(
+    code: Callable[[], None], timeout: str, atomic: bool
+) -> None:
+    with timeout_of_role(f"{timeout} = '400ms'"):
+        (result,) = rehearse(migration(python(code), atomic=atomic)).migrations
+        error = for_real(migration(python(code), atomic=atomic))
+
+    assert result.outcome == ("failed" if error else "passed"), error
+    if result.error is not None:
         assert result.error.message in error
 
 

@@ -11,10 +11,8 @@ from tests.cases.migrations_on_disk import query
 from tests.dry_run.transactions.test_closing import (
     WRITES,
     execute,
-    swallows,
     swallows_and_closes,
     swallows_in_a_savepoint,
-    swallows_the_error_of_a_block,
     timeout_of_role,
 )
 from tests.support.clone import both_ways, on_a_copy, source
@@ -29,27 +27,18 @@ SESSION, IN_TRANSACTION = "idle_session_timeout", "idle_in_transaction_session_t
 
 def pauses() -> None:
     execute(WRITES)
-    time.sleep(0.6)
+    time.sleep(1.0)
     execute(WRITES)
 
 
 @pytest.mark.parametrize(
     ("timeout", "atomic"), [(SESSION, False), (IN_TRANSACTION, True), (IN_TRANSACTION, False)]
 )
-@pytest.mark.parametrize(
-    "code",
-    [
-        pauses,
-        swallows,
-        swallows_in_a_savepoint,
-        swallows_and_closes,
-        swallows_the_error_of_a_block,
-    ],
-)
+@pytest.mark.parametrize("code", [pauses, swallows_in_a_savepoint, swallows_and_closes])
 def test_it_ends_the_same_migrations_in_both_rehearsals(
     code: Callable[[], None], timeout: str, atomic: bool
 ) -> None:
-    with timeout_of_role(f"{timeout} = '400ms'"):
+    with timeout_of_role(f"{timeout} = '800ms'"):
         reports = both_ways(migration(python(code), atomic=atomic))
 
     rolled_back, on_clone = (each.migrations[0] for each in reports)
@@ -71,7 +60,7 @@ def test_a_transaction_that_lasts_too_long_fails() -> None:
 
 def test_the_dry_runs_own_sessions_are_never_idle_for_too_long() -> None:
     """A migration whose session is in a transaction is not ended, and neither is what drops."""
-    with timeout_of_role(f"{SESSION} = '400ms'"):
+    with timeout_of_role(f"{SESSION} = '800ms'"):
         report = on_a_copy(migration(python(pauses)))
 
     assert [each.outcome for each in report.migrations] == ["passed"]

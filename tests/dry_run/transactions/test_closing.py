@@ -232,7 +232,7 @@ WRITES = "UPDATE dry_row SET number = number + 1 WHERE id = 1"
 
 def swallows() -> None:
     execute(WRITES)
-    time.sleep(0.6)
+    time.sleep(1.0)
     with suppress(OperationalError):
         execute(WRITES)
     execute(WRITES)
@@ -240,7 +240,7 @@ def swallows() -> None:
 
 def swallows_at_its_end() -> None:
     execute(WRITES)
-    time.sleep(0.6)
+    time.sleep(1.0)
     with suppress(OperationalError):
         execute(WRITES)
 
@@ -248,14 +248,14 @@ def swallows_at_its_end() -> None:
 def swallows_in_a_savepoint() -> None:
     execute(WRITES)
     with suppress(OperationalError), transaction.atomic():
-        time.sleep(0.6)
+        time.sleep(1.0)
         execute(WRITES)
     execute(WRITES)
 
 
 def swallows_and_closes() -> None:
     execute(WRITES)
-    time.sleep(0.6)
+    time.sleep(1.0)
     with suppress(OperationalError):
         execute(WRITES)
     connection.close()
@@ -266,7 +266,7 @@ def swallows_the_error_of_a_block() -> None:
     execute(WRITES)
     with suppress(OperationalError), transaction.atomic():
         execute(WRITES)
-        time.sleep(0.6)
+        time.sleep(1.0)
         execute(WRITES)
     execute(WRITES)
 
@@ -293,7 +293,7 @@ def swallows_the_error_of_a_block() -> None:
 def test_who_swallows_the_end_of_a_session_gets_no_further(
     code: Callable[[], None], timeout: str, atomic: bool
 ) -> None:
-    with timeout_of_role(f"{timeout} = '400ms'"):
+    with timeout_of_role(f"{timeout} = '800ms'"):
         (result,) = rehearse(migration(python(code), atomic=atomic)).migrations
         error = for_real(migration(python(code), atomic=atomic))
 

@@ -83,8 +83,15 @@ class CloneStage:
                     measuring,
                     found,
                     has_lock_timeout=lock_timeout != "0",
-                    aside=partial(aside, measuring, self._interceptor),
+                    aside=partial(self._aside, measuring),
                 )
+
+    @contextmanager
+    def _aside(self, measuring: Instruments) -> Iterator[None]:
+        """Send what is sent inside unrecorded; what it counted is no statement's that follows."""
+        with aside(measuring, self._interceptor):
+            yield
+            self._transactions.flush()
 
     @contextmanager
     def _catching(self, transactions: RealTransactions, measuring: Instruments) -> Iterator[None]:

@@ -81,7 +81,7 @@ class RealTransactions:
         settings = {**accepted(self.session, self._settings), **self.timeouts.switched_off}
         for name, value in settings.items():
             self.session.query("SELECT set_config($1, $2, false)", [name, value])
-        self._flush()
+        self.flush()
         vars(self._wrapper).update(close=self.timeouts.reconnected, _rollback=self._rolls_back)
         try:
             with uncalled(self._wrapper, self):
@@ -149,7 +149,7 @@ class RealTransactions:
         finally:
             with suppress(psycopg.Error):
                 self.session.query("ROLLBACK")
-                self._flush()
+                self.flush()
 
     # Transactions.
 
@@ -213,14 +213,14 @@ class RealTransactions:
 
     def over(self, *, committed: bool) -> None:
         """Note that the transaction has ended."""
-        self._flush()
+        self.flush()
         if self._observer is not None:
             self._observer.transaction_over(committed=committed, checked_ms=self._checked_ms)
         self._checked_ms = 0.0
 
     _checked_ms = 0.0
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Reset the counters of the session, so that they are those of the next transaction."""
         if self.flushes and self.idle:
             with self._clock.stopped():

@@ -157,7 +157,7 @@ class Writer:
         for row in held:
             if not through:
                 yield "update", partial(_update, row)
-            yield "delete", partial(_delete, row)
+            yield "delete", partial(_remove if through else _delete, row)
             yield "delete", manager.filter(pk=row.pk).delete
         for make in self._rows[model._meta.object_name or ""] if held and not through else ():
             yield "update", partial(self._change, held[0], make)
@@ -233,6 +233,12 @@ def _update(row: Model) -> None:
 
 def _delete(row: Model) -> None:
     _copied(row).delete()
+
+
+def _remove(row: Model) -> None:
+    """Delete a row of a many-to-many field as its manager does."""
+    ends = [each.attname for each in row._meta.local_fields if each.is_relation]
+    type(row)._base_manager.filter(**{name: getattr(row, name) for name in ends}).delete()
 
 
 def _copied(row: Model) -> Model:

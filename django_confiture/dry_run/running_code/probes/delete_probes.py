@@ -10,6 +10,7 @@ from django.db.models import Model, QuerySet
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.instances.instances import Instances
+from django_confiture.dry_run.running_code.instances.loaded import plain
 from django_confiture.dry_run.running_code.probes.deletions import Dependents
 from django_confiture.dry_run.running_code.probes.probe import Probe
 
@@ -43,10 +44,10 @@ class DeleteProbes:
 
     def each(self) -> Iterator[Probe]:
         """Yield how the release deletes a row, and what depends on it."""
-        for name, delete in (
-            ("instance", self._delete_instance),
-            ("queryset", self._delete_queryset),
-        ):
+        ways = {"instance": self._delete_instance, "queryset": self._delete_queryset}
+        if self._model._meta.auto_created:
+            ways = {"remove": self._delete_instance}
+        for name, delete in ways.items():
             yield Probe("delete", name, delete, preceded_by=self._with_dependents)
 
     def of_first_rows(self) -> Iterator[Probe]:
@@ -65,7 +66,20 @@ class DeleteProbes:
             self._delete_queryset()
 
     def _delete_instance(self, key: ForeignKey | None = None) -> None:
-        Model.delete(self._with_dependents(key), using=self._using)
+        row = self._with_dependents(key)
+        if self._model._meta.auto_created:
+            self._all().filter(**dict(self._ends(row))).delete()
+        else:
+            Model.delete(row, using=self._using)
+
+    def _ends(self, row: Model) -> Iterator[tuple[str, object]]:
+        """Yield the keys by which ``remove()`` of a many-to-many field finds a row."""
+        for each in self._model._meta.local_fields:
+            if each.is_relation:
+                value = getattr(row, each.attname)
+                if value is None:
+                    value = self._instances.unique_value(plain(each), "modest")
+                yield each.attname, value
 
     def _delete_row(self, number: int) -> None:
         for each in self._all().order_by("pk")[number : number + 1]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import timedelta
 from functools import cache
 from itertools import chain
@@ -19,7 +19,11 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Instances
 from django_confiture.dry_run.running_code.instances.loaded import LoadedValues
 from django_confiture.dry_run.running_code.instances.values import Values
-from django_confiture.dry_run.running_code.models.release import Release, tables_of
+from django_confiture.dry_run.running_code.models.release import (
+    Release,
+    small_numbers,
+    tables_of,
+)
 from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.probes.deletions import Dependents, cascading
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
@@ -39,13 +43,15 @@ Key = tuple[str, Action]
 class Tools:
     """The objects that the probes of both releases share."""
 
-    def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
+    def __init__(self, wrapper: BaseDatabaseWrapper, releases: Iterable[Release]) -> None:
         self.wrapper = wrapper
         known = KnownRows()
         self.connection = ProbeConnection(wrapper, known, timeout=TIMEOUT)
         self.catalog = TableCatalog(self.connection.session, wrapper.ops.quote_name)
         self.facts = CatalogFacts(self.connection.session, wrapper.ops.quote_name)
-        self.rows = CatalogRows(self.connection.run, self.connection.run_each, self.catalog, known)
+        small = frozenset(chain.from_iterable(map(small_numbers, releases)))
+        run, run_each = self.connection.run, self.connection.run_each
+        self.rows = CatalogRows(run, run_each, self.catalog, known, small)
         self.values = Values(wrapper.ops)
         self.loaded = LoadedValues(wrapper, self.catalog)
 

@@ -55,13 +55,13 @@ class ReleaseWatch:
         *,
         queries: Sequence[QueryStats] = (),
     ) -> None:
-        self._tools = Tools(wrapper)
+        self._releases = release_of(old, wrapper), release_of(new, wrapper)
+        self._tools = Tools(wrapper, self._releases)
         self._queries = ProductionQueries(
             self._tools.connection.session, self._tools.catalog, queries
         )
         self._regressed: dict[str, list[Regressed]] = {}
         """Migration → what it has made worse."""
-        self._releases = release_of(old, wrapper), release_of(new, wrapper)
         self._changed = tables_of_changed(changed_models(old, new), *self._releases)
         self._old = RunningCode(self._tools, self._releases[0])
         self._new = NewCode(self._tools, self._releases[1], self._releases[0])

@@ -71,7 +71,7 @@ def test_rows_that_cannot_be_looked_for_may_be_there(
             f"{right} SELECT ON cases_book_tags {'TO' if right == 'GRANT' else 'FROM'} dry_reader;"
             "SET SESSION AUTHORIZATION dry_reader"
         )
-    tools = Tools(connection)
+    tools = Tools(connection, ())
     (table,) = tools.catalog.tables(["cases_book_tags"])
     with transaction.atomic(), tools.connection.probing(state.apps):
         assert tools.rows.any_refers(table.outgoing[0], unlike=()) is may_be_there

@@ -15,6 +15,7 @@ from django_confiture.dry_run.running_code.models.touched import OperationStep
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from tests.support.dry_run import clean_up, migration
 from tests.support.release_cases import CASES
+from tests.support.release_cases.referring import OF_TEXT
 from tests.support.releases import Case, Writer, after, applied
 
 Truth = dict[tuple[str, str], tuple[str, str | None]]
@@ -41,6 +42,16 @@ def test_breaks(case: Case) -> None:
     old, new = truth(case)
     wrong = [*compared(old, found.old_code), *compared(new, found.new_code)]
     assert not wrong, "\n".join((*wrong, *found.not_checked))
+
+
+@pytest.mark.parametrize("case", [OF_TEXT], ids=lambda case: case.name)
+def test_a_key_of_another_type_leads_to_a_row(case: Case) -> None:
+    # Only ``bulk_create()`` fails: it names the type of the keys, which the column can't take.
+    found = claimed(case)
+
+    errors = {(each.action, each.sqlstate) for each in (*found.old_code, *found.new_code)}
+    assert errors >= {("insert", "42804")}
+    assert not errors & {("insert", "23503"), ("update", "23503")}
 
 
 def compared(really: Truth, claimed: Collection[Break]) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.migrations import AlterField, CreateModel, DeleteModel, RenameField, RunSQL
 
 from tests.support.release_cases.library import case, key
-from tests.support.release_cases.tables import LOAN, LOANS
+from tests.support.release_cases.tables import LOAN, LOANS, SIGNED, SIGNEDS, SPECIAL, SPECIALS
 
 _NOTE = CreateModel(
     "Note",
@@ -27,6 +29,24 @@ _SHELVES = [
         ],
     ),
 ]
+
+_CHAIN_ROWS = {
+    "Part": [lambda n, get: {}, lambda n, get: {}],
+    "Detail": [lambda n, get: {"part_id": get("Part") if n < 1000 else 2}],
+    "Remark": [lambda n, get: {"detail_id": get("Detail")}],
+}
+
+
+def _chain(pk: Any) -> list[CreateModel]:
+    """Return models of which the second has the key of the first, and the third refers to it."""
+    part: Any = models.OneToOneField("cases.Part", models.CASCADE, primary_key=True)
+    detail = models.ForeignKey("cases.Detail", models.CASCADE)
+    return [
+        CreateModel("Part", [("id", pk)]),
+        CreateModel("Detail", [("part", part)]),
+        CreateModel("Remark", [("id", key()), ("detail", detail)]),
+    ]
+
 
 CASES = [
     case(
@@ -62,4 +82,24 @@ CASES = [
         rows=LOANS,
         unfilled=("Loan",),
     ),
+    case(
+        "key_of_children_at_two_levels_becomes_small",
+        AlterField("Book", "id", models.SmallAutoField(primary_key=True)),
+        first=[AlterField("Book", "id", models.AutoField(primary_key=True)), SPECIAL, SIGNED],
+        rows={**SPECIALS, **SIGNEDS},
+    ),
+    case(
+        "key_of_keys_becomes_small",
+        AlterField("Part", "id", models.SmallAutoField(primary_key=True)),
+        first=_chain(models.AutoField(primary_key=True)),
+        rows=_CHAIN_ROWS,
+    ),
 ]
+
+OF_TEXT = case(
+    "key_of_keys_becomes_text",
+    AlterField("Part", "id", models.CharField(max_length=40, primary_key=True)),
+    first=_chain(models.BigIntegerField(primary_key=True)),
+    rows={**_CHAIN_ROWS, "Part": [lambda n, get: {"id": n}] * 2},
+    new_rows={"Part": [lambda n, get: {"id": f"p{n}"}]},
+)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows, Row
 from django_confiture.dry_run.running_code.catalog.made_up_values import made_up, unlike_any
+from django_confiture.dry_run.running_code.catalog.row_texts import (
+    copy_of,
+    insert_of,
+    literal,
+    quoted,
+)
 from django_confiture.dry_run.running_code.catalog.tables import (
     Column,
     ForeignKey,
     Table,
     TableCatalog,
 )
-from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
 
 _DEEPEST = 5
 """How many foreign keys are followed to make a row."""
@@ -44,11 +49,14 @@ class CatalogRows:
         run_each: Callable[[Sequence[str]], Sequence[Answer]],
         catalog: TableCatalog,
         known: KnownRows,
+        small: Collection[tuple[str, str]] = (),
     ) -> None:
         """Take as ``run`` what makes rows, as ``run_each`` several statements in one round trip.
 
-        Where one fails, it is as if none had run.
+        Where one fails, it is as if none had run. ``small`` are the columns that a release knows
+        as numbers of two bytes, each with its table as Django names it.
         """
+        self._small = small
         self._run = run
         self._run_each = run_each
         self._catalog = catalog
@@ -166,7 +174,7 @@ class CatalogRows:
         row = None
         if self.existing(oid) is not None:
             draft = self._draft(table, given or {}, depth, copied=True)
-            row = self._made(table, _copy(table, draft.values))
+            row = self._made(table, copy_of(table, draft.values))
         if row is None:
             draft = self._draft(table, given or {}, depth, copied=False)
             row = self._inserted(table, draft.values)
@@ -177,8 +185,8 @@ class CatalogRows:
 
     def _inserted(self, table: Table, values: Row) -> Row | None:
         if self._unsent is None:
-            return self._made(table, _insert(table, values))
-        self._unsent.append((table, _insert(table, values)))
+            return self._made(table, insert_of(table, values))
+        self._unsent.append((table, insert_of(table, values)))
         return {name: values.get(name) for name in table.columns}
 
     def settle(self) -> None:
@@ -229,12 +237,17 @@ class CatalogRows:
         free = [name for name in columns if name not in given and name in table.columns]
         plain = [name for name in free if name not in keys and _can_vary(table.columns[name])]
         if plain:
-            draft.values[plain[0]] = unlike_any(table.columns[plain[0]])
+            small = self._is_small(table, plain[0])
+            draft.values[plain[0]] = unlike_any(table.columns[plain[0]], small=small)
         elif left_out := [name for name in free if not table.columns[name].not_null]:
             draft.values[left_out[0]] = None  # which equals no other NULL
         elif referring := [name for name in free if name in keys]:
             key = keys[referring[0]]
             self._refer(key, draft, self.made(key.target, depth=depth + 1))
+
+    def _is_small(self, table: Table, column: str) -> bool:
+        names = {name for name, small in self._small if small == column}
+        return any(self._catalog.oid_of(name) == table.oid for name in names)
 
     def _refer(self, key: ForeignKey, draft: _Draft, row: Row | None) -> None:
         if row is not None:
@@ -244,11 +257,6 @@ class CatalogRows:
 
 def _row(table: Table, values: Sequence[str | None]) -> Row:
     return dict(zip(table.columns, values, strict=True))
-
-
-def quoted(name: str) -> str:
-    """Return an identifier in quotes."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _unique_sets(table: Table) -> Iterator[tuple[str, ...]]:
@@ -262,34 +270,3 @@ def _is_needed(column: Column) -> bool:
 
 def _can_vary(column: Column) -> bool:
     return column.category in "NSDU" and not column.generated and column.label is None
-
-
-def _insert(table: Table, values: Row) -> str:
-    if not values:
-        return f"INSERT INTO {table.name} DEFAULT VALUES RETURNING *"
-    names = ", ".join(map(quoted, values))
-    given = ", ".join(map(literal, values.values()))
-    return (
-        f"INSERT INTO {table.name} ({names}) OVERRIDING SYSTEM VALUE VALUES ({given}) RETURNING *"
-    )
-
-
-def _copy(table: Table, values: Row) -> str:
-    columns = [each for each in table.columns.values() if not each.generated]
-    names = ", ".join(quoted(each.name) for each in columns)
-    given = ", ".join(
-        f"{literal(values[each.name])}::{each.type}"
-        if each.name in values
-        else f"t.{quoted(each.name)}"
-        for each in columns
-    )
-    order = ", ".join(f"t.{quoted(name)}" for name in table.primary_key)
-    return (
-        f"INSERT INTO {table.name} ({names}) OVERRIDING SYSTEM VALUE SELECT {given}"
-        f" FROM {table.name} t {f'ORDER BY {order}' if order else ''} LIMIT 1 RETURNING *"
-    )
-
-
-def literal(value: str | None) -> str:
-    """Return a value as a literal, whatever ``standard_conforming_strings`` is."""
-    return "NULL" if value is None else quote_literal(value)

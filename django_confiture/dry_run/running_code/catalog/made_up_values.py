@@ -41,18 +41,19 @@ _BY_CATEGORY = {
 }
 
 
-def unlike_any(column: Column) -> str:
+def unlike_any(column: Column, *, small: bool = False) -> str:
     """Return a value that no row is likely to have.
 
-    A release may know a number by the type that its column had before: it fits that, too.
+    A release may know a number by the type that its column has before or after the plan: it fits
+    that, too. ``small`` says that one of them is a number of two bytes.
     """
     number = uuid.uuid4().int
     if column.category == "N":
-        limit = {"int2": 2**15, "numeric": 2**15}.get(column.base, 2**31)
+        limit = 2**15 if small or column.base in ("int2", "numeric") else 2**31
         return str(limit - 1 - number % (limit // 4))
     if column.category == "S":
-        length = column.length - 4 if column.length > 4 else 32
-        return format(number, "032x")[:length]
+        length = column.length - 4 if column.length > 4 else 36
+        return str(uuid.UUID(int=number))[:length]  # which a release may know as a UUID
     if column.category == "D":
         year, day = 1000 + number % 900, 1 + number // 900 % 28
         return f"{year}-02-{day:02}"

@@ -17,6 +17,7 @@ from django_confiture.dry_run.running_code.instances.loaded import (
     NotLoadedError,
     plain,
 )
+from django_confiture.dry_run.running_code.instances.references import References
 from django_confiture.dry_run.running_code.instances.values import Level, NoValueError, Values
 from django_confiture.dry_run.running_code.models.release import automatic_keys
 
@@ -55,6 +56,7 @@ class Instances:
         self._loaded = loaded
         self._catalog = catalog
         self._rows = rows
+        self._references = References(values, loaded, catalog, rows)
         self._unique = frozenset(_unique_fields(model))
         self._varying: dict[str, bool] = {}
 
@@ -187,32 +189,12 @@ class Instances:
         """Let a foreign key lead to a row: one that is there, else one that is made."""
         if variant.level is None and (each.null or each.has_default()) and not each.primary_key:
             return
-        target = each.target_field
         unique = each.primary_key or each.unique or each.name in self._unique
-        found, column = self._referred(each, target)
         try:
-            row = self._row(found, made=unique)
-            given[each.attname] = self._loaded.of(target, found, row or {}, column)
+            given[each.attname] = self._references.key_of(each, made=unique)
         except NotLoadedError:
             if not each.null:
-                given[each.attname] = self._values.unique(plain(target), "modest")
-
-    def _referred(self, each: Any, target: Field[Any, Any]) -> tuple[int | None, str]:
-        """Return the table and column to refer to: those of the model, else the server's."""
-        oid = self._catalog.oid_of(each.model._meta.db_table)
-        known = self._catalog.oid_of(target.model._meta.db_table)
-        table = self._catalog.table(oid) if oid is not None else None
-        for key in table.outgoing if table is not None else ():
-            referred = self._catalog.table(key.target)
-            is_known = referred is not None and target.column in referred.columns
-            if key.columns == (each.column,) and not (key.target == known and is_known):
-                return key.target, key.target_columns[0]
-        return known, str(target.column)
-
-    def _row(self, table: int | None, *, made: bool) -> Row | None:
-        if table is None:
-            return None
-        return self._rows.made(table) if made else self._rows.one(table)
+                given[each.attname] = self._references.own_key_of(each)
 
 
 def _set(instance: Model, field: Any, attname: str, value: Any) -> None:

@@ -106,6 +106,14 @@ def tables_of(model: type[Model]) -> Iterator[str]:
         yield parent._meta.db_table
 
 
+def small_numbers(release: Release) -> Iterator[tuple[str, str]]:
+    """Yield the columns, each with its table, that the release knows as numbers of two bytes."""
+    for model in release.models:
+        for each in model._meta.local_concrete_fields:
+            if "SmallInteger" in (kind := each.get_internal_type()) or kind == "SmallAutoField":
+                yield model._meta.db_table, str(each.column)
+
+
 def automatic_keys(model: type[Model]) -> tuple[Any, ...]:
     """Return the fields whose values the server makes: the model's own, and its parents'."""
     owners = (model, *model._meta.get_parent_list())

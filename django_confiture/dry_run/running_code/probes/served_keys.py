@@ -12,7 +12,7 @@ import psycopg
 from django.db.models import Model
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.running_code.catalog.catalog_rows import literal
+from django_confiture.dry_run.running_code.catalog.row_texts import literal
 from django_confiture.dry_run.server.side_channel import Session
 
 # One such SELECT for each table; a row is looked up by its key, and no sequence moves. NULL where

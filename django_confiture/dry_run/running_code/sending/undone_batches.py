@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import psycopg
 
-from django_confiture.dry_run.running_code.catalog.catalog_rows import literal
+from django_confiture.dry_run.running_code.catalog.row_texts import literal
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.sending.connection import (
     OPEN,

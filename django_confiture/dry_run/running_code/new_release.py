@@ -36,9 +36,7 @@ class NewCode:
             refused = at_once.refused(self._tools, trials)
             for trial in trials:
                 trial.start(refused.get(trial, ()))
-                trial.try_referred(lambda key: self._tools.any_refers(key, self._release))
-                trial.try_without_key()
-                trial.try_checks()
+                trial.try_unknown(lambda key: self._tools.any_refers(key, self._release))
                 self._trials.append(trial)
                 self._upserts.try_before(trial)
                 self._refused |= {

@@ -16,7 +16,7 @@ from django_confiture.dry_run.running_code.models.ordering import tables_of_orde
 from django_confiture.dry_run.running_code.models.release import automatic_keys, tables_of
 from django_confiture.dry_run.running_code.models.touched import words_in
 from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
-from django_confiture.dry_run.running_code.probes.later import later_probes
+from django_confiture.dry_run.running_code.probes.later import later_probes, unknown_probes
 from django_confiture.dry_run.running_code.probes.made_up import is_of_values
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
 from django_confiture.dry_run.running_code.probes.probe import Probe
@@ -199,26 +199,18 @@ class Trial:
                 return other
         return None
 
-    def try_referred(self, refers: Callable[[ForeignKey], bool]) -> None:
-        """Try to delete rows that tables unknown to the release refer to, if a row ``refers``."""
+    def try_unknown(self, refers: Callable[[ForeignKey], bool]) -> None:
+        """Try what only a schema gives a reason for that the release does not know.
+
+        Rows that other tables refer to, if one ``refers``; a key that the server has no default
+        for; values that CHECKs and unique indexes may refuse.
+        """
         for key in self.deletes.dependents.unknown_references():
             if refers(key):
                 self._try(self.deletes.referred(key))
-
-    def try_without_key(self) -> None:
-        """Try the INSERT that leaves out a key for which the server has no default."""
-        known = self._shape().keys
-        columns = [str(each.column) for each in automatic_keys(self.model)]
-        lacks_default = any(known.get(each) == (None, "") for each in columns)
-        if lacks_default and not self.probes.deletes_alone:
-            self._try(self.probes.insert_without_key(Variant("computed", None)))
-
-    def try_checks(self) -> None:
-        """Try the rows that CHECKs of several columns may refuse, which the release ignores."""
-        for name, (_table, columns) in self._shape_before.checks.items():
-            if not self.probes.deletes_alone:
-                for probe in self.probes.of_check(name, columns):
-                    self._try(probe)
+        shape = self._shape_before
+        for probe in () if self.probes.deletes_alone else unknown_probes(self.probes, shape):
+            self._try(probe)
 
     # The other schema.
 

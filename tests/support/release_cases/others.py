@@ -87,6 +87,16 @@ CASES = [
         new_rows=[lambda n, get: {"title": f"t{n}", "kind": "b"}],
     ),
     thing(
+        "only_one_row_may_be_the_main_one",
+        [TITLE, ("main", models.BooleanField(default=False))],
+        RunSQL("CREATE UNIQUE INDEX cases_main ON cases_thing (main) WHERE main"),
+        rows=[
+            lambda n, get: {"title": "x", "main": False},
+            lambda n, get: {"title": "y", "main": True},
+        ],
+        new_rows=[lambda n, get: {"title": "x", "main": False}],
+    ),
+    thing(
         "check_that_no_row_of_now_passes",
         [TITLE, ("cost", models.IntegerField(null=True))],
         RunSQL("ALTER TABLE cases_thing ADD CHECK (title = '') NOT VALID"),

@@ -19,6 +19,13 @@ _STRICT_NOTE = CreateModel(
 )
 _NOTES = {"Note": [lambda n, get: {"tag_id": get("Tag")}]}
 _EMPTY_NOTES = {"Note": [lambda n, get: {"tag_id": get("Tag")}, lambda n, get: {"tag_id": None}]}
+_NOTES_WITHOUT_FIRST = {
+    "Note": [lambda n, get: {"tag_id": None}, lambda n, get: {"tag_id": get("Tag")}]
+}
+_ONE_NOTE = CreateModel(
+    "Note",
+    [("id", key()), ("tag", models.OneToOneField("cases.Tag", models.SET_NULL, null=True))],
+)
 _SHELVES = [
     CreateModel("Shelf", [("id", key()), ("code", models.CharField(max_length=9, unique=True))]),
     CreateModel(
@@ -81,6 +88,21 @@ CASES = [
         first=[LOAN],
         rows=LOANS,
         unfilled=("Loan",),
+    ),
+    case(
+        "foreign_key_that_only_one_row_may_have",
+        AlterField("Note", "tag", models.OneToOneField("cases.Tag", models.SET_NULL, null=True)),
+        first=[_NOTE],
+        rows=_NOTES_WITHOUT_FIRST,
+        new_rows={"Note": [lambda n, get: {"tag_id": None}]},
+    ),
+    case(
+        "foreign_key_that_several_rows_may_have",
+        AlterField("Note", "tag", models.ForeignKey("cases.Tag", models.SET_NULL, null=True)),
+        first=[_ONE_NOTE],
+        rows={"Note": [lambda n, get: {"tag_id": None}]},
+        new_rows=_NOTES_WITHOUT_FIRST,
+        setup="INSERT INTO cases_note (tag_id) SELECT min(id) FROM cases_tag",
     ),
     case(
         "key_of_children_at_two_levels_becomes_small",

@@ -52,7 +52,11 @@ SELECT json_build_object(
       WHERE oid = COALESCE(NULLIF(t.typbasetype, 0), t.oid) LIMIT 1) b
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-  'unique', (SELECT json_agg(json_build_object('primary', x.indisprimary, 'columns',
+  'unique', (SELECT json_agg(json_build_object('primary', x.indisprimary,
+      'name', (SELECT i.relname FROM pg_catalog.pg_class i WHERE i.oid = x.indexrelid),
+      'definition', pg_catalog.concat_ws(' ', x.indkey,
+        pg_catalog.pg_get_expr(x.indexprs, x.indrelid),
+        pg_catalog.pg_get_expr(x.indpred, x.indrelid)), 'columns',
       (SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = c.oid AND (a.attnum = ANY (x.indkey) OR EXISTS (
           SELECT FROM pg_catalog.pg_depend p WHERE p.objid = x.indexrelid

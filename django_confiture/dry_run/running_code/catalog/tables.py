@@ -59,6 +59,17 @@ class ForeignKey:
 
 
 @dataclass(frozen=True)
+class UniqueIndex:
+    """An index that lets only one row have some values, that of an exclusion included."""
+
+    name: str
+    columns: tuple[str, ...]
+    """Those of its expressions and of its condition, too."""
+    definition: str
+    primary: bool
+
+
+@dataclass(frozen=True)
 class Table:
     """A table, view, or partitioned table."""
 
@@ -73,8 +84,7 @@ class Table:
     access: str
     """What this role may do with it, and whether row-level security is on."""
     columns: Mapping[str, Column]
-    unique: tuple[tuple[str, ...], ...]
-    primary_key: tuple[str, ...]
+    unique_indexes: tuple[UniqueIndex, ...]
     foreign_keys: tuple[ForeignKey, ...]
     """Those that it has, and those that lead to it."""
     checks: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -84,6 +94,16 @@ class Table:
     def hides_rows(self) -> bool:
         """Whether row-level security binds the owner of the table, too."""
         return self.access.startswith("t t ")
+
+    @cached_property
+    def unique(self) -> tuple[tuple[str, ...], ...]:
+        """The columns of each unique index."""
+        return tuple(each.columns for each in self.unique_indexes)
+
+    @cached_property
+    def primary_key(self) -> tuple[str, ...]:
+        """The columns of the primary key."""
+        return next((each.columns for each in self.unique_indexes if each.primary), ())
 
     @cached_property
     def outgoing(self) -> tuple[ForeignKey, ...]:
@@ -212,7 +232,6 @@ class TableCatalog:
 
 
 def _table(found: Mapping[str, Any]) -> Table:
-    unique = [(each["primary"], tuple(each["columns"] or ())) for each in found["unique"] or ()]
     return Table(
         oid=found["oid"],
         name=found["name"],
@@ -221,8 +240,10 @@ def _table(found: Mapping[str, Any]) -> Table:
         guards_deletes=found["guards_deletes"],
         access=found["access"],
         columns={each["name"]: Column(**each) for each in found["columns"] or ()},
-        unique=tuple(columns for _primary, columns in unique),
-        primary_key=next((columns for primary, columns in unique if primary), ()),
+        unique_indexes=tuple(
+            UniqueIndex(**{**each, "columns": tuple(each["columns"] or ())})
+            for each in found["unique"] or ()
+        ),
         foreign_keys=tuple(_foreign_keys(found["foreign_keys"] or ())),
         checks={name: tuple(columns or ()) for name, columns in (found["checks"] or {}).items()},
     )

@@ -45,6 +45,20 @@ def _of_values(
     for variant in inserted if now.hides_rows else ():
         if variant.captured:  # no row that is in sight need have such values
             yield probes.update(variant)
+    for name, index in now.unique.items():
+        if before.unique.get(name) != index:
+            yield from probes.of_unique(index.name, index.columns)
     for name, check in now.checks.items() if inserted else ():
         if before.checks.get(name) != check:
             yield from probes.of_check(name, check[1])
+
+
+def unknown_probes(probes: ModelProbes, shape: Shape) -> Iterator[Probe]:
+    """Yield the INSERTs and UPDATEs for what the release does not know of a schema."""
+    columns = [str(each.column) for each in automatic_keys(probes.model)]
+    if any(shape.keys.get(each) == (None, "") for each in columns):
+        yield probes.insert_without_key(Variant("computed", None))
+    for name, (_table, checked) in shape.checks.items():
+        yield from probes.of_check(name, checked)
+    for index in shape.unique.values():
+        yield from probes.of_unique(index.name, index.columns)

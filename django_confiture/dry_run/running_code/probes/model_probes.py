@@ -23,6 +23,7 @@ from django_confiture.dry_run.running_code.instances.instances import (
 from django_confiture.dry_run.running_code.instances.values import NoValueError
 from django_confiture.dry_run.running_code.models.ordering import can_be_ordered
 from django_confiture.dry_run.running_code.models.release import automatic_keys
+from django_confiture.dry_run.running_code.probes.another_row import as_another
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 from django_confiture.dry_run.running_code.probes.several_columns import variants_of
@@ -32,12 +33,7 @@ _CAPTURED = 2
 _NO_ROW = "did not affect any rows"
 _MODEST = Variant("modest", "modest")
 _MOST = Variant("most", "most")
-_MADE_UP = (
-    Variant("computed", None),
-    _MODEST,
-    Variant("least", "least"),
-    _MOST,
-)
+_MADE_UP = (Variant("computed", None), _MODEST, Variant("least", "least"), _MOST)
 
 
 class ModelProbes:
@@ -253,6 +249,11 @@ class ModelProbes:
             insert = partial(self._insert, variant, "own")
             yield Probe("insert", variant.name, insert, variant, constraint=name)
             yield replace(self.update(variant), constraint=name)
+
+    def of_unique(self, name: str, columns: Sequence[str]) -> Iterator[Probe]:
+        """Yield the rows with values of another one that a unique index may refuse."""
+        for row in as_another(self.model, self._captured, columns):
+            yield Probe("update", "as another row", partial(self._save, row), constraint=name)
 
     def of_referred(self, key: ForeignKey) -> Probe:
         """Return the UPDATE of what a foreign key goes by, while a row refers to it."""

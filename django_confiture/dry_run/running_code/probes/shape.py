@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from django.db.models import Model
 
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table, UniqueIndex
+from django_confiture.dry_run.running_code.probes.another_row import unknown_unique
 from django_confiture.dry_run.running_code.probes.several_columns import unknown_checks
 
 
@@ -28,6 +29,9 @@ class Shape:
     """By table, columns and target columns: those that go by something else than a primary key."""
     checks: Mapping[str, tuple[str, Sequence[str]]]
     """CHECK of several columns that is not the release's → its table and columns."""
+
+    unique: Mapping[str, UniqueIndex]
+    """Unique index that is not the release's → what it is."""
 
     @property
     def of_rows(self) -> tuple[object, ...]:
@@ -56,5 +60,6 @@ def shape_of(
             if key.target_columns != table.primary_key
         },
         checks=unknown_checks(model, tables),
+        unique=unknown_unique(model, tables),
         references={(key.table, key.columns): key for key in references},
     )

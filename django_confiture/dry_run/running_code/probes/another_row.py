@@ -1,0 +1,52 @@
+"""UPDATEs that give a row what another one has: a unique index may let only one row have it.
+
+Code does so with what has few values: a foreign key, a choice, yes or no. Two rows with the same
+text are tried with INSERTs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import permutations
+
+from django.db.models import Field, Model
+
+from django_confiture.dry_run.running_code.catalog.tables import Table, UniqueIndex
+from django_confiture.dry_run.running_code.instances.instances import is_key, unique_sets
+
+
+def unknown_unique(model: type[Model], tables: Iterable[Table]) -> Mapping[str, UniqueIndex]:
+    """Return the unique indexes that the release does not know of, by name.
+
+    None of an automatic many-to-many table: no release updates its rows.
+    """
+    if model._meta.auto_created:
+        return {}
+    column_of = {each.name: each.column for each in model._meta.concrete_fields}
+    names = {each.name for each in model._meta.constraints}
+    known = [{column_of.get(name) for name in each} for each in unique_sets(model) if each]
+    return {
+        each.name: each
+        for table in tables
+        for each in table.unique_indexes
+        if each.name not in names and not any(columns <= {*each.columns} for columns in known)
+    }
+
+
+def as_another(
+    model: type[Model], rows: Sequence[Model], columns: Sequence[str]
+) -> Iterator[Model]:
+    """Yield each of the rows with what another one has in those of the columns with few values."""
+    fields = [each for each in model._meta.concrete_fields if each.column in columns]
+    few = [each.attname for each in fields if _has_few_values(each) and not is_key(each)]
+    stored = [each.attname for each in model._meta.concrete_fields if not each.generated]
+    for row, other in permutations(rows, 2):
+        taken = {name: getattr(other, name) for name in few}
+        if any(getattr(row, name) != value for name, value in taken.items()):
+            values = [taken.get(name, getattr(row, name)) for name in stored]
+            yield model.from_db(row._state.db, stored, values)
+
+
+def _has_few_values(each: Field[object, object]) -> bool:
+    is_boolean = each.get_internal_type() == "BooleanField"
+    return not each.unique and bool(each.is_relation or each.choices or is_boolean)

@@ -12,6 +12,12 @@ _PARAMETER = re.compile(r"\$\d+")
 _TYPE_AND_PARAMETER = re.compile(
     r"(?<![.\w])(interval|date|timestamptz|timestamp|time) (\$\d+)", re.IGNORECASE
 )
+_EXTRACT = re.compile(r"(?<![.\w\"])extract\((\$\d+) from\b", re.IGNORECASE)
+_MODIFIERS = re.compile(
+    r"(?<![.\w\"])(numeric|decimal|dec|float|char(?:acter)?(?: varying)?|varchar"
+    r"|bit(?: varying)?|timestamp|time|interval) ?\(\$\d+(?:, ?\$\d+)?\)",
+    re.IGNORECASE,
+)
 _KINDS = ("delete_stmt", "insert_stmt", "merge_stmt", "select_stmt", "update_stmt")
 
 
@@ -49,9 +55,23 @@ def _clean(text: str) -> str:
         else:
             parts.append(space + own)
             space = ""
-    return _typed("".join(parts).strip())
+    return _as_prepared("".join(parts).strip())
 
 
-def _typed(text: str) -> str:
-    """Return ``$1::interval`` for ``interval $1``, which only PostgreSQL's normalizing writes."""
-    return _TYPE_AND_PARAMETER.sub(r"\2::\1", text)
+def _as_prepared(text: str) -> str:
+    """Return a text that ``PREPARE`` takes for one that only PostgreSQL's normalizing writes.
+
+    It puts parameters where its own grammar takes none: ``interval $1``, ``extract($1 FROM at)``,
+    ``numeric($1,$2)``.
+    """
+    text = _TYPE_AND_PARAMETER.sub(r"\2::\1", text)
+    text = _EXTRACT.sub(r"pg_catalog.date_part(\1,", text)
+    without, removed = _MODIFIERS.subn(r"\1", text)
+    return _numbered(without) if removed else text
+
+
+def _numbered(text: str) -> str:
+    """Number the parameters anew: ``PREPARE`` asks for the type of each, used or not."""
+    left = sorted({int(each[1:]) for each in _PARAMETER.findall(text)})
+    new = {f"${old}": f"${number}" for number, old in enumerate(left, 1)}
+    return _PARAMETER.sub(lambda found: new[found[0]], text)

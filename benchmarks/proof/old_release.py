@@ -179,11 +179,18 @@ def upserts(model: Any, row: Any) -> Iterator[Callable[[], Any]]:
 
 
 def delete_by_query(row: Any) -> None:
-    """Delete a row as ``QuerySet.delete`` does, which may read it first."""
+    """Delete a row as ``QuerySet.delete`` does, which may read it first.
+
+    A row of an automatic many-to-many table goes by both of its keys, as with ``remove()``.
+    """
     from django.db.models import ProtectedError, RestrictedError
 
+    keys = {"pk": row.pk}
+    if row._meta.auto_created:
+        ends = [each.attname for each in row._meta.local_fields if each.is_relation]
+        keys = {name: getattr(row, name) for name in ends}
     with suppress(ProtectedError, RestrictedError):
-        type(row)._base_manager.filter(pk=row.pk).delete()
+        type(row)._base_manager.filter(**keys).delete()
 
 
 def delete(row: Any) -> None:

@@ -10,6 +10,7 @@ from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.dry_run.sql.rows.running_twice import can_run_twice
 from django_confiture.dry_run.sql.texts.batches import (
     between_keys,
+    chooses_by_its_key,
     has_parameters,
     names_its_table_again,
     returns_rows,
@@ -34,13 +35,13 @@ def key_to_go_by(statement: Statement, facts: Facts) -> str:
     table = node.relation
     if node.HasField("with_clause") or returns_rows(node):
         raise NoRecipe("its statement has WITH or RETURNING")
-    if names_its_table_again(node):
+    key = facts.key(table)
+    if names_its_table_again(node) and not chooses_by_its_key(node, key):
         raise NoRecipe(f"what it writes to {table.relname} depends on other rows of it")
     if not can_run_twice(node):
         raise NoRecipe(
             "it sets a column to a value computed from that column: it must not run twice"
         )
-    key = facts.key(table)
     if key is None:
         raise NoRecipe(f"{table.relname} has no primary key of one column to go by")
     return key

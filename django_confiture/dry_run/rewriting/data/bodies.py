@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from types import FunctionType
 
 from django_confiture.dry_run.rewriting.data.functions import body_of, names_in
+from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches, own_batches
 from django_confiture.dry_run.rewriting.data.row_loops import RowLoop, row_loop
 from django_confiture.dry_run.rewriting.data.updates import (
     Update,
+    is_lookup,
     is_queryset,
     is_read,
     same_again,
@@ -33,18 +35,19 @@ _OWN = {"batch", "last", "rest", "rows", "values"}
 class Part:
     """An update or a loop over rows, with the assignments before it."""
 
-    does: Update | RowLoop
+    does: Update | RowLoop | OwnBatches
     before: Sequence[ast.stmt]
 
     def body(self, alias: str) -> tuple[list[ast.stmt], str]:
         """Return the statements that do it in batches, and their source."""
         text = "\n".join(self.does.lines(alias))
         own = ast.parse(text).body
-        needed = self._needed(own)
+        needed = self.needed()
         return [*needed, *own], "\n".join([*map(ast.unparse, needed), text])
 
-    def _needed(self, own: Sequence[ast.stmt]) -> list[ast.stmt]:
-        names = {each.id for each in names_in(own)}
+    def needed(self) -> list[ast.stmt]:
+        """Return those of the assignments that it needs, and what ends the function early."""
+        names = {each.id for each in names_in(ast.parse("\n".join(self.does.lines("None"))).body)}
         found: list[ast.stmt] = []
         for each in reversed(self.before):
             used = names_in([each])
@@ -91,6 +94,8 @@ class _Body:
             return self._part(update, 1)
         if (found := row_loop(now, self.function)) is not None:
             return self._part(*found)
+        if (batches := own_batches(now, self.function)) is not None:
+            return self._own_batches(*batches)
         raise NoRecipe(MORE)
 
     def _ends_elsewhere(self, step: ast.stmt) -> bool:
@@ -119,6 +124,16 @@ class _Body:
         if taken := _OWN & {each.id for each in names_in(does.nodes)}:
             raise NoRecipe(f"its code has the name {min(taken)}, which the batches need")
         self.parts.append(Part(does, tuple(self.before)))
+        return count
+
+    def _own_batches(self, does: OwnBatches, count: int) -> int:
+        part = Part(does, tuple(self.before))
+        read = [
+            each for each in part.needed() if (found := _assigned(each)) and not is_lookup(found[1])
+        ]
+        if read:
+            raise NoRecipe(MORE)
+        self.parts.append(part)
         return count
 
 

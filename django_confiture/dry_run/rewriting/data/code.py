@@ -20,12 +20,13 @@ from django_confiture.dry_run.rewriting.data.functions import (
     unparsed,
 )
 from django_confiture.dry_run.rewriting.data.literals import with_constants
-from django_confiture.dry_run.rewriting.data.row_loops import RowLoop
+from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches
+from django_confiture.dry_run.rewriting.data.sent import judge, writing
 from django_confiture.dry_run.rewriting.data.updates import Update, is_lookup, updates_in
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import CodeInBatches, NoRecipe, RewrittenFile
 from django_confiture.dry_run.rewriting.parts.parts import WHAT, WHY, Phase
-from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _NO_WAY_BACK: tuple[str | None, str, set[str]] = (None, "", set())
 _WAY_BACK = "The way back, in one transaction as its authors wrote it"
@@ -41,46 +42,19 @@ def files_of_code(
     """
     if operation.atomic:
         raise NoRecipe("its code has its own transaction")
-    updates = _updates(statements)
+    changes = writing(statements)
     function = plain(operation.code)
     node = source_of(function)
     parts = parts_of(node, function)
-    _judge_reading(statements, parts)
-    if len(parts) == len(updates) == 1 and isinstance(only := parts[0].does, Update):
-        updates = [with_constants(updates[0], only, function)]
-    for each in updates:
+    judge(statements, parts)
+    if any(isinstance(each.does, OwnBatches) for each in parts):
+        changes = []
+    if len(parts) == len(changes) == 1 and isinstance(only := parts[0].does, Update):
+        changes = [with_constants(changes[0], only, function)]
+    for each in changes:
         key_to_go_by(each, facts)
     sources = [_source(node, function, each) for each in parts]
     yield from _with_way_back(operation, function, node.name, sources)
-
-
-def _updates(statements: Sequence[Statement]) -> Sequence[Statement]:
-    """Return the UPDATEs that the code sends; raises :class:`NoRecipe` for other writing."""
-    quiet = (Kind.SELECT, Kind.QUIET, Kind.SAVEPOINT)
-    writing = [each for each in statements if each.kind not in quiet]
-    if not writing:
-        raise NoRecipe("its code updates no rows")
-    if any(each.what != "update_stmt" for each in writing):
-        raise NoRecipe("its code does more than update rows")
-    return writing
-
-
-def _judge_reading(statements: Sequence[Statement], parts: Sequence[Part]) -> None:
-    """Refuse code that reads rows of the tables it writes, but by the querysets of its loops."""
-    updates = {each.sql: each for each in statements if each.what == "update_stmt"}
-    written = {each.node.update_stmt.relation.relname for each in updates.values()}
-    reading = {
-        each.sql: [e.relname for e in each.relations]
-        for each in statements
-        if each.kind is Kind.SELECT and written & {e.relname for e in each.relations}
-    }
-    loops = {each.does.rows for each in parts if isinstance(each.does, RowLoop)}
-    twice = any(names.count(each) > 1 for names in reading.values() for each in written)
-    if twice or len(reading) > len(loops):
-        raise NoRecipe("what it writes depends on other rows of the same table")
-    forms = {each.does.form for each in parts if isinstance(each.does, Update)}
-    if len(updates) < len(forms) or (not loops and len(updates) > len(parts)):
-        raise NoRecipe("it sent other UPDATEs than its code shows")
 
 
 def _source(node: ast.FunctionDef, function: FunctionType, part: Part) -> tuple[str, set[str]]:
@@ -90,7 +64,7 @@ def _source(node: ast.FunctionDef, function: FunctionType, part: Part) -> tuple[
     assert isinstance(tree, ast.FunctionDef)
     tree.body = body
     needed = {*definitions(tree, function, part.does.helpers)}
-    if isinstance(part.does, RowLoop):
+    if not isinstance(part.does, Update):
         needed.add("from django.db import transaction")
     return f"{head_of(node)}\n{textwrap.indent(text, '    ')}\n", needed
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from types import FunctionType, ModuleType
 from typing import Any
 
+import django.db
+
 from django_confiture.dry_run.rewriting.files import NoRecipe
 
 _UNREADABLE = "the source of its code can't be read"
@@ -97,6 +99,8 @@ def _definition(name: str, value: Any) -> str:
         return known if last == name else f"{known} as {name}"
     if _is_literal(value):
         return f"{name} = {value!r}"
+    if getattr(django.db, name, None) is value:
+        return f"from django.db import {name}"
     if getattr(value, "__qualname__", None) == name:
         module = value.__module__
         if module and "migrations" not in module.split(".")[:-1]:

@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from types import FunctionType
 
 from django_confiture.dry_run.rewriting.data.functions import names_in, source_of
+from django_confiture.dry_run.rewriting.data.updates import is_update
 from django_confiture.dry_run.rewriting.files import NoRecipe
 
 _STRIPS, _CASES = {"lstrip", "rstrip", "strip"}, {"casefold", "lower", "upper"}
-_KEEPING = {
+KEEPING = {
     "add", "append", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault",
     "update",
 }  # fmt: skip
 """The methods by which one turn could leave something for the next."""
+_KEYS = ("pk", "id")
+_LAST = ("delete", "save")
+"""The methods of a row that end its turn."""
 _IN_PROGRESS, _KNOWN = "in progress", "known"
 _UNKNOWN = ast.Await | ast.Global | ast.Lambda | ast.NamedExpr | ast.Nonlocal | ast.Yield
 _WHOLE = (
@@ -44,12 +48,16 @@ class TurnOfLoop:
 
     def checked(self, body: Sequence[ast.stmt]) -> frozenset[str]:
         """Return the module's functions that it needs; raises :class:`NoRecipe`."""
-        if not all(self._is_plain(each) for each in _flat(body)):
+        if not all(map(self._is_plain, _flat(body))):
             raise NoRecipe(_WHOLE)
         own = {each.id for each in names_in(_targets(body)) if isinstance(each.ctx, ast.Store)}
         _set_before_read(body, own, set())
-        _without_memory(body, allowed=f"{self.changed}.append")
+        by_key = [e for step in _flat(body) if (e := _update_by_key(step, self.row)) is not None]
+        _without_memory(
+            body, allowed={f"{self.changed}.append", *(ast.unparse(e.func) for e in by_key)}
+        )
         written = {each.attr for each in _targets(body) if isinstance(each, ast.Attribute)}
+        written |= {each.arg for call in by_key for each in call.keywords if each.arg}
         helpers: dict[str, str] = {}
         read = set(self._read(body, helpers))
         if {*written, *map(_plain, written)} & {*read, *map(_plain, read)}:
@@ -69,6 +77,8 @@ class TurnOfLoop:
             return isinstance(step, ast.Continue | ast.If | ast.Pass)
         if self.changed:
             return ast.unparse(call) == f"{self.changed}.append({self.row})"
+        if is_deletion(step, self.row) or _update_by_key(step, self.row) is not None:
+            return True
         options = {each.arg for each in call.keywords}
         plain = options <= {"update_fields", "using"} and not call.args
         return plain and ast.unparse(call.func) == f"{self.row}.save"
@@ -88,6 +98,25 @@ class TurnOfLoop:
             if not (isinstance(each, ast.Assign) and _is_stable(each)):
                 shallow = [each.test] if isinstance(each, ast.If) else [each]
                 yield from _uses(self.row, shallow, self.function, helpers, self.changed)
+
+
+def is_deletion(step: ast.AST, row: str) -> bool:
+    """Return whether a statement deletes the row."""
+    return isinstance(step, ast.Expr) and ast.unparse(step) == f"{row}.delete()"
+
+
+def _update_by_key(step: ast.stmt, row: str) -> ast.Call | None:
+    """Return the ``queryset.filter(pk=row.pk).update(...)`` that a statement is."""
+    call = step.value if isinstance(step, ast.Expr) else None
+    if not isinstance(call, ast.Call) or not is_update(call):
+        return None
+    chosen = call.func.value if isinstance(call.func, ast.Attribute) else None
+    if not isinstance(chosen, ast.Call) or not call.keywords or len(chosen.keywords) != 1:
+        return None
+    ((name, value),) = [(each.arg, ast.unparse(each.value)) for each in chosen.keywords]
+    by_key = name in _KEYS and value in {f"{row}.{each}" for each in _KEYS}
+    named = all(each.arg for each in call.keywords)
+    return call if by_key and named and not chosen.args else None
 
 
 def _plain(attribute: str) -> str:
@@ -128,13 +157,16 @@ def _set_before_read(body: Sequence[ast.stmt], own: set[str], known: set[str]) -
 
 
 def _without_memory(
-    body: Sequence[ast.AST], *, allowed: str = "", own: AbstractSet[str] = frozenset()
+    body: Sequence[ast.AST],
+    *,
+    allowed: AbstractSet[str] = frozenset(),
+    own: AbstractSet[str] = frozenset(),
 ) -> None:
     """Refuse what could change something that is there for the next row, too."""
     for each in (node for part in body for node in ast.walk(part)):
-        if isinstance(each, ast.Attribute) and each.attr in _KEEPING:
+        if isinstance(each, ast.Attribute) and each.attr in KEEPING:
             is_own = isinstance(each.value, ast.Name) and each.value.id in own
-            if ast.unparse(each) != allowed and not is_own:
+            if ast.unparse(each) not in allowed and not is_own:
                 raise NoRecipe(_CARRIES)
         elif isinstance(each, _UNKNOWN):
             raise NoRecipe(_WHOLE)
@@ -167,11 +199,11 @@ def _uses(
 def _read_as(attribute: ast.Attribute, around: ast.AST | None) -> Iterator[str]:
     """Yield the attribute that is read; a method but ``get_..._display()`` may read any."""
     name = attribute.attr
-    if isinstance(around, ast.Call) and around.func is attribute and name != "save":
+    if isinstance(around, ast.Call) and around.func is attribute and name not in _LAST:
         if not (name.startswith("get_") and name.endswith("_display")):
             raise NoRecipe(_WHOLE)
         name = name.removeprefix("get_").removesuffix("_display")
-    if isinstance(attribute.ctx, ast.Load) and name != "save":
+    if isinstance(attribute.ctx, ast.Load) and name not in _LAST:
         yield name
 
 

@@ -1,4 +1,4 @@
-"""``queryset.update()``, once or for each pair of a constant, as a loop over keys."""
+"""``queryset.update()`` or ``.delete()``, once or for each pair of a constant, over keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Row = tuple[str | None, int | None]
 
 @dataclass(frozen=True)
 class Update:
-    """A ``queryset.update()``, for all that it stands in."""
+    """A ``queryset.update()`` or ``.delete()``, for all that it stands in."""
 
     call: ast.Call
     loop: ast.For | None = None
@@ -31,8 +31,17 @@ class Update:
     @property
     def rows(self) -> str:
         """The queryset."""
+        return ast.unparse(self._method.value)
+
+    @property
+    def deletes(self) -> bool:
+        """Whether it deletes the rows."""
+        return self._method.attr != "update"
+
+    @property
+    def _method(self) -> ast.Attribute:
         assert isinstance(self.call.func, ast.Attribute)
-        return ast.unparse(self.call.func.value)
+        return self.call.func
 
     @property
     def nodes(self) -> Sequence[ast.AST]:
@@ -54,16 +63,18 @@ class Update:
         leave, indent = ("return", "") if self.loop is None else ("break", "    ")
         if self.loop is not None:
             yield ast.unparse(self.loop).splitlines()[0]
+        values = f"values = dict({', '.join(map(ast.unparse, self.call.keywords))})"
+        given = ", ".join(map(ast.unparse, self.call.args)) if self.deletes else "**values"
         for line in (
             f"rows = {self.rows}",
-            f"values = dict({', '.join(map(ast.unparse, self.call.keywords))})",
+            *([] if self.deletes else [values]),
             "last = None",
             "while True:",
             "    rest = rows if last is None else rows.filter(pk__gt=last)",
             '    batch = list(rest.order_by("pk").values_list("pk", flat=True)[:5000])',
             "    if not batch:",
             f"        {leave}",
-            "    rows.filter(pk__in=batch).update(**values)",
+            f"    rows.filter(pk__in=batch).{self._method.attr}({given})",
             "    last = batch[-1]",
         ):
             yield f"{indent}{line}"
@@ -123,9 +134,11 @@ def is_read(node: ast.expr) -> bool:
 
 def is_update(call: ast.Call) -> bool:
     """Return whether it is ``model.objects.filter(...).update(...)`` or the like."""
-    if call.args or not isinstance(call.func, ast.Attribute) or call.func.attr != "update":
+    if not isinstance(call.func, ast.Attribute):
         return False
-    return is_chain(call.func.value)
+    given = len(call.args), len(call.keywords)
+    plain = {"update": not call.args, "delete": given == (0, 0), "_raw_delete": given == (1, 0)}
+    return plain.get(call.func.attr, False) and is_chain(call.func.value)
 
 
 def is_chain(node: ast.expr, methods: set[str] = _CHAIN) -> bool:
@@ -146,7 +159,7 @@ def same_again(update: Update, function: FunctionType) -> bool:
     So it is where its rows are chosen by other columns than it writes, or by one that it maps
     from constants to constants.
     """
-    if update.loop is None:
+    if update.loop is None or update.deletes:
         return True
     chosen = _chosen_by(update.call)
     written = {each.arg for each in update.call.keywords}

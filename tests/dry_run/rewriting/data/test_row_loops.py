@@ -55,13 +55,13 @@ def saves(apps, schema_editor):
         rest = rows if last is None else rows.filter(pk__gt=last)
         with transaction.atomic(using=schema_editor.connection.alias):
             batch = list(rest.order_by("pk")[:1000])
+            if not batch:
+                return
+            last = batch[-1].pk
             for order in batch:
                 text = label(order)
                 order.x = text + SUFFIX
                 order.save(update_fields=['x'])
-        if not batch:
-            return
-        last = batch[-1].pk
 """
 
 
@@ -269,3 +269,81 @@ def test_what_must_stay_one_transaction(code: Any) -> None:
 )
 def test_what_depends_on_other_rows_stays(sql: str) -> None:
     assert isinstance(_of(saves, sql), NotRewritten)
+
+
+def updates_what_is_full(apps: Any, _schema_editor: Any) -> None:
+    Order = apps.get_model("shop", "Order")
+    full = []
+    for order in Order.objects.all():
+        order.x = order.a
+        full.append(order)
+        if len(full) >= 500:
+            Order.objects.bulk_update(full, ["x"])
+            full = []
+    if full:
+        Order.objects.bulk_update(full, ["x"])
+
+
+def updates_what_is_full_and_clears(apps: Any, _schema_editor: Any) -> None:
+    Order = apps.get_model("shop", "Order")
+    full = []
+    for order in Order.objects.all():
+        order.x = order.a
+        full.append(order)
+        if len(full) == 500:
+            Order.objects.bulk_update(full, ["x"])
+            full.clear()
+    Order.objects.bulk_update(full, ["x"])
+
+
+@pytest.mark.parametrize("code", [updates_what_is_full, updates_what_is_full_and_clears])
+def test_a_list_that_is_written_where_it_is_full_is_one_batch(code: Any) -> None:
+    new = _of(code)
+    assert isinstance(new, Rewriting), new
+    source = snippet(new.files)
+    assert source.count("bulk_update") == 1
+    assert "len(full)" not in source
+
+
+def forgets_the_rest(apps: Any, _schema_editor: Any) -> None:
+    Order = apps.get_model("shop", "Order")
+    full = []
+    for order in Order.objects.all():
+        order.x = order.a
+        full.append(order)
+        if len(full) == 500:
+            Order.objects.bulk_update(full, ["x"])
+            full.clear()
+
+
+def updates_other_fields_of_the_rest(apps: Any, _schema_editor: Any) -> None:
+    Order = apps.get_model("shop", "Order")
+    full = []
+    for order in Order.objects.all():
+        order.x = order.a
+        full.append(order)
+        if len(full) == 500:
+            Order.objects.bulk_update(full, ["x"])
+            full = []
+    if full:
+        Order.objects.bulk_update(full, ["y"])
+
+
+def keeps_the_list(apps: Any, _schema_editor: Any) -> None:
+    Order = apps.get_model("shop", "Order")
+    full = []
+    for order in Order.objects.all():
+        order.x = order.a
+        full.append(order)
+        if len(full) == 500:
+            Order.objects.bulk_update(full, ["x"])
+            order.y = len(full)
+    if full:
+        Order.objects.bulk_update(full, ["x"])
+
+
+@pytest.mark.parametrize(
+    "code", [forgets_the_rest, updates_other_fields_of_the_rest, keeps_the_list]
+)
+def test_a_list_that_is_written_otherwise_stays(code: Any) -> None:
+    assert isinstance(_of(code), NotRewritten)

@@ -276,7 +276,7 @@ OTHER_MODULE = "its way back is the same function, or one of another module"
             "it sent other UPDATEs than its code shows",
         ),
         (RunPython(direct), f"SELECT a FROM t; {ONE}", OTHER_ROWS),
-        (RunPython(direct), "DELETE FROM t", "its code does more than update rows"),
+        (RunPython(direct), "DELETE FROM t", "its code does more than update and delete rows"),
         (RunPython(direct), "SELECT 1", "its code updates no rows"),
         (
             RunPython(direct),

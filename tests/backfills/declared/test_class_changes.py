@@ -143,6 +143,14 @@ def test_a_trigger_of_the_old_class_goes_when_it_begins_again(
         (('"""Do it."""', '"""Do it all."""'), False),
         (("# said", "# heard"), False),
         (("throttles = ()", "throttles = (1,)"), False),
+        (("RATE = 3", "RATE = 4"), True),
+        (("BELOW: int = 5", "BELOW: int = 6"), True),
+        (("return deeper(n)", "return deeper(n) + 1"), True),
+        (("return n", "return -n"), True),
+        (('"""Twice."""', '"""Two times."""'), False),
+        (("OTHER = 1", "OTHER = 2"), False),
+        (("import ROWS", "import NAME as ROWS"), True),
+        (("import test_control", "import test_tasks as test_control"), True),
     ],
 )
 def test_what_counts_as_a_change(
@@ -152,10 +160,16 @@ def test_what_counts_as_a_change(
 
     text = (
         "from django_confiture.backfills import Backfill\n"
+        "from tests.backfills import test_control\n"
+        "from tests.backfills.declared.test_class_changes import ROWS\n"
+        "RATE = 3\nOTHER = 1\n"
         "class Base(Backfill):\n    fields = ()\n"
         "class Other(Backfill):\n    fields = (1,)\n"
         'class B(Base):\n    """Fill it."""\n    where = 1  # said\n    throttles = ()\n'
         '    def process(self, rows):\n        """Do it."""\n        return 1\n'
+        "    def more(self):\n        return half(RATE) + BELOW + ROWS, test_control.__name__\n"
+        'def half(n):\n    """Twice."""\n    return deeper(n)\n'
+        "def deeper(n):\n    return n\nBELOW: int = 5\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     found = []

@@ -36,6 +36,8 @@ def start(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> None:
     using, actor = connection.alias, events.os_actor()
     with transaction.atomic(using=using):
         run = control.prepare(name, using=using, actor=actor, apps=apps)
+        if why := why_rows_are_hidden(load_backfill(name), using=using, apps=apps):
+            raise BackfillRefusal(f"Backfill {name} can't be started. {why}")
         if not load_backfill(name).rows(using, apps).exists():
             _complete_empty(run, using, actor)
             return

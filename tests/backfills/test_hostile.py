@@ -81,6 +81,22 @@ def test_rows_that_row_level_security_hides_are_not_left_out() -> None:
 
 
 @pytest.mark.usefixtures("secured")
+@pytest.mark.parametrize("left", ["id %% 2 = 0", "false"])
+def test_start_backfill_takes_no_table_for_empty_whose_rows_may_be_hidden(left: str) -> None:
+    from django_confiture.backfills import in_migrations
+    from django_confiture.backfills.models import BackfillRun
+
+    execute("RESET ROLE")
+    execute(f"ALTER POLICY shelf_even ON shelf_book USING ({left})")
+    execute("SET ROLE shelf_reader")
+    name = PATH + "FillSortTitle"
+    with pytest.raises(BackfillError) as refused:
+        in_migrations.start(name, connection, apps)
+    assert str(refused.value) == f"Backfill {name} can't be started. {HIDDEN}"
+    assert not BackfillRun.objects.exists()
+
+
+@pytest.mark.usefixtures("secured")
 def test_require_backfill_refuses_where_rows_may_be_hidden() -> None:
     from django_confiture.backfills import in_migrations
 

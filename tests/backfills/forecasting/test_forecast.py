@@ -90,6 +90,15 @@ def test_a_sample_that_fails_says_why_and_the_plan_goes_on() -> None:
 
 
 @pytest.mark.usefixtures("shelf")
+def test_a_backfill_that_was_started_before_locks_no_rows_of_the_project() -> None:
+    books(100)
+    call_command("confiture_backfills", "start", PATH + "FillSortTitle", verbosity=0)
+    slowly = migrations.RunSQL("SELECT pg_sleep(0.2)", "")
+    report = rehearse(migration(StartBackfill(PATH + "FillSortTitle"), slowly))
+    assert "rows-locked-while-working" not in [each.id for each in report.migrations[0].findings]
+
+
+@pytest.mark.usefixtures("shelf")
 def test_require_in_the_same_plan_is_refused_as_it_would_be(capsys: Any) -> None:
     books(100)
     report = rehearse(

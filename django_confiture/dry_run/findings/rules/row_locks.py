@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from django.apps import apps
+
 from django_confiture.dry_run.findings.finding import evidence, finding
 from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.findings.thresholds import LONG_MS
@@ -19,9 +21,11 @@ _WORTH_SAYING_MS = 100.0
 def rows_locked(subject: Subject) -> Iterator[Finding]:
     """Yield the tables of which rows stay locked for long; how long makes the severity."""
     found: dict[str, JudgedStatement] = {}
+    own = {*_own_tables()}
     for step in subject.steps:
         for table in sorted(step.row_locks & step.locks.keys()):
-            found.setdefault(table, step)
+            if table.rpartition(".")[2] not in own:
+                found.setdefault(table, step)
     for table, step in found.items():
         held_ms = _longest_ms(subject, table)
         if held_ms < _WORTH_SAYING_MS:
@@ -35,6 +39,13 @@ def rows_locked(subject: Subject) -> Iterator[Finding]:
             evidence=[*evidence(subject, step, table), *_unknown(step)],
         )
         yield replace(each, severity="danger") if held_ms >= LONG_MS else each
+
+
+def _own_tables() -> Iterator[str]:
+    """Yield the tables of this package, whose rows it locks itself: a backfill's, the ledger's."""
+    for config in apps.get_app_configs():
+        if config.name.startswith("django_confiture"):
+            yield from (model._meta.db_table for model in config.get_models())
 
 
 def _rows_locked(step: JudgedStatement, table: str) -> str:

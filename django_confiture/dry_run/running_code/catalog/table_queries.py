@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-# $1: OIDs. The foreign keys that lead to tables have no index: they are read once for all tables.
+# $1: OIDs. $2: how many levels of foreign keys to follow, 1 for these tables alone.
+# The foreign keys that lead to tables have no index: they are read once for all tables.
 # What a column's type is comes from LATERAL with LIMIT 1, which is looked up by its OID: catalogs
 # that were never analyzed mislead the planner into reading all types for each table.
 TABLES = """
-WITH key AS MATERIALIZED (
+WITH RECURSIVE near (oid, level) AS (
+  SELECT pg_catalog.unnest($1::oid[]), 1
+  UNION
+  SELECT f.confrelid, near.level + 1 FROM near JOIN pg_catalog.pg_constraint f
+    ON f.conrelid = near.oid AND f.contype = 'f' AND f.conparentid = 0
+  WHERE near.level < $2
+), wanted (oids) AS (
+  SELECT pg_catalog.array_agg(DISTINCT oid) FROM near
+), key AS MATERIALIZED (
   SELECT f.oid, f.conrelid, f.confrelid, json_build_object('name', f.conname,
       'table', f.conrelid::bigint, 'target', f.confrelid::bigint, 'action', f.confdeltype,
       'columns', (SELECT json_agg(a.attname ORDER BY k.at) FROM unnest(f.conkey)
@@ -16,7 +25,8 @@ WITH key AS MATERIALIZED (
         WITH ORDINALITY k (attnum, at) JOIN pg_catalog.pg_attribute a
         ON a.attrelid = f.confrelid AND a.attnum = k.attnum)) AS entry
   FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0
-    AND (f.conrelid = ANY ($1::oid[]) OR f.confrelid = ANY ($1::oid[]))
+    AND (f.conrelid = ANY ((SELECT oids FROM wanted)::oid[])
+      OR f.confrelid = ANY ((SELECT oids FROM wanted)::oid[]))
 ), keys (oid, entries) AS MATERIALIZED (
   SELECT of.oid, json_agg(of.entry ORDER BY of.key) FROM (
     SELECT conrelid, oid, entry FROM key
@@ -68,7 +78,8 @@ SELECT json_build_object(
   'checks', (SELECT json_object_agg(f.conname, (SELECT json_agg(a.attname)
       FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (f.conkey)))
     FROM pg_catalog.pg_constraint f WHERE f.contype = 'c' AND f.conrelid = c.oid))
-FROM pg_catalog.pg_class c LEFT JOIN keys USING (oid) WHERE c.oid = ANY ($1::oid[])
+FROM pg_catalog.pg_class c LEFT JOIN keys USING (oid)
+WHERE c.oid = ANY ((SELECT oids FROM wanted)::oid[])
 """
 
 # $1: quoted names. Those that exist, with the name that the reports print.

@@ -148,10 +148,10 @@ class TableCatalog:
             self._oids[name] = found[quoted].oid if quoted in found else None
 
     def load(self, names: Iterable[str]) -> None:
-        """Look up in few queries the tables that Django calls so, and those they refer to."""
+        """Look up at once the tables that Django calls so, and those they refer to."""
         oids = self._oids_of(names)
-        for _level in range(_NEAR):
-            self.fetch(oids)
+        for level in range(_NEAR):
+            self.fetch(oids, levels=_NEAR - level)
             found = [table for oid in oids if (table := self._tables[oid]) is not None]
             oids = {key.target for table in found for key in table.outgoing}
 
@@ -164,10 +164,10 @@ class TableCatalog:
         self.resolve(names)
         return {oid for name in names if (oid := self._oids[name]) is not None}
 
-    def fetch(self, oids: Iterable[int]) -> None:
-        """Look tables up at once."""
+    def fetch(self, oids: Iterable[int], *, levels: int = 1) -> None:
+        """Look tables up at once, with those that so many ``levels`` of foreign keys lead to."""
         given = [oid for oid in dict.fromkeys(oids) if oid not in self._tables]
-        rows = self._session.query(TABLES, [array(map(str, given))]) if given else []
+        rows = self._session.query(TABLES, [array(map(str, given)), levels]) if given else []
         self._tables.update(dict.fromkeys(given))
         for (text,) in rows:
             table = _table(json.loads(text or "{}"))

@@ -179,8 +179,7 @@ class Prober:
 
     def pass_over(self) -> None:
         """Discard what was counted and locked meanwhile: no statement is charged with it."""
-        counted = self._catalog.recounted(self._last)
-        self._last = merge(counted, self._catalog.probe())
+        self._last = merge(*self._catalog.recounted_and_probed(self._last))
 
     def committed_with_statement(self) -> None:
         """Note that what the COMMIT checks was measured with its statement."""

@@ -21,9 +21,15 @@ from django_confiture.dry_run.measuring.counters import Counters, IndexCounters
 from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from django_confiture.dry_run.server.side_channel import Row, Session
+
+    _Reads = Mapping[int, Mapping[int, IndexCounters]]
+    _Counted = tuple[dict[int, Counters], _Reads, int]
+    """This session's counters by table, those of indexes, and the WAL's position."""
+
+_COUNTED = f"{queries.COUNTERS};{queries.INDEX_READS};{queries.WAL}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,34 +171,26 @@ class Catalog:
         """
         if not before.relations:
             return replace(before, wal=self.wal())
-        counted, reads, wal = self._counted()
-        return Probe(
-            wal,
-            {
-                oid: replace(
-                    seen,
-                    counters=counted.get(oid, seen.counters),
-                    index_reads=reads.get(oid, seen.index_reads),
-                )
-                for oid, seen in before.relations.items()
-            },
+        return _recounted(before, *self._counted())
+
+    def recounted_and_probed(self, before: Probe) -> tuple[Probe, Probe]:
+        """Return such a reading, and what :meth:`probe` does, in one round trip."""
+        if not before.relations:
+            return replace(before, wal=(found := self.probe()).wal), found
+        *counted, ((wal, activity, relations),) = self._session.script(
+            f"{_COUNTED};{self._locked(())}"
+        )
+        return (
+            _recounted(before, *_counted(counted)),
+            self._probed(wal, activity, relations),
         )
 
     def index_reads(self) -> Mapping[int, Mapping[int, IndexCounters]]:
         """Return what this session has read of indexes, by table and index."""
         return _index_reads(self._session.value(queries.INDEX_READS))
 
-    def _counted(
-        self,
-    ) -> tuple[dict[int, Counters], Mapping[int, Mapping[int, IndexCounters]], int]:
-        """Return this session's counters by table, those of indexes, and the WAL's position."""
-        script = f"{queries.COUNTERS};{queries.INDEX_READS};{queries.WAL}"
-        counted, ((reads,),), ((wal,),) = self._session.script(script)
-        of_tables = {
-            int(oid or 0): Counters(*(int(value or 0) for value in values))
-            for oid, *values in counted
-        }
-        return of_tables, _index_reads(reads), int(wal or 0)
+    def _counted(self) -> _Counted:
+        return _counted(self._session.script(_COUNTED))
 
     def probe(self, before: str = "", *, objects: Collection[int] | None = ()) -> Probe:
         """Read everything now; of the tables ``objects``, of all for None, what belongs to them.
@@ -201,8 +199,12 @@ class Catalog:
         """
         if not self.relations:
             return Probe(self.wal(before))
-        sql = before + queries.LOCKED.format(known=self._known, objects=queries.objects(objects))
-        wal, activity, relations = self._session.query(sql)[0]
+        return self._probed(*self._session.query(before + self._locked(objects))[0])
+
+    def _locked(self, objects: Collection[int] | None) -> str:
+        return queries.LOCKED.format(known=self._known, objects=queries.objects(objects))
+
+    def _probed(self, wal: str | None, activity: str | None, relations: str | None) -> Probe:
         return Probe(
             int(wal or 0),
             {
@@ -229,6 +231,28 @@ class Catalog:
     def wal(self, before: str = "") -> int:
         """Return the position of WAL insertion, in bytes."""
         return int(self._session.value(before + queries.WAL))
+
+
+def _counted(answers: Sequence[list[Row]]) -> _Counted:
+    counted, ((reads,),), ((wal,),) = answers
+    of_tables = {
+        int(oid or 0): Counters(*(int(value or 0) for value in values)) for oid, *values in counted
+    }
+    return of_tables, _index_reads(reads), int(wal or 0)
+
+
+def _recounted(before: Probe, counted: Mapping[int, Counters], reads: _Reads, wal: int) -> Probe:
+    return Probe(
+        wal,
+        {
+            oid: replace(
+                seen,
+                counters=counted.get(oid, seen.counters),
+                index_reads=reads.get(oid, seen.index_reads),
+            )
+            for oid, seen in before.relations.items()
+        },
+    )
 
 
 def _index_reads(text: str | None) -> Mapping[int, Mapping[int, IndexCounters]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.locks.modes import LockMode
@@ -163,7 +164,14 @@ def _step(operation: int | None, section: RecordedSection) -> OperationStep:
             ]
         ),
         sets_sequence=any(sets_sequence(each.statement) for each in section.statements),
+        sends_any=any(not _notes_migration(each.statement) for each in section.statements),
     )
+
+
+def _notes_migration(statement: Statement) -> bool:
+    """Return whether it is how Django notes that a migration was applied."""
+    table = MigrationRecorder.Migration._meta.db_table
+    return statement.what == "insert_stmt" and list(_inserted_into(statement)) == [table]
 
 
 def _inserted_into(statement: Statement) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.state import ProjectState
@@ -18,6 +18,7 @@ from django_confiture.dry_run.results.deploy import (
     StepBreaks,
     order_of,
 )
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.operation import operation_of
 from django_confiture.dry_run.running_code.models.release import (
     Release,
@@ -32,6 +33,7 @@ from django_confiture.dry_run.running_code.models.touched import (
     altered_by,
 )
 from django_confiture.dry_run.running_code.new_release import NewCode
+from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.queries.production_queries import ProductionQueries
 from django_confiture.dry_run.running_code.releases import RunningCode, Tools
 from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
@@ -100,13 +102,14 @@ class ReleaseWatch:
         """Return whether anything is tried after a step: else the server is not asked."""
         known = bool(self._old.trials or self._queries.prepared)
         changing = _is_changing(steps) or bool(self._filled_up(steps) or self._rewritten(steps))
-        return self._old.awaits_rows or (known and changing)
+        may_fill = any(step.sends_any for step in steps)
+        return (may_fill and self._old.awaits_rows) or (known and changing)
 
     def stepped(self, migration: str, steps: Sequence[OperationStep]) -> tuple[Break, ...]:
         """Try the running code after a step, which may be a migration whole; return new breaks."""
         found = []
         self._tools.catalog.forget()
-        for trial, probe, failure in self._old.after(self._to_try(steps), self._filled_up(steps)):
+        for trial, probe, failure in self._tried(steps):
             meta = trial.model._meta
             operation = operation_of(failure, steps, self._relations(trial), trial.words)
             found.append(
@@ -127,6 +130,10 @@ class ReleaseWatch:
         self._regressed.setdefault(migration, []).extend(regressed)
         self._breaks += found
         return tuple(found)
+
+    def _tried(self, steps: Sequence[OperationStep]) -> Iterator[tuple[Trial, Probe, Failure]]:
+        if self.asks(steps):
+            yield from self._old.after(self._to_try(steps), self._filled_up(steps))
 
     def _to_try(self, steps: Sequence[OperationStep]) -> Mapping[Trial, Set[Action]]:
         """Return the actions that may come out differently than when they were last tried."""

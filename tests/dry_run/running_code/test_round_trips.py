@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection, connections, models
 from django.db.backends.postgresql.operations import DatabaseOperations
-from django.db.migrations import AddField, CreateModel, RunSQL
+from django.db.migrations import AddField, AlterModelOptions, CreateModel, RunSQL
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -55,10 +55,15 @@ def columns(number: int) -> list[Operation]:
 
 
 def sent(
-    state: ProjectState, path: Path, *operations: Operation, running_code: bool = True
+    state: ProjectState,
+    path: Path,
+    *operations: Operation,
+    later: Sequence[Operation] = (),
+    running_code: bool = True,
 ) -> list[str]:
-    """Return what a dry run sends."""
-    plan = migration(*operations, name="0002_second")
+    """Return what a dry run of a migration sends, and of one more for each ``later`` operation."""
+    plan = [migration(*operations, name="0002_second")]
+    plan += [migration(each, name=f"{number:04}_later") for number, each in enumerate(later, 3)]
     connection.ensure_connection()
     raw = connection.connection
     with path.open("w") as trace:
@@ -67,9 +72,12 @@ def sent(
             rehearsal = transaction_rehearsal(connections["default"], running_code=running_code)
             with rehearsal.open():
                 executor = RehearsalExecutor(rehearsal, connections["default"])
-                rehearsal.planned([(plan, False)])
-                executor.look_ahead([(plan, False)], state.clone())
-                executor.apply_migration(state.clone(), plan)
+                steps = [(each, False) for each in plan]
+                rehearsal.planned(steps)
+                now = state.clone()
+                executor.look_ahead(steps, now)
+                for each in plan:
+                    now = executor.apply_migration(now, each)
         finally:
             raw.pgconn.untrace()
     report = rehearsal.report()
@@ -119,3 +127,21 @@ def test_tables_that_have_got_rows_are_looked_up_together(
     texts = sent(state, tmp_path / "trace", *rows)
     looked_up = [text for text in texts if "pg_catalog.to_regclass(given)" in text]
     assert 1 <= len(looked_up) <= 10, len(looked_up)
+
+
+def test_a_migration_that_sends_nothing_has_nothing_tried(
+    state: ProjectState, tmp_path: Path
+) -> None:
+    # A deletion waits for rows of the new table, which such a migration can't have filled.
+    shelf = models.ForeignKey("cases.Shelf", models.CASCADE)
+    loan = CreateModel("Loan", [_key(), ("shelf", shelf)])
+    quiet = [AlterModelOptions("Loan", {"verbose_name": f"loan {each}"}) for each in range(3)]
+
+    def trips(name: str, later: Sequence[Operation], *, running_code: bool = True) -> int:
+        path = tmp_path / f"{name}_{running_code}"
+        texts = sent(state, path, loan, *columns(1), later=later, running_code=running_code)
+        return len(texts)
+
+    assert trips("with", quiet) - trips("without", []) <= trips(
+        "with", quiet, running_code=False
+    ) - trips("without", [], running_code=False)

@@ -53,6 +53,8 @@ class OperationStep:
     """The relations that have got rows."""
     sets_sequence: bool = False
     """Whether it may have put a sequence elsewhere."""
+    sends_any: bool = True
+    """Whether it has sent a statement of its own: else no table can have got rows."""
 
     @cached_property
     def words(self) -> frozenset[str]:

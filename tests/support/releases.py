@@ -229,6 +229,8 @@ def _update(row: Model) -> None:
     except DatabaseError as error:
         if "did not affect any rows" not in str(error):
             raise
+        if type(row)._base_manager.filter(pk=row.pk).exists():
+            _copied(row).save()
 
 
 def _delete(row: Model) -> None:

@@ -259,6 +259,8 @@ class Trial:
             other = EVERY_ACTION if self.deletes.reads_first else _OF_ROWS
         if self.deletes.dependents.guarded:
             other |= _DELETES  # a script made no row that was deleted unread
+        if any(table.guards_updates or table.hides_rows for table in self._tables()):
+            other |= {"update"}  # a script does not see that no row was updated
         return wanted - self._scripts.passed(wanted - other)
 
     def _deletes_since(

@@ -87,6 +87,33 @@ CASES = [
         new_rows=[lambda n, get: {"title": f"t{n}", "kind": "b"}],
     ),
     thing(
+        "trigger_that_swallows_updates",
+        [TITLE],
+        RunSQL(
+            "CREATE FUNCTION dry_swallows() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RETURN NULL; END $$;"
+            "CREATE TRIGGER dry_swallows BEFORE UPDATE ON cases_thing"
+            " FOR EACH ROW EXECUTE FUNCTION dry_swallows()"
+        ),
+        rows=titles(),
+        cleanup="DROP FUNCTION IF EXISTS dry_swallows() CASCADE",
+    ),
+    thing(
+        "rule_that_swallows_updates",
+        [TITLE],
+        RunSQL("CREATE RULE dry_rule AS ON UPDATE TO cases_thing DO INSTEAD NOTHING"),
+        rows=titles(),
+    ),
+    thing(
+        "only_one_row_may_be_empty",
+        [TITLE, ("rank", models.IntegerField(null=True))],
+        RunSQL(
+            "CREATE UNIQUE INDEX cases_empty ON cases_thing ((rank IS NULL)) WHERE rank IS NULL"
+        ),
+        rows=[lambda n, get: {"title": "x", "rank": n}, lambda n, get: {"title": "y"}],
+        new_rows=[lambda n, get: {"title": "x", "rank": n}],
+    ),
+    thing(
         "only_one_row_may_be_the_main_one",
         [TITLE, ("main", models.BooleanField(default=False))],
         RunSQL("CREATE UNIQUE INDEX cases_main ON cases_thing (main) WHERE main"),

@@ -46,6 +46,9 @@ SELECT json_build_object(
   'guards_deletes', EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid
       AND NOT t.tgisinternal AND t.tgtype & 8 <> 0)
     OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '4'),
+  'guards_updates', EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid
+      AND NOT t.tgisinternal AND t.tgtype & 16 <> 0)
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '2'),
   'columns', (SELECT json_agg(json_build_object(
       'name', a.attname, 'number', a.attnum,
       'type', pg_catalog.format_type(a.atttypid, a.atttypmod),

@@ -1,7 +1,7 @@
 """UPDATEs that give a row what another one has: a unique index may let only one row have it.
 
-Code does so with what has few values: a foreign key, a choice, yes or no. Two rows with the same
-text are tried with INSERTs.
+Code does so with what has few values: a foreign key, a choice, yes or no, NULL. Two rows with the
+same text are tried with INSERTs.
 """
 
 from __future__ import annotations
@@ -37,16 +37,24 @@ def as_another(
     model: type[Model], rows: Sequence[Model], columns: Sequence[str]
 ) -> Iterator[Model]:
     """Yield each of the rows with what another one has in those of the columns with few values."""
-    fields = [each for each in model._meta.concrete_fields if each.column in columns]
-    few = [each.attname for each in fields if _has_few_values(each) and not is_key(each)]
+    fields = [
+        each
+        for each in model._meta.concrete_fields
+        if each.column in columns and not (is_key(each) or each.unique or each.generated)
+    ]
     stored = [each.attname for each in model._meta.concrete_fields if not each.generated]
     for row, other in permutations(rows, 2):
-        taken = {name: getattr(other, name) for name in few}
+        values = {each: getattr(other, each.attname) for each in fields}
+        taken = {
+            each.attname: value
+            for each, value in values.items()
+            if value is None or _has_few_values(each)
+        }
         if any(getattr(row, name) != value for name, value in taken.items()):
-            values = [taken.get(name, getattr(row, name)) for name in stored]
-            yield model.from_db(row._state.db, stored, values)
+            own = {name: getattr(row, name) for name in stored}
+            yield model.from_db(row._state.db, stored, list({**own, **taken}.values()))
 
 
 def _has_few_values(each: Field[object, object]) -> bool:
     is_boolean = each.get_internal_type() == "BooleanField"
-    return not each.unique and bool(each.is_relation or each.choices or is_boolean)
+    return bool(each.is_relation or each.choices or is_boolean)

@@ -228,9 +228,7 @@ class ModelProbes:
             return
         for number, each in enumerate(self._captured):
             yield Probe("update", f"captured {number}", partial(self._save, each))
-        for variant in variants:
-            if not variant.captured:
-                yield self.update(variant)
+        yield from (self.update(each) for each in variants if not each.captured)
 
     def emptying_one(self) -> Iterator[Probe]:
         """Yield how the release empties one column that its INSERT leaves empty."""
@@ -282,12 +280,15 @@ class ModelProbes:
         self._save(instance)
 
     def _save(self, instance: Model) -> None:
+        """Update a row; one that is there and was not updated is inserted, as ``save()`` does."""
         try:
             Model.save_base(instance, force_update=True, using=self._using)
         except DatabaseError as error:
             if _NO_ROW not in str(error):
                 raise
             transaction.set_rollback(False, using=self._using)
+            if self._all().filter(pk=instance.pk).exists():
+                Model.save_base(instance, using=self._using)
 
     def _made_row(self) -> Row | None:
         """Make a row in the model's table, and with it those of its parents."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from django.db.migrations.migration import Migration
 
 from django_confiture.dry_run.results import Report
+from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.one_file import migration_file
+from django_confiture.fix.each_release import NewBreaks, of_each_release
 from django_confiture.fix.files.loading import NotLoadable, loaded, pending
 from django_confiture.fix.files.written_files import WrittenFile, read_written
 from django_confiture.fix.harm_left import (
     breaking,
+    broken_by,
     hidden_before,
     index_left_behind,
     numbering,
@@ -29,7 +33,7 @@ from django_confiture.fix.ordering import new_tables_complete_first, replacement
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
 from django_confiture.fix.proposal import Proposal, RewriteStep, proposed
 from django_confiture.fix.reduced_case import reduced_case
-from django_confiture.fix.rehearsals.proof import breaks_of, breaks_of_both, proof_of
+from django_confiture.fix.rehearsals.proof import proof_of, with_breaks
 from django_confiture.fix.rehearsals.rehearsing import Ending, rehearsed, varying_columns
 from django_confiture.fix.rehearsals.rows import RowsToRead
 from django_confiture.fix.uncovered import uncovered
@@ -136,6 +140,7 @@ class _Fixing:
         self, judged: Sequence[Judged], written: WrittenFile | None
     ) -> tuple[Fix, Sequence[Judged]]:
         """Return the fix and the judgments that it comes from, without what still does harm."""
+        own: dict[int, Sequence[Break]] = {}
         while True:
             outcomes = tuple(_outcome(self.migration, i, e) for i, e in enumerate(judged))
             if all(each.outcome != "fixed" for each in outcomes):
@@ -151,17 +156,14 @@ class _Fixing:
             if less := self._without_harm(new, ending, outcomes, judged):
                 judged = less
                 continue
-            reports = list(self._of_each_release(new)) if new.next_release else [ending.report]
-            if new.next_release and (again := self._uncovered(new, reports[0], judged)):
-                judged = again
-                continue
+            reports = [ending.report]
+            if new.next_release:
+                reports = list(of_each_release(self.wrapper, self.migration, new))
+                if again := self._uncovered(new, reports[0], judged, own):
+                    judged = again
+                    continue
             proof = self._proven(new, judged, ending)
-            before = breaks_of(self.original.report) | breaks_of_both(reports, self.original)
-            proof = replace(
-                proof,
-                running_code_breaks_before=len(before),
-                running_code_breaks_after=len({e for each in reports for e in breaks_of(each)}),
-            )
+            proof = with_breaks(proof, reports, self.original, chain.from_iterable(own.values()))
             reduced = None
             if not proof.holds:
                 differences = proof.differences
@@ -201,13 +203,23 @@ class _Fixing:
                 yield RewriteStep(index, operation, each.rewriting, each.alone, piece, *done, *does)
 
     def _uncovered(
-        self, new: Proposal, this_release: Report, judged: Sequence[Judged]
+        self,
+        new: Proposal,
+        this_release: Report,
+        judged: Sequence[Judged],
+        own: dict[int, Sequence[Break]],
     ) -> Sequence[Judged]:
-        """Return the judgments with those of columns whose harm was covered; else none."""
+        """Return the judgments with covered harm, which is noted in ``own``; or none."""
         kept = [index for index, each in enumerate(judged) if each[0].outcome == "kept"]
-        found = uncovered(self.migration, new, this_release, kept)
+        asked = NewBreaks(self.wrapper, self.migration, self.original)
+        covered, by_fix = asked.of(new, this_release)
+        if by_fix:
+            return self._without(judged, broken_by(new, by_fix))
+        found = uncovered(self.migration, new, this_release, covered, kept)
+        found = {index: each for index, each in found.items() if index not in own}
         if not found:
             return ()
+        own |= found
         again = list(judgments(self.migration, self.original, self.releases, uncovered=found))
         return [(again[i],) if i in found else each for i, each in enumerate(judged)]
 
@@ -244,21 +256,6 @@ class _Fixing:
     def _again(self, rows: RowsToRead) -> Ending:
         migration, missing = pending(self.wrapper, (self.migration.app_label, self.migration.name))
         return rehearsed(self.wrapper, [migration], missing=missing, rows=rows)
-
-    def _of_each_release(self, new: Proposal) -> Iterator[Report]:
-        """Yield the report of this release's files, and of the next one's after them."""
-        count = len(new.files) - len(new.next_release)
-        key = (self.migration.app_label, self.migration.name)
-        for now in (True, False):
-            _migration, missing = pending(self.wrapper, key)
-            with loaded(self.migration, new.files) as migrations:
-                yield rehearsed(
-                    self.wrapper,
-                    migrations[:count] if now else migrations[count:],
-                    missing=missing if now else (),
-                    deployed=None if now else [*missing, *migrations[:count]],
-                    rows=RowsToRead(()),
-                ).report
 
     def _proven(self, new: Proposal, judged: Sequence[Judged], ending: Ending) -> Proof:
         mended = sum(group[0].dangers for group in judged)

@@ -8,11 +8,18 @@ from django.db.migrations import AddField, AlterField
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.findings.advice.of_operations import WHILE_LOCKED
+from django_confiture.dry_run.results.deploy import Break
+from django_confiture.fix.each_release import waiting
 from django_confiture.fix.judging.judging import words_of_break
 from django_confiture.fix.judging.judgment import Judgment
 from django_confiture.fix.outcomes import OperationOutcome
 from django_confiture.fix.proposal import Proposal
-from django_confiture.fix.rehearsals.proof import breaks_of, breaks_of_both, dangers_of
+from django_confiture.fix.rehearsals.proof import (
+    actions_of,
+    breaks_of,
+    dangers_of,
+    made_by_both,
+)
 from django_confiture.fix.rehearsals.rehearsing import Ending
 
 
@@ -48,7 +55,9 @@ def breaking(
     new: Proposal, ending: Ending, outcomes: Sequence[OperationOutcome], original: Ending
 ) -> dict[int, str]:
     """Return the operations whose files break running code that the original leaves alone."""
-    before = breaks_of(original.report) | breaks_of_both([ending.report], original)
+    before = breaks_of(original.report) | actions_of(
+        made_by_both(ending.report.deploy.old_code, original)
+    )
     fixed = {index for index, each in enumerate(outcomes) if each.outcome == "fixed"}
     found: dict[int, str] = {}
     for each in ending.report.deploy.old_code:
@@ -59,6 +68,12 @@ def breaking(
                 fixed & origins or fixed, f"between its files {words_of_break(each)}"
             )
     return found
+
+
+def broken_by(new: Proposal, broken: Sequence[Break]) -> dict[int, str]:
+    """Return the operations that wait, where that breaks what the original doesn't."""
+    words = words_of_break(broken[0])
+    return dict.fromkeys(waiting(new), f"where it waits for the next release {words}")
 
 
 def numbering(judged: Sequence[Sequence[Judgment]]) -> dict[int, str]:

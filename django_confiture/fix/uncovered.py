@@ -20,11 +20,16 @@ from django_confiture.fix.proposal import Proposal
 
 
 def uncovered(
-    migration: Migration, new: Proposal, this_release: Report, kept: Sequence[int]
+    migration: Migration,
+    new: Proposal,
+    this_release: Report,
+    beyond: Sequence[Break],
+    kept: Sequence[int],
 ) -> Mapping[int, Sequence[Break]]:
-    """Return those of the kept operations that break running code, with what it can't do.
+    """Return the operations that break running code though they seemed not to, and what it loses.
 
-    They are new columns, and what is removed.
+    Those that are kept are new columns, and what is removed. What the original doesn't show
+    (``beyond``) may come from any, where one alone can be it.
 
     ``this_release`` reports the files that don't wait for the next one.
     """
@@ -33,16 +38,25 @@ def uncovered(
         for index in _causes(migration, new, each):
             if index in kept:
                 found.setdefault(index, []).append(each)
+    for each in beyond:
+        origins = _origins(new, each)
+        if len(origins) == 1 and origins[0] not in found:
+            found[origins[0]] = [each]
     return found
+
+
+def _origins(new: Proposal, broken: Break) -> Sequence[int]:
+    """Return the operations that the file, or its operation, that breaks it comes from."""
+    name = (broken.migration or "").partition(".")[2]
+    origins = sorted(new.origins.get(name, ()))
+    if broken.operation is not None and len(origins) > 1:
+        return origins[broken.operation : broken.operation + 1]
+    return origins
 
 
 def _causes(migration: Migration, new: Proposal, broken: Break) -> Iterator[int]:
     """Yield the operations that may be what breaks it, where they can be spread."""
-    name = (broken.migration or "").partition(".")[2]
-    origins = sorted(new.origins.get(name, ()))
-    if broken.operation is not None:
-        origins = origins[broken.operation : broken.operation + 1]
-    for index in origins:
+    for index in _origins(new, broken):
         operation = migration.operations[index]
         is_new = type(operation) is AddField and not operation.field.null
         if is_new or type(operation) in REMOVING:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from django_confiture.dry_run.results import Finding, Report
+from django_confiture.dry_run.results.deploy import Break
+from django_confiture.dry_run.rewriting.names import suffixed
 from django_confiture.fix.outcomes import Proof
 from django_confiture.fix.rehearsals.models_compared import different_models
 from django_confiture.fix.rehearsals.rehearsing import Ending, Reached
@@ -44,6 +47,23 @@ def proof_of(original: Ending, fixed: Ending, *, names: Collection[str], mended:
     )
 
 
+def with_breaks(
+    proof: Proof, reports: Sequence[Report], original: Ending, covered: Iterable[Break]
+) -> Proof:
+    """Return the proof with what the running code of each release loses.
+
+    ``covered`` are breaks of the original that others covered in its rehearsal.
+    """
+    broken = [each for report in reports for each in report.deploy.old_code]
+    by_both = actions_of(made_by_both(broken, original))
+    before = breaks_of(original.report) | by_both | actions_of(covered)
+    return replace(
+        proof,
+        running_code_breaks_before=len(before),
+        running_code_breaks_after=len(actions_of(broken)),
+    )
+
+
 def dangers_of(report: Report, names: Collection[str]) -> Iterator[tuple[str, Finding]]:
     """Yield the dangers of the migrations of some names, with the migration's name."""
     for migration in report.migrations:
@@ -74,11 +94,16 @@ def _blocked_ms(report: Report, names: Collection[str]) -> float:
 
 def breaks_of(report: Report) -> set[tuple[str | None, str]]:
     """Return the actions on models that the running code loses."""
-    return {(each.model, each.action) for each in report.deploy.old_code}
+    return actions_of(report.deploy.old_code)
 
 
-def breaks_of_both(reports: Iterable[Report], original: Ending) -> set[tuple[str | None, str]]:
-    """Return what the files break by constraints that the original makes, too.
+def actions_of(broken: Iterable[Break]) -> set[tuple[str | None, str]]:
+    """Return the actions on models that are lost."""
+    return {(each.model, each.action) for each in broken}
+
+
+def made_by_both(broken: Iterable[Break], original: Ending) -> Iterator[Break]:
+    """Yield what the files break by constraints that the original makes, too.
 
     In a rehearsal of the original there may have been no row to show it.
     """
@@ -86,13 +111,12 @@ def breaks_of_both(reports: Iterable[Report], original: Ending) -> set[tuple[str
     known = original.reached.known
     before = {*(name for _table, name in known.constraints), *known.indexes}
     made = {name for kind, _table, name in original.reached.schema if kind in _MADE} - before
-    names = [f'"{name}"' for name in made]
-    return {
-        (each.model, each.action)
-        for report in reports
-        for each in report.deploy.old_code
-        if (each.sqlstate or "").startswith(_INTEGRITY) and any(n in each.error for n in names)
-    }
+    # Those of a column's new form have other names until they take the old ones' place.
+    names = [f'"{each}"' for name in made for each in (name, suffixed(name, "_new"))]
+    for each in broken:
+        by_constraint = (each.sqlstate or "").startswith(_INTEGRITY)
+        if by_constraint and any(name in each.error for name in names):
+            yield each
 
 
 def _differences(original: Reached, fixed: Reached) -> Iterator[str]:

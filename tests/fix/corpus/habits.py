@@ -104,7 +104,7 @@ CASES = [
         migrations.RemoveField("line", "sku"),
         migrations.AddField("line", "article", models.ForeignKey(
             "cases.order", models.SET_NULL, null=True, related_name="articles")),
-    """, "kept fixed fixed fixed", arguments=_TWO, irreversible=True, prepared="""
+    """, "fixed fixed fixed fixed", arguments=_TWO, irreversible=True, prepared="""
         migrations.AlterUniqueTogether("line", {("order", "sku")}),
         migrations.AddIndex("line", models.Index(fields=["sku"], name="line_sku")),
     """),

@@ -79,4 +79,8 @@ CASES: list[Harmful] = [
             " SELECT nullif(i % 7, 0), i / 7.0 FROM generate_series(1, 12000) i",
             migrations.RunSQL.noop),
     """),
+    Harmful("not_null_hidden_behind_a_removed_field_in_two_releases", """
+        migrations.RemoveField("order", "number"),
+        migrations.AlterField("order", "note", models.TextField(default="")),
+    """, "fixed fixed", arguments=_TWO, irreversible=True),
 ]  # fmt: skip

@@ -67,6 +67,10 @@ _PREPARED = {
     _OTHERS: (OTHERS, "(oid[])"),
 }
 
+_FEW = 6
+"""So many owners are rather read again than kept from it: that moves the WAL, after which the
+prober reads everything."""
+
 
 class SchemaWatch:
     """Tells what each migration changed in the schema; reads it a first time at once."""
@@ -231,7 +235,7 @@ class SchemaWatch:
     def _read(self, owners: Collection[Owner], reading: UndoneReading) -> tuple[Schema, str]:
         """Read owners; also return the newest transaction, older than what is written from now on.
 
-        It keeps what is read here from being found again.
+        It keeps what is read here from being found again, if that is much.
         """
         names = {True: _RELATIONS, False: _OTHERS}
         oids = {
@@ -243,8 +247,9 @@ class SchemaWatch:
         }
         if not asked:
             return {}, ""
-        advance = [ADVANCE] if not reading.alone and self._can_advance else []
-        answers, newest = reading.last([*asked.values(), *advance], f"SELECT {NEWEST}")
+        advances = len(owners) > _FEW and not reading.alone and self._can_advance
+        queries = [*asked.values(), *([ADVANCE] if advances else ())]
+        answers, newest = reading.last(queries, f"SELECT {NEWEST}")
         found = by_owner(zip(asked, answers, strict=False))
         return found, newest[0][0] or ""
 
@@ -263,7 +268,7 @@ class SchemaWatch:
             path = (
                 ""
                 if named is None
-                else f"SELECT set_config('search_path', {_literal(named)}, true);"
+                else f"SELECT set_config('search_path', {sql.Literal(named).as_string()}, true);"
             )
             reading.begin(
                 f"{begin}; SET LOCAL statement_timeout = 0;"
@@ -272,10 +277,6 @@ class SchemaWatch:
             yield reading
         finally:
             reading.end()
-
-
-def _literal(text: str) -> str:
-    return sql.Literal(text).as_string()
 
 
 def _written_since(begun: State, now: State) -> str:

@@ -173,3 +173,4 @@ class StatementRecorder(TransactionObserver):
         """Note that the deferred constraints don't hold, with the transaction usable again."""
         with self.own_work():
             self._log.note_failure("COMMIT", error, explain(error, None, self._session))
+            self._instruments.prober.recount()  # the search for the rows at fault is ours

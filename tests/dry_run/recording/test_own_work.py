@@ -178,3 +178,16 @@ def test_copy_that_python_breaks_off(*, atomic: bool) -> None:
     result = rehearse(migration(python(code), atomic=atomic)).migrations[0]
 
     assert result.outcome == ("failed" if atomic else "passed")
+
+
+def test_the_search_for_rows_that_a_commit_fails_on_is_no_scan_of_the_migration() -> None:
+    creates = runs(
+        "CREATE TABLE dry_line (row_id int REFERENCES dry_row DEFERRABLE INITIALLY DEFERRED)"
+    )
+    inserts = runs("INSERT INTO dry_line VALUES (99999)")
+
+    _first, result = rehearse(migration(creates), migration(inserts, name="0002_x")).migrations
+
+    assert result.error is not None
+    assert result.error.violations is not None
+    assert [each.relation for each in result.tables if each.rows_scanned] == []

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ _KEEPALIVE_S = 60
 _ROUNDS = 5
 
 _PID = "SELECT pg_catalog.pg_backend_pid()"
+_TAKE_NAME_BACK = sql.SQL(
+    "SELECT pg_catalog.set_config('application_name', {usual}, false)"
+    " WHERE pg_catalog.pg_backend_pid() <> {pid}"
+)
+"""In one statement: the next one may be in another session."""
 
 
 class Queries(Protocol):
@@ -54,7 +60,8 @@ def connect_beside(
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """Open another connection, as Django would, and check that a server answers on it.
 
-    ``patience`` is the number of seconds to wait for it, :data:`PATIENCE` unless given.
+    A pool would leave ``application_name`` on sessions that it gives to others, so it is taken back
+    there. ``patience`` is the number of seconds to wait for it, :data:`PATIENCE` unless given.
     """
     patience = PATIENCE if patience is None else patience
     params: dict[str, Any] = {
@@ -62,18 +69,20 @@ def connect_beside(
         "keepalives_idle": _KEEPALIVE_S,
         **wrapper.get_connection_params(),
     }
+    usual = params.get("application_name", "")
     params |= {"autocommit": True, "application_name": application_name}
     found: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(**params)
-    if not answers(found, patience=patience):
+    query = _TAKE_NAME_BACK.format(usual=sql.Literal(usual), pid=found.info.backend_pid)
+    if not answers(found, patience=patience, query=query.as_string(found)):
         found.close()
         raise psycopg.OperationalError(f"no answer within {patience} s")
     return found
 
 
-def answers(connection: psycopg.Connection[Any], *, patience: int) -> bool:
+def answers(connection: psycopg.Connection[Any], *, patience: int, query: str = _PID) -> bool:
     """Return whether a server answers in so many seconds; raise the error it answers with."""
     pgconn = connection.pgconn
-    pgconn.send_query(_PID.encode())
+    pgconn.send_query(query.encode())
     until = monotonic() + patience
     with selectors.DefaultSelector() as selector:
         selector.register(pgconn.socket, selectors.EVENT_READ)

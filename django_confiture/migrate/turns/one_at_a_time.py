@@ -169,6 +169,8 @@ def _try(raw: psycopg.Connection[Any], key: tuple[int, int], *, in_transaction: 
         scope = "xact_"
         raw.execute("BEGIN")
         raw.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        name = application_name()  # a pool's connection has none
+        raw.execute("SELECT pg_catalog.set_config('application_name', %s, true)", [name])
         if raw.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
             raw.execute("SET LOCAL transaction_timeout = 0")
     else:

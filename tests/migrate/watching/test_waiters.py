@@ -111,7 +111,7 @@ def test_parallel_workers_that_wait_are_their_session(looking: None) -> None:
             until(lambda: bool(who_waits_for_it(looks, pid)))
             types = looks.execute(
                 "SELECT DISTINCT backend_type FROM pg_stat_activity JOIN pg_locks USING (pid)"
-                " WHERE NOT granted"
+                " WHERE NOT granted AND datname = current_database()"
             )
             assert types.fetchall() == [("parallel worker",)]
             (waiter,) = who_waits_for_it(looks, pid)

@@ -27,6 +27,7 @@ from django_confiture.dry_run.running_code.sending.scripts import PassedScripts,
 from django_confiture.dry_run.running_code.sending.sequences import sequences_kept
 
 _OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
+_WRITES: frozenset[Action] = frozenset(("insert", "update"))
 _DELETES: frozenset[Action] = frozenset(("delete",))
 EVERY_ACTION = _OF_ROWS | _DELETES
 
@@ -259,8 +260,10 @@ class Trial:
             other = EVERY_ACTION if self.deletes.reads_first else _OF_ROWS
         if self.deletes.dependents.guarded:
             other |= _DELETES  # a script made no row that was deleted unread
-        if any(table.guards_updates or table.hides_rows for table in self._tables()):
-            other |= {"update"}  # a script does not see that no row was updated
+        for table in self._tables():  # a script does not see that no row was written
+            other |= {each for each in _WRITES if each in table.guarded}
+            if table.hides_rows:
+                other |= {"update"}
         return wanted - self._scripts.passed(wanted - other)
 
     def _deletes_since(

@@ -99,6 +99,18 @@ CASES = [
         cleanup="DROP FUNCTION IF EXISTS dry_swallows() CASCADE",
     ),
     thing(
+        "trigger_that_swallows_inserts",
+        [TITLE],
+        RunSQL(
+            "CREATE FUNCTION dry_swallows() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RETURN NULL; END $$;"
+            "CREATE TRIGGER dry_swallows BEFORE INSERT ON cases_thing"
+            " FOR EACH ROW EXECUTE FUNCTION dry_swallows()"
+        ),
+        rows=titles(),
+        cleanup="DROP FUNCTION IF EXISTS dry_swallows() CASCADE",
+    ),
+    thing(
         "rule_that_swallows_updates",
         [TITLE],
         RunSQL("CREATE RULE dry_rule AS ON UPDATE TO cases_thing DO INSTEAD NOTHING"),

@@ -43,12 +43,14 @@ SELECT json_build_object(
       FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
       WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid
         AND d.classid = 'pg_catalog.pg_class'::regclass)),
-  'guards_deletes', EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid
-      AND NOT t.tgisinternal AND t.tgtype & 8 <> 0)
-    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '4'),
-  'guards_updates', EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid
-      AND NOT t.tgisinternal AND t.tgtype & 16 <> 0)
-    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.ev_type = '2'),
+  'guards', pg_catalog.array_to_json(ARRAY(
+    SELECT on_action.name
+    FROM (VALUES ('insert', 4, '3'), ('update', 16, '2'), ('delete', 8, '4'))
+      on_action (name, bit, event)
+    WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid
+        AND NOT t.tgisinternal AND t.tgtype & on_action.bit <> 0)
+      OR EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid
+        AND w.ev_type::text = on_action.event))),
   'columns', (SELECT json_agg(json_build_object(
       'name', a.attname, 'number', a.attnum,
       'type', pg_catalog.format_type(a.atttypid, a.atttypmod),

@@ -79,10 +79,8 @@ class Table:
     kind: str
     is_empty: bool
     """Whether it has no page, and so no row."""
-    guards_deletes: bool
-    """Whether a trigger or rule acts on a DELETE of its rows."""
-    guards_updates: bool
-    """Whether one acts on an UPDATE of them."""
+    guarded: frozenset[str]
+    """The actions, such as "insert", on which a trigger or rule acts."""
     access: str
     """What this role may do with it, and whether row-level security is on."""
     columns: Mapping[str, Column]
@@ -239,8 +237,7 @@ def _table(found: Mapping[str, Any]) -> Table:
         name=found["name"],
         kind=found["kind"],
         is_empty=found["is_empty"],
-        guards_deletes=found["guards_deletes"],
-        guards_updates=found["guards_updates"],
+        guarded=frozenset(found["guards"]),
         access=found["access"],
         columns={each["name"]: Column(**each) for each in found["columns"] or ()},
         unique_indexes=tuple(

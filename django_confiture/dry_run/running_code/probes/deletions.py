@@ -100,7 +100,7 @@ class Dependents:
     def _guards(self, name: str) -> bool:
         oid = self._catalog.oid_of(name)
         table = self._catalog.table(oid) if oid is not None else None
-        return table is not None and table.guards_deletes
+        return table is not None and "delete" in table.guarded
 
     @cached_property
     def models(self) -> tuple[type[Model], ...]:

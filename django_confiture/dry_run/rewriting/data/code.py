@@ -21,6 +21,7 @@ from django_confiture.dry_run.rewriting.data.functions import (
 )
 from django_confiture.dry_run.rewriting.data.literals import with_constants
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches
+from django_confiture.dry_run.rewriting.data.row_loops import RowLoop
 from django_confiture.dry_run.rewriting.data.sent import judge, writing
 from django_confiture.dry_run.rewriting.data.updates import Update, is_lookup, updates_in
 from django_confiture.dry_run.rewriting.facts import Facts
@@ -47,6 +48,7 @@ def files_of_code(
     node = source_of(function)
     parts = parts_of(node, function)
     judge(statements, parts)
+    _refuse_other_ids(statements, parts, facts)
     if any(isinstance(each.does, OwnBatches) for each in parts):
         changes = []
     if len(parts) == len(changes) == 1 and isinstance(only := parts[0].does, Update):
@@ -55,6 +57,16 @@ def files_of_code(
         key_to_go_by(each, facts)
     sources = [_source(node, function, each) for each in parts]
     yield from _with_way_back(operation, function, node.name, sources)
+
+
+def _refuse_other_ids(statements: Sequence[Statement], parts: Sequence[Part], facts: Facts) -> None:
+    """Refuse a loop that goes by ``id`` where that need not be the primary key."""
+    by_id = any(isinstance(each.does, RowLoop) and each.does.goes_by_id for each in parts)
+    tables = [table for each in statements for table in each.relations]
+    if by_id and any(facts.key(table) != "id" for table in tables):
+        raise NoRecipe(
+            "its loop goes by id, which is not the primary key of all its tables: use pk"
+        )
 
 
 def _source(node: ast.FunctionDef, function: FunctionType, part: Part) -> tuple[str, set[str]]:

@@ -46,6 +46,14 @@ class RowLoop:
         row = ast.unparse(self.loop.target)
         return any(is_deletion(each, row) for each in ast.walk(self.loop))
 
+    @property
+    def goes_by_id(self) -> bool:
+        """Whether it takes ``id`` for the primary key: a queryset's column, or a condition."""
+        keywords = [
+            e for each in self.loop.body for e in ast.walk(each) if isinstance(e, ast.keyword)
+        ]
+        return self.key == "['id']" or "'id'" in self.rows or any(e.arg == "id" for e in keywords)
+
     def lines(self, alias: str) -> Iterator[str]:
         """Yield the lines that do it for 1,000 rows at a time."""
         yield f"rows = {self.rows}"

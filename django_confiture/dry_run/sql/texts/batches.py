@@ -5,7 +5,7 @@ from __future__ import annotations
 from django_confiture.dry_run.sql.parsing.building import copied, expression_sql, statement_sql
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 from django_confiture.dry_run.sql.parsing.library import pg, postgast
-from django_confiture.dry_run.sql.parsing.nodes import Node, range_vars_in, strings
+from django_confiture.dry_run.sql.parsing.nodes import Node, range_vars_in, strings, tags_in
 
 _OF_PLAIN_SELECT = {"target_list", "from_clause", "where_clause", "limit_option", "op"}
 
@@ -28,7 +28,8 @@ def chooses_by_its_key(node: Node, key: str | None) -> bool:
         return False
     query = link.subselect.select_stmt
     plain = {field.name for field, _ in query.ListFields()} <= _OF_PLAIN_SELECT
-    if not plain or query.op != pg.SETOP_NONE or len(query.target_list) != 1:
+    inner = any("RangeSubselect" in tags_in(each) for each in query.from_clause)
+    if not plain or inner or query.op != pg.SETOP_NONE or len(query.target_list) != 1:
         return False
     own = [each for each in range_vars_in(query) if each.relname == node.relation.relname]
     if len(own) != 1 or [each.relname for each in range_vars_in(node)].count(own[0].relname) != 2:

@@ -134,6 +134,11 @@ AGAIN = "what it writes to t depends on other rows of it"
         (deletes, "DELETE FROM t WHERE id IN (SELECT min(U0.id) FROM t U0 GROUP BY U0.a)", AGAIN),
         (deletes, "DELETE FROM t WHERE t.id IN (SELECT U0.up_id FROM t U0)", AGAIN),
         (deletes, "DELETE FROM t WHERE t.id IN (SELECT U0.id FROM t U0 LIMIT 5)", AGAIN),
+        (
+            deletes,
+            "DELETE FROM t WHERE id IN (SELECT t.id FROM (SELECT * FROM t LIMIT 5) t)",
+            AGAIN,
+        ),
         (deletes_row_by_row, f"{ALL}; SELECT 1 FROM t WHERE up_id = %s; {ONE}", OTHERS),
         (deletes_or_saves, f"{ALL}; {MARKED}; {ONE}", OTHERS),
         (deletes_and_saves_others, f"{ALL}; {MARKED}; {ONE}", "its code deletes rows and saves"),

@@ -62,6 +62,27 @@ def test_each_row_is_updated_in_a_batch(code: Any, last: str) -> None:
     compile(source, "snippet", "exec")
 
 
+def of_ids(apps: Any, _schema_editor: Any) -> None:
+    T = apps.get_model("shop", "T")
+    for number, a in T.objects.values_list("id", "a"):
+        T.objects.filter(pk=number).update(x=a)
+
+
+def of_objects_by_their_ids(apps: Any, _schema_editor: Any) -> None:
+    T = apps.get_model("shop", "T")
+    for row in T.objects.all():
+        T.objects.filter(id=row.id).update(x=row.a)
+
+
+@pytest.mark.parametrize("code", [of_dictionaries, of_ids, of_objects_by_their_ids])
+def test_id_has_to_be_the_primary_key(code: Any) -> None:
+    statements = parse(SQL, placeholders=True)
+    new = rewriting_of(RunPython(code), statements, Facts("shop", keys={"t": "code"}))
+    assert isinstance(new, NotRewritten)
+    assert new.reason.startswith("its loop goes by id, which is not the primary key")
+    assert isinstance(_of(code), Rewriting)
+
+
 def without_keys(apps: Any, _schema_editor: Any) -> None:
     T = apps.get_model("shop", "T")
     for a, b in T.objects.values_list("a", "b"):

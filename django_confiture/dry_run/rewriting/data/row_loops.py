@@ -49,10 +49,10 @@ class RowLoop:
     @property
     def goes_by_id(self) -> bool:
         """Whether it takes ``id`` for the primary key: a queryset's column, or a condition."""
-        keywords = [
-            e for each in self.loop.body for e in ast.walk(each) if isinstance(e, ast.keyword)
-        ]
-        return self.key == "['id']" or "'id'" in self.rows or any(e.arg == "id" for e in keywords)
+        given = [each for each in ast.walk(self.loop) if isinstance(each, ast.keyword)]
+        texts = [f"{each.arg}={ast.unparse(each.value)}" for each in given]
+        by_id = any(e.startswith("id=") or (e[:3] == "pk=" and e.endswith(".id")) for e in texts)
+        return by_id or self.key == "['id']" or "'id'" in self.rows
 
     def lines(self, alias: str) -> Iterator[str]:
         """Yield the lines that do it for 1,000 rows at a time."""

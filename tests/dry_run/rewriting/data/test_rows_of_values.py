@@ -74,7 +74,15 @@ def of_objects_by_their_ids(apps: Any, _schema_editor: Any) -> None:
         T.objects.filter(id=row.id).update(x=row.a)
 
 
-@pytest.mark.parametrize("code", [of_dictionaries, of_ids, of_objects_by_their_ids])
+def of_objects_by_pk_and_id(apps: Any, _schema_editor: Any) -> None:
+    T = apps.get_model("shop", "T")
+    for row in T.objects.all():
+        T.objects.filter(pk=row.id).update(x=row.a)
+
+
+@pytest.mark.parametrize(
+    "code", [of_dictionaries, of_ids, of_objects_by_their_ids, of_objects_by_pk_and_id]
+)
 def test_id_has_to_be_the_primary_key(code: Any) -> None:
     statements = parse(SQL, placeholders=True)
     new = rewriting_of(RunPython(code), statements, Facts("shop", keys={"t": "code"}))

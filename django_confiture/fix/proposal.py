@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.files import Rewriting, RewrittenFile
+from django_confiture.dry_run.rewriting.parts.parts import WHAT, Phase
 from django_confiture.fix.files.sources import Content, Place, source_of
 from django_confiture.fix.files.written_files import WrittenFile
 from django_confiture.fix.outcomes import FixedFile
@@ -57,7 +58,7 @@ def proposed(
     migration: Migration, steps: Sequence[RewriteStep], written: WrittenFile | None
 ) -> Proposal:
     """Return the files in their order; the last has the migration's own name."""
-    contents = sorted(_contents(migration, steps), key=_turn)
+    contents = sorted(_references_last([*_contents(migration, steps)]), key=_turn)
     names = [*_names_before(migration.name, contents[:-1]), migration.name]
     files = []
     dependencies: Sequence[tuple[str, str]] = migration.dependencies
@@ -69,6 +70,32 @@ def proposed(
     kept = {name: each.kept for name, each in zip(names, contents, strict=True)}
     later = sum(each.file.next_release for each in contents)
     return Proposal(tuple(files), origins, kept, tuple(files[len(files) - later :]))
+
+
+def _references_last(contents: Sequence[Content]) -> Sequence[Content]:
+    """Return the files with the foreign keys between the new columns of several operations last.
+
+    Else those of one would be checked for each row that the next one fills: in a rehearsal, which
+    is one transaction, without the index that they need.
+    """
+    references = _origins(each for each in contents if each.file.what == WHAT[Phase.REFERENCE])
+    waiting = _origins(each for each in contents if each.file.next_release)
+    first = next((i for i, each in enumerate(contents) if each.origins & references), 0)
+    if not references or not all(each.origins <= waiting for each in contents[first:]):
+        return contents
+    early: list[Content] = []
+    late: list[Content] = []
+    begun: frozenset[int] = frozenset()
+    for each in contents:
+        if each.file.what == WHAT[Phase.REFERENCE]:
+            begun |= each.origins
+        if not each.file.next_release:
+            (late if each.origins & begun else early).append(each)
+    return [*early, *late, *(each for each in contents if each.file.next_release)]
+
+
+def _origins(contents: Iterable[Content]) -> frozenset[int]:
+    return frozenset(origin for each in contents for origin in each.origins)
 
 
 def _turn(content: Content) -> int:

@@ -110,6 +110,8 @@ class Facts:
     """The tables of which the migration has written rows, so that they lie elsewhere now."""
     renamed: Sequence[RenamedTable] = ()
     """The tables that earlier operations have renamed, or columns of them, behind views."""
+    moving: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Table → its columns that earlier operations give new ones until the next release, by name."""
     releases: int = 1
     """Over how many releases the operation may be spread."""
     undeletable: frozenset[str] = frozenset()
@@ -132,6 +134,10 @@ class Facts:
     def secured(self, table: Node) -> bool:
         """Return whether a table has row-level security."""
         return known_name(table) in self.row_security
+
+    def moved(self, table: Node) -> Mapping[str, str]:
+        """Return old and new name of a table's columns that earlier operations change."""
+        return self.moving.get(known_name(table), {})
 
     def key(self, table: Node) -> str | None:
         """Return the column that is a table's primary key."""

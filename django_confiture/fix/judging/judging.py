@@ -14,7 +14,7 @@ from django_confiture.dry_run.findings.advice.of_operations import MENDED, mende
 from django_confiture.dry_run.results import Finding, OperationResult
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
-from django_confiture.dry_run.rewriting.files import NotRewritten, RenamedTable, Rewriting
+from django_confiture.dry_run.rewriting.files import NotRewritten, Rewriting
 from django_confiture.dry_run.rewriting.recipes import rewriting_of
 from django_confiture.dry_run.rewriting.replaced import made_or_dropped
 from django_confiture.dry_run.rewriting.two_releases.removals import (
@@ -38,6 +38,7 @@ from django_confiture.fix.judging.operation_results import (
     writes_rows_alone,
     written_by,
 )
+from django_confiture.fix.judging.waiting import Waiting
 from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsals.rehearsing import Ending
 
@@ -90,7 +91,7 @@ def _one_by_one(
     label = f"{migration.app_label}.{migration.name}"
     assert ending.reached is not None
     known = ending.reached.known
-    renamed: Sequence[RenamedTable] = ()
+    waiting = Waiting()
     written: set[str] = set()
     for number, (own, operation) in enumerate(own_results(migration, result.operations)):
         found = [each for each in result.findings if each.operation == operation.index]
@@ -105,7 +106,8 @@ def _one_by_one(
         facts = replace(
             facts_of(migration, operation, ending, known),
             written=frozenset(written),
-            renamed=renamed,
+            renamed=waiting.renamed,
+            moving=waiting.moving,
             renamed_indexes=renamed_indexes(result.operations[number + 1 :]),
             releases=releases.count,
             backwards=releases.backwards.get(number, ()),
@@ -116,8 +118,7 @@ def _one_by_one(
             rows_alone=writes_rows_alone(operation), not_null_waits=releases.not_null_waits,
         ).judgment()  # fmt: skip
         judgment = _described(judgment, operation, statements)
-        again = {each.before for each in judgment.renamed}
-        renamed = [*(each for each in renamed if each.before not in again), *judgment.renamed]
+        waiting = waiting.after(judgment, statements)
         yield judgment, locked_by(operation)
         known = known.after(statements)
 

@@ -131,4 +131,42 @@ CASES = [
         migrations.AddConstraint("order", models.UniqueConstraint(
             fields=["customer_ref", "slug"], name="o_ref_slug", include=["total"])),
     """, "fixed fixed", arguments=("--releases", "2")),
+    Harmful("keys_of_three_models_to_bigger_integers_in_two_releases", """
+        migrations.AlterField("author", "id", models.BigAutoField(primary_key=True)),
+        migrations.AlterField("book", "id", models.BigAutoField(primary_key=True)),
+        migrations.AlterField("review", "id", models.BigAutoField(primary_key=True)),
+    """, "fixed fixed fixed", arguments=_TWO, irreversible=True, prepared="""
+        migrations.CreateModel("Author", [
+            ("id", models.AutoField(primary_key=True)), ("n", models.IntegerField())]),
+        migrations.CreateModel("Book", [
+            ("id", models.AutoField(primary_key=True)),
+            ("author", models.ForeignKey("cases.author", models.CASCADE)),
+            ("editors", models.ManyToManyField("cases.author", related_name="+")),
+        ]),
+        migrations.CreateModel("Review", [
+            ("id", models.AutoField(primary_key=True)),
+            ("book", models.ForeignKey("cases.book", models.CASCADE)),
+            ("author", models.ForeignKey("cases.author", models.CASCADE, null=True)),
+        ], options={"unique_together": {("book", "author")}}),
+        migrations.RunSQL(
+            "INSERT INTO cases_author (n) SELECT i FROM generate_series(1, 6000) i;"
+            "INSERT INTO cases_book (author_id) SELECT i FROM generate_series(1, 6000) i;"
+            "INSERT INTO cases_book_editors (author_id, book_id)"
+            " SELECT i, i FROM generate_series(1, 6000) i;"
+            "INSERT INTO cases_review (author_id, book_id)"
+            " SELECT i, i FROM generate_series(1, 6000) i"),
+    """),
+    Harmful("bigger_key_and_a_new_foreign_key_to_it_in_two_releases", """
+        migrations.AlterField("node", "id", models.BigAutoField(primary_key=True)),
+        migrations.AddField("node", "root", models.ForeignKey(
+            "self", models.CASCADE, null=True, related_name="+")),
+    """, "fixed fixed", arguments=_TWO, irreversible=True, prepared="""
+        migrations.CreateModel("Node", [
+            ("id", models.AutoField(primary_key=True)),
+            ("parent", models.ForeignKey("self", models.CASCADE, null=True)),
+        ]),
+        migrations.RunSQL(
+            "INSERT INTO cases_node (parent_id) SELECT CASE WHEN i > 1 THEN 1 END"
+            " FROM generate_series(1, 12000) i"),
+    """),
 ]  # fmt: skip

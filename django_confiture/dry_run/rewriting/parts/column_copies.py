@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -159,11 +159,26 @@ class Columns:
             if not same or moved == node or node.idxname in seen:
                 continue
             seen.add(node.idxname)
-            moved = changed(moved, idxname=suffixed(node.idxname, "_new"))
+            moved, suffix = self._behind_others(moved, columns_renamed)
+            moved = changed(moved, idxname=suffixed(node.idxname, suffix))
             new = qualified_name(schema, moved.idxname)
             drop = f"DROP INDEX CONCURRENTLY IF EXISTS {new}"
             rename = f"ALTER INDEX {new} RENAME TO {quote_identifier(node.idxname)}"
             yield _Copy([Part(Phase.INDEX, concurrently(moved), drop)], rename)
+
+    def _behind_others(
+        self, node: Node, renamed: Callable[[Node, Mapping[str, str]], Node]
+    ) -> tuple[Node, str]:
+        """Return it with the new columns of earlier operations, and the suffix of its name.
+
+        Each of these has one under the old name, which goes with the old column.
+        """
+        count = 1
+        for names in self.facts.moved(self.relation).items():
+            again = renamed(node, dict([names]))
+            count += again != node
+            node = again
+        return node, "_new" if count == 1 else f"_new{count}"
 
     @cached_property
     def _constraints(self) -> Sequence[_Copy]:
@@ -179,7 +194,8 @@ class Columns:
             moved = constraint_of(constraint, self._names)
             if moved == constraint or name in self._added_foreign_keys:
                 continue
-            new = suffixed(name, "_new")
+            moved, suffix = self._behind_others(moved, constraint_of)
+            new = suffixed(name, suffix)
             drop = f"ALTER TABLE {self.table} DROP CONSTRAINT IF EXISTS {quote_identifier(new)}"
             parts = [
                 replace(part, reverse=drop) if part.phase is not Phase.INDEX else part

@@ -20,6 +20,7 @@ from django_confiture.dry_run.sql.parsing.building import (
     alter_table_sql,
     changed,
     foreign_key_of,
+    references_renamed,
     set_default,
     without_constraints,
 )
@@ -103,6 +104,7 @@ def _constraints(
             deferrable=ConstrType.ATTR_DEFERRABLE in given,
             deferred=ConstrType.ATTR_DEFERRED in given,
         )
+        of_table = references_renamed(of_table, facts.moved(of_table.pktable))
         yield from validated(relation, _constraint_named(of_table, relation, name, "fkey"), facts)
         if facts.releases == 2 and not given.keys() & {ConstrType.NOTNULL, ConstrType.DEFAULT}:
             yield from _deletable_meanwhile(relation, name, of_table, facts)

@@ -12,7 +12,8 @@ from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.parts.changed_column import Column
 from django_confiture.dry_run.rewriting.parts.column_copies import Columns
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.parsing.nodes import Node
+from django_confiture.dry_run.sql.parsing.nodes import Node, subcommands
+from django_confiture.dry_run.sql.parsing.parser import Statement
 
 
 def changed_types_parts(
@@ -33,6 +34,17 @@ def changed_types_parts(
         each.refuse_what_has_no_other_form()
     yield from chain.from_iterable(each.parts() for each in tables)
     yield from _switch(tables, facts, sequences)
+
+
+def columns_moved(statements: Sequence[Statement]) -> dict[str, dict[str, str]]:
+    """Return table → old and new name of each column that statements give another type."""
+    found: dict[str, dict[str, str]] = {}
+    for each in statements:
+        if each.type_changes:
+            relation = each.node.alter_table_stmt.relation
+            own = (Column(relation, e) for e in subcommands(each.node.alter_table_stmt))
+            found.setdefault(known_name(relation), {}).update({c.name: c.new_name for c in own})
+    return found
 
 
 def _changes_by_table(changes: Sequence[tuple[Node, Node]], facts: Facts) -> list[Columns]:

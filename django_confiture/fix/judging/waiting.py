@@ -1,0 +1,28 @@
+"""What earlier operations of a migration leave until the next release: views, and new columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django_confiture.dry_run.rewriting.files import RenamedTable
+from django_confiture.dry_run.rewriting.parts.type_parts import columns_moved
+from django_confiture.dry_run.sql.parsing.parser import Statement
+from django_confiture.fix.judging.judgment import Judgment
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The tables that views stand for, and the columns that have new ones beside them."""
+
+    renamed: Sequence[RenamedTable] = ()
+    moving: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def after(self, judgment: Judgment, statements: Sequence[Statement]) -> Waiting:
+        """Return what waits after an operation, too."""
+        again = {each.before for each in judgment.renamed}
+        renamed = [*(e for e in self.renamed if e.before not in again), *judgment.renamed]
+        moving = {**self.moving}
+        for table, columns in (columns_moved(statements) if judgment.waits else {}).items():
+            moving[table] = {**moving.get(table, {}), **columns}
+        return Waiting(renamed, moving)

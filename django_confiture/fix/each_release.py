@@ -64,12 +64,17 @@ class NewBreaks:
     migration: Migration
     original: Ending
 
-    def of(self, new: Proposal, this_release: Report) -> tuple[list[Break], list[Break]]:
-        """Return what other breaks covered in the original, and what the files alone do."""
-        found = _beyond(this_release.deploy.old_code, self.original)
-        rest = self._without_waiting(new) if found else None
-        by_files = found if rest is None else _beyond(found, rest)
-        return [each for each in found if each not in by_files], by_files
+    def beyond(self, this_release: Report) -> list[Break]:
+        """Return the breaks that the rehearsal of the original doesn't show."""
+        return _beyond(this_release.deploy.old_code, self.original)
+
+    def told_apart(
+        self, beyond: Sequence[Break], new: Proposal
+    ) -> tuple[Sequence[Break], Sequence[Break]]:
+        """Return what other breaks cover in the original, and what the files alone do."""
+        rest = self._without_waiting(new) if beyond else None
+        by_files = beyond if rest is None else _beyond(beyond, rest)
+        return [each for each in beyond if each not in by_files], by_files
 
     def _without_waiting(self, new: Proposal) -> Ending | None:
         """Rehearse the original without the operations that wait; None where it fails."""

@@ -140,7 +140,7 @@ class _Fixing:
         self, judged: Sequence[Judged], written: WrittenFile | None
     ) -> tuple[Fix, Sequence[Judged]]:
         """Return the fix and the judgments that it comes from, without what still does harm."""
-        own: dict[int, Sequence[Break]] = {}
+        own: dict[int | None, Sequence[Break]] = {}
         while True:
             outcomes = tuple(_outcome(self.migration, i, e) for i, e in enumerate(judged))
             if all(each.outcome != "fixed" for each in outcomes):
@@ -207,21 +207,20 @@ class _Fixing:
         new: Proposal,
         this_release: Report,
         judged: Sequence[Judged],
-        own: dict[int, Sequence[Break]],
+        own: dict[int | None, Sequence[Break]],
     ) -> Sequence[Judged]:
         """Return the judgments with covered harm, which is noted in ``own``; or none."""
         kept = [index for index, each in enumerate(judged) if each[0].outcome == "kept"]
         asked = NewBreaks(self.wrapper, self.migration, self.original)
-        covered, by_fix = asked.of(new, this_release)
-        if by_fix:
-            return self._without(judged, broken_by(new, by_fix))
-        found = uncovered(self.migration, new, this_release, covered, kept)
+        beyond = asked.beyond(this_release)
+        found = uncovered(self.migration, new, this_release, beyond, kept)
         found = {index: each for index, each in found.items() if index not in own}
-        if not found:
-            return ()
-        own |= found
-        again = list(judgments(self.migration, self.original, self.releases, uncovered=found))
-        return [(again[i],) if i in found else each for i, each in enumerate(judged)]
+        if found:
+            own.update(found.items())
+            again = list(judgments(self.migration, self.original, self.releases, uncovered=found))
+            return [(again[i],) if i in found else each for i, each in enumerate(judged)]
+        own[None], by_fix = asked.told_apart(beyond, new)
+        return self._without(judged, broken_by(new, by_fix)) if by_fix else ()
 
     def _without(self, judged: Sequence[Judged], harmful: Mapping[int, str]) -> list[Judged]:
         """Return the judgments with refusals; with an operation goes what it does for others."""

@@ -16,6 +16,7 @@ from django_confiture.fix.each_release import NewBreaks, of_each_release
 from django_confiture.fix.files.loading import NotLoadable, loaded, pending
 from django_confiture.fix.files.written_files import WrittenFile, read_written
 from django_confiture.fix.harm_left import (
+    behind_refused,
     breaking,
     broken_by,
     hidden_before,
@@ -229,7 +230,7 @@ class _Fixing:
             for index, group in enumerate(judged)
             if (by := group[0].done_by) is not None and by in harmful
         }
-        harmful = {**others, **harmful}
+        harmful = {**behind_refused(judged, harmful), **others, **harmful}
         return [
             (self._whole(i, each).refused(harmful[i]),) if i in harmful else each
             for i, each in enumerate(judged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.db.migrations import AddField, AlterField
 from django.db.migrations.operations.base import Operation
@@ -74,6 +74,20 @@ def broken_by(new: Proposal, broken: Sequence[Break]) -> dict[int, str]:
     """Return the operations that wait, where that breaks what the original doesn't."""
     words = words_of_break(broken[0])
     return dict.fromkeys(waiting(new), f"where it waits for the next release {words}")
+
+
+def behind_refused(
+    judged: Sequence[Sequence[Judgment]], refused: Collection[int]
+) -> dict[int, str]:
+    """Return the operations whose files may name new columns that refused ones would have made."""
+    if not any(each.waits for index in refused for each in judged[index]):
+        return {}
+    reason = "its files would need new columns that another operation, which is refused, makes"
+    return {
+        index: reason
+        for index, group in enumerate(judged)
+        if any(each.outcome == "fixed" and each.behind_new_columns for each in group)
+    }
 
 
 def numbering(judged: Sequence[Sequence[Judgment]]) -> dict[int, str]:

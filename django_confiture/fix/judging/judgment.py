@@ -42,6 +42,9 @@ class Judgment:
     state_alone: bool = False
     """Whether it does nothing in the database."""
 
+    behind_new_columns: bool = False
+    """Whether its files may name new columns that those of earlier operations make."""
+
     @property
     def waits(self) -> bool:
         """Whether a part of it waits for the next release: what comes after it can't."""

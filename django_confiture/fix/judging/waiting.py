@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from django.db.migrations import RunSQL, SeparateDatabaseAndState
+from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.files import RenamedTable
 from django_confiture.dry_run.rewriting.parts.type_parts import columns_moved
@@ -18,6 +21,14 @@ class Waiting:
     renamed: Sequence[RenamedTable] = ()
     moving: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
+    def marked(self, judgment: Judgment) -> Judgment:
+        """Return the judgment with whether its files may name the new columns."""
+        new = {name for columns in self.moving.values() for name in columns.values()}
+        files = judgment.rewriting.files if judgment.rewriting is not None else ()
+        texts = [text for file in files for each in file.operations for text in _texts(each)]
+        named = any(name in text for name in new for text in texts)
+        return replace(judgment, behind_new_columns=named)
+
     def after(self, judgment: Judgment, statements: Sequence[Statement]) -> Waiting:
         """Return what waits after an operation, too."""
         again = {each.before for each in judgment.renamed}
@@ -26,3 +37,11 @@ class Waiting:
         for table, columns in (columns_moved(statements) if judgment.waits else {}).items():
             moving[table] = {**moving.get(table, {}), **columns}
         return Waiting(renamed, moving)
+
+
+def _texts(operation: Operation) -> Iterator[str]:
+    if isinstance(operation, SeparateDatabaseAndState):
+        for each in operation.database_operations:
+            yield from _texts(each)
+    elif isinstance(operation, RunSQL):
+        yield str(operation.sql)

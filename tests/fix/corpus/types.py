@@ -169,4 +169,20 @@ CASES = [
             "INSERT INTO cases_node (parent_id) SELECT CASE WHEN i > 1 THEN 1 END"
             " FROM generate_series(1, 12000) i"),
     """),
+    Harmful("bigger_key_and_a_unique_constraint_with_its_foreign_key_in_two_releases", """
+        migrations.AlterField("node", "id", models.BigAutoField(primary_key=True)),
+        migrations.AddField("node", "root", models.ForeignKey(
+            "self", models.CASCADE, null=True, related_name="+")),
+        migrations.AlterUniqueTogether("node", {("parent", "n")}),
+    """, "refused refused fixed", "which is refused", arguments=_TWO, irreversible=True,
+        prepared="""
+        migrations.CreateModel("Node", [
+            ("id", models.AutoField(primary_key=True)),
+            ("n", models.IntegerField()),
+            ("parent", models.ForeignKey("self", models.CASCADE, null=True)),
+        ]),
+        migrations.RunSQL(
+            "INSERT INTO cases_node (n, parent_id) SELECT i, CASE WHEN i > 1 THEN 1 END"
+            " FROM generate_series(1, 12000) i"),
+    """),
 ]  # fmt: skip

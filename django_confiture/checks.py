@@ -240,7 +240,7 @@ def _silenced(migrations: Iterable[Migration]) -> Iterator[CheckMessage]:
     yield from _unmatched(patterns, labels, 'CONFITURE["SILENCED"]')
 
 
-def _databases(entry: phases.Entry) -> Iterator[CheckMessage]:
+def _databases(entry: phases.PhaseEntry) -> Iterator[CheckMessage]:
     for alias in entry.databases:
         named = f'{entry.where}["DATABASES"] names {alias!r}, which is'
         if alias not in connections:

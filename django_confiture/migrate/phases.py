@@ -36,7 +36,7 @@ class PlannedHook:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PhaseEntry:
     """One entry of ``CONFITURE["PHASES"]``."""
 
     phase: HookPhase
@@ -59,7 +59,7 @@ class Entry:
         return build_hook(self.reference, self.options, where=self.where)
 
 
-def read_entries() -> Iterator[Entry]:
+def read_entries() -> Iterator[PhaseEntry]:
     """Yield the entries of ``CONFITURE["PHASES"]`` in order; errors name the setting."""
     for name, listed in conf.get("PHASES").items():
         phase, where = read_phase(name, listed)
@@ -79,17 +79,17 @@ def read_phase(name: str, listed: object) -> tuple[HookPhase, str]:
     return HookPhase[name], where
 
 
-def read_entry(phase: HookPhase, given: object, where: str) -> Entry:
+def read_entry(phase: HookPhase, given: object, where: str) -> PhaseEntry:
     """Return one entry: a name, a dotted path, a class, or a dictionary that says more."""
     if isinstance(given, str | type):
-        return Entry(phase, where, given)
+        return PhaseEntry(phase, where, given)
     if not isinstance(given, Mapping) or not isinstance(given.get("HOOK"), str | type):
         raise conf.SettingError(
             f"{where} is {given!r}",
             "write a registered name, a dotted path, or a dictionary with "
             '"HOOK" and, as needed, "OPTIONS", "MIGRATIONS", "DATABASES"',
         )
-    return Entry(
+    return PhaseEntry(
         phase,
         where,
         given["HOOK"],
@@ -106,7 +106,7 @@ def _strings(given: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     raise conf.SettingError(f'{where}["{key}"] is {value!r}', "write a list of strings")
 
 
-def entries_for(migrations: Iterable[Migration], alias: str) -> list[Entry]:
+def entries_for(migrations: Iterable[Migration], alias: str) -> list[PhaseEntry]:
     """Return the entries of the settings that wrap any of ``migrations``."""
     labels = [str(migration) for migration in migrations]
     return [
@@ -115,7 +115,7 @@ def entries_for(migrations: Iterable[Migration], alias: str) -> list[Entry]:
 
 
 def hooks_from_settings(
-    migration: Migration, alias: str, entries: Iterable[Entry]
+    migration: Migration, alias: str, entries: Iterable[PhaseEntry]
 ) -> list[PlannedHook]:
     """Return the hooks of ``entries`` that wrap ``migration``, in order."""
     label = str(migration)

@@ -48,7 +48,7 @@ class MigrationRun:
         schema_editor: BaseDatabaseSchemaEditor,
         direction: Direction,
         session: PlanSession,
-        entries: Sequence[phases.Entry],
+        entries: Sequence[phases.PhaseEntry],
         plan: tuple[str, ...],
     ) -> None:
         self._migration = migration

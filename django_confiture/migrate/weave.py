@@ -105,7 +105,7 @@ def end_plan(*, sender: object, using: str, **_: object) -> None:
 
 
 def weave(
-    migration: Migration, entries: Sequence[phases.Entry] = (), labels: tuple[str, ...] = ()
+    migration: Migration, entries: Sequence[phases.PhaseEntry] = (), labels: tuple[str, ...] = ()
 ) -> None:
     """Shadow ``apply`` and ``unapply`` of this instance; a second call changes nothing.
 
@@ -123,7 +123,7 @@ def _woven(
     migration: Migration,
     step: ResumableStep,
     direction: Direction,
-    entries: Sequence[phases.Entry],
+    entries: Sequence[phases.PhaseEntry],
     labels: tuple[str, ...],
 ) -> ResumableStep:
     def run(

@@ -591,7 +591,7 @@ def test_the_settings_are_read_once_for_a_plan(
     read: list[str] = []
     original = phases.read_entry
 
-    def counted(phase: HookPhase, given: object, where: str) -> phases.Entry:
+    def counted(phase: HookPhase, given: object, where: str) -> phases.PhaseEntry:
         read.append(where)
         return original(phase, given, where)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django_confiture.dry_run.estimates.growth import Part
+from django_confiture.dry_run.estimates.growth import ItemForecast
 from django_confiture.dry_run.estimates.row_counts import Sizes
 from django_confiture.dry_run.results import MigrationResult
 from django_confiture.formatting import count
@@ -14,7 +14,7 @@ from django_confiture.production import ProductionStats
 NO_STATS = "no production sizes were given: these are the figures of this database"
 
 
-def basis_of(part: Part, sizes: Sizes) -> tuple[str, ...]:
+def basis_of(part: ItemForecast, sizes: Sizes) -> tuple[str, ...]:
     """Return what a statement's forecast rests on."""
     return tuple(dict.fromkeys([*_servers(sizes), *_basis(part, sizes.stats)]))
 
@@ -30,7 +30,7 @@ def _servers(sizes: Sizes) -> Iterator[str]:
         yield f"production runs PostgreSQL {there}, this is {here}"
 
 
-def _basis(part: Part, stats: ProductionStats | None) -> Iterator[str]:
+def _basis(part: ItemForecast, stats: ProductionStats | None) -> Iterator[str]:
     for scale in part.scales:
         if stats is not None and scale.ratio is not None:
             yield (
@@ -54,7 +54,7 @@ def _basis(part: Part, stats: ProductionStats | None) -> Iterator[str]:
 
 
 def basis_of_migration(
-    result: MigrationResult, matter: Sequence[Part], sizes: Sizes
+    result: MigrationResult, matter: Sequence[ItemForecast], sizes: Sizes
 ) -> tuple[str, ...]:
     """Return what a migration's forecast rests on: its long parts, and what was not measured."""
     found = [*_servers(sizes), *(line for part in matter for line in _basis(part, sizes.stats))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django_confiture.dry_run.estimates.growth import Part
+from django_confiture.dry_run.estimates.growth import ItemForecast
 from django_confiture.dry_run.estimates.row_counts import Sizes
 
 _ROW_HEADER = 28
@@ -21,7 +21,7 @@ class Volumes:
     disk: int | None
 
 
-def volumes(parts: Sequence[Part], sizes: Sizes) -> Volumes:
+def volumes(parts: Sequence[ItemForecast], sizes: Sizes) -> Volumes:
     """Return what a migration writes to the WAL, leaves dead, and needs of the disk.
 
     WAL and dead rows grow with the rows. A rewritten table needs as much disk as its heap and
@@ -40,7 +40,7 @@ def volumes(parts: Sequence[Part], sizes: Sizes) -> Volumes:
     )
 
 
-def _dead(part: Part, sizes: Sizes) -> float:
+def _dead(part: ItemForecast, sizes: Sizes) -> float:
     assert part.item.step is not None
     found = 0.0
     for write in part.item.step.result.writes:
@@ -51,7 +51,7 @@ def _dead(part: Part, sizes: Sizes) -> float:
     return found
 
 
-def _disk(parts: Sequence[Part], sizes: Sizes) -> int | None:
+def _disk(parts: Sequence[ItemForecast], sizes: Sizes) -> int | None:
     if sizes.stats is None:
         return None
     needed = 0.0

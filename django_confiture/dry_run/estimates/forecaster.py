@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run.estimates.basis import basis_of, basis_of_migration
 from django_confiture.dry_run.estimates.bytes_written import volumes
 from django_confiture.dry_run.estimates.calibration import SHIPPED, Calibration, Z
-from django_confiture.dry_run.estimates.growth import Part, forecast
+from django_confiture.dry_run.estimates.growth import ItemForecast, forecast
 from django_confiture.dry_run.estimates.statement_work import Work, indexes_named
 from django_confiture.dry_run.estimates.table_impact import production_of
 from django_confiture.dry_run.estimates.time_parts import items_of
@@ -97,12 +97,12 @@ class Forecaster:
             estimate=self._of_migration(result, parts),
         )
 
-    def _of_table(self, table: TableResult, parts: Sequence[Part]) -> Production | None:
+    def _of_table(self, table: TableResult, parts: Sequence[ItemForecast]) -> Production | None:
         if any(part.empty for part in parts):
             return None
         return production_of(table, parts, self._sizes)
 
-    def _of_statement(self, part: Part) -> Estimate | None:
+    def _of_statement(self, part: ItemForecast) -> Estimate | None:
         if part.empty:
             return None
         found = part.range(Z)
@@ -117,7 +117,7 @@ class Forecaster:
         )
 
     def _of_migration(
-        self, result: MigrationResult, parts: Sequence[Part]
+        self, result: MigrationResult, parts: Sequence[ItemForecast]
     ) -> MigrationEstimate | None:
         if any(part.empty for part in parts):
             return None
@@ -155,7 +155,7 @@ class Forecaster:
         return {name or "": f"index, {kind}" if kind else "index" for name, kind in rows}
 
 
-def _unmeasured(parts: Iterable[Part]) -> Iterator[str]:
+def _unmeasured(parts: Iterable[ItemForecast]) -> Iterator[str]:
     """Yield why there is no forecast."""
     scales = {s.relation: s for part in parts for s in part.scales if s.relation in part.empty}
     for name, scale in scales.items():

@@ -36,7 +36,7 @@ _COLD = 0.2
 
 
 @dataclass(frozen=True)
-class Part:
+class ItemForecast:
     """The forecast of one item; ``sigma`` is the standard error of its logarithm."""
 
     item: Item
@@ -77,7 +77,7 @@ def forecast(
     past_errors: Mapping[str, PastErrors] | None = None,
     *,
     calibration: Calibration = SHIPPED,
-) -> Part:
+) -> ItemForecast:
     """Return the forecast of one item; ``past_errors`` are those of each kind of work."""
     part = _forecast(item, sizes, calibration)
     observed = (past_errors or {}).get(item.work.kind)
@@ -99,10 +99,10 @@ def forecast(
     )
 
 
-def _forecast(item: Item, sizes: Sizes, calibration: Calibration) -> Part:
+def _forecast(item: Item, sizes: Sizes, calibration: Calibration) -> ItemForecast:
     work = item.work
     if not work.rows or work.kind == METADATA:
-        return Part(item, item.duration_ms, calibration.growth(METADATA).noise, 1.0)
+        return ItemForecast(item, item.duration_ms, calibration.growth(METADATA).noise, 1.0)
     scales = tuple(sizes.scale(name, work.sizes.get(name)) for name in work.rows)
     weights = work.rows if any(work.rows.values()) else dict.fromkeys(work.rows, 1)
     growth = _growth(item, calibration)
@@ -122,7 +122,7 @@ def _forecast(item: Item, sizes: Sizes, calibration: Calibration) -> Part:
     if ratio > 1 and sizes.wider(work.rows):
         variance += _COLD**2
         doubts.append("the table is larger than production's shared_buffers")
-    return Part(
+    return ItemForecast(
         item,
         expected,
         math.sqrt(variance),

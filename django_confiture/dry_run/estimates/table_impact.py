@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from django_confiture.dry_run.estimates.calibration import Z
-from django_confiture.dry_run.estimates.growth import Part
+from django_confiture.dry_run.estimates.growth import ItemForecast
 from django_confiture.dry_run.estimates.row_counts import Sizes
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.results import Blocked, Production, Range, TableResult
@@ -13,7 +13,9 @@ from django_confiture.formatting import duration
 from django_confiture.production import TableStats
 
 
-def production_of(table: TableResult, parts: Sequence[Part], sizes: Sizes) -> Production | None:
+def production_of(
+    table: TableResult, parts: Sequence[ItemForecast], sizes: Sizes
+) -> Production | None:
     """Return the forecast for one table; None without production's statistics of it."""
     stats = sizes.table(table.relation)
     if stats is None or sizes.stats is None:
@@ -30,7 +32,7 @@ def production_of(table: TableResult, parts: Sequence[Part], sizes: Sizes) -> Pr
     )
 
 
-def _together(stretches: Sequence[Blocked], parts: Sequence[Part]) -> Range | None:
+def _together(stretches: Sequence[Blocked], parts: Sequence[ItemForecast]) -> Range | None:
     """Return how long the stretches take when every part takes what is forecast."""
     if not stretches:
         return None
@@ -49,7 +51,7 @@ def _together(stretches: Sequence[Blocked], parts: Sequence[Part]) -> Range | No
     return Range(low, expected, high)
 
 
-def _share(part: Part, stretch: Blocked) -> float:
+def _share(part: ItemForecast, stretch: Blocked) -> float:
     """Return which share of a part's time is inside a stretch, by when it ran here."""
     item = part.item
     if item.duration_ms <= 0:

@@ -186,7 +186,7 @@ class Capture:
         return cursor
 
     def _before(self, statement: Statement, query: Any, params: Any) -> None:
-        self._policy.before(statement, functools.partial(self._merged, query, params))
+        self._policy.prepare(statement, functools.partial(self._merged, query, params))
 
     def _merged(self, query: Any, params: Any) -> str:
         """Return a statement with its parameters in it."""

@@ -32,7 +32,7 @@ class Passthrough:
             return None
         return statement.sql
 
-    def before(self, statement: Statement, text: Callable[[], str]) -> None:
+    def prepare(self, statement: Statement, text: Callable[[], str]) -> None:
         """Do nothing: everything is sent as written."""
 
     def exchange(self, statement: Statement) -> None:

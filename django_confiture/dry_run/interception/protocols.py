@@ -53,7 +53,7 @@ class SendPolicy(Protocol):
     def text(self, statement: Statement, *, alone: bool) -> str | None:
         """Return the text to send for ``statement``, None where nothing can be sent."""
 
-    def before(self, statement: Statement, text: Callable[[], str]) -> None:
+    def prepare(self, statement: Statement, text: Callable[[], str]) -> None:
         """Do what has to happen before ``statement`` is sent, or in place of it.
 
         ``text`` returns the statement with its parameters in it.

@@ -111,14 +111,14 @@ class Substitutes:
         if sets_later_transactions(statement):
             self._recorder.note_not_rehearsed(_LATER)
 
-    def before(self, statement: Statement, text: Callable[[], str]) -> None:
+    def prepare(self, statement: Statement, text: Callable[[], str]) -> None:
         """Do with savepoints what BEGIN, COMMIT or ROLLBACK in SQL would do."""
         if statement.sets_locally and self._recorder.autocommit:
             return  # it is not sent
         if _notifies(statement):
             self._recorder.note_substituted(_NOTIFIES)
         self._refuse_isolation(statement)
-        if why := self._transactions.before(statement, text):
+        if why := self._transactions.foresee_commit(statement, text):
             self._recorder.note_not_rehearsed(why)
         if statement.kind is Kind.TRANSACTION:
             self._control(statement)

@@ -142,7 +142,7 @@ class DeadSpaceLimit:
             if self._measured > self._limit:
                 self._stop(f"With {size(round(self._measured))} of dead space, the dry run stopped")
 
-    def before(self, statement: Statement, predicted: Iterable[tuple[int, str]]) -> None:
+    def stop_if_too_much(self, statement: Statement, predicted: Iterable[tuple[int, str]]) -> None:
         """Stop before a statement that alone is too much, by the planner's estimate."""
         self.check()
         tables = {oid for oid, _mode in predicted}

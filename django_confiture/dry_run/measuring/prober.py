@@ -81,7 +81,7 @@ class Prober:
         usable = self._session.status == TransactionStatus.INTRANS
         return usable and not self._session.in_pipeline
 
-    def before(self, savepoint: str, *, probing: bool) -> bool:
+    def look_before(self, savepoint: str, *, probing: bool) -> bool:
         """Set the savepoint and look at the session, in one round trip or none.
 
         Returns whether the session did anything since the last reading: it was not caught, and is
@@ -106,7 +106,7 @@ class Prober:
         probe, when = self._read_at
         return probe is self._last and perf_counter() - when < _FRESH_S
 
-    def after(
+    def look_after(
         self,
         release: str = "",
         statement: Statement | None = None,

@@ -203,7 +203,7 @@ class PlanWalk:
     # Hooks.
 
     @cached_property
-    def _entries(self) -> Sequence[phases.Entry]:
+    def _entries(self) -> Sequence[phases.PhaseEntry]:
         return list(phases.read_entries())
 
     def _hooks(self, migration: Migration, *, backwards: bool) -> int:

@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.offending_rows import explain
-from django_confiture.dry_run.recording.sections import Entry
+from django_confiture.dry_run.recording.sections import SectionEntry
 from django_confiture.dry_run.recording.statement_probes import Care, StatementProbes
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 from django_confiture.dry_run.sql.rows.unsafe_functions import why_not_rehearsed
@@ -66,14 +66,14 @@ class Measurer:
         guarded: bool,
         alone: StatementTransaction | None = None,
         plain: bool = False,
-    ) -> Iterator[Entry]:
+    ) -> Iterator[SectionEntry]:
         """Measure what runs inside, between two probes where the statement deserves them.
 
         ``guarded`` sets a savepoint before it, ``alone`` is the transaction that it would have for
         itself, ``plain`` says that a form of it is sent which a transaction can hold.
         """
-        savepoint = self._savepoint.before() if guarded else self._unguarded(statement)
-        care = self._probes.before(statement, cursor, savepoint=savepoint, plain=plain)
+        savepoint = self._savepoint.sql_before() if guarded else self._unguarded(statement)
+        care = self._probes.read_before(statement, cursor, savepoint=savepoint, plain=plain)
         try:
             with self._timed(care.entry):
                 yield care.entry
@@ -86,8 +86,8 @@ class Measurer:
         care.entry.executions += 1
         self._transactions.check_intact()
         care.entry.add_rows(cursor)
-        release = self._savepoint.after(alone=alone is not None) if guarded else ""
-        self._probes.after(statement, cursor, care, release=release)
+        release = self._savepoint.sql_after(alone=alone is not None) if guarded else ""
+        self._probes.read_after(statement, cursor, care, release=release)
         if guarded and alone is not None:
             self._instruments.prober.committed_with_statement()
             alone.statement_ended()
@@ -113,7 +113,7 @@ class Measurer:
         self._transactions.check_intact()
 
     @contextmanager
-    def plainly(self, statement: Statement) -> Iterator[Entry]:
+    def plainly(self, statement: Statement) -> Iterator[SectionEntry]:
         """Only note that a statement ran, and for how long."""
         entry = self._log.noted(statement)
         entry.begin(self._clock.now())
@@ -128,7 +128,7 @@ class Measurer:
         entry.executions += 1
 
     @contextmanager
-    def _timed(self, entry: Entry, *, failed: bool = False) -> Iterator[None]:
+    def _timed(self, entry: SectionEntry, *, failed: bool = False) -> Iterator[None]:
         """Let the stopwatch run; ``failed`` counts the time of what fails as well."""
         started = self._clock.now()
         passed = False
@@ -141,7 +141,7 @@ class Measurer:
             if passed or failed:
                 entry.duration_ms += (self._clock.now() - started) * 1000
 
-    def _leave_out_waits(self, entry: Entry) -> None:
+    def _leave_out_waits(self, entry: SectionEntry) -> None:
         """Keep what was waited for other sessions out of all times, and note it apart."""
         waits = self._instruments.waits
         if waits is None:

@@ -17,7 +17,7 @@ from django_confiture.dry_run.measuring.lock_sampler import (
 )
 from django_confiture.dry_run.measuring.relations import Probe
 from django_confiture.dry_run.recording.instruments import Instruments
-from django_confiture.dry_run.recording.sections import Entry
+from django_confiture.dry_run.recording.sections import SectionEntry
 from django_confiture.dry_run.recording.statement_probes import Predicted
 from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.dry_run.transactions.real import RealTransactions
@@ -42,8 +42,11 @@ class OutsideWatch:
 
     @contextmanager
     def around(
-        self, statement: Statement, predicted: Predicted, running: AbstractContextManager[Entry]
-    ) -> Iterator[Entry]:
+        self,
+        statement: Statement,
+        predicted: Predicted,
+        running: AbstractContextManager[SectionEntry],
+    ) -> Iterator[SectionEntry]:
         """Watch what runs inside; ``running`` notes that it does."""
         before = everything(self._catalog, self._session, flushed=self._transactions.flushes)
         invalid = set(invalid_indexes(self._session))
@@ -58,7 +61,7 @@ class OutsideWatch:
                 self._note(entry, before, seen)
                 self._note_invalid(statement, invalid)
 
-    def _note(self, entry: Entry, before: Probe, seen: Seen) -> None:
+    def _note(self, entry: SectionEntry, before: Probe, seen: Seen) -> None:
         statement = entry.statement
         after = everything(self._catalog, self._session, flushed=self._transactions.flushes)
         after = with_locks(after, before, seen.ever, self._catalog)

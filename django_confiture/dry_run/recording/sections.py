@@ -29,7 +29,7 @@ MOST_TEXTS = 20
 
 
 @dataclass
-class Entry:
+class SectionEntry:
     """One statement of a section while it is recorded; equal DML texts are one with a count."""
 
     statement: Statement
@@ -116,7 +116,7 @@ class Section:
     """The statements recorded together: those of an operation, or of the hooks of a phase."""
 
     origin: Origin = "code"
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[SectionEntry] = field(default_factory=list)
     substituted: list[str] = field(default_factory=list)
     not_rehearsed: list[str] = field(default_factory=list)
     by_chance: dict[str, str] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Section:
     duration_ms: float = 0.0
     started: float | None = None
     """When it was first entered, by the stopwatch."""
-    _by_text: dict[str, Entry] = field(default_factory=dict)
+    _by_text: dict[str, SectionEntry] = field(default_factory=dict)
     _shapes: Counter[str] = field(default_factory=Counter)
     """How many texts there were that differ in constants alone."""
     _sampled: set[str] = field(default_factory=set)
@@ -137,17 +137,17 @@ class Section:
         found = [*self.not_rehearsed, *self.by_chance.values()]
         return tuple(dict.fromkeys(filter(None, found)))
 
-    def unseen_entry(self) -> Entry:
+    def unseen_entry(self) -> SectionEntry:
         """Return a new entry for what was not caught."""
-        entry = Entry(UNSEEN, NOT_CAUGHT, executions=1)
+        entry = SectionEntry(UNSEEN, NOT_CAUGHT, executions=1)
         self.entries.append(entry)
         return entry
 
-    def new_entry(self, statement: Statement) -> Entry:
+    def new_entry(self, statement: Statement) -> SectionEntry:
         """Return an entry for a statement, which is not in the list yet."""
-        return Entry(statement, shown_sql(statement, self.origin))
+        return SectionEntry(statement, shown_sql(statement, self.origin))
 
-    def entry_of(self, statement: Statement) -> Entry:
+    def entry_of(self, statement: Statement) -> SectionEntry:
         """Return the entry that a run of a statement belongs to; DDL has one for each run."""
         single = statement.kind in (Kind.DDL, Kind.UNPARSED)
         entry = None if single else self._by_text.get(statement.sql) or self._pool_of(statement)
@@ -166,7 +166,7 @@ class Section:
         self._sampled.add(shape)
         return True
 
-    def _pool_of(self, statement: Statement) -> Entry | None:
+    def _pool_of(self, statement: Statement) -> SectionEntry | None:
         """Return the one entry of texts that differ in constants alone, once there are many."""
         if statement.kind not in POOLED_KINDS:
             return None
@@ -177,7 +177,7 @@ class Section:
         if self._shapes[shape] <= MOST_TEXTS:
             return None
         if shape not in self._by_text:
-            self._by_text[shape] = Entry(statement, shape)
+            self._by_text[shape] = SectionEntry(statement, shape)
             self.entries.append(self._by_text[shape])
         return self._by_text[shape]
 
@@ -192,7 +192,7 @@ class Section:
                 opened.effects.append(Effects(scans=((oid, rows, passes),)))
         return replace(measured, scans=tuple(kept))
 
-    def _last_to_scan(self, table: int) -> Entry | None:
+    def _last_to_scan(self, table: int) -> SectionEntry | None:
         for entry in reversed(self.entries):
             scans = (scan for each in entry.effects for scan in each.scans)
             if any(oid == table and passes for oid, _rows, passes in scans):

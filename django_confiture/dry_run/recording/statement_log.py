@@ -10,7 +10,7 @@ from itertools import count
 
 from django_confiture.backfills.forecasting.outlook import BackfillOutlook
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
-from django_confiture.dry_run.recording.sections import Entry, Section
+from django_confiture.dry_run.recording.sections import Section, SectionEntry
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.dry_run.transactions.on_commit import why_not_exact
@@ -85,16 +85,16 @@ class StatementLog:
             outer.duration_ms -= elapsed
             self._section = outer
 
-    def noted(self, statement: Statement) -> Entry:
+    def noted(self, statement: Statement) -> SectionEntry:
         """Return the entry of a statement that is about to run."""
         return self._numbered(self._section.entry_of(statement))
 
-    def noted_unseen(self) -> Entry:
+    def noted_unseen(self) -> SectionEntry:
         """Return an entry for what reached the server without being caught."""
         self._section.not_rehearsed.append(_UNSEEN)
         return self._numbered(self._section.unseen_entry())
 
-    def _numbered(self, entry: Entry) -> Entry:
+    def _numbered(self, entry: SectionEntry) -> SectionEntry:
         entry.id = entry.id or next(self._ids)
         entry.runs[self._transaction] += 1
         return entry

@@ -21,7 +21,7 @@ from django_confiture.dry_run.locks.rules.rows import Write, foreign_key_locks
 from django_confiture.dry_run.locks.user_code import may_touch
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.recording.instruments import Instruments
-from django_confiture.dry_run.recording.sections import ROW_LOCKS_MODE, Entry
+from django_confiture.dry_run.recording.sections import ROW_LOCKS_MODE, SectionEntry
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 Predicted = Sequence[tuple[int, str]]
@@ -48,7 +48,7 @@ _OF_ROWS = (ROW_LOCKS_MODE, LockMode.RowExclusiveLock.name)
 class Care:
     """How carefully one statement is measured."""
 
-    entry: Entry
+    entry: SectionEntry
     started: float
     probing: bool = False
     predicted: Predicted = ()
@@ -121,7 +121,7 @@ class StatementProbes:
             rest = replace(rest, writes=())
         self._charge(entry, rest)
 
-    def _charge(self, entry: Entry, rest: Effects) -> None:
+    def _charge(self, entry: SectionEntry, rest: Effects) -> None:
         """Give what was found at a boundary to a statement; it may have come with the first."""
         since = self._prober.unprobed_since
         known = entry.changes | entry.row_locks
@@ -130,7 +130,7 @@ class StatementProbes:
         self._note_locks(rest, entry.shown, since)
         self._note_rows((entry.changes | entry.row_locks) - known, since)
 
-    def before(
+    def read_before(
         self, statement: Statement, cursor: Any, *, savepoint: str = "", plain: bool = False
     ) -> Care:
         """Read what there is before a statement, and set its savepoint in the same round trip."""
@@ -139,14 +139,16 @@ class StatementProbes:
         predicted = self._predicted(statement, entry) if probing else ()
         if probing:
             self._note_blindness(statement)
-        self._dead_space.before(statement, predicted)
-        if self._prober.before(savepoint, probing=probing):
+        self._dead_space.stop_if_too_much(statement, predicted)
+        if self._prober.look_before(savepoint, probing=probing):
             self._note_unseen("")
         started = self._clock.now()
         entry.begin(started)
         return Care(entry, started, probing, predicted, plain)
 
-    def after(self, statement: Statement, cursor: Any, care: Care, *, release: str = "") -> None:
+    def read_after(
+        self, statement: Statement, cursor: Any, care: Care, *, release: str = ""
+    ) -> None:
         """Read what a statement did, and release its savepoint in the same round trip."""
         entry = care.entry
         if care.probing and self._prober.possible:
@@ -162,7 +164,7 @@ class StatementProbes:
         self._note_rows(entry.changes | entry.row_locks, care.started)
         self._dead_space.ran(statement, cursor.rowcount, probed=care.probing)
 
-    def _note_code_locks(self, entry: Entry, measured: Effects) -> None:
+    def _note_code_locks(self, entry: SectionEntry, measured: Effects) -> None:
         """Note the tables of which code has locked rows beside what was written.
 
         Where no foreign key of what was written explains a lock, a function or a trigger took it.
@@ -188,7 +190,7 @@ class StatementProbes:
         locks = statement_locks(statement.node, Lookup(self._session.query))
         return [(lock.oid, lock.mode.name) for lock in locks]
 
-    def _predicted(self, statement: Statement, entry: Entry) -> Predicted:
+    def _predicted(self, statement: Statement, entry: SectionEntry) -> Predicted:
         if not self._catalog.relations:
             return ()
         first = not entry.executions
@@ -198,7 +200,7 @@ class StatementProbes:
             return self.predict(statement)
         return ()
 
-    def _is_probed(self, statement: Statement, entry: Entry, cursor: Any) -> bool:
+    def _is_probed(self, statement: Statement, entry: SectionEntry, cursor: Any) -> bool:
         """Return whether to probe after the statement; first settle what was not probed so far."""
         later = isinstance(cursor, psycopg.ServerCursor) or statement.what in _AT_BOUNDARY
         if statement.kind in (Kind.QUIET, Kind.SAVEPOINT) and not later:
@@ -250,7 +252,7 @@ class StatementProbes:
     def _read(
         self, release: str = "", statement: Statement | None = None, predicted: Predicted = ()
     ) -> Effects:
-        measured = self._prober.after(release, statement, predicted)
+        measured = self._prober.look_after(release, statement, predicted)
         self._dead_space.note(measured, self._prober.last)
         return measured
 

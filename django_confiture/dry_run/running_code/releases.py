@@ -145,7 +145,7 @@ class RunningCode:
         """Return which of the tables that are tried have changed since this was last asked."""
         return self._tools.facts.changes(self._tables)
 
-    def after(
+    def try_after(
         self, affected: Mapping[Trial, Set[Action]], filled_up: Collection[Trial] = ()
     ) -> Iterator[tuple[Trial, Probe, Failure]]:
         """Try the affected actions again; yield what fails for the first time.

@@ -125,7 +125,7 @@ class ReleaseWatch:
                 )
             )
         self._note_unread(migration, steps)
-        of_queries, regressed = self._queries.after(migration, steps)
+        of_queries, regressed = self._queries.prepare_after(migration, steps)
         found += of_queries
         self._regressed.setdefault(migration, []).extend(regressed)
         self._breaks += found
@@ -133,7 +133,7 @@ class ReleaseWatch:
 
     def _tried(self, steps: Sequence[OperationStep]) -> Iterator[tuple[Trial, Probe, Failure]]:
         if self.asks(steps):
-            yield from self._old.after(self._to_try(steps), self._filled_up(steps))
+            yield from self._old.try_after(self._to_try(steps), self._filled_up(steps))
 
     def _to_try(self, steps: Sequence[OperationStep]) -> Mapping[Trial, Set[Action]]:
         """Return the actions that may come out differently than when they were last tried."""

@@ -293,7 +293,7 @@ class RehearsedTransactions:
             self._begun_in_sql = False
             self._simulated_commit.ended(kept=keep)
 
-    def before(self, statement: Statement, text: Callable[[], str]) -> str:
+    def foresee_commit(self, statement: Statement, text: Callable[[], str]) -> str:
         """Note what the COMMIT of a statement has to do; return why some of it can't be seen."""
         self._inner.note(statement)
-        return self._simulated_commit.before(statement, text)
+        return self._simulated_commit.foresee(statement, text)

@@ -50,16 +50,16 @@ class SimulatedCommit:
         self._temporary = TemporaryTables(session, self._code)
         self._noting = (self._cursors, EnumValues(session), self._temporary)
 
-    def before(self, statement: Statement, text: Callable[[], str]) -> str:
+    def foresee(self, statement: Statement, text: Callable[[], str]) -> str:
         """Note what the COMMIT of a statement has to do; return why some of it can't be seen.
 
         ``text`` returns the statement with its parameters in it.
         """
         for each in self._noting:
-            each.before(statement)
+            each.note_statement(statement)
         unseen = (
-            self._settings.before(statement, text),
-            self._values.before(statement),
+            self._settings.note_settings(statement, text),
+            self._values.note_shared(statement),
             self._cursors.not_kept(),
             self._temporary.unclear(),
         )

@@ -34,7 +34,7 @@ class StatementSavepoint:
         self._is_here = False
         """Whether nothing that it would undo was sent since it was set."""
 
-    def before(self) -> str:
+    def sql_before(self) -> str:
         """Return what to send before a guarded statement."""
         if self._is_set and self._is_here:
             return ""
@@ -42,7 +42,7 @@ class StatementSavepoint:
         self._is_set = True
         return released + self.SET
 
-    def after(self, *, alone: bool) -> str:
+    def sql_after(self, *, alone: bool) -> str:
         """Return what to send after a guarded statement; ``alone`` says its transaction ends."""
         self._is_set = self._is_here = self._ahead and not alone
         return _RELEASE + (self.SET if self._is_set else "")

@@ -235,7 +235,7 @@ def _in_order(
     migration: Migration,
     backwards: bool,  # noqa: FBT001 - as in Django's plans
     alias: str,
-    entries: Iterable[phases.Entry],
+    entries: Iterable[phases.PhaseEntry],
 ) -> list[phases.PlannedHook]:
     """Return the hooks as they will run; the last two phases depend on how the migration ends."""
     around = phases.hooks_from_settings(migration, alias, entries)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import psycopg
     from django.db.migrations.migration import Migration
 
-    from django_confiture.migrate.resuming.journal import Backend, Entry
+    from django_confiture.migrate.resuming.journal import Backend, JournalEntry
     from django_confiture.migrate.resuming.steps import ResumableStep
 
 logger = logging.getLogger("django_confiture.migrate")
@@ -74,7 +74,7 @@ def wait_for_orphan(backend: Backend, migration: Migration, raw: psycopg.Connect
         time.sleep(_POLL_S)
 
 
-def is_done(step: ResumableStep, entry: Entry, raw: psycopg.Connection[Any]) -> bool:
+def is_done(step: ResumableStep, entry: JournalEntry, raw: psycopg.Connection[Any]) -> bool:
     """Return whether the catalog shows that a step was completed after it had been started."""
     if step.detach is not None:
         return step.detach.state(raw) is State.DETACHED

@@ -34,7 +34,7 @@ class Backend:
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """One step of one operation that was started, and perhaps done."""
 
     id: int
@@ -64,7 +64,7 @@ class Journal:
         self._fingerprint = fingerprint
         self._backend = backend or Backend(None, "")
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """Return the entries that earlier runs have written, in order."""
         rows = self._execute(
             "SELECT id, operation, step, state, fingerprint, indexes, backend_pid,"
@@ -74,7 +74,7 @@ class Journal:
             self._key,
         )
         return [
-            Entry(
+            JournalEntry(
                 id=row[0],
                 operation=row[1],
                 step=row[2],
@@ -117,7 +117,7 @@ class Journal:
         text = "DELETE FROM {} WHERE app_label = {} AND name = {};"
         return sql.SQL(text).format(_table(), app_label, name).as_string(None)
 
-    def how_to_mark_done(self, entry: Entry) -> str:
+    def how_to_mark_done(self, entry: JournalEntry) -> str:
         """Return the SQL that lets the migration go on after a step."""
         text = "UPDATE {} SET state = {} WHERE id = {};"
         return sql.SQL(text).format(_table(), DONE, entry.id).as_string(None)

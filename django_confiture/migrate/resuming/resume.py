@@ -18,7 +18,7 @@ from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import count
 from django_confiture.hooks.deferred_sql import flush_deferred_sql
 from django_confiture.migrate.resuming import cut_off, journal, steps
-from django_confiture.migrate.resuming.journal import DONE, STARTED, Backend, Entry, Journal
+from django_confiture.migrate.resuming.journal import DONE, STARTED, Backend, Journal, JournalEntry
 from django_confiture.migrate.sessions.dead_client import end_with_client
 from django_confiture.migrate.watching.announcements import log_facts
 
@@ -120,12 +120,14 @@ class Resumption:
             self._tell(index)
             self._do(step, index, number, entry)
 
-    def _was_completed(self, step: steps.ResumableStep, entry: Entry) -> bool:
+    def _was_completed(self, step: steps.ResumableStep, entry: JournalEntry) -> bool:
         raw = self._connection.connection
         cut_off.wait_for_orphan(entry.backend, self._migration, raw)
         return cut_off.is_done(step, entry, raw)
 
-    def _do(self, step: steps.ResumableStep, index: int, number: int, entry: Entry | None) -> None:
+    def _do(
+        self, step: steps.ResumableStep, index: int, number: int, entry: JournalEntry | None
+    ) -> None:
         if step.in_transaction == steps.NEVER or not self._in_transaction(step, index, number):
             self._without_transaction(step, index, number, entry)
 
@@ -144,7 +146,7 @@ class Resumption:
         return True
 
     def _without_transaction(
-        self, step: steps.ResumableStep, index: int, number: int, entry: Entry | None
+        self, step: steps.ResumableStep, index: int, number: int, entry: JournalEntry | None
     ) -> None:
         raw = self._connection.connection
         cut_off.drop_invalid_indexes(step, self._migration, raw)
@@ -164,7 +166,7 @@ class Resumption:
         self._journal.write(DONE, index, number)
 
     def _explain(
-        self, error: Exception, step: steps.ResumableStep, index: int, entry: Entry
+        self, error: Exception, step: steps.ResumableStep, index: int, entry: JournalEntry
     ) -> None:
         """Add to the error of a step that was cut off before what exists of it, and what to do."""
         there = ""

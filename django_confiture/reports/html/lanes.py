@@ -12,7 +12,7 @@ from django_confiture.dry_run.results import (
     TableResult,
 )
 from django_confiture.formatting import count, duration, one_line, size
-from django_confiture.reports.html.scale import Column, Shape
+from django_confiture.reports.html.scale import MigrationColumn, Shape
 from django_confiture.reports.phrases.forecast import between
 from django_confiture.reports.phrases.wording import clipped
 
@@ -29,7 +29,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Row:
+class BlockedRow:
     """One blocked period, as a row of the table."""
 
     migration: str
@@ -49,9 +49,9 @@ def statements_of(migration: MigrationResult) -> Iterator[StatementResult]:
     yield from migration.statements
 
 
-def lanes_of(drawn: Sequence[Column]) -> Iterator[tuple[tuple[float, float], Lane]]:
+def lanes_of(drawn: Sequence[MigrationColumn]) -> Iterator[tuple[tuple[float, float], Lane]]:
     """Yield for each table how long it is blocked, how long rows of it are, and its lane."""
-    found: dict[str, list[tuple[Column, TableResult, Blocked]]] = {}
+    found: dict[str, list[tuple[MigrationColumn, TableResult, Blocked]]] = {}
     for column in drawn:
         for table in column.migration.tables:
             for blocked in _blocked(table):
@@ -66,11 +66,11 @@ def _blocked(table: TableResult) -> list[Blocked]:
     return sorted((*table.blocked, *table.row_locks), key=lambda each: each.start_ms)
 
 
-def _total(stretches: Sequence[tuple[Column, TableResult, Blocked]], *kinds: str) -> float:
+def _total(stretches: Sequence[tuple[MigrationColumn, TableResult, Blocked]], *kinds: str) -> float:
     return sum(each.end_ms - each.start_ms for *_, each in stretches if each.what in kinds)
 
 
-def _summary(stretches: Sequence[tuple[Column, TableResult, Blocked]]) -> str:
+def _summary(stretches: Sequence[tuple[MigrationColumn, TableResult, Blocked]]) -> str:
     said = []
     for what, words in (
         ("reads", "reads and writes"),
@@ -90,7 +90,7 @@ def _summary(stretches: Sequence[tuple[Column, TableResult, Blocked]]) -> str:
     return "; ".join(said)
 
 
-def _bar(column: Column, table: TableResult, blocked: Blocked) -> Shape:
+def _bar(column: MigrationColumn, table: TableResult, blocked: Blocked) -> Shape:
     took = duration(blocked.end_ms - blocked.start_ms)
     x, width = column.place(blocked.start_ms, blocked.end_ms)
     facts = list(_bar_facts(column.migration, table, blocked))
@@ -162,9 +162,11 @@ def stretches_of(
                 yield target, migration, table, blocked
 
 
-def row_of(target: str, migration: MigrationResult, table: TableResult, blocked: Blocked) -> Row:
+def row_of(
+    target: str, migration: MigrationResult, table: TableResult, blocked: Blocked
+) -> BlockedRow:
     """Return a blocked period as a row of the table."""
-    return Row(
+    return BlockedRow(
         migration.label,
         target,
         table.relation,

@@ -46,7 +46,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Column:
+class MigrationColumn:
     """The column of a migration."""
 
     migration: MigrationResult
@@ -62,7 +62,7 @@ class Column:
         return percent(self.x + start * self.width), percent((end - start) * self.width)
 
 
-def columns(ran: Sequence[tuple[str, MigrationResult]]) -> list[Column]:
+def columns(ran: Sequence[tuple[str, MigrationResult]]) -> list[MigrationColumn]:
     """Return the columns of the migrations that ran, each with its id in the page."""
     if not ran:
         return []
@@ -72,7 +72,7 @@ def columns(ran: Sequence[tuple[str, MigrationResult]]) -> list[Column]:
     found, x = [], 0.0
     for (target, migration), span in zip(ran, spans, strict=True):
         width = least + rest * span
-        found.append(Column(migration, target, x, width, span))
+        found.append(MigrationColumn(migration, target, x, width, span))
         x += width
     return found
 
@@ -83,7 +83,7 @@ def _span(migration: MigrationResult) -> float:
     return max(migration.duration_ms, *ends, 0.001)
 
 
-def ticks(columns: Sequence[Column]) -> Iterator[Tick]:
+def ticks(columns: Sequence[MigrationColumn]) -> Iterator[Tick]:
     """Yield a tick at the start of each migration that has room for one, and at the end."""
     at, free = 0.0, 0.0
     for column in columns:

@@ -11,8 +11,8 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.formatting import count, duration, one_line, size
 from django_confiture.reports.html.lanes import (
+    BlockedRow,
     Lane,
-    Row,
     lanes_of,
     row_of,
     statements_of,
@@ -21,7 +21,7 @@ from django_confiture.reports.html.lanes import (
 from django_confiture.reports.html.scale import (
     LABELED,
     TIMED,
-    Column,
+    MigrationColumn,
     Shape,
     Tick,
     columns,
@@ -43,7 +43,7 @@ class Timeline:
     migrations: tuple[Shape, ...]
     operations: tuple[Shape, ...]
     lanes: tuple[Lane, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[BlockedRow, ...]
     notes: tuple[str, ...]
     production: bool
 
@@ -81,7 +81,7 @@ def _longest(migration: MigrationResult) -> float:
 def _notes(
     migrations: Sequence[MigrationResult],
     ran: Sequence[tuple[str, MigrationResult]],
-    drawn: Sequence[Column],
+    drawn: Sequence[MigrationColumn],
     lanes: int,
 ) -> Iterator[str]:
     if len(drawn) < len(ran):
@@ -104,7 +104,7 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _migration(column: Column) -> Shape:
+def _migration(column: MigrationColumn) -> Shape:
     migration = column.migration
     took = duration(migration.duration_ms)
     wal = sum(each.wal_bytes or 0 for each in statements_of(migration))
@@ -133,7 +133,7 @@ def _migration(column: Column) -> Shape:
 # Operations and hooks.
 
 
-def _operations(column: Column) -> Iterator[Shape]:
+def _operations(column: MigrationColumn) -> Iterator[Shape]:
     migration = column.migration
     longest = sorted(migration.operations, key=lambda each: -each.duration_ms)[:OPERATIONS]
     for operation in sorted(longest, key=lambda each: each.index):
@@ -170,7 +170,7 @@ def _operation_facts(operation: OperationResult) -> Iterator[tuple[str, str]]:
         yield "hook", f"{hook.hook} ({hook.phase}) {hook.outcome}"
 
 
-def _hooks(column: Column) -> Iterator[Shape]:
+def _hooks(column: MigrationColumn) -> Iterator[Shape]:
     """Yield the hooks of the phases."""
     migration = column.migration
     for hook in migration.hooks:

@@ -143,7 +143,7 @@ def not_checked(report: Report) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Row:
+class MatrixRow:
     """One model in the matrix of releases: a cell for each action."""
 
     model: str
@@ -152,7 +152,7 @@ class Row:
     """(``good`` or ``bad``, what it says, the error)."""
 
 
-def matrix(deploy: Deploy) -> tuple[Row, ...]:
+def matrix(deploy: Deploy) -> tuple[MatrixRow, ...]:
     """Return the models that break, the running release first, with a cell for each action."""
     rows = [
         *_rows_of_release("running", deploy.old_code),
@@ -161,10 +161,10 @@ def matrix(deploy: Deploy) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _rows_of_release(release: str, breaks: Sequence[Break]) -> Iterator[Row]:
+def _rows_of_release(release: str, breaks: Sequence[Break]) -> Iterator[MatrixRow]:
     for name in dict.fromkeys(each.model or each.table for each in breaks):
         own = {each.action: each for each in breaks if name in (each.model, each.table)}
-        yield Row(name, release, tuple(_cell(own.get(action)) for action in ACTIONS[:4]))
+        yield MatrixRow(name, release, tuple(_cell(own.get(action)) for action in ACTIONS[:4]))
 
 
 def _cell(found: Break | None) -> tuple[str, str, str]:

@@ -53,7 +53,7 @@ def details(migration: MigrationResult, verbosity: int) -> Iterator[Line]:
         yield _finding_line(each)
 
 
-def _finding_line(each: findings.Row) -> Line:
+def _finding_line(each: findings.TextRow) -> Line:
     if each.code:
         return unbroken(each.text, indent=each.indent)
     return row(each.label, each.width, each.text, indent=each.indent)

@@ -14,7 +14,7 @@ Escape = Callable[[str], str]
 _STYLES = {"danger": "bold red", "warning": "yellow", "notice": "cyan"}
 
 
-class Row(NamedTuple):
+class TextRow(NamedTuple):
     """One row of the report: a label, and text that is wrapped next to it unless it is code."""
 
     indent: int
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     code: bool = False
 
 
-def rows(findings: Sequence[Finding], escape: Escape, *, full: bool) -> Iterator[Row]:
+def rows(findings: Sequence[Finding], escape: Escape, *, full: bool) -> Iterator[TextRow]:
     """Yield the findings that count, then the silenced ones, one line each.
 
     ``full`` adds the evidence and the code to write instead.
@@ -37,27 +37,27 @@ def rows(findings: Sequence[Finding], escape: Escape, *, full: bool) -> Iterator
     for each in findings:
         if each.silenced is not None:
             where = f" on {each.relation}" if each.relation else ""
-            yield Row(2, 8, "[dim]silenced[/]", f"[dim]{each.id}{escape(where)}: "
+            yield TextRow(2, 8, "[dim]silenced[/]", f"[dim]{each.id}{escape(where)}: "
                       f"{escape(each.silenced)}[/]")  # fmt: skip
 
 
-def _finding(finding: Finding, escape: Escape, *, full: bool) -> Iterator[Row]:
+def _finding(finding: Finding, escape: Escape, *, full: bool) -> Iterator[TextRow]:
     label = f"[{_STYLES[finding.severity]}]{finding.severity}[/]"
-    yield Row(2, 8, label, f"[bold]{escape(finding.message)}[/]")
+    yield TextRow(2, 8, label, f"[bold]{escape(finding.message)}[/]")
     where = "" if finding.operation is None else f", operation {finding.operation + 1}"
     basis = ", by policy, not measured" if finding.basis == "policy" else ""
-    yield Row(2, 8, "", f"[dim]{finding.id}{where}{basis}[/]")
+    yield TextRow(2, 8, "", f"[dim]{finding.id}{where}{basis}[/]")
     for line in finding.evidence if full else ():
-        yield Row(11, 1, "[dim]-[/]", escape(line))
+        yield TextRow(11, 1, "[dim]-[/]", escape(line))
 
 
-def _advice(advice: str, escape: Escape) -> Iterator[Row]:
+def _advice(advice: str, escape: Escape) -> Iterator[TextRow]:
     """Yield code as it is, and comments: both are for pasting, so no line is broken."""
     if not advice:
         return
-    yield Row(2, 8, "[green]instead[/]", "")
+    yield TextRow(2, 8, "[green]instead[/]", "")
     for line in re.sub(r"\n{3,}", "\n\n", advice).splitlines():
-        yield Row(4, 0, "", escape(line), code=True)
+        yield TextRow(4, 0, "", escape(line), code=True)
 
 
 def summary(migrations: Iterable[MigrationResult]) -> str:

@@ -32,7 +32,7 @@ _OWN = {"batch", "last", "rest", "rows", "values"}
 
 
 @dataclass(frozen=True)
-class Part:
+class BodyPart:
     """An update or a loop over rows, with the assignments before it."""
 
     does: Update | RowLoop | OwnBatches
@@ -59,7 +59,7 @@ class Part:
         return found
 
 
-def parts_of(node: ast.FunctionDef, function: FunctionType) -> Sequence[Part]:
+def parts_of(node: ast.FunctionDef, function: FunctionType) -> Sequence[BodyPart]:
     """Return the parts in their order; raises :class:`NoRecipe` where there is more."""
     body = _Body(function, {each.arg for each in node.args.args})
     steps = [*_without_transactions(body_of(node))]
@@ -75,7 +75,7 @@ class _Body:
     function: FunctionType
     arguments: AbstractSet[str]
     before: list[ast.stmt] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
+    parts: list[BodyPart] = field(default_factory=list)
     querysets: dict[str, ast.expr] = field(default_factory=dict)
     """By the names that they are assigned to, which stand for them until the next assignment."""
 
@@ -123,11 +123,11 @@ class _Body:
     def _part(self, does: Update | RowLoop, count: int) -> int:
         if taken := _OWN & {each.id for each in names_in(does.nodes)}:
             raise NoRecipe(f"its code has the name {min(taken)}, which the batches need")
-        self.parts.append(Part(does, tuple(self.before)))
+        self.parts.append(BodyPart(does, tuple(self.before)))
         return count
 
     def _own_batches(self, does: OwnBatches, count: int) -> int:
-        part = Part(does, tuple(self.before))
+        part = BodyPart(does, tuple(self.before))
         read = [
             each for each in part.needed() if (found := _assigned(each)) and not is_lookup(found[1])
         ]

@@ -10,7 +10,7 @@ from types import FunctionType
 from django.db.migrations import RunPython
 
 from django_confiture.dry_run.rewriting.batching import key_to_go_by
-from django_confiture.dry_run.rewriting.data.bodies import Part, parts_of
+from django_confiture.dry_run.rewriting.data.bodies import BodyPart, parts_of
 from django_confiture.dry_run.rewriting.data.functions import (
     body_of,
     definitions,
@@ -59,7 +59,9 @@ def files_of_code(
     yield from _with_way_back(operation, function, node.name, sources)
 
 
-def _refuse_other_ids(statements: Sequence[Statement], parts: Sequence[Part], facts: Facts) -> None:
+def _refuse_other_ids(
+    statements: Sequence[Statement], parts: Sequence[BodyPart], facts: Facts
+) -> None:
     """Refuse a loop that goes by ``id`` where that need not be the primary key."""
     by_id = any(isinstance(each.does, RowLoop) and each.does.goes_by_id for each in parts)
     tables = [table for each in statements for table in each.relations]
@@ -69,7 +71,7 @@ def _refuse_other_ids(statements: Sequence[Statement], parts: Sequence[Part], fa
         )
 
 
-def _source(node: ast.FunctionDef, function: FunctionType, part: Part) -> tuple[str, set[str]]:
+def _source(node: ast.FunctionDef, function: FunctionType, part: BodyPart) -> tuple[str, set[str]]:
     """Return the source of a function that does one part, and what it needs of its module."""
     body, text = part.body(f"{node.args.args[1].arg}.connection.alias")
     tree = ast.parse(f"{head_of(node)}\n    pass").body[0]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from django_confiture.dry_run.rewriting.data.bodies import Part
+from django_confiture.dry_run.rewriting.data.bodies import BodyPart
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches
 from django_confiture.dry_run.rewriting.data.row_loops import RowLoop
 from django_confiture.dry_run.rewriting.data.updates import Update
@@ -54,7 +54,7 @@ def _only_reads(statement: Statement) -> bool:
     return is_select and functions_called_in(statement.node) <= _READING
 
 
-def judge(statements: Sequence[Statement], parts: Sequence[Part]) -> None:
+def judge(statements: Sequence[Statement], parts: Sequence[BodyPart]) -> None:
     """Refuse code that did more than it shows, or goes by other rows of the tables it writes."""
     sent = _sent(statements)
     own = [each.does for each in parts if isinstance(each.does, OwnBatches)]
@@ -127,7 +127,7 @@ def _judge_own(
         raise NoRecipe(_CHOSEN)
 
 
-def _judge_updating(sent: _Sent, parts: Sequence[Part]) -> None:
+def _judge_updating(sent: _Sent, parts: Sequence[BodyPart]) -> None:
     loops = {each.does.rows for each in parts if isinstance(each.does, RowLoop)}
     twice = any(names.count(e) > 1 for names in sent.reading.values() for e in sent.updated)
     if twice or len(sent.reading) > len(loops):
@@ -139,7 +139,7 @@ def _judge_updating(sent: _Sent, parts: Sequence[Part]) -> None:
         raise NoRecipe("it sent other UPDATEs than its code shows")
 
 
-def _judge_deleting(sent: _Sent, parts: Sequence[Part]) -> None:
+def _judge_deleting(sent: _Sent, parts: Sequence[BodyPart]) -> None:
     """Refuse code of which one deletion might choose rows by what another one did.
 
     Where each row is chosen by its own columns, and by tables that stay, as many are deleted batch
@@ -167,6 +167,6 @@ def _judge_deleting(sent: _Sent, parts: Sequence[Part]) -> None:
         raise NoRecipe("it sent other UPDATEs than its code shows")
 
 
-def _forms(parts: Sequence[Part]) -> set[str]:
+def _forms(parts: Sequence[BodyPart]) -> set[str]:
     updates = (each.does for each in parts if isinstance(each.does, Update))
     return {each.form for each in updates if not each.deletes}

@@ -11,7 +11,7 @@ from django_confiture.dry_run.sql.parsing.nodes import Node, definition
 
 
 @dataclass(frozen=True)
-class Column:
+class ChangedColumn:
     """A column of ``relation`` that ``subcommand``, an ALTER COLUMN … TYPE, gives another type."""
 
     relation: Node

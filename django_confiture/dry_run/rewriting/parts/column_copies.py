@@ -10,7 +10,7 @@ from django_confiture.dry_run.rewriting.batching import batches_of
 from django_confiture.dry_run.rewriting.facts import Facts, Identity, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.names import suffixed
-from django_confiture.dry_run.rewriting.parts.changed_column import Column
+from django_confiture.dry_run.rewriting.parts.changed_column import ChangedColumn
 from django_confiture.dry_run.rewriting.parts.constraint_parts import validated
 from django_confiture.dry_run.rewriting.parts.index_parts import (
     concurrently,
@@ -48,7 +48,7 @@ class Columns:
     """The columns of one table that change their types at once."""
 
     relation: Node
-    columns: Sequence[Column]
+    columns: Sequence[ChangedColumn]
     moved: Mapping[str, Mapping[str, str]]
     """Table → old and new name of each column, of all tables."""
     facts: Facts
@@ -81,17 +81,17 @@ class Columns:
                 raise NoRecipe(f"it changes the collation of {each.name}")
             self._refuse_foreign_keys_to(each)
 
-    def _refuse_foreign_keys_to(self, column: Column) -> None:
+    def _refuse_foreign_keys_to(self, column: ChangedColumn) -> None:
         for (table, constraint), text in self.facts.constraints.items():
             if f"REFERENCES {self.relation.relname}({column.name})" in text.replace('"', ""):
                 own = text.replace('"', "").removeprefix("FOREIGN KEY (").partition(")")[0]
                 if own not in self.moved.get(table.rpartition(".")[2], self.moved.get(table, ())):
                     raise NoRecipe(f"the constraint {constraint} refers to {column.name}")
 
-    def _identity(self, column: Column) -> Identity | None:
+    def _identity(self, column: ChangedColumn) -> Identity | None:
         return self.facts.identities.get((self.known, column.name))
 
-    def _is_required(self, column: Column) -> bool:
+    def _is_required(self, column: ChangedColumn) -> bool:
         return column.name in self.facts.not_null.get(self.known, ())
 
     def parts(self) -> Iterator[Part]:
@@ -102,7 +102,7 @@ class Columns:
         for copy in (*self._indexes, *self._constraints):
             yield from copy.parts
 
-    def _column_and_mirror(self, column: Column) -> Iterator[Part]:
+    def _column_and_mirror(self, column: ChangedColumn) -> Iterator[Part]:
         """Yield the new column, and the trigger that keeps it the same as the old one."""
         function = qualified_name(self.relation.schemaname, column.mirror)
         trigger = quote_identifier(column.mirror)
@@ -125,7 +125,7 @@ class Columns:
             f"DROP TRIGGER IF EXISTS {trigger} ON {self.table}",
         )
 
-    def _filled(self, column: Column) -> Iterator[Part]:
+    def _filled(self, column: ChangedColumn) -> Iterator[Part]:
         """Yield the batches that fill the new column; and a CHECK where it must have a value."""
         fill = (
             f"UPDATE {self.table} SET {column.new} = {column.old}::{column.type}"

@@ -9,7 +9,7 @@ from django.db.migrations import RunSQL
 
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
-from django_confiture.dry_run.rewriting.parts.changed_column import Column
+from django_confiture.dry_run.rewriting.parts.changed_column import ChangedColumn
 from django_confiture.dry_run.rewriting.parts.column_copies import Columns
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
 from django_confiture.dry_run.sql.parsing.nodes import Node, subcommands
@@ -42,18 +42,18 @@ def columns_moved(statements: Sequence[Statement]) -> dict[str, dict[str, str]]:
     for each in statements:
         if each.type_changes:
             relation = each.node.alter_table_stmt.relation
-            own = (Column(relation, e) for e in subcommands(each.node.alter_table_stmt))
+            own = (ChangedColumn(relation, e) for e in subcommands(each.node.alter_table_stmt))
             found.setdefault(known_name(relation), {}).update({c.name: c.new_name for c in own})
     return found
 
 
 def _changes_by_table(changes: Sequence[tuple[Node, Node]], facts: Facts) -> list[Columns]:
     relations: dict[str, Node] = {}
-    columns: dict[str, list[Column]] = {}
+    columns: dict[str, list[ChangedColumn]] = {}
     for relation, subcommand in changes:
         table = known_name(relation)
         relations[table] = relation
-        columns.setdefault(table, []).append(Column(relation, subcommand))
+        columns.setdefault(table, []).append(ChangedColumn(relation, subcommand))
     moved = {table: {e.name: e.new_name for e in own} for table, own in columns.items()}
     return [Columns(relations[table], tuple(own), moved, facts) for table, own in columns.items()]
 

@@ -15,10 +15,10 @@ from django_confiture.dry_run.running_code.catalog.row_texts import (
     quoted,
 )
 from django_confiture.dry_run.running_code.catalog.tables import (
-    Column,
     ForeignKey,
     Table,
     TableCatalog,
+    TableColumn,
 )
 
 _DEEPEST = 5
@@ -264,9 +264,9 @@ def _unique_sets(table: Table) -> Iterator[tuple[str, ...]]:
     yield from sorted(table.unique, key=len)
 
 
-def _is_needed(column: Column) -> bool:
+def _is_needed(column: TableColumn) -> bool:
     return column.not_null and not column.has_default and not column.generated
 
 
-def _can_vary(column: Column) -> bool:
+def _can_vary(column: TableColumn) -> bool:
     return column.category in "NSDU" and not column.generated and column.label is None

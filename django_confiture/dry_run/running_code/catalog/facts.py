@@ -107,7 +107,7 @@ GROUP BY given.name
 
 
 @dataclass(frozen=True)
-class Facts:
+class TableFacts:
     """What a table was like at some moment."""
 
     own: str | None
@@ -132,7 +132,7 @@ class CatalogFacts:
     def __init__(self, session: Session, quote: Callable[[str], str]) -> None:
         self._session = session
         self._quote = quote
-        self._known: Mapping[str, Facts] = {}
+        self._known: Mapping[str, TableFacts] = {}
         version = session.raw.info.server_version
         self._sql = _FACTS.format(
             nulls_not_distinct="x.indnullsnotdistinct" if version >= 150000 else "false",
@@ -150,7 +150,7 @@ class CatalogFacts:
             ),
         )
 
-    def _read(self, names: Iterable[str]) -> Mapping[str, Facts]:
+    def _read(self, names: Iterable[str]) -> Mapping[str, TableFacts]:
         wanted = {self._quote(name): name for name in names}
         rows = self._session.query(self._sql, [array(wanted)]) if wanted else []
-        return {wanted[str(name)]: Facts(own, referring) for name, own, referring in rows}
+        return {wanted[str(name)]: TableFacts(own, referring) for name, own, referring in rows}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-from django_confiture.dry_run.running_code.catalog.tables import Column
+from django_confiture.dry_run.running_code.catalog.tables import TableColumn
 
 
-def made_up(column: Column) -> str | None:
+def made_up(column: TableColumn) -> str | None:
     """Return a value that most columns of the type take, as the server reads it."""
     if column.label is not None:
         return column.label
@@ -41,7 +41,7 @@ _BY_CATEGORY = {
 }
 
 
-def unlike_any(column: Column, *, small: bool = False) -> str:
+def unlike_any(column: TableColumn, *, small: bool = False) -> str:
     """Return a value that no row is likely to have.
 
     A release may know a number by the type that its column has before or after the plan: it fits

@@ -23,7 +23,7 @@ _NEAR = 4
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column that an INSERT may name."""
 
     name: str
@@ -83,7 +83,7 @@ class Table:
     """The actions, such as "insert", on which a trigger or rule acts."""
     access: str
     """What this role may do with it, and whether row-level security is on."""
-    columns: Mapping[str, Column]
+    columns: Mapping[str, TableColumn]
     unique_indexes: tuple[UniqueIndex, ...]
     foreign_keys: tuple[ForeignKey, ...]
     """Those that it has, and those that lead to it."""
@@ -239,7 +239,7 @@ def _table(found: Mapping[str, Any]) -> Table:
         is_empty=found["is_empty"],
         guarded=frozenset(found["guards"]),
         access=found["access"],
-        columns={each["name"]: Column(**each) for each in found["columns"] or ()},
+        columns={each["name"]: TableColumn(**each) for each in found["columns"] or ()},
         unique_indexes=tuple(
             UniqueIndex(**{**each, "columns": tuple(each["columns"] or ())})
             for each in found["unique"] or ()

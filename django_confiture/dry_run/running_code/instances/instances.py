@@ -11,7 +11,7 @@ from django.db.models import Field, FileField, Model, UniqueConstraint
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
 from django_confiture.dry_run.running_code.catalog.made_up_values import made_up, unlike_any
-from django_confiture.dry_run.running_code.catalog.tables import Column, TableCatalog
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog, TableColumn
 from django_confiture.dry_run.running_code.instances.loaded import (
     LoadedValues,
     NotLoadedError,
@@ -175,7 +175,7 @@ class Instances:
         except NoValueError:
             return self._as_read(each, unlike_any)
 
-    def _as_read(self, each: Field[Any, Any], make: Callable[[Column], str | None]) -> Any:
+    def _as_read(self, each: Field[Any, Any], make: Callable[[TableColumn], str | None]) -> Any:
         """Return what a field of a type that is not known reads from a made-up column."""
         oid, name = self._catalog.oid_of(each.model._meta.db_table), str(each.column)
         table = self._catalog.table(oid) if oid is not None else None

@@ -75,7 +75,7 @@ class ProductionQueries:
             )
         yield from self._undecided
 
-    def after(
+    def prepare_after(
         self, migration: str, steps: Sequence[OperationStep]
     ) -> tuple[list[Break], list[Regressed]]:
         """Prepare what the steps touch again; return what fails and what has become worse."""

@@ -31,7 +31,7 @@ class AttachedCode:
         """Ask again when the next statement reads or writes a table."""
         self._found = None
 
-    def before(
+    def note_attached(
         self,
         statement: Statement,
         tables: Collection[str],

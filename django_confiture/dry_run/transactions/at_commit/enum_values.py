@@ -46,7 +46,7 @@ class EnumValues:
         self._session = session
         self._added = False
 
-    def before(self, statement: Statement) -> None:
+    def note_statement(self, statement: Statement) -> None:
         """Note what may add a value."""
         self._added = self._added or statement.what in _ADDING
 

@@ -61,7 +61,7 @@ class HeldCursors:
         failed, self._failed = self._failed, False
         return NOT_KEPT if failed else ""
 
-    def before(self, statement: Statement) -> None:
+    def note_statement(self, statement: Statement) -> None:
         """Note the cursor that a statement is about to declare."""
         if name := statement.held_cursor:
             self._declared.add(name)

@@ -81,7 +81,7 @@ class LocalSettings:
         """Read the values again: they were changed by other means than a migration's."""
         self._committed = None
 
-    def before(self, statement: Statement, text: Callable[[], str]) -> str:
+    def note_settings(self, statement: Statement, text: Callable[[], str]) -> str:
         """Note what a statement may set; return why a setting of it can't be seen, ``""`` if none.
 
         ``text`` returns the statement with its parameters in it.

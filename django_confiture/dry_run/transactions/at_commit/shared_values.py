@@ -98,7 +98,7 @@ class SharedValues:
         self._on_write: Mapping[Shared, set[str]] | None = None
         """The tables whose defaults or triggers read it; None: not asked for."""
 
-    def before(self, statement: Statement) -> str:
+    def note_shared(self, statement: Statement) -> str:
         """Note what a statement reads; return why that differs from the real run, ``""`` if not."""
         if statement.kind in _SENDING_NOTHING or not self._code.can_ask:
             return ""
@@ -108,12 +108,14 @@ class SharedValues:
         self._read |= found
         readers = {key: self._readers[key] for key in _BY_CODE}
         at_once = found | self._by_triggers(statement, tables)
-        at_once |= self._attached.before(statement, tables, readers, mentions=bool(mentioned))
+        at_once |= self._attached.note_attached(
+            statement, tables, readers, mentions=bool(mentioned)
+        )
         why = [text for key, text in _AT_ONCE.items() if key in at_once]
         if statement.kind is not Kind.DDL:
             again = {*found, *self._by_defaults(statement, tables)}
             why += [text for key, text in _AGAIN.items() if key in again and self._earlier(key)]
-        why.append(self._stamped.before(statement, tables, mentions=bool(mentioned)))
+        why.append(self._stamped.note_stamped(statement, tables, mentions=bool(mentioned)))
         if statement.kind in (Kind.DML, Kind.OPAQUE):
             self._written |= tables
         if statement.kind is not Kind.DML and (mentioned or statement.what == "create_trig_stmt"):

@@ -80,7 +80,7 @@ class StampedRows:
         self._columns: list[_Column] | None = None
         """None: not asked for since the schema may have changed."""
 
-    def before(self, statement: Statement, tables: frozenset[str], *, mentions: bool) -> str:
+    def note_stamped(self, statement: Statement, tables: frozenset[str], *, mentions: bool) -> str:
         """Note what a statement fills; return why equal times matter to it, ``""`` if not.
 
         ``mentions`` says whether its text mentions what all migrations of a dry run share.

@@ -63,7 +63,7 @@ class TemporaryTables:
             "COMMIT does to it: here it is as it was. --clone rehearses it exactly."
         )
 
-    def before(self, statement: Statement) -> None:
+    def note_statement(self, statement: Statement) -> None:
         """Note the table that a statement is about to make, or the code that may make one."""
         for table, on_commit in temporary_tables(statement):
             self._known.add(table)

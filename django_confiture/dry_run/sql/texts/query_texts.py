@@ -71,7 +71,7 @@ def _as_prepared(text: str) -> str:
 
 
 def _numbered(text: str) -> str:
-    """Number the parameters anew: ``PREPARE`` asks for the type of each, used or not."""
+    """Number the parameters again: ``PREPARE`` asks for the type of each, used or not."""
     left = sorted({int(each[1:]) for each in _PARAMETER.findall(text)})
     new = {f"${old}": f"${number}" for number, old in enumerate(left, 1)}
     return _PARAMETER.sub(lambda found: new[found[0]], text)

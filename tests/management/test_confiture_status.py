@@ -24,7 +24,7 @@ from django_confiture.migrate.status.published import Beacon, Migrate
 from django_confiture.migrate.status.state import Running, Status
 from django_confiture.migrate.turns import one_at_a_time
 from django_confiture.migrate.watching.activity import Blocker, Doing, Progress, Wait, Waiter
-from tests.cases.migrations_on_disk import Cases, query
+from tests.cases.migrations_on_disk import Cases
 from tests.support import recording
 from tests.support.pools import behind_pgbouncer
 from tests.support.sessions import calling, client, connect, holding
@@ -175,17 +175,16 @@ def test_one_that_waits_for_its_turn(
     connection.close()
 
 
-def test_a_session_of_a_pool_that_has_kept_the_name_does_not_wait(
-    cases: Cases, settings: Settings
-) -> None:
-    cases.add("0001_fine", migrations.RunSQL(ALTER))
-    settings.CONFITURE = {"MIGRATE": {"ONE_AT_A_TIME": True}}
-    with behind_pgbouncer("transaction", default_pool_size=2):
-        cases.migrate()
-        named = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s"
-        assert query(named, "django-confiture migrate%") != [(0,)]
-        assert found()["waiting"] == []
-    connection.close()
+def test_a_session_of_a_pool_that_has_kept_the_name_does_not_wait() -> None:
+    """As a pool in session mode leaves it, which resets nothing of it."""
+    with connect("django-confiture migrate web-7:12", autocommit=True) as of_pool:
+        of_pool.execute("SELECT 'the query of another client'")
+        assert found() == {
+            "schema_version": 1,
+            "database": "default",
+            "running": [],
+            "waiting": [],
+        }
 
 
 def test_no_value_of_a_row_is_shown(cases: Cases, settings: Settings) -> None:

@@ -222,6 +222,23 @@ def transaction_methods(
     return dict(zip(_ENDS, (set_autocommit, commit, rollback), strict=True))
 
 
+@contextmanager
+def told_of_endings(wrapper: BaseDatabaseWrapper, tell: Callable[[], None]) -> Iterator[None]:
+    """Call ``tell`` when Django closes the connection, which stays open, or rolls back."""
+
+    def rolls_back() -> None:
+        tell()
+        type(wrapper)._rollback(wrapper)  # type: ignore[attr-defined]
+
+    own = vars(wrapper)
+    own.update(close=tell, _rollback=rolls_back)
+    try:
+        yield
+    finally:
+        for name in ("close", "_rollback"):
+            own.pop(name, None)
+
+
 def owning_thread(wrapper: BaseDatabaseWrapper) -> int:
     """Return the identity of the thread that a connection belongs to."""
     return wrapper._thread_ident  # type: ignore[attr-defined,no-any-return]

@@ -15,7 +15,11 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
-from django_confiture.dry_run.server.driver import begin_command, psycopg_connection
+from django_confiture.dry_run.server.driver import (
+    begin_command,
+    psycopg_connection,
+    told_of_endings,
+)
 from django_confiture.dry_run.server.settings import accepted
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
@@ -82,22 +86,16 @@ class RealTransactions:
         for name, value in settings.items():
             self.session.query("SELECT set_config($1, $2, false)", [name, value])
         self.flush()
-        vars(self._wrapper).update(close=self.timeouts.reconnected, _rollback=self._rolls_back)
         try:
-            with uncalled(self._wrapper, self):
+            with (
+                told_of_endings(self._wrapper, self.timeouts.reconnected),
+                uncalled(self._wrapper, self),
+            ):
                 yield
         finally:
-            for name in ("close", "_rollback"):
-                vars(self._wrapper).pop(name, None)
             with suppress(psycopg.Error):
                 if self.session.status != TransactionStatus.IDLE:
                     self.session.query("ROLLBACK")
-
-    def _rolls_back(self) -> None:
-        """Roll back as Django does, which closes the connection where the session has ended."""
-        self.timeouts.reconnected()
-        of_django: Any = type(self._wrapper)
-        of_django._rollback(self._wrapper)
 
     def callback_registered(self, func: Callable[[], object]) -> None:
         if self._observer is not None:

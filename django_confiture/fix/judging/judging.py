@@ -117,7 +117,7 @@ def _one_by_one(
             own, statements, found, broken, facts,
             rows_alone=writes_rows_alone(operation), not_null_waits=releases.not_null_waits,
         ).judgment()  # fmt: skip
-        judgment = waiting.marked(_described(judgment, operation, statements))
+        judgment = waiting.marked(_described(judgment, operation, statements), statements)
         waiting = waiting.after(judgment, statements)
         yield judgment, locked_by(operation)
         known = known.after(statements)

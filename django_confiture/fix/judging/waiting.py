@@ -21,9 +21,15 @@ class Waiting:
     renamed: Sequence[RenamedTable] = ()
     moving: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def marked(self, judgment: Judgment) -> Judgment:
-        """Return the judgment with whether its files may name the new columns."""
-        new = {name for columns in self.moving.values() for name in columns.values()}
+    def marked(self, judgment: Judgment, statements: Sequence[Statement]) -> Judgment:
+        """Return the judgment with whether its files may name the new columns of others."""
+        own = columns_moved(statements) if judgment.waits else {}
+        new = {
+            name
+            for table, columns in self.moving.items()
+            for old, name in columns.items()
+            if old not in own.get(table, ())
+        }
         files = judgment.rewriting.files if judgment.rewriting is not None else ()
         texts = [text for file in files for each in file.operations for text in _texts(each)]
         named = any(name in text for name in new for text in texts)

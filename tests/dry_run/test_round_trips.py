@@ -15,10 +15,12 @@ from django.db.migrations import CreateModel, Migration, RunPython
 from django.db.models import TextField
 from django.db.models.signals import post_migrate
 
-from django_confiture.dry_run.measuring import probe_queries, prober
 from tests.cases.migrations_on_disk import Cases
 from tests.management.test_migrate_dryrun import ID, NUMBER, THING, connected, dry_run
 from tests.support.dry_run import migration, rehearse, runs
+from tests.support.round_trips import fast_and_alone
+
+__all__ = ["fast_and_alone"]  # a fixture
 
 T = TypeVar("T")
 
@@ -28,21 +30,6 @@ OF_MIGRATE = 4
 FOR_A_MIGRATION, WITH_A_STATEMENT = 8, 14
 """The most that a dry run may add where there are tables to watch; benchmarks/README.md has the
 goal, and what is measured in a whole project."""
-
-
-@pytest.fixture(autouse=True)
-def _fast_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count as on a fast machine with no other client: else more is read again.
-
-    On a slow one a reading is older when the next statement comes; and the WAL that others write
-    looks like something that this session did unseen.
-    """
-    monkeypatch.setattr(prober, "_FRESH_S", 60.0)
-    for query in "ACTIVITY", "GLANCE", "LOCKED":
-        text = getattr(probe_queries, query)
-        assert probe_queries.WAL_POSITION in text
-        alone = text.replace(probe_queries.WAL_POSITION, "'0/0'::pg_catalog.pg_lsn")
-        monkeypatch.setattr(probe_queries, query, alone)
 
 
 def traced(path: Path, run: Callable[[], T]) -> tuple[int, T]:

@@ -14,11 +14,13 @@ from django.db.migrations import AddField, AlterModelOptions, CreateModel, RunSQ
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from django_confiture.dry_run.measuring import prober
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from tests.support.dry_run import clean_up, migration
 from tests.support.releases import applied
+from tests.support.round_trips import fast_and_alone
+
+__all__ = ["fast_and_alone"]  # a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -131,9 +133,8 @@ def test_tables_that_have_got_rows_are_looked_up_together(
 
 
 def test_a_migration_that_sends_nothing_has_nothing_tried(
-    state: ProjectState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state: ProjectState, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(prober, "_FRESH_S", 60.0)  # no reading is made again because time went by
     # A deletion waits for rows of the new table, which such a migration can't have filled.
     shelf = models.ForeignKey("cases.Shelf", models.CASCADE)
     loan = CreateModel("Loan", [_key(), ("shelf", shelf)])

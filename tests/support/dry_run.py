@@ -17,7 +17,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import Migration, RunPython, RunSQL
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import StateApps
+from django.db.migrations.state import ProjectState, StateApps
 from django.test.utils import setup_databases, teardown_databases
 from psycopg import sql
 from pytest_django import DjangoDbBlocker as Blocker
@@ -336,6 +336,28 @@ def apply_all(
         try:
             for each in migrations:
                 state = executor.apply_migration(state, each)
+        except Exception as error:  # noqa: BLE001
+            rehearsal.failed(error)
+
+
+def apply_from(
+    state: ProjectState,
+    rehearsal: Rehearsal,
+    wrapper: BaseDatabaseWrapper,
+    migrations: Sequence[Migration],
+) -> None:
+    """Apply migrations that follow a state, with a look ahead; an error is noted."""
+    with rehearsal.open():
+        executor = RehearsalExecutor(rehearsal, wrapper)
+        plan = [(each, False) for each in migrations]
+        rehearsal.planned(plan)
+        for each in migrations:
+            executor.record(each)
+        now = state.clone()
+        executor.look_ahead(plan, now)
+        try:
+            for each in migrations:
+                now = executor.apply_migration(now, each)
         except Exception as error:  # noqa: BLE001
             rehearsal.failed(error)
 

@@ -32,7 +32,7 @@ _HOLDS = r"""
 class ConnectionClosedError(psycopg.OperationalError):
     """What the driver says of a connection that the migration has closed, or let go.
 
-    It is told apart from a connection that the dry run lost, which is no fault of the migration.
+    A connection that the dry run lost raises something else: the migration did not cause that.
     """
 
     def __init__(self) -> None:

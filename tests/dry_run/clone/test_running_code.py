@@ -9,10 +9,9 @@ from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import clone_rehearsal
-from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Report
 from tests.support.clone import source
-from tests.support.dry_run import migration
+from tests.support.dry_run import apply_from, migration
 from tests.support.release_cases.library import ROWS, library
 from tests.support.releases import Writer, applied
 
@@ -25,16 +24,7 @@ def rehearse(state: ProjectState, *plan: Migration) -> Report:
     wrapper = connections["default"]
     with cloned(wrapper, wrapper, say=lambda _line: None) as clone:
         rehearsal = clone_rehearsal(wrapper, clone, running_code=True)
-        with rehearsal.open():
-            executor = RehearsalExecutor(rehearsal, wrapper)
-            steps = [(each, False) for each in plan]
-            rehearsal.planned(steps)
-            for each in plan:
-                executor.record(each)
-            current = state.clone()
-            executor.look_ahead(steps, current)
-            for each in plan:
-                current = executor.apply_migration(current, each)
+        apply_from(state, rehearsal, wrapper, plan)
         return rehearsal.report()
 
 

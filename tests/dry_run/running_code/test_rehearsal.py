@@ -26,12 +26,11 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models.signals import post_save, pre_delete, pre_save
 
-from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.reports import render
 from django_confiture.silencing import silenced
-from tests.support.dry_run import clean_up, fingerprint, migration, plain_connection
+from tests.support.dry_run import apply_from, clean_up, fingerprint, migration, plain_connection
 from tests.support.published_schema import errors
 from tests.support.release_cases.library import ROWS, library
 from tests.support.releases import Writer, applied
@@ -63,19 +62,7 @@ def rehearse(
 ) -> Report:
     wrapper = connections[using]
     rehearsal = transaction_rehearsal(wrapper, running_code=running_code)
-    with rehearsal.open():
-        executor = RehearsalExecutor(rehearsal, wrapper)
-        steps = [(each, False) for each in plan]
-        rehearsal.planned(steps)
-        for each in plan:
-            executor.record(each)
-        current = state.clone()
-        executor.look_ahead(steps, current)
-        try:
-            for each in plan:
-                current = executor.apply_migration(current, each)
-        except Exception as error:  # noqa: BLE001
-            rehearsal.failed(error)
+    apply_from(state, rehearsal, wrapper, plan)
     report = rehearsal.report()
     assert errors(json.loads(render(report, "json"))) == []
     return report

@@ -14,9 +14,8 @@ from django.db.migrations import AddField, AlterModelOptions, CreateModel, RunSQ
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
-from tests.support.dry_run import clean_up, migration
+from tests.support.dry_run import apply_from, clean_up, migration
 from tests.support.releases import applied
 from tests.support.round_trips import fast_and_alone
 
@@ -73,14 +72,7 @@ def sent(
         raw.pgconn.trace(trace.fileno())
         try:
             rehearsal = transaction_rehearsal(connections["default"], running_code=running_code)
-            with rehearsal.open():
-                executor = RehearsalExecutor(rehearsal, connections["default"])
-                steps = [(each, False) for each in plan]
-                rehearsal.planned(steps)
-                now = state.clone()
-                executor.look_ahead(steps, now)
-                for each in plan:
-                    now = executor.apply_migration(now, each)
+            apply_from(state, rehearsal, connections["default"], plan)
         finally:
             raw.pgconn.untrace()
     report = rehearsal.report()

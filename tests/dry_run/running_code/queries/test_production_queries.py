@@ -12,11 +12,10 @@ from django.db.migrations.operations import AddIndex
 from django.db.migrations.state import ProjectState
 
 from django_confiture.dry_run.judge import Known
-from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.production.stats import ProductionStats, QueryStats
-from tests.support.dry_run import clean_up, migration
+from tests.support.dry_run import apply_from, clean_up, migration
 from tests.support.release_cases.library import ROWS, library
 from tests.support.releases import Writer, applied
 
@@ -47,16 +46,7 @@ def rehearse(state: ProjectState, texts: Sequence[str], *plan: Migration) -> Rep
     )
     wrapper = connections["default"]
     rehearsal = transaction_rehearsal(wrapper, running_code=True, known=Known(stats))
-    with rehearsal.open():
-        executor = RehearsalExecutor(rehearsal, wrapper)
-        steps = [(each, False) for each in plan]
-        rehearsal.planned(steps)
-        current = state.clone()
-        for each in plan:
-            executor.record(each)
-        executor.look_ahead(steps, current)
-        for each in plan:
-            current = executor.apply_migration(current, each)
+    apply_from(state, rehearsal, wrapper, plan)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_prepared_statements")
         assert cursor.fetchone() == (0,)

@@ -32,9 +32,15 @@ def pauses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("timeout", "atomic"), [(SESSION, False), (IN_TRANSACTION, True), (IN_TRANSACTION, False)]
+    ("code", "timeout", "atomic"),
+    [
+        (pauses, SESSION, False),
+        (pauses, IN_TRANSACTION, True),
+        (swallows_in_a_savepoint, IN_TRANSACTION, True),
+        (swallows_in_a_savepoint, IN_TRANSACTION, False),
+        (swallows_and_closes, SESSION, False),
+    ],
 )
-@pytest.mark.parametrize("code", [pauses, swallows_in_a_savepoint, swallows_and_closes])
 def test_it_ends_the_same_migrations_in_both_rehearsals(
     code: Callable[[], None], timeout: str, atomic: bool
 ) -> None:

@@ -84,8 +84,6 @@ OFTEN = [
         "class_with_attributes",
         "new_model_with_keys_and_backfill",
         "bigger_indexed_integer_in_two_releases",
-        "bigger_integer_with_default_and_comment_in_two_releases",
-        "positive_and_bigger_in_two_releases",
         "index",
         # Code of the file, alone in its own
         "column_and_its_backfill",

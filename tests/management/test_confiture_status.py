@@ -176,7 +176,7 @@ def test_one_that_waits_for_its_turn(
 
 
 def test_a_session_of_a_pool_that_has_kept_the_name_does_not_wait() -> None:
-    """As a pool in session mode leaves it, which resets nothing of it."""
+    """The name alone does not say that it waits: its last query does."""
     with connect("django-confiture migrate web-7:12", autocommit=True) as of_pool:
         of_pool.execute("SELECT 'the query of another client'")
         assert found() == {

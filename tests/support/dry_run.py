@@ -307,6 +307,9 @@ def executes(statement: Any, *args: Any, using: str = "default") -> RunPython:
     return python(code)
 
 
+Plan = list[tuple[Migration, bool]]
+
+
 def rehearse(
     *migrations: Migration, using: str = "default", stats: ProductionStats | None = None
 ) -> Report:
@@ -323,21 +326,15 @@ def apply_all(
     rehearsal: Rehearsal, wrapper: BaseDatabaseWrapper, migrations: Sequence[Migration]
 ) -> None:
     """Apply migrations in a rehearsal, as ``migrate`` does; an error is noted in it."""
-    with rehearsal.open():
-        executor = RehearsalExecutor(rehearsal, wrapper)
-        plan = [(each, False) for each in migrations]
-        rehearsal.planned(plan)
-        for each in migrations:
-            executor.record(each)
+
+    def begin(executor: RehearsalExecutor, plan: Plan) -> ProjectState:
         state = executor.project_state()
         emit_pre_migrate_signal(
             verbosity=0, interactive=False, db=wrapper.alias, apps=state.apps, plan=plan
         )
-        try:
-            for each in migrations:
-                state = executor.apply_migration(state, each)
-        except Exception as error:  # noqa: BLE001
-            rehearsal.failed(error)
+        return state
+
+    _apply(rehearsal, wrapper, migrations, begin)
 
 
 def apply_from(
@@ -347,17 +344,31 @@ def apply_from(
     migrations: Sequence[Migration],
 ) -> None:
     """Apply migrations that follow a state, with a look ahead; an error is noted."""
+
+    def begin(executor: RehearsalExecutor, plan: Plan) -> ProjectState:
+        now = state.clone()
+        executor.look_ahead(plan, now)
+        return now
+
+    _apply(rehearsal, wrapper, migrations, begin)
+
+
+def _apply(
+    rehearsal: Rehearsal,
+    wrapper: BaseDatabaseWrapper,
+    migrations: Sequence[Migration],
+    begin: Callable[[RehearsalExecutor, Plan], ProjectState],
+) -> None:
     with rehearsal.open():
         executor = RehearsalExecutor(rehearsal, wrapper)
         plan = [(each, False) for each in migrations]
         rehearsal.planned(plan)
         for each in migrations:
             executor.record(each)
-        now = state.clone()
-        executor.look_ahead(plan, now)
+        state = begin(executor, plan)
         try:
             for each in migrations:
-                now = executor.apply_migration(now, each)
+                state = executor.apply_migration(state, each)
         except Exception as error:  # noqa: BLE001
             rehearsal.failed(error)
 

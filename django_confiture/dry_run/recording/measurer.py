@@ -173,6 +173,7 @@ class Measurer:
             self._session.query(self._savepoint.GO_BACK)
             if isinstance(error, psycopg.Error):
                 violations = explain(error, statement, self._session)
+                self._instruments.prober.recount()  # the search for the rows at fault is ours
             self._session.query(self._savepoint.RELEASE)
             if alone is None:
                 self._session.abort()  # code that swallows the error finds what it would for real

@@ -191,3 +191,26 @@ def test_the_search_for_rows_that_a_commit_fails_on_is_no_scan_of_the_migration(
     assert result.error is not None
     assert result.error.violations is not None
     assert [each.relation for each in result.tables if each.rows_scanned] == []
+
+
+@pytest.mark.parametrize("atomic", [True, False], ids=["atomic", "non-atomic"])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "CREATE UNIQUE INDEX dry_code ON dry_row (code)",
+        "ALTER TABLE dry_row ADD CHECK (number > 5)",
+        "ALTER TABLE dry_row ALTER code TYPE integer USING code::integer",
+    ],
+)
+def test_the_search_for_rows_that_a_statement_fails_on_is_no_scan_of_the_next(
+    refused: str, *, atomic: bool
+) -> None:
+    def code() -> None:
+        with connection.cursor() as cursor:
+            with suppress(Exception), transaction.atomic():
+                cursor.execute(refused)
+            cursor.execute("UPDATE dry_row SET number = 1")
+
+    result = passed(python(code), atomic=atomic)
+
+    assert table(result, "dry_row").rows_scanned == 1000

@@ -37,7 +37,7 @@ def loading_migrations() -> Iterator[None]:
         raise
 
 
-def file_error(error: Exception) -> str:
+def file_error(error: BaseException) -> str:
     """Return one line about an error that Django met as it loaded migrations, ``""`` for others."""
     if isinstance(error, _DO_NOT_FIT_TOGETHER):
         return one_line(error)
@@ -46,7 +46,7 @@ def file_error(error: Exception) -> str:
     return f"{place}: {type(error).__name__}: {one_line(error)}"
 
 
-def import_place(error: Exception) -> str:
+def import_place(error: BaseException) -> str:
     """Return the module and line at which importing a migration failed, ``""`` if none did."""
     steps = list(traceback.walk_tb(error.__traceback__))
     frames = [frame for frame, _line in steps]

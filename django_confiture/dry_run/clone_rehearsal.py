@@ -137,7 +137,7 @@ class CloneStage:
             return False
         lost = self._transactions.session.status == TransactionStatus.UNKNOWN
         of_ours = is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements)
-        return of_ours or lost or not isinstance(error, Exception)
+        return of_ours or lost
 
     def expired_lock_wait(self, error: BaseException) -> str:  # noqa: ARG002
         """Return ``""``: a clone has no other sessions, so the migration waits for itself."""

@@ -70,7 +70,7 @@ class DryRunExecutor:
                     _apply(rehearsal, wrapper, migration)
             except DryRunRefused:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if rehearsal.waiters:
                     raise DryRunYielded(rehearsal.waiters) from error
                 if isinstance(error, SETTINGS_ERRORS) and not rehearsal.results:

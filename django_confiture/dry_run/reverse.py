@@ -42,13 +42,13 @@ class Reversal:
         if not self._rehearsal.plan:
             return None
         plan = self._reversed(self._rehearsal.plan)
-        error: Exception | None = None
+        error: Exception | SystemExit | None = None
         with self._rehearsal.reversing():
             try:
                 self._migrate(plan)
             except DryRunRefused:
                 raise
-            except Exception as caught:  # noqa: BLE001 - whatever undoing raises is its outcome
+            except (Exception, SystemExit) as caught:  # noqa: BLE001 - whatever undoing raises is its outcome
                 error = caught
             migrations = self._rehearsal.migrations()
         if error is None:

@@ -244,7 +244,6 @@ class TransactionStage:
             or self._waited_for_earlier(error, recorded)
             or (self._others is not None and self._others.kept_from_writing(cause, known))
             or self._instruments.dead_space.stopped
-            or not isinstance(error, Exception)
         )
 
     def expired_lock_wait(self, error: BaseException) -> str:

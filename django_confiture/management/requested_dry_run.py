@@ -120,9 +120,7 @@ class RequestedDryRun:
         except KeyboardInterrupt as error:
             self.interruption.caught()
             rehearsal.failed(error)
-        except SystemExit as error:  # raised by a migration; we don't exit with its code
-            rehearsal.failed(error)
-        except Exception as error:
+        except BaseException as error:  # SystemExit as well: a migration's ends its migrate
             if (said := file_error(error)) and not rehearsal.results:
                 raise CommandError(said) from error
             refused = isinstance(error, (CommandError, *SETTINGS_ERRORS))

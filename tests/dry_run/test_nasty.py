@@ -154,7 +154,7 @@ CASES = {
         "def receiver(**kwargs): raise ValueError('x')\npost_migrate.connect(receiver, weak=False)",
         1,
     ),
-    "exit": Case("do(LEAK); sys.exit(0)", 2),
+    "exit": Case("do(LEAK); sys.exit(0)", 1),
     "Ctrl-C": Case("do(LEAK); raise KeyboardInterrupt", 130),
     "a death": Case("do(LEAK); os._exit(9)", 9),
     "prints": Case("for i in range(20000): print('x' * 100)"),

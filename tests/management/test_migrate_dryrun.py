@@ -23,6 +23,7 @@ from django.test.utils import override_settings
 from django_confiture import signals
 from django_confiture.dry_run.results import Report
 from tests.cases.migrations_on_disk import Cases, query, table_exists
+from tests.support.clone import alone
 from tests.support.dry_run import python, runs
 from tests.support.published_schema import errors
 
@@ -230,14 +231,47 @@ def test_a_migration_that_refuses_itself(cases: Cases) -> None:
     assert "fill in the e-mail addresses first" in dry_run().out
 
 
-def test_an_exit_of_a_migration_is_no_success(cases: Cases) -> None:
-    cases.add("0001_exits", python(lambda: sys.exit(0)))
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (0, "exit code 0, so that whatever called it takes it for done"),
+        (None, "exit code 0, so that whatever called it takes it for done"),
+        (3, "exit code 3"),
+        (-1, "exit code 255"),
+        ("set X first", "exit code 1: set X first"),
+    ],
+)
+@pytest.mark.parametrize("way", [(), ("--clone",)], ids=["transaction", "clone"])
+def test_a_migration_that_exits_ends_migrate_so_and_is_not_applied(
+    cases: Cases, way: tuple[str, ...], code: int | str | None, message: str
+) -> None:
+    cases.add("0001_exits", THING, python(lambda: sys.exit(code)))
+    cases.add("0002_number", NUMBER)
 
-    ran = dry_run()
+    with alone():
+        document = in_json(*way, code=1)
 
-    assert ran.code != 0
+    assert plan(document) == [
+        ("0001_exits", "forward", "failed"),
+        ("0002_number", "forward", "not_run"),
+    ]
+    error = document["migrations"][0]["error"]
+    assert error["type"] == "SystemExit"
+    assert error["message"] == f"migrate would end here with {message}"
+    with pytest.raises(SystemExit) as ended:
+        cases.migrate()
+    assert ended.value.code == code
     assert not table_exists("cases_thing")
     assert connection.autocommit
+
+
+def test_the_way_back_exits(cases: Cases) -> None:
+    cases.add("0001_exits", RunPython(RunPython.noop, lambda *_: sys.exit(3)))
+
+    document = in_json("--reverse", code=1)
+
+    assert document["reverse"]["outcome"] == "failed"
+    assert document["reverse"]["error"]["message"] == "migrate would end here with exit code 3"
 
 
 def test_a_database_of_another_kind(cases: Cases, tmp_path: Path) -> None:

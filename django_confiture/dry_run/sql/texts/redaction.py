@@ -88,6 +88,8 @@ def message(error: BaseException, *, of_code: bool = True) -> str:
         return message(error.__cause__)
     if isinstance(error, psycopg.Error):
         return _of_server(error)
+    if isinstance(error, SystemExit):
+        return _of_exit(error)
     text = str(error).strip()
     if are_shown() or not of_code or not isinstance(error, _QUOTING_ERRORS):
         return text
@@ -95,6 +97,16 @@ def message(error: BaseException, *, of_code: bool = True) -> str:
         return HIDDEN  # its message is the key
     text = "; ".join(error.messages) if isinstance(error, ValidationError) else text
     return _without_quoted(text)
+
+
+def _of_exit(error: SystemExit) -> str:
+    """Return how ``migrate`` ends with it: Python exits with a number, and prints all else."""
+    code = error.code
+    if code is None or isinstance(code, int):
+        number = (code or 0) & 0xFF
+        taken = ", so that whatever called it takes it for done" if not number else ""
+        return f"migrate would end here with exit code {number}{taken}"
+    return f"migrate would end here with exit code 1: {code}"
 
 
 def _of_server(error: psycopg.Error) -> str:

@@ -53,6 +53,8 @@ class PatientStatements:
         self._connection = connection
         self._lifts = lifts_lock_timeout
         self._local = session_is_shared
+        self._says_what_is_left = not getattr(connection, "_confiture_dry_run", False)
+        """In a dry run nothing is left, and questions to the catalog would be in its report."""
 
     def __call__(
         self,
@@ -64,7 +66,7 @@ class PatientStatements:
     ) -> Any:
         """Send one statement."""
         text = without_leading_comments(sql) if isinstance(sql, str) else ""
-        if (detach := detach_in(text)) is not None:
+        if self._says_what_is_left and (detach := detach_in(text)) is not None:
             try:
                 return execute(sql, params, many, context)
             except Exception as error:
@@ -77,7 +79,7 @@ class PatientStatements:
             with self._without_lock_timeout():
                 return execute(sql, params, many, context)
         except Exception as error:
-            if concurrently:
+            if concurrently and self._says_what_is_left:
                 self._note_invalid_indexes(text, error)
             raise
 

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transactions.inner_transaction import INNER
-from tests.support.dry_run import migration, passed, python, rehearse, runs, table
+from tests.support.dry_run import failed, migration, passed, python, rehearse, runs, table
 
 pytestmark = pytest.mark.usefixtures("untouched")
 
@@ -214,3 +214,20 @@ def test_the_search_for_rows_that_a_statement_fails_on_is_no_scan_of_the_next(
     result = passed(python(code), atomic=atomic)
 
     assert table(result, "dry_row").rows_scanned == 1000
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "CREATE UNIQUE INDEX CONCURRENTLY dry_code ON dry_row (code)",
+        "DROP INDEX CONCURRENTLY dry_nowhere",
+        "REINDEX INDEX CONCURRENTLY dry_nowhere",
+        "ALTER TABLE dry_row DETACH PARTITION dry_child CONCURRENTLY",
+    ],
+)
+def test_what_a_real_migrate_asks_after_a_failure_is_no_statement_of_the_migration(
+    refused: str,
+) -> None:
+    (operation,) = failed(runs(refused), atomic=False).operations
+
+    assert [each.sql for each in operation.statements] == [refused]

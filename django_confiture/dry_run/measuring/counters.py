@@ -18,13 +18,16 @@ class Counters:
     """Rows that bitmaps of indexes led to."""
 
     def since(self, before: Counters) -> Counters:
-        """Return the difference to an earlier reading."""
+        """Return the difference to an earlier reading.
+
+        ``TRUNCATE`` takes back what its transaction has written: that is no write below zero.
+        """
         return Counters(
             self.scans - before.scans,
             self.returned - before.returned,
-            self.inserted - before.inserted,
-            self.updated - before.updated,
-            self.deleted - before.deleted,
+            max(0, self.inserted - before.inserted),
+            max(0, self.updated - before.updated),
+            max(0, self.deleted - before.deleted),
             self.fetched - before.fetched,
         )
 

@@ -30,7 +30,13 @@ from django_confiture.dry_run.isolation.unmanaged_connections import (
     UnmanagedConnections,
     can_only_read,
 )
-from django_confiture.dry_run.isolation.unrecorded import CallbacksOnly, Overheard, Unrecorded
+from django_confiture.dry_run.isolation.unrecorded import (
+    HANGS,
+    CallbacksOnly,
+    Overheard,
+    Unrecorded,
+    not_waiting_forever,
+)
 from django_confiture.dry_run.isolation.ways_out import WaysOut
 from django_confiture.dry_run.measuring.nontransactional import (
     Positions,
@@ -193,18 +199,25 @@ class OtherConnections:
         stack = self._held[id(wrapper)] = ExitStack()
         self._held_wrappers.append(wrapper)
         if wrapper.vendor != "postgresql":
-            stack.enter_context(rolled_back(wrapper, self._commit_was_refused))
+            told = partial(self._not_measured, wrapper.alias)
+            stack.enter_context(rolled_back(wrapper, self._commit_was_refused, told))
             return
         same = database_identity(Session(wrapper.connection)) == self._identity
         if same and self._sharing is None:
             stack.enter_context(uncalled(wrapper, self._callbacks))
-            raw = psycopg_connection(wrapper.connection)
-            overheard = Overheard(raw, partial(self._not_measured, wrapper.alias))
-            stack.enter_context(self._interceptor.catching(raw, overheard))
+            self._overhear(wrapper, stack)
         elif same and self._sharing and threading.get_ident() == owning_thread(self._main):
             self._share(wrapper, stack, self._sharing)
         else:
             self._rehearse(wrapper, stack, same_database=same)
+
+    def _overhear(self, wrapper: BaseDatabaseWrapper, stack: ExitStack) -> None:
+        """Let a connection to the clone do as it likes, but not wait forever for the migration."""
+        raw = psycopg_connection(wrapper.connection)
+        waited = partial(self._notes.note_not_rehearsed, HANGS.format(alias=wrapper.alias))
+        overheard = Overheard(raw, partial(self._not_measured, wrapper.alias), waited)
+        stack.enter_context(self._interceptor.catching(raw, overheard))
+        stack.enter_context(not_waiting_forever(Session(raw)))
 
     def _share(self, wrapper: BaseDatabaseWrapper, stack: ExitStack, sharing: Sharing) -> None:
         """Let an alias of the same database use the main connection, until ``stack`` is closed."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.protocols import DriverGenerator
-from django_confiture.dry_run.server.side_channel import text_of
+from django_confiture.dry_run.results.error_classes import is_lock_timeout
+from django_confiture.dry_run.server.side_channel import Session, text_of
 from django_confiture.dry_run.sql.parsing.nodes import written_name
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.observer import TransactionObserver
@@ -18,7 +19,15 @@ from django_confiture.dry_run.transactions.on_commit import CallbackObserver
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 
 _STATEMENT = "confiture_statement"
+_LONGEST_WAIT = "5s"
 _QUIET = (Kind.SAVEPOINT, Kind.QUIET, Kind.TRANSACTION)
+
+
+HANGS = (
+    "Another connection of this process, to {alias!r}, waited in vain for a lock that the "
+    "migration itself holds. For real it waits forever, as PostgreSQL sees no deadlock there. Use "
+    "the connection that migrates (schema_editor.connection), or a migration of its own."
+)
 
 
 class CallbacksOnly(TransactionObserver):
@@ -113,16 +122,37 @@ class Unrecorded:
                 self._transactions.statement_ended()
 
 
+@contextmanager
+def not_waiting_forever(session: Session) -> Iterator[None]:
+    """End waits for locks, which on a clone only the migration itself can hold."""
+    if session.value("SHOW lock_timeout") != "0":
+        yield
+        return
+    session.query(f"SET lock_timeout = '{_LONGEST_WAIT}'")
+    yield
+    with suppress(psycopg.Error):  # it may be closed
+        session.query("RESET lock_timeout")
+
+
 class Overheard:
     """Lets through what another connection to the clone sends, and says where it can change it.
 
     It stands where the first connection has its :class:`Capture`.
     """
 
-    def __init__(self, raw: psycopg.Connection[Any], not_measured: Callable[[], None]) -> None:
-        """``not_measured`` is called when a statement may change something."""
+    def __init__(
+        self,
+        raw: psycopg.Connection[Any],
+        not_measured: Callable[[], None],
+        waited_in_vain: Callable[[], None],
+    ) -> None:
+        """``not_measured`` is called when a statement may change something.
+
+        ``waited_in_vain`` is called where ``lock_timeout`` has ended one.
+        """
         self._raw = raw
         self._not_measured = not_measured
+        self._waited_in_vain = waited_in_vain
 
     def sending(
         self,
@@ -138,7 +168,12 @@ class Overheard:
         statements = parse(text_of(query, self._raw), placeholders=with_parameters)
         if not all(each.kind in (*_QUIET, Kind.SELECT) for each in statements):
             self._not_measured()
-        return send(query, *args, **kwargs)
+        try:
+            return send(query, *args, **kwargs)
+        except psycopg.Error as error:
+            if is_lock_timeout(error):
+                self._waited_in_vain()
+            raise
 
     def ending(self, method: str, end: Callable[[], None]) -> None:  # noqa: ARG002
         """Let the driver end its transaction."""

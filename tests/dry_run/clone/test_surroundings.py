@@ -80,6 +80,27 @@ def test_an_alias_of_the_same_database_is_a_connection_of_its_own(source: str) -
     assert pid
 
 
+@pytest.mark.parametrize("connected", [True, False], ids=["connected before", "connects in it"])
+def test_an_alias_that_waits_for_the_migration_itself_does_not_wait_forever(
+    source: str, *, connected: bool
+) -> None:
+    def connects() -> None:
+        connections["other"].ensure_connection()
+
+    first = [migration(python(connects))] if connected else []
+    waits = migration(
+        runs("LOCK TABLE dry_row"), executes(WRITES, using="other"), name="0002_waits"
+    )
+
+    with alias_at("other", NAME=source):
+        report = on_a_copy(*first, waits)
+
+    result = report.migrations[-1]
+    assert result.outcome == "failed"
+    assert report.verdict == "failed"
+    assert "For real it waits forever" in result.operations[-1].reason
+
+
 def test_an_alias_that_only_reads_the_clone_is_exact(source: str) -> None:
     with alias_at("other", NAME=source):
         report = on_a_copy(migration(executes("SELECT number FROM dry_row", using="other")))

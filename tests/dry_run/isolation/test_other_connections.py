@@ -25,6 +25,7 @@ from django_confiture import (
 from django_confiture.dry_run.results import SequenceMove
 from tests.support.dry_run import (
     migration,
+    only_operation,
     parameters,
     plain_connection,
     python,
@@ -77,6 +78,26 @@ def test_sqlite_is_rolled_back(lite: str, connected: bool) -> None:
             cursor.execute("INSERT INTO leak VALUES (1)")
 
     assert why_it_failed(python(body)) is None
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["Django's cursor", "the driver's"])
+@pytest.mark.parametrize(
+    ("sql", "exact"),
+    [("INSERT INTO leak VALUES (1)", False), ("SELECT * FROM leak", True)],
+)
+def test_what_writes_to_sqlite_is_not_exact(lite: str, sql: str, *, exact: bool, raw: bool) -> None:
+    def body() -> None:
+        if raw:
+            connections[lite].ensure_connection()
+            connections[lite].connection.execute(sql).fetchall()
+            return
+        with connections[lite].cursor() as cursor:
+            cursor.execute(sql).fetchall()
+
+    operation = only_operation(python(body))
+
+    assert operation.rehearsed == ("exact" if exact else "not_rehearsed")
+    assert ("to 'lite', ran SQL: what it wrote" in operation.reason) is not exact
 
 
 def test_a_script_that_ends_the_transaction_of_sqlite_is_refused(lite: str) -> None:

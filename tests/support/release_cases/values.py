@@ -23,7 +23,23 @@ from tests.support.releases import Case
 _FROM_TO = [("low", models.IntegerField(default=0)), ("high", models.IntegerField(default=1))]
 _IN_ORDER = models.CheckConstraint(condition=Q(low__lte=F("high")), name="cases_in_order")
 
+_OF_LISTS = RunSQL(
+    "ALTER TABLE cases_thing ADD CONSTRAINT cases_lists CHECK (jsonb_typeof(tags) = 'array')"
+)
+
 CASES = [
+    thing(
+        "json_lists_by_their_default",
+        [TITLE, ("tags", models.JSONField(default=list))],
+        _OF_LISTS,
+        rows=[lambda n, get: {"title": f"t{n}"}, lambda n, get: {"title": "x", "tags": [n]}],
+    ),
+    thing(
+        "json_lists_by_the_rows",
+        [TITLE, ("tags", models.JSONField())],
+        _OF_LISTS,
+        rows=[lambda n, get: {"title": f"t{n}", "tags": []}],
+    ),
     thing(
         "view_that_refuses_the_values_of_hidden_rows",
         [("state", models.CharField(max_length=9))],

@@ -59,6 +59,11 @@ class Instances:
         self._references = References(values, loaded, catalog, rows)
         self._unique = frozenset(_unique_fields(model))
         self._varying: dict[str, bool] = {}
+        self._read: Sequence[Model] = ()
+
+    def have_read(self, rows: Sequence[Model]) -> None:
+        """Note rows that are there: what has no limits is made up to be like their values."""
+        self._read = rows
 
     def new(self, variant: Variant, *, key: KeyFrom = "own") -> Model:
         """Return an unsaved instance; raises :class:`NoValueError`."""
@@ -144,8 +149,15 @@ class Instances:
             given[each.attname] = self.unique_value(each, level or "modest")
         elif level is None and (each.has_default() or each.has_db_default() or each.null):
             return
+        elif self._is_known_by_rows(each):
+            given[each.attname] = getattr(self._read[0], each.attname)
         else:
             self._level(each, level or "modest", given, unique=unique)
+
+    def _is_known_by_rows(self, each: Field[Any, Any]) -> bool:
+        """Whether the rows that are there are all that tells what a field holds."""
+        is_open = each.get_internal_type() == "JSONField" and not (each.choices or each.unique)
+        return is_open and bool(self._read) and not each.has_default()
 
     def _default_varies(self, each: Field[Any, Any]) -> bool:
         """Whether its default is another one each time, as that of ``uuid4`` and of tokens.

@@ -147,6 +147,16 @@ def _date(_field: Field[Any, Any], level: Level) -> date:
     return date({"modest": 2001, "least": 1901, "most": 2999}[level], 2, 3)
 
 
+def _json(field: Field[Any, Any], level: Level) -> Any:
+    """Return JSON of the kind of the default: code that has a list there looks for no object."""
+    default = field.get_default() if field.has_default() else {}
+    if isinstance(default, dict):
+        return {**default, "x": [1]} if level == "most" else default
+    if isinstance(default, list):
+        return [*default, *(default[:1] or ["x"])] if level == "most" else default
+    return default
+
+
 def _range_of_numbers(field: Field[Any, Any], level: Level) -> tuple[int, int]:
     limit = 2**31 if field.get_internal_type() == "IntegerRangeField" else 2**63
     return {"modest": (1, 2), "least": (-limit, 1 - limit), "most": (limit - 2, limit - 1)}[level]
@@ -205,7 +215,7 @@ _OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
     "HStoreField": lambda _field, _level: {},
     "IPAddressField": lambda _field, _level: "127.0.0.1",
     "IntegerRangeField": _range_of_numbers,
-    "JSONField": lambda _field, level: {} if level != "most" else {"x": [1]},
+    "JSONField": lambda field, level: _json(field, level),
     "NullBooleanField": lambda _field, level: level == "most",
     "TimeField": lambda _field, level: time(23, 59, 59) if level == "most" else time(0, 0),
     "UUIDField": lambda _field, _level: uuid.uuid4(),

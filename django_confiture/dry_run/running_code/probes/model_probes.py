@@ -69,9 +69,10 @@ class ModelProbes:
 
     def capture(self) -> None:
         """Remember rows from both ends of the table, by primary key."""
-        ordered = self._all().order_by("pk")
-        found = [*ordered[:_CAPTURED], *ordered.reverse()[:_CAPTURED]]
+        rows = self._all().order_by("pk")
+        found = [*rows[:_CAPTURED], *rows.reverse()[:_CAPTURED]]
         self._captured = list({each.pk: each for each in found}.values())
+        self._instances.have_read(self._captured)
 
     def _all(self) -> QuerySet[Model]:
         rows: QuerySet[Model] = QuerySet(self.model, using=self._using)
@@ -145,8 +146,8 @@ class ModelProbes:
 
         Two with the last of their choices: a unique index may be for some rows alone.
         """
-        variant = variants[0]
-        for each in (variant, _MOST) if _MOST in variants[1:] else (variant,):
+        variant, *others = variants
+        for each in (variant, _MOST) if _MOST in others else (variant,):
             yield self._probe_insert(f"{each.name} twice", each, self._insert_two, optional=True)
         if self._upserts:
             yield from (probe for _names, probe in self.upserts(variant))
@@ -233,8 +234,7 @@ class ModelProbes:
     def emptying_one(self) -> Iterator[Probe]:
         """Yield how the release empties one column that its INSERT leaves empty."""
         for name in emptiable(self.model):
-            each = Variant(f"without {name}", None, emptied=name)
-            yield self.update(each)
+            yield self.update(Variant(f"without {name}", None, emptied=name))
 
     def update(self, variant: Variant) -> Probe:
         """Return the UPDATE of a row."""

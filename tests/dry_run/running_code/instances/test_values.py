@@ -8,7 +8,9 @@ import pytest
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connections, models
 
-from django_confiture.dry_run.running_code.instances.values import Values
+from django_confiture.dry_run.running_code.instances.values import Level, Values
+
+_LEVELS: tuple[Level, ...] = ("modest", "least", "most")
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,11 @@ def test_a_field_without_positive_numbers_has_others() -> None:
     drawn = {values.unique(field, "modest") for _ in range(100)}
     assert drawn <= {*range(-1000, -9)}
     assert len(drawn) > 1
+
+
+@pytest.mark.parametrize("default", [list, dict, lambda: ["a"], lambda: {"dark": True}, 1, "x"])
+def test_json_is_of_the_kind_of_its_default(default: Any) -> None:
+    field: Any = models.JSONField(default=default)
+    made = [Values(connections["default"].ops).of(field, each) for each in _LEVELS]
+    assert made[0] == field.get_default()
+    assert {type(each) for each in made} == {type(field.get_default())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Batches, NoRecipe
+from django_confiture.dry_run.rewriting.held_rows import refuse_rows_that_hold_each_other
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 from django_confiture.dry_run.sql.parsing.nodes import quoted_relation
 from django_confiture.dry_run.sql.parsing.parser import Statement
@@ -29,8 +30,11 @@ def batches_of(statement: Statement, facts: Facts) -> Batches:
     return Batches(between_keys(node, key), quoted_relation(node.relation), quote_identifier(key))
 
 
-def key_to_go_by(statement: Statement, facts: Facts) -> str:
-    """Return the primary key by which it can be split; raises :class:`NoRecipe` where it can't."""
+def key_to_go_by(statement: Statement, facts: Facts, *, by_models: bool = False) -> str:
+    """Return the primary key by which it can be split; raises :class:`NoRecipe` where it can't.
+
+    ``by_models`` says that the models delete what they have to delete along with a row.
+    """
     node = getattr(statement.node, statement.what)
     table = node.relation
     if node.HasField("with_clause") or returns_rows(node):
@@ -42,6 +46,8 @@ def key_to_go_by(statement: Statement, facts: Facts) -> str:
         raise NoRecipe(
             "it sets a column to a value computed from that column: it must not run twice"
         )
+    if statement.what == "delete_stmt" and not by_models:
+        refuse_rows_that_hold_each_other({table.relname}, facts, by_models=False)
     if key is None:
         raise NoRecipe(f"{table.relname} has no primary key of one column to go by")
     return key

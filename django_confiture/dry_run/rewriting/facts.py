@@ -116,6 +116,8 @@ class Facts:
     """Over how many releases the operation may be spread."""
     undeletable: frozenset[str] = frozenset()
     """The tables of which running code can't delete rows any more, for those that refer to them."""
+    cascades: frozenset[tuple[str, str]] | None = None
+    """(table, column) of the foreign keys whose rows the models delete along; None: not known."""
     backwards: tuple[str, ...] = ()
     """The statements that take the operation back, where it is spread over two."""
 

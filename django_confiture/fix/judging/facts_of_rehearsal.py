@@ -43,6 +43,7 @@ def facts_of(
         comments=known.comments,
         row_security=known.row_security,
         undeletable=_undeletable(ending),
+        cascades=ending.reached.cascades,
         working=frozenset(each.sql for each in results if each.sql and works(each)),
         rewriting=frozenset(each.sql for each in results if each.sql and each.rewrites),
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.core.management.sql import emit_pre_migrate_signal
+from django.db.models import CASCADE
 
 from django_confiture import conf
 from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
@@ -51,6 +53,16 @@ class Reached:
     """Index of a partitioned table → those of its partitions, at the end."""
     known: KnownObjects
     """What was there before it."""
+
+    @cached_property
+    def cascades(self) -> frozenset[tuple[str, str]]:
+        """(table, column) of the foreign keys with ``CASCADE``, by the models."""
+        return frozenset(
+            (model._meta.db_table.replace('"', "").rpartition(".")[2], str(field.column))
+            for model in self.state.apps.get_models(include_auto_created=True)
+            for field in model._meta.local_concrete_fields
+            if field.remote_field is not None and field.remote_field.on_delete is CASCADE
+        )
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,46 @@ CASES = [
             "self", models.SET_NULL, null=True)),
         migrations.RunSQL("UPDATE cases_order SET before_id = id - 1 WHERE id > 1"),
     """),
+    Harmful("deleted_where_rows_hold_each_other", """
+        migrations.RunPython(purge, migrations.RunPython.noop),
+    """, "kept", above='''
+        def purge(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            Order.objects.filter(total__gt=0).delete()
+
+        ''', prepared="""
+        migrations.AddField("order", "before", models.ForeignKey(
+            "self", models.RESTRICT, null=True)),
+        migrations.RunSQL("UPDATE cases_order SET before_id = id + 6000 WHERE id <= 6000"),
+    """),
+    Harmful("deleted_where_rows_of_two_tables_hold_each_other", """
+        migrations.RunPython(purge, migrations.RunPython.noop),
+    """, "kept", above='''
+        def purge(apps, schema_editor):
+            Customer = apps.get_model("cases", "Customer")
+            Customer.objects.filter(pk__gt=0).delete()
+
+        ''', prepared="""
+        migrations.AddField("line", "payer", models.ForeignKey(
+            "cases.customer", models.RESTRICT, null=True)),
+        migrations.RunSQL("DELETE FROM cases_line WHERE id > 4000"),
+        migrations.RunSQL("DELETE FROM cases_order WHERE customer_id IS NULL AND id > 4000"),
+        migrations.RunSQL("UPDATE cases_order SET customer_id = 1 WHERE customer_id IS NULL"),
+        migrations.RunSQL("UPDATE cases_line SET payer_id = 1 + (id + 7) % 500"),
+    """),
+    Harmful("deleted_by_sql_where_rows_refer_to_each_other", """
+        migrations.RunSQL("DELETE FROM cases_line WHERE quantity < 8", migrations.RunSQL.noop),
+        migrations.RunPython(purge, migrations.RunPython.noop),
+    """, "refused kept", "refer to each other", above='''
+        def purge(apps, schema_editor):
+            Line = apps.get_model("cases", "Line")
+            Line.objects.filter(quantity=8)._raw_delete(schema_editor.connection.alias)
+
+        ''', prepared="""
+        migrations.AddField("line", "before", models.ForeignKey(
+            "self", models.CASCADE, null=True)),
+        migrations.RunSQL("UPDATE cases_line SET before_id = id + 9 WHERE id < 9000"),
+    """),
     Harmful("deleted_row_by_row", """
         migrations.RunPython(purge, migrations.RunPython.noop),
     """, "fixed", above='''

@@ -47,14 +47,14 @@ def files_of_code(
     function = plain(operation.code)
     node = source_of(function)
     parts = parts_of(node, function)
-    judge(statements, parts)
+    judge(statements, parts, facts)
     _refuse_other_ids(statements, parts, facts)
     if any(isinstance(each.does, OwnBatches) for each in parts):
         changes = []
     if len(parts) == len(changes) == 1 and isinstance(only := parts[0].does, Update):
         changes = [with_constants(changes[0], only, function)]
     for each in changes:
-        key_to_go_by(each, facts)
+        key_to_go_by(each, facts, by_models=True)
     sources = [_source(node, function, each) for each in parts]
     yield from _with_way_back(operation, function, node.name, sources)
 

@@ -10,7 +10,9 @@ from django_confiture.dry_run.rewriting.data.bodies import BodyPart
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches
 from django_confiture.dry_run.rewriting.data.row_loops import RowLoop
 from django_confiture.dry_run.rewriting.data.updates import Update
+from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
+from django_confiture.dry_run.rewriting.held_rows import refuse_rows_that_hold_each_other
 from django_confiture.dry_run.sql.parsing.nodes import columns_in, functions_called_in
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
@@ -54,7 +56,7 @@ def _only_reads(statement: Statement) -> bool:
     return is_select and functions_called_in(statement.node) <= _READING
 
 
-def judge(statements: Sequence[Statement], parts: Sequence[BodyPart]) -> None:
+def judge(statements: Sequence[Statement], parts: Sequence[BodyPart], facts: Facts) -> None:
     """Refuse code that did more than it shows, or goes by other rows of the tables it writes."""
     sent = _sent(statements)
     own = [each.does for each in parts if isinstance(each.does, OwnBatches)]
@@ -64,6 +66,8 @@ def judge(statements: Sequence[Statement], parts: Sequence[BodyPart]) -> None:
         raise NoRecipe(_MORE)
     elif any(each.does.deletes for each in parts):
         _judge_deleting(sent, parts)
+        for by_models in {not (isinstance(e.does, Update) and e.does.is_raw) for e in parts}:
+            refuse_rows_that_hold_each_other(sent.deleted, facts, by_models=by_models)
     else:
         _judge_updating(sent, parts)
 

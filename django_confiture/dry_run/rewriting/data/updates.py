@@ -39,6 +39,11 @@ class Update:
         return self._method.attr != "update"
 
     @property
+    def is_raw(self) -> bool:
+        """Whether it deletes the rows alone, and nothing along with them."""
+        return self._method.attr == "_raw_delete"
+
+    @property
     def _method(self) -> ast.Attribute:
         assert isinstance(self.call.func, ast.Attribute)
         return self.call.func

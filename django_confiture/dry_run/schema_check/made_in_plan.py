@@ -1,7 +1,8 @@
 """Tables that a plan makes with the very statements that their models would be made with.
 
-They need not be made a second time to be compared: the same statements make the same table. That
-takes that no other migration has changed it, and that its own sent nothing that can't be read.
+They need not be made a second time to be compared: the same statements make the same table, also
+where later ones of the plan add to it what a new table would have at once. That takes that no
+migration which has changed it sent anything that can't be read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from django_confiture.dry_run.schema_check.scratch_tables import sql_writer
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType
 from django_confiture.dry_run.sql.parsing.nodes import Node, subcommands
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.dry_run.sql.texts.folded_tables import folded
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -24,7 +26,14 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
 
 _NO_SCHEMA = (Kind.SELECT, Kind.DML)
-_ADDING = (AlterTableType.AddConstraint, AlterTableType.AddColumn, AlterTableType.AlterColumnType)
+_OF_ITS_OWN = (
+    AlterTableType.AddConstraint,
+    AlterTableType.AddColumn,
+    AlterTableType.AlterColumnType,
+    AlterTableType.ColumnDefault,
+    AlterTableType.SetNotNull,
+    AlterTableType.DropNotNull,
+)
 """What changes no other table than its own, as DROP … CASCADE does."""
 
 _EVENT_TRIGGERS = "SELECT FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D' LIMIT 1"
@@ -38,12 +47,15 @@ class TablesMade:
 
     def note(self, statements: Iterable[Statement], changes: Collection[SchemaChange]) -> None:
         """Note what a migration has sent, and what that changed in the schema."""
-        for change in changes:
-            self._statements.pop(change.relation or change.name, None)
+        changed = {change.relation or change.name for change in changes}
         made = {each.name for each in changes if (each.object, each.kind) == ("table", "added")}
-        if made:
+        before = {name: self._statements.pop(name, None) for name in changed}
+        known = made | {name for name, earlier in before.items() if earlier}
+        if known:
             by_table = _statements_by_table(statements)
-            self._statements.update({name: by_table[name] for name in made & by_table.keys()})
+            for name in known & by_table.keys():
+                earlier = () if name in made else before[name]
+                self._statements[name] = (*(earlier or ()), *by_table[name])
 
     def as_models_would(
         self, session: Session, wrapper: BaseDatabaseWrapper, models: Iterable[type[Model]]
@@ -56,15 +68,23 @@ class TablesMade:
         return frozenset(
             table
             for table, statements in self._statements.items()
-            if sorted(statements) == sorted(wanted.get(table, ()))
+            if _make_the_same(statements, wanted.get(table, ()))
         )
+
+
+def _make_the_same(statements: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Return whether statements make what others do, as far as their texts tell."""
+    if sorted(statements) == sorted(wanted):
+        return True
+    found = folded(statements)
+    return found is not None and found == folded(wanted)
 
 
 def _statements_by_table(statements: Iterable[Statement]) -> Mapping[str, Sequence[str]]:
     """Return the statements of each table; none if one of them may be about any table."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for each in statements:
-        if each.kind in _NO_SCHEMA:
+        if each.kind in _NO_SCHEMA or each.what == "constraints_set_stmt":
             continue
         relation = next(_only_changed(each), None)
         if relation is None or relation.schemaname:
@@ -81,7 +101,7 @@ def _only_changed(statement: Statement) -> Iterator[Node]:
         yield statement.node.index_stmt.relation
     elif statement.what == "alter_table_stmt":
         node = statement.node.alter_table_stmt
-        if all(each.subtype in _ADDING for each in subcommands(node)):
+        if all(each.subtype in _OF_ITS_OWN for each in subcommands(node)):
             yield node.relation
 
 

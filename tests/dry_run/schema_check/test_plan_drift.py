@@ -171,6 +171,37 @@ def test_what_the_plan_makes_as_its_model_would_is_not_made_again(
     assert text.count('CREATE TABLE "cases_order" ') == 1  # for the comparison
 
 
+ADDED_LATER: dict[str, list[Operation]] = {
+    "a column": [AddField("plain", "more", models.TextField(null=True))],
+    "a column with a default": [AddField("plain", "more", models.IntegerField(default=1))],
+    "null": [AlterField("plain", "amount", models.IntegerField(null=True))],
+    "not null": [AlterField("plain", "note", models.TextField(default=""))],
+    "a wider type": [AlterField("plain", "amount", models.BigIntegerField())],
+    "a wider indexed text": [
+        AlterField("plain", "name", models.CharField(max_length=40, db_index=True))],
+    "an index": [AddIndex("plain", models.Index(fields=["amount"], name="plain_amount"))],
+}  # fmt: skip
+PLAIN = CreateModel(
+    "Plain",
+    [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("name", models.CharField(max_length=20, db_index=True)),
+        ("amount", models.IntegerField()),
+        ("note", models.TextField(null=True)),
+    ],
+)
+
+
+@pytest.mark.parametrize("name", ADDED_LATER)
+def test_what_a_later_migration_adds_to_it_is_not_made_again(
+    base: Cases, tmp_path: Path, name: str
+) -> None:
+    base.add("0002_plain", PLAIN)
+    base.add("0003_later", *ADDED_LATER[name])
+    text = sent(tmp_path / "trace", lambda: drift() == {} or pytest.fail("there is none"))
+    assert text.count('CREATE TABLE "cases_plain" ') == 1
+
+
 CHANGED_AFTERWARDS: dict[str, tuple[list[list[Operation]], str]] = {
     "in its own migration": ([[MADE, RunSQL(NARROWED, RunSQL.noop)]], NARROWER),
     "in a later one": ([[MADE], [RunSQL(NARROWED, RunSQL.noop)]], NARROWER),
@@ -186,6 +217,16 @@ CHANGED_AFTERWARDS: dict[str, tuple[list[list[Operation]], str]] = {
     "in the state alone": (
         [[MADE], [only_in_state(AlterField("made", "name", models.TextField(db_index=True)))]],
         "column name of cases_made is character varying(20) NOT NULL; the models have text",
+    ),
+    "before a column is added": (
+        [[MADE, RunSQL(NARROWED, RunSQL.noop)],
+         [AddField("made", "more", models.TextField(null=True))]],
+        NARROWER,
+    ),
+    "by a column that is added otherwise": (
+        [[MADE], [only_in_state(AddField("made", "more", models.TextField()),
+                                sql="ALTER TABLE cases_made ADD more text")]],
+        "column more of cases_made is text; the models have text NOT NULL",
     ),
     "by another default schema": (
         [[RunSQL("CREATE SCHEMA IF NOT EXISTS elsewhere; SET LOCAL search_path = elsewhere, public",

@@ -65,6 +65,7 @@ TRIGGER_SWITCHES = frozenset(
 class ConstrType(IntEnum):
     """``Constraint.contype``, also of what stands in a column's definition."""
 
+    NULL = pg.CONSTR_NULL
     NOTNULL = pg.CONSTR_NOTNULL
     DEFAULT = pg.CONSTR_DEFAULT
     IDENTITY = pg.CONSTR_IDENTITY

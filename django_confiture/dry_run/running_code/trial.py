@@ -273,7 +273,7 @@ class Trial:
         may_refer: Callable[[ForeignKey, Action], bool],
     ) -> Iterator[Probe]:
         """Yield the deletions that only the new schema gives a reason for."""
-        if "delete" in actions and self.deletes.dependents.hidden:
+        if "delete" in actions and self.deletes.dependents.differ:
             yield from self.deletes.of_first_rows()
         for key in () if "delete" in known else self.awaited:
             if may_refer(key, "delete"):

@@ -33,6 +33,7 @@ from django_confiture.silencing import silenced
 from tests.support.dry_run import apply_from, clean_up, fingerprint, migration, plain_connection
 from tests.support.published_schema import errors
 from tests.support.release_cases.library import ROWS, library
+from tests.support.release_cases.partitions import IN_PARTS, KEEPS
 from tests.support.releases import Writer, applied
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -115,6 +116,26 @@ def test_others_see_each_operation_of_a_non_atomic_migration(state: ProjectState
     heals = RunSQL("ALTER TABLE cases_book ALTER note SET DEFAULT ''", RunSQL.noop)
     report = rehearse(state, migration(_NOTE, heals, name="0002_a", atomic=False))
     assert breaks(report.deploy.old_code) == [("cases.Book", "insert", "cases.0002_a", 0)]
+
+
+def test_a_foreign_key_of_a_table_that_the_same_script_makes(state: ProjectState) -> None:
+    makes = RunSQL(
+        "CREATE TABLE dry_about (author bigint);"
+        "ALTER TABLE dry_about ADD FOREIGN KEY (author) REFERENCES cases_author (id);"
+        "INSERT INTO dry_about SELECT id FROM cases_author",
+        RunSQL.noop,
+    )
+    report = rehearse(state, migration(makes, name="0002_a"))
+    found = breaks(report.deploy.old_code)
+    assert ("cases.Author", "delete", "cases.0002_a", 0) in found
+
+
+def test_a_change_of_a_partition_is_one_of_its_table(state: ProjectState) -> None:
+    with plain_connection() as other:
+        other.execute(IN_PARTS)
+    report = rehearse(state, migration(KEEPS, name="0002_a"))
+    assert ("cases.Book", "delete") in {each[:2] for each in breaks(report.deploy.old_code)}
+    assert report.deploy.order == "code_first"
 
 
 def test_what_models_prove_is_not_guessed(state: ProjectState) -> None:

@@ -7,6 +7,7 @@ from tests.support.release_cases import (
     composite,
     emptied,
     others,
+    partitions,
     referring,
     tables,
     things,
@@ -16,6 +17,16 @@ from tests.support.releases import Case
 
 CASES: dict[str, Case] = {
     case.name: case
-    for module in (columns, composite, emptied, others, referring, tables, things, values)
+    for module in (
+        columns,
+        composite,
+        emptied,
+        others,
+        partitions,
+        referring,
+        tables,
+        things,
+        values,
+    )
     for case in module.CASES
 }

@@ -97,16 +97,20 @@ JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given)
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 """
 
-# $1: OIDs of tables. The views that read them, and those that read such views.
-VIEWS = """
+# $1: OIDs of tables. What has rows of theirs: views that read them, tables whose partitions they
+# are, and what has rows of those.
+ABOVE = """
 WITH RECURSIVE reading (oid) AS (
   SELECT pg_catalog.unnest($1::oid[])
   UNION
-  SELECT w.ev_class FROM reading r
-  JOIN pg_catalog.pg_depend d ON d.refobjid = r.oid
-    AND d.refclassid = 'pg_catalog.pg_class'::regclass
-    AND d.classid = 'pg_catalog.pg_rewrite'::regclass
-  JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+  SELECT above.oid FROM reading r CROSS JOIN LATERAL (
+    SELECT w.ev_class FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid
+    WHERE d.refobjid = r.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+      AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+    UNION ALL
+    SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = r.oid
+  ) above (oid)
 )
 SELECT DISTINCT oid FROM reading
 """

@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from django_confiture.dry_run.running_code.catalog.table_queries import (
+    ABOVE,
     BY_OTHERS,
     NAMED,
     SERVED,
     TABLES,
-    VIEWS,
     WITH_CODE,
 )
 from django_confiture.dry_run.server.side_channel import Session
@@ -89,6 +89,16 @@ class Table:
     """Those that it has, and those that lead to it."""
     checks: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """CHECK constraint → its columns."""
+
+    @property
+    def is_view(self) -> bool:
+        """Whether it is a view, of which PostgreSQL may take nothing but SELECT."""
+        return self.kind in ("v", "m")
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether its rows are in partitions, each with constraints and triggers of its own."""
+        return self.kind == "p"
 
     @property
     def hides_rows(self) -> bool:
@@ -181,9 +191,9 @@ class TableCatalog:
             for given, oid, kind, shown in rows
         }
 
-    def with_views(self, oids: Sequence[int]) -> frozenset[int]:
-        """Return the relations and the views that read them."""
-        rows = self._session.query(VIEWS, [array(map(str, oids))]) if oids else []
+    def with_those_above(self, oids: Sequence[int]) -> frozenset[int]:
+        """Return the relations, the views that read them, and the tables that they are parts of."""
+        rows = self._session.query(ABOVE, [array(map(str, oids))]) if oids else []
         return frozenset(int(oid or 0) for (oid,) in rows)
 
     def with_sequences(self, oids: Sequence[int]) -> frozenset[int]:

@@ -84,7 +84,9 @@ class PlannedTables:
             if statement.node is not None:
                 locks = statement_locks(statement.node, lookup)
                 oids |= {each.oid for each in locks if each.mode >= _WRITING}
-        named = {quoted_relation(each) for other in others for each in other.relations}
+        # A table that the plan makes is not there yet to be locked: what it is told to refer to is.
+        naming = [*others, *filter(_is_of_tables, planned.statements)]
+        named = {quoted_relation(each) for statement in naming for each in statement.relations}
         oids |= {each.oid for each in lookup.relations(named).values()}
         oids |= catalog.with_sequences(sorted(oids))
         if others:
@@ -93,7 +95,7 @@ class PlannedTables:
         self.may_be_any = bool(planned.unknown or others or unread)
         """Whether some of it runs what can't be read."""
         self._words = words_in(*(each.sql for each in unread))
-        self._oids = catalog.with_views(sorted(oids)) | catalog.with_code()
+        self._oids = catalog.with_those_above(sorted(oids)) | catalog.with_code()
 
     def of(
         self, tables: Iterable[str], quote: Callable[[str], str], catalog: TableCatalog
@@ -116,6 +118,10 @@ def words_in(*texts: str) -> frozenset[str]:
 def _cannot_be_read(statement: Statement, lookup: Lookup) -> bool:
     """Return whether a statement runs code that its text does not show, such as DO."""
     return statement.node is None or runs_user_code(statement.node, lookup)
+
+
+def _is_of_tables(statement: Statement) -> bool:
+    return statement.what in ("alter_table_stmt", "create_stmt")
 
 
 def sets_sequence(statement: Statement) -> bool:

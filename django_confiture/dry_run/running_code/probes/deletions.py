@@ -10,7 +10,7 @@ from django.db.models import CASCADE, PROTECT, RESTRICT, Model
 
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table, TableCatalog
 from django_confiture.dry_run.running_code.models.generic_relations import generic_targets
 from django_confiture.dry_run.running_code.models.release import Release
 
@@ -88,19 +88,26 @@ class Dependents:
         return any(map(self._guards, self.reached))
 
     @property
-    def hidden(self) -> bool:
-        """Whether row-level security may hide rows that refer to a deleted one."""
-        return any(map(self._hides, self.reached - {self._model._meta.db_table}))
+    def differ(self) -> bool:
+        """Whether rows that are there may fare otherwise than one that is made.
 
-    def _hides(self, name: str) -> bool:
-        oid = self._catalog.oid_of(name)
-        table = self._catalog.table(oid) if oid is not None else None
-        return table is not None and table.hides_rows
+        They are in other partitions, or row-level security may hide those that refer to them.
+        """
+        own = self._model._meta.db_table
+        tables = {name: self._table(name) for name in self.reached}
+        return any(
+            table.has_parts or (table.hides_rows and name != own)
+            for name, table in tables.items()
+            if table is not None
+        )
 
     def _guards(self, name: str) -> bool:
-        oid = self._catalog.oid_of(name)
-        table = self._catalog.table(oid) if oid is not None else None
+        table = self._table(name)
         return table is not None and "delete" in table.guarded
+
+    def _table(self, name: str) -> Table | None:
+        oid = self._catalog.oid_of(name)
+        return self._catalog.table(oid) if oid is not None else None
 
     @cached_property
     def models(self) -> tuple[type[Model], ...]:
@@ -131,8 +138,7 @@ class Dependents:
     def unknown_references(self) -> Iterator[ForeignKey]:
         """Yield the foreign keys that lead to such rows and are not the release's."""
         for model in self.models:
-            oid = self._catalog.oid_of(model._meta.db_table)
-            table = self._catalog.table(oid) if oid is not None else None
+            table = self._table(model._meta.db_table)
             for key in table.incoming if table is not None else ():
                 if key.action in "ar" and not looks_after(self._release, self._catalog, key):
                     yield key

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import psycopg
+
 from django_confiture.dry_run.results.deploy import Break, Regressed
 from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.touched import OperationStep, altered_by
+from django_confiture.dry_run.running_code.queries.prepared_forms import (
+    NAME,
+    PreparedForm,
+    form_of,
+)
 from django_confiture.dry_run.running_code.queries.query_plans import QueryPlan, plan_of
 from django_confiture.dry_run.running_code.releases import TIMEOUT
+from django_confiture.dry_run.running_code.sending.connection import OPEN
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parsing.nodes import quoted_relation, range_vars_in
 from django_confiture.dry_run.sql.parsing.parser import parse
@@ -26,6 +34,7 @@ class _Known:
     """A query that was prepared before the plan."""
 
     query: QueryStats
+    form: PreparedForm
     plan: QueryPlan
     relations: Mapping[str, str]
     """Quoted name → as the reports name it."""
@@ -50,15 +59,31 @@ class ProductionQueries:
         for query in self._queries:
             if without_values(query.text) is None:
                 continue  # a file can be edited: only a single query is ever sent
-            plan = self._plan(query)
+            form = PreparedForm(query.text)
+            plan = self._plan(form)
+            if not isinstance(plan, QueryPlan):
+                form = form_of(query.text, self._prepared)
+                plan = self._plan(form) if form != PreparedForm(query.text) else plan
             if isinstance(plan, QueryPlan):
                 names = {*_named_in(query.text), *plan.relations}
                 found = self._catalog.named(sorted(names))
                 shown = {name: each.shown for name, each in found.items()}
-                self._known.append(_Known(query, plan, shown))
+                self._known.append(_Known(query, form, plan, shown))
 
-    def _plan(self, query: QueryStats) -> QueryPlan | Failure:
-        return plan_of(self._session, query.text, timeout=TIMEOUT)
+    def _plan(self, form: PreparedForm) -> QueryPlan | Failure:
+        return plan_of(self._session, form, timeout=TIMEOUT)
+
+    def _prepared(self, sql: str) -> psycopg.Error | None:
+        """Prepare a query and forget it again; return why that failed."""
+        try:
+            with self._session.undone():
+                self._session.query(sql)
+        except psycopg.Error as error:
+            if self._session.status not in OPEN:
+                raise
+            return error
+        self._session.query(f"DEALLOCATE {NAME}")
+        return None
 
     @property
     def prepared(self) -> int:
@@ -85,7 +110,7 @@ class ProductionQueries:
             touched = self._touched(known, steps)
             if touched is None or known.query.id in self._over:
                 continue
-            now = self._plan(known.query)
+            now = self._plan(known.form)
             if isinstance(now, QueryPlan):
                 worse = _regressed(known, now, touched)
                 if worse is None:

@@ -11,14 +11,14 @@ from typing import Any
 import psycopg
 
 from django_confiture.dry_run.running_code.failure import Failure
+from django_confiture.dry_run.running_code.queries.prepared_forms import NAME, PreparedForm
 from django_confiture.dry_run.running_code.sending.connection import OPEN
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parsing.identifiers import qualified_name
 
-_NAME = "confiture_query"
 _PARAMETERS = f"""
 SELECT pg_catalog.cardinality(parameter_types) FROM pg_catalog.pg_prepared_statements
-WHERE name = '{_NAME}'
+WHERE name = '{NAME}'
 """
 
 
@@ -40,7 +40,7 @@ class QueryPlan:
         return f"{', '.join(self.scans) or 'no table is read'}; cost {self.cost:,.0f}"
 
 
-def plan_of(session: Session, text: str, *, timeout: timedelta) -> QueryPlan | Failure:
+def plan_of(session: Session, form: PreparedForm, *, timeout: timedelta) -> QueryPlan | Failure:
     """Prepare a query twice: as it is planned here, and without scans of whole tables.
 
     The first depends on the sizes of this database. The second tells where an index can serve.
@@ -55,15 +55,15 @@ def plan_of(session: Session, text: str, *, timeout: timedelta) -> QueryPlan | F
             [limit],
         )
         try:
-            chosen = _explained(session, text)
+            chosen = _explained(session, form)
             session.query("SET LOCAL enable_seqscan = off")
-            by_index = _explained(session, text)
+            by_index = _explained(session, form)
         except psycopg.Error as error:
             if session.status not in OPEN:
                 raise
-            failure = Failure(error.sqlstate, error.diag.message_primary or str(error), text)
+            failure = Failure(error.sqlstate, error.diag.message_primary or str(error), form.text)
     if failure is not None:
-        session.attempt(f"DEALLOCATE {_NAME}")  # which no rollback does
+        session.attempt(f"DEALLOCATE {NAME}")  # which no rollback does
         return failure
     nodes = list(_nodes(chosen))
     return QueryPlan(
@@ -74,12 +74,12 @@ def plan_of(session: Session, text: str, *, timeout: timedelta) -> QueryPlan | F
     )
 
 
-def _explained(session: Session, text: str) -> Mapping[str, Any]:
-    session.query(f"PREPARE {_NAME} AS {text}")
+def _explained(session: Session, form: PreparedForm) -> Mapping[str, Any]:
+    session.query(form.sql)
     nulls = ", ".join(["NULL"] * int(session.value(_PARAMETERS) or 0))
-    explain = f"EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE {_NAME}"
+    explain = f"EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE {NAME}"
     found = session.value(f"{explain} ({nulls})" if nulls else explain)
-    session.query(f"DEALLOCATE {_NAME}")
+    session.query(f"DEALLOCATE {NAME}")
     plan: Mapping[str, Any] = json.loads(found)[0]["Plan"]
     return plan
 

@@ -10,6 +10,7 @@ from django_confiture.dry_run.sql.parsing.library import pg, postgast
 _PLACEHOLDER = re.compile(r"%(?:\((?P<name>[^)]+)\))?(?P<format>[sbt])|%%")
 
 COMMENTS = {pg.SQL_COMMENT, pg.C_COMMENT}
+WHOLE_NUMBERS = {pg.ICONST}
 CONSTANTS = {pg.SCONST, pg.USCONST, pg.XCONST, pg.BCONST, pg.FCONST, pg.ICONST}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from django_confiture.dry_run.sql.parsing.library import postgast
 from django_confiture.dry_run.sql.parsing.nodes import is_user_relation, node_field, range_vars_in
-from django_confiture.dry_run.sql.parsing.rewrite import COMMENTS, CONSTANTS
+from django_confiture.dry_run.sql.parsing.parameters import positions_in
+from django_confiture.dry_run.sql.parsing.rewrite import COMMENTS, CONSTANTS, WHOLE_NUMBERS
 
 _PARAMETER = re.compile(r"\$\d+")
 _TYPE_AND_PARAMETER = re.compile(
@@ -18,6 +20,8 @@ _MODIFIERS = re.compile(
     r"|bit(?: varying)?|timestamp|time|interval) ?\(\$\d+(?:, ?\$\d+)?\)",
     re.IGNORECASE,
 )
+_COLUMNS = 1664
+"""A query has no more columns than that."""
 _KINDS = ("delete_stmt", "insert_stmt", "merge_stmt", "select_stmt", "update_stmt")
 
 
@@ -43,6 +47,8 @@ def _clean(text: str) -> str:
     written = [source[each.start : each.end].decode() for each in tokens]
     number = max((int(each[1:]) for each in written if _PARAMETER.fullmatch(each)), default=0)
     parts: list[str] = []
+    whole: dict[str, str] = {}
+    """Parameter → the whole number that it stands for."""
     end, space = 0, ""
     for token, own in zip(tokens, written, strict=True):
         space, end = " " if token.start > end else space, token.end
@@ -52,10 +58,19 @@ def _clean(text: str) -> str:
             number += 1
             parts.append(f"{space}${number}")
             space = ""
+            if token.token in WHOLE_NUMBERS:
+                whole[f"${number}"] = own
         else:
             parts.append(space + own)
             space = ""
-    return _as_prepared("".join(parts).strip())
+    return _numbered(_with_positions(_as_prepared("".join(parts).strip()), whole))
+
+
+def _with_positions(text: str, whole: Mapping[str, str]) -> str:
+    """Return the text with those numbers that are no values: ``GROUP BY 1`` names a column."""
+    places = {f"${each}" for each in positions_in(postgast.parse(text))}
+    kept = {name: whole[name] for name in places & whole.keys() if int(whole[name]) <= _COLUMNS}
+    return _PARAMETER.sub(lambda found: kept.get(found[0], found[0]), text)
 
 
 def _as_prepared(text: str) -> str:
@@ -66,8 +81,7 @@ def _as_prepared(text: str) -> str:
     """
     text = _TYPE_AND_PARAMETER.sub(r"\2::\1", text)
     text = _EXTRACT.sub(r"pg_catalog.date_part(\1,", text)
-    without, removed = _MODIFIERS.subn(r"\1", text)
-    return _numbered(without) if removed else text
+    return _MODIFIERS.sub(r"\1", text)
 
 
 def _numbered(text: str) -> str:

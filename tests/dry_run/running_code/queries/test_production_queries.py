@@ -21,6 +21,18 @@ from tests.support.releases import Writer, applied
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+_SERIES = "SELECT day, count(summary) FROM cases_book, generate_series"
+LACK_TYPES = [
+    f"{_SERIES}($1, $2) day GROUP BY 1",
+    f"{_SERIES}($1, $2, $3) day WHERE day < now() GROUP BY 1",
+    "SELECT left(summary, $1), count(*) FROM cases_book GROUP BY left(summary, $2) ORDER BY 1",
+    "SELECT 1 FROM cases_book GROUP BY left(summary, $1) ORDER BY left(summary, $2)",
+    "SELECT concat(summary, $1) FROM cases_book WHERE id = $2",
+    "SELECT json_build_object($1, summary, $2, $3 + $4) FROM cases_book",
+    "SELECT summary FROM cases_book WHERE title = 'ä' AND now() > $1 + $2",
+    "SELECT left(title, $1), summary FROM cases_book GROUP BY ROLLUP(left(title, $2), 2)",
+]
+
 _INDEX = models.Index(fields=["title"], name="book_title")
 
 
@@ -90,6 +102,15 @@ def test_what_does_not_prepare_before_is_left_out_and_counted(state: ProjectStat
     assert [each for each in deploy.not_checked if "queries of production" in each] == [
         "1 of 2 queries of production: they can't be prepared on this database before the plan"
     ]
+
+
+@pytest.mark.parametrize("text", LACK_TYPES)
+def test_what_lacks_the_types_of_its_values_is_prepared(state: ProjectState, text: str) -> None:
+    drop = migration(RemoveField("Book", "summary"), name="0002_drop")
+    deploy = rehearse(state, [text], drop).deploy
+    assert deploy.checked.queries == 1
+    found = [each for each in deploy.old_code if each.action == "query"]
+    assert [(each.sqlstate, each.sql) for each in found] == [("42703", text)]
 
 
 def test_a_text_that_is_no_query_is_never_sent(state: ProjectState) -> None:

@@ -88,6 +88,34 @@ def test_what_only_normalizing_writes_is_written_so_that_it_prepares(text: str, 
     assert without_values(text) == clean
 
 
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (
+            "SELECT date_trunc($1, at), count(*) FROM a WHERE n > 7 GROUP BY 1 ORDER BY 2 DESC, 1",
+            "SELECT date_trunc($1, at), count(*) FROM a WHERE n > $2 GROUP BY 1 ORDER BY 2 DESC, 1",
+        ),
+        (
+            "SELECT a, b, sum(c) FROM a GROUP BY ROLLUP(1, 2) LIMIT 5",
+            "SELECT a, b, sum(c) FROM a GROUP BY ROLLUP(1, 2) LIMIT $1",
+        ),
+        ("SELECT DISTINCT ON (1) a FROM a", "SELECT DISTINCT ON (1) a FROM a"),
+        (
+            "SELECT (SELECT b FROM b ORDER BY 1 LIMIT 2) FROM a WHERE at > interval $1",
+            "SELECT (SELECT b FROM b ORDER BY 1 LIMIT $2) FROM a WHERE at > $1::interval",
+        ),
+        # Values that only look like a position.
+        (
+            "SELECT rank() OVER (ORDER BY 1), sum(c ORDER BY 2) FROM a ORDER BY a + 3",
+            "SELECT rank() OVER (ORDER BY $1), sum(c ORDER BY $2) FROM a ORDER BY a + $3",
+        ),
+        ("SELECT a FROM a ORDER BY 4111222", "SELECT a FROM a ORDER BY $1"),
+    ],
+)
+def test_a_number_that_names_a_column_is_no_value(text: str, clean: str) -> None:
+    assert without_values(text) == clean
+
+
 @pytest.mark.parametrize("text", ["SELECT 1", "SELECT * FROM pg_class", "", "BEGIN"])
 def test_what_is_about_no_table_of_the_database_is_left_out(text: str) -> None:
     assert without_values(text) is None

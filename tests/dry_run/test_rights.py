@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection, models
-from django.db.migrations import AddField, CreateModel, RunPython
+from django.db.migrations import AddField, AddIndex, CreateModel, RunPython
 from psycopg import sql
 
 from django_confiture.dry_run.transactions.at_commit.enum_values import NO_COMMIT
@@ -198,12 +198,18 @@ def test_without_the_right_to_create_tables(role: Cases) -> None:
 
     assert dry_run("cases").code == 0
 
-    role.add("0003_new", CreateModel("B", [ID]))
-    assert refused(dry_run("cases")) == (
-        f"The role {ROLE} lacks the CREATE right on the schema public, which cases.0003_new needs; "
-        f"GRANT CREATE ON SCHEMA public TO {ROLE}."
+    role.add(
+        "0003_index", AddIndex("a", models.Index(fields=["id"], name="needs_the_right_as_well"))
     )
-    assert "which django_migrations needs" in refused(in_an_empty_schema())
+    role.add("0004_new", CreateModel("B", [ID]))
+    document = in_json("cases", code=1)
+    assert [each["outcome"] for each in document["migrations"]] == ["passed", "failed", "not_run"]
+    error = document["migrations"][1]["error"]
+    assert error["message"] == "permission denied for schema public"
+    assert refused(in_an_empty_schema()) == (
+        f"The role {ROLE} lacks the CREATE right on the schema empty, which django_migrations "
+        f"needs; GRANT CREATE ON SCHEMA empty TO {ROLE}."
+    )
     run('CREATE SCHEMA "My Schema"', f'GRANT USAGE ON SCHEMA "My Schema" TO {ROLE}')
     run(f"ALTER ROLE {ROLE} SET search_path = 'My Schema'")
     connection.close()

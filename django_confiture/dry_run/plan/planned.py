@@ -29,5 +29,3 @@ class Planned:
     """What runs code that can't be read, such as ``RunPython`` → how often."""
     new_locks: int
     """About how many locks it takes on relations that it creates or drops."""
-    creates: str
-    """The migration that first creates a table, if no code or SQL comes before it."""

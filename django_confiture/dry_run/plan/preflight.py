@@ -124,7 +124,7 @@ def look_ahead(
         lock_timeout_ms=float(lock_timeout) or None,
         yield_after_ms=yield_after_ms,
     )
-    refuse_planned(planned, found, session)
+    refuse_planned(found, session)
     return found
 
 

@@ -64,7 +64,6 @@ class PlanWalk:
         self._fills: list[Fill] = []
         self._unknown: Counter[str] = Counter()
         self._new_locks = 0
-        self._creates = ""
 
     def planned(self) -> Planned:
         """Return what the migrations that were read will touch."""
@@ -74,7 +73,6 @@ class PlanWalk:
             tuple(self._fills),
             dict(self._unknown),
             self._new_locks,
-            self._creates,
         )
 
     def migration(self, migration: Migration, *, backwards: bool = False) -> None:
@@ -165,8 +163,6 @@ class PlanWalk:
             self._touched.setdefault(name)
         start, end = (after, before) if backwards else (before, after)
         self._new_locks += lock_estimate.of_operation(operation, start.model, end.model)
-        if start.model is None and not self._statements and not self._unknown:
-            self._creates = self._creates or self._migration
         if isinstance(operation, ops.AlterField):
             self._fill(operation, start, end, backwards=backwards)
 

@@ -19,7 +19,6 @@ from django_confiture.formatting import count, size
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from django_confiture.dry_run.plan.planned import Planned
     from django_confiture.dry_run.results import LockCapacity, Preflight
 
 SETTINGS_ERRORS = (ImproperlyConfigured, HookLookupError)
@@ -81,14 +80,15 @@ def max_dead_bytes() -> int | None:
     return conf.parse_size(conf.get("DRY_RUN")[name], name=f'CONFITURE["DRY_RUN"]["{name}"]')
 
 
-def refuse_planned(planned: Planned, preflight: Preflight, session: Session) -> None:
+def refuse_planned(preflight: Preflight, session: Session) -> None:
     """Refuse a plan that can't be rehearsed here, before its first migration runs."""
-    _refuse_without_right_to_create(planned, session)
+    _refuse_without_right_to_record(session)
     _refuse_too_many_locks(preflight.locks, session)
     _refuse_dead_space(preflight)
 
 
-def _refuse_without_right_to_create(planned: Planned, session: Session) -> None:
+def _refuse_without_right_to_record(session: Session) -> None:
+    """Refuse where ``migrate`` could not even make the table that it records in."""
     table = MigrationRecorder.Migration._meta.db_table
     schema, role, allowed, recorded = session.query(
         "SELECT quote_ident(current_schema()), quote_ident(current_user),"
@@ -96,16 +96,15 @@ def _refuse_without_right_to_create(planned: Planned, session: Session) -> None:
         " pg_catalog.to_regclass(pg_catalog.quote_ident($1)) IS NOT NULL",
         [table],
     )[0]
-    needed_by = planned.creates if recorded == "t" else table
-    if not needed_by or allowed == "t":
+    if recorded == "t" or allowed == "t":
         return
     if schema is None:
         raise DryRunRefused(
-            f"There is no schema to create tables in, which {needed_by} needs; no schema of the "
+            f"There is no schema to create tables in, which {table} needs; no schema of the "
             "search_path exists."
         )
     raise DryRunRefused(
-        f"The role {role} lacks the CREATE right on the schema {schema}, which {needed_by} needs; "
+        f"The role {role} lacks the CREATE right on the schema {schema}, which {table} needs; "
         f"GRANT CREATE ON SCHEMA {schema} TO {role}."
     )
 

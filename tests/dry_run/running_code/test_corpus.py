@@ -113,7 +113,7 @@ def claimed(case: Case) -> Deploy:
 def touching(*tables: str) -> Planned:
     """Return a plan that touches them all."""
     quoted = tuple(connection.ops.quote_name(each) for each in tables)
-    return Planned(quoted, statements=(), fills=(), unknown={}, new_locks=0, creates="")
+    return Planned(quoted, statements=(), fills=(), unknown={}, new_locks=0)
 
 
 def tables(state: ProjectState) -> Iterator[str]:

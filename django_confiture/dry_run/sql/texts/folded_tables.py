@@ -1,7 +1,7 @@
 """A table that was altered after it was made, as the one CREATE TABLE that makes the same.
 
 Only what has no other effect than that is folded in: a column that is added, its default, its NOT
-NULL, and its type where nothing but a plain index depends on the column.
+NULL, and its type where nothing but plain indexes depends on the column.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from django_confiture.dry_run.sql.parsing.nodes import (
     constraints_of_column,
     definition,
     node_field,
+    strings,
     subcommands,
 )
 from django_confiture.dry_run.sql.parsing.parser import Statement, parse
@@ -119,13 +120,8 @@ class _Table:
         column, new = self._column(command.name), column_def(command)
         if new is None or new.HasField("coll_clause") or not _is_plain(column):
             raise _NotFoldedError
-        has_default = ConstrType.DEFAULT in constraints_of_column(column)
-        if (
-            has_default
-            or self._defaults
-            or self._others
-            or not all(map(_is_plain_index, self._after))
-        ):
+        depends = ConstrType.DEFAULT in constraints_of_column(column) or self._defaults
+        if depends or self._others or not all(_outlives(e, command.name) for e in self._after):
             raise _NotFoldedError
         column.type_name.CopyFrom(new.type_name)
 
@@ -170,10 +166,20 @@ def _say_nothing_twice(column: Node) -> None:
     column.constraints.extend(sorted(kept, key=lambda each: int(each.constraint.contype)))
 
 
-def _is_plain_index(statement: Statement) -> bool:
-    """Return whether it makes an index of columns alone, which has no text of its own to change."""
-    if statement.what != "index_stmt":
-        return False
-    index = statement.node.index_stmt
-    keys = [each.index_elem for each in (*index.index_params, *index.index_including_params)]
-    return not index.HasField("where_clause") and all(each.name for each in keys)
+def _outlives(statement: Statement, column: str) -> bool:
+    """Return whether what a statement makes is the same after a column has got another type.
+
+    That is an index of columns alone, which has no text that could change, and a foreign key of
+    others.
+    """
+    if statement.what == "index_stmt":
+        index = statement.node.index_stmt
+        keys = [each.index_elem for each in (*index.index_params, *index.index_including_params)]
+        return not index.HasField("where_clause") and all(each.name for each in keys)
+    keys = statement.added_constraints(ConstrType.FOREIGN)
+    of_column = any(column in strings(each.fk_attrs) for each in keys)
+    return bool(keys) and not of_column and len(keys) == _commands(statement)
+
+
+def _commands(statement: Statement) -> int:
+    return len(list(subcommands(statement.node.alter_table_stmt)))

@@ -43,6 +43,12 @@ SAME: dict[str, tuple[list[str], list[str]]] = {
     ),
 }  # fmt: skip
 
+KEY = "ALTER TABLE t ADD CONSTRAINT t_k FOREIGN KEY (n) REFERENCES t (id)"
+SAME["type beside a key"] = (
+    [MADE, KEY, "ALTER TABLE t ALTER c TYPE text"],
+    [MADE.replace("varchar(9)", "text"), KEY],
+)
+
 LEFT: dict[str, list[str]] = {
     "no table": [INDEX],
     "a new default": [MADE, "ALTER TABLE t ALTER n SET DEFAULT 1"],
@@ -50,6 +56,7 @@ LEFT: dict[str, list[str]] = {
         MADE.replace("n integer", "n integer DEFAULT 1"), "ALTER TABLE t ALTER n TYPE bigint"],
     "a type under a check": [
         MADE, "ALTER TABLE t ADD CHECK (n > 0)", "ALTER TABLE t ALTER n TYPE bigint"],
+    "a type under a foreign key": [MADE, KEY, "ALTER TABLE t ALTER n TYPE bigint"],
     "a type under a partial index": [
         MADE, f"{INDEX} WHERE n > 0", "ALTER TABLE t ALTER n TYPE bigint"],
     "a type under an index of an expression": [

@@ -75,12 +75,13 @@ def test_what_a_migration_with_a_statement_adds(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("untouched")
-def test_which_columns_are_stamped_is_not_asked_again_after_ddl_that_leaves_them(
-    tmp_path: Path,
+@pytest.mark.parametrize("query", ["WITH stamped (oid, attnum)", "SELECT c.relname, x.tree"])
+def test_what_hangs_on_tables_is_not_asked_again_after_ddl_that_leaves_it(
+    tmp_path: Path, query: str
 ) -> None:
     path = tmp_path / "trace"
     traced(path, lambda: rehearse(*columns(6)))
-    assert path.read_text().count("WITH stamped (oid, attnum)") == 1
+    assert path.read_text().count(query) == 1
 
 
 @pytest.mark.usefixtures("untouched")

@@ -154,6 +154,24 @@ def test_the_plan_moves_or_copies_what_reads_such_a_setting(made: str, statement
     assert SETTINGS in last
 
 
+BY_EVENT = """
+    CREATE FUNCTION dry_hangs() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN EXECUTE
+      $x$ALTER TABLE dry_row ALTER code SET DEFAULT current_setting(''lock_timeout'')$x$; END';
+    CREATE EVENT TRIGGER dry_event ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+      EXECUTE FUNCTION dry_hangs()
+"""
+
+
+@pytest.mark.usefixtures("scratch")
+def test_what_an_event_trigger_hangs_on_a_table_is_asked_for_as_well() -> None:
+    row = "INSERT INTO dry_row (id, name) VALUES (0, '')"
+    first, _made, _table, last = reasons(
+        row.replace("0", "-1"), BY_EVENT, "CREATE TABLE dry_new (id int)", row
+    )
+    assert first == ""
+    assert SETTINGS in last
+
+
 @pytest.mark.usefixtures("scratch")
 def test_a_table_whose_policy_reads_such_a_setting_is_altered_exactly() -> None:
     assert reasons(ATTACHED["policy"], "ALTER TABLE dry_row ADD more text")[1] == ""

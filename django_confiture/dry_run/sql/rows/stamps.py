@@ -33,9 +33,17 @@ def leaves_stamps(statement: Statement) -> bool:
 
     A default without a mention of time is no stamp, but a table may inherit or copy one that is.
     """
+    return leaves_attached(statement) and not makes_unique_index(statement)
+
+
+def leaves_attached(statement: Statement) -> bool:
+    """Return whether DDL leaves what hangs on tables alone: defaults, checks, policies, rules.
+
+    It may make more that reads nothing but what its text mentions.
+    """
     node = statement.node
     if statement.what == "index_stmt":
-        return not makes_unique_index(statement)
+        return True
     if statement.what == "create_stmt":
         return not _takes_over(node.create_stmt)
     if statement.what == "alter_table_stmt":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.sql.parsing.parser import Kind
+from django_confiture.dry_run.sql.rows.stamps import leaves_attached
 from django_confiture.dry_run.sql.transactions.transaction_wide import (
     Shared,
     reads_settings_in_tree,
@@ -41,8 +42,8 @@ class AttachedCode:
     ) -> frozenset[Shared]:
         """Return what the code of the tables and views reads, itself or by one of the functions.
 
-        ``mentions`` says whether the statement's own text has something of it. Any DDL may make
-        more of such code, or copy it (``LIKE``), or give the table another name.
+        ``mentions`` says whether the statement's own text has something of it. Other DDL may copy
+        such code (``LIKE``), give its table another name, or have an event trigger make some.
         """
         is_ddl = statement.kind is Kind.DDL
         if is_ddl and statement.what in _QUERYING:
@@ -53,7 +54,7 @@ class AttachedCode:
             self._found = self._look(readers)
         found = self._found or {}
         keys = frozenset(key for each in tables for key in found.get(each, ()))
-        if mentions or is_ddl:
+        if mentions or (is_ddl and (any(readers.values()) or not leaves_attached(statement))):
             self.forget()
         return keys
 

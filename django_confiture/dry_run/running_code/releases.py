@@ -19,6 +19,7 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Instances
 from django_confiture.dry_run.running_code.instances.loaded import LoadedValues
 from django_confiture.dry_run.running_code.instances.values import Values
+from django_confiture.dry_run.running_code.models.own_fields import of_other_code
 from django_confiture.dry_run.running_code.models.release import (
     Release,
     small_numbers,
@@ -67,6 +68,11 @@ class Tools:
         if field is None or table is None or table.primary_key != (field.column,):
             return False
         return table.columns[str(field.column)].base in ("int2", "int4", "int8")
+
+    def of_other_code(self, trials: Iterable[Trial]) -> Iterator[str]:
+        """Yield in words the fields of models that the release can't have this code for."""
+        models = (trial.model for trial in trials if not trial.probes.deletes_alone)
+        return of_other_code(self.wrapper, self.connection.session, self.catalog, models)
 
     def any_refers(self, key: ForeignKey, release: Release | None = None) -> bool:
         """Return whether rows with a foreign key are there.
@@ -131,6 +137,7 @@ class RunningCode:
                 trial.start()
                 self._trials.append(trial)
                 self._note_unchecked(trial)
+        self._not_checked |= dict.fromkeys(self._tools.of_other_code(self._trials))
         self._tables = frozenset(name for trial in self._trials for name in trial.tables)
         self._taken = self._tools.taken_keys(self._trials)
         self.changes()

@@ -474,3 +474,20 @@ def test_rows_that_a_field_of_the_project_can_no_longer_read(
     update = RunSQL(f"UPDATE cases_tag SET pair = '{value}'", RunSQL.noop)
     found = rehearse(state, migration(update, name="0003_other")).deploy.old_code
     assert [(each.model, each.action) for each in found] == [("cases.Tag", it) for it in broken]
+
+
+@pytest.mark.parametrize("column", ["varchar(9)", "text"])
+def test_a_field_of_the_project_whose_code_has_changed_is_named(
+    state: ProjectState, column: str
+) -> None:
+    pair = AddField("Tag", "pair", PairField(db_default="1:2"))
+    state = applied(state, migration(pair, name="0002_pair"))
+    with plain_connection() as other:
+        other.execute(f"ALTER TABLE cases_tag ALTER pair TYPE {column}")
+    note = AddField("Tag", "note", models.TextField(null=True))
+    deploy = rehearse(state, migration(note, name="0003_note")).deploy
+    said = (
+        "cases.Tag.pair: PairField is for a column of type text, which is character varying(9)"
+        " before the plan: the running release has other code for its values"
+    )
+    assert (said in deploy.not_checked) == (column != "text")

@@ -22,6 +22,7 @@ from django_confiture.dry_run.running_code.instances.instances import (
 )
 from django_confiture.dry_run.running_code.instances.values import NoValueError
 from django_confiture.dry_run.running_code.models.ordering import can_be_ordered
+from django_confiture.dry_run.running_code.models.own_fields import is_of_the_project
 from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.another_row import as_another
 from django_confiture.dry_run.running_code.probes.probe import Probe
@@ -62,10 +63,8 @@ class ModelProbes:
     @property
     def converts(self) -> bool:
         """Whether code of the project's own reads a column: it may not know what is there."""
-        return any(
-            hasattr(each, "from_db_value") and not type(each).__module__.startswith("django.")
-            for each in self.model._meta.concrete_fields
-        )
+        own = filter(is_of_the_project, self.model._meta.concrete_fields)
+        return any(hasattr(each, "from_db_value") for each in own)
 
     def capture(self) -> None:
         """Remember rows from both ends of the table, by primary key."""

@@ -138,6 +138,24 @@ def test_a_change_of_a_partition_is_one_of_its_table(state: ProjectState) -> Non
     assert report.deploy.order == "code_first"
 
 
+def test_a_number_that_becomes_a_uuid_is_still_a_number_to_the_running_release(
+    state: ProjectState,
+) -> None:
+    made = CreateModel("Note", [("id", models.BigAutoField(primary_key=True))])
+    state = applied(state, migration(made, name="0002_note"))
+    with plain_connection() as other:
+        other.execute("INSERT INTO cases_note DEFAULT VALUES")
+    to_uuid = RunSQL(
+        "ALTER TABLE cases_note ALTER id DROP IDENTITY;"
+        "ALTER TABLE cases_note ALTER id TYPE uuid USING gen_random_uuid()",
+        RunSQL.noop,
+    )
+    found = rehearse(state, migration(to_uuid, name="0003_uuid")).deploy.old_code
+    assert ("delete", "operator does not exist: uuid = integer") in {
+        (each.action, each.error) for each in found
+    }
+
+
 def test_what_models_prove_is_not_guessed(state: ProjectState) -> None:
     drop = RemoveField("Book", "summary")
     assert ("column-dropped", "cases_book") in ids(

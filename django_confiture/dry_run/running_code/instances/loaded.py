@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
@@ -44,8 +45,13 @@ class LoadedValues:
             value = loader.load(text.encode(raw.info.encoding))
         for convert in field.get_db_converters(self._wrapper):
             value = convert(value, field.cached_col, self._wrapper)
-        # Code that holds a row knows its key as what it was.
-        return field.to_python(value) if field.primary_key else value
+        if not field.primary_key:
+            return value
+        # Code that holds a row knows its key as what it was: no number ever was a UUID.
+        known = field.to_python(value)
+        if isinstance(value, UUID) and isinstance(known, int):
+            raise NotLoadedError(field.column)
+        return known
 
 
 def plain(target: Any) -> Any:

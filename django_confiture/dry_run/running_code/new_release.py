@@ -6,6 +6,7 @@ from collections.abc import Iterator, Set
 
 from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code import at_once
+from django_confiture.dry_run.running_code.catalog.tables import ForeignKey
 from django_confiture.dry_run.running_code.coming_upserts import ComingUpserts
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.release import Release, tables_of
@@ -36,12 +37,15 @@ class NewCode:
             refused = at_once.refused(self._tools, trials)
             for trial in trials:
                 trial.start(refused.get(trial, ()))
-                trial.try_unknown(lambda key: self._tools.any_refers(key, self._release))
+                trial.try_unknown(self._refers)
                 self._trials.append(trial)
                 self._upserts.try_before(trial)
                 self._refused |= {
                     each for _, each in trial.failed if self._is_of_schema(trial, each)
                 }
+
+    def _refers(self, key: ForeignKey, action: Action) -> bool:
+        return self._tools.any_refers(key, self._release if action == "delete" else None)
 
     def end(self, *, complete: bool) -> tuple[NewCodeBreak, ...]:
         """Try what failed again after the plan, if all of it ran; return what is a break."""

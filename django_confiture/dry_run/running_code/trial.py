@@ -200,18 +200,18 @@ class Trial:
                 return other
         return None
 
-    def try_unknown(self, refers: Callable[[ForeignKey], bool]) -> None:
+    def try_unknown(self, refers: Callable[[ForeignKey, Action], bool]) -> None:
         """Try what only a schema gives a reason for that the release does not know.
 
         Rows that other tables refer to, if one ``refers``; a key that the server has no default
         for; values that CHECKs and unique indexes may refuse.
         """
         for key in self.deletes.dependents.unknown_references():
-            if refers(key):
+            if refers(key, "delete"):
                 self._try(self.deletes.referred(key))
-        shape = self._shape_before
-        for probe in () if self.probes.deletes_alone else unknown_probes(self.probes, shape):
-            self._try(probe)
+        if not self.probes.deletes_alone:
+            for probe in unknown_probes(self.probes, self._shape_before, refers):
+                self._try(probe)
 
     # The other schema.
 

@@ -83,6 +83,20 @@ CASES = [
         unfilled=("Volume",),
     ),
     case(
+        "column_that_others_refer_to_becomes_a_plain_one",
+        AlterField("Volume", "shelf", models.CharField(max_length=9, db_column="shelf_id")),
+        AlterField("Shelf", "code", models.CharField(max_length=9)),
+        first=_SHELVES,
+        rows={
+            "Shelf": [lambda n, get: {"code": "first" if n < 1000 else f"c{n}"}],
+            "Volume": [lambda n, get: {"shelf_id": "first"}],
+        },
+        new_rows={
+            "Shelf": [lambda n, get: {"code": f"c{n}"}, lambda n, get: {"code": "same"}],
+            "Volume": [lambda n, get: {"shelf": "first"}, lambda n, get: {"shelf": f"v{n}"}],
+        },
+    ),
+    case(
         "drop_leaf_table_without_rows",
         DeleteModel("Loan"),
         first=[LOAN],

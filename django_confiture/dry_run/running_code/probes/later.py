@@ -53,8 +53,13 @@ def _of_values(
             yield from probes.of_check(name, check[1])
 
 
-def unknown_probes(probes: ModelProbes, shape: Shape) -> Iterator[Probe]:
+def unknown_probes(
+    probes: ModelProbes, shape: Shape, refers: Callable[[ForeignKey, Action], bool]
+) -> Iterator[Probe]:
     """Yield the INSERTs and UPDATEs for what the release does not know of a schema."""
+    for key in shape.referred.values():
+        if refers(key, "update"):
+            yield probes.of_referred(key)
     columns = [str(each.column) for each in automatic_keys(probes.model)]
     if any(shape.keys.get(each) == (None, "") for each in columns):
         yield probes.insert_without_key(Variant("computed", None))

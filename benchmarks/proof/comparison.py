@@ -150,31 +150,58 @@ def _locks(report: dict[str, Any], real: dict[str, Any]) -> tuple[int, list[str]
     return equal, found
 
 
+_Key = tuple[str, str]
+"""A table and an action."""
+
+
 def _breaks(report: dict[str, Any], real: dict[str, Any]) -> tuple[int, list[str]]:
     """Return how many breaks are real, and those that are not, or that were missed."""
     old, new = real["before"]["old"], real["before"]["new"]
     worked = {table: dict.fromkeys(actions, "") for table, actions in new.items()}
     untold = set(_not_checked(report, real["labels"]))
     equal, found = 0, []
-    for release, before, after in (("old", old, real["after"]["old"]), ("new", worked, new)):
-        tried = {
-            (table, action)
-            for table, actions in after.items()
-            for action in actions
-            if before.get(table, {}).get(action) == ""
-        }
-        really = {(table, action) for table, action in tried if after[table][action]}
-        said = {(each["table"], each["action"]) for each in report["deploy"][f"{release}_code"]}
-        equal += len(said & really)
+    for release, before, steps in (("old", old, real["after"]), ("new", worked, {"": new})):
+        really, tried = _broken(before, steps)
+        said: dict[_Key, str] = {}
+        for each in report["deploy"][f"{release}_code"]:
+            said.setdefault((each["table"], each["action"]), each["migration"] or "")
+        both = sorted(said.keys() & really.keys())
+        equal += sum(said[key] == really[key][0] for key in both)
         found += [
-            f"{release} release, missed: {action} of {table}: {after[table][action]}"
-            for table, action in sorted(really - said - untold)
+            f"{release} release, missed: {action} of {table}: {' '.join(really[table, action])}"
+            for table, action in sorted(really.keys() - said.keys() - untold)
         ]
         found += [
             f"{release} release, not so: {action} of {table}"
-            for table, action in sorted(said & tried - really)
+            for table, action in sorted(said.keys() & tried - really.keys())
+        ]
+        found += [
+            f"{release} release, {action} of {table}: said after {said[table, action]}, "
+            f"really after {' '.join(really[table, action])}"
+            for table, action in both
+            if said[table, action] != really[table, action][0]
         ]
     return equal, found
+
+
+def _broken(
+    before: dict[str, Any], steps: dict[str, Any]
+) -> tuple[dict[_Key, tuple[str, str]], set[_Key]]:
+    """Return what worked before and fails after a step: the first one, and its error.
+
+    With it, all that worked before and was tried again.
+    """
+    broken: dict[_Key, tuple[str, str]] = {}
+    tried: set[_Key] = set()
+    for migration, after in steps.items():
+        for table, actions in after.items():
+            for action, error in actions.items():
+                if before.get(table, {}).get(action) != "":
+                    continue
+                tried.add((table, action))
+                if error:
+                    broken.setdefault((table, action), (migration, error))
+    return broken, tried
 
 
 def _not_checked(report: dict[str, Any], labels: dict[str, str]) -> Iterator[tuple[str, str]]:

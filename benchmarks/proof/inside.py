@@ -83,15 +83,27 @@ def dry(*_arguments: str) -> dict[str, Any]:
 
 
 def real(*_arguments: str) -> dict[str, Any]:
-    """Migrate for good; return locks, durations, the database, and what the old release can do."""
+    """Migrate for good; return locks, durations, the database, and what the old release can do.
+
+    That is tried after each migration.
+    """
     from django.core.management import call_command
     from django.db import connection
 
     releases = old_release.Releases(connection)
     before = {"old": releases.try_old(), "new": releases.try_new()}
+    after: dict[str, old_release.Tried] = {}
     error = ""
+    tried = 0.0
+
+    def try_old(migration: str) -> None:
+        nonlocal tried
+        began = time.perf_counter()
+        after[migration] = releases.try_old()
+        tried += time.perf_counter() - began
+
     began = time.perf_counter()
-    with snapshot.at_the_end() as taken, observed(connection) as seen:
+    with snapshot.at_the_end() as taken, observed(connection, try_old) as seen:
         try:
             call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
         except Exception as failure:  # noqa: BLE001  (whatever it is, it is the result)
@@ -99,9 +111,9 @@ def real(*_arguments: str) -> dict[str, Any]:
     return {
         "error": error,
         "failed_at": next(reversed(seen["durations"]), None),
-        "seconds": time.perf_counter() - began,
+        "seconds": time.perf_counter() - began - tried,
         "before": before,
-        "after": {"old": releases.try_old()},
+        "after": after,
         "labels": releases.labels(),
         **seen,
         **taken,

@@ -1,12 +1,13 @@
 """What a real ``migrate`` locks, and how long each migration takes.
 
-Each migration's transaction is asked for its locks right before it commits.
+Each migration's transaction is asked for its locks right before it commits. After each one, the
+caller may look around.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -22,7 +23,7 @@ WHERE pid = pg_backend_pid() AND locktype = 'relation' AND granted
 
 
 @contextmanager
-def observed(connection: Any) -> Iterator[dict[str, Any]]:
+def observed(connection: Any, applied: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Note locks on tables that were there before, durations, and what has no transaction."""
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor as Editor
     from django.db.migrations.executor import MigrationExecutor
@@ -57,9 +58,11 @@ def observed(connection: Any) -> Iterator[dict[str, Any]]:
             without.append(current)
         began = time.perf_counter()
         try:
-            return apply(self, state, migration, **options)
+            after = apply(self, state, migration, **options)
         finally:
             durations[current] = (time.perf_counter() - began) * 1000
+        applied(current)
+        return after
 
     with (
         mock.patch.object(Editor, "__exit__", leaving),

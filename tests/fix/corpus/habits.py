@@ -201,4 +201,51 @@ CASES = [
         migrations.AddField("item", "weight", models.IntegerField(null=True)),
         migrations.AddIndex("order", models.Index(fields=["total"], name="order_total")),
     """, "fixed fixed kept fixed", arguments=_TWO),
+    Harmful("keys_of_json_set_in_a_loop", """
+        migrations.RunPython(set_keys, migrations.RunPython.noop),
+    """, "fixed", above='''
+        def set_keys(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            changed = []
+            for order in Order.objects.filter(total__gt=3).iterator():
+                data = order.data
+                data["version"] = 2
+                data.setdefault("name", order.number)
+                data.pop("a", None)
+                order.data = data
+                changed.append(order)
+            Order.objects.bulk_update(changed, ["data"], batch_size=500)
+
+        '''),
+    Harmful("sql_sent_by_code", """
+        migrations.RunPython(fill_day, back),
+        migrations.RunPython(upper, migrations.RunPython.noop, elidable=True),
+        migrations.RunPython(add, migrations.RunPython.noop),
+    """, "fixed fixed kept", above='''
+        UPPER = "UPDATE cases_line SET sku = '5%%' WHERE sku LIKE 'k%%'"
+
+
+        def fill_day(apps, schema_editor):
+            if schema_editor.connection.vendor != "postgresql":
+                return
+            with schema_editor.connection.cursor() as cursor:
+                cursor.execute("""
+                    UPDATE cases_order SET note = to_char(placed AT TIME ZONE 'UTC', 'YYYY');
+                    DELETE FROM cases_line WHERE quantity = 3
+                """)
+
+
+        def back(apps, schema_editor):
+            with schema_editor.connection.cursor() as cursor:
+                cursor.execute("UPDATE cases_order SET note = NULL")
+
+
+        def upper(apps, schema_editor):
+            schema_editor.execute(UPPER)
+
+
+        def add(apps, schema_editor):
+            schema_editor.execute("UPDATE cases_order SET total = total + 1")
+
+        '''),
 ]  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import FunctionType
 
 from django.db.migrations import RunPython
 
-from django_confiture.dry_run.rewriting.batching import key_to_go_by
+from django_confiture.dry_run.rewriting.batching import batches_of, key_to_go_by
 from django_confiture.dry_run.rewriting.data.bodies import BodyPart, parts_of
 from django_confiture.dry_run.rewriting.data.functions import (
     body_of,
@@ -21,13 +22,14 @@ from django_confiture.dry_run.rewriting.data.functions import (
 )
 from django_confiture.dry_run.rewriting.data.literals import with_constants
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches
+from django_confiture.dry_run.rewriting.data.plain_sql import sends_alone
 from django_confiture.dry_run.rewriting.data.row_loops import RowLoop
 from django_confiture.dry_run.rewriting.data.sent import judge, writing
 from django_confiture.dry_run.rewriting.data.updates import Update, is_lookup, updates_in
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import CodeInBatches, NoRecipe, RewrittenFile
 from django_confiture.dry_run.rewriting.parts.parts import WHAT, WHY, Phase
-from django_confiture.dry_run.sql.parsing.parser import Statement
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 _NO_WAY_BACK: tuple[str | None, str, set[str]] = (None, "", set())
 _WAY_BACK = "The way back, in one transaction as its authors wrote it"
@@ -46,6 +48,9 @@ def files_of_code(
     changes = writing(statements)
     function = plain(operation.code)
     node = source_of(function)
+    if sends_alone(node, function):
+        yield from _of_sql(operation, function, statements, changes, facts)
+        return
     parts = parts_of(node, function)
     judge(statements, parts, facts)
     _refuse_other_ids(statements, parts, facts)
@@ -57,6 +62,28 @@ def files_of_code(
         key_to_go_by(each, facts, by_models=True)
     sources = [_source(node, function, each) for each in parts]
     yield from _with_way_back(operation, function, node.name, sources)
+
+
+def _of_sql(
+    operation: RunPython,
+    function: FunctionType,
+    statements: Sequence[Statement],
+    changes: Sequence[Statement],
+    facts: Facts,
+) -> Iterator[RewrittenFile]:
+    """Yield a file for each statement of code that sends SQL alone."""
+    if len(changes) < len([each for each in statements if each.kind is not Kind.SAVEPOINT]):
+        raise NoRecipe("its code does more than update and delete rows")
+    if any(each.what == "insert_stmt" for each in changes):
+        raise NoRecipe("its code inserts rows")
+    fills = [batches_of(each, facts) for each in changes]
+    if operation.reverse_code not in (None, RunPython.noop):
+        yield _file_of_way_back(operation, *_way_back(operation.reverse_code, function))
+    elidable, hints = operation.elidable, operation.hints or None
+    reversible = operation.reverse_code is not None
+    for each in fills:
+        fill = replace(each, reversible=reversible, elidable=elidable, hints=hints)
+        yield RewrittenFile(WHAT[Phase.FILL], WHY[Phase.FILL], atomic=False, fill=fill)
 
 
 def _refuse_other_ids(
@@ -96,8 +123,7 @@ def _with_way_back(
     elidable, hints = operation.elidable, operation.hints or None
     reversible = operation.reverse_code is not None
     if not short:
-        fill = CodeInBatches(None, text, tuple(sorted(needed)), reversible, back, elidable, hints)
-        yield RewrittenFile("way_back", _WAY_BACK, fill=fill)
+        yield _file_of_way_back(operation, back, text, needed)
         back, text, needed = _NO_WAY_BACK
     for number, (source, lines) in enumerate(sources):
         if number == 0 and back is not None:
@@ -105,6 +131,16 @@ def _with_way_back(
         own = back if number == 0 else None
         fill = CodeInBatches(name, source, tuple(sorted(lines)), reversible, own, elidable, hints)
         yield RewrittenFile(WHAT[Phase.FILL], WHY[Phase.FILL], atomic=False, fill=fill)
+
+
+def _file_of_way_back(
+    operation: RunPython, back: str | None, text: str, needed: set[str]
+) -> RewrittenFile:
+    elidable, hints = operation.elidable, operation.hints or None
+    fill = CodeInBatches(
+        None, text, tuple(sorted(needed)), back=back, elidable=elidable, hints=hints
+    )
+    return RewrittenFile("way_back", _WAY_BACK, fill=fill)
 
 
 def _way_back(back: object, function: FunctionType) -> tuple[str, str, set[str]]:

@@ -6,12 +6,19 @@ A second time it has to write the values that it wrote the first time.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import FunctionType
 
 from django_confiture.dry_run.rewriting.data.functions import names_in, source_of
+from django_confiture.dry_run.rewriting.data.in_place import (
+    part_of_call,
+    part_of_target,
+    parts_read,
+    share_a_part,
+    without_aliases,
+)
 from django_confiture.dry_run.rewriting.data.updates import is_update
 from django_confiture.dry_run.rewriting.files import NoRecipe
 
@@ -48,33 +55,44 @@ class TurnOfLoop:
 
     def checked(self, body: Sequence[ast.stmt]) -> frozenset[str]:
         """Return the module's functions that it needs; raises :class:`NoRecipe`."""
+        body = without_aliases(body, self.row)
         if not all(map(self._is_plain, _flat(body))):
             raise NoRecipe(_WHOLE)
         own = {each.id for each in names_in(_targets(body)) if isinstance(each.ctx, ast.Store)}
         _set_before_read(body, own, set())
         by_key = [e for step in _flat(body) if (e := _update_by_key(step, self.row)) is not None]
-        _without_memory(
-            body, allowed={f"{self.changed}.append", *(ast.unparse(e.func) for e in by_key)}
-        )
-        written = {each.attr for each in _targets(body) if isinstance(each, ast.Attribute)}
+        in_place = [*self._in_place(body)]
+        calls = {ast.unparse(call.func) for call in (*by_key, *(call for call, _part in in_place))}
+        _without_memory(body, allowed={f"{self.changed}.append", *calls})
+        written = {part for each in _targets(body) if (part := _written(each, self.row))}
         written |= {each.arg for call in by_key for each in call.keywords if each.arg}
+        written |= {part for _call, part in in_place}
         helpers: dict[str, str] = {}
         read = set(self._read(body, helpers))
-        if {*written, *map(_plain, written)} & {*read, *map(_plain, read)}:
+        if share_a_part(written, read):
             raise NoRecipe(_TWICE)
         return frozenset(helpers)
+
+    def _in_place(self, body: Sequence[ast.stmt]) -> Iterator[tuple[ast.Call, str]]:
+        """Yield the calls that change a value of the row in place, and what they change."""
+        for each in _flat(body):
+            part = part_of_call(each, self.row)
+            if part is not None and isinstance(each, ast.Expr) and isinstance(each.value, ast.Call):
+                yield each.value, part
 
     def _is_plain(self, step: ast.stmt) -> bool:
         """Return whether it is an assignment, the saving, or the end of the turn."""
         if isinstance(step, ast.Assign):
             return all(
                 (isinstance(each, ast.Name) and each.id not in (self.row, self.changed))
-                or (isinstance(each, ast.Attribute) and ast.unparse(each.value) == self.row)
+                or _written(each, self.row) is not None
                 for each in _targets([step])
             )
         call = step.value if isinstance(step, ast.Expr) else None
         if not isinstance(call, ast.Call):
             return isinstance(step, ast.Continue | ast.If | ast.Pass)
+        if part_of_call(step, self.row) is not None:
+            return True
         if self.changed:
             return ast.unparse(call) == f"{self.changed}.append({self.row})"
         if is_deletion(step, self.row) or _update_by_key(step, self.row) is not None:
@@ -119,8 +137,11 @@ def _update_by_key(step: ast.stmt, row: str) -> ast.Call | None:
     return call if by_key and named and not chosen.args else None
 
 
-def _plain(attribute: str) -> str:
-    return attribute.removesuffix("_id")
+def _written(target: ast.expr, row: str) -> str | None:
+    """Return what an assignment changes of the row."""
+    if isinstance(target, ast.Attribute) and ast.unparse(target.value) == row:
+        return target.attr
+    return part_of_target(target, row)
 
 
 def _flat(body: Sequence[ast.AST]) -> Iterator[ast.stmt]:
@@ -191,20 +212,20 @@ def _uses(
             continue
         appended = parent is not None and changed and ast.unparse(parent)
         if isinstance(parent, ast.Attribute):
-            yield from _read_as(parent, parents.get(id(parent)))
+            yield from _read_as(parent, parents)
         elif helper is None and appended != f"{changed}.append({row})":
             raise NoRecipe(_WHOLE)
 
 
-def _read_as(attribute: ast.Attribute, around: ast.AST | None) -> Iterator[str]:
+def _read_as(attribute: ast.Attribute, parents: Mapping[int, ast.AST]) -> Iterator[str]:
     """Yield the attribute that is read; a method but ``get_..._display()`` may read any."""
-    name = attribute.attr
+    name, around = attribute.attr, parents.get(id(attribute))
     if isinstance(around, ast.Call) and around.func is attribute and name not in _LAST:
         if not (name.startswith("get_") and name.endswith("_display")):
             raise NoRecipe(_WHOLE)
-        name = name.removeprefix("get_").removesuffix("_display")
-    if isinstance(attribute.ctx, ast.Load) and name not in _LAST:
-        yield name
+        yield name.removeprefix("get_").removesuffix("_display")
+    elif isinstance(attribute.ctx, ast.Load) and name not in _LAST:
+        yield from parts_read(attribute, parents)
 
 
 def _own(node: ast.AST | None, function: FunctionType) -> FunctionType | None:

@@ -117,7 +117,8 @@ class _Fixing:
         fixed = [i for i in moments if any(each.outcome == "fixed" for each in judged[i])]
         reason = (
             "the migration makes the constraint {} and drops it again: in files of their own, it "
-            "would be there between them, and running code could break it. Leave out both"
+            "would be there between them, and running code could break it. Leave out "
+            "both, or put what drops it into a migration of its own"
         )
         return self._without(judged, {index: reason.format(moments[index]) for index in fixed})
 

@@ -6,7 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from django.db.migrations import AddField, AlterField, RemoveField, RunPython
+from django.db.migrations import (
+    AddField,
+    AlterField,
+    AlterOrderWithRespectTo,
+    RemoveField,
+    RunPython,
+)
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
@@ -47,7 +53,7 @@ _NO_SUCH_CONSTRAINT = "42P10"
 """The SQLSTATE of an ON CONFLICT whose unique constraint is gone."""
 _NO_VALUE = "23502"
 """The SQLSTATE of a row without a value for a column that is NOT NULL."""
-_SPREAD = (AddField, *REMOVING, *RENAMING)
+_SPREAD = (AddField, AlterOrderWithRespectTo, *REMOVING, *RENAMING)
 """The operations that can be spread over two releases, for the code that runs meanwhile."""
 NONE_UNCOVERED: Mapping[int, Sequence[Break]] = MappingProxyType({})
 

@@ -83,4 +83,15 @@ CASES: list[Harmful] = [
         migrations.RemoveField("order", "number"),
         migrations.AlterField("order", "note", models.TextField(default="")),
     """, "fixed fixed", arguments=_TWO, irreversible=True),
+    Harmful("order_with_respect_to_in_two_releases", """
+        migrations.AlterOrderWithRespectTo("line", "order"),
+    """, "fixed", arguments=_TWO),
+    Harmful("key_of_new_type_and_its_foreign_key_made_unique", """
+        migrations.AlterField("order", "id", models.IntegerField(primary_key=True)),
+        migrations.AlterField("line", "order", models.OneToOneField(
+            "cases.order", models.CASCADE)),
+    """, "refused refused", "into a migration of its own", arguments=_TWO, prepared="""
+        migrations.AlterField("line", "order", models.ForeignKey(
+            "cases.order", models.CASCADE, db_index=False)),
+    """),
 ]  # fmt: skip

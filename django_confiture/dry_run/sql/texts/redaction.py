@@ -38,6 +38,9 @@ _LOGGERS = ("django_confiture.hooks", "django_confiture.dry_run")
 
 # PostgreSQL's codes: data that doesn't fit, what a function raises, and syntax errors.
 _QUOTING_CODES = ("22", "P0", "42601")
+# Objects that depend on others, what is not supported, types that don't match.
+_NAMING_CODES = ("2BP01", "0A000", "42804")
+"""Codes whose DETAIL names objects of the schema, and never a value."""
 _RAISE = "exec_stmt_raise"
 """The function in PostgreSQL that reports the words of a RAISE, whatever their SQLSTATE."""
 _OF_OTHER_LANGUAGES = "38"
@@ -117,7 +120,8 @@ def _of_server(error: psycopg.Error) -> str:
         return f"{HIDDEN} ({error.sqlstate}, {function})"
     if (error.sqlstate or "").startswith(_QUOTING_CODES):
         return _without_quoted(text)
-    return text
+    named = error.sqlstate in _NAMING_CODES and error.diag.source_function != _RAISE
+    return f"{text} ({error.diag.message_detail})" if named and error.diag.message_detail else text
 
 
 def _raised_in(error: psycopg.Error) -> str:

@@ -409,6 +409,34 @@ def test_what_the_migration_raises_itself_is_told_in_its_words(people: Cases) ->
     assert result["error"]["message"] == "fill in the numbers first"
 
 
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("ALTER TABLE cases_person DROP COLUMN id", "view people_seen depends on column id"),
+        (
+            "CREATE TABLE cases_other (person date REFERENCES cases_person)",
+            "are of incompatible types",
+        ),
+    ],
+)
+def test_a_detail_that_names_objects_alone_is_told(people: Cases, sql: str, named: str) -> None:
+    view = runs("CREATE VIEW people_seen AS SELECT id FROM cases_person")
+    people.add("0002_case", view, runs(sql))
+
+    (result,) = in_json("cases", code=1)["migrations"]
+
+    assert named in result["error"]["message"]
+
+
+def test_a_detail_that_the_migration_raises_itself_is_not_told(people: Cases) -> None:
+    raises = f"RAISE 'it is said' USING DETAIL = '{SECRET}', ERRCODE = '2BP01'"
+    people.add("0002_case", runs(f"DO $$ BEGIN {raises}; END $$"))
+
+    (result,) = in_json("cases", code=1)["migrations"]
+
+    assert result["error"]["message"] == "it is said"
+
+
 # The words.
 
 

@@ -78,12 +78,13 @@ class CloneStage:
         lock_timeout = session.value("SHOW lock_timeout")
         with transactions.taken_over():
             measuring = instruments(session, self._clock)
-            with self._catching(transactions, measuring):
+            with self._catching(transactions, measuring) as others:
                 yield Opened(
                     measuring,
                     found,
                     has_lock_timeout=lock_timeout != "0",
                     aside=partial(self._aside, measuring),
+                    settle=others.settle,
                 )
 
     @contextmanager
@@ -94,7 +95,9 @@ class CloneStage:
             self._transactions.flush()
 
     @contextmanager
-    def _catching(self, transactions: RealTransactions, measuring: Instruments) -> Iterator[None]:
+    def _catching(
+        self, transactions: RealTransactions, measuring: Instruments
+    ) -> Iterator[OtherConnections]:
         watch = LockWatch(self._clone.maintenance, backend_pid(measuring.session))
         recorder = CloneRecorder(measuring, transactions, watch)
         transactions.subscribe(recorder)
@@ -109,7 +112,7 @@ class CloneStage:
             sink=recorder,
             policy=Passthrough(recorder, transactions),
         ):
-            yield
+            yield self._others
 
     # While it is open.
 

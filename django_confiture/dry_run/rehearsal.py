@@ -196,6 +196,7 @@ class Rehearsal:
         self._observer.operation_started(index, operation.describe())
         with self._recorder.operation(index, operation) as opened:
             yield opened
+            self._opened.settle()
             self._opened.instruments.dead_space.check()
         if self._deploy_watch.follows_operations_of(self._recorder.migration):
             with self._opened.instruments.clock.stopped():

@@ -33,6 +33,8 @@ class Opened:
     """Whether the connection limits the wait for locks by itself."""
     aside: Callable[[], AbstractContextManager[None]]
     """Lets Django work on the connection for the dry run itself: nothing of it is recorded."""
+    settle: Callable[[], None]
+    """Waits for threads that go on after an operation, which is not exact then."""
 
 
 @contextmanager

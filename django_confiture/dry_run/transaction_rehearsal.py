@@ -112,12 +112,13 @@ class TransactionStage:
                 waits=self._watchdog.waits if self._watchdog is not None else None,
             )
             stack.callback(self._measure_dead_space, self._instruments)
-            stack.enter_context(self._catching(transactions, self._instruments))
+            others = stack.enter_context(self._catching(transactions, self._instruments))
             yield Opened(
                 self._instruments,
                 found,
                 has_lock_timeout=lock_timeout != "0",
                 aside=partial(aside, self._instruments, self._interceptor),
+                settle=others.settle,
             )
 
     def _connected(self) -> RehearsedTransactions:
@@ -148,7 +149,7 @@ class TransactionStage:
     @contextmanager
     def _catching(
         self, transactions: RehearsedTransactions, measuring: Instruments
-    ) -> Iterator[None]:
+    ) -> Iterator[OtherConnections]:
         """Measure the statements of this connection, and hold the others."""
         sampler = Sampler(measuring.session, measuring.catalog) if self._samples else None
         recorder = StatementRecorder(
@@ -176,7 +177,7 @@ class TransactionStage:
             sink=recorder,
             policy=Substitutes(recorder, transactions),
         ):
-            yield
+            yield self._others
 
     def _own_pids(self) -> Collection[int]:
         return self._others.pids() if self._others is not None else ()

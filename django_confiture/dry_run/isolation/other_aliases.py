@@ -25,7 +25,7 @@ from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.other_vendors import rolled_back
 from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
-from django_confiture.dry_run.isolation.threads import OwnThreads
+from django_confiture.dry_run.isolation.threads import STILL_AT_WORK, OwnThreads
 from django_confiture.dry_run.isolation.unmanaged_connections import (
     UnmanagedConnections,
     can_only_read,
@@ -157,6 +157,7 @@ class OtherConnections:
             connect = BaseDatabaseWrapper.connect
             stack.enter_context(patched((DJANGO_CONNECT, self._connecting)))
             stack.callback(self._release)
+            stack.callback(self._own.wait)
             for wrapper in connections.all(initialized_only=True):
                 own = vars(wrapper).get("connect")
                 if getattr(own, "__func__", None) is connect:  # which a TestCase leaves behind
@@ -165,6 +166,12 @@ class OtherConnections:
                 if wrapper.connection is not None:
                     self._hold(wrapper)
             yield
+
+    def settle(self) -> None:
+        """Wait for threads that are still at work where an operation has ended."""
+        if self._own.are_at_work:
+            self._notes.note_not_rehearsed(STILL_AT_WORK)
+            self._own.wait()
 
     def pids(self) -> list[int]:
         """Return the server processes of the other connections of this process."""

@@ -10,6 +10,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +19,12 @@ from django_confiture.dry_run.server.patches import patched
 from django_confiture.exceptions import DryRunRefused
 
 _ALONE = threading.Lock()
+_LONGEST_S = 60.0
+
+STILL_AT_WORK = (
+    "A thread that it started was still at work when it ended. The dry run has waited for it; a "
+    "real run goes on meanwhile."
+)
 
 
 class OwnThreads:
@@ -27,6 +34,8 @@ class OwnThreads:
         self._others: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._lent = threading.local()
         """Where another thread, of a pool that was there before, does what ours have submitted."""
+        self._started: list[threading.Thread] = []
+        self._submitted: list[Future[Any]] = []
 
     @property
     def has_this(self) -> bool:
@@ -34,6 +43,21 @@ class OwnThreads:
         return threading.current_thread() not in self._others or getattr(
             self._lent, "is_ours", False
         )
+
+    @property
+    def are_at_work(self) -> bool:
+        """Whether what ours have started goes on; daemons end with the process."""
+        me = threading.current_thread()
+        self._started = [e for e in self._started if e.is_alive() and not e.daemon and e is not me]
+        self._submitted = [each for each in self._submitted if not each.done()]
+        return bool(self._started or self._submitted)
+
+    def wait(self) -> None:
+        """Wait for what ours have started: what it did later would not be rolled back."""
+        if self.are_at_work:
+            wait(self._submitted, _LONGEST_S)
+            for each in self._started:
+                each.join(_LONGEST_S)
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -61,6 +85,8 @@ class OwnThreads:
             if not self.has_this:
                 self._others.add(child)
             original(child)
+            if self.has_this and not getattr(self._lent, "submits", False):
+                self._started.append(child)  # one of a pool lives on without work
 
         return start
 
@@ -71,7 +97,14 @@ class OwnThreads:
         def submit(pool: Any, work: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
             if not self.has_this:
                 return original(pool, work, *args, **named)
-            return original(pool, self._lent_to, work, *args, **named)
+            self._lent.submits = True
+            try:
+                future = original(pool, self._lent_to, work, *args, **named)
+            finally:
+                self._lent.submits = False
+            if isinstance(future, Future):
+                self._submitted.append(future)
+            return future
 
         return submit
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -95,3 +97,39 @@ def test_it_waits_for_the_migration_itself(
     assert report.yielded_to == ()
     (said,) = (each for each in report.warnings if "of this process waited" in each)
     assert f"RowExclusiveLock on {name}, which the migrations' own connection holds" in said
+
+
+@pytest.mark.parametrize("pooled", [False, True], ids=["thread", "pool"])
+@pytest.mark.parametrize("fails", [False, True], ids=["passes", "fails"])
+def test_a_thread_that_outlives_its_operation_leaves_nothing_behind(
+    *, fails: bool, pooled: bool
+) -> None:
+    ended = threading.Event()
+    pool = ThreadPoolExecutor(1)
+
+    def work() -> None:
+        time.sleep(1)
+        with connection.cursor() as cursor:
+            cursor.execute(UPDATES)
+        connection.close()
+        ended.set()
+
+    def code() -> None:
+        if pooled:
+            pool.submit(work)
+        else:
+            threading.Thread(target=work).start()
+        if fails:
+            raise ValueError("it fails")
+
+    result = rehearse(migration(python(code))).migrations[0]
+
+    assert ended.wait(20)
+    pool.shutdown()
+    with plain_connection() as plain:
+        (row,) = plain.execute("SELECT count(*) FROM dry_row WHERE number = 0").fetchall()
+    assert row == (0,)
+    assert result.outcome == ("failed" if fails else "passed")
+    if not fails:
+        assert result.operations[0].rehearsed == "not_rehearsed"
+        assert "was still at work when it ended" in result.operations[0].reason

@@ -18,6 +18,7 @@ from django_confiture.dry_run.sql.parsing.nodes import (
     node_field,
     strings,
     subcommands,
+    type_name,
 )
 from django_confiture.dry_run.sql.parsing.parser import Statement, parse
 
@@ -154,6 +155,8 @@ _FOLDED = {
 def _is_plain(column: Node) -> bool:
     """Return whether a column has a type, a default, NOT NULL, and nothing else."""
     if column.HasField("coll_clause") or column.storage_name or column.compression:
+        return False
+    if "serial" in type_name(column):  # a default that is not written, and its sequence
         return False
     return all(kind in _PLAIN for kind in constraints_of_column(column))
 

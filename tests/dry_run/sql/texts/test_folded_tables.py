@@ -61,6 +61,8 @@ LEFT: dict[str, list[str]] = {
         MADE, f"{INDEX} WHERE n > 0", "ALTER TABLE t ALTER n TYPE bigint"],
     "a type under an index of an expression": [
         MADE, "CREATE INDEX ON t ((n + 1))", "ALTER TABLE t ALTER n TYPE bigint"],
+    "the default of a serial": [
+        MADE.replace("n integer", "n serial"), "ALTER TABLE t ALTER n DROP DEFAULT"],
     "the type of a key": [MADE, "ALTER TABLE t ALTER id TYPE integer"],
     "a column that may be there": [MADE, f"{ADD} IF NOT EXISTS n integer NOT NULL"],
     "a column with a key": [MADE, f"{ADD} o bigint REFERENCES t (id)"],

@@ -248,4 +248,30 @@ CASES = [
             schema_editor.execute("UPDATE cases_order SET total = total + 1")
 
         '''),
+    Harmful("loop_that_prints_logs_and_counts", """
+        migrations.RunPython(shorten, migrations.RunPython.noop),
+    """, "fixed", above='''
+        import logging
+
+        logger = logging.getLogger(__name__)
+
+
+        def shorten(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            count = 0
+            changed = []
+            for order in Order.objects.all():
+                if order.total > 100:
+                    order.note = order.number.lower()
+                else:
+                    logger.debug("%s is small", order.number)
+                    order.note = "-"
+                changed.append(order)
+                count += 1
+                if count % 5000 == 0:
+                    print(f"{count} done")
+            Order.objects.bulk_update(changed, ["note"], batch_size=500)
+            logger.info("%d in all", count)
+
+        '''),
 ]  # fmt: skip

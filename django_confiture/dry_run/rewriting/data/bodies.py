@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import FunctionType
 
 from django_confiture.dry_run.rewriting.data.functions import body_of, names_in
+from django_confiture.dry_run.rewriting.data.output import without_output
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches, own_batches
 from django_confiture.dry_run.rewriting.data.row_loops import RowLoop, row_loop
 from django_confiture.dry_run.rewriting.data.updates import (
@@ -62,7 +63,7 @@ class BodyPart:
 def parts_of(node: ast.FunctionDef, function: FunctionType) -> Sequence[BodyPart]:
     """Return the parts in their order; raises :class:`NoRecipe` where there is more."""
     body = _Body(function, {each.arg for each in node.args.args})
-    steps = [*_without_transactions(body_of(node))]
+    steps = [*_without_transactions(without_output(body_of(node), function))]
     while steps:
         del steps[: body.take(steps)]
     if not body.parts:

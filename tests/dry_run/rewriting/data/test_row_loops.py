@@ -227,10 +227,10 @@ def calls_a_method(apps: Any, _schema_editor: Any) -> None:
         order.save()
 
 
-def prints(apps: Any, _schema_editor: Any) -> None:
+def asks(apps: Any, _schema_editor: Any) -> None:
     for order in apps.get_model("shop", "Order").objects.all():
         order.x = 1
-        print(order.a)  # noqa: T201
+        input(order.a)
         order.save()
 
 
@@ -251,7 +251,7 @@ def enumerates(apps: Any, _schema_editor: Any) -> None:
     [
         adds, adds_in_place, adds_by_a_function, toggles, shifts, by_the_key_of_what_it_writes,
         as_it_is_displayed, counts, remembers, numbers_by_a_function, by_recursion, passes_it_on,
-        calls_a_method, prints, slices, enumerates,
+        calls_a_method, asks, slices, enumerates,
     ],
 )  # fmt: skip
 def test_what_must_stay_one_transaction(code: Any) -> None:

@@ -131,8 +131,8 @@ def test_it_stays_irreversible() -> None:
     assert "reverse_code" not in snippet(new.files)
 
 
-def prints(apps: Any, _schema_editor: Any) -> None:
-    print("so")  # noqa: T201
+def asks(apps: Any, _schema_editor: Any) -> None:
+    input("so")
     apps.get_model("shop", "Order").objects.update(source="web")
 
 
@@ -299,7 +299,7 @@ OTHER_MODULE = "its way back is the same function, or one of another module"
             ONE,
             "the source of its code can't be read",
         ),
-        (RunPython(prints), ONE, MORE),
+        (RunPython(asks), ONE, MORE),
         (RunPython(sliced), ONE, MORE),
         (RunPython(looks_up_by_itself), ONE, MORE),
         (RunPython(calls_a_function), ONE, MORE),

@@ -82,7 +82,7 @@ class RunHook(Operation):
         to_state: ProjectState,  # noqa: ARG002 - Django's signature
     ) -> None:
         """Run the hook, if it handles ``"forward"``."""
-        self._run(app_label, schema_editor, from_state, "forward")
+        self._run_hook(app_label, schema_editor, from_state, "forward")
 
     def database_backwards(
         self,
@@ -92,7 +92,7 @@ class RunHook(Operation):
         to_state: ProjectState,  # noqa: ARG002 - Django's signature
     ) -> None:
         """Run the hook, if it handles ``"backward"``."""
-        self._run(app_label, schema_editor, from_state, "backward")
+        self._run_hook(app_label, schema_editor, from_state, "backward")
 
     def describe(self) -> str:
         """Return the line that ``migrate --plan`` and ``sqlmigrate`` print."""
@@ -132,7 +132,7 @@ class RunHook(Operation):
             connection
         )
 
-    def _run(
+    def _run_hook(
         self,
         app_label: str,
         schema_editor: BaseDatabaseSchemaEditor,

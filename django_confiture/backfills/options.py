@@ -72,7 +72,7 @@ class BackfillOptions:
 def backfill_options() -> BackfillOptions:
     """Return the project's settings; a ``SettingError`` names what can't be used."""
     given = conf.get("BACKFILLS")
-    read = {each.name: _read(each.name.upper(), given) for each in fields(BackfillOptions)}
+    read = {each.name: _read_option(each.name.upper(), given) for each in fields(BackfillOptions)}
     options = BackfillOptions(**read)
     for problem, fix in contradictions(options):
         raise UnusableOption(problem, fix)
@@ -94,7 +94,7 @@ def contradictions(options: BackfillOptions) -> list[tuple[str, str]]:
     return found
 
 
-def _read(key: str, given: dict[str, Any]) -> Any:
+def _read_option(key: str, given: dict[str, Any]) -> Any:
     name = f'CONFITURE["BACKFILLS"]["{key}"]'
     value, default = given[key], conf.DEFAULTS["BACKFILLS"][key]
     if isinstance(default, int):

@@ -83,7 +83,7 @@ class RehearsalExecutor(MigrationExecutor):
         """
         if plan:
             self._rehearsal.look_ahead(
-                partial(self._read, plan, state),
+                partial(self._read_plan, plan, state),
                 partial(self._releases, plan, state, code_first=code_first),
             )
 
@@ -108,7 +108,9 @@ class RehearsalExecutor(MigrationExecutor):
         start = ProjectState(real_apps=set(loader.unmigrated_apps))
         return Releases(old, state_after(self.connection, start, kept))
 
-    def _read(self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None) -> Planned:
+    def _read_plan(
+        self, plan: Sequence[tuple[Migration, bool]], state: ProjectState | None
+    ) -> Planned:
         if not plan[0][1]:
             steps = [(migration, True) for migration, _backwards in plan]
             start = copy_of(state if state is not None else self.project_state())

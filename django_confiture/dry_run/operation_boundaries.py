@@ -70,7 +70,7 @@ class _Boundaries:
         operations = {id(each): each for each in known}.values()
         for operation in operations:
             for method in _METHODS:
-                step = partial(self._run, operation, getattr(operation, method), indexes)
+                step = partial(self._run_operation, operation, getattr(operation, method), indexes)
                 setattr(operation, method, step)
         try:
             yield
@@ -89,7 +89,7 @@ class _Boundaries:
                 for method in _METHODS:
                     vars(operation).pop(method, None)
 
-    def _run(
+    def _run_operation(
         self,
         operation: Operation,
         original: Callable[..., None],

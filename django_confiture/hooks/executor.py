@@ -44,7 +44,7 @@ class HookExecutor:
         hooks = list(hooks)
         facts = {"phase": phase_name, **_migration_facts(context)}
         logger.info("executing_hooks", extra={"hook_count": len(hooks), **facts})
-        outcomes = [self._run(conn, phase_name, hook, context) for hook in hooks]
+        outcomes = [self._run_hook(conn, phase_name, hook, context) for hook in hooks]
         results = [result for result in outcomes if result is not None]
         logger.info("phase_completed", extra={"hooks_executed": len(results), **facts})
         return results
@@ -53,7 +53,7 @@ class HookExecutor:
         """Log and send that a hook of a migration does not run, and why."""
         _Call(hook_name, phase.name, context).skipped(reason)
 
-    def _run(
+    def _run_hook(
         self,
         conn: psycopg.Connection[Any],
         phase: str,

@@ -167,16 +167,16 @@ class MigrationRun:
 
     def _phases(self, step: ResumableStep, state: ProjectState) -> ProjectState:
         self._context.set_apps(self._before.models)
-        self._run(HookPhase.BEFORE_VALIDATION)
-        self._run(HookPhase.BEFORE_DDL)
+        self._run_hooks(HookPhase.BEFORE_VALIDATION)
+        self._run_hooks(HookPhase.BEFORE_DDL)
         with self._journaled():
             after = step(state, self._editor)
         self._context.set_apps(lambda: after.apps)
         flush_deferred_sql(self._editor)
-        self._run(HookPhase.AFTER_DDL)
+        self._run_hooks(HookPhase.AFTER_DDL)
         if self._hooks.get(HookPhase.AFTER_VALIDATION) and self._connection.in_atomic_block:
             check_deferred_constraints(self._connection)
-        self._run(HookPhase.AFTER_VALIDATION)
+        self._run_hooks(HookPhase.AFTER_VALIDATION)
         cleanup = self._hooks.get(HookPhase.CLEANUP, [])
         while cleanup:  # what fails in here must not run again after the rollback
             self._execute(HookPhase.CLEANUP, cleanup.pop(0))
@@ -256,7 +256,7 @@ class MigrationRun:
             connection.close()
         connection.ensure_connection()
 
-    def _run(self, phase: HookPhase) -> None:
+    def _run_hooks(self, phase: HookPhase) -> None:
         if hooks := self._hooks.get(phase):
             self._execute(phase, *hooks)
 

@@ -113,7 +113,7 @@ class Prober:
         predicted: Sequence[tuple[int, str]] = (),
     ) -> Effects:
         """Return what has happened since the last reading."""
-        now = merge(self._last, self._read(release, _with_objects(statement, predicted)))
+        now = merge(self._last, self._read_all(release, _with_objects(statement, predicted)))
         runs = max(1, self._unprobed)
         measured = effects(self._catalog, self._last, now, statement, predicted, runs)
         self._last = now
@@ -123,7 +123,7 @@ class Prober:
         self._wrote = self._wrote or bool(measured.writes)
         return measured
 
-    def _read(self, release: str, objects: Collection[int] | None) -> Probe:
+    def _read_all(self, release: str, objects: Collection[int] | None) -> Probe:
         """Read everything, with what belongs to these tables and to any other that was locked."""
         found = self._catalog.probe(release, objects=objects)
         if not objects or not any(map(self._is_surprise, found.relations.items())):

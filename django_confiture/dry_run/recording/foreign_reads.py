@@ -98,9 +98,9 @@ class ForeignReads:
         """Return why a statement, which has run, is not exact; ``""`` if it is. Note its change."""
         why = []
         if self._any and self._can_ask and statement.what not in _CONNECTING:
-            if self.changed_before and (names := self._read(statement, runs_program=False)):
+            if self.changed_before and (names := self._read_through(statement, runs_program=False)):
                 why.append(_MISSED.format(", ".join(names), _ADVICE[self._place]))
-            if names := self._read(statement, runs_program=True):
+            if names := self._read_through(statement, runs_program=True):
                 why.append(_RAN.format(", ".join(names)))
         self._note(statement)
         return " ".join(why)
@@ -124,7 +124,7 @@ class ForeignReads:
             return
         self._changed = {each.relname for each in statement.relations} != _RECORD
 
-    def _read(self, statement: Statement, *, runs_program: bool) -> list[str]:
+    def _read_through(self, statement: Statement, *, runs_program: bool) -> list[str]:
         """Return the relations through which the statement reads, or code that it runs may."""
         if self._known is None:
             self._known = {True: {}, False: {}}

@@ -98,7 +98,7 @@ class StatementProbes:
     def _note_unseen(self, place: str) -> None:
         """Charge what was not caught to the section; it began after the last look at the server."""
         started = self._prober.looked_at
-        found = self._log.section.attributed(self._read())
+        found = self._log.section.attributed(self._read_effects())
         if not found.matters:
             return
         entry = self._log.noted_unseen()
@@ -111,7 +111,7 @@ class StatementProbes:
         self._note_rows(entry.changes | entry.row_locks, started)
 
     def _settle(self) -> None:
-        rest = self._read()
+        rest = self._read_effects()
         unprobed = [entry for entry in self._log.section.entries if entry.unprobed]
         if not unprobed:
             return
@@ -162,7 +162,7 @@ class StatementProbes:
         """Read what a statement did, and release its savepoint in the same round trip."""
         entry = care.entry
         if care.probing and self._prober.possible:
-            measured = self._read(release, statement, care.predicted)
+            measured = self._read_effects(release, statement, care.predicted)
             if care.plain:
                 measured = replace(measured, locks=self._known(care.predicted))
             if care.empty:
@@ -262,7 +262,7 @@ class StatementProbes:
         known = self._catalog.relations
         return tuple((oid, mode, False) for oid, mode in predicted if oid in known)
 
-    def _read(
+    def _read_effects(
         self, release: str = "", statement: Statement | None = None, predicted: Predicted = ()
     ) -> Effects:
         measured = self._prober.look_after(release, statement, predicted)

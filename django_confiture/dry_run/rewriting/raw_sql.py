@@ -77,11 +77,11 @@ def _file(phase: Phase, parts: Sequence[Part], operation: RunSQL) -> RewrittenFi
     fill = parts[0].batches
     if fill is not None:
         fill = replace(fill, elidable=operation.elidable, hints=operation.hints or None)
-    operations = [] if fill is not None else [_run(each.sql, operation) for each in parts]
+    operations = [] if fill is not None else [_run_sql_like(each.sql, operation) for each in parts]
     return RewrittenFile(WHAT[phase], WHY[phase], operations, phase not in NOT_ATOMIC, fill)
 
 
-def _run(sql: str, operation: RunSQL, reverse: object = RunSQL.noop) -> RunSQL:
+def _run_sql_like(sql: str, operation: RunSQL, reverse: object = RunSQL.noop) -> RunSQL:
     return RunSQL(sql, reverse, None, operation.hints or None, operation.elidable)  # type: ignore[arg-type]
 
 
@@ -91,17 +91,17 @@ def _complete(file: RewrittenFile, operation: RunSQL, *, first: bool, last: bool
     reverse = operation.reverse_sql
     fill = file.fill
     if reverse is None:  # as it is, it can't be undone
-        operations = [_run(each.sql, operation, None) for each in operations]  # type: ignore[attr-defined]
+        operations = [_run_sql_like(each.sql, operation, None) for each in operations]  # type: ignore[attr-defined]
         if isinstance(fill, Batches | NumbersInPlace):
             fill = replace(fill, reversible=False)
     elif first and reverse != RunSQL.noop:
         back = _way_back(reverse, atomic=file.atomic)
         if len(operations) == 1:
-            operations = [_run(operations[0].sql, operation, back)]  # type: ignore[attr-defined]
+            operations = [_run_sql_like(operations[0].sql, operation, back)]  # type: ignore[attr-defined]
         else:
-            operations.insert(0, _run(RunSQL.noop, operation, back))
+            operations.insert(0, _run_sql_like(RunSQL.noop, operation, back))
     if last and operation.state_operations:
-        run = operations.pop() if operations else _run(RunSQL.noop, operation)
+        run = operations.pop() if operations else _run_sql_like(RunSQL.noop, operation)
         run.state_operations = operation.state_operations  # type: ignore[attr-defined]
         operations.append(run)
     return replace(file, operations=operations, fill=fill)

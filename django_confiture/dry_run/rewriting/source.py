@@ -92,7 +92,7 @@ def file_source(
     functions, imports = _functions(file.fill)
     functions += f"{file.above}\n\n" if file.above else ""
     if file.fill is not None:
-        operations.insert(0, _run(file.fill))
+        operations.insert(0, _run_python(file.fill))
     made = type("Migration", (Migration,), {"operations": operations})("0001_made", "made")
     made.dependencies = list(dependencies)
     source = MigrationWriter(made, include_header=False).as_string()
@@ -107,7 +107,7 @@ def file_source(
     return "".join(f"{line}\n" for line in sorted(imports)) + source
 
 
-def _run(fill: Fill) -> RunPython:
+def _run_python(fill: Fill) -> RunPython:
     name = _function_name_of(fill)
     code: Any = RunPython.noop if name is None else _placeholder(name)
     hints = dict(fill.hints or {}) or None

@@ -42,13 +42,13 @@ class MigrationEnds:
 
     def start(self) -> None:
         """Set the timeouts for the first time, and note the cursors that are to stay open."""
-        self._cursors_of_caller = set(self._read())
+        self._cursors_of_caller = set(self._open_cursors())
         self._cursors = None
 
     def assert_settings(self) -> None:
         """Set the timeouts again: a migration may have set its own for the session."""
         if not self._settings_hold:
-            self._read()
+            self._open_cursors()
         self._settings_hold = False
         self._cursors = None
 
@@ -56,7 +56,7 @@ class MigrationEnds:
         """Refuse to go on when the guard against commits was closed."""
         if self._session.status != TransactionStatus.INTRANS:
             return
-        if not self._read().get(COMMIT_GUARD):
+        if not self._open_cursors().get(COMMIT_GUARD):
             raise DryRunRefused(
                 f"A migration closed the cursor {COMMIT_GUARD}, which guards against commits, "
                 "so the dry run stopped; leave CLOSE ALL out, which a COMMIT makes needless."
@@ -65,14 +65,14 @@ class MigrationEnds:
 
     def close_cursors(self) -> None:
         """Close the cursors that a migration has left open, as its COMMIT would."""
-        cursors = self._read() if self._cursors is None else self._cursors
+        cursors = self._open_cursors() if self._cursors is None else self._cursors
         held = self._simulated_commit.held_cursors
         kept = {COMMIT_GUARD, *self._cursors_of_caller, *held}
         for name in cursors.keys() - kept:
             self._session.query(f"CLOSE {sql.Identifier(name).as_string()}")
         self._cursors = None
 
-    def _read(self) -> Mapping[str, bool]:
+    def _open_cursors(self) -> Mapping[str, bool]:
         """Return the open cursors, each with whether it outlives a COMMIT; set the timeouts."""
         calls = (
             f", set_config(${2 * i + 1}, ${2 * i + 2}, true)" for i in range(len(self._settings))

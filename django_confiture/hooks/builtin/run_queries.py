@@ -112,7 +112,7 @@ class RunQueries(ShippedHook):
         now: dict[str, Reading] = {}
         for done, (name, query) in enumerate(self.queries.items()):
             context.progress(done, len(self.queries))
-            now[name] = _read(conn, query, self.max_time)
+            now[name] = _explain_and_run(conn, query, self.max_time)
         if context.phase in (HookPhase.BEFORE_VALIDATION.name, HookPhase.BEFORE_DDL.name):
             context.set_stat(_READINGS, {**before, **now})
         elif problems := [
@@ -138,7 +138,7 @@ class RunQueries(ShippedHook):
             yield f"the query {name!r} takes {duration(now.ms)}, {took}"
 
 
-def _read(conn: psycopg.Connection[Any], query: Query, limit: timedelta) -> Reading:
+def _explain_and_run(conn: psycopg.Connection[Any], query: Query, limit: timedelta) -> Reading:
     """Explain and run a query, in a savepoint that is rolled back either way."""
     plan: tuple[str, ...] = ()
     started = perf_counter()

@@ -92,7 +92,7 @@ class Command(BaseCommand):
 
         ended_as = ""
         if name is not None and action == "run":
-            ended_as = self._run(name, using)
+            ended_as = self._work_until_ended(name, using)
         elif name is not None and action != "list":
             said = control.perform(action, name, using=using, actor=events.os_actor())
             if options["format"] == "text":
@@ -105,7 +105,7 @@ class Command(BaseCommand):
             why = status.last_error or f"It is {ended_as}."
             raise CommandError(f"{name} is not complete. {why}", returncode=exit_codes.FAILED)
 
-    def _run(self, name: str, using: str) -> str:
+    def _work_until_ended(self, name: str, using: str) -> str:
         """Work until it has ended; return how, as another process may begin it again at once."""
         from django_confiture.backfills import events
         from django_confiture.backfills.in_process import run_here

@@ -80,7 +80,7 @@ def connected_migrates(raw: psycopg.Connection[Any]) -> list[Migrate]:
     rows = raw.execute(_MIGRATES, [one_at_a_time.CLASS, one_at_a_time.NAME])
     found = []
     for pid, application_name, user, query, ms, has_lock in rows:
-        beacon = _read(query)
+        beacon = _parse_beacon(query)
         elapsed_ms = _elapsed(ms, beacon)
         migrate = Migrate(pid, application_name, user, beacon, elapsed_ms, has_lock)
         if migrate.is_running or _waits(query, ms):
@@ -101,7 +101,7 @@ def _elapsed(since_published_ms: float | None, beacon: Beacon | None) -> float |
     return since_published_ms + beacon.ran_ms
 
 
-def _read(query: str) -> Beacon | None:
+def _parse_beacon(query: str) -> Beacon | None:
     """Parse a query's beacon; None if it was cut short, or this role may not see it."""
     _, _, text = query.partition("/* ")
     try:

@@ -36,7 +36,7 @@ class Publisher:
         self._current = _Attempt(beacon, monotonic())
         if self._thread is None:
             name = "confiture-publisher"
-            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._thread = threading.Thread(target=self._publish_attempts, name=name, daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
@@ -45,7 +45,7 @@ class Publisher:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def _run(self) -> None:
+    def _publish_attempts(self) -> None:
         published: _Attempt | None = None
         while not self._over.wait(_LOOK_EVERY_S):
             attempt = self._current

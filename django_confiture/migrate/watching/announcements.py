@@ -32,7 +32,9 @@ class Announcer:
         self._latest: Observation | None = None
         self._stopped = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="confiture-news", daemon=True)
+        self._thread = threading.Thread(
+            target=self._announce_each, name="confiture-news", daemon=True
+        )
         self._thread.start()
 
     def observed(self, observation: Observation) -> None:
@@ -49,7 +51,7 @@ class Announcer:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
-    def _run(self) -> None:
+    def _announce_each(self) -> None:
         try:
             while (observation := self._next()) is not None:
                 self._announce(observation)

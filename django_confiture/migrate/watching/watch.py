@@ -107,7 +107,7 @@ class Watch:
         self._guard: ServerGuard | None = None
         self._guarded: tuple[Target, psycopg.Connection[Any]] | None = None
         self._unguarded = False
-        self._thread = threading.Thread(target=self._run, name="confiture-watch", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="confiture-watch", daemon=True)
         self._thread.start()
 
     def follow(self, target: Target) -> None:
@@ -136,7 +136,7 @@ class Watch:
             self._thread.join()
         self.leave()
 
-    def _run(self) -> None:
+    def _watch(self) -> None:
         while not self._stopped.wait(self._poll_s):
             with self._lock:
                 target = self._target

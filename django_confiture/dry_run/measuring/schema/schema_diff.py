@@ -109,7 +109,7 @@ class SchemaWatch:
         if not self._unread:
             return
         with self._reading(self._state().search_path) as reading:
-            rest, _newest = self._read(self._unread, reading)
+            rest, _newest = self._read_owners(self._unread, reading)
         self._unread = set()
         self._schema.update(rest)
         self._first.update(rest)
@@ -158,7 +158,7 @@ class SchemaWatch:
             shrunk = [each and counts for each, counts in zip(lost, COUNTED, strict=True)]
             if any(shrunk):
                 touched.update(self._counted.lost(self._rows(shrunk)))
-            after, newest = self._read(touched, reading)
+            after, newest = self._read_owners(touched, reading)
         before = {o: objects for o in touched if (objects := self._schema.pop(o, None))}
         self._schema.update(after)
         self._last = replace(now, newest=newest or now.newest)
@@ -232,7 +232,7 @@ class SchemaWatch:
             search_path or "",
         )
 
-    def _read(self, owners: Collection[Owner], reading: UndoneReading) -> tuple[Schema, str]:
+    def _read_owners(self, owners: Collection[Owner], reading: UndoneReading) -> tuple[Schema, str]:
         """Read owners; also return the newest transaction, older than what is written from now on.
 
         It keeps what is read here from being found again, if that is much.

@@ -68,7 +68,7 @@ class TurnOfLoop:
         written |= {each.arg for call in by_key for each in call.keywords if each.arg}
         written |= {part for _call, part in in_place}
         helpers: dict[str, str] = {}
-        read = set(self._read(body, helpers))
+        read = set(self._read_body(body, helpers))
         if share_a_part(written, read):
             raise NoRecipe(_TWICE)
         return frozenset(helpers)
@@ -101,7 +101,7 @@ class TurnOfLoop:
         plain = options <= {"update_fields", "using"} and not call.args
         return plain and ast.unparse(call.func) == f"{self.row}.save"
 
-    def _read(self, body: Sequence[ast.stmt], helpers: dict[str, str]) -> Iterator[str]:
+    def _read_body(self, body: Sequence[ast.stmt], helpers: dict[str, str]) -> Iterator[str]:
         """Yield the row's attributes that values depend on; note the functions that are called.
 
         The condition for doing anything at all may depend on any.

@@ -93,17 +93,17 @@ def rewriting_of_renames(
             dropped, made = view_replaced(was, table)
             first.append(dropped)
             pairs += made
-    files = [_with_models(_run([*first, *pairs]), operation)]
+    files = [_with_models(_run_sql([*first, *pairs]), operation)]
     if ends:
         phase = Phase.NEXT_RELEASE
         end = RewrittenFile(
-            WHAT[phase], WHY[phase], [_run(ends)], next_release=True, ends_views=True
+            WHAT[phase], WHY[phase], [_run_sql(ends)], next_release=True, ends_views=True
         )
         files.append(end)
     return Rewriting(tuple(files), tuple(table for table, _was in renaming.touched()))
 
 
-def _run(pairs: Sequence[Pair]) -> RunSQL:
+def _run_sql(pairs: Sequence[Pair]) -> RunSQL:
     there = [sql for sql, _back in pairs if sql]
     back = [sql for _sql, sql in reversed(pairs) if sql]
     return RunSQL(_one_or_all(there), _one_or_all(back))  # type: ignore[arg-type]

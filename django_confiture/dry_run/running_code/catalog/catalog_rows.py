@@ -133,7 +133,7 @@ class CatalogRows:
         if table.oid not in known:
             order = ", ".join(f"t.{quoted(name)}" for name in table.primary_key)
             by = f" ORDER BY {order}" if order else ""
-            known[table.oid] = self._read(table, f"SELECT t.* FROM {table.name} t{by} LIMIT 1")
+            known[table.oid] = self._first_row(table, f"SELECT t.* FROM {table.name} t{by} LIMIT 1")
         return known[table.oid]
 
     def with_values(self, oid: int, given: Row) -> Row | None:
@@ -142,7 +142,7 @@ class CatalogRows:
         if table is None or not given or not table.columns.keys() >= given.keys():
             return None
         same = " AND ".join(f"t.{quoted(name)} = {literal(given[name])}" for name in given)
-        return self._read(table, f"SELECT t.* FROM {table.name} t WHERE {same} LIMIT 1")
+        return self._first_row(table, f"SELECT t.* FROM {table.name} t WHERE {same} LIMIT 1")
 
     def any_refers(self, key: ForeignKey, *, unlike: Iterable[tuple[str, str]]) -> bool:
         """Whether a row with that foreign key is there, to another row than other columns refer to.
@@ -196,7 +196,7 @@ class CatalogRows:
     def _made(self, table: Table, sql: str) -> Row | None:
         return next((_row(table, row) for row in self._run(sql)), None)
 
-    def _read(self, table: Table, sql: str) -> Row | None:
+    def _first_row(self, table: Table, sql: str) -> Row | None:
         return next((_row(table, row) for row in self._answer(sql)), None)
 
     def _answer(self, sql: str) -> Answer:

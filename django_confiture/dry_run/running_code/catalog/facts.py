@@ -141,7 +141,7 @@ class CatalogFacts:
 
     def changes(self, names: Iterable[str]) -> Changes:
         """Read the facts of tables, as Django names them; those not read before have changed."""
-        before, self._known = self._known, self._read(names)
+        before, self._known = self._known, self._read_facts(names)
         pairs = [(name, before.get(name), now) for name, now in self._known.items()]
         return Changes(
             frozenset(name for name, was, now in pairs if was is None or was.own != now.own),
@@ -150,7 +150,7 @@ class CatalogFacts:
             ),
         )
 
-    def _read(self, names: Iterable[str]) -> Mapping[str, TableFacts]:
+    def _read_facts(self, names: Iterable[str]) -> Mapping[str, TableFacts]:
         wanted = {self._quote(name): name for name in names}
         rows = self._session.query(self._sql, [array(wanted)]) if wanted else []
         return {wanted[str(name)]: TableFacts(own, referring) for name, own, referring in rows}

@@ -51,7 +51,7 @@ class Command(BaseCommand):
         """Compare, then print."""
         alias, given = options["database"], options["forecast"]
         file = None if given is None else Path(given)
-        forecasts = None if file is None else _read(file)
+        forecasts = None if file is None else _read_report(file)
         using = router.db_for_read(MigrationExecution)
         with could_not_start(connections[using], **LEDGER):
             comparisons = observed(alias, forecasts)
@@ -111,7 +111,7 @@ def _nothing(alias: str, file: Path | None) -> str:
     )
 
 
-def _read(file: Path) -> list[MigrationForecast]:
+def _read_report(file: Path) -> list[MigrationForecast]:
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -187,14 +187,14 @@ def test_what_an_earlier_migration_made_is_not_read_again(
     number: int, session: Session, watch: SchemaWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    original: Any = watch._read
+    original: Any = watch._read_owners
 
     def read(owners: Collection[Owner], reading: UndoneReading) -> tuple[Schema, str]:
         asked.append(len(owners))
         found: tuple[Schema, str] = original(owners, reading)
         return found
 
-    monkeypatch.setattr(watch, "_read", read)
+    monkeypatch.setattr(watch, "_read_owners", read)
     for each in range(6):
         many(session, f"many_{each}", number)
         assert len(watch.changes()) == number

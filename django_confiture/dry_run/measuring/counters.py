@@ -18,16 +18,13 @@ class Counters:
     """Rows that bitmaps of indexes led to."""
 
     def since(self, before: Counters) -> Counters:
-        """Return the difference to an earlier reading.
-
-        ``TRUNCATE`` takes back what its transaction has written: that is no write below zero.
-        """
+        """Return the difference to an earlier reading."""
         return Counters(
             self.scans - before.scans,
             self.returned - before.returned,
-            max(0, self.inserted - before.inserted),
-            max(0, self.updated - before.updated),
-            max(0, self.deleted - before.deleted),
+            self.inserted - before.inserted,
+            self.updated - before.updated,
+            self.deleted - before.deleted,
             self.fetched - before.fetched,
         )
 

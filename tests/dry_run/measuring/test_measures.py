@@ -28,7 +28,6 @@ from tests.support.dry_run import (
     only_operation,
     only_statement,
     passed,
-    plain_connection,
     python,
     rehearse,
     runs,
@@ -177,43 +176,6 @@ def test_truncate_is_no_rewrite() -> None:
 
     assert statement.rewrites == ()
     assert locks(statement) == {"dry_row": EXCLUSIVE}
-
-
-def test_truncate_of_rows_that_the_transaction_wrote_is_no_write_below_zero() -> None:
-    """PostgreSQL takes their counts back."""
-    operation = only_operation(
-        runs(
-            "INSERT INTO dry_parent VALUES (1001, 'x'); DELETE FROM dry_parent WHERE id = 1001;"
-            "TRUNCATE dry_parent CASCADE"
-        )
-    )
-
-    assert [each.rows_written for each in operation.statements[:3]] == [1, 1, 0]
-
-
-@pytest.mark.parametrize("left", ["rolled back", "deleted", "a row"])
-def test_truncate_of_a_table_without_rows_loses_none_whatever_is_left_of_its_file(
-    left: str,
-) -> None:
-    with plain_connection() as plain, suppress(psycopg.errors.DivisionByZero):
-        plain.execute("CREATE TABLE dry_left (id integer)")
-        if left == "a row":
-            plain.execute("INSERT INTO dry_left VALUES (1)")
-        elif left == "deleted":
-            plain.execute("INSERT INTO dry_left VALUES (1)")
-            plain.execute("DELETE FROM dry_left")
-        else:
-            plain.execute("INSERT INTO dry_left VALUES (1); SELECT 1 / 0")
-
-    try:
-        result = passed(runs("TRUNCATE dry_left"))
-    finally:
-        with plain_connection() as plain:
-            plain.execute("DROP TABLE dry_left")
-
-    found = [each.id for each in result.findings if each.id != "no-lock-timeout"]
-    assert found == (["truncate-loses-rows"] if left == "a row" else [])
-    assert table(result, "dry_left").rows_scanned == 0
 
 
 def test_a_new_table_of_the_dry_run_is_not_reported() -> None:

@@ -134,6 +134,7 @@ class OtherConnections:
                 f"Not in this report: what was done on {opened} opened past Django's, which could "
                 "not write. --clone lets them write to the clone."
             )
+        yield from self._own.warnings()
         for alias in self._refused_commits:
             yield (
                 f"A COMMIT or ROLLBACK on the alias {alias!r} was refused: what it wrote could "

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from django_confiture.dry_run.server.driver import START_THREAD, SUBMIT_TO_THREAD
@@ -22,8 +23,12 @@ _ALONE = threading.Lock()
 _LONGEST_S = 60.0
 
 STILL_AT_WORK = (
-    "A thread that it started was still at work when it ended. The dry run has waited for it; a "
-    "real run goes on meanwhile."
+    "A thread that a migration started was still at work when this ended. The dry run waits for "
+    "it, a minute at most; a real run goes on meanwhile."
+)
+LET_GO = (
+    "A thread that a migration started was still at work when the dry run ended. What it has "
+    "written until then is rolled back; what it writes later is not."
 )
 
 
@@ -36,6 +41,7 @@ class OwnThreads:
         """Where another thread, of a pool that was there before, does what ours have submitted."""
         self._started: list[threading.Thread] = []
         self._submitted: list[Future[Any]] = []
+        self._patience_s = _LONGEST_S
 
     @property
     def has_this(self) -> bool:
@@ -53,11 +59,21 @@ class OwnThreads:
         return bool(self._started or self._submitted)
 
     def wait(self) -> None:
-        """Wait for what ours have started: what it did later would not be rolled back."""
+        """Wait for what ours have started: what it did later would not be rolled back.
+
+        All waits together last a minute at most, however many operations end meanwhile.
+        """
         if self.are_at_work:
-            wait(self._submitted, _LONGEST_S)
+            began = monotonic()
+            wait(self._submitted, self._patience_s)
             for each in self._started:
-                each.join(_LONGEST_S)
+                each.join(max(0, began + self._patience_s - monotonic()))
+            self._patience_s = max(0, began + self._patience_s - monotonic())
+
+    def warnings(self) -> Iterator[str]:
+        """Yield the report's warning about what goes on when the dry run has ended."""
+        if self.are_at_work:
+            yield LET_GO
 
     @contextmanager
     def followed(self) -> Iterator[None]:

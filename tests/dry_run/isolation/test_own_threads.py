@@ -11,6 +11,8 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
+from django_confiture.dry_run.isolation import threads
+from django_confiture.dry_run.isolation.threads import LET_GO
 from django_confiture.management.exit_codes import exit_code
 from tests.support.dry_run import (
     migration,
@@ -132,4 +134,22 @@ def test_a_thread_that_outlives_its_operation_leaves_nothing_behind(
     assert result.outcome == ("failed" if fails else "passed")
     if not fails:
         assert result.operations[0].rehearsed == "not_rehearsed"
-        assert "was still at work when it ended" in result.operations[0].reason
+        assert "was still at work when this ended" in result.operations[0].reason
+
+
+def test_a_thread_that_goes_on_for_too_long_is_let_go_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_LONGEST_S", 0.2)
+    over = threading.Event()
+
+    def code() -> None:
+        threading.Thread(target=over.wait).start()
+
+    try:
+        report = rehearse(migration(python(code), python(lambda: None)))
+    finally:
+        over.set()
+
+    assert [e.rehearsed for e in report.migrations[0].operations] == ["not_rehearsed"] * 2
+    assert LET_GO in report.warnings

@@ -215,7 +215,7 @@ _OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
     "HStoreField": lambda _field, _level: {},
     "IPAddressField": lambda _field, _level: "127.0.0.1",
     "IntegerRangeField": _range_of_numbers,
-    "JSONField": lambda field, level: _json(field, level),
+    "JSONField": _json,
     "NullBooleanField": lambda _field, level: level == "most",
     "TimeField": lambda _field, level: time(23, 59, 59) if level == "most" else time(0, 0),
     "UUIDField": lambda _field, _level: uuid.uuid4(),

@@ -145,8 +145,7 @@ def pages() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("who", ["reader", "superuser"])
+@pytest.mark.parametrize(("who", "scheme"), [("reader", "light"), ("superuser", "dark")])
 def test_every_page(server: str, who: str, scheme: Literal["light", "dark"]) -> None:
     user = reader() if who == "reader" else User.objects.create_superuser("root")
     addresses = pages()

@@ -54,7 +54,6 @@ OFTEN = [
         "not_null_column_with_one_off_default_and_index_in_two_releases",
         "field_added_and_another_removed_in_two_releases",
         "model_deleted_in_two_releases",
-        "two_fields_renamed_in_two_releases",
         "field_renamed_filled_and_required_in_two_releases",
         "referenced_model_renamed_in_two_releases",
         # Refused

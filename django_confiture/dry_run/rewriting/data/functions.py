@@ -7,11 +7,10 @@ import builtins
 import inspect
 import textwrap
 from collections.abc import Iterator, Sequence
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
-import django.db
-
+from django_confiture.dry_run.rewriting.data.imported import imports_of
 from django_confiture.dry_run.rewriting.files import NoRecipe
 
 _UNREADABLE = "the source of its code can't be read"
@@ -70,7 +69,7 @@ def definitions(
             yield from definitions(helper_node, value, helpers - {name})
             yield f"\n\n{unparsed(helper_node)}\n"
         elif name in function.__globals__:
-            yield _definition(name, value)
+            yield from _definitions_of(name, function)
 
 
 def constant(node: ast.expr, function: FunctionType) -> Any:
@@ -92,19 +91,12 @@ def unparsed(node: ast.FunctionDef) -> str:
     return f"{head_of(node)}\n{body}".rstrip()
 
 
-def _definition(name: str, value: Any) -> str:
-    if isinstance(value, ModuleType):
-        package, _, last = value.__name__.rpartition(".")
-        known = f"from {package} import {last}" if package else f"import {last}"
-        return known if last == name else f"{known} as {name}"
+def _definitions_of(name: str, function: FunctionType) -> list[str]:
+    if found := imports_of(name, function):
+        return found
+    value = function.__globals__[name]
     if _is_literal(value):
-        return f"{name} = {value!r}"
-    if getattr(django.db, name, None) is value:
-        return f"from django.db import {name}"
-    if getattr(value, "__qualname__", None) == name:
-        module = value.__module__
-        if module and "migrations" not in module.split(".")[:-1]:
-            return f"from {module} import {name}"
+        return [f"{name} = {value!r}"]
     raise NoRecipe(f"its code needs {name}")
 
 

@@ -37,7 +37,7 @@ def fill(apps: Any, schema_editor: Any) -> None:
 
 
 BATCHES = """\
-from django.db.models.expressions import F
+from django.db.models import F
 import datetime as dt
 from django.db import migrations
 

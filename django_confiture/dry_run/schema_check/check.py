@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django_confiture.dry_run.measuring.schema.schema_diff import read_relations
 from django_confiture.dry_run.measuring.schema.schema_objects import SchemaObject
 from django_confiture.dry_run.results.drift import Difference
-from django_confiture.dry_run.schema_check.borrowed_sequences import with_borrowed_sequences
+from django_confiture.dry_run.schema_check.column_sequences import with_sequences
 from django_confiture.dry_run.schema_check.comparison import table_differences
 from django_confiture.dry_run.schema_check.scratch_tables import (
     ScratchTables,
@@ -60,7 +60,7 @@ def check_schema(
     names = [model._meta.db_table for model in models]
     found = read_tables(session, wrapper, names) if there is None else there
     chosen = {name: found[name] for name in names if name in found}
-    found = with_borrowed_sequences(session, chosen)
+    found = with_sequences(session, chosen)
     never_made = {
         model._meta.db_table: NEVER_MADE
         for model in models

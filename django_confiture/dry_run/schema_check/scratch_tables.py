@@ -62,7 +62,9 @@ def scratch_tables(
     try:
         session.query(
             "SELECT set_config('search_path', concat('pg_temp, ',"
-            " current_setting('search_path')), true)"
+            " current_setting('search_path')), true),"
+            # where the indexes of permanent tables are built, or else all of them would differ
+            " set_config('temp_tablespaces', current_setting('default_tablespace'), true)"
         )
         not_made = dict(_make_all(session, wrapper, chosen))
         oids = table_oids(session, wrapper, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
@@ -137,6 +138,17 @@ def rich(cases: Cases) -> Cases:
     cases.add("0001_rich", *rich_models())
     cases.migrate()
     return cases
+
+
+@pytest.fixture(scope="module", autouse=True)
+def disk(django_db_setup: None) -> Iterator[None]:
+    """Have a second tablespace, which is no directory of its own."""
+    with plain_connection() as observer:
+        observer.execute("SET allow_in_place_tablespaces = on")
+        observer.execute("DROP TABLESPACE IF EXISTS cases_disk")
+        observer.execute("CREATE TABLESPACE cases_disk LOCATION ''")
+        yield
+        observer.execute("DROP TABLESPACE cases_disk")
 
 
 def test_what_django_makes_is_as_the_models_say(rich: Cases) -> None:
@@ -283,6 +295,65 @@ PLANTED = {
     "many-to-many table missing": (
         "DROP TABLE cases_order_groups", {("table", "cases_order_groups")}
     ),
+    "a sequence that ends before its column": (
+        ("CREATE SEQUENCE cases_short AS integer OWNED BY cases_group.id; ALTER TABLE cases_group"
+        " ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('cases_short')"),
+        {("column", "id")},
+    ),
+    "an identity that ends before its column": (
+        ("DO $$ BEGIN EXECUTE 'ALTER SEQUENCE ' || pg_get_serial_sequence('cases_group', 'id')"
+        " || ' MAXVALUE 2147483647'; END $$"),
+        {("column", "id")},
+    ),
+    "unique by an index, not a constraint": (
+        ("ALTER TABLE cases_order DROP CONSTRAINT order_unique;"
+        " CREATE UNIQUE INDEX order_unique ON cases_order (note) NULLS NOT DISTINCT"),
+        {("index", "order_unique"), ("constraint", "order_unique")},
+    ),
+    "index fillfactor": (
+        "ALTER INDEX order_quantity SET (fillfactor = 50)", {("index", "order_quantity")}
+    ),
+    "index storage parameter": (
+        "ALTER INDEX order_tags SET (fastupdate = off)", {("index", "order_tags")}
+    ),
+    "index tablespace": (
+        "ALTER INDEX order_quantity SET TABLESPACE cases_disk", {("index", "order_quantity")}
+    ),
+    "where NULLs are in an index": (
+        ("DROP INDEX order_quantity;"
+        " CREATE INDEX order_quantity ON cases_order (quantity, total DESC NULLS LAST)"),
+        {("index", "order_quantity")},
+    ),
+    "a domain for a type": (
+        ("CREATE DOMAIN cases_key AS varchar(20); ALTER TABLE cases_text ALTER key TYPE cases_key"),
+        {("column", "key")},
+    ),
+    "a default by another clock": (
+        "ALTER TABLE cases_child ALTER extra SET DEFAULT clock_timestamp()", {("column", "extra")}
+    ),
+    "check without inheritance": (
+        ("ALTER TABLE cases_order DROP CONSTRAINT order_total;"
+        " ALTER TABLE cases_order ADD CONSTRAINT order_total CHECK (total >= 0) NO INHERIT"),
+        {("constraint", "order_total")},
+    ),
+    "primary key with more in its index": (
+        ("ALTER TABLE cases_child DROP CONSTRAINT cases_child_pkey,"
+        " ADD PRIMARY KEY (order_ptr_id) INCLUDE (extra)"),
+        {("constraint", "cases_child_pkey")},
+    ),
+    "primary key, checked at the commit": (
+        ("ALTER TABLE cases_child DROP CONSTRAINT cases_child_pkey,"
+        " ADD PRIMARY KEY (order_ptr_id) DEFERRABLE"),
+        {("constraint", "cases_child_pkey")},
+    ),
+    "excluded among some rows": (
+        ("ALTER TABLE cases_order DROP CONSTRAINT order_made, ADD CONSTRAINT order_made"
+        " EXCLUDE USING gist (made WITH &&) WHERE (quantity > 3)"),
+        {("constraint", "order_made")},
+    ),
+    "a many-to-many that may be NULL": (
+        "ALTER TABLE cases_order_groups ALTER order_id DROP NOT NULL", {("column", "order_id")}
+    ),
     "a foreign key to the wrong table": (
         ("ALTER TABLE cases_order ADD CONSTRAINT wrong FOREIGN KEY (free_id)"
         " REFERENCES cases_order (id)"),
@@ -317,6 +388,91 @@ def _foreign_key(table: str) -> str:
     return str(name)
 
 
+SINCE_18 = {
+    "a computed column that is not kept": (
+        ("ALTER TABLE cases_order DROP shout, ADD shout varchar(20)"
+        " GENERATED ALWAYS AS (upper(name)) VIRTUAL"),
+        {("column", "shout")},
+    ),
+    "check not enforced": (
+        ("ALTER TABLE cases_order DROP CONSTRAINT order_total;"
+        " ALTER TABLE cases_order ADD CONSTRAINT order_total CHECK (total >= 0) NOT ENFORCED"),
+        {("constraint", "order_total")},
+    ),
+    "NOT NULL that old rows need not obey": (
+        ("ALTER TABLE cases_group ALTER code DROP NOT NULL;"
+        " ALTER TABLE cases_group ADD CONSTRAINT code_set NOT NULL code NOT VALID"),
+        {("constraint", "code_set")},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SINCE_18)
+def test_each_difference_that_postgresql_18_brought_is_found_alone(rich: Cases, name: str) -> None:
+    if int(query("SHOW server_version_num")[0][0]) < 18_0000:
+        pytest.skip("needs PostgreSQL 18")
+    sql, wanted = SINCE_18[name]
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+    assert {(each["object"], each["name"]) for each in differences()} == wanted
+
+
+NOT_COMPARED = {
+    "storage": "ALTER TABLE cases_order ALTER note SET STORAGE EXTERNAL",
+    "compression": "ALTER TABLE cases_order ALTER note SET COMPRESSION pglz",
+    "statistics target": "ALTER TABLE cases_order ALTER note SET STATISTICS 500",
+    "column options": "ALTER TABLE cases_order ALTER note SET (n_distinct = 5)",
+    "table storage parameters": "ALTER TABLE cases_order SET (fillfactor = 50)",
+    "table tablespace": "ALTER TABLE cases_order SET TABLESPACE cases_disk",
+    "unlogged": "ALTER TABLE cases_child SET UNLOGGED",
+    "row-level security": "ALTER TABLE cases_order ENABLE ROW LEVEL SECURITY",
+    "replica identity": "ALTER TABLE cases_order REPLICA IDENTITY FULL",
+    "inheritance": "CREATE TABLE cases_heir () INHERITS (cases_child)",
+    "rules": "CREATE RULE kept AS ON DELETE TO cases_child DO INSTEAD NOTHING",
+    "privileges": "GRANT SELECT (note) ON cases_order TO PUBLIC",
+    "comments of indexes": "COMMENT ON INDEX order_quantity IS 'for reports'",
+    "the order of columns": (
+        "ALTER TABLE cases_order DROP seen; ALTER TABLE cases_order ADD seen boolean DEFAULT false"
+        " NOT NULL"
+    ),
+    "how a sequence counts": (
+        "DO $$ BEGIN EXECUTE 'ALTER SEQUENCE ' || pg_get_serial_sequence('cases_group', 'id')"
+        " || ' INCREMENT 10 CACHE 20'; END $$"
+    ),
+    "a view's columns": (
+        "CREATE VIEW cases_seen AS SELECT id FROM cases_order; DROP VIEW cases_seen;"
+        " CREATE VIEW cases_seen AS SELECT id::text FROM cases_order"
+    ),
+}
+
+
+def test_what_the_page_says_is_not_compared_is_no_difference(rich: Cases) -> None:
+    with connection.cursor() as cursor:
+        for each in NOT_COMPARED.values():
+            cursor.execute(each)
+    assert differences() == []
+
+
+@pytest.mark.parametrize("setting", ["temp_tablespaces", "default_tablespace"])
+def test_tablespaces_of_the_session_make_no_difference(cases: Cases, setting: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET {setting} = cases_disk")
+        try:
+            cases.add("0001_rich", *rich_models())
+            cases.migrate()
+            assert [each for each in differences() if each["table"].startswith("cases_")] == []
+        finally:
+            cursor.execute(f"RESET {setting}")
+
+
+def test_foreign_keys_that_are_switched_off(rich: Cases) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE cases_order DISABLE TRIGGER ALL")
+    found = differences()
+    assert {each["object"] for each in found} == {"constraint"}
+    assert {each["database"] for each in found} == {f"{each['models']} DISABLED" for each in found}
+
+
 @pytest.mark.parametrize(
     ("again", "part"),
     [
@@ -335,6 +491,20 @@ def _foreign_key(table: str) -> str:
                 " DEFERRABLE INITIALLY DEFERRED NOT VALID"
             ),
             "NOT VALID",
+        ),
+        (
+            (
+                "FOREIGN KEY (group_id) REFERENCES cases_group (id) MATCH FULL"
+                " DEFERRABLE INITIALLY DEFERRED"
+            ),
+            "MATCH FULL",
+        ),
+        (
+            (
+                "FOREIGN KEY (group_id) REFERENCES cases_group (id) ON UPDATE CASCADE"
+                " DEFERRABLE INITIALLY DEFERRED"
+            ),
+            "ON UPDATE CASCADE",
         ),
     ],
 )

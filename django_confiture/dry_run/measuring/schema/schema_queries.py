@@ -84,7 +84,8 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
     WHERE k.conrelid = r.oid AND k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
 UNION ALL
 SELECT 'constraint', k.oid::text, r.oid, k.ctid::text, r.shown, k.conname,
-    pg_catalog.pg_get_constraintdef(k.oid)
+    concat(pg_catalog.pg_get_constraintdef(k.oid), (SELECT ' DISABLED' FROM pg_catalog.pg_trigger t
+      WHERE k.contype = 'f' AND t.tgconstraint = k.oid AND t.tgenabled = 'D' LIMIT 1))
 FROM r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid
 WHERE k.contype <> 't' AND (k.contype <> 'n' OR NOT k.convalidated)
 UNION ALL

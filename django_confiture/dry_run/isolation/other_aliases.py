@@ -23,6 +23,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
+from django_confiture.dry_run.isolation.let_go import refuse
 from django_confiture.dry_run.isolation.other_vendors import rolled_back
 from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
 from django_confiture.dry_run.isolation.threads import STILL_AT_WORK, OwnThreads
@@ -115,7 +116,7 @@ class OtherConnections:
         clone = (self._identity, main.connection.info.dbname) if sharing is None else None
         self._unmanaged = UnmanagedConnections(self._own, timeouts, clone, notes.note_not_rehearsed)
         self._sequences_moved: dict[tuple[str, str], SequenceMove] = {}
-        self._refused_commits: list[str] = []
+        self._refused_commits: set[str] = set()
         """The aliases of other databases on which a migration tried to commit by itself."""
 
     def kept_from_writing(self, error: BaseException, known: Iterable[Exception]) -> bool:
@@ -135,7 +136,7 @@ class OtherConnections:
                 "not write. --clone lets them write to the clone."
             )
         yield from self._own.warnings()
-        for alias in self._refused_commits:
+        for alias in sorted(self._refused_commits):
             yield (
                 f"A COMMIT or ROLLBACK on the alias {alias!r} was refused: what it wrote could "
                 "not be rolled back afterwards."
@@ -158,7 +159,7 @@ class OtherConnections:
             connect = BaseDatabaseWrapper.connect
             stack.enter_context(patched((DJANGO_CONNECT, self._connecting)))
             stack.callback(self._release)
-            stack.callback(self._own.wait)
+            stack.callback(self._own.let_go)
             for wrapper in connections.all(initialized_only=True):
                 own = vars(wrapper).get("connect")
                 if getattr(own, "__func__", None) is connect:  # which a TestCase leaves behind
@@ -188,12 +189,13 @@ class OtherConnections:
     def _connecting(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
         def connect(wrapper: BaseDatabaseWrapper) -> None:
+            refuse()
             if not self._own.has_this:
                 original(wrapper)
                 return
             if wrapper is self._main or id(wrapper) in self._held:
                 return  # its close() did nothing, so there is nothing to open again
-            with self._unmanaged.of_django():
+            with self._own.connecting():
                 original(wrapper)
             self._hold(wrapper)
 
@@ -208,7 +210,7 @@ class OtherConnections:
         self._held_wrappers.append(wrapper)
         if wrapper.vendor != "postgresql":
             told = partial(self._not_measured, wrapper.alias)
-            stack.enter_context(rolled_back(wrapper, self._commit_was_refused, told))
+            stack.enter_context(rolled_back(wrapper, self._refused_commits.add, told))
             return
         same = database_identity(Session(wrapper.connection)) == self._identity
         if same and self._sharing is None:
@@ -277,10 +279,6 @@ class OtherConnections:
         for move in sequences_moved(name, before, sequence_positions(session)):
             key = (database_identity(session), move.sequence)
             self._sequences_moved.setdefault(key, move)
-
-    def _commit_was_refused(self, alias: str) -> None:
-        if alias not in self._refused_commits:
-            self._refused_commits.append(alias)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 
+from django_confiture.dry_run.isolation.let_go import refuse
 from django_confiture.dry_run.isolation.psycopg2_connections import Psycopg2Connections
 from django_confiture.dry_run.isolation.threads import OwnThreads
 from django_confiture.dry_run.server.driver import BEGIN, CONNECT, WAITING, psycopg_connection
@@ -72,22 +73,12 @@ class UnmanagedConnections:
         self._lock = threading.Lock()
         """Held while that is changed or gone through: the watchdog's thread asks who is held."""
         self._spared: weakref.WeakSet[_Connection] = weakref.WeakSet()
-        self._django = threading.local()
         self.count = 0
         """How many were held."""
 
     def spare(self, conn: _Connection) -> None:
         """Leave a connection of Django's alone."""
         self._spared.add(psycopg_connection(conn))
-
-    @contextmanager
-    def of_django(self) -> Iterator[None]:
-        """Let Django itself connect, in this thread."""
-        self._django.connects = True
-        try:
-            yield
-        finally:
-            self._django.connects = False
 
     def pids(self) -> list[int]:
         """Return the server processes of the connections that are held."""
@@ -115,7 +106,7 @@ class UnmanagedConnections:
     def _hold(self, conn: Any) -> None:
         if conn in self._spared or conn in self._held or not self._own.has_this:
             return
-        if getattr(self._django, "connects", False) or _application_name(conn).startswith(_OURS):
+        if self._own.django_connects or _application_name(conn).startswith(_OURS):
             self.spare(conn)
             return
         if not _is_idle(conn):
@@ -135,6 +126,7 @@ class UnmanagedConnections:
         self.count += 1
 
     def _holds_psycopg2(self, database: str) -> bool:
+        refuse()
         if not self._own.has_this:
             return False
         if database == self._clone_name:
@@ -149,6 +141,7 @@ class UnmanagedConnections:
 
         @functools.wraps(original)
         def connect_gen(*args: Any, **kwargs: Any) -> Any:
+            refuse()
             conn = yield from original(*args, **kwargs)
             self._hold(conn)
             return conn
@@ -160,6 +153,7 @@ class UnmanagedConnections:
 
         @functools.wraps(original)
         def wait(conn: _Connection, *args: Any, **kwargs: Any) -> Any:
+            refuse()
             self._hold(conn)
             return original(conn, *args, **kwargs)
 

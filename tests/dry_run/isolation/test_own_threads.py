@@ -5,24 +5,32 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, cast
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from pytest_django import Settings
 
 from django_confiture.dry_run.isolation import threads
+from django_confiture.dry_run.isolation.let_go import REFUSED
 from django_confiture.dry_run.isolation.threads import LET_GO
+from django_confiture.exceptions import DryRunRefused
 from django_confiture.management.exit_codes import exit_code
 from tests.support.dry_run import (
+    executes,
     migration,
     only_operation,
     passed,
     plain_connection,
+    process_state,
     python,
     rehearse,
     runs,
 )
+
+if TYPE_CHECKING:
+    from django.db.backends.postgresql.base import DatabaseWrapper
 
 pytestmark = pytest.mark.usefixtures("scratch")
 
@@ -153,3 +161,114 @@ def test_a_thread_that_goes_on_for_too_long_is_let_go_with_a_warning(
 
     assert [e.rehearsed for e in report.migrations[0].operations] == ["not_rehearsed"] * 2
     assert LET_GO in report.warnings
+
+
+def sends(sql: str) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+    finally:
+        connection.close()
+
+
+def sends_past_django(sql: str) -> None:
+    with plain_connection() as plain:
+        plain.execute(sql)
+
+
+def sends_in_a_child(sql: str) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(sends, sql).result()
+
+
+def starts_as(kind: str, work: Callable[[], None]) -> Future[None]:
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+            done.set_result(None)
+        except DryRunRefused as error:
+            done.set_exception(error)
+        finally:
+            connection.close()
+
+    if kind == "pool":
+        ThreadPoolExecutor(1).submit(run)
+    else:
+        threading.Thread(target=run, daemon=kind == "daemon").start()
+    return done
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["connected", "not connected"])
+@pytest.mark.parametrize("send", [sends, sends_past_django, sends_in_a_child])
+@pytest.mark.parametrize("kind", ["thread", "daemon", "pool"])
+def test_what_one_sends_after_the_dry_run_is_refused(
+    monkeypatch: pytest.MonkeyPatch, kind: str, send: Callable[[str], None], *, before: bool
+) -> None:
+    """Also where another dry run has begun and ended meanwhile."""
+    monkeypatch.setattr(threads, "_LONGEST_S", 0.2)
+    over, begun = threading.Event(), threading.Event()
+    done: list[Future[None]] = []
+
+    def work() -> None:
+        if before:
+            connection.ensure_connection()
+        begun.set()
+        over.wait()
+        send(UPDATES)
+
+    def code() -> None:
+        done.append(starts_as(kind, work))
+        begun.wait()
+
+    unpatched = process_state()
+    try:
+        report = rehearse(migration(python(code)))
+        again = rehearse(migration(python(lambda: None)))
+    finally:
+        over.set()
+
+    assert str(done[0].exception()) == REFUSED
+    assert [LET_GO in each.warnings for each in (report, again)] == [kind != "daemon", False]
+    with plain_connection() as plain:
+        (row,) = plain.execute("SELECT count(*) FROM dry_row WHERE number = 0").fetchall()
+    assert row == (0,)
+    while process_state() != unpatched:
+        time.sleep(0.05)
+
+
+def test_a_pool_that_was_there_before_works_for_others_once_its_job_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "_LONGEST_S", 0.2)
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        rehearse(migration(python(lambda: pool.submit(over.wait).done())))
+        over.set()
+        pool.submit(in_a_thread("SELECT 1")).result()
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_a_pool_that_the_dry_run_opens_serves_the_site_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its workers are daemons, and they connect."""
+    wrapper = cast("DatabaseWrapper", connections["other"])
+    wrapper.close()
+    options = {**wrapper.settings_dict["OPTIONS"], "pool": {"min_size": 1, "max_size": 2}}
+    monkeypatch.setitem(wrapper.settings_dict, "OPTIONS", options)
+    table = "CREATE TABLE dry_pooled (id int)"
+
+    try:
+        report = rehearse(migration(executes(table, using="other")))
+        assert report.migrations[0].error is None
+        wrapper.close()
+        pool = wrapper.pool
+        with pool.connection() as one, pool.connection() as two:
+            for each in (one, two):
+                each.execute(table)
+                each.execute("DROP TABLE dry_pooled")
+    finally:
+        wrapper.close()
+        wrapper.close_pool()

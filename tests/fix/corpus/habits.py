@@ -248,6 +248,45 @@ CASES = [
             schema_editor.execute("UPDATE cases_order SET total = total + 1")
 
         '''),
+    Harmful("loop_behind_a_question", """
+        migrations.RunPython(fill, migrations.RunPython.noop),
+    """, "fixed", above="""
+        def fill(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            orders = Order.objects.filter(note=None).order_by("total")
+            total = orders.count()
+            if not orders.exists():
+                print("Nothing to do")
+                return
+            print(f"Filling {total} of {Order.objects.count()}")
+            for order in orders.iterator():
+                order.note = order.number.lower()
+                order.save(update_fields=["note"])
+
+        """),
+    Harmful("updates_behind_a_question_about_another_table", """
+        migrations.RunPython(fill, migrations.RunPython.noop),
+    """, "fixed", above="""
+        def fill(apps, schema_editor):
+            if apps.get_model("cases", "Customer").objects.count() > 10:
+                Order = apps.get_model("cases", "Order")
+                Order.objects.filter(note=None).update(note="-")
+                Order.objects.filter(total__gt=1000).update(note="big")
+
+        """),
+    Harmful("loop_behind_a_question_that_it_answers", """
+        migrations.RunPython(fill, migrations.RunPython.noop),
+        migrations.AddIndex("order", models.Index(fields=["note"], name="order_note")),
+    """, "kept fixed", above="""
+        def fill(apps, schema_editor):
+            Order = apps.get_model("cases", "Order")
+            if Order.objects.filter(note="n1").exists():
+                return
+            for order in Order.objects.all():
+                order.note = order.number.lower()
+                order.save()
+
+        """),
     Harmful("loop_that_prints_logs_and_counts", """
         migrations.RunPython(shorten, migrations.RunPython.noop),
     """, "fixed", above='''

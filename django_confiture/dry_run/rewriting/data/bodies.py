@@ -12,6 +12,7 @@ from types import FunctionType
 from django_confiture.dry_run.rewriting.data.functions import body_of, names_in
 from django_confiture.dry_run.rewriting.data.output import without_output
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches, own_batches
+from django_confiture.dry_run.rewriting.data.questions import holds, question
 from django_confiture.dry_run.rewriting.data.row_loops import RowLoop, row_loop
 from django_confiture.dry_run.rewriting.data.updates import (
     Update,
@@ -27,6 +28,10 @@ MORE = "its code is more than queryset.update() and loops that save each row: gi
 _TWICE = (
     "its loop updates a column by which it chooses rows, and begun again it might end otherwise: "
     "write one update() for each value"
+)
+_SAME_ROWS = (
+    "its loops go through one queryset twice, whose rows are those of the first time: give each "
+    "its own"
 )
 _ATOMIC = ("atomic", "transaction.atomic")
 _OWN = {"batch", "last", "rest", "rows", "values"}
@@ -59,16 +64,71 @@ class BodyPart:
                 names |= {name.id for name in used}
         return found
 
+    def without(self, steps: Sequence[ast.stmt]) -> BodyPart:
+        """Return it without some of what is before it."""
+        return BodyPart(self.does, [e for e in self.before if all(e is not s for s in steps)])
 
-def parts_of(node: ast.FunctionDef, function: FunctionType) -> Sequence[BodyPart]:
-    """Return the parts in their order; raises :class:`NoRecipe` where there is more."""
+
+@dataclass(frozen=True)
+class Guard:
+    """``if not queryset.exists(): return``, or the same around what is left of the function."""
+
+    step: ast.If
+    rows: ast.expr | None
+    """The queryset that it ends for where that has no rows."""
+    sends: bool
+    inside: Sequence[ast.stmt] = ()
+
+    def is_needless(self, parts: Sequence[BodyPart]) -> bool:
+        """Return whether all that it guards goes through some of the rows that it asks for.
+
+        Where there are none, that does nothing; and in batches that begin again it must not be
+        asked, as the rows may be done by then.
+        """
+        guarded = [e.does for e in parts if any(each is self.step for each in e.before)]
+        return self.rows is not None and all(
+            not isinstance(each, OwnBatches) and holds(self.rows, _expression(each.rows))
+            for each in guarded
+        )
+
+
+def guard_of(steps: Sequence[ast.stmt]) -> Guard | None:
+    """Return the guard that statements begin with; None for anything else."""
+    step = steps[0]
+    if not isinstance(step, ast.If) or step.orelse or (asked := question(step.test)) is None:
+        return None
+    returns = _is_return(step)
+    rows = asked.rows if asked.is_none is returns else None
+    if returns:
+        return Guard(step, rows, asked.sends)
+    if len(steps) > 1:
+        return None
+    left = ast.If(ast.UnaryOp(ast.Not(), step.test), [ast.Return()], [])
+    return Guard(left, rows, asked.sends, step.body)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a function's body in their order, and what it asks beside them."""
+
+    parts: Sequence[BodyPart]
+    guards: Sequence[Guard]
+    """What ends them early, by rows that other code writes."""
+    asked: int
+    """How many questions about rows the batches leave out."""
+
+
+def parts_of(node: ast.FunctionDef, function: FunctionType) -> Parts:
+    """Return the parts; raises :class:`NoRecipe` where there is more."""
+    silent, asked = without_output(body_of(node), function)
     body = _Body(function, {each.arg for each in node.args.args})
-    steps = [*_without_transactions(without_output(body_of(node), function))]
-    while steps:
-        del steps[: body.take(steps)]
+    body.take_all([*_without_transactions(silent)])
     if not body.parts:
         raise NoRecipe(MORE)
-    return body.parts
+    needless = [each for each in body.guards if each.is_needless(body.parts)]
+    asked |= {ast.unparse(each.step.test) for each in needless if each.sends}
+    parts = [each.without([guard.step for guard in needless]) for each in body.parts]
+    return Parts(parts, [each for each in body.guards if each not in needless], len(asked))
 
 
 @dataclass
@@ -77,8 +137,16 @@ class _Body:
     arguments: AbstractSet[str]
     before: list[ast.stmt] = field(default_factory=list)
     parts: list[BodyPart] = field(default_factory=list)
+    guards: list[Guard] = field(default_factory=list)
+    gone_through: set[str] = field(default_factory=set)
+    """The names of querysets that a loop has gone through: their rows are known from then on."""
     querysets: dict[str, ast.expr] = field(default_factory=dict)
     """By the names that they are assigned to, which stand for them until the next assignment."""
+
+    def take_all(self, steps: list[ast.stmt]) -> None:
+        """Take all statements."""
+        while steps:
+            del steps[: self.take(steps)]
 
     def take(self, steps: Sequence[ast.stmt]) -> int:
         """Take what statements begin with, and return how many they are."""
@@ -86,6 +154,11 @@ class _Body:
             self.before.append(steps[0])
             return 1
         now = [_with(each, self.querysets) for each in steps]
+        if (guard := guard_of(now)) is not None:
+            self.before.append(guard.step)
+            self.guards.append(guard)
+            self.take_all([*guard.inside])
+            return 1
         if (assigned := _assigned(now[0])) is not None and self._looks_up(now[0], *assigned):
             return 1
         update = updates_in(now[0], self.function)
@@ -94,19 +167,26 @@ class _Body:
                 raise NoRecipe(_TWICE)
             return self._part(update, 1)
         if (found := row_loop(now, self.function)) is not None:
+            self._go_through(steps[found[1] // 2])
             return self._part(*found)
         if (batches := own_batches(now, self.function)) is not None:
             return self._own_batches(*batches)
         raise NoRecipe(MORE)
 
+    def _go_through(self, loop: ast.stmt) -> None:
+        """Note the queryset that a loop has by name; refuse a second loop over the same."""
+        name = ast.unparse(loop.iter) if isinstance(loop, ast.For) else ""
+        if name in self.gone_through:
+            raise NoRecipe(_SAME_ROWS)
+        self.gone_through |= {name} & {*self.querysets}
+
     def _ends_elsewhere(self, step: ast.stmt) -> bool:
         """Return whether it ends the function on some databases, by its arguments alone."""
         if not isinstance(step, ast.If) or step.orelse:
             return False
-        (first, *more) = step.body
-        returns = isinstance(first, ast.Return) and first.value is None and not more
-        calls = any(isinstance(each, ast.Call) for each in ast.walk(step.test))
-        return returns and not calls and {e.id for e in names_in([step.test])} <= self.arguments
+        if any(isinstance(each, ast.Call) for each in ast.walk(step.test)):
+            return False
+        return _is_return(step) and {e.id for e in names_in([step.test])} <= self.arguments
 
     def _looks_up(self, step: ast.stmt, name: str, value: ast.expr) -> bool:
         """Return whether an assignment is a queryset or a lookup, and remember it."""
@@ -114,6 +194,7 @@ class _Body:
             return False
         if is_queryset(value):
             self.querysets[name] = value
+            self.gone_through.discard(name)
         elif is_read(value):
             self.querysets.pop(name, None)
             self.before.append(step)
@@ -136,6 +217,15 @@ class _Body:
             raise NoRecipe(MORE)
         self.parts.append(part)
         return count
+
+
+def _is_return(step: ast.If) -> bool:
+    (first, *more) = step.body
+    return isinstance(first, ast.Return) and first.value is None and not more
+
+
+def _expression(source: str) -> ast.expr:
+    return ast.parse(source, mode="eval").body
 
 
 def _without_transactions(steps: Sequence[ast.stmt]) -> Iterator[ast.stmt]:

@@ -51,8 +51,9 @@ def files_of_code(
     if sends_alone(node, function):
         yield from _of_sql(operation, function, statements, changes, facts)
         return
-    parts = parts_of(node, function)
-    judge(statements, parts, facts)
+    body = parts_of(node, function)
+    parts = body.parts
+    judge(statements, body, facts)
     _refuse_other_ids(statements, parts, facts)
     if any(isinstance(each.does, OwnBatches) for each in parts):
         changes = []

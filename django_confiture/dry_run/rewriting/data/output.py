@@ -9,37 +9,55 @@ from collections.abc import Sequence
 from types import FunctionType
 
 from django_confiture.dry_run.rewriting.data.functions import names_in
+from django_confiture.dry_run.rewriting.data.questions import names_of_rows, without_questions
 
 _LEVELS = {"critical", "debug", "error", "exception", "info", "log", "warning"}
 _PURE = {"float", "int", "len", "round", "str"}
 
 
-def without_output(steps: Sequence[ast.stmt], function: FunctionType) -> list[ast.stmt]:
-    """Return statements without what prints or logs, and without what is counted for that alone."""
+def without_output(
+    steps: Sequence[ast.stmt], function: FunctionType
+) -> tuple[list[ast.stmt], set[str]]:
+    """Return statements without what prints or logs, and without what is counted for that alone.
+
+    And what that asked of the database, which is what any run asks.
+    """
     silent = [copy.deepcopy(each) for each in steps]
+    asked: set[str] = set()
     if any(isinstance(node, ast.Global | ast.Nonlocal) for e in silent for node in ast.walk(e)):
-        return silent
+        return silent, asked
+    rows = names_of_rows(silent)
     while True:
         before = ast.dump(ast.Module(silent, []))
         loaded = {e.id for e in names_in(silent) if isinstance(e.ctx, ast.Load)}
-        silent = _Output(function, loaded).without(silent)
+        output = _Output(function, loaded, rows)
+        silent = output.without(silent, always=True)
+        asked |= output.asked
         if ast.dump(ast.Module(silent, [])) == before:
-            return silent
+            return silent, asked
 
 
 class _Output:
-    def __init__(self, function: FunctionType, loaded: set[str]) -> None:
+    def __init__(self, function: FunctionType, loaded: set[str], rows: set[str]) -> None:
         self._function = function
         self._loaded = loaded
+        self._rows = rows
+        self.asked: set[str] = set()
 
-    def without(self, steps: Sequence[ast.stmt]) -> list[ast.stmt]:
-        """Return the statements that are left, within others too."""
+    def without(self, steps: Sequence[ast.stmt], *, always: bool = False) -> list[ast.stmt]:
+        """Return the statements that are left, within others too.
+
+        ``always`` says that they run each time, and so does what they ask.
+        """
         left = []
         for each in steps:
-            if self._prints(each) or self._counts(each):
+            answered, asked = without_questions(each, self._rows)
+            if self._prints(answered) or self._counts(answered):
+                self.asked |= asked if always else set()
                 continue
             if isinstance(each, ast.For | ast.While | ast.With | ast.If):
-                each.body = self.without(each.body) or [ast.Pass()]
+                inside = always and isinstance(each, ast.With)
+                each.body = self.without(each.body, always=inside) or [ast.Pass()]
             if isinstance(each, ast.If):
                 each.orelse = self.without(each.orelse)
                 if _is_pure(each.test) and not each.orelse and _is_nothing(each.body):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from django_confiture.dry_run.rewriting.data.bodies import BodyPart
+from django_confiture.dry_run.rewriting.data.bodies import BodyPart, Parts
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches
 from django_confiture.dry_run.rewriting.data.row_loops import RowLoop
 from django_confiture.dry_run.rewriting.data.updates import Update
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.held_rows import refuse_rows_that_hold_each_other
-from django_confiture.dry_run.sql.parsing.nodes import columns_in, functions_called_in
+from django_confiture.dry_run.sql.parsing.nodes import Node, columns_in, functions_called_in
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
 _UPDATE, _DELETE, _INSERT = "update_stmt", "delete_stmt", "insert_stmt"
@@ -33,6 +33,10 @@ _BESIDE = "its code has a loop over batches beside others: give each a function"
 _CHOSEN = (
     "its loop over batches chooses rows by what it writes, or in no order, and begins with the "
     "first ones: choose each batch by what is left to do"
+)
+_ENDS = (
+    "it first asks for rows of a table that it writes, and begun again it might end there too "
+    "early: ask for those rows alone that it goes on to change, or leave the question out"
 )
 _BOTH = "its code deletes rows and saves others one by one: give each a function"
 
@@ -56,9 +60,10 @@ def _only_reads(statement: Statement) -> bool:
     return is_select and functions_called_in(statement.node) <= _READING
 
 
-def judge(statements: Sequence[Statement], parts: Sequence[BodyPart], facts: Facts) -> None:
+def judge(statements: Sequence[Statement], body: Parts, facts: Facts) -> None:
     """Refuse code that did more than it shows, or goes by other rows of the tables it writes."""
-    sent = _sent(statements)
+    parts = body.parts
+    sent = _without_questions(_sent(statements), statements, body)
     own = [each.does for each in parts if isinstance(each.does, OwnBatches)]
     if own:
         _judge_own(own, statements, sent, alone=len(own) == len(parts))
@@ -102,6 +107,27 @@ def _sent(statements: Sequence[Statement]) -> _Sent:
         frozenset(updates.values()),
         frozenset(deletes.values()),
     )
+
+
+def _without_questions(sent: _Sent, statements: Sequence[Statement], body: Parts) -> _Sent:
+    """Return it without what the batches don't ask; refuse what ends them by rows they write."""
+    asks = [e.sql for e in statements if _only_reads(e) and _asks(e.node.select_stmt)]
+    questions = [sql for sql in dict.fromkeys(asks) if sql in sent.reading]
+    unseen = not asks or any(not each.sends for each in body.guards)
+    if body.guards and (unseen or len(questions) > body.asked):
+        raise NoRecipe(_ENDS)
+    left = questions[: body.asked]
+    reading = {sql: names for sql, names in sent.reading.items() if sql not in left}
+    return replace(sent, reading=reading)
+
+
+def _asks(select: Node) -> bool:
+    """Return whether it is the SELECT of a ``count()`` or an ``exists()``."""
+    targets = [each.res_target.val for each in select.target_list]
+    if len(targets) != 1:
+        return False
+    constant = targets[0].WhichOneof("node") in ("a_const", "param_ref")
+    return constant or functions_called_in(select) == {"count"}
 
 
 def _judge_own(

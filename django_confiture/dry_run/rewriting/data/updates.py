@@ -13,6 +13,7 @@ from django_confiture.dry_run.rewriting.data.functions import constant
 from django_confiture.dry_run.sql.rows.running_twice import may_be_equal
 
 _CHAIN = {"all", "exclude", "filter", "objects", "using", "_base_manager", "_default_manager"}
+_SAME_ROWS = {"defer", "only", "order_by", "prefetch_related", "select_related"}
 _READS = _CHAIN | {"earliest", "first", "get", "last", "latest", "only", "order_by"}
 _KEYS = {"id", "pk"}
 _PLAIN = (str, int, type(None))
@@ -125,7 +126,9 @@ def is_lookup(node: ast.expr) -> bool:
 
 def is_queryset(node: ast.expr) -> bool:
     """Return whether it is a model's manager, or a queryset made of it."""
-    return not (isinstance(node, ast.Name) or is_lookup(node)) and is_chain(node)
+    return not (isinstance(node, ast.Name) or is_lookup(node)) and is_chain(
+        node, _CHAIN | _SAME_ROWS
+    )
 
 
 def is_read(node: ast.expr) -> bool:

@@ -229,3 +229,34 @@ def never_sends_one(apps: Any, _schema_editor: Any) -> None:
 )
 def test_what_only_looks_like_several(code: Any) -> None:
     assert isinstance(_of(RunPython(code), "UPDATE t SET line_id = %s"), NotRewritten)
+
+
+def goes_through_one_twice(apps: Any, _schema_editor: Any) -> None:
+    orders = apps.get_model("shop", "Order").objects.filter(line=None)
+    for order in orders:
+        order.line = order.a
+        order.save()
+    for order in orders:
+        order.n = order.a
+        order.save()
+
+
+def asks_a_second_time(apps: Any, _schema_editor: Any) -> None:
+    orders = apps.get_model("shop", "Order").objects.filter(line=None)
+    for order in orders:
+        order.line = order.a
+        order.save()
+    orders = apps.get_model("shop", "Order").objects.exclude(line=None)
+    for order in orders.iterator():
+        order.n = order.a
+        order.save()
+
+
+def test_a_second_loop_has_the_rows_of_the_first() -> None:
+    sql = "SELECT id FROM t; UPDATE t SET line = 1 WHERE id = 2; UPDATE t SET n = 1 WHERE id = 2"
+    new = _of(RunPython(goes_through_one_twice), sql)
+    assert isinstance(new, NotRewritten)
+    assert new.reason.startswith("its loops go through one queryset twice")
+    new = _of(RunPython(asks_a_second_time), sql)
+    assert isinstance(new, Rewriting)
+    assert len(new.files) == 2

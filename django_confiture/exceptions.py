@@ -81,7 +81,7 @@ class MigrationGotNoLock(MigrationError, CommandError, OperationalError):  # noq
 
 
 class MigrationSessionLost(MigrationError, CommandError, OperationalError):  # noqa: N818
-    """The server ended the session of a real migration; one line says where, and the way on.
+    """The session of a real migration has ended; one line says where, and the way on.
 
     It is Django's ``OperationalError`` too, for those who catch that.
     """

@@ -1,4 +1,4 @@
-"""The error for a migration whose session the server ended: what happened, where, how to go on."""
+"""The error for a migration whose session has ended: what happened, where, how to go on."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ _STILL_OPEN = (
     "The server has not ended its transaction yet, and rolls it back once it notices that the "
     "connection is gone. Then run migrate again; it begins with this migration."
 )
+_CLOSED_ITSELF = (
+    "Its own code has closed the connection inside a transaction, and would do so again: call "
+    "close_old_connections(), connection.close(), or a command that does, outside of atomic() "
+    "only, or not at all. What was not committed is rolled back."
+)
 _AT_COMMIT = (
     "It was at its COMMIT, so it may have been applied or not: showmigrations says which. Run "
     "migrate again, which applies what is missing."
@@ -89,21 +94,22 @@ def explained(
     resumes: bool,
     at_commit: bool = False,
 ) -> BaseException:
-    """Return the error to raise: the same one, unless the server ended the session.
+    """Return the error to raise: the same one, unless the session has ended.
 
     ``outcome`` is asked how the transaction of an atomic migration ended.
     """
     said = what_ended(error)
     if said is None or _in_dry_run(editor.connection):
         return error
-    if editor.atomic_migration:
-        left = _left_by(outcome(), at_commit=at_commit)
-    else:
+    closed = editor.connection.closed_in_transaction
+    if not editor.atomic_migration:
         left = left_without_transaction(resumes=resumes)
+    else:
+        left = "" if closed else _left_by(outcome(), at_commit=at_commit)
     parts = (
         f"{migration} stopped, as its database session ended: {said.first_line}.",
         operation_at(chain(error), migration),
-        said.why,
+        _CLOSED_ITSELF if closed else said.why,
         left,
     )
     return MigrationSessionLost(" ".join(filter(None, parts)))

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from django.core.management.base import CommandError
-from django.db import DatabaseError, OperationalError, connection, migrations, transaction
+from django.db import (
+    DatabaseError,
+    OperationalError,
+    close_old_connections,
+    connection,
+    migrations,
+    transaction,
+)
 from django.db.models.signals import post_migrate, pre_migrate
 from pytest_django import Settings
 
@@ -226,6 +233,43 @@ def test_a_session_that_ends_before_the_commit(cases: Cases, action: str) -> Non
 
     assert cases.applied() == set()
     assert "All of it was rolled back. Run migrate again" in said
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("close", [close_old_connections, connection.close])
+def test_one_that_closed_its_own_connection_is_not_to_be_run_again(
+    cases: Cases, close: Callable[[], None], *, atomic: bool
+) -> None:
+    def closes(apps: Any, schema_editor: Any) -> None:
+        with transaction.atomic():
+            close()
+            schema_editor.execute("SELECT 1")
+
+    cases.add("0001_closes", ALTER, migrations.RunPython(closes), atomic=atomic)
+
+    said = lost(cases)
+
+    assert "Its own code has closed the connection inside a transaction" in said
+    assert "It was in operation 2, Raw Python operation." in said
+    assert "Run migrate again" not in said
+    assert ("It is not atomic, so what it had done is committed" in said) is not atomic
+    assert cases.applied() == set()
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_one_that_is_killed_in_a_block_of_its_own_has_closed_nothing(
+    cases: Cases, *, atomic: bool
+) -> None:
+    def works(apps: Any, schema_editor: Any) -> None:
+        with transaction.atomic(), transaction.atomic():
+            killed_in_python(apps, schema_editor)
+
+    cases.add("0001_killed", migrations.RunPython(works), atomic=atomic)
+
+    said = lost(cases)
+
+    assert TERMINATED in said
+    assert "Its own code" not in said
 
 
 KILLS_AT_COMMIT = migrations.RunSQL("""

@@ -13,6 +13,8 @@ from django_confiture.dry_run.results import (
     MigrationResult,
     Production,
     Range,
+    Scan,
+    StatementResult,
     TableResult,
     Violations,
 )
@@ -248,6 +250,36 @@ def test_how_much_a_migration_deserves_a_look(migration: MigrationResult, worth:
 
 WRITES = replace(OPERATION.statements[0], rewrites=(), scans=(), rows_affected=70)
 MANY_ROWS = (replace(OPERATION, statements=(WRITES,)),)
+
+
+COUNTED = replace(
+    OPERATION.statements[0],
+    rewrites=(),
+    scans=(Scan("shop_order", 200_000),),
+    started_ms=1.0,
+    duration_ms=70.0,
+)
+LOCKED_AFTERWARDS = replace(
+    BRIEF, rows_scanned=200_000, blocked=(Blocked(71.0, 73.0, "writes"), Blocked(0.0, 9.0, "rows"))
+)
+
+
+@pytest.mark.parametrize(
+    ("counting", "table", "stops"),
+    [
+        (COUNTED, LOCKED_AFTERWARDS, False),
+        (replace(COUNTED, started_ms=71.5), LOCKED_AFTERWARDS, True),
+        (replace(COUNTED, executions=2), LOCKED_AFTERWARDS, True),
+        (COUNTED, replace(LOCKED_AFTERWARDS, rows_scanned=200_001), True),
+        (COUNTED, replace(LOCKED_AFTERWARDS, rows_scanned=None), True),
+        (COUNTED, replace(LOCKED_AFTERWARDS, blocked=()), True),
+    ],
+)
+def test_what_only_read_before_the_lock_stops_no_one(
+    counting: StatementResult, table: TableResult, stops: bool
+) -> None:
+    """A hook that counts rows before the first operation, such as a validation."""
+    assert harm.stops_writers(of(table, statements=(counting,))) is stops
 
 
 RANKED = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from django_confiture.backfills.forecasting.outlook import BackfillOutlook
@@ -177,11 +179,38 @@ class MigrationResult:
         )
 
     @property
-    def grows(self) -> bool:
-        """Whether it did work that takes longer with more rows."""
-        return self.rows_affected > 0 or any(
-            table.rewritten or table.rows_scanned != 0 for table in self.tables
+    def block_grows(self) -> bool:
+        """Whether it blocks writers for longer the more rows there are.
+
+        What only read before the first such lock makes no one wait: a hook that counts rows first
+        must not turn a harmless migration into one that stops writers.
+        """
+        if self.rows_affected > 0:
+            return True
+        read_before = self._rows_read_before_blocking()
+        return any(
+            table.rewritten
+            or table.rows_scanned is None
+            or table.rows_scanned > read_before[table.relation]
+            for table in self.tables
         )
+
+    def _rows_read_before_blocking(self) -> Counter[str]:
+        """Count by table; statements that ran more than once may have run later, too."""
+        blocks = [
+            period.start_ms
+            for table in self.tables
+            for period in table.blocked
+            if period.what != "rows"
+        ]
+        read: Counter[str] = Counter()
+        of_operations = (each.statements for each in self.operations)
+        for statement in chain(self.statements, *of_operations):
+            ended_ms = statement.started_ms + statement.duration_ms
+            if blocks and statement.executions == 1 and ended_ms <= min(blocks):
+                for scan in statement.scans:
+                    read[scan.relation] += scan.rows or 0
+        return read
 
     @property
     def rows_affected(self) -> int:

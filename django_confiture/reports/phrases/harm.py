@@ -40,7 +40,9 @@ def stops_writers(migration: MigrationResult) -> bool:
     """Return whether it stops writers for long, or longer the more rows there are."""
     if not any(table.writes_blocked_ms for table in migration.tables):
         return False
-    return migration.grows or any(each.writes_blocked_ms >= LONG_MS for each in migration.tables)
+    return migration.block_grows or any(
+        each.writes_blocked_ms >= LONG_MS for each in migration.tables
+    )
 
 
 def keeps_rows_locked(migration: MigrationResult) -> bool:

@@ -28,6 +28,8 @@ class FixedFile:
     name: str
     """The migration's name, without ``.py``."""
     source: str
+    next_release: bool = False
+    """Whether it has to wait for the next release."""
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,11 @@ class Proposal:
     """By the file's name."""
     kept: dict[str, tuple[int, ...]]
     """The operations that stay as they are, in their order, by the file's name."""
-    next_release: tuple[FixedFile, ...] = ()
-    """Those of the files that have to wait for the next release."""
+
+    @property
+    def next_release(self) -> tuple[FixedFile, ...]:
+        """Those of the files that have to wait for the next release."""
+        return tuple(each for each in self.files if each.next_release)
 
 
 def proposed(
@@ -64,12 +67,12 @@ def proposed(
     dependencies: Sequence[tuple[str, str]] = migration.dependencies
     for name, content in zip(names, contents, strict=True):
         place = Place(dependencies, last=name == migration.name)
-        files.append(FixedFile(name, source_of(content, place, migration, written)))
+        source = source_of(content, place, migration, written)
+        files.append(FixedFile(name, source, content.file.next_release))
         dependencies = [(migration.app_label, name)]
     origins = {name: each.origins for name, each in zip(names, contents, strict=True)}
     kept = {name: each.kept for name, each in zip(names, contents, strict=True)}
-    later = sum(each.file.next_release for each in contents)
-    return Proposal(tuple(files), origins, kept, tuple(files[len(files) - later :]))
+    return Proposal(tuple(files), origins, kept)
 
 
 def _references_last(contents: Sequence[Content]) -> Sequence[Content]:

@@ -36,6 +36,9 @@ def chosen(
 ) -> list[Chosen]:
     """Return the migrations, in the order in which they are applied."""
     refuse_other_database(wrapper, "confiture_fix")
+    if name is not None and since is not None:
+        said = f"--since takes all that a branch adds: leave it out, or leave out {name!r}."
+        raise CommandError(said, returncode=USAGE)
     if app_label is not None and name is not None:
         return [_migrations_named(MigrationLoader(wrapper), app_label, name)]
     executor = MigrationExecutor(wrapper)
@@ -60,7 +63,8 @@ def _migrations_named(loader: MigrationLoader, app_label: str, prefix: str) -> C
     try:
         found = loader.get_migration_by_prefix(app_label, prefix)
     except AmbiguityError as error:
-        raise CommandError(f"{error} Give more of its name.", returncode=USAGE) from error
+        said = f"The app {app_label!r} has several migrations that begin with {prefix!r}"
+        raise CommandError(f"{said}; give more of the name.", returncode=USAGE) from error
     except KeyError as error:
         if app_label not in loader.migrated_apps:
             raise CommandError(_no_such_app(app_label), returncode=USAGE) from error

@@ -60,6 +60,18 @@ def lines_of(fix: Fix, *, written: bool, with_files: bool) -> Iterator[str]:
         yield f"\n# {'Written: ' if written else ''}{file.name}.py"
         if not written:
             yield file.source
+    yield from _order_of_releases(fix)
+
+
+def _order_of_releases(fix: Fix) -> Iterator[str]:
+    """Yield what to run with which release, where some files wait for the next one."""
+    app_label = fix.migration.partition(".")[0]
+    now = [each.name for each in fix.files if not each.next_release]
+    if now and len(now) < len(fix.files):
+        yield (
+            f"\nApply with this release: manage.py migrate {app_label} {now[-1]}. The files after "
+            f"it wait for the next release: manage.py migrate {app_label}."
+        )
 
 
 def _proof_lines(proof: Proof) -> Iterator[str]:

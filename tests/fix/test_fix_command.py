@@ -465,6 +465,25 @@ def test_since_needs_a_revision_that_git_knows(shop: Cases) -> None:
     assert caught.value.returncode == 2
 
 
+def test_arguments_that_do_not_fit_together(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3])
+    shop.add("0002_some", HARMFUL[1])
+    for arguments, said in (
+        (("0002",), "The app 'cases' has several migrations that begin with '0002'; give more of"),
+        (
+            ("0002_more", "--since", "main"),
+            "--since takes all that a branch adds: leave it out, or",
+        ),
+        (
+            ("--override", "x.y"),
+            "--override needs the migration: manage.py confiture_fix APP_LABEL",
+        ),
+    ):
+        with pytest.raises(CommandError, match=re.escape(said)) as caught:
+            printed("cases", *arguments)
+        assert caught.value.returncode == 2
+
+
 def test_an_app_without_migrations(shop: Cases) -> None:
     with pytest.raises(CommandError, match="label 'nowhere' has migrations") as caught:
         printed("nowhere")

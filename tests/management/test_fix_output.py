@@ -54,6 +54,16 @@ def test_a_proof_that_holds_comes_with_the_files() -> None:
     ]
 
 
+def test_two_releases_come_with_what_to_apply_with_each() -> None:
+    later = FixedFile("0002_more", "SOURCE\n", next_release=True)
+    now = (FixedFile("0002_1_more_columns", ""), FixedFile("0002_2_more_fill", ""))
+    assert lines(replace(FIXED, files=(*now, later)))[-1] == (
+        "\nApply with this release: manage.py migrate shop 0002_2_more_fill. The files after it "
+        "wait for the next release: manage.py migrate shop."
+    )
+    assert "release" not in "".join(lines(replace(FIXED, files=(later,))))
+
+
 def test_a_proof_that_fails_shows_the_differences_and_no_file() -> None:
     found = lines(DIFFERENT)
     assert found[2].startswith("Schema NOT EQUAL, models equal, ")

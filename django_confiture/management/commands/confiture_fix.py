@@ -84,7 +84,7 @@ class Command(BaseCommand):
                 )
                 directory = _override(options, found)
                 loader = MigrationLoader(wrapper)
-                fixes = [_fix(wrapper, each, options) for each in found]
+                fixes = [self._fix(wrapper, each, options) for each in found]
             if options["write"] and not _exit_code(fixes, check=False):
                 _write(found, fixes, directory, loader)
         except _NOT_POSSIBLE as error:
@@ -99,6 +99,19 @@ class Command(BaseCommand):
             self.stdout.write(line)
         if code := _exit_code(fixes, check=options["check"]):
             raise SystemExit(code)
+
+    def _fix(self, wrapper: BaseDatabaseWrapper, each: Chosen, options: dict[str, Any]) -> Fix:
+        if options["verbosity"]:  # a big migration takes minutes
+            said = f"  Rehearsing {each.migration} and what it becomes, several times..."
+            self.stderr.write(said, str)
+        applied = databases_that_applied(*each.key)
+        return fix_migration(
+            wrapper,
+            each.key,
+            elsewhere=AppliedElsewhere(options["applied_elsewhere"], applied),
+            releases=options["releases"],
+            overridden=options["override"] is not None,
+        )
 
 
 def _add_what_to_do(parser: ArgumentParser) -> None:
@@ -145,22 +158,13 @@ def _add_how(parser: ArgumentParser) -> None:
     )
 
 
-def _fix(wrapper: BaseDatabaseWrapper, each: Chosen, options: dict[str, Any]) -> Fix:
-    return fix_migration(
-        wrapper,
-        each.key,
-        elsewhere=AppliedElsewhere(options["applied_elsewhere"], databases_that_applied(*each.key)),
-        releases=options["releases"],
-        overridden=options["override"] is not None,
-    )
-
-
 def _override(options: dict[str, Any], found: Sequence[Chosen]) -> Path | None:
     """Return the directory of the package that overrides an app's migrations, if one is to."""
     if options["override"] is None:
         return None
     if not options["migration"]:
-        raise CommandError("--override goes with one migration.", returncode=USAGE)
+        said = "--override needs the migration: manage.py confiture_fix APP_LABEL MIGRATION ..."
+        raise CommandError(said, returncode=USAGE)
     if not is_installed(found[0].migration):
         said = f"{found[0].migration} is the project's own: it is fixed without --override."
         raise CommandError(said, returncode=USAGE)

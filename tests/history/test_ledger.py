@@ -276,8 +276,8 @@ def test_an_age_that_is_none(history: None) -> None:
     with pytest.raises(CommandError) as caught:
         run("history_prune", "--older-than", "a while")
     assert str(caught.value) == (
-        "Error: argument --older-than: --older-than is 'a while', which is not a duration; write a"
-        ' number and a unit, such as "500ms", "2s" or "5min".'
+        "Error: argument --older-than: it is 'a while', which is not a duration; write"
+        " a number and a unit, such as 90d"
     )
 
 

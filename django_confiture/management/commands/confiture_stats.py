@@ -11,8 +11,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from django_confiture import conf
 from django_confiture.dry_run.sql.texts.query_texts import without_values
+from django_confiture.duration_argument import duration_like
 from django_confiture.exceptions import StatsError
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         add_database_option(parser, "The database to look at")
         parser.add_argument(
             "--interval",
-            type=_interval,
+            type=duration_like("10s"),
             default=timedelta(0),
             help="Measure reads and writes a second over this time, such as 10s; 0, the default, "
             "takes what was counted since the last reset of the statistics.",
@@ -93,12 +93,3 @@ def _count(value: str) -> int:
     if not value.isdecimal() or not 0 < int(value) <= _MOST_QUERIES:
         raise ArgumentTypeError(f"{value!r} is not a number from 1 to {_MOST_QUERIES}")
     return int(value)
-
-
-def _interval(value: str) -> timedelta:
-    try:
-        duration = conf.parse_duration("0s" if value == "0" else value, name="--interval")
-    except conf.SettingError as error:
-        raise ArgumentTypeError(str(error)) from error
-    assert duration is not None
-    return duration

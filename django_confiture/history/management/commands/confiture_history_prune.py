@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
-from datetime import timedelta
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import connections, router
 from django.utils import timezone
 
-from django_confiture import conf
 from django_confiture.database_errors import could_not_start
+from django_confiture.duration_argument import duration_like
 from django_confiture.history import ledger
 from django_confiture.history.management.commands import LEDGER
 from django_confiture.history.models import MigrationExecution
@@ -29,7 +28,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the age from which rows are deleted."""
         parser.add_argument(
-            "--older-than", type=_age, required=True, help="Such as 90d: a number and a unit."
+            "--older-than",
+            type=duration_like("90d"),
+            required=True,
+            help="Such as 90d: a number and a unit.",
         )
 
     def handle(self, *_args: object, **options: Any) -> None:
@@ -45,12 +47,3 @@ class Command(BaseCommand):
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _age(value: str) -> timedelta:
-    try:
-        age = conf.parse_duration(value, name="--older-than")
-    except conf.SettingError as error:
-        raise ArgumentTypeError(str(error)) from error
-    assert age is not None
-    return age

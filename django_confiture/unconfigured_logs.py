@@ -85,4 +85,9 @@ def _handlers(logger: logging.Logger | None) -> Iterator[logging.Handler]:
 
 
 def _one_line(value: object) -> str:
+    """Return a value in words: a session is its fields, and not Python's dictionary."""
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_one_line, value)) or "none"
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_one_line(each)}" for key, each in value.items() if each)
     return " ".join(str(value).split())

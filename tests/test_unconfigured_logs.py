@@ -16,6 +16,8 @@ install()
 install()
 logger = logging.getLogger("django_confiture.migrate")
 logger.warning("lock_timeout_retry", extra={"migration": "0004_x", "waits": "a\\n b"})
+sessions = [{"pid": 7, "user": "web", "state": None}, {"pid": 8, "user": "psql"}]
+logger.warning("migration_waits", extra={"blocked_by": sessions, "waiters": []})
 logger.info("hook_finished", extra={"hook": "x"})
 logger.warning("plain")
 logger.warning("in words: %s", "no field", extra={"elapsed_ms": 3000})
@@ -42,6 +44,7 @@ def test_an_event_is_a_line_as_long_as_nothing_is_configured() -> None:
     )
     assert ran.stderr == (
         "lock_timeout_retry: migration=0004_x, waits=a b\n"
+        "migration_waits: blocked_by=pid 7 user web; pid 8 user psql, waiters=none\n"
         "plain\n"
         "in words: no field\n"
         "hook_failed: hook=x, error=no way\n"

@@ -108,9 +108,7 @@ def _write_all(run: Run, context: HookContext) -> None:
         if _makes_the_ledger(context):
             return  # and then writes what is waiting
         table = MigrationExecution._meta.db_table
-        missing = LookupError(
-            f"there is no table {table} in {alias!r} yet; migrate confiture_history creates it"
-        )
+        missing = f"there is no table {table} in {alias!r}: manage.py migrate confiture_history"
         warn("a migration so far", missing, run.migration)
         return
     while _waiting:

@@ -23,25 +23,29 @@ def quietly(what: str, migration: Migration | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a missing record must not stop a migration
-        warn(what, error, migration)
+        warn(what, described(error), migration)
 
 
-def warn(what: str, error: Exception, migration: Migration | None = None) -> None:
-    """Log that ``what`` was not recorded, and why; each reason once per process."""
-    reason = (what, type(error).__name__)
+def described(error: Exception) -> str:
+    """Return an error with its type, on one line."""
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+def warn(what: str, why: str, migration: Migration | None = None) -> None:
+    """Log that ``what`` was not recorded, and why; each kind of reason once per process."""
+    reason = (what, why.partition(":")[0])
     if reason in _said:
         return
     _said.add(reason)
-    described = one_line(f"{type(error).__name__}: {error}")
     logger.warning(
         "The migration history lacks %s: %s",
         what,
-        described,
+        why,
         extra={
             "what": what,
             "migration": migration.name if migration is not None else "",
             "app_label": migration.app_label if migration is not None else "",
-            "error": described,
+            "error": why,
         },
     )
 

@@ -49,7 +49,7 @@ from django_confiture.hook_checks import (
     migrations_on_disk,
 )
 from django_confiture.hooks.base import HookPhase
-from django_confiture.hooks.registry import registry
+from django_confiture.hooks.registry import build_hook, registry
 from django_confiture.migrate import phases
 from django_confiture.silencing import silenced_in_settings
 
@@ -85,8 +85,10 @@ def _settings(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iter
     yield from _shape(given)
     if _is_usable(given, "HOOKS"):
         yield from _hooks(given)
-        if _is_usable(given, "PHASES"):
-            yield from _phases(given, migrations)
+        used = list(_phases(given, migrations)) if _is_usable(given, "PHASES") else []
+        yield from used
+        said = {each.msg for each in used}
+        yield from (each for each in _unknown_options(given) if each.msg not in said)
     if _is_usable(given, "SILENCED"):
         yield from _silenced(migrations)
     if _is_usable(given, "MIGRATE"):
@@ -184,6 +186,21 @@ def _hooks(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
             registry.registration(name)
         except HookLookupError as error:
             yield lookup_error("E005", error, "settings")
+
+
+def _unknown_options(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    """Yield what entries give that their hooks don't know; ``RunHook`` may still add the rest."""
+    for name, entry in (given.get("HOOKS") or {}).items():
+        if not isinstance(name, str) or not isinstance(entry, Mapping) or not entry.get("OPTIONS"):
+            continue
+        where = f'CONFITURE["HOOKS"][{name!r}]'
+        try:
+            hook = build_hook(name, where=where)
+        except HookLookupError:
+            continue  # it is in _hooks, or where the hook is used
+        for message in messages_of_hook(hook, where):
+            if message.id == "confiture.E011":
+                yield message
 
 
 def _phases(given: Mapping[str, Any], migrations: Sequence[Migration]) -> Iterator[CheckMessage]:

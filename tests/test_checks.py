@@ -456,6 +456,23 @@ def test_e011_unknown_option_of_a_shipped_hook(settings: Settings) -> None:
     )
 
 
+def test_e011_unknown_option_of_a_hook_that_no_phase_names(settings: Settings) -> None:
+    path = "django_confiture.hooks.builtin.require_backup.RequireBackup"
+    entry = {"HOOK": path, "OPTIONS": {"max_age_hour": 24}}
+    problem = "require_backup has the unknown option 'max_age_hour'."
+    message = one(settings, {"HOOKS": {"backup": entry}})
+    assert (message.id, message.msg) == ("confiture.E011", problem)
+    assert message.obj == "CONFITURE[\"HOOKS\"]['backup']"
+    both = {"HOOKS": {"backup": entry}, "PHASES": {"BEFORE_VALIDATION": ["backup"]}}
+    assert one(settings, both).msg == problem
+
+
+def test_what_a_run_hook_may_add_is_not_missing_in_the_settings(settings: Settings) -> None:
+    path = "django_confiture.hooks.builtin.capture_counts.CaptureCounts"
+    entry = {"HOOK": path, "OPTIONS": {"keep_keys": False}}
+    assert found(settings, {"HOOKS": {"counts": entry}}) == []
+
+
 def test_e012_wrong_option_of_a_shipped_hook(settings: Settings, on_disk: Cases) -> None:
     on_disk.add("0001_counts", RunHook("capture_counts", options={"tables": 3}))
     assert one(settings, {}) == error(

@@ -10,6 +10,7 @@ from django_confiture import Hook, conf, get_hook, operations
 from django_confiture.backfills import operations as backfill_operations
 from django_confiture.dry_run.results.deploy import Break, Deploy, NewCodeBreak
 from django_confiture.finding_ids import SEVERITIES
+from django_confiture.hooks import builtin
 from django_confiture.management import exit_codes
 from tests.support.backfills import shelf
 
@@ -86,3 +87,8 @@ def test_a_backfill_has_the_promised_states_and_keys() -> None:
 def test_exit_codes() -> None:
     assert (exit_codes.FAILED, exit_codes.USAGE, exit_codes.EXCEEDED) == (1, 2, 3)
     assert (exit_codes.YIELDED, exit_codes.UNPROVEN) == (4, 5)
+
+
+def test_the_room_of_the_shipped_hooks_lists_their_classes() -> None:
+    classes = {found for name in dir(builtin) if isinstance(found := getattr(builtin, name), type)}
+    assert {get_hook(name) for name in SHIPPED} <= classes

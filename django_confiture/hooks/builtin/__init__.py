@@ -50,3 +50,7 @@ def __getattr__(name: str) -> Any:
         if path.rpartition(".")[2] == name:
             return import_string(path)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

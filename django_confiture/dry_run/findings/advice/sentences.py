@@ -64,7 +64,9 @@ migration reads the table and lets others write.""",
     "column-dropped": _TWO_RELEASES_OF_A_COLUMN,
     "column-renamed": """\
 Keep the column's name: rename the field in the model with db_column set to the old name.
-Then makemigrations writes a RenameField that changes no column.""",
+Then makemigrations writes an AlterField and a RenameField, which change no column. An index or
+a constraint of Meta that names the field is removed and added again, as it was: put both
+operations into state_operations of a SeparateDatabaseAndState.""",
     "concurrently-in-transaction": """\
 Set atomic = False in the migration's class, and put nothing else into it.""",
     "domain-constraint-scan": """\

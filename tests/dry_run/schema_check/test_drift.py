@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from io import StringIO
 from typing import Any
@@ -41,6 +42,8 @@ from pytest_django import Settings
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support.dry_run import plain_connection
 
+DISK = f"cases_disk_{os.getpid()}"
+"""A tablespace is the whole server's, which other test processes share."""
 LONG = "a_name_of_so_many_letters_that_postgresql_has_to_cut_it_short_at_63"
 GROUP = ("cases.Group", "cases_group")
 
@@ -145,10 +148,9 @@ def disk(django_db_setup: None) -> Iterator[None]:
     """Have a second tablespace, which is no directory of its own."""
     with plain_connection() as observer:
         observer.execute("SET allow_in_place_tablespaces = on")
-        observer.execute("DROP TABLESPACE IF EXISTS cases_disk")
-        observer.execute("CREATE TABLESPACE cases_disk LOCATION ''")
+        observer.execute(f"CREATE TABLESPACE {DISK} LOCATION ''")
         yield
-        observer.execute("DROP TABLESPACE cases_disk")
+        observer.execute(f"DROP TABLESPACE {DISK}")
 
 
 def test_what_django_makes_is_as_the_models_say(rich: Cases) -> None:
@@ -317,7 +319,7 @@ PLANTED = {
         "ALTER INDEX order_tags SET (fastupdate = off)", {("index", "order_tags")}
     ),
     "index tablespace": (
-        "ALTER INDEX order_quantity SET TABLESPACE cases_disk", {("index", "order_quantity")}
+        f"ALTER INDEX order_quantity SET TABLESPACE {DISK}", {("index", "order_quantity")}
     ),
     "where NULLs are in an index": (
         ("DROP INDEX order_quantity;"
@@ -423,7 +425,7 @@ NOT_COMPARED = {
     "statistics target": "ALTER TABLE cases_order ALTER note SET STATISTICS 500",
     "column options": "ALTER TABLE cases_order ALTER note SET (n_distinct = 5)",
     "table storage parameters": "ALTER TABLE cases_order SET (fillfactor = 50)",
-    "table tablespace": "ALTER TABLE cases_order SET TABLESPACE cases_disk",
+    "table tablespace": f"ALTER TABLE cases_order SET TABLESPACE {DISK}",
     "unlogged": "ALTER TABLE cases_child SET UNLOGGED",
     "row-level security": "ALTER TABLE cases_order ENABLE ROW LEVEL SECURITY",
     "replica identity": "ALTER TABLE cases_order REPLICA IDENTITY FULL",
@@ -456,7 +458,7 @@ def test_what_the_page_says_is_not_compared_is_no_difference(rich: Cases) -> Non
 @pytest.mark.parametrize("setting", ["temp_tablespaces", "default_tablespace"])
 def test_tablespaces_of_the_session_make_no_difference(cases: Cases, setting: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"SET {setting} = cases_disk")
+        cursor.execute(f"SET {setting} = {DISK}")
         try:
             cases.add("0001_rich", *rich_models())
             cases.migrate()

@@ -140,3 +140,11 @@ def test_a_migration_that_sends_nothing_has_nothing_tried(
     assert trips("with", quiet) - trips("without", []) <= trips(
         "with", quiet, running_code=False
     ) - trips("without", [], running_code=False)
+
+
+def test_what_goes_with_a_row_is_deleted_once(state: ProjectState, tmp_path: Path) -> None:
+    # A queryset sends all that an instance sends, and reads the row first.
+    texts = sent(state, tmp_path / "trace", *columns(1))
+    assert any(text.startswith('SELECT "cases_shelf"."id"') for text in texts)
+    with_shelf = [text for text in texts if text.startswith('DELETE FROM "cases_row0" WHERE (')]
+    assert len(with_shelf) == len(("old release", "new release")), with_shelf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from django.db.models import Model, QuerySet
@@ -44,7 +44,10 @@ class DeleteProbes:
 
     def each(self) -> Iterator[Probe]:
         """Yield how the release deletes a row, and what depends on it."""
-        ways = {"instance": self._delete_instance, "queryset": self._delete_queryset}
+        ways: dict[str, Callable[[], object]] = {
+            "instance": self._delete_instance,
+            "queryset": self._delete_queryset,
+        }
         if self._model._meta.auto_created:
             ways = {"remove": self._delete_instance}
         for name, delete in ways.items():
@@ -60,10 +63,14 @@ class DeleteProbes:
         return Probe("delete", f"referred to by {key.name}", partial(self._delete_instance, key))
 
     def together(self) -> None:
-        """Delete in both ways, where they send something else."""
-        self._delete_instance()
-        if self.reads_first:  # else both ways send the same
-            self._delete_queryset()
+        """Delete in both ways, in one where that sends all that both send.
+
+        A queryset reads its rows, and deletes them as instances; where nothing goes with them,
+        neither way reads anything.
+        """
+        both = self.reads_first and not self._model._meta.auto_created
+        if not (both and self._delete_queryset()):
+            self._delete_instance()
 
     def _delete_instance(self, key: ForeignKey | None = None) -> None:
         row = self._with_dependents(key)
@@ -85,8 +92,9 @@ class DeleteProbes:
         for each in self._all().order_by("pk")[number : number + 1]:
             Model.delete(each, using=self._using)
 
-    def _delete_queryset(self) -> None:
-        self._all().filter(pk=self._with_dependents().pk).delete()
+    def _delete_queryset(self) -> int:
+        """Return how many rows went: none where a queryset sees none, and so sends no DELETE."""
+        return self._all().filter(pk=self._with_dependents().pk).delete()[0]
 
     def _all(self) -> QuerySet[Model]:
         return QuerySet(self._model, using=self._using)

@@ -17,7 +17,7 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.release import tables_of
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools
-from django_confiture.dry_run.running_code.sending.connection import FirstStatement
+from django_confiture.dry_run.running_code.sending.statements import FirstStatement
 from django_confiture.dry_run.running_code.sending.undone_batches import failures
 from django_confiture.dry_run.running_code.trial import Trial
 

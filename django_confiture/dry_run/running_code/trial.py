@@ -22,9 +22,10 @@ from django_confiture.dry_run.running_code.probes.model_probes import ModelProbe
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 from django_confiture.dry_run.running_code.probes.shape import Shape, shape_of
-from django_confiture.dry_run.running_code.sending.connection import ProbeConnection, Script
+from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 from django_confiture.dry_run.running_code.sending.scripts import PassedScripts, Recorded
 from django_confiture.dry_run.running_code.sending.sequences import sequences_kept
+from django_confiture.dry_run.running_code.sending.statements import Script
 
 _OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
 _WRITES: frozenset[Action] = frozenset(("insert", "update"))
@@ -126,7 +127,9 @@ class Trial:
         one_by_one: Callable[[], object],
     ) -> None:
         """Try some actions at once; where that fails, or can only fail, one by one."""
-        if self._is_there and (script := self._connection.recorded(together)[1]) is not None:
+        finds = actions is _OF_ROWS  # a deletion sets to NULL what refers, if anything does
+        script = self._connection.together(together, each_finds=finds) if self._is_there else None
+        if script is not None:
             self.passed += each()
             self._scripts.keep(actions, script)
         else:

@@ -39,6 +39,10 @@ class Session:
         """Run several statements in one round trip; return the rows of each."""
         return [_rows_of_result(result) for result in self._answers(text.encode(), [])]
 
+    def counts(self, text: str) -> list[int | None]:
+        """Run several statements in one round trip; return how many rows each wrote."""
+        return [result.command_tuples for result in self._answers(text.encode(), [])]
+
     def _answers(self, text: bytes, values: list[bytes | None]) -> list[pq.abc.PGresult]:
         """Send and wait as the driver does, so that Ctrl-C cancels what runs."""
         pgconn = self._pgconn

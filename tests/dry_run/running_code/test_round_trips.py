@@ -90,7 +90,7 @@ def test_what_one_more_model_costs(state: ProjectState, tmp_path: Path) -> None:
     few, many = (
         trips(each, running_code=True) - trips(each, running_code=False) for each in (2, _TABLES)
     )
-    assert (many - few) / (_TABLES - 2) <= 60, (few, many)
+    assert (many - few) / (_TABLES - 2) <= 42, (few, many)
 
 
 def test_a_row_that_others_refer_to_is_read_once(state: ProjectState, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_row_that_others_refer_to_is_read_once(state: ProjectState, tmp_path: 
     assert 1 <= len(reads) <= 10, len(reads)
 
 
-def test_what_is_not_run_again_is_not_put_together(
+def test_what_is_not_run_again_is_put_together_for_the_driver_alone(
     state: ProjectState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composed: list[str] = []
@@ -111,8 +111,21 @@ def test_what_is_not_run_again_is_not_put_together(
 
     monkeypatch.setattr(DatabaseOperations, "compose_sql", counting)
     texts = sent(state, tmp_path / "trace", RunSQL("INSERT INTO cases_row1 VALUES (2, 7, 7, 7)"))
-    assert any(text.startswith('UPDATE "cases_row1"') for text in texts)
-    assert not composed
+    assert any(text.startswith('INSERT INTO "cases_row1"') for text in texts)
+    assert composed
+    assert all(text.startswith(("UPDATE", "DELETE")) for text in composed)  # once, to be sent
+
+
+def test_the_updates_of_a_model_are_sent_together(state: ProjectState, tmp_path: Path) -> None:
+    texts = sent(state, tmp_path / "trace", *columns(1))
+    # Those of the new release fail, and so are sent one by one: they set the new column.
+    of_running = [
+        text.count('UPDATE "cases_row0"')
+        for text in texts
+        if text.startswith('UPDATE "cases_row0"') and '"note"' not in text
+    ]
+    assert len(of_running) == 1
+    assert of_running[0] > 1
 
 
 def test_tables_that_have_got_rows_are_looked_up_together(

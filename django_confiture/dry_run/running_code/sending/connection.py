@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -24,6 +24,12 @@ from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.values import NoValueError
 from django_confiture.dry_run.running_code.sending.slow_statements import SlowStatements
+from django_confiture.dry_run.running_code.sending.statements import (
+    FirstStatement,
+    Script,
+    SentByORM,
+)
+from django_confiture.dry_run.running_code.sending.unsent_writes import UnsentWrites
 from django_confiture.dry_run.running_code.sending.without_signals import without_signals
 from django_confiture.dry_run.server.side_channel import Row, Session
 
@@ -35,27 +41,6 @@ _CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 _UNDO = f"ROLLBACK TO SAVEPOINT {_PROBE}"
 OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _LOCKED = "55P03"
-
-
-@dataclass(frozen=True)
-class FirstStatement:
-    """What something begins with."""
-
-    sql: str
-    """As the ORM has it, with placeholders."""
-    text: str
-
-
-@dataclass(frozen=True)
-class SentByORM:
-    """A statement as the ORM sent it, which is put together where it is wanted."""
-
-    sql: str
-    params: Any
-
-
-Script = Sequence[str | SentByORM]
-"""Statements that can be run again."""
 
 
 class _NotSentError(Exception):
@@ -85,6 +70,7 @@ class ProbeConnection:
         self._locked: Failure | None = None
         """What ended the first wait for a lock: nothing more is tried, as each would wait."""
         self._slow = SlowStatements()
+        self._unsent = UnsentWrites(self.session, self._slow)
         self._own: Any = connections.create_connection(wrapper.alias)
         self._own.connection = wrapper.connection
         self._own.execute_wrappers.append(self._note)
@@ -125,7 +111,7 @@ class ProbeConnection:
         self._sent.clear()
         try:
             action()
-            self.session.query(f"{_CHECK}; {_UNDO}")
+            self._unsent.send(_CHECK, _UNDO)
         except Exception as error:
             if self.session.status not in OPEN:
                 raise
@@ -192,6 +178,18 @@ class ProbeConnection:
         self._known.forget()
         return self.attempt(action), None
 
+    def together(self, action: Callable[[], object], *, each_finds: bool) -> Script | None:
+        """Do what sees no answer to its writes; return its script, None where it fails."""
+        self._script, self._row_failed = [], False
+        try:
+            with self._unsent.gathered(each_finds=each_finds):
+                failure, script = self.attempt(action), self._script
+        finally:
+            self._script = None
+        if failure is not None and (self._row_failed or not failure.is_of_names):
+            self._known.forget()
+        return script if failure is None else None
+
     @staticmethod
     def one_script(scripts: Iterable[Script]) -> Script:
         """Return one script that runs several, each undone before the next one."""
@@ -221,6 +219,7 @@ class ProbeConnection:
 
     def run(self, text: str) -> list[Row]:
         """Run a statement past the ORM; where it fails, it is as if it had not run."""
+        self._unsent.send()
         if self._script is not None:
             self._script.append(text)
             try:
@@ -234,6 +233,7 @@ class ProbeConnection:
 
     def run_each(self, texts: Sequence[str]) -> list[list[Row]]:
         """Run statements past the ORM in one round trip; where one fails, as if none had run."""
+        self._unsent.send()
         release = f"RELEASE SAVEPOINT {_ROW}"
         try:
             with self._slow.watching(*texts):
@@ -285,9 +285,14 @@ class ProbeConnection:
         self._sent.append(sql)
         if not self._sends:
             raise _NotSentError(FirstStatement(sql, self._composed(sql, params)))
+        kept = self._composed(sql, params) if self._unsent.takes(sql) else None
         if self._script is not None:
-            self._script.append(SentByORM(sql, params))
+            self._script.append(kept or SentByORM(sql, params))
         if sql.startswith("DELETE"):
             self._known.deleted()
+        if kept is not None:
+            self._unsent.keep(kept, context["cursor"])
+            return None
+        self._unsent.send()
         with self._slow.watching(sql):
             return execute(sql, params, many, context)

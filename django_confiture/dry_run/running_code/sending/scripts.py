@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Set
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.sending.connection import ProbeConnection, Script
+from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
+from django_confiture.dry_run.running_code.sending.statements import Script
 
 Actions = frozenset[Action]
 

@@ -30,9 +30,9 @@ class SlowStatements:
         """Note whether what is sent in the block is canceled.
 
         Raises ``psycopg.errors.QueryCanceled`` in its place where the same was canceled twice.
-        Of several statements none is blamed.
+        Of statements that write to several tables none is blamed.
         """
-        writes = [_write(text) for text in texts]
+        writes = list(dict.fromkeys(map(_write, texts)))
         for each in writes:
             if each is not None and self._canceled[each] >= _TRIES:
                 raise psycopg.errors.QueryCanceled(self._said[each])

@@ -11,9 +11,9 @@ from django_confiture.dry_run.running_code.catalog.row_texts import literal
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.sending.connection import (
     OPEN,
-    FirstStatement,
     ProbeConnection,
 )
+from django_confiture.dry_run.running_code.sending.statements import FirstStatement
 
 _SIZE = 100
 """Statements in one round trip: together they have to end within the timeout."""

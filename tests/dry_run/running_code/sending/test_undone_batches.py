@@ -10,7 +10,8 @@ from django.apps.registry import Apps
 from django.db import connection
 
 from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows
-from django_confiture.dry_run.running_code.sending.connection import FirstStatement, ProbeConnection
+from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
+from django_confiture.dry_run.running_code.sending.statements import FirstStatement
 from django_confiture.dry_run.running_code.sending.undone_batches import failures
 
 pytestmark = pytest.mark.django_db

@@ -22,6 +22,7 @@ from django_confiture.fix.harm_left import (
     hidden_before,
     index_left_behind,
     numbering,
+    passed_by,
     still_harmful,
 )
 from django_confiture.fix.judging.backwards import taken_back
@@ -144,6 +145,7 @@ class _Fixing:
         """Return the fix and the judgments that it comes from, without what still does harm."""
         own: dict[int | None, Sequence[Break]] = {}
         while True:
+            judged = self._without(judged, passed_by(judged, self.order))
             outcomes = tuple(_outcome(self.migration, i, e) for i, e in enumerate(judged))
             if all(each.outcome != "fixed" for each in outcomes):
                 return Fix(self.label, outcomes), judged

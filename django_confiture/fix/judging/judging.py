@@ -11,6 +11,7 @@ from django.db.migrations import (
     AlterField,
     AlterOrderWithRespectTo,
     RemoveField,
+    RenameField,
     RunPython,
 )
 from django.db.migrations.migration import Migration
@@ -53,6 +54,7 @@ _NO_SUCH_CONSTRAINT = "42P10"
 """The SQLSTATE of an ON CONFLICT whose unique constraint is gone."""
 _NO_VALUE = "23502"
 """The SQLSTATE of a row without a value for a column that is NOT NULL."""
+_TWO = " With --releases 2 it is spread over two releases."
 _SPREAD = (AddField, AlterOrderWithRespectTo, *REMOVING, *RENAMING)
 """The operations that can be spread over two releases, for the code that runs meanwhile."""
 NONE_UNCOVERED: Mapping[int, Sequence[Break]] = MappingProxyType({})
@@ -151,16 +153,19 @@ def _with_taken_names(
     for judgment, locked in found:
         operation = judgment.operation
         taken = False
-        if isinstance(operation, AddField | RemoveField):
-            key = operation.model_name_lower, operation.name_lower
-            taken = isinstance(operation, AddField) and key in removed
+        if isinstance(operation, AddField | RemoveField | RenameField):
+            name = operation.name_lower
+            if isinstance(operation, RenameField):
+                name = operation.new_name_lower
+            key = operation.model_name_lower, name
+            taken = not isinstance(operation, RemoveField) and key in removed
             if isinstance(operation, RemoveField):
                 removed.add(key)
         yield _of_taken_name(judgment) if taken else judgment, locked
 
 
 def _of_taken_name(judgment: Judgment) -> Judgment:
-    """Return the judgment of a new field with the name of one that the migration removes.
+    """Return the judgment of a field that gets the name of one that the migration removes.
 
     In files of their own there would be neither for a while.
     """
@@ -171,7 +176,8 @@ def _of_taken_name(judgment: Judgment) -> Judgment:
     )
     outcome: Outcome = "kept" if judgment.outcome == "kept" else "refused"
     if judgment.outcome == "refused":
-        reason = f"{judgment.reason} {reason[0].upper()}{reason[1:]}"
+        said = (judgment.reason or "").removesuffix(_TWO)
+        reason = f"{said} {reason[0].upper()}{reason[1:]}"
     return Judgment(judgment.operation, outcome, judgment.finding, reason)
 
 
@@ -264,8 +270,7 @@ class _Case:
         if not spread or self._adds_what_may_be_null:
             return self._refused(_BREAKS, words)
         if self.facts.releases == 1:
-            two = "With --releases 2 it is spread over two releases."
-            return self._refused(_BREAKS, f"{words} {two}")
+            return self._refused(_BREAKS, f"{words}{_TWO}")
         new = self._rewriting()
         if isinstance(new, Rewriting) and (
             new.renamed or any(each.next_release for each in new.files)

@@ -77,6 +77,19 @@ CASES = [
         migrations.RunPython(migrations.RunPython.noop, migrations.RunPython.noop),
         migrations.AlterField("order", "title", models.CharField(max_length=40)),
     """, "refused kept kept", "put it into a separate migration", arguments=_TWO),
+    Harmful("field_renamed_to_the_name_of_a_removed_one", """
+        migrations.AddField("order", "state", models.SmallIntegerField(null=True)),
+        migrations.RemoveField("order", "note"),
+        migrations.RenameField("order", "state", "note"),
+        migrations.AddIndex("line", models.Index(fields=["sku"], name="line_sku")),
+    """, "refused kept refused fixed", "t takes the name of a field that the same migration",
+        arguments=_TWO),
+    Harmful("field_added_and_renamed_in_two_releases", """
+        migrations.AddField("order", "state", models.SmallIntegerField(default=1)),
+        migrations.RenameField("order", "state", "mode"),
+        migrations.AddIndex("line", models.Index(fields=["sku"], name="line_sku")),
+    """, "refused refused fixed", "needs or changes the name of its field before",
+        arguments=_TWO),
     Harmful("table_with_row_security_renamed", """
         migrations.RenameField("line", "sku", "code"),
     """, "refused", "row-level security", arguments=_TWO, prepared="""

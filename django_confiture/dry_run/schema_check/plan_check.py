@@ -22,16 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlanDrift:
-    """How the tables that a plan touches differ from their models at its end.
-
-    Additions that no statement of the models can meet are left out: an index made by hand, a column
-    that an earlier release still needs, a default that the database keeps.
-    """
+    """How the tables that a plan touches differ from their models at its end."""
 
     made: tuple[Difference, ...] = ()
     """The differences that the plan leaves."""
     before: tuple[Difference, ...] = ()
-    """The differences that were there before the plan."""
+    """The differences that were there before the plan, without the harmless ones."""
     not_compared: Mapping[str, str] | None = None
     """Table name → why it was not compared; None if the plan touches no table of a model."""
     app_labels: Mapping[str, str] | None = None
@@ -63,7 +59,7 @@ def check_plan(
         return PlanDrift(not_compared={}, app_labels=labels)
     with session.undone():
         check = check_schema(session, wrapper, end.apps, tables=tables)
-        found = [each for each in check.differences if not each.harmless]
+        found = check.differences
         if not found:
             return PlanDrift(not_compared=check.not_compared, app_labels=labels)
         older = check_schema(
@@ -76,7 +72,7 @@ def check_plan(
     known = set(older.differences)
     return PlanDrift(
         tuple(each for each in found if each not in known),
-        tuple(each for each in found if each in known),
+        tuple(each for each in found if each in known and not each.harmless),
         check.not_compared,
         labels,
     )

@@ -25,16 +25,23 @@ _MOST = 20
 def with_drift(
     results: Sequence[MigrationResult], plan: Iterable[tuple[Migration, bool]], drift: PlanDrift
 ) -> list[MigrationResult]:
-    """Return the results with a finding for each table, at the last migration that touched it."""
+    """Return the results with a finding for each table, at the last migration that touched it.
+
+    Additions that no statement of the models can meet are a notice of their own: an index made by
+    hand, a column that an earlier release still needs, a default that the database keeps.
+    """
     migrations = {(each.app_label, each.name): each for each, _backwards in plan}
-    by_table: defaultdict[str, list[Difference]] = defaultdict(list)
+    grouped: defaultdict[tuple[str, bool], list[Difference]] = defaultdict(list)
     for each in drift.made:
-        by_table[each.table].append(each)
+        grouped[each.table, each.harmless].append(each)
     found = list(results)
-    for table, differences in by_table.items():
+    for (table, harmless), differences in grouped.items():
         at = _last_to_touch(found, table, drift.app_labels or {})
         migration = migrations.get((found[at].app_label, found[at].name))
         added = _finding(table, differences, migration)
+        if harmless:
+            message = f"After the plan, {table} has what its model does not say"
+            added = replace(added, severity="notice", message=message)
         found[at] = replace(found[at], findings=(added, *found[at].findings))
     return found
 

@@ -478,16 +478,15 @@ class TestCommand:
             (
                 ["--interval", "soon"],
                 (
-                    "Error: argument --interval: --interval is 'soon', which is not a duration;"
-                    ' write a number and a unit, such as "500ms", "2s" or "5min".'
+                    "Error: argument --interval: it is 'soon', which is not a duration; write a"
+                    " number and a unit, such as 10s"
                 ),
             ),
             (
                 ["--interval", "9999999999999d"],
                 (
-                    "Error: argument --interval: --interval is '9999999999999d', which is not a"
-                    " duration of less than 100 years; write a number and a unit, such as "
-                    '"500ms", "2s" or "5min".'
+                    "Error: argument --interval: it is '9999999999999d', which is not a duration"
+                    " of less than 100 years; write a number and a unit, such as 10s"
                 ),
             ),
             (["--output", "/"], "Cannot write /: Is a directory"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.passthrough import Passthrough
 from django_confiture.dry_run.isolation.other_aliases import OtherConnections
 from django_confiture.dry_run.measuring.lock_sampler import LockWatch
+from django_confiture.dry_run.measuring.nontransactional import versions_written
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.recording.clone_recorder import CloneRecorder
@@ -90,9 +92,20 @@ class CloneStage:
     @contextmanager
     def _aside(self, measuring: Instruments) -> Iterator[None]:
         """Send what is sent inside unrecorded; what it counted is no statement's that follows."""
+        written = self._versions_written()
         with aside(measuring, self._interceptor):
             yield
-            self._transactions.flush()
+            now = self._versions_written()
+        if written is not None and now is not None:
+            measuring.catalog.own_dead += now - written
+
+    def _versions_written(self) -> Counter[tuple[int, int | None]] | None:
+        """Return how many there are so far; None inside a transaction, which counts its own."""
+        self._transactions.flush()
+        if not (self._transactions.flushes and self._transactions.idle):
+            return None
+        with self._clock.stopped():
+            return versions_written(self._transactions.session)
 
     @contextmanager
     def _catching(

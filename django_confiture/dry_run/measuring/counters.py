@@ -17,6 +17,11 @@ class Counters:
     fetched: int = 0
     """Rows that bitmaps of indexes led to."""
 
+    @property
+    def new_versions(self) -> int:
+        """How many versions of rows were written."""
+        return self.inserted + self.updated
+
     def since(self, before: Counters) -> Counters:
         """Return the difference to an earlier reading."""
         return Counters(

@@ -58,6 +58,15 @@ class Effects:
         )
 
 
+@dataclass(frozen=True)
+class _Builds:
+    """The indexes of one table that a statement built."""
+
+    indexes: int
+    own_dead: int
+    """Rows that each build reads, although the dry run wrote and undid them for itself."""
+
+
 def total_scans(several: Iterable[Effects], catalog: Catalog) -> tuple[Scan, ...]:
     """Return the scans of a statement that ran several times, one for each relation."""
     found: dict[int, tuple[int | None, float]] = {}
@@ -119,7 +128,13 @@ def effects(
             (oid, *scan)
             for oid, (old, new) in pairs.items()
             if oid in built and catalog.relations[oid].kind in _HEAPS
-            for scan in _scans(catalog.relations[oid], old, new, runs, builds=bool(built[oid]))
+            for scan in _scans(
+                catalog.relations[oid],
+                old,
+                new,
+                runs,
+                _Builds(len(built[oid]), catalog.own_dead[oid, new.filenode]),
+            )
         ),
         writes=tuple(
             (oid, wrote)
@@ -186,11 +201,11 @@ def _validated(old: Observed, new: Observed) -> Iterable[str]:
 
 
 def _scans(
-    relation: Relation, old: Observed, new: Observed, runs: int, *, builds: bool
+    relation: Relation, old: Observed, new: Observed, runs: int, builds: _Builds
 ) -> Iterator[tuple[int | None, float]]:
     """Yield (rows, passes) of the full scans of a table, and of what comes to the same."""
     if passes := new.counters.scans - old.counters.scans:
-        yield _rows_scanned(relation, old, new, passes, builds=builds), passes
+        yield _rows_scanned(relation, old, new, passes, builds), passes
     elif read_on := new.counters.returned - old.counters.returned:
         yield read_on, 0
     if through_indexes := read_through_indexes(relation, old, new, runs):
@@ -198,7 +213,7 @@ def _scans(
 
 
 def _rows_scanned(
-    relation: Relation, old: Observed, new: Observed, passes: int, *, builds: bool
+    relation: Relation, old: Observed, new: Observed, passes: int, builds: _Builds
 ) -> int | None:
     """Return the rows read by full scans.
 
@@ -206,8 +221,9 @@ def _rows_scanned(
     so the last ANALYZE says how many there are, and without one the figure is unknown.
     """
     rows = new.counters.returned - old.counters.returned
-    if not builds:
+    if not builds.indexes:
         return rows
     if relation.rows < 0:
         return None
-    return max(rows, relation.rows * passes)
+    own = builds.own_dead * min(builds.indexes, passes)
+    return max(rows - own, relation.rows * passes)

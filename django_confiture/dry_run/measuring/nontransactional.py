@@ -1,7 +1,8 @@
-"""What a rollback does not undo: the positions of sequences, and dead space."""
+"""What a rollback does not undo: the positions of sequences, dead rows, and dead space."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.results import SequenceMove
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.postgres import FIRST_NORMAL_OID
 
 Positions = dict[str, int | None]
 """Sequence, as reports name it → its last value."""
@@ -22,6 +24,11 @@ SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
             THEN pg_catalog.pg_sequence_last_value(c.oid) END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)
+"""
+_VERSIONS = f"""
+SELECT c.oid, c.relfilenode, pg_catalog.pg_stat_get_tuples_inserted(c.oid)
+  + pg_catalog.pg_stat_get_tuples_updated(c.oid)
+FROM pg_catalog.pg_class c WHERE c.oid >= {FIRST_NORMAL_OID} AND c.relkind IN ('r', 'm')
 """
 _LOCKED = """
 SELECT c.oid FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
@@ -69,6 +76,12 @@ def sequences_moved(database: str, before: Positions, after: Positions) -> tuple
         for name, position in before.items()
         if name in after and after[name] != position
     )
+
+
+def versions_written(session: Session) -> Counter[tuple[int, int | None]]:
+    """Count the versions of rows that all sessions have written, by table and file."""
+    rows = session.query(_VERSIONS)
+    return Counter({(int(oid or 0), int(file or 0)): int(n or 0) for oid, file, n in rows})
 
 
 def dead_bytes(session: Session, catalog: Catalog, written: Collection[int]) -> int:

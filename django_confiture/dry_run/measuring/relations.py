@@ -9,6 +9,7 @@ indexes, and for DDL the indexes and constraints themselves.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,8 @@ class Catalog:
         self._known = queries.known(self._last, ())
         self._indexes = self._read_indexes()
         self._constraints = self._read_constraints()
+        self.own_dead: Counter[tuple[int, int | None]] = Counter()
+        """Versions of rows that the dry run wrote for itself and undid, by table and file."""
 
     def take_in_successors(self) -> frozenset[int]:
         """Count relations that now have the name of one of the snapshot as if they were of it.
@@ -171,7 +174,7 @@ class Catalog:
         """
         if not before.relations:
             return replace(before, wal=self.wal())
-        return _recounted(before, *self._counted())
+        return self._recounted(before, *self._counted())
 
     def recounted_and_probed(self, before: Probe) -> tuple[Probe, Probe]:
         """Return such a reading, and what :meth:`probe` does, in one round trip."""
@@ -181,9 +184,21 @@ class Catalog:
             f"{_COUNTED};{self._locked(())}"
         )
         return (
-            _recounted(before, *_counted(counted)),
+            self._recounted(before, *_counted(counted)),
             self._probed(wal, activity, relations),
         )
+
+    def _recounted(
+        self, before: Probe, counted: Mapping[int, Counters], reads: _Reads, wal: int
+    ) -> Probe:
+        relations = dict(before.relations)
+        for oid, seen in before.relations.items():
+            now = counted.get(oid, seen.counters)
+            if written := now.since(seen.counters).new_versions:
+                self.own_dead[oid, seen.filenode] += written
+            index_reads = reads.get(oid, seen.index_reads)
+            relations[oid] = replace(seen, counters=now, index_reads=index_reads)
+        return Probe(wal, relations)
 
     def index_reads(self) -> Mapping[int, Mapping[int, IndexCounters]]:
         """Return what this session has read of indexes, by table and index."""
@@ -239,20 +254,6 @@ def _counted(answers: Sequence[list[Row]]) -> _Counted:
         int(oid or 0): Counters(*(int(value or 0) for value in values)) for oid, *values in counted
     }
     return of_tables, _index_reads(reads), int(wal or 0)
-
-
-def _recounted(before: Probe, counted: Mapping[int, Counters], reads: _Reads, wal: int) -> Probe:
-    return Probe(
-        wal,
-        {
-            oid: replace(
-                seen,
-                counters=counted.get(oid, seen.counters),
-                index_reads=reads.get(oid, seen.index_reads),
-            )
-            for oid, seen in before.relations.items()
-        },
-    )
 
 
 def _index_reads(text: str | None) -> Mapping[int, Mapping[int, IndexCounters]]:

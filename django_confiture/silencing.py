@@ -105,7 +105,7 @@ def _checked(reasons: object, where: str) -> Mapping[str, str]:
     for name, reason in reasons.items():
         if name not in SEVERITIES:
             close = get_close_matches(str(name), SEVERITIES, 1)
-            fix = f"write {close[0]!r}" if close else "see docs/findings.md"
+            fix = f"write {close[0]!r}" if close else "write an id that a report shows"
             raise conf.SettingError(f"{where} names {name!r}, which is not a finding", fix)
         if not isinstance(reason, str) or not reason.strip():
             raise conf.SettingError(

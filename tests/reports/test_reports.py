@@ -289,6 +289,17 @@ def test_a_failure() -> None:
     assert "-- shop.0003_next was not run" in found
 
 
+@pytest.mark.parametrize("name", ["text", "markdown", "html"])
+def test_receivers_that_were_not_wholly_rehearsed_are_counted(name: str) -> None:
+    partly = replace(OPERATION, name="app.refresh", rehearsed="not_rehearsed", reason="on_commit")
+    receivers = MigrationResult(
+        "receivers", "post_migrate", "post_migrate", "forward", "passed", operations=(partly,)
+    )
+    found = flat(render(report_of(MIGRATION, receivers=(receivers,)), name, verbosity=2))
+    assert "0 in part or not at all. 1 receiver in part or not at all." in found
+    assert "receiver in part" not in flat(render(report_of(MIGRATION), name, verbosity=2))
+
+
 def test_what_else_is_told() -> None:
     hook = HookOutcome("backfill", "AFTER_DDL", 5.0, 1200, "completed")
     skipped = HookOutcome("notify", "CLEANUP", 0.0, 0, "skipped", "not in a dry run")

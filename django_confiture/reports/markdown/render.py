@@ -145,7 +145,8 @@ def _closing(report: Report) -> Iterator[str]:
         more = f" and {len(first) - 10} more" if len(first) > 10 else ""
         yield f"Rehearsed first, since they are pending too but not new: {', '.join(labels)}{more}."
     coverage = report.coverage
-    if coverage.substituted or coverage.not_rehearsed or coverage.skipped_by_router:
+    in_part = coverage.not_rehearsed or closing.receivers_in_part(report)
+    if coverage.substituted or coverage.skipped_by_router or in_part:
         yield closing.coverage(report)
     if report.reverse is not None:
         yield from _reverse(report)

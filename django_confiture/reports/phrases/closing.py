@@ -23,11 +23,19 @@ def coverage(report: Report) -> str:
         if found.skipped_by_router
         else ""
     )
+    partly = receivers_in_part(report)
+    receivers = f" {count(partly, 'receiver')} in part or not at all." if partly else ""
     return (
         f"{count(found.exact, 'operation')} rehearsed exactly, "
         f"{found.substituted} in another form, {found.not_rehearsed} in part or not at all."
-        f"{unseen}{elsewhere}"
+        f"{unseen}{elsewhere}{receivers}"
     )
+
+
+def receivers_in_part(report: Report) -> int:
+    """Count the receivers of signals that were not wholly rehearsed."""
+    receivers = [each for of_signal in report.receivers for each in of_signal.operations]
+    return sum(each.rehearsed == "not_rehearsed" for each in receivers)
 
 
 def ending(report: Report) -> str:

@@ -72,7 +72,7 @@ def test_silenced_returns_the_operation() -> None:
                 "write 'index-build-blocks-writes'."
             ),
         ),
-        ({"E1": "small"}, "names 'E1', which is not a finding; see docs/findings.md."),
+        ({"E1": "small"}, "names 'E1', which is not a finding; write an id that a report shows."),
         ({INDEX: " "}, f"gives no reason for '{INDEX}'; write why it is accepted."),
         ({INDEX: None}, f"gives no reason for '{INDEX}'; write why it is accepted."),
         ([INDEX], f"is ['{INDEX}']; write a dictionary of finding ids and reasons."),
@@ -114,7 +114,10 @@ def test_the_file_wins_over_the_settings(scratch: None, settings: Settings) -> N
     ("value", "message"),
     [
         ({"shop.*": [INDEX]}, f"is ['{INDEX}']; write a dictionary of finding ids and reasons."),
-        ({"shop.*": {"E1": "x"}}, "names 'E1', which is not a finding; see docs/findings.md."),
+        (
+            {"shop.*": {"E1": "x"}},
+            "names 'E1', which is not a finding; write an id that a report shows.",
+        ),
         ({"shop.*": {INDEX: ""}}, f"gives no reason for '{INDEX}'; write why it is accepted."),
     ],
 )

@@ -54,7 +54,7 @@ CONFITURE = {"MIGRATE": {"LOCK_TIMEOUT": "2s", "LOCK_RETRIES": 10}}"""
 SENTENCES: Mapping[str, str] = {
     "backfill-in-one-transaction": """\
 Write the rows in batches by primary key, each in its own transaction: in a migration
-with atomic = False, or as a Backfill (docs/backfills.md).""",
+with atomic = False, or as a declared Backfill.""",
     "backfill-while-locked": """\
 Put what changes the schema into a separate migration, which commits at once; write the
 rows in the next one, in batches that commit one by one.""",
@@ -172,7 +172,8 @@ Build the new indexes CONCURRENTLY under another name, in a migration with atomi
 and drop the old ones, before the type changes; or plan a maintenance window.""",
     "type-change-rewrite": """\
 A new column next to the old one: written by both releases' code or by a trigger, filled in
-batches, and swapped in a later release. It takes two releases; see docs/findings.md.""",
+batches, and swapped in a later release. It takes two releases: confiture_fix
+--releases 2 writes the migrations of both, where it can.""",
     "unique-constraint-builds-index": """\
 Build a unique index CONCURRENTLY, in a migration with atomic = False. In the next one,
 ADD CONSTRAINT ... UNIQUE USING INDEX takes no time. A partitioned table takes it for each

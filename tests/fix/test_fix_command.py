@@ -303,7 +303,8 @@ def test_what_can_not_be_loaded_again_is_refused_with_the_reason(shop: Cases) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("0009", "has no migration '0009'"), ("000", "several migrations that begin with .000.")]
+    ("name", "says"),
+    [("0009", "has no migration '0009'"), ("000", "several migrations that begin with .000.")],
 )
 def test_a_wrong_name_is_said(shop: Cases, name: str, says: str) -> None:
     shop.add("0002_more", HARMFUL[3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, cast
 
@@ -33,6 +33,16 @@ if TYPE_CHECKING:
     from django.db.backends.postgresql.base import DatabaseWrapper
 
 pytestmark = pytest.mark.usefixtures("scratch")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_patched_once_threads_are_over() -> Iterator[None]:
+    unpatched = process_state()
+    yield
+    end = time.monotonic() + 20
+    while process_state() != unpatched:
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 UPDATES = "UPDATE dry_row SET number = 0"
@@ -222,7 +232,6 @@ def test_what_one_sends_after_the_dry_run_is_refused(
         done.append(starts_as(kind, work))
         begun.wait()
 
-    unpatched = process_state()
     try:
         report = rehearse(migration(python(code)))
         again = rehearse(migration(python(lambda: None)))
@@ -234,8 +243,6 @@ def test_what_one_sends_after_the_dry_run_is_refused(
     with plain_connection() as plain:
         (row,) = plain.execute("SELECT count(*) FROM dry_row WHERE number = 0").fetchall()
     assert row == (0,)
-    while process_state() != unpatched:
-        time.sleep(0.05)
 
 
 def test_a_pool_that_was_there_before_works_for_others_once_its_job_is_over(

@@ -84,7 +84,7 @@ class _Case:
     value: str = "NULL"
 
     def start(self) -> ProjectState:
-        """Make the tables anew, with rows."""
+        """Make the tables again, with rows."""
         connection.close()
         clean_up("default")
         table = NAMES[self.names][0] or "cases_order"
@@ -232,7 +232,7 @@ def clean(both_databases: None, django_db_blocker: Any) -> Iterator[None]:
 @pytest.mark.parametrize(
     "name", [pytest.param(e, marks=[] if e in OFTEN else pytest.mark.fixes) for e in CASES]
 )
-def test_printed_code_ends_as_the_migration_does_and_harms_nobody(clean: None, name: str) -> None:
+def test_printed_code_ends_as_the_migration_does(clean: None, name: str) -> None:
     case = CASES[name]
     original = migration(case.operation, name="0002_case")
     state = case.start()

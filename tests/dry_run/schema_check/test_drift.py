@@ -145,7 +145,7 @@ def rich(cases: Cases) -> Cases:
 
 @pytest.fixture(scope="module", autouse=True)
 def disk(django_db_setup: None) -> Iterator[None]:
-    """Have a second tablespace, which is no directory of its own."""
+    """Have a second tablespace, in the data directory itself."""
     with plain_connection() as observer:
         observer.execute("SET allow_in_place_tablespaces = on")
         observer.execute(f"CREATE TABLESPACE {DISK} LOCATION ''")

@@ -1,4 +1,4 @@
-"""UPDATEs and DELETEs of which nobody sees the answer: sent together, in the order they came."""
+"""UPDATEs and DELETEs whose answers do not matter: sent together, in the order they came."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class UnsentWrites:
 
     @contextmanager
     def gathered(self, *, each_finds: bool) -> Iterator[None]:
-        """Keep writes in the block: whoever sends them is told that each wrote one row.
+        """Keep writes in the block; the ORM is told that each wrote one row.
 
         ``each_finds`` says that it matters whether one found a row.
         """

@@ -40,7 +40,7 @@ find_python = $(shell for version in $(1); do \
 OLDEST := django==5.2 psycopg==3.2 psycopg-binary==3.2 psycopg-pool==3.2 postgast==0.2 rich==14
 
 .DEFAULT_GOAL := help
-.PHONY: calibration.json help demo test lint ruff ruff-format mypy imports pytest coverage older oldest compatibility matrix format \
+.PHONY: calibration.json help demo test lint ruff ruff-format mypy imports pytest coverage older facts oldest compatibility matrix format \
   docs reference transcripts screenshots wheel schema plans fixes proof side-by-side mutants clean
 
 help: ## List the targets
@@ -73,7 +73,10 @@ coverage: $(VENV)/.dev ## Test, and fail if fewer lines and branches run than py
 	$(dev_mode) $(RUN) pytest -n 2 --cov
 
 older: $(VENV)/.dev $(older_home)/.done ## Test on an older PostgreSQL what depends on its version
-	$(older_server) $(dev_mode) $(RUN) pytest -n 2 $(older_tests)
+	$(older_server) $(dev_mode) $(RUN) pytest -n 2 -m "not compatibility and not fixes" $(older_tests)
+
+facts: $(VENV)/.dev ## Test what PostgreSQL and Django do by themselves where a dry run must do the same
+	$(dev_mode) $(RUN) pytest -n 2 -m facts
 
 oldest: .venv/oldest/.done ## Test with the oldest version of each dependency
 	$(dev_mode) .venv/oldest/bin/python -m pytest -n 2 $(TESTS)

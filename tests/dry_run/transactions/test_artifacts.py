@@ -35,11 +35,13 @@ def _tables(case: Case, scratch_tables: Any, request: pytest.FixtureRequest) -> 
         Group.objects.all().delete()
 
 
+@pytest.mark.facts
 @each_case
 def test_for_real(case: Case) -> None:
     agrees(for_real(*case.plan()), case.real)
 
 
+@pytest.mark.facts
 @each_case
 def test_naively(case: Case, scratch_tables: Any) -> None:
     before = everything(scratch_tables)

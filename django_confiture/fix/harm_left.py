@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from django.db.migrations import AddField, AlterField, RenameField
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
+from django.db.models import Field
 
 from django_confiture.dry_run.findings.advice.of_operations import WHILE_LOCKED
 from django_confiture.dry_run.results.deploy import Break
@@ -120,9 +122,14 @@ def _named_by(operation: Operation) -> set[tuple[str, str]]:
     if isinstance(operation, RenameField):
         names = {operation.old_name_lower, operation.new_name_lower}
         return {(operation.model_name_lower, name) for name in names}
-    if isinstance(operation, AddField):
+    if isinstance(operation, AddField) and not _has_own_table(operation.field):
         return {(operation.model_name_lower, operation.name_lower)}
     return set()
+
+
+def _has_own_table(field: Field[Any, Any]) -> bool:
+    """Return whether a field's rows are in a table that a model of its own makes."""
+    return bool(field.many_to_many) and getattr(field.remote_field, "through", None) is not None
 
 
 def numbering(judged: Sequence[Sequence[Judgment]]) -> dict[int, str]:

@@ -126,7 +126,7 @@ schema: $(VENV)/.dev ## Regenerate the JSON Schema of the JSON report
 plans: $(VENV)/.dev ## Run 2,000 random plans dry and for real, 200 on clones, and compare
 	CONFITURE_PLANS=2000 CONFITURE_CLONED_PLANS=200 $(RUN) pytest -n 0 tests/dry_run/transactions/test_random_plans.py
 
-fixes: $(VENV)/.dev ## Fix harmful migrations, and random ones, migrate them for real, and compare (15 minutes)
+fixes: $(VENV)/.dev ## Fix harmful migrations, and random ones, migrate them for real, and compare (20 minutes)
 	$(dev_mode) $(RUN) pytest -n 2 -m "" tests/fix/test_corpus.py tests/fix/test_random_fixes.py \
 	  tests/dry_run/findings/test_advice.py tests/dry_run/findings/test_advice_of_pairs.py \
 	  tests/dry_run/findings/test_advice_of_types.py

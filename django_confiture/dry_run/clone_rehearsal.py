@@ -100,7 +100,7 @@ class CloneStage:
             measuring.catalog.own_dead += now - written
 
     def _versions_written(self) -> Counter[tuple[int, int | None]] | None:
-        """Return how many there are so far; None inside a transaction, which counts its own."""
+        """Return the versions of rows written so far; None inside a transaction."""
         self._transactions.flush()
         if not (self._transactions.flushes and self._transactions.idle):
             return None

@@ -194,7 +194,7 @@ class Catalog:
         relations = dict(before.relations)
         for oid, seen in before.relations.items():
             now = counted.get(oid, seen.counters)
-            if written := now.since(seen.counters).new_versions:
+            if (written := now.since(seen.counters).new_versions) > 0:  # less after a reset
                 self.own_dead[oid, seen.filenode] += written
             index_reads = reads.get(oid, seen.index_reads)
             relations[oid] = replace(seen, counters=now, index_reads=index_reads)

@@ -44,6 +44,8 @@ class Cases:
     def __init__(self, package: Path) -> None:
         self.package = package
         self.names: list[str] = []
+        with connections["default"].cursor() as cursor:
+            self._before = _objects(cursor).keys()
 
     def add(self, name: str, *operations: Operation, atomic: bool = True) -> None:
         """Write a migration that comes after those added before.
@@ -72,21 +74,13 @@ class Cases:
         return {name for (name,) in rows}
 
     def drop_everything(self, cursor: Any) -> None:
-        """Drop what the app has in the database, and the record of its migrations."""
-        cursor.execute(
-            "SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace"
-            " WHERE nspname LIKE 'cases\\_%' UNION ALL"
-            " SELECT format('DROP ROUTINE %s CASCADE', oid::regprocedure) FROM pg_proc"
-            " WHERE proname LIKE 'cases\\_%' UNION ALL"
-            " SELECT format('DROP TABLE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class"
-            " WHERE relkind IN ('r', 'p') AND (relname LIKE 'cases\\_%' OR relname ~ '^Shop ')"
-            " AND relnamespace = current_schema()::regnamespace UNION ALL"
-            " SELECT format('DROP SEQUENCE IF EXISTS %s CASCADE', oid::regclass) FROM pg_class"
-            " WHERE relkind = 'S' AND relname LIKE 'cases\\_%'"
-            " AND relnamespace = current_schema()::regnamespace"
-        )
-        for (drop,) in cursor.fetchall():
-            cursor.execute(drop)
+        """Drop what was not in the database when the test began, and the record of migrations.
+
+        Whatever its name and kind are: what is left is in the way of a test that comes after it.
+        """
+        for address, drop in _objects(cursor).items():
+            if address not in self._before:
+                cursor.execute(drop)
         cursor.execute("DELETE FROM django_migrations WHERE app = 'cases'")
 
     def loaded(self, name: str) -> Migration:
@@ -94,6 +88,42 @@ class Cases:
         module = importlib.import_module(f"{self.package.name}.{name}")
         migration: Migration = module.Migration(name, "cases")
         return migration
+
+
+_MADE_BY_USERS = """
+    SELECT classid::regclass::text, oid,
+           format('DROP %s IF EXISTS %s CASCADE', replace(type, '-', ' '), identity)
+    FROM (
+        SELECT 1 AS rank, 'pg_namespace'::regclass AS classid, oid FROM pg_namespace
+        WHERE nspname !~ '^pg_(toast_)?temp_'
+        UNION ALL
+        SELECT 2, 'pg_class'::regclass, oid FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+        UNION ALL
+        SELECT 3, 'pg_class'::regclass, oid FROM pg_class WHERE relkind = 'S'
+        UNION ALL SELECT 4, 'pg_proc'::regclass, oid FROM pg_proc
+        UNION ALL
+        SELECT 5, 'pg_type'::regclass, oid FROM pg_type
+        WHERE typtype IN ('d', 'e', 'r') OR typtype = 'c' AND EXISTS (
+            SELECT FROM pg_class WHERE pg_class.oid = typrelid AND relkind = 'c')
+        UNION ALL SELECT 6, 'pg_operator'::regclass, oid FROM pg_operator
+        UNION ALL SELECT 6, 'pg_collation'::regclass, oid FROM pg_collation
+        UNION ALL SELECT 6, 'pg_ts_config'::regclass, oid FROM pg_ts_config
+        UNION ALL SELECT 7, 'pg_event_trigger'::regclass, oid FROM pg_event_trigger
+        UNION ALL SELECT 7, 'pg_publication'::regclass, oid FROM pg_publication
+        UNION ALL SELECT 7, 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper
+        UNION ALL SELECT 8, 'pg_extension'::regclass, oid FROM pg_extension
+    ) made, pg_identify_object(classid, oid, 0)
+    WHERE oid >= 16384 AND schema IS DISTINCT FROM 'pg_toast' AND NOT EXISTS (
+        SELECT FROM pg_depend WHERE pg_depend.classid = made.classid AND objid = oid
+        AND objsubid = 0 AND deptype IN ('e', 'i'))
+    ORDER BY rank, oid DESC
+"""
+
+
+def _objects(cursor: Any) -> dict[tuple[str, int], str]:
+    """Return a statement that drops each object that is not the system's, or of an extension."""
+    cursor.execute(_MADE_BY_USERS)
+    return {(catalog, oid): drop for catalog, oid, drop in cursor.fetchall()}
 
 
 def query(sql: str, *params: str | int, using: str = "default") -> list[tuple[Any, ...]]:

@@ -23,6 +23,7 @@ from django_confiture.dry_run.results import (
     StatementResult,
     TableResult,
 )
+from django_confiture.dry_run.server.side_channel import array
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.estimates.past_errors import PastErrors
@@ -150,8 +151,7 @@ class Forecaster:
         names = sorted({name for step in steps for name in indexes_named(step)})
         if not names or self._session.status not in _USABLE:
             return {}
-        quoted = ['"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"' for name in names]
-        rows = self._session.query(_INDEXES, ["{" + ",".join(quoted) + "}"])
+        rows = self._session.query(_INDEXES, [array(names)])
         return {name or "": f"index, {kind}" if kind else "index" for name, kind in rows}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeAlias
 
 from django_confiture.dry_run.locks import catalog_sql
+from django_confiture.dry_run.server.side_channel import array
 
 Query: TypeAlias = Callable[[str, Sequence[str | int | None]], list[tuple[str | None, ...]]]
 """Runs SQL with ``$1``-style parameters on the connection that migrates, and gives the rows as text
@@ -234,7 +235,7 @@ class Lookup:
         First those that are locked whole, second those that only lose extended statistics. What
         ``RESTRICT`` would refuse is included: that statement fails.
         """
-        arrays = ["{" + ",".join(map(str, values)) + "}" for values in zip(*roots, strict=True)]
+        arrays = [array(values) for values in zip(*roots, strict=True)]
         rows = self._query(catalog_sql.DROPPED, arrays) if arrays else []
         return (
             {_int(oid) for oid, statistics in rows if statistics == "0"},
@@ -279,8 +280,8 @@ def _int(value: str | None) -> int:
 
 
 def _array(oids: Iterable[int]) -> str:
-    """Return the array literal for ``$1::oid[]``."""
-    return "{" + ",".join(map(str, sorted(set(oids)))) + "}"
+    """Return the parameter for ``$1::oid[]``, each OID once."""
+    return array(sorted(set(oids)))
 
 
 def _json(values: Iterable[str | None]) -> str:

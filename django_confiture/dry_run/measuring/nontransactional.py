@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.measuring.relations import Catalog
 from django_confiture.dry_run.results import SequenceMove
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Session, array
 from django_confiture.postgres import FIRST_NORMAL_OID
 
 Positions = dict[str, int | None]
@@ -42,7 +42,7 @@ def sequence_positions(session: Session, among: Collection[int] | None = None) -
     ``among`` are the OIDs of those to read; None reads all.
     """
     chosen = "" if among is None else " AND c.oid = ANY ($1::oid[])"
-    given = [] if among is None else ["{" + ",".join(map(str, among)) + "}"]
+    given = [] if among is None else [array(among)]
     return {
         name or "": int(value) if value is not None else None
         for name, value in session.query(_SEQUENCES + chosen, given)
@@ -96,7 +96,7 @@ def dead_bytes(session: Session, catalog: Catalog, written: Collection[int]) -> 
     rows = session.query(
         "SELECT oid, relfilenode, pg_catalog.pg_relation_size(oid) FROM pg_catalog.pg_class"
         " WHERE oid = ANY ($1::oid[])",
-        ["{" + ",".join(map(str, oids)) + "}"],
+        [array(oids)],
     )
     return sum(
         max(0, int(size or 0) - relations[int(oid or 0)].size)

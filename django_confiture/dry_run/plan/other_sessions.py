@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.results import LockCapacity, OtherSession
+from django_confiture.dry_run.server.side_channel import array
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Row, Session
@@ -77,8 +78,8 @@ def others_at_work(session: Session, roots: Mapping[int, int], own_pids: Collect
 
     ``roots`` holds each table, and each partition or child of one, with the table that it is of.
     """
-    own = _array(own_pids)
-    at_work = session.query(_AT_WORK, [_array(roots), own])
+    own = array(own_pids)
+    at_work = session.query(_AT_WORK, [array(roots), own])
     who: dict[str, OtherSession] = {}
     pairs: set[tuple[int, str]] = set()
     for relation, key, *rest in at_work:
@@ -109,7 +110,3 @@ def _other(row: Row | Sequence[str | None]) -> OtherSession:
         state or "",
         None if ms is None else float(ms),
     )
-
-
-def _array(values: Collection[int]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"

@@ -20,6 +20,7 @@ from django_confiture.dry_run.plan.other_sessions import Others, lock_capacity, 
 from django_confiture.dry_run.plan.refusals import refuse_planned
 from django_confiture.dry_run.results import DeadSpace, PlannedTable, Preflight
 from django_confiture.dry_run.server.second_connection import backend_pid
+from django_confiture.dry_run.server.side_channel import array
 from django_confiture.dry_run.sql.parsing.parser import Statement, parse
 from django_confiture.formatting import count
 
@@ -173,7 +174,7 @@ def _tables(oids: Collection[int], session: Session) -> Sequence[ExistingTable]:
     """Return the tables; where another session has one locked, its size as of the last VACUUM."""
     if not oids:
         return ()
-    given = ["{" + ",".join(map(str, sorted(oids))) + "}"]
+    given = [array(sorted(oids))]
     try:
         with session.undone():
             rows = session.query(_TABLES.format(size=_MEASURED), given)

@@ -14,7 +14,7 @@ from psycopg import errors, pq, sql
 from django_confiture.dry_run.server.driver import psycopg_connection, results_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Row = tuple[str | None, ...]
 
@@ -147,6 +147,12 @@ class Session:
     def in_pipeline(self) -> bool:
         """Whether psycopg is in pipeline mode, where nothing else can be sent."""
         return self._pgconn.pipeline_status != pq.PipelineStatus.OFF
+
+
+def array(values: Iterable[object]) -> str:
+    """Return an array of numbers, truth values or texts as the parameter of a query."""
+    escaped = (str(each).replace("\\", "\\\\").replace('"', '\\"') for each in values)
+    return "{" + ",".join(f'"{each}"' for each in escaped) + "}"
 
 
 def text_of(query: Any, raw: psycopg.BaseConnection[Any]) -> str:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Session, array
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,3 +43,11 @@ def test_a_failure_is_undone_too(session: Session) -> None:
     with pytest.raises(psycopg.errors.DivisionByZero), session.undone():
         session.query("SELECT 1 / 0")
     assert session.value("SELECT 1") == "1"
+
+
+def test_an_array_holds_any_text(session: Session) -> None:
+    texts = ["a", 'a "quote"', "a\\backslash", "a,comma", "{braces}", "NULL", ""]
+
+    rows = session.query("SELECT unnest($1::text[])", [array(texts)])
+
+    assert [text for (text,) in rows] == texts

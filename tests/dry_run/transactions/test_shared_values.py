@@ -362,3 +362,18 @@ def test_a_table_without_on_commit_stays() -> None:
     script = "SELECT dry_runs('CREATE TEMP TABLE dry_t (id int)')"
 
     assert outcome(script, "TABLE dry_t") == ([], ["exact", "exact"])
+
+
+ODD_NAMES = """
+    CREATE FUNCTION {name}() RETURNS bool LANGUAGE plpgsql AS
+      'BEGIN RETURN current_setting(''lock_timeout'') <> ''1s''; END';
+    ALTER TABLE dry_row ADD CHECK ({name}());
+"""
+
+
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("name", ['"dry_a""quote"', r'"dry_a\backslash"', '"dry_a word"'])
+def test_code_may_have_any_name(name: str) -> None:
+    with plain_connection() as plain:
+        plain.execute(ODD_NAMES.format(name=name))
+    assert SETTINGS in reasons(ROWS.format("'x'"))[0]

@@ -52,7 +52,7 @@ from django_confiture.dry_run.measuring.schema.schema_rows import (
 )
 from django_confiture.dry_run.measuring.schema.undone_reading import UndoneReading
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Session, array
 from django_confiture.formatting import one_line
 
 _READ = "confiture_schema"
@@ -173,7 +173,7 @@ class SchemaWatch:
 
     def _rows(self, chosen: Iterable[bool] = EACH) -> OwnedRows:
         """Count the rows of the owners, in the chosen catalogs."""
-        given = f"'{self._last.newest}', '{_array(chosen)}'"
+        given = f"'{self._last.newest}', '{array(chosen)}'"
         return OwnedRows.of(self._session.query(f"EXECUTE {_OWNED} ({given})"))
 
     @cached_property
@@ -213,7 +213,7 @@ class SchemaWatch:
             if among is None:
                 relations = self._session.query(RELATIONS.replace(CHOSEN, ALL))
             else:
-                relations = self._session.query(RELATIONS, [_array(among)])
+                relations = self._session.query(RELATIONS, [array(among)])
             return by_owner([(True, relations), (False, others)])
 
     def _state(self) -> State:
@@ -281,12 +281,8 @@ class SchemaWatch:
 
 def _written_since(begun: State, now: State) -> str:
     """Return the query for what was written between the two."""
-    catalogs = _array(changed(begun.written, now.written))
+    catalogs = array(changed(begun.written, now.written))
     return f"EXECUTE {_WRITTEN} ('{begun.newest}', '{catalogs}')"
-
-
-def _array(values: Iterable[int]) -> str:
-    return f"{{{','.join(map(str, values))}}}"
 
 
 def read_relations(
@@ -294,5 +290,5 @@ def read_relations(
 ) -> Mapping[int, tuple[SchemaObject, ...]]:
     """Return what relations are and own, by OID; ``temporary`` reads temporary tables instead."""
     text = TEMPORARY_RELATIONS if temporary else RELATIONS
-    rows = session.query(text, [_array(oids)])
+    rows = session.query(text, [array(oids)])
     return {oid: objects for (_kind, oid), objects in by_owner([(True, rows)]).items()}

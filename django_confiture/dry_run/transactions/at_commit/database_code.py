@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.server.side_channel import array
 from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ _EXPRESSIONS = f"""
       UNION ALL SELECT ev_class, concat(ev_qual::text, ev_action::text) FROM pg_catalog.pg_rewrite
         WHERE ev_class >= {FIRST_NORMAL_OID}
     ) x JOIN pg_catalog.pg_class c ON c.oid = x.relation,
-    LATERAL (SELECT string_agg(p.proname, ' ') AS called FROM pg_catalog.pg_proc p
+    LATERAL (SELECT json_agg(p.proname) AS called FROM pg_catalog.pg_proc p
       WHERE p.proname = ANY($1::text[])
       AND position(':funcid ' || p.oid || ' ' IN x.tree) > 0) f
     WHERE c.oid >= {FIRST_NORMAL_OID} AND (f.called IS NOT NULL
@@ -111,9 +113,10 @@ class DatabaseCode:
 
         Each with its table, its tree, and those functions. Where it has none, its tree tells.
         """
-        names = ",".join(f'"{each}"' for each in sorted(functions))
-        rows = self._session.query(_EXPRESSIONS, [f"{{{names}}}"])
-        return [(table or "", tree or "", (called or "").split()) for table, tree, called in rows]
+        rows = self._session.query(_EXPRESSIONS, [array(sorted(functions))])
+        return [
+            (table or "", tree or "", json.loads(called or "[]")) for table, tree, called in rows
+        ]
 
     def relations_in_rules(self) -> Sequence[tuple[str, str]]:
         """Return views and tables with rules, each with a relation that its rule names."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import errors
 
+from django_confiture.dry_run.server.side_channel import array
 from django_confiture.dry_run.sql.parsing.parser import Kind
 from django_confiture.dry_run.sql.rows.compared_columns import EVERY_COLUMN, compared_columns
 from django_confiture.dry_run.sql.rows.stamps import leaves_stamps
@@ -128,8 +129,7 @@ class StampedRows:
             return []
         if self._columns is None:
             by_triggers = set().union(*self._stamping().values())
-            names = "{" + ",".join(f'"{each}"' for each in sorted(by_triggers)) + "}"
-            rows = self._session.query(_STAMPED, [names])
+            rows = self._session.query(_STAMPED, [array(sorted(by_triggers))])
             self._columns = [_Column(t or "", name or "", index or "") for t, name, index in rows]
         return [each for each in self._columns if each.table in tables]
 

@@ -73,15 +73,17 @@ class Cases:
         rows = query("SELECT name FROM django_migrations WHERE app = 'cases'")
         return {name for (name,) in rows}
 
-    def drop_everything(self, cursor: Any) -> None:
+    def drop_everything(self) -> None:
         """Drop what was not in the database when the test began, and the record of migrations.
 
         Whatever its name and kind are: what is left is in the way of a test that comes after it.
+        What is in databases of other aliases is not known, so a test drops there what it has made.
         """
-        for address, drop in _objects(cursor).items():
-            if address not in self._before:
-                cursor.execute(drop)
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'cases'")
+        with connections["default"].cursor() as cursor:
+            for address, drop in _objects(cursor).items():
+                if address not in self._before:
+                    cursor.execute(drop)
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'cases'")
 
     def loaded(self, name: str) -> Migration:
         """Return an instance of a migration, as Django loads it."""
@@ -151,7 +153,6 @@ def make_cases(
     try:
         yield made
     finally:
-        with connections["default"].cursor() as cursor:
-            made.drop_everything(cursor)
+        made.drop_everything()
         for module in [name for name in sys.modules if name.partition(".")[0] == package.name]:
             del sys.modules[module]

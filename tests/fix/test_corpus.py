@@ -80,8 +80,7 @@ def migrate_for_real(shop: Cases, case: Harmful, document: dict[str, Any]) -> No
     if case.name == "index":  # what is not seen here would be seen nowhere
         assert "ShareLock" in worked[0]
     wanted, wanted_state = end(case), _state()
-    with connection.cursor() as cursor:
-        shop.drop_everything(cursor)
+    shop.drop_everything()
     ContentType.objects.filter(app_label="cases").delete()
     forget_modules(shop)
     for file in document["files"]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from django.core.management import CommandError
-from django.db import Error, connection
+from django.db import Error
 
 from tests.cases.migrations_on_disk import Cases
 from tests.fix.random_migrations import random_migration
@@ -61,8 +61,7 @@ def _taken_back(cases: Cases) -> bool:
         equal = False
     else:
         equal = schema_now() == before
-    with connection.cursor() as cursor:
-        cases.drop_everything(cursor)
+    cases.drop_everything()
     forget_modules(cases)
     cases.migrate("0001_shop")
     query_none("ANALYZE")

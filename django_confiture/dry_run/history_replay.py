@@ -23,6 +23,7 @@ from django_confiture.dry_run.clone.empty import empty_database
 from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
 from django_confiture.dry_run.measuring.schema.schema_objects import Schema, differences
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run_mark import mark
 from django_confiture.exceptions import DryRunRefused
 from django_confiture.formatting import one_line
 
@@ -128,7 +129,7 @@ def _copy(server: BaseDatabaseWrapper, alias: str, name: str) -> BaseDatabaseWra
     for key in ("dbname", "service", "pool"):
         options.pop(key, None)
     copied.settings_dict.update({"NAME": name, "OPTIONS": options})
-    copied._confiture_dry_run = True  # type: ignore[attr-defined]  # hooks see it in their context
+    mark(copied)  # hooks see it in their context
     return copied
 
 

@@ -37,7 +37,8 @@ from django_confiture.dry_run.results import (
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.signal_receivers import ReceiverWatch
 from django_confiture.dry_run.sql.texts import redaction
-from django_confiture.dry_run.stage import Opened, Stage, known_to_hooks, naming_waits
+from django_confiture.dry_run.stage import Opened, Stage, naming_waits
+from django_confiture.dry_run_mark import marked
 from django_confiture.hooks.base import Direction
 
 logger = logging.getLogger("django_confiture.dry_run")
@@ -86,17 +87,15 @@ class Rehearsal:
         with ExitStack() as stack:
             stack.enter_context(redaction.shown(show=self._show_values))
             at_end = stack.enter_context(ExitStack())
-            self._opened = stack.enter_context(self._stage.open())
-            self._recorder = Recorder(self._opened.instruments)
+            opened = self._opened = stack.enter_context(self._stage.open())
+            session, catalog = opened.instruments.session, opened.instruments.catalog
+            self._recorder = Recorder(opened.instruments)
             self._judge = Judge(
-                self._opened.instruments.session,
-                self._opened.instruments.catalog,
-                self._known,
-                has_lock_timeout=self._opened.has_lock_timeout,
+                session, catalog, self._known, has_lock_timeout=opened.has_lock_timeout
             )
             at_end.callback(self._judge.close)
             stack.callback(self._restore_instances)
-            stack.enter_context(known_to_hooks(self._wrapper))
+            stack.enter_context(marked(self._wrapper))
             stack.enter_context(self.router_watch.watching())
             stack.enter_context(self._recorder.following_hooks(self._wrapper))
             self._receivers = ReceiverWatch(
@@ -105,7 +104,7 @@ class Rehearsal:
             stack.enter_context(self._receivers.watching())
             self._deploy_watch = DeployWatch(
                 self._wrapper,
-                self._opened,
+                opened,
                 enabled=self._running_code,
                 queries=self._known.queries,
             )

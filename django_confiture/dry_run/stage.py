@@ -110,16 +110,6 @@ class Stage(Protocol):
 
 
 @contextmanager
-def known_to_hooks(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
-    """Tell the hooks on a connection that it is a dry run."""
-    wrapper._confiture_dry_run = True  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        vars(wrapper).pop("_confiture_dry_run", None)
-
-
-@contextmanager
 def naming_waits(stage: Stage) -> Iterator[None]:
     """Say who kept the dry run from what it does inside, if a wait for a lock has ended it."""
     try:

@@ -12,6 +12,7 @@ from django.db import connections, router, transaction
 from django.db.models.signals import pre_migrate
 
 from django_confiture import conf, signals
+from django_confiture.dry_run_mark import in_dry_run
 from django_confiture.history.models import Forecast
 from django_confiture.history.recording_errors import logger, quietly
 from django_confiture.migrate.known_forecasts import Key, KnownForecast, known_forecasts
@@ -53,8 +54,8 @@ def _planned(*, plan: Sequence[tuple[Migration, bool]] = (), using: str, **_: ob
     if not plan:
         return
     _expected.pop(using, None)
-    dry_run = getattr(connections[using], "_confiture_dry_run", False)
-    if dry_run or not conf.get("ENABLED") or creating_test_database():
+    rehearsed = in_dry_run(connections[using])
+    if rehearsed or not conf.get("ENABLED") or creating_test_database():
         return
     ledger = router.db_for_read(Forecast)
     with quietly("the forecasts of a plan"), transaction.atomic(using=ledger):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.db.migrations.loader import MigrationLoader
 
+from django_confiture.dry_run_mark import in_dry_run
 from django_confiture.hooks.base import HookContext
 from django_confiture.hooks.nested_operations import walk_operations
 
@@ -60,7 +61,7 @@ def new_context(
         app_label=migration.app_label,
         connection=connection,
         plan=plan,
-        dry_run=getattr(connection, "_confiture_dry_run", False),
+        dry_run=in_dry_run(connection),
     )
 
 
@@ -94,7 +95,7 @@ def context_for_operation(
             direction,
             app_label=app_label,
             connection=schema_editor.connection,
-            dry_run=getattr(schema_editor.connection, "_confiture_dry_run", False),
+            dry_run=in_dry_run(schema_editor.connection),
         )
         setattr(schema_editor, _UNWOVEN_CONTEXT, context)
     return context

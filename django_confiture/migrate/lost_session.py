@@ -10,6 +10,7 @@ import psycopg
 from django.core.management.base import CommandError
 from psycopg import errors
 
+from django_confiture.dry_run_mark import in_dry_run
 from django_confiture.exceptions import HookError, MigrationSessionLost
 from django_confiture.formatting import one_line
 from django_confiture.migrate.sessions.migration_transaction import Outcome
@@ -18,7 +19,6 @@ from django_confiture.migrate.stopped import left_without_transaction, operation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations.migration import Migration
 
@@ -99,7 +99,7 @@ def explained(
     ``outcome`` is asked how the transaction of an atomic migration ended.
     """
     said = what_ended(error)
-    if said is None or _in_dry_run(editor.connection):
+    if said is None or in_dry_run(editor.connection):
         return error
     closed = editor.connection.closed_in_transaction
     if not editor.atomic_migration:
@@ -124,10 +124,6 @@ def _left_by(outcome: Outcome, *, at_commit: bool) -> str:
     if outcome is Outcome.COMMITTED:
         return _COMMITTED_ITSELF
     return _STILL_OPEN if outcome is Outcome.IN_PROGRESS else _UNLESS_IT_COMMITTED
-
-
-def _in_dry_run(connection: BaseDatabaseWrapper) -> bool:
-    return getattr(connection, "_confiture_dry_run", False)
 
 
 def _cause(error: BaseException) -> psycopg.Error | None:

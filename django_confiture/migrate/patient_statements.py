@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import Error
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run_mark import in_dry_run
 from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by
 from django_confiture.migrate.pending_detach import Detach, State, detach_in
 
@@ -53,7 +54,7 @@ class PatientStatements:
         self._connection = connection
         self._lifts = lifts_lock_timeout
         self._local = session_is_shared
-        self._says_what_is_left = not getattr(connection, "_confiture_dry_run", False)
+        self._says_what_is_left = not in_dry_run(connection)
         """In a dry run nothing is left, and questions to the catalog would be in its report."""
 
     def __call__(

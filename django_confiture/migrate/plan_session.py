@@ -11,6 +11,7 @@ import psycopg
 from django.db import connections
 
 from django_confiture import signals
+from django_confiture.dry_run_mark import in_dry_run
 from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import count
 from django_confiture.migrate.known_forecasts import known_forecasts
@@ -89,7 +90,7 @@ class PlanSession:
 
     def check(self, plan: Sequence[Migration]) -> None:
         """Refuse what can't work here, before the first migration runs."""
-        if not getattr(self._connection, "_confiture_dry_run", False):
+        if not in_dry_run(self._connection):
             self._path.refuse_standby()
             if self._path.is_read_only_by_default and self._writes_itself:
                 self._path.refuse_read_only()
@@ -260,7 +261,7 @@ def open_session(connection: BaseDatabaseWrapper, lives_with: object = None) -> 
     It ends when it is closed, at the latest with ``lives_with``, an object of that ``migrate``.
     """
     session = PlanSession(connection)
-    if getattr(connection, "_confiture_dry_run", False):
+    if in_dry_run(connection):
         return session
     open_sessions = _open_sessions(connection)
     for each in [each for each in open_sessions if not each.is_at_work]:
@@ -274,7 +275,7 @@ def open_session(connection: BaseDatabaseWrapper, lives_with: object = None) -> 
 def current_session(connection: BaseDatabaseWrapper) -> PlanSession:
     """Return the session of the plan that runs; one of its own where there was no plan."""
     open_sessions = _open_sessions(connection)
-    if not open_sessions or getattr(connection, "_confiture_dry_run", False):
+    if not open_sessions or in_dry_run(connection):
         return PlanSession(connection)
     return open_sessions[-1]
 

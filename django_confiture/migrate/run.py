@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_confiture.hooks")
 
-ResumableStep = Callable[..., "ProjectState"]
+Step = Callable[..., "ProjectState"]
 
 
 class MigrationRun:
@@ -75,7 +75,7 @@ class MigrationRun:
         self._tables_before: analyze.Snapshot | None = None
         self._new_context()
 
-    def around(self, step: ResumableStep, state: ProjectState) -> ProjectState:
+    def around(self, step: Step, state: ProjectState) -> ProjectState:
         """Run the phases around ``step``, Django's own ``apply`` or ``unapply``."""
         if self._editor.atomic_migration:
             self._editor.atomic = AfterExit(self._editor.atomic, self._ended, self._explained)
@@ -92,7 +92,7 @@ class MigrationRun:
             at_commit=at_commit,
         )
 
-    def _in_transaction(self, step: ResumableStep, state: ProjectState) -> ProjectState:
+    def _in_transaction(self, step: Step, state: ProjectState) -> ProjectState:
         """Run an atomic migration, again after a lock timeout as often as the settings say."""
         self._open(state)
         deferred = list(self._editor.deferred_sql)
@@ -104,7 +104,7 @@ class MigrationRun:
             self._editor.deferred_sql = list(deferred)
             state = self._before.again()
 
-    def _without_transaction(self, step: ResumableStep, state: ProjectState) -> ProjectState:
+    def _without_transaction(self, step: Step, state: ProjectState) -> ProjectState:
         """Run a non-atomic migration: its end is where this method ends, and nothing is retried."""
         try:
             self._open(state)
@@ -135,7 +135,7 @@ class MigrationRun:
             at_end=any(self._hooks.get(phase) for phase in PHASES_AT_END),
         )
 
-    def _attempt(self, step: ResumableStep, state: ProjectState) -> ProjectState:
+    def _attempt(self, step: Step, state: ProjectState) -> ProjectState:
         self._timeouts.set()
         self._attempts.begin(**self._sender_facts())
         if not self._context.dry_run:
@@ -165,7 +165,7 @@ class MigrationRun:
         self._new_context()
         self._collect_hooks()
 
-    def _phases(self, step: ResumableStep, state: ProjectState) -> ProjectState:
+    def _phases(self, step: Step, state: ProjectState) -> ProjectState:
         self._context.set_apps(self._before.models)
         self._run_hooks(HookPhase.BEFORE_VALIDATION)
         self._run_hooks(HookPhase.BEFORE_DDL)

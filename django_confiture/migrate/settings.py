@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django_confiture import conf
+from django_confiture.dry_run_mark import in_dry_run
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -60,7 +61,7 @@ class MigrateSettings:
 
 def migrate_settings(connection: BaseDatabaseWrapper) -> MigrateSettings:
     """Return the project's settings; a dry run has its own timeouts and retries nothing."""
-    if getattr(connection, "_confiture_dry_run", False):
+    if in_dry_run(connection):
         return MigrateSettings()
     given = conf.get("MIGRATE")
     return MigrateSettings(

@@ -14,10 +14,11 @@ from django.apps import apps
 from django.db import connections
 
 from django_confiture import conf
+from django_confiture.dry_run_mark import in_dry_run
 from django_confiture.hooks.base import Direction
 from django_confiture.hooks.context import runs_hooks
 from django_confiture.migrate import phases, plan_session
-from django_confiture.migrate.run import MigrationRun
+from django_confiture.migrate.run import MigrationRun, Step
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from django.db.migrations.state import ProjectState
 
 _WOVEN = "_confiture_woven"
-
-ResumableStep = Callable[..., "ProjectState"]
 
 
 def weave_plan(
@@ -54,7 +53,7 @@ def weave_plan(
         entry.build()
     session = plan_session.open_session(connection, kwargs.get("apps"))
     session.check(new)
-    if not getattr(connection, "_confiture_dry_run", False):
+    if not in_dry_run(connection):
         _begin(session, plan, kwargs)
     labels = tuple(str(each) for each, _backwards in plan)
     for migration, _backwards in plan:
@@ -121,11 +120,11 @@ def weave(
 
 def _woven(
     migration: Migration,
-    step: ResumableStep,
+    step: Step,
     direction: Direction,
     entries: Sequence[phases.PhaseEntry],
     labels: tuple[str, ...],
-) -> ResumableStep:
+) -> Step:
     def run(
         project_state: ProjectState,
         schema_editor: BaseDatabaseSchemaEditor,

@@ -18,6 +18,7 @@ from django_confiture.dry_run.sql.parsing.nodes import (
     tags_in,
 )
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.postgres import FIRST_NORMAL_OID
 
 _CODE = frozenset(
     {
@@ -59,9 +60,9 @@ _RUNNING_TEXT = frozenset(
 _KEEPING = {Kind.SELECT, Kind.DML, Kind.QUIET}
 """Statements that make no functions."""
 
-_SOURCES = """
+_SOURCES = f"""
 SELECT prosrc FROM pg_catalog.pg_proc
-WHERE oid >= 16384 AND proname IN (SELECT json_array_elements_text($1::json))
+WHERE oid >= {FIRST_NORMAL_OID} AND proname IN (SELECT json_array_elements_text($1::json))
 """
 
 _USABLE = (TransactionStatus.INTRANS, TransactionStatus.IDLE)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import pq
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.protocols import Catching
@@ -31,7 +32,8 @@ class Interceptor:
     """Routes the statements of caught connections; other connections are left alone."""
 
     def __init__(self) -> None:
-        self._captures: dict[psycopg.BaseConnection[Any], Catching] = {}
+        self._captures: dict[pq.abc.PGconn, Catching] = {}
+        """By libpq's connection, which the driver's objects lead to."""
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -49,27 +51,27 @@ class Interceptor:
     @contextmanager
     def catching(self, raw: psycopg.Connection[Any], capture: Catching) -> Iterator[None]:
         """Route what is sent on one connection to ``capture``."""
-        self._captures[raw] = capture
+        self._captures[raw.pgconn] = capture
         try:
             yield
         finally:
-            del self._captures[raw]
+            del self._captures[raw.pgconn]
 
     @contextmanager
     def passing(self, raw: psycopg.Connection[Any]) -> Iterator[None]:
         """Don't catch what is sent on one connection inside the block."""
-        capture = self._captures.pop(raw, None)
+        capture = self._captures.pop(raw.pgconn, None)
         try:
             yield
         finally:
             if capture is not None:
-                self._captures[raw] = capture
+                self._captures[raw.pgconn] = capture
 
     def _sending(self, method: str) -> Wrap:
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
             @functools.wraps(original)
             def sending(cursor: psycopg.Cursor[Any], query: Any, *args: Any, **kwargs: Any) -> Any:
-                capture = self._captures.get(cursor.connection)
+                capture = self._captures.get(cursor.connection.pgconn)
                 if capture is None:
                     return original(cursor, query, *args, **kwargs)
                 send = functools.partial(original, cursor)
@@ -82,7 +84,7 @@ class Interceptor:
     def _closing(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def closing(cursor: psycopg.ServerCursor[Any]) -> None:
-            capture = self._captures.get(cursor.connection)
+            capture = self._captures.get(cursor.connection.pgconn)
             if capture is not None and capture.has_closed(cursor):
                 psycopg.Cursor.close(cursor)
             else:
@@ -95,7 +97,7 @@ class Interceptor:
             @functools.wraps(original)
             def ending(conn: psycopg.Connection[Any]) -> None:
                 end = functools.partial(original, conn)
-                capture = self._captures.get(conn)
+                capture = self._captures.get(conn.pgconn)
                 if capture is None or in_transaction_block(conn):  # where the driver refuses it
                     end()
                 else:
@@ -111,7 +113,7 @@ class Interceptor:
             conn: psycopg.BaseConnection[Any], command: Any, *args: Any, **kwargs: Any
         ) -> Any:
             send = functools.partial(original, conn, command, *args, **kwargs)
-            capture = self._captures.get(conn)
+            capture = self._captures.get(conn.pgconn)
             return send() if capture is None else capture.commanding(send, command)
 
         return commanding
@@ -120,7 +122,7 @@ class Interceptor:
         @functools.wraps(original)
         def checking(conn: psycopg.BaseConnection[Any], attribute: str) -> Any:
             check = functools.partial(original, conn, attribute)
-            capture = self._captures.get(conn)
+            capture = self._captures.get(conn.pgconn)
             return check() if capture is None else capture.checking(check, attribute)
 
         return checking
@@ -128,9 +130,7 @@ class Interceptor:
     def _showing(self, original: Any) -> property:
         def transaction_status(info: psycopg.ConnectionInfo) -> TransactionStatus:
             status: TransactionStatus = original.fget(info)
-            for raw, capture in self._captures.items():
-                if raw.pgconn is info.pgconn:
-                    return capture.showing(status)
-            return status
+            capture = self._captures.get(info.pgconn)
+            return status if capture is None else capture.showing(status)
 
         return property(transaction_status, doc=original.__doc__)

@@ -13,6 +13,7 @@ from django_confiture.dry_run.server.driver import psycopg_connection
 from django_confiture.dry_run.server.identity import database_identity
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.exceptions import DryRunRefused
+from django_confiture.formatting import one_line
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -118,7 +119,7 @@ def _check(wrapper: BaseDatabaseWrapper, name: str) -> None:
             (reached,) = cursor.fetchone()
     except (DatabaseError, psycopg.Error) as error:
         raise DryRunRefused(
-            f"The alias {wrapper.alias!r} does not reach the clone: {' '.join(str(error).split())}"
+            f"The alias {wrapper.alias!r} does not reach the clone: {one_line(error)}"
         ) from error
     if reached != name:
         raise DryRunRefused(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,7 +14,6 @@ from psycopg import errors, sql
 from django_confiture.dry_run.clone.aliases import (
     aliases_of,
     close,
-    parameters,
     pointed,
 )
 from django_confiture.dry_run.clone.checks import (
@@ -25,6 +22,7 @@ from django_confiture.dry_run.clone.checks import (
     check_space,
     check_unused,
 )
+from django_confiture.dry_run.clone.dropping import drop
 from django_confiture.dry_run.clone.leftovers import (
     connection_limit,
     drop_leftovers,
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
 
 _WAL_LOG_UP_TO = 64 * 1024 * 1024
 """Bytes up to which WAL is cheaper than the checkpoints of copying files; see benchmarks/."""
-
-_ATTEMPTS, _BETWEEN_ATTEMPTS = 10, 0.5
-"""How many times we try to drop a clone, and the seconds between two tries."""
 
 _SETTINGS = """
 SELECT setrole <> 0, split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)
@@ -83,7 +78,7 @@ def cloned(
     own = aliases if wrapper is source else [*aliases, *aliases_of(source, ask=True)]
     with ExitStack() as stack:
         clone = Clone(new_name(known.name), known, maintenance_connection(source, known.name))
-        stack.callback(lambda: clone.maintenance.close())
+        stack.callback(clone.maintenance.close)
         for line in drop_leftovers(clone.maintenance):
             say(line)
             clone.notes.append(line)
@@ -115,7 +110,9 @@ def _create(clone: Clone) -> None:
             f"{size(clone.source.size)}. What was copied is removed."
         ) from error
     except psycopg.Error as error:
-        raise DryRunRefused(f"{clone.source.name} could not be copied: {_said(error)}") from error
+        raise DryRunRefused(
+            f"{clone.source.name} could not be copied: {one_line(error)}"
+        ) from error
     clone.duration_ms = (perf_counter() - started) * 1000
     comment = (
         f"Copy of {clone.source.name}, made by manage.py migrate_dryrun --clone, which drops it at "
@@ -172,67 +169,17 @@ def _copy_settings(clone: Clone) -> None:
                     sql.SQL("ALTER {} SET {} FROM CURRENT").format(target, sql.Identifier(name))
                 )
         except psycopg.Error as error:
-            clone.notes.append(f"The clone lacks the setting {name} of its source: {_said(error)}")
+            clone.notes.append(
+                f"The clone lacks the setting {name} of its source: {one_line(error)}"
+            )
 
 
 def _drop(clone: Clone, source: BaseDatabaseWrapper) -> None:
-    """Drop the clone, whatever happens; a second Ctrl-C has to wait for that."""
-    with _uninterrupted():
-        for attempt in range(_ATTEMPTS):
-            if attempt > 1:
-                sleep(_BETWEEN_ATTEMPTS)  # the server may be about to start again
-            try:
-                if clone.maintenance.closed or attempt:
-                    clone.maintenance.close()  # it may still copy
-                    clone.maintenance = maintenance_connection(source, clone.source.name)
-                _end_prepared(clone, source)
-                clone.maintenance.execute(
-                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(
-                        sql.Identifier(clone.name)
-                    )
-                )
-            except (psycopg.Error, DryRunRefused) as error:
-                failure = error
-            else:
-                clone.dropped = True
-                return
-    clone.notes.append(
-        f"The clone {clone.name} could not be dropped ({_said(failure)}); the next run with "
-        "--clone will, or DROP DATABASE."
-    )
-
-
-def _end_prepared(clone: Clone, source: BaseDatabaseWrapper) -> None:
-    """Roll back the prepared transactions that a migration left: FORCE does not end them."""
-    left = clone.maintenance.execute(
-        "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = %s", [clone.name]
-    ).fetchall()
-    if not left:
-        return
-    with psycopg.connect(**parameters(source, dbname=clone.name)) as conn:
-        for (gid,) in left:
-            conn.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block ends."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
-
-
-def _said(error: BaseException) -> str:
-    return one_line(error)
+    """Drop the clone, or let the report say that it is still there."""
+    failure = drop(clone.name, clone.maintenance, source, beside=clone.source.name)
+    clone.dropped = failure is None
+    if failure is not None:
+        clone.notes.append(
+            f"The clone {clone.name} could not be dropped ({one_line(failure)}); the next run with "
+            "--clone will, or DROP DATABASE."
+        )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from django_confiture.dry_run.clone.dropping import drop
 from django_confiture.dry_run.clone.leftovers import (
     connection_limit,
     drop_leftovers,
@@ -43,13 +44,17 @@ def empty_database(server: BaseDatabaseWrapper, name: str) -> Iterator[str]:
             logger.info(line)
         made = new_name(name)
         conn.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [lock_key(made)])
-        _create(conn, made, like=name)
         try:
+            _create(conn, made, like=name)
             yield made
         finally:
-            conn.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(made))
-            )
+            if (failure := drop(made, conn, server, beside=name)) is not None:
+                logger.warning(
+                    "The empty database %s could not be dropped (%s); the next run that makes one "
+                    "will, or DROP DATABASE.",
+                    made,
+                    one_line(failure),
+                )
 
 
 def _create(conn: psycopg.Connection[Any], name: str, *, like: str) -> None:

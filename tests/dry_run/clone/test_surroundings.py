@@ -21,7 +21,7 @@ from pytest_django import Settings
 from django_confiture import Hook, HookPhase, HookResult
 from django_confiture.dry_run.clone.aliases import APPLICATION_NAME, pointed
 from django_confiture.dry_run.clone.checks import Source, check_space
-from django_confiture.dry_run.clone.database import _uninterrupted
+from django_confiture.dry_run.clone.dropping import _uninterrupted
 from django_confiture.dry_run.clone.leftovers import connection_limit, lock_key, new_name
 from django_confiture.dry_run.results import Report
 from django_confiture.exceptions import DryRunRefused

@@ -294,3 +294,22 @@ def test_backwards_it_vetoes_too(applied: Cases) -> None:
 )
 def test_wrong_options_are_system_checks(options: Any, expected: Any) -> None:
     assert option_messages(HOOK, options) == [expected]
+
+
+def test_the_empty_database_is_dropped_though_its_connection_is_lost(applied: Cases) -> None:
+    """The session that made it is ended while the history runs."""
+
+    def end_maintenance(_apps: Any, _editor: Any) -> None:
+        with plain_connection() as plain:
+            plain.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE application_name = 'django-confiture clone'"
+            )
+
+    applied.add("0003_ends", migrations.RunPython(end_maintenance))
+    applied.migrate("0003")
+    applied.add("0004_pending", migrations.RunSQL("SELECT 1"))
+
+    applied.migrate()
+
+    assert "0004_pending" in applied.applied()

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models.signals import post_migrate, pre_migrate
 
-from django_confiture import signals
+from django_confiture import formatting, signals
 
 _LOGGER = logging.getLogger("django_confiture")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
@@ -90,4 +90,4 @@ def _one_line(value: object) -> str:
         return "; ".join(map(_one_line, value)) or "none"
     if isinstance(value, dict):
         return " ".join(f"{key} {_one_line(each)}" for key, each in value.items() if each)
-    return " ".join(str(value).split())
+    return formatting.one_line(value)

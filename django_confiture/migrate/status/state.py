@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from django_confiture.formatting import one_line
 from django_confiture.migrate.known_forecasts import Key, KnownForecast
 from django_confiture.migrate.patient_statements import first_word
 from django_confiture.migrate.status.published import Migrate, connected_migrates
@@ -39,7 +40,7 @@ class Running:
             return None
         word = first_word(self.doing.statement)
         if word.lower() in _WITHOUT_VALUES:
-            return " ".join(self.doing.statement.split())
+            return one_line(self.doing.statement)
         return f"{word.upper()} ..."
 
 

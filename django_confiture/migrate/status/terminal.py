@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from django_confiture.formatting import duration
+from django_confiture.formatting import duration, one_line
 from django_confiture.migrate.patient_statements import first_word
 from django_confiture.migrate.status.text import progress_text
 
@@ -125,5 +125,5 @@ def _statement_begins(observation: Observation) -> str:
         return ""
     word = first_word(doing.statement).upper()
     if word in ("ALTER", "CREATE", "DROP", "REINDEX"):
-        return " ".join(doing.statement.split())[:60]
+        return one_line(doing.statement)[:60]
     return word

@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 
 from django_confiture import signals
-from django_confiture.formatting import duration
+from django_confiture.formatting import duration, one_line
 from django_confiture.migrate.watching.activity import GaveWay
 from django_confiture.migrate.watching.announcements import log_facts, send
 from django_confiture.migrate.watching.watch import Target
@@ -78,5 +78,5 @@ def _needed(ended: GaveWay) -> str:
     command = _COMMAND.match(doing.statement)
     at = "in Python, between two statements"
     if not doing.state.startswith("idle") and command and doing.statement_ms is not None:
-        at = f"{duration(doing.statement_ms)} into {' '.join(command[1].upper().split())}"
+        at = f"{duration(doing.statement_ms)} into {one_line(command[1].upper())}"
     return f"It was {at}, and had worked for {duration(open_ms)}: it needs more than that."

@@ -54,6 +54,12 @@ def one_line(value: object) -> str:
     return " ".join(str(value).split())
 
 
+def error_line(error: BaseException) -> str:
+    """Return an error's type and text on one line."""
+    text = one_line(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def listed(names: list[str] | tuple[str, ...], *, word: str = "and") -> str:
     """Return ``a``, ``a and b``, ``a, b and c``."""
     return f" {word} ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

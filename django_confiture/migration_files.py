@@ -16,7 +16,7 @@ from django.db.migrations import exceptions
 from django.db.migrations.loader import MigrationLoader
 
 from django_confiture.database_errors import COULD_NOT_START
-from django_confiture.formatting import one_line
+from django_confiture.formatting import error_line, one_line
 
 _DO_NOT_FIT_TOGETHER = (
     exceptions.BadMigrationError,
@@ -43,7 +43,7 @@ def file_error(error: BaseException) -> str:
         return one_line(error)
     if not (place := import_place(error)):
         return ""
-    return f"{place}: {type(error).__name__}: {one_line(error)}"
+    return f"{place}: {error_line(error)}"
 
 
 def import_place(error: BaseException) -> str:

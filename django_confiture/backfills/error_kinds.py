@@ -11,7 +11,6 @@ from typing import TypeVar
 from django.db import Error, InterfaceError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_confiture import formatting
 from django_confiture.exceptions import BackfillError
 
 _BUSY = ("55P03", "57014", "40")
@@ -98,9 +97,3 @@ def sqlstate_of(error: BaseException | None) -> str:
             return str(state)
         error = error.__cause__
     return ""
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's type and text in one line."""
-    text = formatting.one_line(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -29,7 +29,7 @@ from django_confiture.backfills import events
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
 from django_confiture.backfills.declared.class_changes import refuse_changed
 from django_confiture.backfills.declared.declaration import Backfill
-from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of, one_line
+from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of
 from django_confiture.backfills.models import ENDED, BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions
 from django_confiture.backfills.ranges.leases import (
@@ -46,6 +46,7 @@ from django_confiture.backfills.ranges.range_worker import Job, RangeOutcome, Ra
 from django_confiture.backfills.safeguards import mirror
 from django_confiture.backfills.safeguards.row_security import why_rows_are_hidden
 from django_confiture.backfills.throttles.configured import Throttling
+from django_confiture.formatting import error_line
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -120,7 +121,7 @@ class Runner:
         kind = kind_of(error, connection)
         self._failures += 1
         if kind in (ErrorKind.HOPELESS, ErrorKind.ROW) and not hopeless:
-            return one_line(error)
+            return error_line(error)
         again = kind in (ErrorKind.BUSY, ErrorKind.LOST) and not connection.in_atomic_block
         if not again or self._failures >= job.options.attempts:
             raise error
@@ -128,7 +129,7 @@ class Runner:
             connection.close()
         delay = backoff(self._failures)
         retry = {"attempt": self._failures, "delay_ms": round(delay * 1000)}
-        facts = {"backfill": job.run.name, **retry, "batch_size": None, "error": one_line(error)}
+        facts = {"backfill": job.run.name, **retry, "batch_size": None, "error": error_line(error)}
         logger.warning("backfill_retry", extra=facts)
         time.sleep(delay)
         return hopeless

@@ -20,13 +20,13 @@ from django_confiture.backfills import events
 from django_confiture.backfills.chains import Link, overdue, take
 from django_confiture.backfills.declared.class_changes import BackfillChanged
 from django_confiture.backfills.declared.declaration import load_backfill
-from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
 from django_confiture.backfills.runner import Runner, WorkOutcome
 from django_confiture.backfills.safeguards.transactions import brief
 from django_confiture.backfills.throttles.configured import throttling_of
 from django_confiture.exceptions import BackfillError, BackfillLookupError
+from django_confiture.formatting import error_line
 
 if TYPE_CHECKING or django.VERSION >= (6, 0):
     from django.tasks import task
@@ -58,7 +58,7 @@ def work_on_backfill(name: str, using: str, number: int, generation: int, tries:
     except (OperationalError, InterfaceError) as error:
         if tries >= MOST_TRIES:
             raise
-        facts = {"backfill": name, "error": one_line(error)}
+        facts = {"backfill": name, "error": error_line(error)}
         logger.warning("backfill_task_lost", extra=facts)
         connections[using].close()
         _hand_on(name, using, link, tries)  # raises, too, where the queue is in the same database

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django_confiture.formatting import one_line
+from django_confiture.formatting import error_line
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
@@ -23,12 +23,7 @@ def quietly(what: str, migration: Migration | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a missing record must not stop a migration
-        warn(what, described(error), migration)
-
-
-def described(error: Exception) -> str:
-    """Return an error with its type, on one line."""
-    return one_line(f"{type(error).__name__}: {error}")
+        warn(what, error_line(error), migration)
 
 
 def warn(what: str, why: str, migration: Migration | None = None) -> None:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from django.db.migrations.migration import Migration
 from django.utils import timezone
 
+from django_confiture.formatting import error_line
 from django_confiture.history.models import (
     HookExecution,
     MigrationExecution,
     StatementExecution,
 )
 from django_confiture.history.normalized_sql import normalize
-from django_confiture.history.recording_errors import described, warn
+from django_confiture.history.recording_errors import warn
 from django_confiture.migration_files import source_hash
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Run:
             try:
                 self._note(sql, duration_ms, context["cursor"])
             except Exception as error:  # noqa: BLE001 - a missing record must not stop a migration
-                warn("a statement", described(error), self.migration)
+                warn("a statement", error_line(error), self.migration)
 
     def _note(self, sql: Any, duration_ms: float, cursor: Any) -> None:
         statement = self._often.get(sql) if isinstance(sql, str) else None

@@ -14,7 +14,6 @@ from django.db import Error, connections, transaction
 from django_confiture.backfills.batching.batches import do_window
 from django_confiture.backfills.batching.windows import next_window
 from django_confiture.backfills.declared.declaration import Backfill
-from django_confiture.backfills.error_kinds import one_line
 from django_confiture.backfills.forecasting.outlook import (
     BackfillForecast,
     BackfillOutlook,
@@ -23,6 +22,8 @@ from django_confiture.backfills.forecasting.outlook import (
 )
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.planning import estimated_to_do, quantile_keys
+from django_confiture.formatting import error_line
+from django_confiture.postgres import POSTGRESQL_17
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -53,7 +54,7 @@ def outlook_in(
             forecast = sampled_forecast(rehearsal, backfill, using=using, apps=apps)
         except Error as error:
             transaction.set_rollback(False, using=using)  # it is undone already
-            why = one_line(error)
+            why = error_line(error)
             return found(None, f"a sample of it failed, and so may all of it: {why}")
     if forecast is None:
         return found(None, "no row of the sample is to be done, so nothing is known of it.")
@@ -96,7 +97,7 @@ def _flush_wal(using: str) -> None:
     The message that carries it belongs to the transaction, which is rolled back.
     """
     connection = connections[using]
-    if connection.pg_version >= 170000:  # type: ignore[attr-defined]
+    if connection.pg_version >= POSTGRESQL_17:  # type: ignore[attr-defined]
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'confiture', '', true)")
 

@@ -17,7 +17,7 @@ from django_confiture.backfills.batching.batches import do_window
 from django_confiture.backfills.batching.keys import key_from_json, key_to_json, shown_key
 from django_confiture.backfills.batching.windows import Window, next_window
 from django_confiture.backfills.declared.declaration import Backfill
-from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of, one_line
+from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of
 from django_confiture.backfills.models import (
     BackfillRange,
     BackfillRowError,
@@ -30,6 +30,7 @@ from django_confiture.backfills.safeguards.transactions import brief, set_timeou
 from django_confiture.backfills.throttles import Moment
 from django_confiture.backfills.throttles.configured import Throttling
 from django_confiture.exceptions import BackfillError
+from django_confiture.formatting import error_line
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
@@ -217,7 +218,7 @@ class RangeWorker:
     def _failed(self, error: Exception) -> None:
         kind = kind_of(error, self._connection)
         if kind is ErrorKind.HOPELESS:
-            raise RowFault(one_line(error)) from error
+            raise RowFault(error_line(error)) from error
         if kind is not ErrorKind.ROW:
             self._sizer = self._sizer.after_timeout()
         window = self._window
@@ -245,7 +246,7 @@ class RangeWorker:
                 "attempt": self._failures,
                 "delay_ms": round(delay * 1000),
                 "batch_size": self._size,
-                "error": one_line(error),
+                "error": error_line(error),
             },
         )
         time.sleep(delay)
@@ -257,20 +258,20 @@ class RangeWorker:
         after = None if window.after is None else key_to_json(window.after)
         with brief(using):
             BackfillRowError.objects.using(using).create(
-                run_id=run.pk, key=key, after=after, skipped=goes_on, error=one_line(error)
+                run_id=run.pk, key=key, after=after, skipped=goes_on, error=error_line(error)
             )
             self._lease.write(cursor=key if goes_on else after)
             noted = BackfillRowError.objects.using(using).filter(run_id=run.pk).count()
         self._cursor, self._failures = window.last, 0
         logger.error(
             "backfill_row_failed",
-            extra={"backfill": self._name, "key": key, "error": one_line(error)},
+            extra={"backfill": self._name, "key": key, "error": error_line(error)},
         )
         if not goes_on:
-            raise RowFault(f"Row {shown_key(key)} can't be done: {one_line(error)}")
+            raise RowFault(f"Row {shown_key(key)} can't be done: {error_line(error)}")
         if noted >= self._job.options.max_row_errors:
             raise RowFault(
-                f"{noted} rows can't be done; the last, {shown_key(key)}: {one_line(error)}"
+                f"{noted} rows can't be done; the last, {shown_key(key)}: {error_line(error)}"
             )
 
     @property

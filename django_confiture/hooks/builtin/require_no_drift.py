@@ -15,6 +15,7 @@ from django_confiture.hooks.base import HookContext, HookPhase, HookResult
 from django_confiture.hooks.builtin import options
 from django_confiture.hooks.builtin.base import ShippedHook
 from django_confiture.hooks.builtin.options import Option, optional
+from django_confiture.postgres import major_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +98,9 @@ class RequireNoDrift(ShippedHook):
         assert wrapper is not None, "It replays migrations, which run on Django's connection."
         server = wrapper if self.server is None else connections[self.server]
         server.ensure_connection()
-        versions = [each.connection.info.server_version // 10000 for each in (wrapper, server)]
+        versions = [
+            major_version(each.connection.info.server_version) for each in (wrapper, server)
+        ]
         if len({*versions}) > 1:
             raise HookVeto(
                 f"The server of {self.server!r} is PostgreSQL {versions[1]}, and that of "

@@ -29,6 +29,7 @@ from django_confiture.migrate.sessions.second_connection import (
     is_pooled,
 )
 from django_confiture.migrate.watching.activity import Blocker
+from django_confiture.postgres import POSTGRESQL_17
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -42,8 +43,6 @@ WAITS = "/* waits for its turn */"
 """What a session says in its last query that waits; a pool gives others a session with its name."""
 
 _POLL_S = 0.2
-_HAS_TRANSACTION_TIMEOUT = 17_00_00
-"""The first version of PostgreSQL that can limit a whole transaction."""
 _PATIENCE_TO_PUBLISH = 1
 """Seconds until ``migrate`` goes on though no other shell can see it."""
 _UNLOCK = "SELECT pg_catalog.pg_advisory_unlock_all()"
@@ -171,7 +170,7 @@ def _try(raw: psycopg.Connection[Any], key: tuple[int, int], *, in_transaction: 
         raw.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         name = application_name()  # a pool's connection has none
         raw.execute("SELECT pg_catalog.set_config('application_name', %s, true)", [name])
-        if raw.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+        if raw.info.server_version >= POSTGRESQL_17:
             raw.execute("SET LOCAL transaction_timeout = 0")
     else:
         raw.execute("SET idle_session_timeout = 0")

@@ -28,6 +28,7 @@ from tests.cases.migrations_on_disk import Cases, query
 from tests.fix.running import SETTINGS, fix, forget_modules, outcomes
 from tests.fix.unsteady_code import unsteady
 from tests.support.dry_run import fingerprint, plain_connection
+from tests.support.ruff import unsorted_imports
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -159,6 +160,21 @@ def test_code_of_the_file_goes_with_its_operation(shop: Cases) -> None:
         assert text in last
     assert "ceil" not in last
     assert "migrations.RunPython(fill, lambda *args: None),  # by hand\n" in last
+
+
+def test_imports_are_in_the_order_of_ruff(shop: Cases) -> None:
+    source = OWN_CODE.replace(
+        "from math",
+        "from tests.support.dry_run import fingerprint\nfrom django.conf import settings\n"
+        "import re\nfrom math",
+    )
+    shop.write("0002_more", source.replace("floor(STEP)", "fingerprint, settings, re, floor(STEP)"))
+    code, document = fix("0002")
+    assert code == 0
+    last = document["files"][-1]["source"]
+    for each in ("import re\n", "import floor\n", "import fingerprint\n", "import settings\n"):
+        assert each in last
+    assert [unsorted_imports(each["source"]) for each in document["files"]] == ["", ""]
 
 
 OWN_CODE = """

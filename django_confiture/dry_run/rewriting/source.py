@@ -20,6 +20,7 @@ from django_confiture.dry_run.rewriting.files import (
     NumbersInPlace,
     RewrittenFile,
 )
+from django_confiture.dry_run.rewriting.imports import with_sorted_imports
 from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
 
 _SHORTER = (
@@ -104,7 +105,7 @@ def file_source(
     comment = f"# {above}{file.why}\n" if above or file.why else ""
     source = source.replace(_HEAD, f"{functions}{comment}{_HEAD}{settings}", 1)
     source = _tidied(source if dependencies else source.replace(_NO_DEPENDENCIES, ""))
-    return "".join(f"{line}\n" for line in sorted(imports)) + source
+    return with_sorted_imports("".join(f"{line}\n" for line in sorted(imports)) + source)
 
 
 def _run_python(fill: Fill) -> RunPython:

@@ -11,13 +11,13 @@ from django.apps import apps
 from django.db.migrations.migration import Migration, SwappableTuple
 
 from django_confiture.dry_run.rewriting.files import RewrittenFile
+from django_confiture.dry_run.rewriting.imports import with_sorted_imports
 from django_confiture.dry_run.rewriting.source import file_source
 from django_confiture.fix.files.written_files import WrittenFile, names_in
 
 _CLASS = "class Migration(migrations.Migration):"
 _NO_OPERATIONS = "    operations = [\n    ]\n"
 _TO_COPY = re.compile(r"\n+# Functions from the following migrations need(?:.*\n)+?(?=\n|class )")
-_DJANGOS = re.compile(r"from django\.db import (?:migrations|models)(?:, models)?")
 
 
 @dataclass(frozen=True)
@@ -84,20 +84,10 @@ def _without_module(source: str, module: str) -> tuple[str, set[str]]:
 
 
 def _with_code(source: str, imports: Sequence[str], code: str) -> str:
-    future = [each for each in imports if each.startswith("from __future__")]
-    own = [each for each in imports if each not in future and not _DJANGOS.fullmatch(each)]
-    django = [each for each in imports if _DJANGOS.fullmatch(each) and "models" in each]
-    if django and "from django.db import migrations, models" not in source:
-        source = source.replace(
-            "from django.db import migrations\n", "from django.db import migrations, models\n", 1
-        )
-    own = [each for each in own if each not in source]
-    head = "".join(f"{each}\n" for each in future)
     lines = source.splitlines(keepends=True)
     above = next(n for n, line in enumerate(lines) if line.startswith(_CLASS))
     while above and lines[above - 1].startswith("#"):
         above -= 1
-    last = max(n for n, line in enumerate(lines[:above]) if line.startswith(("from ", "import ")))
     lines.insert(above, f"{code.strip()}\n\n\n" if code.strip() else "")
-    lines.insert(last + 1, "".join(f"{each}\n" for each in own))
-    return re.sub(r"\n{4,}", "\n\n\n", head + ("\n" if head else "") + "".join(lines))
+    head = "".join(f"{each}\n" for each in imports)
+    return re.sub(r"\n{4,}", "\n\n\n", with_sorted_imports(head + "".join(lines)))

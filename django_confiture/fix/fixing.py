@@ -12,6 +12,7 @@ from django.db.migrations.migration import Migration
 from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.one_file import migration_file
+from django_confiture.fix.breaks_left import with_breaks
 from django_confiture.fix.each_release import NewBreaks, of_each_release
 from django_confiture.fix.files.loading import NotLoadable, loaded, pending
 from django_confiture.fix.files.written_files import WrittenFile, read_written
@@ -27,7 +28,7 @@ from django_confiture.fix.harm_left import (
 )
 from django_confiture.fix.judging.backwards import taken_back
 from django_confiture.fix.judging.judging import Releases, judgments
-from django_confiture.fix.judging.judgment import Judgment
+from django_confiture.fix.judging.judgment import Judgment, outcomes_of
 from django_confiture.fix.judging.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.judging.operation_results import there_for_a_moment
 from django_confiture.fix.judging.pieces import Judged, OtherForms
@@ -35,7 +36,7 @@ from django_confiture.fix.ordering import new_tables_complete_first, replacement
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
 from django_confiture.fix.proposal import Proposal, RewriteStep, proposed
 from django_confiture.fix.reduced_case import reduced_case
-from django_confiture.fix.rehearsals.proof import proof_of, with_breaks
+from django_confiture.fix.rehearsals.proof import proof_of
 from django_confiture.fix.rehearsals.rehearsing import Ending, rehearsed, varying_columns
 from django_confiture.fix.rehearsals.rows import RowsToRead
 from django_confiture.fix.uncovered import uncovered
@@ -146,7 +147,7 @@ class _Fixing:
         own: dict[int | None, Sequence[Break]] = {}
         while True:
             judged = self._without(judged, passed_by(judged, self.order))
-            outcomes = tuple(_outcome(self.migration, i, e) for i, e in enumerate(judged))
+            outcomes = tuple(outcomes_of(self.migration, judged))
             if all(each.outcome != "fixed" for each in outcomes):
                 return Fix(self.label, outcomes), judged
             try:
@@ -166,8 +167,9 @@ class _Fixing:
                 if again := self._uncovered(new, reports[0], judged, own):
                     judged = again
                     continue
+            before = self.original, chain.from_iterable(own.values())
             proof = self._proven(new, judged, ending)
-            proof = with_breaks(proof, reports, self.original, chain.from_iterable(own.values()))
+            proof = with_breaks(proof, reports, before, (new, outcomes))
             reduced = None
             if not proof.holds:
                 differences = proof.differences
@@ -283,13 +285,6 @@ class _Fixing:
 def _all_refused(migration: Migration, reason: str) -> Iterator[OperationOutcome]:
     for index, each in enumerate(migration.operations):
         yield OperationOutcome(index, each.describe(), None, "refused", reason)
-
-
-def _outcome(migration: Migration, index: int, judged: Judged) -> OperationOutcome:
-    described = migration.operations[index].describe()
-    first = next((each for each in judged if each.outcome != "kept"), judged[0])
-    outcome = "fixed" if len(judged) > 1 else first.outcome
-    return OperationOutcome(index, described, first.finding, outcome, first.reason)
 
 
 def _of_proof(proof: Proof) -> str:

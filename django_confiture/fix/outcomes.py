@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from django.db import DEFAULT_DB_ALIAS
+
 Outcome = Literal["fixed", "kept", "refused"]
 
 
@@ -33,6 +35,24 @@ class FixedFile:
 
 
 @dataclass(frozen=True)
+class BreakLeft:
+    """Something that running code can't do with the files either."""
+
+    model: str | None
+    """``app_label.Model``; None for a query of production."""
+    action: str
+    error: str
+    file: str
+    """The first of the files after which it fails."""
+    operations: tuple[int, ...]
+    """The indexes of the operations that the file comes from."""
+    reason: str
+    """Why it is left."""
+    next_release: bool
+    """Whether it is the next release's code that loses it."""
+
+
+@dataclass(frozen=True)
 class Proof:
     """The original and the files, rehearsed one after the other, compared."""
 
@@ -53,6 +73,8 @@ class Proof:
     """The columns whose values differ each time that the original runs: ``table.column``."""
     differences: tuple[str, ...] = ()
     """What is not equal, one line each."""
+    running_code_breaks_left: tuple[BreakLeft, ...] = ()
+    """Those after, one for each action on a model."""
 
     @property
     def holds(self) -> bool:
@@ -98,3 +120,10 @@ class Fix:
     """None where nothing could be fixed."""
     reduced: ReducedCase | None = None
     """None where nothing has to be reported."""
+    database: str = DEFAULT_DB_ALIAS
+    """The alias."""
+
+    @property
+    def of_database(self) -> str:
+        """The flag that commands need for its database."""
+        return "" if self.database == DEFAULT_DB_ALIAS else f" --database {self.database}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db.migrations.migration import Migration
@@ -16,6 +16,8 @@ from django_confiture.fix.outcomes import FixedFile
 
 _NAME_LENGTH = 200
 """Of the 255 characters that Django's table has for a migration's name."""
+_BEFORE = ("before", "step", "part")
+"""What names begin with where a number won't do."""
 _ALONE = "By itself: what it does in its own transaction, it does under no other's locks"
 _PIECE = "Short locks only"
 
@@ -62,7 +64,8 @@ def proposed(
 ) -> Proposal:
     """Return the files in their order; the last has the migration's own name."""
     contents = sorted(_references_last([*_contents(migration, steps)]), key=_turn)
-    names = [*_names_before(migration.name, contents[:-1]), migration.name]
+    beside = written.beside if written is not None else frozenset()
+    names = [*_names_before(migration.name, contents[:-1], beside), migration.name]
     files = []
     dependencies: Sequence[tuple[str, str]] = migration.dependencies
     for name, content in zip(names, contents, strict=True):
@@ -143,17 +146,27 @@ def _as_it_was(
         yield Content(frozenset(indexes), file, tuple(indexes))
 
 
-def _names_before(name: str, contents: Sequence[Content]) -> list[str]:
+def _names_before(name: str, contents: Sequence[Content], beside: Collection[str]) -> list[str]:
     """Return the names of the files before the one that keeps its name, in a listing's order.
 
-    None begins with that name: ``migrate`` takes what it is told for the beginning of a name, and
-    would find several.
+    None begins with that name, or with another migration's (``beside``), nor the other way round:
+    ``migrate`` takes what it is told for the beginning of a name, and would find several.
     """
     width = len(str(len(contents)))
     parts = [(f"{count:0{width}}", each.file.what) for count, each in enumerate(contents, 1)]
-    name = name[:_NAME_LENGTH]
-    number, _, rest = name.partition("_")
-    names = [f"{number}_{count}_{rest}_{what}" for count, what in parts]
-    if not number.isdigit() or any(each.startswith(name) for each in names):
-        names = [f"before_{count}_{name}_{what}" for count, what in parts]
-    return names
+    short = name[:_NAME_LENGTH]
+    number, _, rest = short.partition("_")
+    forms = [[f"{word}_{count}_{short}_{what}" for count, what in parts] for word in _BEFORE]
+    if number.isdigit():
+        forms.insert(0, [f"{number}_{count}_{rest}_{what}" for count, what in parts])
+    others = {*beside, short}
+    return next((each for each in forms if not _is_ambiguous(each, others)), forms[-1])
+
+
+def _is_ambiguous(names: Collection[str], others: Collection[str]) -> bool:
+    """Return whether a name begins with another one, or is the beginning of it."""
+    return any(
+        one != other and (one.startswith(other) or other.startswith(one))
+        for one in names
+        for other in others
+    )

@@ -60,6 +60,8 @@ def _no_such_app(app_label: str) -> str:
 
 
 def _migrations_named(loader: MigrationLoader, app_label: str, prefix: str) -> Chosen:
+    if (app_label, prefix) in loader.disk_migrations:  # another name may begin with it
+        return Chosen(loader.disk_migrations[app_label, prefix])
     try:
         found = loader.get_migration_by_prefix(app_label, prefix)
     except AmbiguityError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
-from django_confiture.fix.outcomes import Fix, Proof
+from django_confiture.fix.outcomes import BreakLeft, Fix, OperationOutcome, Proof
 from django_confiture.formatting import count, duration, listed
 
 
@@ -22,7 +23,7 @@ def document_of(fix: Fix) -> dict[str, object]:
             }
             for each in fix.operations
         ],
-        "files": [{"name": each.name, "source": each.source} for each in fix.files],
+        "files": [asdict(each) for each in fix.files],
         "proof": None if fix.proof is None else _proof_document(fix.proof),
     }
 
@@ -33,6 +34,7 @@ def _proof_document(proof: Proof) -> dict[str, object]:
         "blocked_ms_before", "blocked_ms_after", "running_code_breaks_after", "reversible",
     )  # fmt: skip
     document = {key: getattr(proof, key) for key in keys}
+    document["running_code_breaks_left"] = [asdict(each) for each in proof.running_code_breaks_left]
     lists = ("not_compared", "differences")
     return {**document, **{key: list(getattr(proof, key)) for key in lists}}
 
@@ -40,20 +42,17 @@ def _proof_document(proof: Proof) -> dict[str, object]:
 def lines_of(fix: Fix, *, written: bool, with_files: bool) -> Iterator[str]:
     """Yield the lines of a fix for the terminal."""
     yield fix.migration
-    for each in fix.operations:
-        about = f" ({each.finding})" if each.finding else ""
-        yield f"  {each.outcome:8} {each.index + 1}. {each.description}{about}"
-        if each.reason:
-            yield f"           {each.reason}"
+    yield from _operation_lines(fix.operations)
     if fix.proof is None:
         yield "Nothing could be fixed."
         return
     yield from _proof_lines(fix.proof)
     if not fix.proof.holds:
         app_label, _, name = fix.migration.partition(".")
+        command = f"manage.py confiture_fix {app_label} {name}{fix.of_database} --reduced-case"
         yield (
-            "The proof failed, so nothing is written. Please report it: manage.py confiture_fix "
-            f"{app_label} {name} --reduced-case prints the case without names and values."
+            f"The proof failed, so nothing is written. Please report it: {command} prints the case "
+            "without names and values."
         )
         return
     for file in fix.files if with_files else ():
@@ -63,14 +62,27 @@ def lines_of(fix: Fix, *, written: bool, with_files: bool) -> Iterator[str]:
     yield from _order_of_releases(fix)
 
 
+def _operation_lines(operations: Sequence[OperationOutcome]) -> Iterator[str]:
+    """Yield what becomes of each operation; a reason of several once, below the last of them."""
+    for each in operations:
+        about = f" ({each.finding})" if each.finding else ""
+        yield f"  {each.outcome:8} {each.index + 1}. {each.description}{about}"
+        alike = [other.index for other in operations if other.reason == each.reason]
+        if each.reason and each.index == alike[-1]:
+            numbers = [f"{index + 1}" for index in alike]
+            which = f"{listed(numbers)}: " if len(alike) > 1 else ""
+            yield f"           {which}{each.reason}"
+
+
 def _order_of_releases(fix: Fix) -> Iterator[str]:
     """Yield what to run with which release, where some files wait for the next one."""
     app_label = fix.migration.partition(".")[0]
     now = [each.name for each in fix.files if not each.next_release]
     if now and len(now) < len(fix.files):
+        migrate = f"manage.py migrate {app_label}"
         yield (
-            f"\nApply with this release: manage.py migrate {app_label} {now[-1]}. The files after "
-            f"it wait for the next release: manage.py migrate {app_label}."
+            f"\nApply with this release: {migrate} {now[-1]}{fix.of_database}. The files after it "
+            f"wait for the next release: {migrate}{fix.of_database}."
         )
 
 
@@ -87,6 +99,7 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
         f"Breaks of running code: {proof.running_code_breaks_before} before, "
         f"{proof.running_code_breaks_after} after."
     )
+    yield from (f"  Left: {_break_left(each)}." for each in proof.running_code_breaks_left)
     if proof.not_compared:
         yield (
             f"Not compared, since the original writes other values each time: "
@@ -94,6 +107,16 @@ def _proof_lines(proof: Proof) -> Iterator[str]:
         )
     for each in proof.differences:
         yield f"  {each}"
+
+
+def _break_left(each: BreakLeft) -> str:
+    """Return in words what running code loses with the files, too, and why."""
+    whose = "the next release's code" if each.next_release else "the running release"
+    what = f"{each.action} {each.model}" if each.model else "run a query of production"
+    return (
+        f"{whose} can no longer {what} once {each.file} is applied: {each.error}. "
+        f"Why: {each.reason}"
+    )
 
 
 def markdown_of(fix: Fix, path: str, *, suggestion: Sequence[str] = ()) -> Iterator[str]:
@@ -105,9 +128,11 @@ def markdown_of(fix: Fix, path: str, *, suggestion: Sequence[str] = ()) -> Itera
     yield ""
     if fix.proof is not None and fix.proof.holds:
         yield from _markdown_of_files(fix, fix.proof, path, suggestion)
-    for each in fix.operations:
-        if each.outcome == "refused":
-            yield f"- `{each.description}` stays as it is: {each.reason}"
+    refused = [each for each in fix.operations if each.outcome == "refused"]
+    for reason in dict.fromkeys(each.reason for each in refused):
+        alike = [f"`{each.description}`" for each in refused if each.reason == reason]
+        stay = "stay as they are" if len(alike) > 1 else "stays as it is"
+        yield f"- {listed(alike)} {stay}: {reason}"
     if fix.proof is None:
         yield "Nothing could be fixed."
     elif not fix.proof.holds:
@@ -125,6 +150,8 @@ def _markdown_of_files(
         "equal."
     )
     yield ""
+    yield from (f"- Left: {_break_left(each)}." for each in proof.running_code_breaks_left)
+    yield from _order_of_releases(fix)
     directory = path.rpartition("/")[0]
     for file in fix.files[:-1]:
         yield f"<details><summary>new: <code>{directory}/{file.name}.py</code></summary>"

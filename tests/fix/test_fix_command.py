@@ -131,6 +131,31 @@ def test_what_has_no_recipe_is_refused_and_the_rest_is_fixed(shop: Cases) -> Non
     assert "two releases" in refused["reason"]
 
 
+def test_what_running_code_still_loses_is_named(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3], RemoveField("order", "note"))
+    code, document = fix("0002")
+    assert (code, outcomes(document)) == (0, ["fixed", "refused"])
+    proof = document["proof"]
+    left = proof["running_code_breaks_left"]
+    assert len(left) == proof["running_code_breaks_after"] == 3
+    assert {(each["model"], each["action"]) for each in left} == {
+        ("cases.Order", action) for action in ("select", "insert", "update")
+    }
+    for each in left:
+        assert each["file"] == "0002_more"
+        assert each["operations"] == [1]
+        assert each["reason"] == "2. Remove field note from order is refused, and stays as it is"
+        assert 'column "note"' in each["error"] or "note does not exist" in each["error"]
+
+
+def test_a_whole_name_is_no_beginning(shop: Cases) -> None:
+    shop.add("0002_more", HARMFUL[3])
+    shop.add("0002_more_again", HARMFUL[1])
+    assert fix("0002_more")[0] == 0
+    with pytest.raises(CommandError, match="several migrations that begin with '0002_m'"):
+        fix("0002_m")
+
+
 def test_two_releases_are_not_offered_where_they_do_not_help(shop: Cases) -> None:
     smaller = models.DecimalField(max_digits=3, decimal_places=2, null=True)
     shop.add("0002_more", RemoveField("order", "total"), AddField("order", "total", smaller))

@@ -8,10 +8,11 @@ from django.db.migrations import AddIndex
 from django.db.migrations.migration import Migration
 
 from django_confiture.dry_run.rewriting.files import Rewriting, RewrittenFile
+from django_confiture.fix.files.written_files import WrittenFile
 from django_confiture.fix.proposal import RewriteStep, proposed
 
 
-def names_of(name: str, count: int) -> list[str]:
+def names_of(name: str, count: int, *beside: str) -> list[str]:
     """Return the names of the files that so many indexes become."""
     migration = Migration(name, "shop")
     indexes = [
@@ -20,7 +21,8 @@ def names_of(name: str, count: int) -> list[str]:
     vars(migration)["operations"] = indexes
     files = (RewrittenFile("index", "why", [each], atomic=False) for each in indexes)
     steps = [RewriteStep(n, indexes[n], Rewriting((each,))) for n, each in enumerate(files)]
-    return [each.name for each in proposed(migration, steps, None).files]
+    written = WrittenFile([], None, [], [], beside=frozenset(beside))
+    return [each.name for each in proposed(migration, steps, written).files]
 
 
 def test_names_have_the_migrations_name_and_a_number() -> None:
@@ -42,3 +44,20 @@ def test_migrate_finds_each_by_its_name(name: str, count: int) -> None:
     assert names == [*sorted(names[:-1]), name]
     for each in names:
         assert [other for other in names if other.startswith(each)] == [each]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["0008_1", "0008_2_", "0008_1_more_index_too", "before_1_0008_more_index_again", "before"],
+)
+def test_migrate_finds_them_beside_others(beside: str) -> None:
+    names = names_of("0008_more", 3, beside, "0008_1", "0009_more")
+    assert names == [*sorted(names[:-1]), "0008_more"]
+    for each in (*names, beside, "0009_more"):
+        found = [other for other in (*names, "0009_more", beside) if other.startswith(each)]
+        assert found == [each]
+
+
+def test_a_file_of_the_same_name_is_not_evaded() -> None:
+    """It is there already, and nothing is overwritten."""
+    assert names_of("0008_more", 2, "0008_1_more_index") == ["0008_1_more_index", "0008_more"]

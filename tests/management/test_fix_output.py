@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from django_confiture.fix.outcomes import Fix, FixedFile, OperationOutcome, Proof
-from django_confiture.management.fix_output import lines_of, markdown_of, summary_of
+from django_confiture.fix.outcomes import BreakLeft, Fix, FixedFile, OperationOutcome, Proof
+from django_confiture.management.fix_output import document_of, lines_of, markdown_of, summary_of
 
 PROOF = Proof(
     schema_equal=True,
@@ -52,6 +52,60 @@ def test_a_proof_that_holds_comes_with_the_files() -> None:
         "\n# 0002_more.py",
         "SOURCE\n",
     ]
+
+
+LEFT = BreakLeft(
+    "shop.Order",
+    "insert",
+    "null value in column x",
+    "0002_1_more_columns",
+    (0,),
+    "1. Add field x is refused, and stays as it is",
+    next_release=False,
+)
+
+
+def test_what_running_code_still_loses_is_named_with_why() -> None:
+    fix = replace(FIXED, proof=replace(PROOF, running_code_breaks_left=(LEFT,)))
+    said = (
+        "Left: the running release can no longer insert shop.Order once 0002_1_more_columns is "
+        "applied: null value in column x. Why: 1. Add field x is refused, and stays as it is."
+    )
+    assert f"  {said}" in lines(fix)
+    assert f"- {said}" in list(markdown_of(fix, "it.py"))
+    query = replace(LEFT, model=None, action="query", next_release=True)
+    fix = replace(FIXED, proof=replace(PROOF, running_code_breaks_left=(query,)))
+    assert "Left: the next release's code can no longer run a query of production" in lines(fix)[4]
+    proof = document_of(fix)["proof"]
+    assert isinstance(proof, dict)
+    assert proof["running_code_breaks_left"][0]["operations"] == (0,)
+
+
+def test_commands_name_a_database_other_than_the_default() -> None:
+    later = FixedFile("0002_more", "SOURCE\n", next_release=True)
+    two = replace(FIXED, files=(FixedFile("0002_1_more_columns", ""), later), database="other")
+    for said in ("\n".join(lines(two)), "\n".join(markdown_of(two, "it.py"))):
+        assert "manage.py migrate shop 0002_1_more_columns --database other. The files" in said
+        assert "next release: manage.py migrate shop --database other." in said
+    assert (
+        "confiture_fix shop 0002_more --database other --reduced-case prints"
+        in lines(replace(DIFFERENT, database="other"))[-1]
+    )
+
+
+def test_a_reason_of_several_operations_is_said_once() -> None:
+    other = OperationOutcome(1, "Create index i", None, "fixed", None)
+    again = OperationOutcome(2, "Alter field sum", "type-change-rewrite", "refused", "it rewrites")
+    fix = Fix("shop.0003_last", (REFUSED, other, again))
+    assert lines(fix)[1:-1] == [
+        "  refused  1. Alter field total (type-change-rewrite)",
+        "  fixed    2. Create index i",
+        "  refused  3. Alter field sum (type-change-rewrite)",
+        "           1 and 3: it rewrites",
+    ]
+    assert "- `Alter field total` and `Alter field sum` stay as they are: it rewrites" in list(
+        markdown_of(fix, "it.py")
+    )
 
 
 def test_two_releases_come_with_what_to_apply_with_each() -> None:

@@ -81,6 +81,14 @@ def test_the_fix_goes_easy_on_the_running_release_where_it_breaks() -> None:
     assert fix not in lines(SAFE, replace(MIGRATION, findings=(REWRITTEN, silenced)))
 
 
+def test_the_command_names_a_database_other_than_the_default() -> None:
+    report = report_of(SAFE, MIGRATION)
+    other = replace(report, database=replace(report.database, alias="other"))
+    assert "**Fix:** `manage.py confiture_fix shop 0002_total --database other`" in render(
+        other, "markdown"
+    )
+
+
 STOPPED = "1 of 2 would stop writers, the longest for about 2 s on shop_order"
 
 

@@ -26,6 +26,8 @@ class WrittenFile:
     """Empty where they are not written as one list."""
     attributes: Sequence[ast.stmt] = ()
     """What else its authors gave the class: attributes and functions."""
+    beside: frozenset[str] = frozenset()
+    """The names of the other migrations in its directory."""
 
     def operation(self, index: int) -> str:
         """Return an operation with the comments above and behind it, indented as in the file."""
@@ -127,6 +129,7 @@ def read_written(path: Path) -> WrittenFile | None:
         around,
         list(_operations(classes[0])),
         [each for each in classes[0].body if not _is_djangos(each)],
+        frozenset(each.stem for each in path.parent.glob("[!_]*.py")) - {path.stem},
     )
 
 

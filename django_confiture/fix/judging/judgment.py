@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.files import RenamedTable, Rewriting
 from django_confiture.finding_ids import SEVERITIES
-from django_confiture.fix.outcomes import Outcome
+from django_confiture.fix.outcomes import OperationOutcome, Outcome
 
 
 @dataclass(frozen=True)
@@ -72,3 +73,14 @@ class Judgment:
     def of_its_own(self, finding: str) -> Judgment:
         """Return the judgment with a separate file, for harm that others of its file cause."""
         return replace(self, outcome="fixed", finding=finding, reason=None, alone=True)
+
+
+def outcomes_of(
+    migration: Migration, judged: Sequence[Sequence[Judgment]]
+) -> Iterator[OperationOutcome]:
+    """Yield what becomes of each operation of a migration, of its pieces together."""
+    for index, (operation, group) in enumerate(zip(migration.operations, judged, strict=True)):
+        first = next((each for each in group if each.outcome != "kept"), group[0])
+        outcome: Outcome = "fixed" if len(group) > 1 else first.outcome
+        described = operation.describe()
+        yield OperationOutcome(index, described, first.finding, outcome, first.reason)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from django_confiture.dry_run.results import Finding, Report
@@ -44,23 +43,6 @@ def proof_of(original: Ending, fixed: Ending, *, names: Collection[str], mended:
             if there is not None
             else [f"the files fail: {fixed.why_failed}"]
         ),
-    )
-
-
-def with_breaks(
-    proof: Proof, reports: Sequence[Report], original: Ending, covered: Iterable[Break]
-) -> Proof:
-    """Return the proof with what the running code of each release loses.
-
-    ``covered`` are breaks of the original that others covered in its rehearsal.
-    """
-    broken = [each for report in reports for each in report.deploy.old_code]
-    by_both = actions_of(made_by_both(broken, original))
-    before = breaks_of(original.report) | by_both | actions_of(covered)
-    return replace(
-        proof,
-        running_code_breaks_before=len(before),
-        running_code_breaks_after=len(actions_of(broken)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,13 +106,14 @@ class Command(BaseCommand):
             said = f"  Rehearsing {each.migration} and what it becomes, several times..."
             self.stderr.write(said, str)
         applied = databases_that_applied(*each.key)
-        return fix_migration(
+        fix = fix_migration(
             wrapper,
             each.key,
             elsewhere=AppliedElsewhere(options["applied_elsewhere"], applied),
             releases=options["releases"],
             overridden=options["override"] is not None,
         )
+        return replace(fix, database=wrapper.alias)
 
 
 def _add_what_to_do(parser: ArgumentParser) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db import DEFAULT_DB_ALIAS
+
 from django_confiture.dry_run.results import MigrationResult, Report
 from django_confiture.reports.phrases import harm
 from django_confiture.reports.phrases.problems import own
@@ -11,8 +13,10 @@ def commands(report: Report) -> tuple[str, ...]:
     """Return a ``confiture_fix`` for each migration with a recipe, the most harmful first."""
     migrations = own(report)
     ranked = [migrations[position] for position in harm.ranked(migrations)]
+    alias = report.database.alias
+    database = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
     return tuple(
-        f"manage.py confiture_fix {each.app_label} {each.name}{_releases(each)}"
+        f"manage.py confiture_fix {each.app_label} {each.name}{_releases(each)}{database}"
         for each in ranked
         if _has_recipe(each)
     )

@@ -23,7 +23,6 @@ from django_confiture.fix.harm_left import (
     hidden_before,
     index_left_behind,
     numbering,
-    passed_by,
     still_harmful,
 )
 from django_confiture.fix.judging.backwards import taken_back
@@ -32,6 +31,7 @@ from django_confiture.fix.judging.judgment import Judgment, outcomes_of
 from django_confiture.fix.judging.obstacles import AppliedElsewhere, obstacles
 from django_confiture.fix.judging.operation_results import there_for_a_moment
 from django_confiture.fix.judging.pieces import Judged, OtherForms
+from django_confiture.fix.judging.taken_names import passed_by
 from django_confiture.fix.ordering import new_tables_complete_first, replacements_first
 from django_confiture.fix.outcomes import Fix, OperationOutcome, Proof
 from django_confiture.fix.proposal import Proposal, RewriteStep, proposed

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
-from django.db.migrations import AddField, AlterField, RenameField
+from django.db.migrations import AddField, AlterField
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.fields import FieldOperation
-from django.db.models import Field
 
 from django_confiture.dry_run.findings.advice.of_operations import WHILE_LOCKED
 from django_confiture.dry_run.results.deploy import Break
@@ -91,45 +88,6 @@ def behind_refused(
         for index, group in enumerate(judged)
         if any(each.outcome == "fixed" and each.behind_new_columns for each in group)
     }
-
-
-def passed_by(judged: Sequence[Sequence[Judgment]], order: Sequence[int]) -> dict[int, str]:
-    """Return the operations that can't wait: a later one that doesn't renames their field.
-
-    Or it takes the name of the one that they remove.
-    """
-    found: dict[int, str] = {}
-    waiting: list[tuple[int, tuple[str, str]]] = []
-    for index in order or range(len(judged)):
-        for each in judged[index]:
-            operation = each.operation
-            if each.waits and isinstance(operation, FieldOperation):
-                key = (operation.model_name_lower, operation.name_lower)
-                waiting.append((index, key))
-            elif each.done_by is None and each.rewriting is None:
-                reason = (
-                    "it would wait for the next release, and another operation, which doesn't, "
-                    "needs or changes the name of its field before: put that into a separate "
-                    f"migration ({operation.describe()})"
-                )
-                named = _named_by(operation)
-                found |= {at: reason for at, key in waiting if key in named}
-    return found
-
-
-def _named_by(operation: Operation) -> set[tuple[str, str]]:
-    """Return the fields whose names an operation gives or takes."""
-    if isinstance(operation, RenameField):
-        names = {operation.old_name_lower, operation.new_name_lower}
-        return {(operation.model_name_lower, name) for name in names}
-    if isinstance(operation, AddField) and not _has_own_table(operation.field):
-        return {(operation.model_name_lower, operation.name_lower)}
-    return set()
-
-
-def _has_own_table(field: Field[Any, Any]) -> bool:
-    """Return whether a field's rows are in a table that a model of its own makes."""
-    return bool(field.many_to_many) and getattr(field.remote_field, "through", None) is not None
 
 
 def numbering(judged: Sequence[Sequence[Judgment]]) -> dict[int, str]:

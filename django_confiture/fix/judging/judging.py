@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -10,8 +10,6 @@ from django.db.migrations import (
     AddField,
     AlterField,
     AlterOrderWithRespectTo,
-    RemoveField,
-    RenameField,
     RunPython,
 )
 from django.db.migrations.migration import Migration
@@ -45,8 +43,13 @@ from django_confiture.fix.judging.operation_results import (
     writes_rows_alone,
     written_by,
 )
+from django_confiture.fix.judging.taken_names import (
+    TWO_RELEASES,
+    columns_left,
+    columns_taken,
+    without_taken_names,
+)
 from django_confiture.fix.judging.waiting import Waiting
-from django_confiture.fix.outcomes import Outcome
 from django_confiture.fix.rehearsals.rehearsing import Ending
 
 _BREAKS = "running-code-breaks"
@@ -54,7 +57,6 @@ _NO_SUCH_CONSTRAINT = "42P10"
 """The SQLSTATE of an ON CONFLICT whose unique constraint is gone."""
 _NO_VALUE = "23502"
 """The SQLSTATE of a row without a value for a column that is NOT NULL."""
-_TWO = " With --releases 2 it is spread over two releases."
 _SPREAD = (AddField, AlterOrderWithRespectTo, *REMOVING, *RENAMING)
 """The operations that can be spread over two releases, for the code that runs meanwhile."""
 NONE_UNCOVERED: Mapping[int, Sequence[Break]] = MappingProxyType({})
@@ -84,7 +86,7 @@ def judgments(
     ``uncovered`` has what another rehearsal found that operations break, by their index.
     ``waiting`` says that what can wait until a view has ended does, for the rename's sake.
     """
-    found = _with_taken_names(_one_by_one(migration, ending, releases, uncovered))
+    found = without_taken_names(_one_by_one(migration, ending, releases, uncovered))
     return around_views(list(found), waiting=waiting)
 
 
@@ -140,45 +142,12 @@ def _described(
         judgment,
         made=made,
         dropped=dropped,
+        columns_taken=columns_taken(statements),
+        columns_left=columns_left(statements),
         only_adds=adds_indexes_and_constraints(judgment.operation, statements),
         rows_alone=writes_rows_alone(result),
         state_alone=not result.statements,
     )
-
-
-def _with_taken_names(
-    found: Iterable[tuple[Judgment, Collection[str]]],
-) -> Iterator[tuple[Judgment, Collection[str]]]:
-    removed: set[tuple[str, str]] = set()
-    for judgment, locked in found:
-        operation = judgment.operation
-        taken = False
-        if isinstance(operation, AddField | RemoveField | RenameField):
-            name = operation.name_lower
-            if isinstance(operation, RenameField):
-                name = operation.new_name_lower
-            key = operation.model_name_lower, name
-            taken = not isinstance(operation, RemoveField) and key in removed
-            if isinstance(operation, RemoveField):
-                removed.add(key)
-        yield _of_taken_name(judgment) if taken else judgment, locked
-
-
-def _of_taken_name(judgment: Judgment) -> Judgment:
-    """Return the judgment of a field that gets the name of one that the migration removes.
-
-    In files of their own there would be neither for a while.
-    """
-    reason = (
-        "it takes the name of a field that the same migration removes: the running release would "
-        "use the new column as the old one, whose values are gone. Give it another name, and "
-        "remove the old one in the next release"
-    )
-    outcome: Outcome = "kept" if judgment.outcome == "kept" else "refused"
-    if judgment.outcome == "refused":
-        said = (judgment.reason or "").removesuffix(_TWO)
-        reason = f"{said} {reason[0].upper()}{reason[1:]}"
-    return Judgment(judgment.operation, outcome, judgment.finding, reason)
 
 
 def _is_by(broken: Break, index: int, statements: Sequence[Statement]) -> bool:
@@ -270,7 +239,7 @@ class _Case:
         if not spread or self._adds_what_may_be_null:
             return self._refused(_BREAKS, words)
         if self.facts.releases == 1:
-            return self._refused(_BREAKS, f"{words}{_TWO}")
+            return self._refused(_BREAKS, f"{words}{TWO_RELEASES}")
         new = self._rewriting()
         if isinstance(new, Rewriting) and (
             new.renamed or any(each.next_release for each in new.files)

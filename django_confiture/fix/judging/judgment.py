@@ -31,6 +31,10 @@ class Judgment:
     """The names of the indexes and constraints that it makes, where it does no more."""
     dropped: frozenset[str] = frozenset()
     """The names of those that it drops, where it does no more."""
+    columns_taken: frozenset[str] = frozenset()
+    """The tables and columns that get a name: ``table`` or ``table.column``."""
+    columns_left: frozenset[str] = frozenset()
+    """The tables and columns that are dropped."""
     behind_view: bool = False
     """Whether it is refused for changes of the table behind the view that it would leave."""
     done_by: int | None = None
@@ -68,6 +72,8 @@ class Judgment:
             reason,
             rows_alone=self.rows_alone,
             state_alone=self.state_alone,
+            columns_taken=self.columns_taken,
+            columns_left=self.columns_left,
         )
 
     def of_its_own(self, finding: str) -> Judgment:

@@ -21,19 +21,25 @@ from django.db.migrations import (
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.rewriting.batching import batches_of
+from django_confiture.dry_run.rewriting.changed_columns import (
+    defaults_by,
+)
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Fill, NoRecipe, NullFill, RewrittenFile
 from django_confiture.dry_run.rewriting.parts.parts import ALONE, NOT_ATOMIC, WHAT, WHY, Part, Phase
 from django_confiture.dry_run.rewriting.parts.statement_parts import parts_of
 from django_confiture.dry_run.rewriting.parts.type_parts import changed_types_parts
+from django_confiture.dry_run.rewriting.parts.wider_types import is_only_noted
 from django_confiture.dry_run.rewriting.replaced import (
     after,
     makes_or_drops,
     without_the_same_again,
 )
+from django_confiture.dry_run.sql.parsing.building import alter_table_sql
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType
-from django_confiture.dry_run.sql.parsing.nodes import subcommands
-from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
+from django_confiture.dry_run.sql.parsing.nodes import quoted_relation, subcommands
+from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 
 BY_STATEMENTS = (
     AddConstraint,
@@ -57,16 +63,19 @@ def files_by_statements(
     hints = {"model_name": _model_name(operation)} if facts.routed else {}
     changing: Sequence[Statement] = [each for each in statements if each.kind not in _HARMLESS]
     changing = without_the_same_again(changing, facts)
+    if type(operation) is AlterField:
+        changing = [part for each in changing for part in _one_by_one(each, facts)]
+        changing = _without_passing_default(changing, facts)
     parts: list[Part] = []
-    if any(each.type_changes for each in changing):
+    if any(each.type_changes and facts.works(each.sql) for each in changing):
         parts += _type_changes(changing, facts)
         changing = []
     fill = None
-    for statement in _without_passing_default(operation, changing):
+    for statement in changing:
         if statement.what == "update_stmt":
             fill = _null_fill(operation, facts.app_label, hints)
             if fill is None:
-                parts.append(Part(Phase.FILL, statement.sql, batches=batches_of(statement, facts)))
+                parts += _batches(operation, statement, facts)
         else:
             parts += parts_of(statement, facts)
     if not parts:
@@ -95,6 +104,19 @@ def _type_changes(statements: Sequence[Statement], facts: Facts) -> Iterator[Par
         names = ", ".join(each.name for _relation, each in changes)
         raise NoRecipe(f"it changes the type of {names}")
     yield from changed_types_parts(changes, after(others, facts), sequences)
+
+
+def _batches(operation: Operation, statement: Statement, facts: Facts) -> Iterator[Part]:
+    """Yield the batches of an UPDATE, or those that give rows what the column's default is then."""
+    if not operation.field.has_db_default():  # type: ignore[attr-defined]
+        yield Part(Phase.FILL, statement.sql, batches=batches_of(statement, facts))
+        return
+    node = statement.node.update_stmt
+    column = quote_identifier(node.target_list[0].res_target.name)
+    fill = f"UPDATE {quoted_relation(node.relation)} SET {column} = DEFAULT WHERE {column} IS NULL"
+    (again,) = parse(fill, placeholders=False)
+    for phase in (Phase.FILL, Phase.FILL_AGAIN):
+        yield Part(phase, fill, batches=batches_of(again, facts))
 
 
 def _in_phases(
@@ -138,31 +160,37 @@ def _with_state(last: RewrittenFile, operation: Operation) -> RewrittenFile:
     return replace(last, operations=[together])
 
 
-def _without_passing_default(
-    operation: Operation, statements: Sequence[Statement]
-) -> Sequence[Statement]:
+def _one_by_one(statement: Statement, facts: Facts) -> Iterator[Statement]:
+    """Yield a statement for each part of an ALTER TABLE, unless it may be a new type that works."""
+    several = len(statement.node.alter_table_stmt.cmds) > 1
+    if not several or (facts.works(statement.sql) and _may_change_bytes(statement, facts)):
+        yield statement
+        return
+    node = statement.node.alter_table_stmt
+    for each in subcommands(node):
+        yield from parse(alter_table_sql(node.relation, each), placeholders=False)
+
+
+def _may_change_bytes(statement: Statement, facts: Facts) -> bool:
+    node = statement.node.alter_table_stmt
+    return any(
+        each.subtype == AlterTableType.AlterColumnType
+        and not is_only_noted(node.relation, each, facts)
+        for each in subcommands(node)
+    )
+
+
+def _without_passing_default(statements: Sequence[Statement], facts: Facts) -> Sequence[Statement]:
     """Return the statements of an AlterField without a default that it sets and drops again.
 
     It is there for the rows that are filled; the batches give them the value themselves.
     """
-    if type(operation) is not AlterField:
-        return statements
-    defaults = [each for each in statements if _alters_default(each)]
-    if any(len(list(subcommands(each.node.alter_table_stmt))) > 1 for each in defaults):
-        raise NoRecipe("it changes the column and its default in one statement")
-    match ["DROP DEFAULT" in each.sql for each in defaults]:
-        case []:
-            return statements
-        case [False, True]:
-            return [each for each in statements if each not in defaults]
-    raise NoRecipe("it changes the column's default as well")
-
-
-def _alters_default(statement: Statement) -> bool:
-    return statement.what == "alter_table_stmt" and any(
-        each.subtype == AlterTableType.ColumnDefault
-        for each in subcommands(statement.node.alter_table_stmt)
-    )
+    defaults = [(each, *of) for each in statements for of in defaults_by(each)]
+    match defaults[-2:]:
+        case [(sets, table, column, str()), (drops, _, _, None)]:
+            passing = [sets] if (table, column) in facts.defaults else [sets, drops]
+            return [each for each in statements if not any(each is other for other in passing)]
+    return statements
 
 
 def _model_name(operation: Operation) -> str:
@@ -175,7 +203,7 @@ def _null_fill(operation: Operation, app_label: str, hints: Mapping[str, str]) -
     if type(operation) is not AlterField:
         raise NoRecipe("it writes rows")
     field = operation.field
-    if not field.has_default():
+    if field.has_db_default() or not field.has_default():
         return None
     if field.remote_field is not None and callable(field.default):
         raise NoRecipe("the row that it refers to comes from a function")

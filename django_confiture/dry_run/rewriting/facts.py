@@ -100,6 +100,8 @@ class Facts:
     """(table, column) → its default."""
     comments: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(table, column) → its comment."""
+    types: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(table, column) → its type, with its collation where that is not the type's own."""
     row_security: frozenset[str] = frozenset()
     """The tables with row-level security."""
     working: frozenset[str] = frozenset()
@@ -120,6 +122,10 @@ class Facts:
     """(table, column) of the foreign keys whose rows the models delete along; None: not known."""
     backwards: tuple[str, ...] = ()
     """The statements that take the operation back, where it is spread over two."""
+
+    def works(self, sql: str) -> bool:
+        """Return whether a statement reads, writes or builds something, as measured."""
+        return sql in self.working or sql in self.rewriting
 
     def index(self, range_var: Node) -> str | None:
         """Return the CREATE INDEX of an index that is there."""

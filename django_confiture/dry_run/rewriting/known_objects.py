@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from django_confiture.dry_run.rewriting.facts import NOT_VALID, Identity, PartitionIndex
-from django_confiture.dry_run.rewriting.replaced import (
+from django_confiture.dry_run.rewriting.changed_columns import (
     comment_by,
     defaults_by,
-    made_by,
     not_null_by,
+    types_by,
     validated_by,
+)
+from django_confiture.dry_run.rewriting.facts import NOT_VALID, Identity, PartitionIndex
+from django_confiture.dry_run.rewriting.replaced import (
+    made_by,
 )
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parsing.parser import Statement
@@ -89,22 +92,19 @@ _NOT_NULL = (
     f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
     " AND a.attnotnull GROUP BY n.nspname, c.oid"
 )
-_DEFAULTS = (
-    f"SELECT {_SHOWN} a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)"
-    " FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a"
-    "   ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
-    f" JOIN pg_catalog.pg_class c ON c.oid = d.adrelid {_OF_CLASS}"
-    f" WHERE {_WHERE} a.attgenerated = '' AND {_OPEN.format(table='d.adrelid')}"
+_COLUMNS = (
+    f"SELECT {_SHOWN} a.attname, pg_catalog.concat("
+    "   pg_catalog.format_type(a.atttypid, a.atttypmod), CASE WHEN a.attcollation <> t.typcollation"
+    "   THEN pg_catalog.concat(' COLLATE ', a.attcollation::pg_catalog.regcollation) END),"
+    " coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), ''),"
+    " coalesce(pg_catalog.col_description(c.oid, a.attnum), '')"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
+    " LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
+    "   AND a.attgenerated = ''"
+    f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    f" AND {_AMONG.format(table='c.oid')} AND {_OPEN.format(table='c.oid')}"
 )
-_COMMENTS = (
-    f"SELECT {_SHOWN} a.attname, d.description"
-    " FROM pg_catalog.pg_description d JOIN pg_catalog.pg_attribute a"
-    "   ON a.attrelid = d.objoid AND a.attnum = d.objsubid"
-    f" JOIN pg_catalog.pg_class c ON c.oid = d.objoid {_OF_CLASS}"
-    f" WHERE {_WHERE} d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-)
-
-
 _IDENTITIES = (
     f"SELECT {_SHOWN} a.attname, CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END,"
     " pg_catalog.format('%I.%I', n.nspname, t.relname)"
@@ -140,6 +140,7 @@ class KnownObjects:
     not_null: dict[str, frozenset[str]] = field(default_factory=dict)
     defaults: dict[tuple[str, str], str] = field(default_factory=dict)
     comments: dict[tuple[str, str], str] = field(default_factory=dict)
+    types: dict[tuple[str, str], str] = field(default_factory=dict)
     row_security: frozenset[str] = frozenset()
     identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
     sequences: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -151,6 +152,7 @@ class KnownObjects:
         if not statements:
             return self
         not_null, defaults, comments = dict(self.not_null), dict(self.defaults), dict(self.comments)
+        types = dict(self.types)
         for each in statements:
             for table, column, required in not_null_by(each):
                 columns = not_null.get(table, frozenset())
@@ -163,6 +165,8 @@ class KnownObjects:
                 comments.pop((table, column), None)
                 if comment:
                     comments[table, column] = comment
+            for table, column, kind in types_by(each):
+                types[table, column] = kind
         indexes, constraints = self._objects_after(statements)
         return replace(
             self,
@@ -171,6 +175,7 @@ class KnownObjects:
             not_null=not_null,
             defaults=defaults,
             comments=comments,
+            types=types,
         )
 
     def _objects_after(
@@ -199,12 +204,16 @@ def read_for_advice(session: Session, among: Collection[int] | None = None) -> K
     ``among`` are the OIDs of the tables that it may be about; None for any table.
     """
     tables = [None if among is None else "{" + ",".join(map(str, among)) + "}"]
+    columns = [*_rows_by_name(session, _COLUMNS, tables)]
     return KnownObjects(
         {name: definition for name, (definition,) in _rows_by_name(session, _INDEXES, tables)},
         _definitions_by_table(session, _CONSTRAINTS, tables),
         {table: column for table, (column,) in _rows_by_name(session, _KEYS, tables)},
         _columns_of_tables(session, _REQUIRED, tables),
         _columns_of_tables(session, _PLAIN, tables),
+        types={(table, name): kind for table, (name, kind, _of, _on) in columns},
+        defaults={(table, name): of for table, (name, _kind, of, _on) in columns if of},
+        comments={(table, name): on for table, (name, _kind, _of, on) in columns if on},
         partitions=_partitions(session),
     )
 
@@ -214,8 +223,6 @@ def read_known(session: Session) -> KnownObjects:
     return replace(
         read_for_advice(session),
         not_null=_columns_of_tables(session, _NOT_NULL),
-        defaults=_definitions_by_table(session, _DEFAULTS),
-        comments=_definitions_by_table(session, _COMMENTS),
         row_security=frozenset(name for name, _nothing in _rows_by_name(session, _ROW_SECURITY)),
         identities={
             (table, column): Identity(generated, sequence)

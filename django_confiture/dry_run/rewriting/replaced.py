@@ -9,12 +9,11 @@ from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.sql.parsing.building import (
     constraint_sql,
-    expression_sql,
     foreign_key_of,
     statement_sql,
     without_schemas,
 )
-from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType, ObjectType
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 from django_confiture.dry_run.sql.parsing.nodes import (
     Node,
@@ -22,7 +21,6 @@ from django_confiture.dry_run.sql.parsing.nodes import (
     definition,
     dropped_relations,
     quoted_relation,
-    strings,
     subcommands,
 )
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
@@ -161,46 +159,6 @@ def made_by(statement: Statement) -> Iterator[tuple[_Made, str]]:
             for constraint in _constraints_of(each):
                 name = ("constraint", known_name(relation), constraint.conname)
                 yield name, constraint_sql(constraint)
-
-
-def not_null_by(statement: Statement) -> Iterator[tuple[str, str, bool]]:
-    """Yield table and column that a statement makes NOT NULL (True) or NULL (False)."""
-    subtypes = {AlterTableType.SetNotNull: True, AlterTableType.DropNotNull: False}
-    for table, each in _altered(statement):
-        if each.subtype in subtypes:
-            yield table, each.name, subtypes[each.subtype]
-
-
-def validated_by(statement: Statement) -> Iterator[tuple[str, str]]:
-    """Yield table and name of each constraint that a statement validates."""
-    for table, each in _altered(statement):
-        if each.subtype == AlterTableType.ValidateConstraint:
-            yield table, each.name
-
-
-def defaults_by(statement: Statement) -> Iterator[tuple[str, str, str | None]]:
-    """Yield table, column and default that a statement sets; None where it drops it."""
-    for table, each in _altered(statement):
-        if each.subtype == AlterTableType.ColumnDefault:
-            dropped = definition(each).WhichOneof("node") is None
-            yield table, each.name, None if dropped else expression_sql(definition(each))
-
-
-def comment_by(statement: Statement) -> Iterator[tuple[str, str, str]]:
-    """Yield table, column and comment of a COMMENT ON COLUMN; the comment is empty for NULL."""
-    if statement.what != "comment_stmt":
-        return
-    node = statement.node.comment_stmt
-    if node.objtype == ObjectType.COLUMN:
-        *table, column = strings(node.object.list.items)
-        yield ".".join(table), column, node.comment
-
-
-def _altered(statement: Statement) -> Iterator[tuple[str, Node]]:
-    if statement.what == "alter_table_stmt":
-        table = known_name(statement.node.alter_table_stmt.relation)
-        for each in subcommands(statement.node.alter_table_stmt):
-            yield table, each
 
 
 def _constraints_of(subcommand: Node) -> Iterator[Node]:

@@ -41,6 +41,7 @@ def facts_of(
         not_null=known.not_null,
         defaults=known.defaults,
         comments=known.comments,
+        types=known.types,
         row_security=known.row_security,
         undeletable=_undeletable(ending),
         cascades=ending.reached.cascades,

@@ -102,14 +102,20 @@ OPERATIONS: dict[str, Operation] = {
     "an index that is dropped": _of("code", models.CharField(max_length=20, unique=True)),
     "not null": _of("currency", models.CharField(max_length=3)),
     "not null, filled": _of("note", models.TextField(default="it's 100 %")),
+    "not null, filled by the database": _of("note", models.TextField(db_default="it's 100 %")),
+    "not null, filled by the database, not by Django": _of(
+        "note", models.TextField(default="x", db_default="y", db_comment="it IS 'new'")
+    ),
+    "longer and indexed": _of("number", models.CharField(max_length=40, db_index=True)),
+    "longer and not null": _of("currency", models.CharField(max_length=9)),
     "not null, filled, indexed": _of("note", models.TextField(default="none", db_index=True)),
 }  # fmt: skip
 """Operations that harm, whose findings print code."""
 
 IN_WORDS: dict[str, Operation] = {
     "type": _of("total", models.BigIntegerField()),
-    "type and index": _of("number", models.CharField(max_length=40, db_index=True)),
-    "type and NOT NULL": _of("currency", models.CharField(max_length=9)),
+    "type and index": _of("total", models.BigIntegerField(db_index=True)),
+    "type and NOT NULL": _of("currency", models.CharField(max_length=3, db_collation="C")),
     "type and CHECK": _of("total", models.PositiveBigIntegerField()),
     "a value of a function": _of("note", models.TextField(default=lambda: "x")),
 }
@@ -221,9 +227,18 @@ ADDED_WITH_CODE = {
 ALTERED_WITH_CODE = {
     ("NOT NULL", "index"),
     ("NOT NULL", "default"),
+    ("NOT NULL", "database default"),
+    ("NOT NULL", "length"),
+    ("NOT NULL", "comment"),
     ("index", "unique"),
     ("index", "default"),
+    ("index", "database default"),
+    ("index", "length"),
+    ("index", "comment"),
     ("unique", "default"),
+    ("unique", "database default"),
+    ("unique", "length"),
+    ("unique", "comment"),
 }
 """Of the others, some harm no one, some fail on these rows, and some get words."""
 OFTEN = {("NOT NULL", "index"), ("NOT NULL", "default"), ("index", "unique"), ("unique", "column")}

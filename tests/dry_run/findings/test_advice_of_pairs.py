@@ -48,7 +48,8 @@ WITH_CODE = """
 add integer: positive and NULL; positive and default; positive and database default;
   NULL and index; NULL and unique; index and default; index and database default
 alter integer: positive and NULL; positive and index; positive and unique; positive and default;
-  NULL and index; NULL and unique; index and unique; index and default; unique and default
+  NULL and index; NULL and unique; index and unique; index and default; unique and default;
+  positive and database default; index and database default; unique and database default
 add key: NOT NULL and default; one to one and no index; one to one and no constraint;
   one to one and protect; one to one and column; no index and default; no constraint and protect;
   no constraint and default; no constraint and column; protect and default; protect and column;

@@ -57,7 +57,7 @@ def test_routers_are_told_the_model() -> None:
 @pytest.mark.parametrize(
     ("sql", "reason"),
     [
-        ("ALTER TABLE shop_order ALTER note TYPE varchar(9)", "it changes the type of note"),
+        ("ALTER TABLE shop_order ALTER note TYPE varchar(9)", "the type of note before"),
         ("DROP INDEX shop_order_note", "the index shop_order_note is not known"),
         ("ALTER TABLE shop_order DROP CONSTRAINT x", "the constraint x is not known"),
         ("ALTER TABLE shop_order DROP x", "it drops the column x"),

@@ -10,6 +10,7 @@ from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.findings.thresholds import is_large
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.rewriting.facts import known_name
+from django_confiture.dry_run.rewriting.parts.wider_types import is_only_noted
 from django_confiture.dry_run.sql.parsing.building import constraint_sql
 from django_confiture.dry_run.sql.parsing.enums import TRIGGER_SWITCHES, AlterTableType, ConstrType
 from django_confiture.dry_run.sql.parsing.nodes import (
@@ -173,13 +174,19 @@ def _type(alter: Alteration) -> Iterator[Finding]:
     if alter.rewrites:
         message = f"The new type of {name} makes PostgreSQL rewrite {table}"
         yield _found(alter, "type-change-rewrite", message)
-    elif alter.scans or alter.builds:
+    elif (alter.scans or alter.builds) and not _is_of_others(alter):
         message = f"The new type of {name} rebuilds indexes or checks constraints of {table} again"
         yield _found(alter, "type-change-rebuilds-indexes", message)
     for other in alter.step.scanned:
         if other != table and other not in alter.step.of(table, alter.step.scanned):
             message = f"The new type of {name} checks the foreign keys of {other} again"
             yield _found(alter, "foreign-key-scan", message, other)
+
+
+def _is_of_others(alter: Alteration) -> bool:
+    """Return whether other subcommands of the same statement have read the table, not the type."""
+    node, known = alter.step.node, alter.subject.known
+    return len(node.cmds) > 1 and is_only_noted(node.relation, alter.subcommand, known)
 
 
 def _validate(alter: Alteration) -> Iterator[Finding]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.db.migrations import RunSQL
+
+from django_confiture.dry_run.rewriting.changed_columns import comment_by
 from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import NoRecipe
 from django_confiture.dry_run.rewriting.parts.column_parts import add_column_parts, not_null_parts
@@ -18,7 +21,7 @@ from django_confiture.dry_run.rewriting.parts.index_parts import (
     reindex_part,
 )
 from django_confiture.dry_run.rewriting.parts.parts import Part, Phase
-from django_confiture.dry_run.sql.parsing.building import alter_table_sql
+from django_confiture.dry_run.sql.parsing.building import alter_table_sql, changed, statement_sql
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ConstrType
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 from django_confiture.dry_run.sql.parsing.nodes import (
@@ -55,25 +58,25 @@ def parts_of(statement: Statement, facts: Facts) -> Iterator[Part]:
         case "refresh_mat_view_stmt":
             yield refresh_part(node, facts)
         case "alter_table_stmt":
-            rewrites = statement.sql in facts.rewriting
             for subcommand in subcommands(node):
-                yield from _of_subcommand(node.relation, subcommand, facts, rewrites=rewrites)
-        case "comment_stmt":  # alone it takes no time, and goes with its column
-            yield Part(Phase.SCHEMA, statement.sql)
+                yield from _of_subcommand(node.relation, subcommand, facts, statement.sql)
+        case "comment_stmt":
+            yield _comment(statement, facts)
         case "rename_stmt":
             raise NoRecipe("it renames something")
         case _:
             raise NoRecipe(f"it runs {statement.command}")
 
 
-def _of_subcommand(
-    relation: Node, subcommand: Node, facts: Facts, *, rewrites: bool
-) -> Iterator[Part]:
+def _of_subcommand(relation: Node, subcommand: Node, facts: Facts, sql: str) -> Iterator[Part]:
     match subcommand.subtype:
         case AlterTableType.AddColumn:
+            rewrites = sql in facts.rewriting
             yield from add_column_parts(relation, subcommand, facts, rewrites=rewrites)
         case AlterTableType.ColumnDefault:
             yield _default(relation, subcommand, facts)
+        case AlterTableType.AlterColumnType if not facts.works(sql):
+            yield _wider_type(relation, subcommand, facts)
         case AlterTableType.SetNotNull:
             yield from not_null_parts(relation, subcommand.name)
         case AlterTableType.DropNotNull:
@@ -116,13 +119,47 @@ def _not_null_of_key(relation: Node, subcommand: Node, facts: Facts) -> Iterator
 
 def _default(relation: Node, subcommand: Node, facts: Facts) -> Part:
     """Return the part for a default: until it is dropped running code can leave the column out."""
-    drops = not definition(subcommand).WhichOneof("node")
-    phase = Phase.NEXT_RELEASE if drops and facts.releases == 2 else Phase.SCHEMA
-    return Part(phase, alter_table_sql(relation, subcommand))
+    before = facts.defaults.get((known_name(relation), subcommand.name))
+    column = _column(relation, subcommand)
+    back = RunSQL.noop if before is None else f"{column} SET DEFAULT {before}"
+    if definition(subcommand).WhichOneof("node"):
+        phase, back = Phase.SCHEMA, back or f"{column} DROP DEFAULT"
+    elif facts.releases == 2:
+        phase = Phase.NEXT_RELEASE
+    else:
+        phase = Phase.SCHEMA if before is None else Phase.SWITCH
+    return Part(phase, alter_table_sql(relation, subcommand), back)
+
+
+def _wider_type(relation: Node, subcommand: Node, facts: Facts) -> Part:
+    """Return the part for a type that PostgreSQL only notes, such as a longer varchar."""
+    before = facts.types.get((known_name(relation), subcommand.name))
+    if before is None:
+        raise NoRecipe(f"the type of {subcommand.name} before is not known")
+    column = _column(relation, subcommand)
+    using = quote_identifier(subcommand.name)
+    kind = before.partition(" COLLATE ")[0]
+    back = f"{column} TYPE {before} USING {using}::{kind}"
+    return Part(Phase.SCHEMA, alter_table_sql(relation, subcommand), back)
+
+
+def _comment(statement: Statement, facts: Facts) -> Part:
+    """Return the part for a comment; that of a new column goes with it."""
+    back: str = RunSQL.noop
+    for table, column, _text in comment_by(statement):
+        if (table, column) in facts.types:
+            before = facts.comments.get((table, column), "")
+            back = statement_sql(changed(statement.node.comment_stmt, comment=before))
+    return Part(Phase.SCHEMA, statement.sql, back)
+
+
+def _column(relation: Node, subcommand: Node) -> str:
+    """Return the beginning of an ALTER TABLE that changes the same column."""
+    return (
+        f"ALTER TABLE {quoted_relation(relation)} ALTER COLUMN {quote_identifier(subcommand.name)}"
+    )
 
 
 def _drop_not_null(relation: Node, subcommand: Node) -> Part:
-    column = (
-        f"ALTER TABLE {quoted_relation(relation)} ALTER COLUMN {quote_identifier(subcommand.name)}"
-    )
-    return Part(Phase.SCHEMA, alter_table_sql(relation, subcommand), f"{column} SET NOT NULL")
+    back = f"{_column(relation, subcommand)} SET NOT NULL"
+    return Part(Phase.SCHEMA, alter_table_sql(relation, subcommand), back)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django_confiture.dry_run.measuring.schema.schema_diff import read_relations
 from django_confiture.dry_run.measuring.schema.schema_objects import SchemaObject
@@ -14,6 +14,7 @@ from django_confiture.dry_run.schema_check.comparison import table_differences
 from django_confiture.dry_run.schema_check.scratch_tables import (
     ScratchTables,
     compared_models,
+    relation_of,
     scratch_tables,
     table_oids,
 )
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 NEVER_MADE = "its app has no migrations; migrate --run-syncdb makes it"
 
 TableObjects = Mapping[str, Sequence[SchemaObject]]
-"""Table name, as models have it → its objects; no entry where there is no such table."""
+"""Table, as :func:`relation_of` calls it → its objects; no entry where there is no such table."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class SchemaCheck:
 
     differences: tuple[Difference, ...]
     not_compared: Mapping[str, str]
-    """Table name → why it was not compared."""
+    """Table → why it was not compared."""
 
 
 def check_schema(
@@ -57,58 +58,58 @@ def check_schema(
     are only looked up in the catalogs.
     """
     models = list(_chosen(compared_models(apps, wrapper), tables))
-    names = [model._meta.db_table for model in models]
-    found = read_tables(session, wrapper, names) if there is None else there
-    chosen = {name: found[name] for name in names if name in found}
+    relations = {model._meta.db_table: relation_of(model) for model in models}
+    found = read_tables(session, wrapper, models) if there is None else there
+    chosen = {name: found[name] for name in relations.values() if name in found}
     found = with_sequences(session, chosen)
     never_made = {
-        model._meta.db_table: NEVER_MADE
+        relation_of(model): NEVER_MADE
         for model in models
-        if model._meta.app_label in unmigrated and model._meta.db_table not in found
+        if model._meta.app_label in unmigrated and relation_of(model) not in found
     }
-    models = [model for model in models if model._meta.db_table not in never_made]
+    models = [model for model in models if relation_of(model) not in never_made]
     with scratch_tables(session, wrapper, models) as wanted:
-        objects = read_relations(session, wanted.made.values(), temporary=True)
-        differences = tuple(_differences(names, found, wanted, objects))
-    return SchemaCheck(differences, {**wanted.not_made, **never_made})
+        objects = wanted.objects(session)
+        differences = tuple(_differences(relations, found, wanted, objects))
+    not_made = {relations[table]: reason for table, reason in wanted.not_made.items()}
+    return SchemaCheck(differences, {**not_made, **never_made})
 
 
 def read_tables(
-    session: Session, wrapper: BaseDatabaseWrapper, tables: Iterable[str]
+    session: Session, wrapper: BaseDatabaseWrapper, models: Iterable[type[Model]]
 ) -> TableObjects:
-    """Return the objects of the tables that exist."""
-    oids = table_oids(session, wrapper, tables)
+    """Return the objects of the models' tables that exist."""
+    relations = {model._meta.db_table: relation_of(model) for model in models}
+    oids = table_oids(session, wrapper, relations)
     objects = read_relations(session, oids.values())
-    return {table: objects[oid] for table, oid in oids.items() if oid in objects}
+    return {relations[table]: objects[oid] for table, oid in oids.items() if oid in objects}
 
 
 def _chosen(models: Iterable[type[Model]], tables: Collection[str] | None) -> Iterator[type[Model]]:
     """Yield the models of ``tables``, and the owner of a many-to-many table, which makes it."""
     models = list(models)
-    wanted = {m._meta.db_table for m in models} if tables is None else set(tables)
+    wanted = set(map(relation_of, models)) if tables is None else set(tables)
     wanted |= {
-        m._meta.auto_created._meta.db_table  # type: ignore[attr-defined]
+        relation_of(m._meta.auto_created)  # type: ignore[arg-type]
         for m in models
-        if m._meta.auto_created and m._meta.db_table in wanted
+        if m._meta.auto_created and relation_of(m) in wanted
     }
     for model in models:
-        owner = model._meta.auto_created
-        if model._meta.db_table in wanted or (owner and owner._meta.db_table in wanted):  # type: ignore[attr-defined]
+        owner: Any = model._meta.auto_created
+        if relation_of(model) in wanted or (owner and relation_of(owner) in wanted):
             yield model
 
 
 def _differences(
-    names: Iterable[str],
+    relations: Mapping[str, str],
     found: TableObjects,
     wanted: ScratchTables,
-    objects: Mapping[int, Sequence[SchemaObject]],
+    objects: Mapping[str, Sequence[SchemaObject]],
 ) -> Iterator[Difference]:
-    for table in names:
+    for table, relation in relations.items():
         if table not in wanted.made:
             continue
-        if table not in found:
-            yield Difference("table", table, table, None, "a table")
+        if relation not in found:
+            yield Difference("table", relation, relation, None, "a table")
             continue
-        yield from table_differences(
-            table, found[table], objects.get(wanted.made[table], ()), wanted.named[table]
-        )
+        yield from table_differences(relation, found[relation], objects[table], wanted.named[table])

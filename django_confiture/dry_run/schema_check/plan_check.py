@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from django_confiture.dry_run.plan.model_tables import differs
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import check_schema
 from django_confiture.dry_run.schema_check.made_in_plan import TablesMade
-from django_confiture.dry_run.schema_check.scratch_tables import compared_models
+from django_confiture.dry_run.schema_check.scratch_tables import compared_models, relation_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,9 +29,9 @@ class PlanDrift:
     before: tuple[Difference, ...] = ()
     """The differences that were there before the plan, without the harmless ones."""
     not_compared: Mapping[str, str] | None = None
-    """Table name → why it was not compared; None if the plan touches no table of a model."""
+    """Table → why it was not compared; None if the plan touches no table of a model."""
     app_labels: Mapping[str, str] | None = None
-    """Table name → the app of its model."""
+    """Table → the app of its model."""
 
 
 def check_plan(
@@ -40,7 +40,7 @@ def check_plan(
     *,
     start: ProjectState,
     end: ProjectState,
-    changed: Collection[str],
+    changed: Set[str],
     first: Callable[[], Schema],
     made: TablesMade,
 ) -> PlanDrift:
@@ -50,8 +50,9 @@ def check_plan(
     ``made`` just as the models would make it is equal.
     """
     models = compared_models(end.apps, wrapper)
-    labels = {model._meta.db_table: model._meta.app_label for model in models}
-    tables = {*_tables_of_changed_models(start, end, wrapper), *changed} & labels.keys()
+    labels = {relation_of(model): model._meta.app_label for model in models}
+    tables = {*_tables_of_changed_models(start, end, wrapper)}
+    tables |= {each for each in labels if not changed.isdisjoint(_names(each))}
     if not tables:
         return PlanDrift()
     tables -= made.as_models_would(session, wrapper, models)
@@ -67,7 +68,7 @@ def check_plan(
             wrapper,
             start.apps,
             tables={each.table for each in found},
-            there=_objects_by_table(first()),
+            there=_objects_by_table(first(), labels),
         )
     known = set(older.differences)
     return PlanDrift(
@@ -88,13 +89,26 @@ def _tables_of_changed_models(
     for model in compared_models(end.apps, wrapper):
         owner = model._meta.auto_created or model
         if (owner._meta.app_label, owner._meta.model_name) in changed:  # type: ignore[union-attr]
-            yield model._meta.db_table
+            yield relation_of(model)
 
 
-def _objects_by_table(schema: Schema) -> Mapping[str, Sequence[SchemaObject]]:
-    return {
+def _objects_by_table(
+    schema: Schema, relations: Iterable[str]
+) -> Mapping[str, Sequence[SchemaObject]]:
+    by_name = {
         each.name: objects
         for objects in schema.values()
         for each in objects
         if each.kind == "table"
     }
+    return {
+        relation: by_name[name]
+        for relation in relations
+        for name in reversed(_names(relation))
+        if name in by_name
+    }
+
+
+def _names(relation: str) -> Sequence[str]:
+    """Return what a table may be called: without its schema where the search path finds it."""
+    return [relation, relation.rpartition(".")[2]]

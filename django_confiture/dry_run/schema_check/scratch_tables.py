@@ -9,15 +9,16 @@ is made for its target.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.db import router
 
+from django_confiture.dry_run.measuring.schema.schema_diff import read_relations
 from django_confiture.formatting import one_line
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Model
 
+    from django_confiture.dry_run.measuring.schema.schema_objects import SchemaObject
     from django_confiture.dry_run.server.side_channel import Session
 
 _MADE = "confiture_model_tables"
@@ -36,11 +38,28 @@ class ScratchTables:
     """The temporary tables of the models, and the models that have none."""
 
     made: Mapping[str, int]
-    """Table name, as models have it → OID of the temporary table."""
+    """Table's ``db_table`` → OID of the temporary table."""
     named: Mapping[str, Collection[str]]
-    """Table name → names of indexes and constraints that the model itself gives."""
+    """Table's ``db_table`` → names of indexes and constraints that the model itself gives."""
     not_made: Mapping[str, str] = field(default_factory=dict)
-    """Table name → why its table could not be made here."""
+    """Table's ``db_table`` → why its table could not be made here."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Name of a temporary table that can't have its own → what PostgreSQL calls the real one."""
+
+    def objects(self, session: Session) -> Mapping[str, Sequence[SchemaObject]]:
+        """Return the objects of each table's model, with the names of the real tables."""
+        read = read_relations(session, self.made.values(), temporary=True)
+        return {
+            table: [self._of_real_table(each) for each in read.get(oid, ())]
+            for table, oid in self.made.items()
+        }
+
+    def _of_real_table(self, made: SchemaObject) -> SchemaObject:
+        for name, real in self.names.items():
+            definition = made.definition.replace(f"REFERENCES {name}(", f"REFERENCES {real}(")
+            own = made.name.replace(name, real.rpartition(".")[2].strip('"'))
+            made = replace(made, definition=definition, name=own)
+        return made
 
 
 def compared_models(apps: Apps, wrapper: BaseDatabaseWrapper) -> list[type[Model]]:
@@ -60,19 +79,28 @@ def scratch_tables(
     chosen = {model._meta.db_table: model for model in models}
     session.query(f"SAVEPOINT {_MADE}")
     try:
+        plain = _plain_names(wrapper, chosen)
+        names = dict(_names_in_definitions(session, plain))
         session.query(
             "SELECT set_config('search_path', concat('pg_temp, ',"
             " current_setting('search_path')), true),"
             # where the indexes of permanent tables are built, or else all of them would differ
             " set_config('temp_tablespaces', current_setting('default_tablespace'), true)"
         )
-        not_made = dict(_make_all(session, wrapper, chosen))
-        oids = table_oids(session, wrapper, chosen)
-        made = {table: oid for table, oid in oids.items() if table not in not_made}
+        not_made = dict(_make_all(session, wrapper, chosen, plain))
+        temporary = {plain.get(wrapper.ops.quote_name(table), table): table for table in chosen}
+        oids = table_oids(session, wrapper, temporary)
+        made = {temporary[name]: oid for name, oid in oids.items()}
+        made = {table: oid for table, oid in made.items() if table not in not_made}
         named = {table: _given_names(model) for table, model in chosen.items()}
-        yield ScratchTables(made, named, not_made)
+        yield ScratchTables(made, named, not_made, names)
     finally:
         session.query(f"ROLLBACK TO SAVEPOINT {_MADE}; RELEASE SAVEPOINT {_MADE}")
+
+
+def relation_of(model: type[Model]) -> str:
+    """Return a model's table as reports call it, with the schema that its ``db_table`` names."""
+    return model._meta.db_table.replace('"', "")
 
 
 def table_oids(
@@ -87,6 +115,30 @@ def table_oids(
     return {quoted[name or ""]: int(oid) for name, oid in rows if oid is not None}
 
 
+def _plain_names(
+    wrapper: BaseDatabaseWrapper, chosen: Mapping[str, type[Model]]
+) -> Mapping[str, str]:
+    """Return quoted name → name of its temporary table, for each ``db_table`` with a schema."""
+    tables = {
+        *chosen,
+        *(each.model._meta.db_table for m in chosen.values() for each in _referenced(m)),
+    }
+    with_schema = sorted(wrapper.ops.quote_name(table) for table in tables if '"' in table)
+    return {quoted: f"{_ONE}_{number}" for number, quoted in enumerate(with_schema)}
+
+
+def _names_in_definitions(session: Session, plain: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the names of temporary tables, and how foreign keys name the real ones now."""
+    if not plain:
+        return
+    rows = session.query(
+        "SELECT name, pg_catalog.to_regclass(name)::text FROM json_array_elements_text($1) name",
+        [json.dumps([*plain])],
+    )
+    for quoted, name in rows:
+        yield plain[quoted or ""], name or quoted or ""
+
+
 @dataclass(frozen=True)
 class _Step:
     """Statements that succeed or fail together."""
@@ -97,29 +149,36 @@ class _Step:
 
 
 def _make_all(
-    session: Session, wrapper: BaseDatabaseWrapper, chosen: Mapping[str, type[Model]]
+    session: Session,
+    wrapper: BaseDatabaseWrapper,
+    chosen: Mapping[str, type[Model]],
+    plain: Mapping[str, str],
 ) -> Iterator[tuple[str, str]]:
     """Make the tables; yield those that can't be made, each with the reason.
 
     All are made in one round trip, or one by one where something fails.
     """
-    makeable = {table: model for table, model in chosen.items() if '"' not in table}
-    for table in chosen.keys() - makeable.keys():
-        yield table, "its db_table names a schema"
     editor = sql_writer(wrapper)
-    steps = [_Step(each) for each in _stand_ins(wrapper, makeable)]
-    for table, model in makeable.items():
+    steps = [_Step(each) for each in _stand_ins(wrapper, chosen)]
+    for table, model in chosen.items():
         try:
             steps.append(_Step(_create(editor, model), partial(list, (table,))))
         except Exception as raised:  # noqa: BLE001 - whatever a field or an index says of itself
             yield table, one_line(raised)
-    steps += _deferred(editor, makeable)
+    steps += _deferred(editor, chosen)
+    steps = [replace(each, sql=_with_plain_names(each.sql, plain)) for each in steps]
     if _try(session, "\n".join(each.sql for each in steps)) is None:
         return
     for step in steps:
         error = _try(session, step.sql)
         if error is not None:
             yield from ((table, error) for table in step.tables())
+
+
+def _with_plain_names(sql: str, plain: Mapping[str, str]) -> str:
+    for quoted, name in plain.items():
+        sql = sql.replace(quoted, f'"{name}"')
+    return sql
 
 
 def _deferred(editor: Any, makeable: Collection[str]) -> Iterator[_Step]:

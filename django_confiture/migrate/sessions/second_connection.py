@@ -72,10 +72,13 @@ def connect_beside(
     usual = params.get("application_name", "")
     params |= {"autocommit": True, "application_name": application_name}
     found: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(**params)
-    query = _TAKE_NAME_BACK.format(usual=sql.Literal(usual), pid=found.info.backend_pid)
-    if not answers(found, patience=patience, query=query.as_string(found)):
+    try:
+        query = _TAKE_NAME_BACK.format(usual=sql.Literal(usual), pid=found.info.backend_pid)
+        if not answers(found, patience=patience, query=query.as_string(found)):
+            raise psycopg.OperationalError(f"no answer within {patience} s")
+    except BaseException:
         found.close()
-        raise psycopg.OperationalError(f"no answer within {patience} s")
+        raise
     return found
 
 

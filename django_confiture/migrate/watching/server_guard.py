@@ -181,7 +181,7 @@ def guarded(
             own_pids=own_pids,
             idle_alone=idle_alone,
         )
-    except psycopg.Error as error:
+    except Exception as error:  # noqa: BLE001 - a backend may ask elsewhere for its password
         if connection is not None:
             connection.close()
         return f"no third connection ({one_line(error)})"

@@ -146,7 +146,7 @@ class Watch:
                 continue
             try:
                 self._look(target)
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001 - a backend may ask elsewhere for its password
                 self._lost(error)
         self._close()
 
@@ -258,7 +258,7 @@ class Watch:
         elif first:
             self._conn.execute("SELECT pg_catalog.pg_cancel_backend(%s)", [target.pid])
 
-    def _lost(self, error: psycopg.Error) -> None:
+    def _lost(self, error: Exception) -> None:
         """Go on without a connection, log that once, and try to connect again later."""
         self._close()
         self._blind_until = monotonic() + _RECONNECT_S

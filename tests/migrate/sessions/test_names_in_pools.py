@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 from django.db import connection
 
+from django_confiture.migrate.sessions import second_connection
 from django_confiture.migrate.sessions.second_connection import connect_beside
 from django_confiture.migrate.turns.one_at_a_time import take_turn
 from tests.support.dry_run import plain_connection
@@ -56,3 +57,19 @@ def test_a_site_keeps_its_own_name() -> None:
 def test_a_server_without_a_pool_shows_the_name() -> None:
     with closing(connect_beside(connection, "django-confiture watch")):
         assert names() == ["django-confiture watch"]
+
+
+def test_a_connection_whose_server_is_interrupted_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_args: object, **_named: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(second_connection, "answers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connect_beside(connection, "django-confiture watch")
+    monkeypatch.undo()
+
+    with plain_connection() as plain:
+        plain.execute("SELECT pg_sleep(0.1)")  # until the server has noticed
+    assert names() == []

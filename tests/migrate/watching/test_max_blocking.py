@@ -279,3 +279,37 @@ def test_a_listener_that_fails_does_not_stop_the_watch(caplog: pytest.LogCapture
     assert shop.longest_s <= LIMIT_S + SLACK_S
     (error,) = [each for each in caplog.records if each.levelname == "ERROR"]
     assert error.getMessage() == "Fails failed, and gets no more news of the migration"
+
+
+@pytest.mark.parametrize("which", ["connect", "connect_guard"])
+def test_a_backend_that_gets_no_password_does_not_stop_the_watch(
+    which: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Backends ask other services for a password, and raise what those raise."""
+    monkeypatch.setattr("django_confiture.migrate.watching.watch._RECONNECT_S", 0.1)
+    refused: list[str] = []
+
+    def connects() -> psycopg.Connection[Any]:
+        if not refused:
+            refused.append("once")
+            raise RuntimeError("the vault is sealed")
+        return connect_beside(connection, "watches")
+
+    opens = {"connect": lambda: connect_beside(connection, "watches"), which: connects}
+    with client(READS), connect("migrates") as migrates:
+        watch = Watch(
+            opens["connect"],
+            [],
+            own_pids=lambda: (),
+            connect_guard=opens.get("connect_guard"),
+            max_blocking=timedelta(milliseconds=300),
+        )
+        try:
+            migrates.execute("LOCK recording_parent")
+            watch.follow(Target(migrates.info.backend_pid, 1, None, {}))
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                migrates.execute("SELECT pg_sleep(3)")
+        finally:
+            watch.stop()
+    (warning,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert "(the vault is sealed)" in warning.getMessage()

@@ -289,5 +289,7 @@ def close_session(alias: str) -> None:
     open_sessions = _open_sessions(connections[alias])
     if open_sessions and not open_sessions[-1].is_at_work:
         session = open_sessions[-1]
-        session.prepare_journal()
-        session.close()
+        try:
+            session.prepare_journal()
+        finally:
+            session.close()

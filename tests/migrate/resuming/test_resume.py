@@ -172,6 +172,20 @@ def test_what_is_recorded_as_done_is_not_done_again_where_the_setting_is_off_now
     assert journal() == []
 
 
+def test_the_turn_ends_though_the_journal_fails_at_the_end(cases: Cases) -> None:
+    renamed = "ALTER TABLE confiture_history_journalentry RENAME {} TO {}"
+    cases.add("0001_renames", migrations.RunSQL(renamed.format("app_label", "label")))
+    try:
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            cases.migrate()
+        assert query(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())"
+        ) == [(0,)]
+    finally:
+        execute(renamed.format("label", "app_label"))
+
+
 def test_an_atomic_migration_is_not_journaled(cases: Cases) -> None:
     cases.add("0001_two", logs("1"), breaks("2"))
     cut_off(cases, "2")

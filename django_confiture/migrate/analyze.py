@@ -7,6 +7,7 @@ have been through counts together.
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -124,13 +125,14 @@ def analyze_table(raw: psycopg.Connection[Any], table: sql.Composable) -> list[s
 def _reasons(before: Snapshot, after: Snapshot) -> dict[int, str]:
     """Return why each table needs ANALYZE, by OID."""
     reasons: dict[int, str] = {}
+    partitions = _partitions(after)
     for index, oid in after.expression_indexes.items():
         table = after.tables.get(oid)
         if index in before.expression_indexes or table is None or table.is_partitioned:
             continue  # of a partitioned table, the indexes of the partitions get statistics
         reasons[oid] = "index on an expression"
     for oid, table in after.tables.items():
-        parts = _parts(oid, table, after)
+        parts = partitions[oid] if table.is_partitioned else [(oid, table)]
         written = sum(each.modified - _modified(before.tables.get(part)) for part, each in parts)
         if parts and written >= _LEAST_ROWS + _SHARE * sum(each.live for _, each in parts):
             reasons[oid] = "filled"
@@ -140,15 +142,13 @@ def _reasons(before: Snapshot, after: Snapshot) -> dict[int, str]:
     return reasons
 
 
-def _parts(oid: int, table: TableState, found: Snapshot) -> list[tuple[int, TableState]]:
-    """Return the tables that hold the rows of a table: itself, or its partitions."""
-    if not table.is_partitioned:
-        return [(oid, table)]
-    return [
-        (part, each)
-        for part, each in found.tables.items()
-        if oid in each.ancestors and not each.is_partitioned
-    ]
+def _partitions(found: Snapshot) -> Mapping[int, Sequence[tuple[int, TableState]]]:
+    """Return the tables that hold the rows of partitioned tables, by the OID of these."""
+    partitions: defaultdict[int, list[tuple[int, TableState]]] = defaultdict(list)
+    for oid, table in found.tables.items():
+        for ancestor in () if table.is_partitioned else table.ancestors:
+            partitions[ancestor].append((oid, table))
+    return partitions
 
 
 def _modified(table: TableState | None) -> int:

@@ -1,4 +1,4 @@
-"""PostgreSQL's own numbers: object ids and server versions."""
+"""PostgreSQL's own numbers and names: object ids, server versions, types."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ POSTGRESQL_15 = 150000
 POSTGRESQL_17 = 170000
 POSTGRESQL_18 = 180000
 """Versions as ``server_version_num`` counts them."""
+
+KEYS_THAT_TELL_NOTHING = frozenset({"int2", "int4", "int8", "uuid"})
+"""Types of primary keys that name a row without telling anything about it."""
 
 
 def major_version(number: int) -> int:

@@ -20,13 +20,12 @@ from django_confiture.dry_run.sql.parsing.building import expression_sql
 from django_confiture.dry_run.sql.parsing.enums import ConstrType
 from django_confiture.dry_run.sql.parsing.parser import Statement, SyntaxUnknown
 from django_confiture.dry_run.sql.texts.redaction import are_shown
+from django_confiture.postgres import KEYS_THAT_TELL_NOTHING
 
 _TIMEOUT = "5s"
 _SAVEPOINT = "confiture_violations"
 _QUESTION = "confiture_violations_question"
 _SHOWN = 5
-_HARMLESS_KEYS = {"int2", "int4", "int8", "uuid"}
-"""Types of primary keys that name a row without telling anything about it."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _keys(rows: _Rows, session: Session, *, in_order: bool) -> tuple[str, ...]:
         " WHERE i.indrelid = $1::regclass AND i.indisprimary",
         [rows.table],
     )
-    if len(columns) != 1 or not (columns[0][2] in _HARMLESS_KEYS or are_shown()):
+    if len(columns) != 1 or not (columns[0][2] in KEYS_THAT_TELL_NOTHING or are_shown()):
         return ()
     name, quoted, _type = columns[0]
     where = f"{rows.where} ORDER BY 1" if in_order else rows.some or rows.where

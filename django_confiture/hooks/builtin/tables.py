@@ -11,6 +11,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from django_confiture.exceptions import HookVeto
+from django_confiture.postgres import KEYS_THAT_TELL_NOTHING
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,9 +28,6 @@ ORDER BY array_position(i.indkey::int2[], a.attnum)
 _PARTS = re.compile(r'(?:^|(?<=\.))("(?:[^"]|"")+"|[^.]*)(?=\.|$)')
 """The parts of a name, with the quotes that they have."""
 
-_HARMLESS_KEYS = {"int2", "int4", "int8", "uuid"}
-"""Types of primary keys that name a row without telling anything about it."""
-
 
 @dataclass(frozen=True)
 class PrimaryKey:
@@ -41,7 +39,7 @@ class PrimaryKey:
     @property
     def may_be_shown(self) -> bool:
         """Whether its values tell nothing but which row it is: numbers and UUIDs."""
-        return set(self.types) <= _HARMLESS_KEYS
+        return set(self.types) <= KEYS_THAT_TELL_NOTHING
 
     def as_text(self) -> sql.Composed:
         """Return the SQL of the key as one text."""

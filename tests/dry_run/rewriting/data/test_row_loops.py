@@ -72,7 +72,7 @@ def test_rows_are_saved_in_batches() -> None:
     assert not file.atomic
     source = snippet(new.files)
     assert BATCHES in source
-    assert "from django.db import transaction\n" in source
+    assert "from django.db import migrations, transaction\n" in source
     assert "\ndef label(order):\n    words = []\n" in source
     assert "\ndef part(text):\n" in source
     assert "\nSUFFIX = '-1'\n" in source

@@ -37,10 +37,10 @@ def fill(apps: Any, schema_editor: Any) -> None:
 
 
 BATCHES = """\
-from django.db.models import F
 import datetime as dt
-from django.db import migrations
 
+from django.db import migrations
+from django.db.models import F
 
 WEB = 'web'
 
@@ -110,8 +110,7 @@ def test_what_its_module_defines_comes_along() -> None:
     lines = source[: source.index("def ")].splitlines()
     assert {each for each in lines if each} == {
         "import datetime",
-        "from django.db import migrations",
-        "from django.db import models",
+        "from django.db import migrations, models",
         "from django.db import models as m",
         "LIMIT = 3",
         "NOTHING = None",

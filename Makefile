@@ -128,6 +128,7 @@ plans: $(VENV)/.dev ## Run 2,000 random plans dry and for real, 200 on clones, a
 
 fixes: $(VENV)/.dev ## Fix harmful migrations, and random ones, migrate them for real, and compare (20 minutes)
 	$(dev_mode) $(RUN) pytest -n 2 -m "" tests/fix/test_corpus.py tests/fix/test_random_fixes.py \
+	  tests/fix/test_between_releases.py \
 	  tests/dry_run/findings/test_advice.py tests/dry_run/findings/test_advice_of_pairs.py \
 	  tests/dry_run/findings/test_advice_of_types.py
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from django.db.migrations.operations.base import Operation
 
 ATTRIBUTE = "confiture_silenced"
+COMPLETED_BY = "confiture_completed_by"
+"""The attribute of a migration whose models and schema agree again only after a later one."""
 
 AnOperation = TypeVar("AnOperation", bound="Operation")
 

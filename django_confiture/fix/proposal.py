@@ -68,8 +68,11 @@ def proposed(
     names = [*_names_before(migration.name, contents[:-1], beside), migration.name]
     files = []
     dependencies: Sequence[tuple[str, str]] = migration.dependencies
+    differs = False
     for name, content in zip(names, contents, strict=True):
-        place = Place(dependencies, last=name == migration.name)
+        differs = (differs or content.file.differs) and not content.file.next_release
+        completed_by = migration.name if differs else ""
+        place = Place(dependencies, name == migration.name, completed_by)
         source = source_of(content, place, migration, written)
         files.append(FixedFile(name, source, content.file.next_release))
         dependencies = [(migration.app_label, name)]

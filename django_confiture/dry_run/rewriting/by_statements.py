@@ -67,7 +67,8 @@ def files_by_statements(
         changing = [part for each in changing for part in _one_by_one(each, facts)]
         changing = _without_passing_default(changing, facts)
     parts: list[Part] = []
-    if any(each.type_changes and facts.works(each.sql) for each in changing):
+    waits = any(each.type_changes and facts.works(each.sql) for each in changing)
+    if waits:
         parts += _type_changes(changing, facts)
         changing = []
     fill = None
@@ -83,7 +84,7 @@ def files_by_statements(
     files = list(_in_phases(parts, fill, hints))
     now = [each for each in files if not each.next_release]
     yield from now[:-1]
-    yield _with_state(now[-1], operation)
+    yield replace(_with_state(now[-1], operation), differs=waits)
     yield from files[len(now) :]
 
 

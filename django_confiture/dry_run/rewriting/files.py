@@ -93,6 +93,8 @@ class RewrittenFile:
     """The source of what its operations need; their module is ``OF_THIS_FILE``."""
     next_release: bool = False
     """Whether it has to wait until no code of the release before runs."""
+    differs: bool = False
+    """Whether it leaves another schema than its models say, until the next release's files."""
     ends_views: bool = False
     """Whether it drops views, so that what follows finds the tables under their names."""
 

@@ -22,6 +22,7 @@ from django_confiture.dry_run.rewriting.files import (
 )
 from django_confiture.dry_run.rewriting.imports import with_sorted_imports
 from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
+from django_confiture.silencing import COMPLETED_BY
 
 _SHORTER = (
     (f"import {OF_THIS_FILE}\n", ""),
@@ -87,8 +88,12 @@ def file_source(
     *,
     above: str = "",
     run_before: Sequence[tuple[str, str]] = (),
+    completed_by: str = "",
 ) -> str:
-    """Return the source of one file; ``above`` goes in front of the comment that says why."""
+    """Return the source of one file; ``above`` goes in front of the comment that says why.
+
+    ``completed_by`` is the migration of the next release until which the models differ.
+    """
     operations = list(file.operations)
     functions, imports = _functions(file.fill)
     functions += f"{file.above}\n\n" if file.above else ""
@@ -102,6 +107,8 @@ def file_source(
     settings = "" if file.atomic else "\n    atomic = False\n"
     if run_before:
         settings += f"\n    run_before = {list(run_before)!r}\n"
+    if completed_by:
+        settings += f"\n    {COMPLETED_BY} = {completed_by!r}\n"
     comment = f"# {above}{file.why}\n" if above or file.why else ""
     source = source.replace(_HEAD, f"{functions}{comment}{_HEAD}{settings}", 1)
     source = _tidied(source if dependencies else source.replace(_NO_DEPENDENCIES, ""))

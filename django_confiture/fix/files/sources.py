@@ -37,6 +37,8 @@ class Place:
 
     dependencies: Sequence[tuple[str, str]]
     last: bool
+    completed_by: str = ""
+    """The migration of the next release that makes models and schema agree again."""
 
 
 def source_of(
@@ -52,6 +54,7 @@ def source_of(
         file,
         [_dependency(each) for each in place.dependencies],
         run_before=migration.run_before if place.last else (),
+        completed_by=place.completed_by,
     )
     source, names = _without_module(source, type(migration).__module__)
     if operations:

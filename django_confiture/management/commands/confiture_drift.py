@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -21,6 +22,7 @@ from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import FAILED, USAGE
 from django_confiture.management.reserved_stdout import reserved_stdout
 from django_confiture.migration_files import loading_migrations
+from django_confiture.silencing import COMPLETED_BY
 
 
 class Command(BaseCommand):
@@ -49,10 +51,11 @@ class Command(BaseCommand):
                 check = _checked(wrapper)
         except conf.SettingError as error:
             raise CommandError(one_line(error), returncode=USAGE) from error
+        to_come = _completing(wrapper) if check.differences else []
         if options["format"] == "json":
-            self.stdout.write(_as_json(wrapper, check))
+            self.stdout.write(_as_json(wrapper, check, to_come))
         else:
-            for line in _as_text(wrapper.alias, check):
+            for line in _as_text(wrapper.alias, check, to_come):
                 self.stdout.write(line)
         if check.differences:
             raise SystemExit(FAILED)
@@ -71,6 +74,19 @@ def _checked(wrapper: BaseDatabaseWrapper) -> SchemaCheck:
             return check_schema(session, wrapper, apps, unmigrated=loader.unmigrated_apps)
 
 
+def _completing(wrapper: BaseDatabaseWrapper) -> list[str]:
+    """Return the migrations of the next release until which applied ones leave a difference."""
+    loader = MigrationLoader(wrapper)
+    known = loader.disk_migrations
+    named = [
+        (app_label, getattr(known[app_label, name], COMPLETED_BY, None))
+        for app_label, name in loader.applied_migrations
+        if (app_label, name) in known
+    ]
+    to_come = [each for each in named if each[1] and each not in loader.applied_migrations]
+    return sorted({f"{app_label}.{name}" for app_label, name in to_come})
+
+
 def _limit_waits(session: Session) -> None:
     """Wait for a lock that a migration holds only as long as a dry run would."""
     timeout = conf.parse_duration(
@@ -80,13 +96,15 @@ def _limit_waits(session: Session) -> None:
         session.query("SELECT set_config('lock_timeout', $1, true)", [conf.milliseconds(timeout)])
 
 
-def _as_json(wrapper: BaseDatabaseWrapper, check: SchemaCheck) -> str:
+def _as_json(wrapper: BaseDatabaseWrapper, check: SchemaCheck, to_come: Sequence[str]) -> str:
     document: dict[str, object] = {
         "database": wrapper.alias,
         "differences": [_as_document(each) for each in check.differences],
     }
     if check.not_compared:
         document["not_compared"] = dict(check.not_compared)
+    if to_come:
+        document["completed_by"] = list(to_come)
     return json.dumps(document, indent=2)
 
 
@@ -100,7 +118,7 @@ def _as_document(difference: Difference) -> dict[str, object]:
     }
 
 
-def _as_text(alias: str, check: SchemaCheck) -> list[str]:
+def _as_text(alias: str, check: SchemaCheck, to_come: Sequence[str]) -> list[str]:
     lines = [
         f"{count(len(check.differences), 'difference')} between {alias!r} and the models of its "
         "applied migrations."
@@ -108,6 +126,10 @@ def _as_text(alias: str, check: SchemaCheck) -> list[str]:
         else f"{alias!r} matches the models of its applied migrations."
     ]
     lines += [f"  {each.sentence}" for each in check.differences]
+    lines += [
+        f"  {each} waits for the next release: what is different until then may be among these."
+        for each in to_come
+    ]
     lines += [
         f"  Not compared: {table}, as {reason}." for table, reason in check.not_compared.items()
     ]

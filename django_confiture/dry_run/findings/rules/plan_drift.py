@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.findings.finding import finding
 from django_confiture.dry_run.results import Finding, MigrationResult
 from django_confiture.formatting import count
-from django_confiture.silencing import reasons_of_migration
+from django_confiture.silencing import COMPLETED_BY, reasons_of_migration
 
 if TYPE_CHECKING:
     from django.db.migrations.migration import Migration
@@ -39,11 +39,20 @@ def with_drift(
         at = _last_to_touch(found, table, drift.app_labels or {})
         migration = migrations.get((found[at].app_label, found[at].name))
         added = _finding(table, differences, migration)
+        if completed_by := _completed_later(migration, migrations):
+            added = replace(added, silenced=f"{completed_by} completes it, in the next release")
         if harmless:
             message = f"After the plan, {table} has what its model does not say"
             added = replace(added, severity="notice", message=message)
         found[at] = replace(found[at], findings=(added, *found[at].findings))
     return found
+
+
+def _completed_later(migration: Migration | None, plan: Collection[tuple[str, str]]) -> str | None:
+    """Return the migration that makes the models and the schema agree again, if it is to come."""
+    name: str | None = getattr(migration, COMPLETED_BY, None)
+    is_to_come = migration is not None and (migration.app_label, name) not in plan
+    return name if is_to_come else None
 
 
 def drift_notes(drift: PlanDrift) -> list[str]:

@@ -63,7 +63,7 @@ def files_of_loosening(
     if not facts.backwards:
         raise NoRecipe("the statements that take it back are not known")
     models = SeparateDatabaseAndState(state_operations=[operation])
-    yield RewrittenFile("models", _WHY_LOOSER, [models])
+    yield RewrittenFile("models", _WHY_LOOSER, [models], differs=True)
     drops = [each.sql for each in statements if each.kind is Kind.DDL]
     drop = RunSQL(_one_or_all(drops), _one_or_all(facts.backwards))  # type: ignore[arg-type]
     phase = Phase.NEXT_RELEASE

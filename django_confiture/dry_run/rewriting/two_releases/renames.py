@@ -93,7 +93,8 @@ def rewriting_of_renames(
             dropped, made = view_replaced(was, table)
             first.append(dropped)
             pairs += made
-    files = [_with_models(_run_sql([*first, *pairs]), operation)]
+    renamed = _with_models(_run_sql([*first, *pairs]), operation)
+    files = [replace(renamed, differs=bool(ends))]
     if ends:
         phase = Phase.NEXT_RELEASE
         end = RewrittenFile(

@@ -13,7 +13,7 @@ from django_confiture.dry_run.rewriting.data.updates import is_chain
 
 _QUERYSET = {
     "all", "defer", "exclude", "filter", "iterator", "objects", "only", "order_by",
-    "select_related", "using", "values", "values_list", "_base_manager", "_default_manager",
+    "select_for_update", "select_related", "using", "values", "values_list", "_base_manager", "_default_manager",
 }  # fmt: skip
 
 
@@ -55,13 +55,14 @@ class RowLoop:
         return by_id or self.key == "['id']" or "'id'" in self.rows
 
     def lines(self, alias: str) -> Iterator[str]:
-        """Yield the lines that do it for 1,000 rows at a time."""
+        """Yield the lines that do it for 1,000 rows at a time; for fewer that it locks to work."""
+        size = 100 if "select_for_update" in self.rows else 1000
         yield f"rows = {self.rows}"
         yield "last = None"
         yield "while True:"
         yield "    rest = rows if last is None else rows.filter(pk__gt=last)"
         yield f"    with transaction.atomic(using={alias}):"
-        yield '        batch = list(rest.order_by("pk")[:1000])'
+        yield f'        batch = list(rest.order_by("pk")[:{size}])'
         yield "        if not batch:"
         yield "            return"
         yield f"        last = batch[-1]{self.key}"

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.db.migrations import RunPython
 
 from django_confiture.dry_run.rewriting.facts import Facts
@@ -77,6 +78,24 @@ def test_rows_are_saved_in_batches() -> None:
     assert "\ndef part(text):\n" in source
     assert "\nSUFFIX = '-1'\n" in source
     compile(source, "snippet", "exec")
+
+
+def locks_first(apps: Any, _schema_editor: Any) -> None:
+    with transaction.atomic():
+        for order in apps.get_model("shop", "Order").objects.select_for_update().filter(x=None):
+            order.x = order.a
+            order.save()
+
+
+def test_rows_that_are_locked_to_work_on_them_are_few() -> None:
+    new = _of(locks_first, "SELECT a FROM t WHERE x IS NULL FOR UPDATE; UPDATE t SET x = %s")
+    assert isinstance(new, Rewriting), new
+    source = snippet(new.files)
+    assert "    rows = Order.objects.select_for_update().filter(x=None)\n" in source.replace(
+        "apps.get_model('shop', 'Order')", "Order"
+    )
+    assert "    with transaction.atomic(using=_schema_editor.connection.alias):\n" in source
+    assert '        batch = list(rest.order_by("pk")[:100])\n' in source
 
 
 def updates_in_bulk(apps: Any, _schema_editor: Any) -> None:

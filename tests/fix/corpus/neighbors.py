@@ -232,6 +232,12 @@ CASES = [
                 a=Cast(KeyTextTransform("a", "data"), IntegerField()))
 
         '''),
+    Harmful("json_keys_removed_and_set_in_sql", """
+        migrations.RunSQL(
+            "UPDATE cases_order SET data = jsonb_set(data - 'a', '{b}', '[1]') WHERE data ? 'a'",
+            migrations.RunSQL.noop),
+        migrations.AddIndex("order", models.Index(fields=["note"], name="i_note")),
+    """, "fixed fixed"),
     Harmful("pattern_index_in_the_options_instead_of_db_index", """
         migrations.AlterField("order", "code", models.CharField(max_length=20)),
         migrations.AddIndex("order", models.Index(

@@ -13,7 +13,8 @@ from django_confiture.dry_run.rewriting.data.updates import is_chain
 
 _QUERYSET = {
     "all", "defer", "exclude", "filter", "iterator", "objects", "only", "order_by",
-    "select_for_update", "select_related", "using", "values", "values_list", "_base_manager", "_default_manager",
+    "select_for_update", "select_related", "using", "values", "values_list", "_base_manager",
+    "_default_manager",
 }  # fmt: skip
 
 

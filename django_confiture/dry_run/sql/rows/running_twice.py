@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from django_confiture.dry_run.sql.parsing.library import pg
@@ -9,6 +10,9 @@ from django_confiture.dry_run.sql.parsing.nodes import Node, columns_in, has_fie
 
 _CASES = {"lower", "upper"}
 _TRIMS = {"btrim", "ltrim", "rtrim"}
+_KEY = re.compile(r"[A-Za-z_]+")
+_TIMES = {"allballs", "epoch", "inf", "infinity", "nan", "now", "today", "tomorrow", "yesterday"}
+"""The texts without digits that other types can subtract."""
 _OF_ONE = {"abs", "ceil", "floor", "round"}
 
 
@@ -42,7 +46,39 @@ def _is_stable(node: Node) -> bool:
         # Of a negative number it takes away as many characters again.
         length = args[1].a_const
         return _is_column(args[0]) and length.HasField("ival") and length.ival.ival >= 0
-    return _is_folded(node, set())
+    return _is_folded(node, set()) or _is_document(node)
+
+
+def _is_document(node: Node) -> bool:
+    """Return whether it is a JSON value of which keys are removed, or set to constants.
+
+    A key without digits is no index of an array, and no number or interval to subtract.
+    """
+    name, args = _call(node)
+    if name == "jsonb_set":
+        inner, path, *given = args
+        constant = all(each.HasField("a_const") for each in given[1:])
+        constant = constant and _constant_text(given[0]) is not None
+        return constant and _is_path(path, most=1) and _is_document(inner)
+    if not node.HasField("a_expr") or node.a_expr.kind != pg.AEXPR_OP:
+        return _is_column(node)
+    removed = node.a_expr.rexpr
+    match [part.string.sval for part in node.a_expr.name]:
+        case ["-"]:
+            return _is_key(_constant_text(removed)) and _is_document(node.a_expr.lexpr)
+        case ["#-"]:
+            return _is_path(removed) and _is_document(node.a_expr.lexpr)
+    return False
+
+
+def _is_path(node: Node, most: int = 9) -> bool:
+    text = _constant_text(node) or ""
+    keys = text[1:-1].split(",")
+    return (text[:1], text[-1:]) == ("{", "}") and len(keys) <= most and all(map(_is_key, keys))
+
+
+def _is_key(text: str | None) -> bool:
+    return bool(_KEY.fullmatch(text or "")) and (text or "").lower() not in _TIMES
 
 
 def _is_folded(node: Node, cases: set[str]) -> bool:

@@ -101,6 +101,64 @@ def test_what_may_run_only_once(setting: str) -> None:
     assert not _may(setting)
 
 
+DOCUMENTS = ["{}", '{"a": 1}', '{"a": {"b": 2, "c": 3}, "d": []}', '["a", "b", "a"]', None]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "j = j - 'a'",
+        "j = (j - 'a'::text) - 'd'",
+        "j = j #- '{a,b}'",
+        "j = jsonb_set(j, '{e}', '[1]')",
+        "j = jsonb_set(j - 'a', '{b}', '[1]'::jsonb, false)",
+        "j = jsonb_set(j, '{a}', '{\"b\": 7}') #- '{a,b}' #- '{a,c}'",
+        "j = jsonb_set(jsonb_set(j, '{a}', '1', false) - 'a', '{a}', '2', false)",
+    ],
+)
+def test_documents_without_a_key_or_with_a_constant(setting: str) -> None:
+    assert _may(setting)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE t (n serial, j jsonb)")
+        paths = "{" in setting  # an array has none of texts
+        objects = [each for each in DOCUMENTS if not (paths and (each or "").startswith("["))]
+        cursor.executemany("INSERT INTO t (j) VALUES (%s)", [(each,) for each in objects])
+        found = []
+        for _ in range(2):
+            cursor.execute(f"UPDATE t SET {setting}")
+            cursor.execute("SELECT n, j::text FROM t ORDER BY n")
+            found.append(cursor.fetchall())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "j = j - 0",  # the first one of an array
+        "j = j - '1'",  # of type integer
+        "j = j - 'P1D'",  # of type interval
+        "j = j - 'now'",  # of type time
+        "j = j - k",
+        "j = j || '[1]'",
+        "j = j || '{\"a\": 1}'",  # a new element of an array
+        "j = j #- '{0}'",
+        "j = j #- '{a,0}'",
+        "j = jsonb_set(j, '{5}', '1')",  # behind the end of an array
+        "j = jsonb_set(j, '{a,b}', '1')",
+        "j = jsonb_set(j, '{b}', j -> 'a')",
+        "j = jsonb_set(j, '{b}', j)",
+        "j = jsonb_set(j, '{b}', to_jsonb(random()))",
+        "j = jsonb_insert(j, '{b}', '1')",
+        "j = jsonb_set(j || '[1]', '{b}', '1')",
+        "j = (j - 'a') || '[1]'",
+        "j = (j::text)::jsonb - 'a'",
+    ],
+)
+def test_other_documents_may_run_only_once(setting: str) -> None:
+    assert not _may(setting)
+
+
 def test_a_delete_may_run_twice() -> None:
     (statement,) = parse("DELETE FROM t WHERE a = lower(a)", placeholders=False)
     assert can_run_twice(statement.node.delete_stmt)

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
+from django_confiture.dry_run.findings.advice.sentences import SENTENCES
 from django_confiture.dry_run.rewriting.files import RenamedTable, Rewriting
 from django_confiture.finding_ids import SEVERITIES
 from django_confiture.fix.outcomes import OperationOutcome, Outcome
+
+_TRY_ALONE = "Put it into a migration of its own, and run it in a quiet hour."
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class Judgment:
         """Return the refusal of what would be fixed; ``harm`` is a finding's id, or in words."""
         finding, reason = None, harm
         if harm in SEVERITIES:
-            finding, reason = harm, f"what it would become would still do harm: {harm}"
+            instead = SENTENCES.get(harm, _TRY_ALONE).replace("\n", " ")
+            finding = harm
+            reason = f"what it would become would still do harm: {harm}. {instead}"
         return Judgment(
             self.operation,
             "refused",

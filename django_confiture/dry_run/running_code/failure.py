@@ -8,6 +8,7 @@ from django.db.models import ProtectedError, RestrictedError
 
 _GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200")
 """Canceled, no lock, deadlock, out of disk or memory: nothing is known of the statement."""
+_SYNTAX_ERROR = "42601"
 
 
 @dataclass(frozen=True)
@@ -50,4 +51,6 @@ class Failure:
     @property
     def is_of_values(self) -> bool:
         """Whether other values might have passed."""
+        if self.sqlstate == _SYNTAX_ERROR:  # of a value: what the ORM sends has none itself
+            return True
         return self.sqlstate is not None and self.sqlstate[:2] in ("22", "23", "P0")

@@ -131,7 +131,8 @@ class NewCode:
     def _is_of_schema(self, trial: Trial, failure: Failure) -> bool:
         """Whether the schema refuses it, also where a row's deletion leaves others behind."""
         forgotten = any(
-            looks_after(self._running, self._tools.catalog, key) for key in trial.refusing(failure)
+            looks_after(self._running, self._tools.catalog, key)
+            for key in trial.deletes.dependents.refusing(failure)
         )
         return forgotten or is_of_schema(trial.model, failure)
 

@@ -14,6 +14,7 @@ from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.facts import CatalogFacts, Changes
 from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows
+from django_confiture.dry_run.running_code.catalog.numbers import Numbers
 from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Instances
@@ -46,14 +47,15 @@ class Tools:
 
     def __init__(self, wrapper: BaseDatabaseWrapper, releases: Iterable[Release]) -> None:
         self.wrapper = wrapper
-        known = KnownRows()
+        numbers = Numbers()
+        known = KnownRows(numbers)
         self.connection = ProbeConnection(wrapper, known, timeout=TIMEOUT)
         self.catalog = TableCatalog(self.connection.session, wrapper.ops.quote_name)
         self.facts = CatalogFacts(self.connection.session, wrapper.ops.quote_name)
         small = frozenset(chain.from_iterable(map(small_numbers, releases)))
         run, run_each = self.connection.run, self.connection.run_each
         self.rows = CatalogRows(run, run_each, self.catalog, known, small)
-        self.values = Values(wrapper.ops)
+        self.values = Values(wrapper.ops, numbers)
         self.loaded = LoadedValues(wrapper, self.catalog)
 
     def taken_keys(self, trials: Collection[Trial]) -> Mapping[type[Model], NextKey]:

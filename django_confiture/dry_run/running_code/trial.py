@@ -13,6 +13,7 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Variant
 from django_confiture.dry_run.running_code.instances.repairs import repaired
 from django_confiture.dry_run.running_code.models.ordering import tables_of_order
+from django_confiture.dry_run.running_code.models.own_fields import are_read_by_it
 from django_confiture.dry_run.running_code.models.release import automatic_keys, tables_of
 from django_confiture.dry_run.running_code.models.touched import words_in
 from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
@@ -22,6 +23,7 @@ from django_confiture.dry_run.running_code.probes.model_probes import ModelProbe
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 from django_confiture.dry_run.running_code.probes.shape import Shape, shape_of
+from django_confiture.dry_run.running_code.probes.taken_before import taken_by
 from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 from django_confiture.dry_run.running_code.sending.scripts import PassedScripts, Recorded
 from django_confiture.dry_run.running_code.sending.sequences import sequences_kept
@@ -70,8 +72,7 @@ class Trial:
 
         Those are OIDs: what such a table runs may come to any table.
         """
-        own = self._read
-        if not changes.own.isdisjoint(own) or self._is_any_of(own, code):
+        if not changes.own.isdisjoint(self._read) or self._is_any_of(self._read, code):
             return EVERY_ACTION
         reached = self.deletes.dependents.reached
         changed = not reached.isdisjoint(changes.own | changes.referring)
@@ -88,13 +89,6 @@ class Trial:
             for name, key in self._last_seen.references.items()
             if name not in self._shape_before.references and key not in self._referred
         ]
-
-    def refusing(self, failure: Failure) -> Iterator[ForeignKey]:
-        """Yield the foreign key that fails, if the release does not know of it."""
-        if failure.sqlstate == "23503":
-            for key in self.deletes.dependents.unknown_references():
-                if key.name == failure.constraint:
-                    yield key
 
     # The first schema.
 
@@ -159,9 +153,8 @@ class Trial:
             if earlier.action == probe.action and failure.is_of_names:
                 return failure
         failed, script = self._connection.recorded(probe.run)
-        if failed is not None and (
-            failed.is_of_names or failed.is_of_generated or probe.action == "select"
-        ):
+        is_certain = failed and (failed.is_of_names or failed.is_of_generated)
+        if failed is not None and (is_certain or probe.action == "select"):
             failed = self.confirmed(probe, failed)  # which moves no sequence
         if failed is None:
             self._note_passed(probe, script)
@@ -195,7 +188,8 @@ class Trial:
         failure = self._try(self.probes.insert(variant))
         if failure is None:
             return variant
-        for other in repaired(self.model, self._tables(), variant, failure):
+        varied = self.probes.varied
+        for other in repaired(self.model, self._tables(), varied, variant, failure):
             probe = self.probes.insert(other)
             failed, script = self._connection.recorded(probe.run)
             if failed is None:
@@ -245,7 +239,7 @@ class Trial:
             failure, script = self._connection.recorded(probe.run)
             if failure is not None:
                 failure = self.confirmed(probe, failure)
-            if failure is not None and not self._is_of_made_up(probe, failure):
+            if failure is not None and not self._says_nothing(probe, failure):
                 if not failure.gave_up:
                     broken.add(probe.action)
                 yield probe, failure
@@ -258,7 +252,8 @@ class Trial:
     def _left(self, now: Shape, actions: Set[Action]) -> Set[Action]:
         """Return the actions that may fail: those whose script has not passed as it is."""
         wanted = actions & {probe.action for probe in self.passed}
-        other: Set[Action] = {"select"} if self.probes.converts else set()  # scripts read nothing
+        # A script reads nothing.
+        other: Set[Action] = {"select"} if are_read_by_it(self.model) else set()
         if now.of_rows != self._last_passed.of_rows:
             other = EVERY_ACTION if self.deletes.reads_first else _OF_ROWS
         if self.deletes.dependents.guarded:
@@ -285,11 +280,15 @@ class Trial:
 
     # Both.
 
-    def _is_of_made_up(self, probe: Probe, failure: Failure) -> bool:
+    def _says_nothing(self, probe: Probe, failure: Failure) -> bool:
         """Whether the values that were made up are at fault, or the row that was made first."""
-        same_types = self._shape_before.types == self._shape().types
+        before, now = self._shape_before, self._shape()
+        same_types = before.types == now.types
         if is_of_values(probe, failure, self.model, self._tables(), same_types=same_types):
             return True
+        if probe.constraint is not None and probe.variant is not None:
+            row = self.probes.new(probe.variant)
+            return not taken_by(before.known_checks, before.types, row, self._connection)
         made = probe.preceded_by and self._connection.attempt(probe.preceded_by)
         return made is not None and made.error == failure.error
 
@@ -297,4 +296,5 @@ class Trial:
         return self._catalog.tables(tables_of(self.model))
 
     def _shape(self) -> Shape:
-        return shape_of(self.model, self._tables(), self.deletes.dependents.unknown_references())
+        unknown = self.deletes.dependents.unknown_references()
+        return shape_of(self.model, self._tables(), unknown, self.probes.varied)

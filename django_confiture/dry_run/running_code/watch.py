@@ -20,6 +20,7 @@ from django_confiture.dry_run.results.deploy import (
 )
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.operation import operation_of
+from django_confiture.dry_run.running_code.models.own_fields import are_read_by_it
 from django_confiture.dry_run.running_code.models.release import (
     Release,
     changed_models,
@@ -158,7 +159,7 @@ class ReleaseWatch:
         return [
             trial
             for trial in self._old.trials
-            if trial.probes.converts and not written.isdisjoint(self._relations(trial))
+            if are_read_by_it(trial.model) and not written.isdisjoint(self._relations(trial))
         ]
 
     def _filled_up(self, steps: Sequence[OperationStep]) -> Sequence[Trial]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib.postgres.fields import DateTimeRangeField
@@ -20,6 +21,7 @@ from django.db.migrations import (
 from tests.support.release_cases.library import case, key
 from tests.support.release_cases.tables import SPECIAL, SPECIALS
 from tests.support.release_cases.things import TITLE, thing, titles
+from tests.support.releases import Get
 
 
 class WordsField(models.Field):  # type: ignore[type-arg] # Django has no generic classes
@@ -48,6 +50,10 @@ class CentsField(models.Field):  # type: ignore[type-arg] # Django has no generi
         return None if value is None else int(str(value).replace(".", ""))
 
 
+def _row_of(n: int, get: Get, *, data: str) -> dict[str, Any]:
+    return {"data": data}
+
+
 def tenant() -> int:
     """Return a default that only the new schema can tell."""
     with connection.cursor() as cursor:
@@ -71,6 +77,17 @@ CASES = [
         AddField("Thing", "note", models.TextField(default="")),
         rows=[lambda n, get: {"price": "2.00"}],
         empty=True,
+    ),
+    *(
+        thing(
+            f"text_over_{kind}",
+            [("data", models.TextField()), ("note", models.TextField(null=True))],
+            RemoveField("Thing", "note"),
+            rows=[partial(_row_of, data=data)],
+            setup=f"CREATE EXTENSION IF NOT EXISTS hstore;"
+            f"ALTER TABLE cases_thing ALTER data TYPE {kind} USING data::{kind}",
+        )
+        for kind, data in (("jsonb", "{}"), ("json", "{}"), ("hstore", "a=>1"))
     ),
     thing(
         "range_in_a_table_that_is_renamed",

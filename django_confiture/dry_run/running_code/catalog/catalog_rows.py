@@ -238,7 +238,8 @@ class CatalogRows:
         plain = [name for name in free if name not in keys and _can_vary(table.columns[name])]
         if plain:
             small = self._is_small(table, plain[0])
-            draft.values[plain[0]] = unlike_any(table.columns[plain[0]], small=small)
+            number = self._known.numbers.next(f"{self._keeps} {table.name} {plain[0]}")
+            draft.values[plain[0]] = unlike_any(table.columns[plain[0]], number, small=small)
         elif left_out := [name for name in free if not table.columns[name].not_null]:
             draft.values[left_out[0]] = None  # which equals no other NULL
         elif referring := [name for name in free if name in keys]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django_confiture.dry_run.running_code.catalog.numbers import Numbers
+
 Row = Mapping[str, str | None]
 """Column → value as the server writes it."""
 
@@ -11,7 +13,8 @@ Row = Mapping[str, str | None]
 class KnownRows:
     """One row of each table, by the table's OID."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Numbers) -> None:
+        self.numbers = numbers
         self.first: dict[int, Row | None] = {}
         """The first row that is there, None where there is none."""
         self.made: dict[int, Row] = {}
@@ -27,6 +30,7 @@ class KnownRows:
     def undone(self) -> None:
         """Forget the rows that were made, and know again what was there before a deletion."""
         self.made.clear()
+        self.numbers.restart()
         self.first = self._before
 
     def forget(self) -> None:

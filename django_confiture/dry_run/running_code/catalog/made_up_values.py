@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-
+from django_confiture.dry_run.running_code.catalog.numbers import uuid_of
 from django_confiture.dry_run.running_code.catalog.tables import TableColumn
 
 
@@ -41,20 +40,19 @@ _BY_CATEGORY = {
 }
 
 
-def unlike_any(column: TableColumn, *, small: bool = False) -> str:
-    """Return a value that no row is likely to have.
+def unlike_any(column: TableColumn, number: int, *, small: bool = False) -> str:
+    """Return the value for a large ``number``, which no row is likely to have.
 
     A release may know a number by the type that its column has before or after the plan: it fits
     that, too. ``small`` says that one of them is a number of two bytes.
     """
-    number = uuid.uuid4().int
     if column.category == "N":
         limit = 2**15 if small or column.base in ("int2", "numeric") else 2**31
         return str(limit - 1 - number % (limit // 4))
     if column.category == "S":
         length = column.length - 4 if column.length > 4 else 36
-        return str(uuid.UUID(int=number))[:length]  # which a release may know as a UUID
+        return str(uuid_of(number))[:length]  # which a release may know as a UUID
     if column.category == "D":
         year, day = 1000 + number % 900, 1 + number // 900 % 28
         return f"{year}-02-{day:02}"
-    return str(uuid.uuid4())
+    return str(uuid_of(number))

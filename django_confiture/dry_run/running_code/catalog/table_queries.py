@@ -80,9 +80,36 @@ SELECT json_build_object(
     FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid
       AND (x.indisunique OR x.indisexclusion)),
   'foreign_keys', keys.entries,
-  'checks', (SELECT json_object_agg(f.conname, (SELECT json_agg(a.attname)
-      FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY (f.conkey)))
-    FROM pg_catalog.pg_constraint f WHERE f.contype = 'c' AND f.conrelid = c.oid))
+  'checks', (SELECT json_agg(json_build_object('name', k.name, 'part', k.part,
+      'bound', k.bound, 'expression', k.expression, 'columns', k.columns))
+    FROM (
+      SELECT f.conname AS name, NULLIF(f.conrelid, c.oid)::bigint AS part,
+        pg_catalog.pg_get_expr(p.relpartbound, p.oid) AS bound,
+        pg_catalog.pg_get_expr(f.conbin, f.conrelid) AS expression,
+        (SELECT json_agg(a.attname) FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid = f.conrelid AND a.attnum = ANY (f.conkey)) AS columns
+      FROM pg_catalog.pg_constraint f JOIN pg_catalog.pg_class p ON p.oid = f.conrelid
+      WHERE f.contype = 'c' AND (f.conrelid = c.oid OR c.relkind = 'p' AND f.coninhcount = 0
+        AND f.conrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid) WHERE isleaf))
+      UNION ALL
+      SELECT NULL, p.oid::bigint, pg_catalog.pg_get_expr(p.relpartbound, p.oid), NULL,
+        json_build_array(a.attname)
+      FROM pg_catalog.pg_partition_tree(c.oid) t
+      JOIN pg_catalog.pg_class p ON p.oid = t.relid AND t.isleaf AND c.relkind = 'p'
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = p.oid AND a.attnotnull AND a.attnum > 0
+      JOIN pg_catalog.pg_attribute w ON w.attrelid = c.oid AND w.attname = a.attname
+        AND NOT w.attnotnull
+      UNION ALL
+      SELECT f.conname, NULL, NULL, NULL, json_build_array(a.attname)
+      FROM pg_catalog.pg_attribute a
+      JOIN pg_catalog.pg_constraint f ON f.contypid = a.atttypid AND f.contype = 'c'
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384
+    ) k),
+  'split_by', CASE WHEN c.relkind = 'p' THEN (
+    SELECT json_agg(a.attname ORDER BY k.at) FROM pg_catalog.pg_partitioned_table s,
+      unnest(s.partattrs::int2[]) WITH ORDINALITY k (attnum, at)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+    WHERE s.partrelid = c.oid) END)
 FROM pg_catalog.pg_class c LEFT JOIN keys USING (oid)
 WHERE c.oid = ANY ((SELECT oids FROM wanted)::oid[])
 """

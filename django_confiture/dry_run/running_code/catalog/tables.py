@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -70,6 +70,20 @@ class UniqueIndex:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A CHECK of a table, of one of its partitions, or of a column's domain."""
+
+    name: str | None
+    """None: a NOT NULL, which only a partition has."""
+    columns: tuple[str, ...]
+    expression: str | None = None
+    part: int | None = None
+    """The partition that alone has it."""
+    bound: str | None = None
+    """Which rows that partition has."""
+
+
+@dataclass(frozen=True)
 class Table:
     """A table, view, or partitioned table."""
 
@@ -87,8 +101,9 @@ class Table:
     unique_indexes: tuple[UniqueIndex, ...]
     foreign_keys: tuple[ForeignKey, ...]
     """Those that it has, and those that lead to it."""
-    checks: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """CHECK constraint → its columns."""
+    checks: tuple[Check, ...] = ()
+    split_by: tuple[str, ...] = ()
+    """The columns by which it is partitioned."""
 
     @property
     def is_view(self) -> bool:
@@ -255,7 +270,11 @@ def _table(found: Mapping[str, Any]) -> Table:
             for each in found["unique"] or ()
         ),
         foreign_keys=tuple(_foreign_keys(found["foreign_keys"] or ())),
-        checks={name: tuple(columns or ()) for name, columns in (found["checks"] or {}).items()},
+        checks=tuple(
+            Check(**{**each, "columns": tuple(each["columns"] or ())})
+            for each in found["checks"] or ()
+        ),
+        split_by=tuple(found["split_by"] or ()),
     )
 
 

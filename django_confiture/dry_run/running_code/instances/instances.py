@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from django.db.models import Field, FileField, Model, UniqueConstraint
+from django.db.models import Field, FileField, Model
 
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
@@ -18,7 +18,13 @@ from django_confiture.dry_run.running_code.instances.loaded import (
     plain,
 )
 from django_confiture.dry_run.running_code.instances.references import References
-from django_confiture.dry_run.running_code.instances.values import Level, NoValueError, Values
+from django_confiture.dry_run.running_code.instances.unique_fields import is_key, unique_fields
+from django_confiture.dry_run.running_code.instances.values import (
+    Level,
+    NoValueError,
+    Values,
+    is_text,
+)
 from django_confiture.dry_run.running_code.models.release import automatic_keys
 
 KeyFrom = Literal["own", "served"]
@@ -36,6 +42,10 @@ class Variant:
     """Field name → its own level."""
     captured: Mapping[str, Any] = field(default_factory=dict)
     """Attribute → value of a row that was there before the plan."""
+    as_columns: bool = False
+    """Whether a text is what its column reads, where that is not one of texts."""
+    digits: int | None = None
+    """How many digits the numbers have that are to be unique; None: any."""
     emptied: str | None = None
     """The one field that an UPDATE sets to NULL; None: all that an INSERT leaves NULL."""
 
@@ -57,9 +67,16 @@ class Instances:
         self._catalog = catalog
         self._rows = rows
         self._references = References(values, loaded, catalog, rows)
-        self._unique = frozenset(_unique_fields(model))
+        self._unique = frozenset(unique_fields(model))
         self._varying: dict[str, bool] = {}
+        self._columns: dict[str, TableColumn | None] = {}
+        """The columns of texts as they were first seen: each schema gets the same values."""
         self._read: Sequence[Model] = ()
+
+    @property
+    def varied(self) -> Set[str]:
+        """The fields that have another value in each row."""
+        return self._unique
 
     def have_read(self, rows: Sequence[Model]) -> None:
         """Note rows that are there: what has no limits is made up to be like their values."""
@@ -96,6 +113,15 @@ class Instances:
                 given[each.attname] = None
             for name, value in given.items():
                 _set(instance, each, name, value)
+
+    def loaded_values(self, row: Row) -> Mapping[str, Any]:
+        """Return what a row has, by attribute; of keys of other rows nothing."""
+        oid = self._catalog.oid_of(self._model._meta.db_table)
+        return {
+            each.attname: self._loaded.of(each, oid, row, str(each.column))
+            for each in self._model._meta.local_concrete_fields
+            if each.column in row and not (each.is_relation or each.generated)
+        }
 
     def of_row(self, row: Row) -> Model:
         """Return the instance that a row of the model's own table would be."""
@@ -146,9 +172,11 @@ class Instances:
         elif level is None and _starts_empty(each):
             return
         elif unique and not _computes_unique(each):
-            given[each.attname] = self.unique_value(each, level or "modest")
+            given[each.attname] = self.unique_value(each, level or "modest", digits=variant.digits)
         elif level is None and (each.has_default() or each.has_db_default() or each.null):
             return
+        elif variant.as_columns and (text := self._as_column_reads(each)) is not None:
+            given[each.attname] = text
         elif self._is_known_by_rows(each):
             given[each.attname] = getattr(self._read[0], each.attname)
         else:
@@ -180,12 +208,26 @@ class Instances:
             if not (each.null or each.has_default() or each.has_db_default()):
                 given[each.attname] = self._as_read(each, made_up)
 
-    def unique_value(self, each: Field[Any, Any], level: Level) -> Any:
+    def _as_column_reads(self, each: Field[Any, Any]) -> str | None:
+        """Return what is to be written where the column of a text is not one of texts."""
+        if not is_text(each) or each.choices:
+            return None
+        if each.name not in self._columns:
+            oid = self._catalog.oid_of(each.model._meta.db_table)
+            table = self._catalog.table(oid) if oid is not None else None
+            self._columns[each.name] = table.columns.get(str(each.column)) if table else None
+        column = self._columns[each.name]
+        return None if column is None or column.category == "S" else made_up(column)
+
+    def unique_value(
+        self, each: Field[Any, Any], level: Level, *, digits: int | None = None
+    ) -> Any:
         """Return a value that no row is likely to have; raises :class:`NoValueError`."""
         try:
-            return self._values.unique(each, level)
+            return self._values.unique(each, level, digits=digits)
         except NoValueError:
-            return self._as_read(each, unlike_any)
+            number = self._values.number(each)
+            return self._as_read(each, lambda column: unlike_any(column, number))
 
     def _as_read(self, each: Field[Any, Any], make: Callable[[TableColumn], str | None]) -> Any:
         """Return what a field of a type that is not known reads from a made-up column."""
@@ -225,18 +267,16 @@ def emptiable(model: type[Model]) -> Iterator[str]:
 
 
 def _empties(variant: Variant, each: Field[Any, Any]) -> bool:
-    chosen = variant.level is None and not variant.captured
-    return chosen and variant.emptied in (None, each.name) and _starts_empty(each)
+    if not _starts_empty(each):
+        return False
+    if variant.emptied is not None:
+        return variant.emptied == each.name
+    return variant.level is None and not variant.captured
 
 
 def _starts_empty(each: Field[Any, Any]) -> bool:
     has_other = each.has_default() or each.has_db_default() or each.generated
     return bool(each.null and not (has_other or each.primary_key))
-
-
-def is_key(each: Field[Any, Any]) -> bool:
-    """Return whether a field is the primary key, or a part of a composite one."""
-    return each.primary_key or each in each.model._meta.pk_fields
 
 
 def _is_parent_link(each: Field[Any, Any]) -> bool:
@@ -246,48 +286,3 @@ def _is_parent_link(each: Field[Any, Any]) -> bool:
 def _computes_unique(each: Field[Any, Any]) -> bool:
     """Whether a release makes a new value for each row by itself."""
     return callable(each.default) if each.has_default() else each.has_db_default()
-
-
-def unique_sets(model: type[Model]) -> Iterator[Sequence[str]]:
-    """Yield the sets of fields that are unique in the release's view."""
-    if len(model._meta.pk_fields) > 1:
-        yield tuple(each.name for each in model._meta.pk_fields)
-    for each in model._meta.local_concrete_fields:
-        if each.unique:
-            yield (each.name,)
-    yield from model._meta.unique_together
-    for constraint in model._meta.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            yield constraint.fields
-
-
-def conflict_targets(model: type[Model]) -> Iterator[Sequence[str]]:
-    """Yield the unique sets that an ``ON CONFLICT`` of the release can name."""
-    partly = [
-        each.fields
-        for each in model._meta.constraints
-        if isinstance(each, UniqueConstraint) and (each.condition or each.deferrable)
-    ]
-    key = tuple(each.name for each in model._meta.pk_fields)
-    for names in unique_sets(model):
-        if names and names != key and names not in partly:
-            yield names
-
-
-def _unique_fields(model: type[Model]) -> Iterator[str]:
-    """Yield for each unique set one field that is to have its own value."""
-    chosen: set[str] = set()
-    owners = [model, *model._meta.get_parent_list()]
-    for names in sorted((each for owner in owners for each in unique_sets(owner)), key=len):
-        fields = {each.name: each for each in model._meta.concrete_fields}
-        if not names or any(name in chosen for name in names):
-            continue
-        known = [fields[name] for name in names if name in fields]
-        known.sort(key=lambda each: (bool(each.choices), each.is_relation, _is_small(each)))
-        if known:
-            chosen.add(known[0].name)
-    yield from chosen
-
-
-def _is_small(each: Field[Any, Any]) -> bool:
-    return each.get_internal_type() in ("BooleanField", "NullBooleanField", "DateField")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -11,12 +10,17 @@ from typing import Any, Literal
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.backends.base.operations import BaseDatabaseOperations
-from django.db.models import Field
+from django.db.models import EmailField, Field, URLField
+
+from django_confiture.dry_run.running_code.catalog.numbers import Numbers, uuid_of
 
 Level = Literal["modest", "least", "most"]
 
 _FAR = 2**31 - 1
 """The last key that is made up instead of a sequence's: it fits what a wider key was before."""
+
+_MANY = 100
+"""How many elements stand for an array without a size."""
 
 UNLIMITED = 1000
 """How many characters stand for a text without a limit."""
@@ -29,8 +33,9 @@ class NoValueError(Exception):
 class Values:
     """Makes values up, for one kind of database."""
 
-    def __init__(self, ops: BaseDatabaseOperations) -> None:
+    def __init__(self, ops: BaseDatabaseOperations, numbers: Numbers) -> None:
         self._ops = ops
+        self._numbers = numbers
 
     def of(self, field: Field[Any, Any], level: Level) -> Any:
         """Return a value that is valid for a field; raises :class:`NoValueError`."""
@@ -42,38 +47,41 @@ class Values:
         if kind in _INTEGERS:
             return self._integer(field, level)
         if kind in _TEXTS:
-            return _made_up_text(field, kind, level)
+            return _made_up_text(field, level)
         if kind == "ArrayField":
             inner = self.of(field.base_field, level)  # type: ignore[attr-defined]
-            return [] if level == "least" else [inner] * (getattr(field, "size", None) or 1)
+            many = _MANY if level == "most" else 1
+            return [] if level == "least" else [inner] * (getattr(field, "size", None) or many)
         if kind in _OTHERS:
             return _OTHERS[kind](field, level)
         raise NoValueError(f"{type(field).__name__} {field.name}")
 
-    def unique(self, field: Field[Any, Any], level: Level) -> Any:
-        """Return a value that no row is likely to have.
+    def unique(self, field: Field[Any, Any], level: Level, *, digits: int | None = None) -> Any:
+        """Return a value that no row is likely to have, a whole number with so many ``digits``.
 
-        A number has the sign of an ordinary one: whether a CHECK of the sign refuses it is then
-        the same each time.
+        A number has the sign of an ordinary one: a CHECK of the sign takes it.
         """
         kind = field.get_internal_type()
-        number = uuid.uuid4().int
+        number = self.number(field)
         if kind in _INTEGERS:
             low, high = self._limits(field)
             if kind in _COUNTED:
                 high = min(high, _FAR)
             low = max(1, low) if high > 0 else low
+            if digits is not None and high >= 10**digits > low:
+                low, high = max(low, 10 ** (digits - 1)), 10**digits - 1
             return low + number % max(1, high - low)
         if kind in _TEXTS:
-            length = field.max_length or UNLIMITED
-            text = _made_up_text(field, kind, level if level == "most" else "modest")
-            mark = format(number, "032x")[: length if level == "most" else min(length, 20)]
-            return mark + text[len(mark) :]
+            return _unique_text(field, level, number)
         if kind == "DecimalField":
             return _unique_decimal(field, self.of(field, "most"), number)
         if kind in _UNIQUE:
             return _UNIQUE[kind](number)
         return self.of(field, level)
+
+    def number(self, field: Field[Any, Any]) -> int:
+        """Return a large number for a field."""
+        return self._numbers.next(str(field))
 
     def _integer(self, field: Field[Any, Any], level: Level) -> int:
         low, high = self._limits(field)
@@ -106,12 +114,33 @@ def _given_limits(field: Field[Any, Any]) -> tuple[Any, Any]:
     return max(low, default=None), min(high, default=None)
 
 
-def _made_up_text(field: Field[Any, Any], kind: str, level: Level) -> str:
+def _made_up_text(field: Field[Any, Any], level: Level) -> str:
+    """Return an ordinary text in small letters, or as long a one as there may be, in capitals."""
     if level == "least" and field.blank:
         return ""
-    length = (field.max_length or UNLIMITED) if level == "most" else 1
-    pattern = _PATTERNS.get(kind, "{}")
-    return pattern.format("x" * max(1, length - len(pattern) + 2))
+    pattern = _pattern_of(field)
+    if level != "most":
+        return pattern.format("x")
+    return pattern.format("X" * _room(field, pattern))
+
+
+def _unique_text(field: Field[Any, Any], level: Level, number: int) -> str:
+    pattern = _pattern_of(field)
+    room = _room(field, pattern)
+    if field.max_length == _LENGTH_OF_UUID and pattern == "{}":
+        return str(uuid_of(number))
+    mark = format(number, "032x")
+    if level == "most":
+        return pattern.format(mark[:room] + "x" * (room - len(mark)))
+    return pattern.format(mark[: min(room, 20)])
+
+
+def _room(field: Field[Any, Any], pattern: str) -> int:
+    return max(1, (field.max_length or UNLIMITED) - len(pattern) + 2)
+
+
+def _pattern_of(field: Field[Any, Any]) -> str:
+    return next((text for kind, text in _PATTERNS.items() if isinstance(field, kind)), "{}")
 
 
 def _decimal(field: Any, level: Level) -> Decimal:
@@ -159,7 +188,7 @@ def _json(field: Field[Any, Any], level: Level) -> Any:
 
 def _range_of_numbers(field: Field[Any, Any], level: Level) -> tuple[int, int]:
     limit = 2**31 if field.get_internal_type() == "IntegerRangeField" else 2**63
-    return {"modest": (1, 2), "least": (-limit, 1 - limit), "most": (limit - 2, limit - 1)}[level]
+    return {"modest": (1, 2), "least": (-limit, 1 - limit), "most": (1, limit - 1)}[level]
 
 
 def _range_of_times(field: Field[Any, Any], level: Level) -> tuple[date, date]:
@@ -196,7 +225,11 @@ _TEXTS = {
     "TextField",
     "URLField",
 }
-_PATTERNS = {"EmailField": "{}@example.com", "URLField": "https://example.com/{}"}
+_PATTERNS: Mapping[type[Field[Any, Any]], str] = {
+    EmailField: "{}@example.com",
+    URLField: "https://example.com/{}",
+}
+_LENGTH_OF_UUID = 36
 _OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
     "BinaryField": lambda _field, level: b"x" * (100 if level == "most" else 1),
     "BooleanField": lambda _field, level: level == "most",
@@ -218,7 +251,7 @@ _OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
     "JSONField": _json,
     "NullBooleanField": lambda _field, level: level == "most",
     "TimeField": lambda _field, level: time(23, 59, 59) if level == "most" else time(0, 0),
-    "UUIDField": lambda _field, _level: uuid.uuid4(),
+    "UUIDField": lambda _field, _level: uuid_of(1),
 }
 _UNIQUE: Mapping[str, Callable[[int], Any]] = {
     "DateField": lambda number: date(1000, 1, 1) + timedelta(days=number % 300_000),
@@ -233,5 +266,5 @@ _UNIQUE: Mapping[str, Callable[[int], Any]] = {
     "FloatField": lambda number: float(number % 10**12),
     "IntegerRangeField": lambda number: (number % 2**30, number % 2**30 + 1),
     "GenericIPAddressField": lambda number: "2001:db8::" + format(number % 0xFFFF, "x"),
-    "UUIDField": lambda _number: uuid.uuid4(),
+    "UUIDField": uuid_of,
 }

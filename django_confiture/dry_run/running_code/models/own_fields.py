@@ -46,6 +46,12 @@ def is_of_the_project(each: Any) -> bool:
     return not type(each).__module__.startswith("django.")
 
 
+def are_read_by_it(model: type[Model]) -> bool:
+    """Return whether code of the project's own reads a column: it may not know what is there."""
+    own = filter(is_of_the_project, model._meta.concrete_fields)
+    return any(hasattr(each, "from_db_value") for each in own)
+
+
 def _is_same(session: Session, one: str, other: str) -> bool:
     """Return whether two names are of one type; true where that can't be told."""
     try:

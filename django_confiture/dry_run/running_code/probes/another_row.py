@@ -12,7 +12,7 @@ from itertools import permutations
 from django.db.models import Field, Model
 
 from django_confiture.dry_run.running_code.catalog.tables import Table, UniqueIndex
-from django_confiture.dry_run.running_code.instances.instances import is_key, unique_sets
+from django_confiture.dry_run.running_code.instances.unique_fields import is_key, unique_sets
 
 
 def unknown_unique(model: type[Model], tables: Iterable[Table]) -> Mapping[str, UniqueIndex]:

@@ -11,6 +11,7 @@ from django.db.models import CASCADE, PROTECT, RESTRICT, Model
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
 from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table, TableCatalog
+from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.generic_relations import generic_targets
 from django_confiture.dry_run.running_code.models.release import Release
 
@@ -141,6 +142,13 @@ class Dependents:
             table = self._table(model._meta.db_table)
             for key in table.incoming if table is not None else ():
                 if key.action in "ar" and not looks_after(self._release, self._catalog, key):
+                    yield key
+
+    def refusing(self, failure: Failure) -> Iterator[ForeignKey]:
+        """Yield the foreign key that fails, if the release does not know of it."""
+        if failure.sqlstate == "23503":
+            for key in self.unknown_references():
+                if key.name == failure.constraint:
                     yield key
 
 

@@ -8,6 +8,7 @@ from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog.tables import ForeignKey
 from django_confiture.dry_run.running_code.instances.instances import Variant
 from django_confiture.dry_run.running_code.models.release import automatic_keys
+from django_confiture.dry_run.running_code.probes.check_probes import of_check
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
@@ -48,9 +49,9 @@ def _of_values(
     for name, index in now.unique.items():
         if before.unique.get(name) != index:
             yield from probes.of_unique(index.name, index.columns)
-    for name, check in now.checks.items() if inserted else ():
-        if before.checks.get(name) != check:
-            yield from probes.of_check(name, check[1])
+    for key, check in now.checks.items() if inserted else ():
+        if before.checks.get(key) != check:
+            yield from of_check(probes, check[1])
 
 
 def unknown_probes(
@@ -63,7 +64,7 @@ def unknown_probes(
     columns = [str(each.column) for each in automatic_keys(probes.model)]
     if any(shape.keys.get(each) == (None, "") for each in columns):
         yield probes.insert_without_key(Variant("computed", None))
-    for name, (_table, checked) in shape.checks.items():
-        yield from probes.of_check(name, checked)
+    for _table, check in shape.checks.values():
+        yield from of_check(probes, check)
     for index in shape.unique.values():
         yield from probes.of_unique(index.name, index.columns)

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
+from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.catalog.tables import (
+    Check,
+    ForeignKey,
+    TableCatalog,
+)
 from django_confiture.dry_run.running_code.instances.instances import (
     Instances,
     KeyFrom,
     Variant,
-    conflict_targets,
     emptiable,
-    is_key,
+)
+from django_confiture.dry_run.running_code.instances.parts import values_in_part
+from django_confiture.dry_run.running_code.instances.unique_fields import (
+    upserts_of,
 )
 from django_confiture.dry_run.running_code.instances.values import NoValueError
 from django_confiture.dry_run.running_code.models.ordering import can_be_ordered
-from django_confiture.dry_run.running_code.models.own_fields import is_of_the_project
 from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.another_row import as_another
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
-from django_confiture.dry_run.running_code.probes.several_columns import variants_of
 
 _CAPTURED = 2
 """How many rows from each end of a table are tried again after the plan."""
@@ -61,10 +65,13 @@ class ModelProbes:
         self._captured: list[Model] = []
 
     @property
-    def converts(self) -> bool:
-        """Whether code of the project's own reads a column: it may not know what is there."""
-        own = filter(is_of_the_project, self.model._meta.concrete_fields)
-        return any(hasattr(each, "from_db_value") for each in own)
+    def varied(self) -> Set[str]:
+        """The fields that have another value in each row."""
+        return self._instances.varied
+
+    def new(self, variant: Variant) -> Model:
+        """Return an unsaved row."""
+        return self._instances.new(variant)
 
     def capture(self) -> None:
         """Remember rows from both ends of the table, by primary key."""
@@ -94,7 +101,7 @@ class ModelProbes:
         variants = list(self.variants())
         made = [self._instances.new(each) for each in (*variants, variants[0], _MOST)]
         self._insert_all(made)
-        for names, other in self._conflicts() if self._upserts else ():
+        for names, other in upserts_of(self.model) if self._upserts else ():
             self._upsert(names, other, variants[0], "own")
         for captured in () if self.model._meta.auto_created else self._captured:
             self._save(captured)
@@ -153,7 +160,7 @@ class ModelProbes:
 
     def upserts(self, variant: Variant) -> Iterator[tuple[Sequence[str], Probe]]:
         """Yield each unique set of fields, and the INSERT that names it in ``ON CONFLICT``."""
-        for names, other in self._conflicts():
+        for names, other in upserts_of(self.model):
             upsert = partial(self._upsert, names, other)
             name = f"conflict on {', '.join(names)}"
             yield names, self._probe_insert(name, variant, upsert, optional=True)
@@ -200,18 +207,6 @@ class ModelProbes:
             through = bool(self.model._meta.auto_created)
             self._all().bulk_create(instances, ignore_conflicts=through)
 
-    def _conflicts(self) -> Iterator[tuple[Sequence[str], str]]:
-        """Yield the unique sets of fields, each with a field to update."""
-        has_one_table = not (self.model._meta.parents or self.model._meta.auto_created)
-        for names in conflict_targets(self.model) if has_one_table else ():
-            others = [
-                each.name
-                for each in self.model._meta.local_concrete_fields
-                if not (is_key(each) or each.generated or each.name in names)
-            ]
-            if others:
-                yield names, others[0]
-
     def _upsert(self, names: Sequence[str], other: str, variant: Variant, key: KeyFrom) -> None:
         self._all().bulk_create(
             [self._instances.new(variant, key=key)],
@@ -240,12 +235,14 @@ class ModelProbes:
         update = partial(self._update, variant)
         return Probe("update", variant.name, update, variant, preceded_by=self._need_row)
 
-    def of_check(self, name: str, columns: Sequence[str]) -> Iterator[Probe]:
-        """Yield the rows that a CHECK of several columns may refuse."""
-        for variant in variants_of(self.model, columns):
-            insert = partial(self._insert, variant, "own")
-            yield Probe("insert", variant.name, insert, variant, constraint=name)
-            yield replace(self.update(variant), constraint=name)
+    def values_in_part(self, check: Check) -> Mapping[str, Any]:
+        """Return values by attribute of the partition that alone has a CHECK."""
+        table = self.model._meta.db_table
+        return values_in_part(check, table, self._instances, self._catalog, self._rows)
+
+    def insert_as_it_is(self, variant: Variant) -> Probe:
+        """Return the INSERT of a row that tells something of its values alone."""
+        return Probe("insert", variant.name, partial(self._insert, variant, "own"), variant)
 
     def of_unique(self, name: str, columns: Sequence[str]) -> Iterator[Probe]:
         """Yield the rows with values of another one that a unique index may refuse."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from django.db.models import Model
 
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table, UniqueIndex
+from django_confiture.dry_run.running_code.catalog.tables import (
+    Check,
+    ForeignKey,
+    Table,
+    UniqueIndex,
+)
 from django_confiture.dry_run.running_code.probes.another_row import unknown_unique
 from django_confiture.dry_run.running_code.probes.several_columns import unknown_checks
 
@@ -27,9 +32,10 @@ class Shape:
     """By table and columns: those that lead here and are not the release's."""
     referred: Mapping[tuple[int, tuple[str, ...], tuple[str, ...]], ForeignKey]
     """By table, columns and target columns: those that go by something else than a primary key."""
-    checks: Mapping[str, tuple[str, Sequence[str]]]
-    """CHECK of several columns that is not the release's → its table and columns."""
-
+    checks: Mapping[object, tuple[str, Check]]
+    """CHECKs for which values are made up that are not the release's, each with its table."""
+    known_checks: tuple[Check, ...]
+    """Every CHECK."""
     unique: Mapping[str, UniqueIndex]
     """Unique index that is not the release's → what it is."""
 
@@ -40,7 +46,10 @@ class Shape:
 
 
 def shape_of(
-    model: type[Model], tables: Iterable[Table], references: Iterable[ForeignKey]
+    model: type[Model],
+    tables: Iterable[Table],
+    references: Iterable[ForeignKey],
+    varied: Set[str],
 ) -> Shape:
     """Return the shape of a model's ``tables``; ``references`` are unknown to its release."""
     tables = list(tables)
@@ -59,7 +68,8 @@ def shape_of(
             for key in table.incoming
             if key.target_columns != table.primary_key
         },
-        checks=unknown_checks(model, tables),
+        checks=unknown_checks(model, tables, varied),
+        known_checks=tuple(each for table in tables for each in table.checks),
         unique=unknown_unique(model, tables),
         references={(key.table, key.columns): key for key in references},
     )

@@ -164,19 +164,18 @@ class ProbeConnection:
     def recorded(self, action: Callable[[], object]) -> tuple[Failure | None, Script | None]:
         """Do something and undo it; return why it failed, and the script that does the same.
 
-        There is no script where rows for it could only be made in a second way.
+        There is no script where rows for it could only be made in a second way. That, and a
+        server that was busy, are the reasons to try again: nothing else would be different.
         """
         self._script, self._row_failed = [], False
         try:
             failure, script = self.attempt(action), self._script
         finally:
             self._script = None
-        if failure is None:
-            return None, script
-        if failure.is_of_names and not self._row_failed:
-            return failure, None  # no other row could help
-        self._known.forget()
-        return self.attempt(action), None
+        if failure is not None and (self._row_failed or failure.gave_up):
+            self._known.forget()
+            return self.attempt(action), None
+        return failure, script if failure is None else None
 
     def together(self, action: Callable[[], object], *, each_finds: bool) -> Script | None:
         """Do what sees no answer to its writes; return its script, None where it fails."""
@@ -212,9 +211,10 @@ class ProbeConnection:
         return True
 
     def _text(self, part: str | SentByORM) -> str:
-        return part if isinstance(part, str) else self._composed(part.sql, part.params)
+        return part if isinstance(part, str) else self.composed(part.sql, part.params)
 
-    def _composed(self, sql: str, params: Any) -> str:
+    def composed(self, sql: str, params: Any) -> str:
+        """Return a statement with its values in it."""
         return str(self._own.ops.compose_sql(sql, params))
 
     def run(self, text: str) -> list[Row]:
@@ -284,8 +284,8 @@ class ProbeConnection:
     ) -> Any:
         self._sent.append(sql)
         if not self._sends:
-            raise _NotSentError(FirstStatement(sql, self._composed(sql, params)))
-        kept = self._composed(sql, params) if self._unsent.takes(sql) else None
+            raise _NotSentError(FirstStatement(sql, self.composed(sql, params)))
+        kept = self.composed(sql, params) if self._unsent.takes(sql) else None
         if self._script is not None:
             self._script.append(kept or SentByORM(sql, params))
         if sql.startswith("DELETE"):

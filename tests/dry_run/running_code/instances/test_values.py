@@ -8,6 +8,7 @@ import pytest
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connections, models
 
+from django_confiture.dry_run.running_code.catalog.numbers import Numbers
 from django_confiture.dry_run.running_code.instances.values import Level, Values
 
 _LEVELS: tuple[Level, ...] = ("modest", "least", "most")
@@ -27,7 +28,7 @@ _LEVELS: tuple[Level, ...] = ("modest", "least", "most")
     ],
 )
 def test_unique_numbers_are_positive_each_time(field: models.Field[Any, Any]) -> None:
-    values = Values(connections["default"].ops)
+    values = Values(connections["default"].ops, Numbers())
     drawn = [values.unique(field, "modest") for _ in range(100)]
     assert min(drawn) > 0
     assert max(drawn) <= values.of(field, "most")
@@ -38,7 +39,7 @@ def test_a_field_without_positive_numbers_has_others() -> None:
     field = models.IntegerField(
         unique=True, validators=[MinValueValidator(-1000), MaxValueValidator(-10)]
     )
-    values = Values(connections["default"].ops)
+    values = Values(connections["default"].ops, Numbers())
     drawn = {values.unique(field, "modest") for _ in range(100)}
     assert drawn <= {*range(-1000, -9)}
     assert len(drawn) > 1
@@ -47,6 +48,6 @@ def test_a_field_without_positive_numbers_has_others() -> None:
 @pytest.mark.parametrize("default", [list, dict, lambda: ["a"], lambda: {"dark": True}, 1, "x"])
 def test_json_is_of_the_kind_of_its_default(default: Any) -> None:
     field: Any = models.JSONField(default=default)
-    made = [Values(connections["default"].ops).of(field, each) for each in _LEVELS]
+    made = [Values(connections["default"].ops, Numbers()).of(field, each) for each in _LEVELS]
     assert made[0] == field.get_default()
     assert {type(each) for each in made} == {type(field.get_default())}

@@ -10,6 +10,7 @@ from django.apps.registry import Apps
 from django.db import connection
 
 from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows
+from django_confiture.dry_run.running_code.catalog.numbers import Numbers
 from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 from django_confiture.dry_run.running_code.sending.statements import FirstStatement
 from django_confiture.dry_run.running_code.sending.undone_batches import failures
@@ -27,7 +28,7 @@ CREATE TABLE cases_child (parent_id integer CONSTRAINT of_parent REFERENCES case
 def probes() -> Iterator[ProbeConnection]:
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
-    found = ProbeConnection(connection, KnownRows(), timeout=timedelta(milliseconds=500))
+    found = ProbeConnection(connection, KnownRows(Numbers()), timeout=timedelta(milliseconds=500))
     with found.probing(Apps()):
         yield found
 

@@ -10,6 +10,7 @@ from django.apps.registry import Apps
 from django.db import connection, connections
 
 from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows
+from django_confiture.dry_run.running_code.catalog.numbers import Numbers
 from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 
 pytestmark = pytest.mark.django_db
@@ -20,7 +21,7 @@ def probes() -> Iterator[ProbeConnection]:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE cases_thing (id integer PRIMARY KEY CHECK (id < 9))")
         cursor.execute("INSERT INTO cases_thing VALUES (1)")
-    found = ProbeConnection(connection, KnownRows(), timeout=timedelta(milliseconds=500))
+    found = ProbeConnection(connection, KnownRows(Numbers()), timeout=timedelta(milliseconds=500))
     with found.probing(Apps()):
         yield found
 

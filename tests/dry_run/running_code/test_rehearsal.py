@@ -509,3 +509,8 @@ def test_a_field_of_the_project_whose_code_has_changed_is_named(
         " before the plan: the running release has other code for its values"
     )
     assert (said in deploy.not_checked) == (column != "text")
+    of_this_checkout = (
+        "cases.Tag.pair: both releases were tried with this checkout's code of PairField; if the"
+        " running release's converts values in another way, that was not tried"
+    )
+    assert (of_this_checkout in deploy.not_checked) == (column == "text")

@@ -161,3 +161,19 @@ def test_what_goes_with_a_row_is_deleted_once(state: ProjectState, tmp_path: Pat
     assert any(text.startswith('SELECT "cases_shelf"."id"') for text in texts)
     with_shelf = [text for text in texts if text.startswith('DELETE FROM "cases_row0" WHERE (')]
     assert len(with_shelf) == len(("old release", "new release")), with_shelf
+
+
+def test_rows_of_a_many_to_many_field_differ_in_nothing_else(
+    state: ProjectState, tmp_path: Path
+) -> None:
+    label = CreateModel("Label", [_key(), ("name", models.CharField(max_length=9))])
+    labels = AddField("Shelf", "labels", models.ManyToManyField("cases.Label"))
+    state = applied(state, migration(label, labels, name="0002_labels"))
+    with connection.cursor() as cursor:
+        for each in (1, 2, 3, 4):
+            cursor.execute(f"INSERT INTO cases_label VALUES ({each}, 'a')")
+            cursor.execute(f"INSERT INTO cases_shelf_labels VALUES ({each}, 7, {each})")
+    note = RunSQL("ALTER TABLE cases_shelf_labels ADD note text", RunSQL.noop)
+    texts = sent(state, tmp_path / "trace", note)
+    made = [text for text in texts if re.match(r"INSERT INTO cases_(label|shelf) ", text)]
+    assert 1 <= len(made) <= 20, len(made)

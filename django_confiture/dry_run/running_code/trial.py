@@ -158,7 +158,7 @@ class Trial:
             failed = self.confirmed(probe, failed)  # which moves no sequence
         if failed is None:
             self._note_passed(probe, script)
-        elif not probe.meets_another_row(failed.sqlstate):
+        elif not (probe.meets_another_row(failed.sqlstate) or probe.is_beside(failed.constraint)):
             self.failed.append((probe, failed))
         return failed
 

@@ -18,6 +18,10 @@ def _in_order(name: str, *, by: int = 0) -> models.CheckConstraint:
     return models.CheckConstraint(condition=Q(low__lte=F("high") + by), name=name)
 
 
+def _at_least(number: int) -> models.CheckConstraint:
+    return models.CheckConstraint(condition=Q(code__gte=number), name="cases_b")
+
+
 def _check(condition: str, *, table: str = "cases_thing", more: str = "") -> RunSQL:
     return RunSQL(f"ALTER TABLE {table} ADD CONSTRAINT cases_new CHECK ({condition}) {more}")
 
@@ -147,5 +151,12 @@ CASES = [
         [("email", models.EmailField(unique=True)), ("site", models.URLField())],
         _check("email LIKE '%@%.%' AND site LIKE 'https://%'"),
         rows=[lambda n, get: {"email": f"a{n}@example.com", "site": f"https://a{n}.example"}],
+    ),
+    thing(
+        "a_check_of_unique_numbers_goes_with_the_rows",
+        [_CODE],
+        [RunSQL("DELETE FROM cases_thing"), RemoveConstraint("Thing", "cases_b")],
+        first=[AddConstraint("Thing", _at_least(0))],
+        rows=[lambda n, get: {"code": n}] * 9,
     ),
 ]

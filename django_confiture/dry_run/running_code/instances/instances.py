@@ -172,7 +172,8 @@ class Instances:
         elif level is None and _starts_empty(each):
             return
         elif unique and not _computes_unique(each):
-            given[each.attname] = self.unique_value(each, level or "modest", digits=variant.digits)
+            digits = None if each.primary_key else variant.digits
+            given[each.attname] = self.unique_value(each, level or "modest", digits=digits)
         elif level is None and (each.has_default() or each.has_db_default() or each.null):
             return
         elif variant.as_columns and (text := self._as_column_reads(each)) is not None:

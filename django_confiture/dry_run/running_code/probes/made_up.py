@@ -30,7 +30,7 @@ def is_of_values(
     the columns have the types that they had when the value was made up.
     """
     if probe.constraint is not None:
-        return failure.constraint != probe.constraint
+        return probe.is_beside(failure.constraint)
     if probe.variant is None or probe.variant.captured:
         return failure.is_protected
     if failure.sqlstate == "23503":

@@ -33,6 +33,10 @@ class Probe:
         """Whether an UPDATE sets to NULL what an INSERT would leave so."""
         return self.action == "update" and bool(self.variant and self.variant.level is None)
 
+    def is_beside(self, constraint: str | None) -> bool:
+        """Return whether its values are for one constraint and another one refuses them."""
+        return self.constraint is not None and self.constraint != constraint
+
     def meets_another_row(self, sqlstate: str | None) -> bool:
         """Return whether an UPDATE fails for a made-up value of another row: INSERTs try those."""
         is_made_up = self.variant is not None and not self.variant.captured

@@ -39,8 +39,8 @@ class CallbacksOnly(TransactionObserver):
     def __init__(self, callbacks: CallbackObserver) -> None:
         self._callbacks = callbacks
 
-    def callback_registered(self, func: Callable[[], object]) -> None:
-        self._callbacks.callback_registered(func)
+    def callback_registered(self, why: str) -> None:
+        self._callbacks.callback_registered(why)
 
     def callbacks_dropped(self, count: int) -> None:
         self._callbacks.callbacks_dropped(count)

@@ -225,9 +225,9 @@ class CloneRecorder:
             self._committed = calm(self._prober.last)
         self._prober.start_from(self._committed)
 
-    def callback_registered(self, func: Callable[[], object]) -> None:
-        """Note that a migration wants ``func`` to be called at its COMMIT."""
-        self._log.callback_registered(func)
+    def callback_registered(self, why: str) -> None:
+        """Note why what registers a callback is not rehearsed wholly."""
+        self._log.note_not_rehearsed(why)
 
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""

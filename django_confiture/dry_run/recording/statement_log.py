@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -13,7 +13,6 @@ from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.recording.sections import Section, SectionEntry
 from django_confiture.dry_run.results import Violations
 from django_confiture.dry_run.sql.parsing.parser import Statement
-from django_confiture.dry_run.transactions.on_commit import why_not_exact
 
 _UNSEEN = (
     "SQL reached the server in a way that is not caught. What it did was read from the server's "
@@ -143,11 +142,6 @@ class StatementLog:
     def note_written_elsewhere(self, alias: str, table: str, rows: int) -> None:
         """Count rows that another connection of this process has written."""
         self._remarks.written_elsewhere[alias, table] += rows
-
-    def callback_registered(self, func: Callable[[], object]) -> None:
-        """Note what a callback keeps from being rehearsed."""
-        if why := why_not_exact(func):
-            self.note_not_rehearsed(why)
 
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""

@@ -151,9 +151,9 @@ class StatementRecorder(TransactionObserver):
         if kept:
             self._instruments.successors.transaction_committed()
 
-    def callback_registered(self, func: Callable[[], object]) -> None:
-        """Note that a migration wants ``func`` to be called at its COMMIT."""
-        self._log.callback_registered(func)
+    def callback_registered(self, why: str) -> None:
+        """Note why what registers a callback is not rehearsed wholly."""
+        self._log.note_not_rehearsed(why)
 
     def callbacks_dropped(self, count: int) -> None:
         """Count ``on_commit`` callbacks that were not called."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import psycopg
 
     from django_confiture.dry_run.sql.parsing.parser import Statement
@@ -27,8 +25,8 @@ class TransactionObserver:
     def commit_failed(self, error: psycopg.Error) -> None:
         """The deferred constraints don't hold; the transaction is usable while this is called."""
 
-    def callback_registered(self, func: Callable[[], object]) -> None:
-        """A migration wants ``func`` to be called at its COMMIT."""
+    def callback_registered(self, why: str) -> None:
+        """A migration has registered a callback for its COMMIT, so it is not exact: why."""
 
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""
@@ -58,8 +56,8 @@ class RealTransactionObserver(Protocol):
     def commit_failed(self, error: psycopg.Error) -> None:
         """The deferred constraints don't hold; the transaction is usable while this is called."""
 
-    def callback_registered(self, func: Callable[[], object]) -> None:
-        """A migration wants ``func`` to be called at its COMMIT."""
+    def callback_registered(self, why: str) -> None:
+        """A migration has registered a callback for its COMMIT, so it is not exact: why."""
 
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""

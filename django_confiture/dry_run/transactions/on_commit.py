@@ -14,14 +14,18 @@ _NOT_CALLED = (
     "The on_commit callback {} was not called: what it does, to the database as well, is not in "
     "this report."
 )
+_MAY_FAIL = (
+    " Nor is whether it fails: migrate would end with its error then, after what came before it "
+    "is committed."
+)
 _OWN = "django_confiture."
 
 
 class CallbackObserver(Protocol):
     """Is told of ``on_commit`` callbacks."""
 
-    def callback_registered(self, func: Callable[[], object]) -> None:
-        """A migration wants ``func`` to be called at its COMMIT."""
+    def callback_registered(self, why: str) -> None:
+        """A migration has registered a callback for its COMMIT, so it is not exact: why."""
 
     def callbacks_dropped(self, count: int) -> None:
         """``on_commit`` callbacks that a real run would have called now."""
@@ -37,7 +41,8 @@ def counting(
             type(wrapper).on_commit(wrapper, func, robust)  # which remembers it, or refuses
         else:
             observer.callbacks_dropped(1)  # outside a transaction Django calls it at once
-        observer.callback_registered(func)
+        if why := _why_not_exact(func, robust=robust):
+            observer.callback_registered(why)
 
     def run_and_clear_commit_hooks() -> None:
         observer.callbacks_dropped(len(wrapper.run_on_commit))
@@ -58,7 +63,7 @@ def uncalled(wrapper: BaseDatabaseWrapper, observer: CallbackObserver) -> Iterat
             vars(wrapper).pop(name, None)
 
 
-def why_not_exact(func: Any) -> str:
+def _why_not_exact(func: Any, *, robust: bool) -> str:
     """Return why what registers a callback is not rehearsed wholly; ``""`` for our own."""
     while isinstance(func, functools.partial):
         func = func.func
@@ -66,4 +71,4 @@ def why_not_exact(func: Any) -> str:
     if module.startswith(_OWN):
         return ""  # notes of ours, and backfills, whose outlook the report gives
     name = getattr(func, "__qualname__", None) or type(func).__qualname__
-    return _NOT_CALLED.format(f"{module}.{name}")
+    return _NOT_CALLED.format(f"{module}.{name}") + ("" if robust else _MAY_FAIL)

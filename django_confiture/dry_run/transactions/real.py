@@ -97,9 +97,9 @@ class RealTransactions:
                 if self.session.status != TransactionStatus.IDLE:
                     self.session.query("ROLLBACK")
 
-    def callback_registered(self, func: Callable[[], object]) -> None:
+    def callback_registered(self, why: str) -> None:
         if self._observer is not None:
-            self._observer.callback_registered(func)
+            self._observer.callback_registered(why)
 
     def callbacks_dropped(self, count: int) -> None:
         if self._observer is not None:

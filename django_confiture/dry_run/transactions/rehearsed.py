@@ -274,8 +274,8 @@ class RehearsedTransactions:
             self._end_inner(keep=False)
             self._taken.reset()
 
-    def callback_registered(self, func: Callable[[], object]) -> None:
-        self._observer.callback_registered(func)
+    def callback_registered(self, why: str) -> None:
+        self._observer.callback_registered(why)
 
     def callbacks_dropped(self, count: int) -> None:
         self._observer.callbacks_dropped(count)

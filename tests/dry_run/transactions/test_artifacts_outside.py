@@ -254,6 +254,22 @@ def test_callbacks(way: str, atomic: bool) -> None:
         assert "test_callbacks.<locals>.<lambda>.<locals>.<lambda> was not" in operation.reason
 
 
+@pytest.mark.parametrize("atomic", [True, False])
+@pytest.mark.parametrize("robust", [True, False])
+def test_a_callback_that_may_end_migrate_is_said_to(*, robust: bool, atomic: bool) -> None:
+    """Django catches what a robust one raises."""
+
+    def code() -> None:
+        transaction.on_commit(lambda: 1 / 0, robust=robust)
+
+    plan = migration(python(code), atomic=atomic)
+    (result,) = rehearse(plan).migrations
+    (operation,) = result.operations
+
+    assert ("migrate would end with its error" in operation.reason) is not robust
+    assert (outcome("real", plan) == "") is robust
+
+
 def test_a_callback_of_our_own_leaves_its_operation_exact() -> None:
     ours = partial(duration, 1.0)
     operation = only_operation(python(lambda: transaction.on_commit(ours)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from django.db import DatabaseError, connection, models
+from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations import CreateModel
 
 from django_confiture import Hook, HookContext, HookPhase, HookResult, RunHook
-from tests.support.dry_run import failed, migration, python, rehearse, runs
+from tests.support.dry_run import failed, migration, passed, python, rehearse, runs
 
 pytestmark = pytest.mark.usefixtures("untouched")
 
@@ -132,3 +132,57 @@ def test_what_was_measured_before_the_failure_is_kept() -> None:
 
     assert result.rows_affected == 1000
     assert [table.relation for table in result.tables] == ["dry_row"]
+
+
+REFUSED = {
+    "a scan of DDL": ("ALTER TABLE dry_row ALTER number SET NOT NULL", 1, 0),
+    "an index": ("CREATE UNIQUE INDEX dry_u ON dry_row ((id / 2))", 1, 0),
+    "a query": ("SELECT count(*) FROM dry_row HAVING 1 / (count(*) - 1000) = 1", 1, 0),
+    "rows": ("UPDATE dry_row SET id = id / 500", 1, 1),
+    "a block": ("DO 'BEGIN DELETE FROM dry_row; PERFORM 1 / 0; END'", 1, 1000),
+}
+
+
+@pytest.mark.parametrize(("sql", "scans", "written"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("way", ["atomic", "not atomic", "swallowed", "in a block that is left"])
+def test_what_a_statement_read_before_it_failed_is_its_own(
+    sql: str, scans: int, written: int, way: str
+) -> None:
+    """It has blocked others as long, and the next statement that reads the table has not."""
+
+    def code() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE dry_row SET number = NULL WHERE id = 1000")
+            with suppress(DatabaseError), transaction.atomic():
+                cursor.execute(sql)
+            cursor.execute("UPDATE dry_row SET number = 1 WHERE id = 1")
+
+    if way in ("atomic", "not atomic"):
+        before = runs("UPDATE dry_row SET number = NULL WHERE id = 1000")
+        result = failed(before, runs(sql), atomic=way == "atomic")
+        (statement,) = result.operations[1].statements
+    else:
+        result = passed(python(code), atomic=way == "swallowed")
+        _before, statement, after = result.operations[0].statements
+        assert (after.scans, after.rows_written) == ((), 1)
+
+    assert [each.relation for each in statement.scans] == ["dry_row"] * scans
+    assert statement.rows_written >= written
+    assert statement.duration_ms > 0
+    assert all(each.sql is not None for op in result.operations for each in op.statements)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE dry_row ALTER number TYPE smallint USING (number + 32000)::smallint",
+        "ALTER TABLE dry_row ALTER number SET NOT NULL, ADD CHECK (id < 500)",
+        "DO 'BEGIN LOCK TABLE dry_row; PERFORM count(*) FROM dry_row; PERFORM 1 / 0; END'",
+    ],
+)
+def test_a_statement_that_failed_is_no_danger_beside(sql: str) -> None:
+    """It read the table and did not rewrite it: nothing follows from that for when it works."""
+    result = failed(runs(sql))
+
+    assert [each.relation for each in result.operations[0].statements[0].scans] == ["dry_row"]
+    assert {each.id for each in result.findings} <= {"no-lock-timeout"}

@@ -149,6 +149,22 @@ def effects(
     )
 
 
+def counted_in_vain(catalog: Catalog, before: Probe, after: Probe, runs: int = 1) -> Effects:
+    """Return what a statement read and wrote that is undone by now; its files and locks are gone.
+
+    Whether it was building an index is not to be seen any more, which reads rows that the dry run
+    wrote and undid for itself: no more than there are rows is believed.
+    """
+    found = effects(catalog, before, after, runs=runs)
+    scans = []
+    for oid, rows, passes in found.scans:
+        if rows is not None and (known := catalog.relations[oid].rows * passes) >= 0:
+            own = catalog.own_dead[oid, after.relations[oid].filenode] * passes
+            rows = int(min(rows, max(rows - own, known)))
+        scans.append((oid, rows, passes))
+    return replace(found, scans=tuple(scans))
+
+
 def _changed(before: Probe, after: Probe) -> dict[int, tuple[Observed, Observed]]:
     """Return what differs. What was not looked at, nearly all of a large schema, is identical."""
     known = before.relations

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.measuring.effects import Effects, effects, merge
+from django_confiture.dry_run.measuring.effects import (
+    Effects,
+    counted_in_vain,
+    effects,
+    merge,
+)
 from django_confiture.dry_run.measuring.relations import Probe
 from django_confiture.dry_run.sql.parsing.parser import Kind
 
@@ -175,11 +180,23 @@ class Prober:
 
     def recount(self) -> None:
         """Discard what was counted meanwhile: no statement is charged with it."""
-        self._last = self._catalog.recounted(self._last)
+        before, self._last = self._last, self._catalog.recounted(self._last)
+        self._catalog.note_own(before, self._last)
+
+    def look_after_rollback(self) -> Effects:
+        """Return what was read and written since the last reading by what is undone by now.
+
+        Its locks are gone, and with them what tells which tables to ask about.
+        """
+        before, self._last = self._last, self._catalog.recounted(self._last)
+        return counted_in_vain(self._catalog, before, self._last, max(1, self._unprobed))
 
     def pass_over(self) -> None:
         """Discard what was counted and locked meanwhile: no statement is charged with it."""
-        self._last = merge(*self._catalog.recounted_and_probed(self._last))
+        before = self._last
+        recounted, probed = self._catalog.recounted_and_probed(before)
+        self._catalog.note_own(before, recounted)
+        self._last = merge(recounted, probed)
 
     def committed_with_statement(self) -> None:
         """Note that what the COMMIT checks was measured with its statement."""

@@ -194,11 +194,16 @@ class Catalog:
         relations = dict(before.relations)
         for oid, seen in before.relations.items():
             now = counted.get(oid, seen.counters)
-            if (written := now.since(seen.counters).new_versions) > 0:  # less after a reset
-                self.own_dead[oid, seen.filenode] += written
             index_reads = reads.get(oid, seen.index_reads)
             relations[oid] = replace(seen, counters=now, index_reads=index_reads)
         return Probe(wal, relations)
+
+    def note_own(self, before: Probe, after: Probe) -> None:
+        """Note what was written between two readings as the dry run's own, which it has undone."""
+        for oid, seen in before.relations.items():
+            now = after.relations[oid].counters
+            if (written := now.since(seen.counters).new_versions) > 0:  # less after a reset
+                self.own_dead[oid, seen.filenode] += written
 
     def index_reads(self) -> Mapping[int, Mapping[int, IndexCounters]]:
         """Return what this session has read of indexes, by table and index."""

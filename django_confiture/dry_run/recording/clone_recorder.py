@@ -224,6 +224,7 @@ class CloneRecorder:
             self._instruments.successors.transaction_committed()
             self._committed = calm(self._prober.last)
         self._prober.start_from(self._committed)
+        self._log.refused = None  # what it had read was counted for the transaction alone
 
     def callback_registered(self, why: str) -> None:
         """Note why what registers a callback is not rehearsed wholly."""

@@ -118,7 +118,7 @@ class Measurer:
         entry = self._log.noted(statement)
         entry.begin(self._clock.now())
         try:
-            with self._timed(entry, failed=True):
+            with self._timed(entry):
                 yield entry
         except psycopg.Error as error:
             self._note_failure(statement, error)
@@ -128,18 +128,15 @@ class Measurer:
         entry.executions += 1
 
     @contextmanager
-    def _timed(self, entry: SectionEntry, *, failed: bool = False) -> Iterator[None]:
-        """Let the stopwatch run; ``failed`` counts the time of what fails as well."""
+    def _timed(self, entry: SectionEntry) -> Iterator[None]:
+        """Let the stopwatch run; the time of what fails counts as well."""
         started = self._clock.now()
-        passed = False
         try:
             with self._clock.running():
                 yield
-            passed = True
         finally:
             self._leave_out_waits(entry)
-            if passed or failed:
-                entry.duration_ms += (self._clock.now() - started) * 1000
+            entry.duration_ms += (self._clock.now() - started) * 1000
 
     def _leave_out_waits(self, entry: SectionEntry) -> None:
         """Keep what was waited for other sessions out of all times, and note it apart."""
@@ -163,7 +160,6 @@ class Measurer:
         was_sent = self._session.status != TransactionStatus.INTRANS
         if was_sent:
             self._probes.refused(care)
-            self._instruments.prober.left_unprobed()  # no rollback takes back what it counted
         violations = None
         if guarded:
             self._savepoint.gone()
@@ -171,6 +167,7 @@ class Measurer:
             self._session.query(self._savepoint.RELEASE)  # the driver has refused it
         elif guarded and self._session.status == TransactionStatus.INERROR:
             self._session.query(self._savepoint.GO_BACK)
+            self._probes.charge_refused()
             if isinstance(error, psycopg.Error):
                 violations = explain(error, statement, self._session)
                 self._instruments.prober.recount()  # the search for the rows at fault is ours

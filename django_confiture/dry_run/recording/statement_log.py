@@ -54,6 +54,8 @@ class StatementLog:
         self._remarks = Remarks()
         self._ids = count(1)
         self._transaction = 0
+        self.refused: SectionEntry | None = None
+        """The statement that failed last, while the server was not asked what it had read."""
 
     @property
     def section(self) -> Section:

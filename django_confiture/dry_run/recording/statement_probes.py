@@ -77,6 +77,7 @@ class StatementProbes:
         with self._clock.stopped():
             if self._session.status != TransactionStatus.INTRANS or self._session.in_pipeline:
                 return
+            self.charge_refused()
             if self._prober.unprobed:
                 self._settle()
             elif self._prober.has_moved():
@@ -134,6 +135,7 @@ class StatementProbes:
         self, statement: Statement, cursor: Any, *, savepoint: str = "", plain: bool = False
     ) -> Care:
         """Read what there is before a statement, and set its savepoint in the same round trip."""
+        self.charge_refused()
         entry = self._log.noted(statement)
         probing = self._is_probed(statement, entry, cursor)
         predicted = self._predicted(statement, entry) if probing else ()
@@ -181,9 +183,21 @@ class StatementProbes:
         entry.code_locks |= left
 
     def refused(self, care: Care) -> None:
-        """Note the locks of a statement that failed: it held them until then."""
+        """Note the locks of a statement that failed: it held them until then.
+
+        No rollback takes back what it has counted, which is asked once the transaction is usable.
+        """
         for oid, mode, _inherited in self._known(care.predicted):
             self._timeline.take(oid, mode, care.started, care.entry.shown)
+        self._log.refused = care.entry
+        self._prober.left_unprobed()
+
+    def charge_refused(self) -> None:
+        """Give what was read and written in vain to the statement that failed."""
+        refused = self._log.refused
+        if refused is not None and self._prober.possible:
+            refused.effects.append(self._prober.look_after_rollback())
+            self._log.refused = None
 
     def predict(self, statement: Statement) -> Predicted:
         """Return the locks that a statement takes by PostgreSQL's rules."""

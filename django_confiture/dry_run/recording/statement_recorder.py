@@ -141,6 +141,8 @@ class StatementRecorder(TransactionObserver):
 
     def transaction_ended(self, checked_ms: float = 0.0, *, kept: bool = True) -> None:
         """Free the locks that the real run would free now."""
+        with self.own_work():
+            self._measurer.probes.charge_refused()
         self._transactions.timeouts.ended()
         self._instruments.savepoints.ended(kept=kept)
         self._by_chance.ended(kept=kept)

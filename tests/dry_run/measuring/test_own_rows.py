@@ -59,3 +59,16 @@ def test_a_build_is_charged_with_the_rows_of_the_table(
     assert scans
     assert {scan["relation"] for scan in scans} == {"cases_order"}
     assert [scan["rows"] for scan in scans] == [ROWS * scan["passes"] for scan in scans]
+
+
+@pytest.mark.parametrize("where", [(), ("--clone",)], ids=["", "clone"])
+def test_a_build_that_fails_is_charged_with_no_more_rows_than_there_are(
+    tried: Cases, where: tuple[str, ...]
+) -> None:
+    connection.cursor().execute("UPDATE cases_order SET number = 1")
+    connection.cursor().execute("VACUUM ANALYZE cases_order")
+    tried.add("0003_build", BUILDS["unique"])
+    migration = in_json("cases", *where, code=1)["migrations"][-1]
+    (statement,) = migration["operations"][0]["statements"]
+    assert migration["error"]["type"] == "UniqueViolation"
+    assert [scan["rows"] for scan in statement["scans"]] == [ROWS]

@@ -25,6 +25,8 @@ def of_statement(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     """Yield what one statement does."""
     if step.statement.kind not in (Kind.DDL, Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN):
         return
+    if not step.result.executions:
+        return  # it failed, and what it did until then does not tell what it would have done
     rule = _RULES.get(step.statement.what)
     found = list(rule(subject, step)) if rule is not None else []
     yield from found

@@ -8,7 +8,7 @@ transaction begins or ends, or before a statement that is probed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from django_confiture.dry_run.locks.rules import Lookup, statement_locks
 from django_confiture.dry_run.locks.rules.rows import Write, foreign_key_locks
 from django_confiture.dry_run.locks.user_code import may_touch
 from django_confiture.dry_run.measuring.effects import Effects
+from django_confiture.dry_run.measuring.emptied import found_empty
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.sections import ROW_LOCKS_MODE, SectionEntry
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
@@ -54,6 +55,8 @@ class Care:
     predicted: Predicted = ()
     plain: bool = False
     """What is run is a form of it that a transaction can hold."""
+    empty: Collection[int] = ()
+    """The tables that it would empty, if they had rows."""
 
 
 class StatementProbes:
@@ -144,9 +147,18 @@ class StatementProbes:
         self._dead_space.stop_if_too_much(statement, predicted)
         if self._prober.look_before(savepoint, probing=probing):
             self._note_unseen("")
+        empty = self._found_empty(statement, predicted)
         started = self._clock.now()
         entry.begin(started)
-        return Care(entry, started, probing, predicted, plain)
+        return Care(entry, started, probing, predicted, plain, empty)
+
+    def _found_empty(self, statement: Statement, predicted: Predicted) -> Collection[int]:
+        """Ask between the reading before the statement and the statement itself."""
+        found = found_empty(statement, predicted, self._catalog, self._session)
+        if found is None:
+            return ()
+        self._prober.recount()  # looking for a row is no scan of the migration
+        return found
 
     def read_after(
         self, statement: Statement, cursor: Any, care: Care, *, release: str = ""
@@ -157,6 +169,9 @@ class StatementProbes:
             measured = self._read_effects(release, statement, care.predicted)
             if care.plain:
                 measured = replace(measured, locks=self._known(care.predicted))
+            if care.empty:
+                emptied = tuple(oid for oid in measured.truncated if oid not in care.empty)
+                measured = replace(measured, truncated=emptied)
             self._successors.ran(statement, measured)
             entry.effects.append(self._log.section.attributed(measured))
             self._note_code_locks(entry, measured)

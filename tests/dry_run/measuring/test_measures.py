@@ -28,6 +28,7 @@ from tests.support.dry_run import (
     only_operation,
     only_statement,
     passed,
+    plain_connection,
     python,
     rehearse,
     runs,
@@ -176,6 +177,58 @@ def test_truncate_is_no_rewrite() -> None:
 
     assert statement.rewrites == ()
     assert locks(statement) == {"dry_row": EXCLUSIVE}
+
+
+@pytest.mark.parametrize("left", ["rolled back", "deleted", "deleted by the plan", "a row"])
+def test_truncate_of_a_table_without_rows_loses_none_whatever_is_left_of_its_file(
+    left: str,
+) -> None:
+    with plain_connection() as plain, suppress(psycopg.errors.DivisionByZero):
+        plain.execute("CREATE TABLE dry_left (id integer)")
+        if left == "rolled back":
+            plain.execute("INSERT INTO dry_left VALUES (1); SELECT 1 / 0")
+        plain.execute("INSERT INTO dry_left VALUES (1)")
+        if left == "deleted":
+            plain.execute("DELETE FROM dry_left")
+    first = [runs("DELETE FROM dry_left")] if left == "deleted by the plan" else []
+
+    try:
+        result = passed(*first, runs("UPDATE dry_row SET number = 1; TRUNCATE dry_left"))
+    finally:
+        with plain_connection() as plain:
+            plain.execute("DROP TABLE dry_left")
+
+    assert ("truncate-loses-rows" in [each.id for each in result.findings]) is (left == "a row")
+    assert (result.operations[-1].rehearsed, len(result.operations[-1].statements)) == ("exact", 2)
+    assert result.operations[-1].statements[-1].scans == ()
+    assert result.operations[-1].statements[0].writes == (Write("dry_row", 0, 1000, 0),)
+
+
+@pytest.mark.parametrize("cause", ["locked", "forbidden"])
+def test_truncate_of_a_table_that_can_not_be_read_counts_as_a_loss(cause: str) -> None:
+    """As any table of which it is not known that it is empty."""
+    with plain_connection() as plain, plain_connection() as other:
+        plain.execute("CREATE TABLE dry_left (id integer); INSERT INTO dry_left VALUES (1)")
+        plain.execute("DELETE FROM dry_left")
+        before = ""
+        try:
+            if cause == "locked":
+                other.execute("BEGIN; LOCK TABLE dry_left IN ACCESS EXCLUSIVE MODE")
+            else:
+                plain.execute("DROP ROLE IF EXISTS dry_emptier; CREATE ROLE dry_emptier")
+                plain.execute("GRANT TRUNCATE ON dry_left TO dry_emptier")
+                before = "SET LOCAL ROLE dry_emptier; "
+            (result,) = rehearse(migration(runs(f"{before}TRUNCATE dry_left"))).migrations
+        finally:
+            other.execute("ROLLBACK")
+            plain.execute("DROP TABLE dry_left; DROP ROLE IF EXISTS dry_emptier")
+
+    if cause == "locked":
+        assert result.error is not None
+        assert result.error.type == "LockNotAvailable"
+        assert result.error.statement == "TRUNCATE dry_left"
+    else:
+        assert "truncate-loses-rows" in [each.id for each in result.findings]
 
 
 def test_a_new_table_of_the_dry_run_is_not_reported() -> None:

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -178,7 +179,8 @@ class UnmanagedConnections:
             settings = dict(zip(self._settings, before, strict=True))
             if not _set_back(conn, settings):
                 # Its statement may wait for a lock of ours, so we must not wait for it.
-                threading.Thread(target=_set_back_later, args=(conn, settings), daemon=True).start()
+                later = partial(_set_back_later, weakref.ref(conn), settings)
+                threading.Thread(target=later, daemon=True).start()
 
 
 def can_only_read(error: BaseException) -> bool:
@@ -194,12 +196,14 @@ def can_only_read(error: BaseException) -> bool:
     return False
 
 
-def _set_back_later(conn: Any, settings: dict[str, str | None]) -> None:
-    while not _set_back(conn, settings):
+def _set_back_later(held: weakref.ref[_Connection], settings: Mapping[str, str | None]) -> None:
+    """Restore a connection once it is idle, unless no one else has it any more."""
+    while (conn := held()) is not None and not _set_back(conn, settings):
+        del conn  # or the driver would never close it
         time.sleep(_POLL_S)
 
 
-def _set_back(conn: Any, settings: dict[str, str | None]) -> bool:
+def _set_back(conn: Any, settings: Mapping[str, str | None]) -> bool:
     """Restore a connection that is not in use; return whether that is settled.
 
     What is set in a transaction is gone when that is rolled back, so its end is waited for.

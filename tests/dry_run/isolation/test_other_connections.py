@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import weakref
@@ -230,6 +231,27 @@ def test_a_connection_of_its_own_that_lives_on_may_write_again(scratch: None) ->
     with kept[0] as own:
         own.execute("UPDATE dry_row SET number = 1")
         assert own.execute("SHOW lock_timeout").fetchone() == ("0",)
+
+
+@pytest.mark.filterwarnings("ignore:.*deleted while still open:ResourceWarning")
+def test_a_connection_of_its_own_that_it_forgets_in_a_transaction_ends(scratch: None) -> None:
+    forgotten: list[psycopg.Connection[Any]] = []
+
+    def body() -> None:
+        forgotten.append(psycopg.connect(**parameters()))
+        forgotten[0].execute("SELECT 1")
+
+    assert why_it_failed(python(body)) is None
+    pid = forgotten[0].info.backend_pid
+    forgotten.clear()
+
+    until = time.monotonic() + 5
+    with plain_connection() as plain:
+        here = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+        while plain.execute(here, [pid]).fetchone() != (0,):
+            assert time.monotonic() < until
+            gc.collect()
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("connected", [True, False], ids=["connected before", "connects in it"])

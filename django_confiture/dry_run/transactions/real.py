@@ -77,6 +77,8 @@ class RealTransactions:
         self._implicit = False
         """Whether the transaction is the one that PostgreSQL makes of a script."""
         self._in_script = False
+        self._checked_ms = 0.0
+        """How long the deferred constraints took of the transaction that is about to end."""
 
     @contextmanager
     def taken_over(self) -> Iterator[None]:
@@ -215,8 +217,6 @@ class RealTransactions:
         if self._observer is not None:
             self._observer.transaction_over(committed=committed, checked_ms=self._checked_ms)
         self._checked_ms = 0.0
-
-    _checked_ms = 0.0
 
     def flush(self) -> None:
         """Reset the counters of the session, so that they are those of the next transaction."""

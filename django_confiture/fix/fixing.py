@@ -292,4 +292,7 @@ def _of_proof(proof: Proof) -> str:
         why = proof.differences[0]
     else:
         why = "it leaves more harm" if proof.reversible else "it can't be taken back"
-    return f"its new form fails the proof: {why}"
+    return (
+        f"its new form fails the proof: {why}. Put it into a migration of its own, and try "
+        "confiture_fix on that"
+    )

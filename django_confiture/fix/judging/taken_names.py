@@ -72,9 +72,10 @@ def without_taken_names(
 
 
 def _refused(judgment: Judgment) -> Judgment:
+    kind = "column" if any("." in each for each in judgment.columns_taken) else "table"
     reason = (
         "it takes the name of a field that the same migration removes: the running release would "
-        "use the new column as the old one, whose values are gone. Give it another name, and "
+        f"use the new {kind} as the old one, whose values are gone. Give it another name, and "
         "remove the old one in the next release"
     )
     outcome: Outcome = "kept" if judgment.outcome == "kept" else "refused"

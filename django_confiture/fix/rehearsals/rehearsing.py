@@ -24,6 +24,7 @@ from django_confiture.dry_run.rewriting.known_objects import (
 )
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
+from django_confiture.fix.rehearsals.not_null_names import not_null_names
 from django_confiture.fix.rehearsals.rows import Rows, RowsToRead, read_rows
 from django_confiture.formatting import one_line
 
@@ -152,7 +153,7 @@ class _Run:
         states = [state]
         for each in migrations:
             states.append(self._executor.apply_migration(states[-1].clone(), each))
-        schema = _as_text(self._rehearsal.schemas()[1])
+        schema = {**not_null_names(self._session), **_as_text(self._rehearsal.schemas()[1])}
         rows = read_rows(self._session, to_read)
         partitioned = read_partitioned(self._session)
         indexes = read_partition_indexes(self._session)

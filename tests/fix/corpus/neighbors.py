@@ -204,6 +204,18 @@ CASES = [
         migrations.RunSQL("INSERT INTO cases_order_fans (order_id, customer_id) "
                           "SELECT i, 1 + i % 500 FROM generate_series(1, 3000) i"),
     """, irreversible=True),
+    Harmful("many_to_many_replaced_by_a_required_key_of_its_name_in_two_releases", """
+        migrations.RemoveField("order", "fans"),
+        migrations.AddField("order", "fans", models.ForeignKey(
+            "cases.Customer", models.CASCADE, default=1, related_name="fan_of"),
+            preserve_default=False),
+    """, "refused fixed", "constraint cases_order_fans_id_not_null of cases_order",
+    arguments=_TWO, prepared="""
+        migrations.AddField("order", "fans", models.ManyToManyField(
+            "cases.Customer", related_name="liked")),
+        migrations.RunSQL("INSERT INTO cases_order_fans (order_id, customer_id) "
+                          "SELECT i, 1 + i % 500 FROM generate_series(1, 3000) i"),
+    """, irreversible=True),
     Harmful("foreign_key_required_with_other_on_delete", """
         migrations.RunPython(fill, migrations.RunPython.noop),
         migrations.AlterField("order", "customer", models.ForeignKey(

@@ -53,7 +53,8 @@ def test_a_column_and_a_table_have_only_the_fields_name_in_common(
     both = [removed(left, waits=False), added(taken)]
     _first, (found, _locked) = without_taken_names((each, ()) for each in both)
     assert found.outcome == ("refused" if same else "fixed")
-    assert ("takes the name of a field" in (found.reason or "")) is same
+    kind = "column" if taken == COLUMN else "table"
+    assert (f"would use the new {kind} as the old one" in (found.reason or "")) is same
     assert list(passed_by([(removed(left, waits=True),), (added(taken),)], ())) == [0] * same
 
 

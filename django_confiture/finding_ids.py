@@ -40,6 +40,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "repeated-rewrites": "warning",
     "rows-locked-while-working": "warning",
     "running-code-breaks": "danger",
+    "same-value-for-all-rows": "warning",
     "scan-blocks-writes": "danger",
     "schema-changed": "warning",
     "schema-differs-from-models": "danger",

@@ -26,6 +26,7 @@ from django.db.models.functions import Now, Random, Upper
 
 from tests.corpus.case import ARCHIVE, CUSTOMER, LINE, ORDER, TAG, case
 
+_SHARED = "same-value-for-all-rows"
 _ID = ("id", models.BigAutoField(primary_key=True))
 
 
@@ -86,7 +87,9 @@ ADD_FIELD = [
     # now() is the same for all rows, so one value is stored beside the table.
     case("add_db_default_now", add(models.DateTimeField(db_default=Now()))),
     # Python computes one value; PostgreSQL sees a constant.
-    case("add_default_uuid4", add(models.UUIDField(default=uuid.uuid4))),
+    case("add_default_uuid4", add(models.UUIDField(default=uuid.uuid4)), (_SHARED, ORDER)),
+    case("add_default_uuid4_unique", add(models.UUIDField(default=uuid.uuid4, unique=True)),
+         (_SHARED, ORDER), fails="UniqueViolation"),
     case("add_db_default_uuid", add(models.UUIDField(db_default=RandomUUID())),
          ("volatile-default-rewrite", ORDER), locks={ORDER: _AE}),
     case("add_db_default_random", add(models.FloatField(db_default=Random())),

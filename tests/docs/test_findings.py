@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from django_confiture.dry_run.findings.advice.of_operations import SOLVED
+from django_confiture.dry_run.findings.advice.of_operations import PRINTED
 from django_confiture.dry_run.findings.finding import POLICY
 from django_confiture.finding_ids import SEVERITIES
 from tests.corpus import CASES
@@ -30,12 +30,12 @@ def test_says_what_proves_it_and_what_to_write(name: str) -> None:
 
 
 def test_counts_what_is_left_without_code() -> None:
-    words = len(SEVERITIES) - len(SOLVED)
-    wanted = f"Of the {len(SEVERITIES)} findings, {len(SOLVED)} print code where a recipe covers"
+    words = len(SEVERITIES) - len(PRINTED)
+    wanted = f"Of the {len(SEVERITIES)} findings, {len(PRINTED)} print code where a recipe covers"
     intro = " ".join(PAGE.partition("## Indexes")[0].split())
     assert wanted in intro
     assert f"The other {words} say in words what to do" in intro
-    assert set(re.findall(r"`([a-z-]+)`", intro)) >= SOLVED
+    assert set(re.findall(r"`([a-z-]+)`", intro)) >= PRINTED
 
 
 def test_the_corpus_has_a_case_of_every_finding() -> None:

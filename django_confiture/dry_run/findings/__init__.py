@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from django_confiture.dry_run.findings.advice.of_operations import (
     MENDED,
-    SOLVED,
+    PRINTED,
     fixable,
     rewriting,
 )
@@ -21,6 +21,7 @@ from django_confiture.dry_run.findings.rules import (
     query_plans,
     row_locks,
     running_code,
+    shared_values,
     statement,
     whole_migration,
     writes,
@@ -46,6 +47,7 @@ def findings_of(subject: Subject) -> tuple[Finding, ...]:
         *running_code.breaks_of_running_code(subject),
         *query_plans.regressed_plans(subject),
         *failures.known_failures(subject),
+        *shared_values.rows_with_one_value(subject),
     ]
     ordered = sorted(_with_code(subject, _merged(found)), key=_place)
     said = [_silenced(subject, each) for each in ordered]
@@ -64,7 +66,7 @@ def _with_code(subject: Subject, found: Iterable[Finding]) -> Iterator[Finding]:
     """Yield the findings with the code that takes their operation's place, where there is one."""
     advice: dict[int, str] = {}
     for each in found:
-        if each.operation is None or each.id not in SOLVED:
+        if each.operation is None or each.id not in PRINTED:
             yield each
             continue
         if each.operation not in advice:
@@ -75,7 +77,9 @@ def _with_code(subject: Subject, found: Iterable[Finding]) -> Iterator[Finding]:
 
 def _code(subject: Subject, index: int) -> str:
     """Return the code that takes an operation's place, or a comment that says why there is none."""
-    new = rewriting(subject, index)
+    shared = {each.step_id for each in subject.shared}
+    own_values = any(step.id in shared for step in subject.steps if step.operation == index)
+    new = rewriting(subject, index, own_values=own_values)
     if isinstance(new, NotRewritten):
         return as_comment(f"There is no code for the whole operation: {new.reason}.")
     try:

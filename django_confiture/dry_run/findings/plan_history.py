@@ -13,8 +13,16 @@ from django_confiture import conf
 from django_confiture.dry_run.findings import findings_of
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
 from django_confiture.dry_run.findings.invalid_indexes import in_the_way
+from django_confiture.dry_run.findings.made_up_values import shared_values, with_rows
 from django_confiture.dry_run.findings.rules.running_code import unindexed
-from django_confiture.dry_run.findings.subject import JudgedStatement, Subject, filled, with_held
+from django_confiture.dry_run.findings.rules.shared_values import message
+from django_confiture.dry_run.findings.subject import (
+    JudgedStatement,
+    SharedValue,
+    Subject,
+    filled,
+    with_held,
+)
 from django_confiture.dry_run.rewriting.known_objects import (
     KNOWS_NOTHING,
     read_for_advice,
@@ -91,6 +99,9 @@ class PlanHistory:
         self._oldest_new_constraint = newest
         self._unindexed: dict[str, _Key] = {}
         """OID → each new foreign key without an index, as of the last migration."""
+        self._shared: list[SharedValue] = []
+        self._own_since: set[str] = set()
+        """The messages about columns whose rows have got a value each since."""
         self._indexed_since: set[tuple[str | None, str]] = set()
         """The relation and the evidence of what no longer holds."""
         self._lock_timeout_told = has_lock_timeout or bool(conf.get("MIGRATE")["LOCK_TIMEOUT"])
@@ -136,6 +147,7 @@ class PlanHistory:
             known=self._known,
             partition_indexes=self._partition_indexes(steps),
             growth=dict(self._growth(steps)),
+            shared=tuple(self._shared_values(steps, result)),
         )
         found = findings_of(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
@@ -143,6 +155,26 @@ class PlanHistory:
         self._filled += filled(steps)
         self._known = self._known.after(step.statement for step in steps)
         return found
+
+    def _shared_values(
+        self, steps: Iterable[JudgedStatement], result: MigrationResult
+    ) -> Iterator[SharedValue]:
+        """Yield the new columns whose rows have one value; note which have got their own."""
+        last = max((step.id for step in steps), default=0)
+        new = [each for step in steps for each in shared_values(step)]
+        if result.error is not None:
+            failed = result.error.type == "UniqueViolation"
+            yield from (each for each in new if failed and each.unique and each.step_id == last)
+            return
+        if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
+            return
+        before, self._shared = self._shared, []
+        for each in (with_rows(self._session, known) for known in (*before, *new)):
+            if each.rows:
+                self._shared.append(each)
+            else:
+                self._own_since.add(message(each))
+        yield from (each for each in self._shared if each.step_id in {e.step_id for e in new})
 
     def _partition_indexes(
         self, steps: Sequence[JudgedStatement]
@@ -165,12 +197,14 @@ class PlanHistory:
                 yield relation, ratio
 
     def settled(self, results: Iterable[MigrationResult]) -> Iterator[MigrationResult]:
-        """Yield the results without foreign keys that a later migration has given an index."""
+        """Yield the results without what a later migration of the plan has mended."""
         for result in results:
             settled = (self._settled(each) for each in result.findings)
             yield replace(result, findings=tuple(each for each in settled if each is not None))
 
     def _settled(self, finding: Finding) -> Finding | None:
+        if finding.message in self._own_since:
+            return None
         if finding.id != "foreign-key-without-index":
             return finding
         known = self._indexed_since

@@ -139,6 +139,22 @@ class OtherShape:
 
 
 @dataclass(frozen=True)
+class SharedValue:
+    """A new column whose rows have one value of a function that makes up another each time."""
+
+    step_id: int
+    relation: str
+    column: str
+    function: str
+    query: str
+    """For how many rows have that value, and how many are looked at."""
+    unique: bool
+    """Whether the statement itself says that it is."""
+    rows: int = 0
+    """How many have it."""
+
+
+@dataclass(frozen=True)
 class Subject:
     """One migration as the rules see it."""
 
@@ -171,6 +187,8 @@ class Subject:
     """Index of a partitioned table → those of its partitions, at the migration's end."""
     growth: Mapping[str, float] = field(default_factory=dict)
     """Relation → how many times as many rows production has; none where it has fewer."""
+    shared: Sequence[SharedValue] = ()
+    """The new columns whose rows have one value, where they should have one each."""
 
     @property
     def forward(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from django.db.migrations import (
     AddConstraint,
@@ -19,6 +20,7 @@ from django.db.migrations import (
     SeparateDatabaseAndState,
 )
 from django.db.migrations.operations.base import Operation
+from django.db.models import Field
 
 from django_confiture.dry_run.rewriting.batching import batches_of
 from django_confiture.dry_run.rewriting.changed_columns import (
@@ -26,6 +28,7 @@ from django_confiture.dry_run.rewriting.changed_columns import (
 )
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import Fill, NoRecipe, NullFill, RewrittenFile
+from django_confiture.dry_run.rewriting.parts.column_parts import own_values_parts
 from django_confiture.dry_run.rewriting.parts.parts import ALONE, NOT_ATOMIC, WHAT, WHY, Part, Phase
 from django_confiture.dry_run.rewriting.parts.statement_parts import parts_of
 from django_confiture.dry_run.rewriting.parts.type_parts import changed_types_parts
@@ -66,6 +69,9 @@ def files_by_statements(
     if type(operation) is AlterField:
         changing = [part for each in changing for part in _one_by_one(each, facts)]
         changing = _without_passing_default(changing, facts)
+    if facts.own_values and type(operation) is AddField:
+        yield from _files_of_own_values(operation, changing, facts, hints)
+        return
     parts: list[Part] = []
     waits = any(each.type_changes and facts.works(each.sql) for each in changing)
     if waits:
@@ -81,11 +87,49 @@ def files_by_statements(
             parts += parts_of(statement, facts)
     if not parts:
         raise NoRecipe("nothing of it takes long")
-    files = list(_in_phases(parts, fill, hints))
+    yield from _files_with_state(_in_phases(parts, fill, hints), operation)
+
+
+def _files_with_state(
+    files: Iterable[RewrittenFile], operation: Operation
+) -> Iterator[RewrittenFile]:
+    """Yield the files; in the last one of this release the models change."""
+    files = list(files)
     now = [each for each in files if not each.next_release]
     yield from now[:-1]
     yield replace(_with_state(now[-1], operation), differs=waits)
     yield from files[len(now) :]
+
+
+def _files_of_own_values(
+    operation: AddField,
+    statements: Sequence[Statement],
+    facts: Facts,
+    hints: Mapping[str, str],
+) -> Iterator[RewrittenFile]:
+    """Yield a column that may be NULL, its rows filled one by one, and then what it has to be."""
+    model, name, field = operation.model_name, operation.name, operation.field
+    parts: list[Part] = []
+    for each in statements:
+        if each.adds_column:
+            node = each.node.alter_table_stmt
+            for subcommand in subcommands(node):
+                parts += own_values_parts(node.relation, subcommand, facts)
+        elif not any(defaults_by(each)):
+            parts += parts_of(each, facts)
+    first = AddField(model, name, _without_demands(field))
+    fill = NullFill(facts.app_label, model, name, field.default, hints, own=True)
+    yield RewrittenFile(WHAT[Phase.SCHEMA], WHY[Phase.SCHEMA], [first])
+    then = AlterField(model, name, field, operation.preserve_default)
+    yield from _files_with_state(_in_phases(parts, fill, hints), then)
+
+
+def _without_demands(field: Field[Any, Any]) -> Field[Any, Any]:
+    """Return the field as one that may be NULL, and that nothing is said of its values."""
+    _name, _path, args, options = field.deconstruct()
+    for each in ("default", "unique", "db_index"):
+        options.pop(each, None)
+    return type(field)(*args, **{**options, "null": True})
 
 
 def _type_changes(statements: Sequence[Statement], facts: Facts) -> Iterator[Part]:

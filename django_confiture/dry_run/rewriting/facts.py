@@ -114,6 +114,8 @@ class Facts:
     """The tables that earlier operations have renamed, or columns of them, behind views."""
     moving: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Table → its columns that earlier operations give new ones until the next release, by name."""
+    own_values: bool = False
+    """Whether the rows of a new column get a value each, instead of one that Django asks for."""
     releases: int = 1
     """Over how many releases the operation may be spread."""
     undeletable: frozenset[str] = frozenset()

@@ -25,6 +25,8 @@ class NullFill:
     """The value, or a function that returns it."""
     hints: Mapping[str, str]
     """For the database routers."""
+    own: bool = False
+    """Whether the function is called for each row."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,22 @@ def fill(apps, schema_editor):
         rows.filter(pk__in=batch).update({field}=value)
         last = batch[-1]
 """
+_OWN = """\
+def fill(apps, schema_editor):
+    using = schema_editor.connection.alias
+    model = apps.get_model({app_label!r}, {model!r})
+    rows = model._base_manager.using(using).filter({field}__isnull=True)
+    last = None
+    while True:
+        rest = rows if last is None else rows.filter(pk__gt=last)
+        batch = list(rest.order_by("pk").only("pk")[:1000])
+        if not batch:
+            return
+        for row in batch:
+            row.{field} = {value}
+        rows.bulk_update(batch, [{field!r}])
+        last = batch[-1].pk
+"""
 _BATCHES = """\
 def in_batches(apps, schema_editor):
     first = ({first})
@@ -112,7 +128,9 @@ def file_source(
     comment = f"# {above}{file.why}\n" if above or file.why else ""
     source = source.replace(_HEAD, f"{functions}{comment}{_HEAD}{settings}", 1)
     source = _tidied(source if dependencies else source.replace(_NO_DEPENDENCIES, ""))
-    return with_sorted_imports("".join(f"{line}\n" for line in sorted(imports)) + source)
+    lines = source.splitlines()
+    more = "".join(f"{each}\n" for each in sorted(imports) if each not in lines)
+    return with_sorted_imports(more + source)
 
 
 def _run_python(fill: Fill) -> RunPython:
@@ -155,7 +173,7 @@ def _functions(fill: Fill | None) -> tuple[str, set[str]]:
     value, imports = MigrationWriter.serialize(fill.value)
     if callable(fill.value):
         value += "()"
-    source = _NULLS.format(
+    source = (_OWN if fill.own else _NULLS).format(
         app_label=fill.app_label, model=fill.model, field=fill.field, value=value
     )
     return f"{source}\n\n", set(imports)

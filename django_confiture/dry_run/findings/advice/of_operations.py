@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from django.db import router
 from django.db.migrations import AddField, CreateModel
 from django.db.migrations.operations.base import Operation
+from django.db.models import CharField, TextField
 
 from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.results import Finding, StatementResult
@@ -30,6 +31,8 @@ SOLVED = frozenset(
     }
 )
 """The findings whose cause a recipe removes."""
+PRINTED = SOLVED | {"same-value-for-all-rows"}
+"""The findings in whose place code is printed. What rows get of it may be more than before."""
 WHILE_LOCKED = frozenset(
     {
         "backfill-while-locked",
@@ -95,8 +98,14 @@ def _drops_again(subject: Subject) -> bool:
     return False
 
 
-def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
-    """Return what an operation of a rehearsed migration becomes."""
+def rewriting(
+    subject: Subject, index: int, *, own_values: bool = False
+) -> Rewriting | NotRewritten:
+    """Return what an operation of a rehearsed migration becomes.
+
+    With ``own_values`` the rows of a new column get a value each.
+    """
+    operation = subject.migration.operations[index]
     steps = [step for step in subject.steps if step.operation == index]
     earlier = [
         step.statement
@@ -104,12 +113,14 @@ def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
         if step.operation is not None and step.operation < index
     ]
     known = subject.known.after(earlier)
-    if subject.result.error is not None:
+    if own_values and type(operation) is not AddField:
+        return NotRewritten("the database has the field before the models do")
+    if subject.result.error is not None and not (own_values and _is_all_known(operation)):
         return NotRewritten("the migration fails, so not all of its statements are known")
     if not subject.forward:
         return NotRewritten("the migration is taken back")
     return rewriting_of(
-        subject.migration.operations[index],
+        operation,
         [step.statement for step in steps],
         Facts(
             subject.migration.app_label,
@@ -128,8 +139,17 @@ def rewriting(subject: Subject, index: int) -> Rewriting | NotRewritten:
             types=known.types,
             partition_indexes=subject.partition_indexes,
             written=_written(subject, index),
+            own_values=own_values,
         ),
     )
+
+
+def _is_all_known(operation: Operation) -> bool:
+    """Return whether the first statement of an AddField says all that it makes of the column.
+
+    A text that is unique gets a second index, after the first has failed.
+    """
+    return type(operation) is AddField and not isinstance(operation.field, CharField | TextField)
 
 
 def _written(subject: Subject, index: int) -> frozenset[str]:

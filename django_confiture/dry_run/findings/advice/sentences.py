@@ -146,6 +146,10 @@ index on the view, on columns and without WHERE.""",
 REINDEX ... CONCURRENTLY, in a migration with atomic = False.""",
     "repeated-rewrites": """\
 Do it in one ALTER TABLE: each of them writes the whole table again.""",
+    "same-value-for-all-rows": """\
+Django calls a default once for all rows that are there. Add the field with null=True, give
+each row its own value in the next migration, in batches, and make it unique or NOT NULL after
+that.""",
     "scan-blocks-writes": """\
 Write the statement as a separate operation, so that its online form can be used:
 constraints NOT VALID first, VALIDATE CONSTRAINT in a later migration.""",

@@ -67,6 +67,16 @@ def add_column_parts(
     yield from _constraints(relation, column.colname, given, facts)
 
 
+def own_values_parts(relation: Node, subcommand: Node, facts: Facts) -> Iterator[Part]:
+    """Yield what is left of a new column's definition once the column is there, and filled."""
+    column = definition(subcommand).column_def
+    given = constraints_of_column(column)
+    _refuse_what_has_no_other_form(column, given)
+    if ConstrType.NOTNULL in given:
+        yield from not_null_parts(relation, column.colname)
+    yield from _constraints(relation, column.colname, given, facts)
+
+
 def _plain_column(relation: Node, subcommand: Node, without: set[ConstrType]) -> Part:
     name = quote_identifier(definition(subcommand).column_def.colname)
     return Part(

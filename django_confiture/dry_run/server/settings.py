@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django_confiture import conf
 from django_confiture.dry_run.results import Database
+from django_confiture.exceptions import DryRunRefused
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
 
 APPLICATION_NAME = "django-confiture dry run"
-
+_COUNTING = "track_counts"
 
 OPTIONAL = {
     # A killed client is noticed in the middle of a long statement, too.
@@ -31,6 +32,27 @@ def accepted(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
         for name, value in settings.items()
         if name not in OPTIONAL or session.attempt(query, [name, value])
     }
+
+
+def measuring(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of a session in which statements are measured."""
+    return {**accepted(session, settings), **_counting(session)}
+
+
+def _counting(session: Session) -> dict[str, str]:
+    """Return the setting without which PostgreSQL counts no scan and no row; ``{}`` if it is on.
+
+    Whoever may not set it can't be told what a migration does: all of that is read from there.
+    """
+    if session.value(f"SHOW {_COUNTING}") == "on":
+        return {}
+    if session.attempt("SELECT pg_catalog.set_config($1, 'on', true)", [_COUNTING]):
+        return {_COUNTING: "on"}
+    raise DryRunRefused(
+        "track_counts is off for this session, so PostgreSQL counts neither scans nor rows, and "
+        "what the migrations read and write can't be measured; switch it on for the role or the "
+        "database (ALTER ROLE ... SET track_counts = on), or connect as a superuser."
+    )
 
 
 def server_settings() -> dict[str, str]:

@@ -20,7 +20,7 @@ from django_confiture.dry_run.server.driver import (
     psycopg_connection,
     told_of_endings,
 )
-from django_confiture.dry_run.server.settings import accepted
+from django_confiture.dry_run.server.settings import measuring
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 from django_confiture.dry_run.transactions.observer import RealTransactionObserver
@@ -84,7 +84,7 @@ class RealTransactions:
     def taken_over(self) -> Iterator[None]:
         """Keep Django connected, with the timeouts of a dry run, until the end."""
         self.timeouts.read()
-        settings = {**accepted(self.session, self._settings), **self.timeouts.switched_off}
+        settings = {**measuring(self.session, self._settings), **self.timeouts.switched_off}
         for name, value in settings.items():
             self.session.query("SELECT set_config($1, $2, false)", [name, value])
         self.flush()

@@ -24,7 +24,7 @@ from django_confiture.dry_run.server.driver import (
     show_autocommit,
     transaction_methods,
 )
-from django_confiture.dry_run.server.settings import accepted
+from django_confiture.dry_run.server.settings import measuring
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transactions.closing import ClosedInBlock
 from django_confiture.dry_run.transactions.commit_guard import guard_against_commits
@@ -98,7 +98,7 @@ class RehearsedTransactions:
             return
         self.check_usable()
         self.timeouts.read()
-        self._settings = {**accepted(self.session, self._settings), **self.timeouts.switched_off}
+        self._settings = {**measuring(self.session, self._settings), **self.timeouts.switched_off}
         self._outer.begin()
         self._take_over()
         try:

@@ -87,17 +87,20 @@ def files_by_statements(
             parts += parts_of(statement, facts)
     if not parts:
         raise NoRecipe("nothing of it takes long")
-    yield from _files_with_state(_in_phases(parts, fill, hints), operation)
+    yield from _files_with_state(_in_phases(parts, fill, hints), operation, differs=waits)
 
 
 def _files_with_state(
-    files: Iterable[RewrittenFile], operation: Operation
+    files: Iterable[RewrittenFile], operation: Operation, *, differs: bool = False
 ) -> Iterator[RewrittenFile]:
-    """Yield the files; in the last one of this release the models change."""
+    """Yield the files; in the last one of this release the models change.
+
+    ``differs``: from then on, and until the next release's files, they are not what the schema is.
+    """
     files = list(files)
     now = [each for each in files if not each.next_release]
     yield from now[:-1]
-    yield replace(_with_state(now[-1], operation), differs=waits)
+    yield replace(_with_state(now[-1], operation), differs=differs)
     yield from files[len(now) :]
 
 

@@ -288,6 +288,18 @@ def test_what_an_event_trigger_adds_to_a_new_table_is_found(base: Cases) -> None
     assert evidence == ["column extra of cases_made is in the database alone: integer NOT NULL"]
 
 
+@pytest.mark.parametrize("which", ["ALL", "USER"])
+def test_foreign_keys_that_a_plan_switches_off(base: Cases, which: str) -> None:
+    key = models.ForeignKey("cases.Other", models.CASCADE, null=True)
+    base.add("0002_key", AddField("order", "other", key))
+    base.migrate()
+    base.add("0003_off", RunSQL(f"ALTER TABLE cases_order DISABLE TRIGGER {which}", RunSQL.noop))
+    found = [line for evidence in drift().values() for line in evidence]
+    assert [
+        line.partition(";")[0].endswith("DEFERRABLE INITIALLY DEFERRED DISABLED") for line in found
+    ] == ([True] if which == "ALL" else [])
+
+
 def test_what_was_different_before_is_apart(base: Cases) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE cases_order ALTER name TYPE varchar(10)")

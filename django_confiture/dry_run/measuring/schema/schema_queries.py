@@ -83,10 +83,11 @@ LATERAL pg_catalog.pg_get_indexdef(i.indexrelid) f(def)
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
     WHERE k.conrelid = r.oid AND k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
 UNION ALL
-SELECT 'constraint', k.oid::text, r.oid, k.ctid::text, r.shown, k.conname,
-    concat(pg_catalog.pg_get_constraintdef(k.oid), (SELECT ' DISABLED' FROM pg_catalog.pg_trigger t
-      WHERE k.contype = 'f' AND t.tgconstraint = k.oid AND t.tgenabled = 'D' LIMIT 1))
+SELECT 'constraint', k.oid::text, r.oid, concat(k.ctid, f.off), r.shown, k.conname,
+    concat(pg_catalog.pg_get_constraintdef(k.oid), f.off)
 FROM r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid
+LEFT JOIN LATERAL (SELECT ' DISABLED' AS off FROM pg_catalog.pg_trigger t
+  WHERE k.contype = 'f' AND t.tgconstraint = k.oid AND t.tgenabled = 'D' LIMIT 1) f ON true
 WHERE k.contype <> 't' AND (k.contype <> 'n' OR NOT k.convalidated)
 UNION ALL
 SELECT 'trigger', t.oid::text, r.oid, t.ctid::text, r.shown, t.tgname,

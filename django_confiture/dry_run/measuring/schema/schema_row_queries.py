@@ -18,7 +18,8 @@ _OF_RELATIONS = {
     ),
     "pg_attrdef": ("adrelid", "t.adrelid >= {first}"),
     "pg_constraint": ("conrelid", "t.conrelid >= {first}"),
-    "pg_trigger": ("tgrelid", "NOT t.tgisinternal"),
+    # Of a constraint's own, those that are switched off: the others come and go with it.
+    "pg_trigger": ("tgrelid", "(NOT t.tgisinternal OR t.tgenabled = 'D')"),
     "pg_rewrite": ("ev_class", "t.oid >= {first}"),
     "pg_sequence": ("seqrelid", "t.seqrelid >= {first}"),
     "pg_policy": ("polrelid", "true"),

@@ -45,7 +45,7 @@ class Cases:
         self.package = package
         self.names: list[str] = []
         with connections["default"].cursor() as cursor:
-            self._before = _objects(cursor).keys()
+            self._before = set(_objects(cursor))
 
     def add(self, name: str, *operations: Operation, atomic: bool = True) -> None:
         """Write a migration that comes after those added before.
@@ -80,8 +80,8 @@ class Cases:
         What is in databases of other aliases is not known, so a test drops there what it has made.
         """
         with connections["default"].cursor() as cursor:
-            for address, drop in _objects(cursor).items():
-                if address not in self._before:
+            for drop in _objects(cursor):
+                if drop not in self._before:
                     cursor.execute(drop)
             cursor.execute("DELETE FROM django_migrations WHERE app = 'cases'")
 
@@ -93,8 +93,7 @@ class Cases:
 
 
 _MADE_BY_USERS = """
-    SELECT classid::regclass::text, oid,
-           format('DROP %s IF EXISTS %s CASCADE', replace(type, '-', ' '), identity)
+    SELECT format('DROP %s IF EXISTS %s CASCADE', replace(type, '-', ' '), identity)
     FROM (
         SELECT 1 AS rank, 'pg_namespace'::regclass AS classid, oid FROM pg_namespace
         WHERE nspname !~ '^pg_(toast_)?temp_'
@@ -122,10 +121,13 @@ _MADE_BY_USERS = """
 """
 
 
-def _objects(cursor: Any) -> dict[tuple[str, int], str]:
-    """Return a statement that drops each object that is not the system's, or of an extension."""
+def _objects(cursor: Any) -> list[str]:
+    """Return a statement that drops each object that is not the system's, or of an extension.
+
+    Objects are told by their names: a test may make the whole database again.
+    """
     cursor.execute(_MADE_BY_USERS)
-    return {(catalog, oid): drop for catalog, oid, drop in cursor.fetchall()}
+    return [drop for (drop,) in cursor.fetchall()]
 
 
 def query(sql: str, *params: str | int, using: str = "default") -> list[tuple[Any, ...]]:

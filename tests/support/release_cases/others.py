@@ -86,6 +86,7 @@ CASES = [
             rows=[partial(_row_of, data=data)],
             setup=f"CREATE EXTENSION IF NOT EXISTS hstore;"
             f"ALTER TABLE cases_thing ALTER data TYPE {kind} USING data::{kind}",
+            cleanup="DROP EXTENSION IF EXISTS hstore CASCADE",
         )
         for kind, data in (("jsonb", "{}"), ("json", "{}"), ("hstore", "a=>1"))
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import inspect
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -79,11 +78,6 @@ def constant(node: ast.expr, function: FunctionType) -> Any:
         if _is_literal(value):
             return value
     return ast.literal_eval(node)
-
-
-def is_builtin(name: str) -> bool:
-    """Return whether a name is Python's own."""
-    return hasattr(builtins, name)
 
 
 def unparsed(node: ast.FunctionDef) -> str:

@@ -16,7 +16,7 @@ from django_confiture.dry_run.rewriting.facts import NOT_VALID, Identity, Partit
 from django_confiture.dry_run.rewriting.replaced import (
     made_by,
 )
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Session, array
 from django_confiture.dry_run.sql.parsing.parser import Statement
 
 _SHOWN = """
@@ -203,7 +203,7 @@ def read_for_advice(session: Session, among: Collection[int] | None = None) -> K
 
     ``among`` are the OIDs of the tables that it may be about; None for any table.
     """
-    tables = [None if among is None else "{" + ",".join(map(str, among)) + "}"]
+    tables = [None if among is None else array(among)]
     columns = [*_rows_by_name(session, _COLUMNS, tables)]
     return KnownObjects(
         {name: definition for name, (definition,) in _rows_by_name(session, _INDEXES, tables)},

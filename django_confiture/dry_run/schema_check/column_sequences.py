@@ -12,13 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.measuring.schema.schema_objects import SchemaObject
 from django_confiture.dry_run.schema_check.comparison import IDENTITY, SERIAL
-
-if TYPE_CHECKING:
-    from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Session, array
 
 _NUMBERED = re.compile(rf"{SERIAL.pattern}|{IDENTITY}")
 _REMARKS = """
@@ -59,7 +56,7 @@ def with_sequences(
     if not numbered:
         return tables
     relations = {key.partition(".")[0] for key in numbered}
-    params = [f"{{{','.join(relations)}}}", f"{{{','.join(numbered)}}}"]
+    params = [array(relations), array(numbered)]
     remarks = {key: f" /* {text} */" for key, text in session.query(_REMARKS, params) if text}
     return {
         table: [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Session, array
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 
 _TABLES = """
@@ -54,10 +54,9 @@ def read_rows(session: Session, wanted: RowsToRead) -> Rows:
             found.update(_columns_with_types(session, table))
         else:
             left_out = wanted.without.get(table, ())
-            names = "{" + ",".join(map(quote_identifier, left_out)) + "}"
             row = "(to_jsonb(t) - $1::text[])::text"
             sql = _OF_ROWS.format(sum=_SUM.format(row), table=table)
-            found[table, ""] = _hash_text(session.query(sql, [names])[0])
+            found[table, ""] = _hash_text(session.query(sql, [array(left_out)])[0])
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django_confiture.dry_run.running_code.catalog.tables import array
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.postgres import POSTGRESQL_15, POSTGRESQL_18
 
 # $1: quoted names. A table's answers depend on its partitions, a view's on what it reads, a
 # column's default on its sequence, an enum's or domain's values on its labels and CHECKs. Names
@@ -135,8 +136,8 @@ class CatalogFacts:
         self._known: Mapping[str, TableFacts] = {}
         version = session.raw.info.server_version
         self._sql = _FACTS.format(
-            nulls_not_distinct="x.indnullsnotdistinct" if version >= 150000 else "false",
-            enforced="k.conenforced" if version >= 180000 else "true",
+            nulls_not_distinct="x.indnullsnotdistinct" if version >= POSTGRESQL_15 else "false",
+            enforced="k.conenforced" if version >= POSTGRESQL_18 else "true",
         )
 
     def changes(self, names: Iterable[str]) -> Changes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from django_confiture.dry_run.running_code.catalog.tables import array
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Session, array
 from django_confiture.postgres import POSTGRESQL_15, POSTGRESQL_18
 
 # $1: quoted names. A table's answers depend on its partitions, a view's on what it reads, a

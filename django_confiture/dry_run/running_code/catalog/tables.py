@@ -16,7 +16,7 @@ from django_confiture.dry_run.running_code.catalog.table_queries import (
     TABLES,
     WITH_CODE,
 )
-from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.server.side_channel import Session, array
 
 _NEAR = 4
 """How many levels of foreign keys are looked up at once."""
@@ -192,7 +192,7 @@ class TableCatalog:
     def fetch(self, oids: Iterable[int], *, levels: int = 1) -> None:
         """Look tables up at once, with those that so many ``levels`` of foreign keys lead to."""
         given = [oid for oid in dict.fromkeys(oids) if oid not in self._tables]
-        rows = self._session.query(TABLES, [array(map(str, given)), levels]) if given else []
+        rows = self._session.query(TABLES, [array(given), levels]) if given else []
         self._tables.update(dict.fromkeys(given))
         for (text,) in rows:
             table = _table(json.loads(text or "{}"))
@@ -208,12 +208,12 @@ class TableCatalog:
 
     def with_those_above(self, oids: Sequence[int]) -> frozenset[int]:
         """Return the relations, the views that read them, and the tables that they are parts of."""
-        rows = self._session.query(ABOVE, [array(map(str, oids))]) if oids else []
+        rows = self._session.query(ABOVE, [array(oids)]) if oids else []
         return frozenset(int(oid or 0) for (oid,) in rows)
 
     def with_sequences(self, oids: Sequence[int]) -> frozenset[int]:
         """Return the tables that the sequences among the relations serve."""
-        rows = self._session.query(SERVED, [array(map(str, oids))]) if oids else []
+        rows = self._session.query(SERVED, [array(oids)]) if oids else []
         return frozenset(int(oid or 0) for (oid,) in rows)
 
     def of_types_and_functions(self) -> frozenset[int]:
@@ -230,7 +230,7 @@ class TableCatalog:
             "SELECT oid FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[])"
             " AND (relkind <> 'r' OR pg_catalog.pg_relation_size(oid) > 0)"
         )
-        rows = self._session.query(sql, [array(map(str, oids))])
+        rows = self._session.query(sql, [array(oids)])
         return frozenset(int(oid or 0) for (oid,) in rows)
 
     def widths(self) -> Mapping[int, int]:
@@ -282,8 +282,3 @@ def _foreign_keys(found: Sequence[Mapping[str, Any]]) -> Iterator[ForeignKey]:
     for each in found:
         columns = {name: tuple(each[name]) for name in ("columns", "target_columns")}
         yield ForeignKey(**{**each, **columns})
-
-
-def array(values: Any) -> str:
-    """Return an array as PostgreSQL reads it."""
-    return "{" + ",".join(json.dumps(each, ensure_ascii=False) for each in values) + "}"

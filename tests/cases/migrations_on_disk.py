@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,11 @@ def operations_of(module: str) -> Sequence[Operation]:
 class Cases:
     """The migrations of the app "cases", for one test."""
 
-    def __init__(self, package: Path) -> None:
+    def __init__(self, package: Path, before: Collection[str] = ()) -> None:
+        """``before`` has what drops each object that was in the database before the test."""
         self.package = package
         self.names: list[str] = []
-        with connections["default"].cursor() as cursor:
-            self._before = set(_objects(cursor))
+        self._before = before
 
     def add(self, name: str, *operations: Operation, atomic: bool = True) -> None:
         """Write a migration that comes after those added before.
@@ -151,7 +151,8 @@ def make_cases(
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(directory))
     settings.MIGRATION_MODULES = {"cases": package.name}
-    made = Cases(package)
+    with connections["default"].cursor() as cursor:
+        made = Cases(package, set(_objects(cursor)))
     try:
         yield made
     finally:

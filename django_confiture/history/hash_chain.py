@@ -125,7 +125,7 @@ def sign(ledger: Ledger, row: Any, parts: Mapping[str, Sequence[Model]]) -> None
 
 def sign_head(head: Any) -> None:
     """Set the hash of a head."""
-    head.hash = _digest(_facts(head, _HEAD), settings.SECRET_KEY)
+    head.hash = _digest(_hashed_fields(head, _HEAD), settings.SECRET_KEY)
 
 
 def hash_of(report: str) -> str:
@@ -160,7 +160,7 @@ def _verify(using: str, ledger: Ledger, *, reports: bool) -> Iterator[Problem]:
     number, previous = 0, ""
     if head is not None:
         number, previous = head.pruned_number, head.pruned_hash
-        if not _signed(_facts(head, _HEAD), head.hash):
+        if not _signed(_hashed_fields(head, _HEAD), head.hash):
             yield Problem(0, f"{_head_of(ledger)} was changed")
     for row in rows.prefetch_related(*ledger.parts).iterator(chunk_size=100):
         yield from _problems(ledger, row, number, previous)
@@ -208,10 +208,10 @@ def _content(
     ledger: Ledger, row: object, parts: Mapping[str, Sequence[object]]
 ) -> dict[str, object]:
     later = [name for name in ledger.later_fields if getattr(row, name)]
-    content = _facts(row, (*ledger.fields, *later))
+    content = _hashed_fields(row, (*ledger.fields, *later))
     for name, fields in ledger.parts.items():
         found = sorted(parts[name], key=lambda part: _order(part, fields))
-        content[name] = [_facts(each, fields) for each in found]
+        content[name] = [_hashed_fields(each, fields) for each in found]
     return content
 
 
@@ -222,7 +222,7 @@ def _order(part: object, fields: Sequence[str]) -> tuple[Any, ...]:
 _ORDER = ("position", "app_label", "name", "direction")
 
 
-def _facts(row: object, names: Sequence[str]) -> dict[str, object]:
+def _hashed_fields(row: object, names: Sequence[str]) -> dict[str, object]:
     return {name: _as_hashed(getattr(row, name)) for name in names}
 
 

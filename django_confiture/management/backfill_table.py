@@ -32,7 +32,7 @@ Look = Callable[[], Sequence["BackfillStatus"]]
 
 def line(status: BackfillStatus) -> str:
     """Return a backfill in one line: state, rows, rate, remaining time, why it waits."""
-    return f"{status.name}: {', '.join(_facts(status))}"
+    return f"{status.name}: {', '.join(_progress_words(status))}"
 
 
 def table(statuses: Sequence[BackfillStatus]) -> Group:
@@ -45,7 +45,7 @@ def _bar(status: BackfillStatus) -> Table:
     grid.add_column(width=24)
     grid.add_column(overflow="fold")
     bar = ProgressBar(total=100, completed=status.percent or 0, width=24)
-    grid.add_row(bar, Text(", ".join(_facts(status))))
+    grid.add_row(bar, Text(", ".join(_progress_words(status))))
     return grid
 
 
@@ -115,7 +115,7 @@ def _shower(stream: OutputWrapper) -> tuple[Callable[[Sequence[BackfillStatus]],
     return draw, EVERY
 
 
-def _facts(status: BackfillStatus) -> list[str]:
+def _progress_words(status: BackfillStatus) -> list[str]:
     facts = [status.state, _rows_done(status)]
     if status.rows_per_second is not None:
         facts.append(f"{status.rows_per_second:,.0f} rows/s")

@@ -109,7 +109,7 @@ class Progress(Observer):
                 self._print(line)
 
     def _print(self, text: str, ending: str = "\n") -> None:
-        self._stream.write(text, _plain, ending=ending)
+        self._stream.write(text, _unstyled, ending=ending)
         self._stream.flush()
 
     def _now(self) -> Text:
@@ -213,5 +213,5 @@ def _blocked(waiters: Sequence[Waiter]) -> str:
     return f"[{visible(longest.application) or longest.pid}{others} waits for it]"
 
 
-def _plain(text: str) -> str:
+def _unstyled(text: str) -> str:
     return text  # without the stream's own style, which is for errors

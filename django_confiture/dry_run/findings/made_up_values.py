@@ -79,7 +79,7 @@ def shared_values(step: JudgedStatement) -> Iterator[SharedValue]:
             )
             unique = ConstrType.UNIQUE in given
             yield SharedValue(
-                step.id, relation, column.colname, _name(function), query, unique=unique
+                step.id, relation, column.colname, _qualified_name(function), query, unique=unique
             )
 
 
@@ -142,5 +142,5 @@ def _modules_imported_in(code: CodeType) -> Iterator[str]:
     return (str(each.argval) for each in get_instructions(code) if each.opname == "IMPORT_NAME")
 
 
-def _name(function: object) -> str:
+def _qualified_name(function: object) -> str:
     return getattr(function, "__qualname__", type(function).__name__)

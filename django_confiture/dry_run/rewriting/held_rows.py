@@ -44,10 +44,10 @@ def _keys_between(tables: Collection[str], facts: Facts) -> Iterator[tuple[str, 
         found = _FOREIGN_KEY.match(definition)
         if found is None or any(each in definition for each in _GOES_WITH):
             continue
-        own, column, to = (_plain(each) for each in (table, *found.groups()))
+        own, column, to = (_unquoted(each) for each in (table, *found.groups()))
         if own in tables and to in tables:
             yield own, column, to
 
 
-def _plain(name: str) -> str:
+def _unquoted(name: str) -> str:
     return name.rpartition(".")[2].replace('"', "")

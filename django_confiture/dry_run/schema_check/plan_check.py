@@ -52,7 +52,7 @@ def check_plan(
     models = compared_models(end.apps, wrapper)
     labels = {relation_of(model): model._meta.app_label for model in models}
     tables = {*_tables_of_changed_models(start, end, wrapper)}
-    tables |= {each for each in labels if not changed.isdisjoint(_names(each))}
+    tables |= {each for each in labels if not changed.isdisjoint(_possible_names(each))}
     if not tables:
         return PlanDrift()
     tables -= made.as_models_would(session, wrapper, models)
@@ -104,11 +104,11 @@ def _objects_by_table(
     return {
         relation: by_name[name]
         for relation in relations
-        for name in reversed(_names(relation))
+        for name in reversed(_possible_names(relation))
         if name in by_name
     }
 
 
-def _names(relation: str) -> Sequence[str]:
+def _possible_names(relation: str) -> Sequence[str]:
     """Return what a table may be called: without its schema where the search path finds it."""
     return [relation, relation.rpartition(".")[2]]

@@ -31,7 +31,7 @@ def can_be_ordered(model: type[Model]) -> bool:
 
 
 def _joined(model: type[Model], seen: set[type[Model]]) -> Iterator[str]:
-    for name in _names(model):
+    for name in _names_in_ordering(model):
         pieces = name.split("__")
         path, field, _targets, _rest = Query(model).names_to_path(pieces, model._meta)
         yield from (each.to_opts.db_table for each in path)
@@ -40,7 +40,7 @@ def _joined(model: type[Model], seen: set[type[Model]]) -> Iterator[str]:
             yield from _joined(related, {*seen, related})
 
 
-def _names(model: type[Model]) -> Iterator[str]:
+def _names_in_ordering(model: type[Model]) -> Iterator[str]:
     """Yield the fields of the ordering, that of a random order left out."""
     for each in model._meta.ordering or ():
         if isinstance(each, str):

@@ -24,20 +24,20 @@ def compared_columns(statement: Statement) -> frozenset[str]:
     node = statement.node
     if node is None:
         return frozenset()
-    mentioned = Counter(_names(postgast.find_nodes(node, pg.ColumnRef)))
+    mentioned = Counter(_column_names(postgast.find_nodes(node, pg.ColumnRef)))
     if _merges_rows(node):
         stars = postgast.find_nodes(node, pg.A_Star)
         mentioned.update(EVERY_COLUMN for _star in stars)
     elif not _sorts_by_position(node):
         targets = postgast.find_nodes(node, pg.ResTarget)
         plain = (each.val.column_ref for each in targets if each.val.HasField("column_ref"))
-        mentioned -= Counter(_names(plain))
+        mentioned -= Counter(_column_names(plain))
     index = node.index_stmt
     keys = (each.index_elem.name for each in index.index_params) if index.unique else ()
     return frozenset([*mentioned, *keys])
 
 
-def _names(references: Node) -> list[str]:
+def _column_names(references: Node) -> list[str]:
     return [name for each in references for name in strings(each.fields[-1:]) if name]
 
 

@@ -62,6 +62,7 @@ def with_sorted_imports(source: str) -> str:
     """Return a source with the imports at its top in order, each once.
 
     Where two of them give the same name to different things, the last one counts: they stay.
+    Raises ``SyntaxError``.
     """
     body = ast.parse(source).body
     docstring = body[:1] if body and isinstance(body[0], ast.Expr) else []

@@ -90,12 +90,19 @@ def in_batches(apps, schema_editor):
 
 
 def snippet(files: Iterable[RewrittenFile]) -> str:
-    """Return all files of an operation, one below the other, each with what it imports."""
-    numbered = enumerate(files)
-    return "\n\n\n".join(
+    """Return all files of an operation, one below the other, each with what it imports.
+
+    Raises ``ValueError`` for what Django's writer can't write, such as a lambda, or can only name
+    by a module that no source can import: a function of a migration's file.
+    """
+    sources = [
         file_source(each, (), above="" if number == 0 else "The next migration. ").strip()
-        for number, each in numbered
-    )
+        for number, each in enumerate(files)
+    ]
+    try:
+        return "\n\n\n".join(with_sorted_imports(each).strip() for each in sources)
+    except SyntaxError as error:
+        raise ValueError("it needs a function of a migration's file") from error
 
 
 def file_source(
@@ -106,9 +113,10 @@ def file_source(
     run_before: Sequence[tuple[str, str]] = (),
     completed_by: str = "",
 ) -> str:
-    """Return the source of one file; ``above`` goes in front of the comment that says why.
+    """Return the source of one file, its imports as they come.
 
-    ``completed_by`` is the migration of the next release until which the models differ.
+    ``above`` goes in front of the comment that says why; ``completed_by`` is the migration of the
+    next release until which the models differ.
     """
     operations = list(file.operations)
     functions, imports = _functions(file.fill)
@@ -130,7 +138,7 @@ def file_source(
     source = _tidied(source if dependencies else source.replace(_NO_DEPENDENCIES, ""))
     lines = source.splitlines()
     more = "".join(f"{each}\n" for each in sorted(imports) if each not in lines)
-    return with_sorted_imports(more + source)
+    return more + source
 
 
 def _run_python(fill: Fill) -> RunPython:

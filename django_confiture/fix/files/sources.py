@@ -61,7 +61,7 @@ def source_of(
         source = source.replace(_NO_OPERATIONS, f"    operations = [\n{operations}    ]\n")
         names |= names_in(ast.parse(f"[{operations}]".replace("\n        ", "\n").strip()))
     if written is None:
-        return source
+        return _with_sorted_imports(source)
     if written.attributes:
         attributes = written.own_attributes()
         source = source.replace(f"{_CLASS}\n", f"{_CLASS}\n{attributes}\n", 1)
@@ -69,6 +69,7 @@ def source_of(
             names |= names_in(each)
     if names:
         source = _with_code(source, *written.needed_by(names))
+    source = _with_sorted_imports(source)
     return f"{written.docstring}\n\n{source}" if place.last and written.docstring else source
 
 
@@ -93,4 +94,12 @@ def _with_code(source: str, imports: Sequence[str], code: str) -> str:
         above -= 1
     lines.insert(above, f"{code.strip()}\n\n\n" if code.strip() else "")
     head = "".join(f"{each}\n" for each in imports)
-    return re.sub(r"\n{4,}", "\n\n\n", with_sorted_imports(head + "".join(lines)))
+    return re.sub(r"\n{4,}", "\n\n\n", head + "".join(lines))
+
+
+def _with_sorted_imports(source: str) -> str:
+    """Leave a source as it is that names a function of another migration's file: it won't load."""
+    try:
+        return with_sorted_imports(source)
+    except SyntaxError:
+        return source

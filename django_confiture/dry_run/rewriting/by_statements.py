@@ -235,10 +235,14 @@ def _without_passing_default(statements: Sequence[Statement], facts: Facts) -> S
     """
     defaults = [(each, *of) for each in statements for of in defaults_by(each)]
     match defaults[-2:]:
-        case [(sets, table, column, str()), (drops, _, _, None)]:
+        case [(sets, table, column, str()), (drops, _, _, None)] if _is_one_change(sets):
             passing = [sets] if (table, column) in facts.defaults else [sets, drops]
             return [each for each in statements if not any(each is other for other in passing)]
     return statements
+
+
+def _is_one_change(statement: Statement) -> bool:
+    return len(statement.node.alter_table_stmt.cmds) == 1
 
 
 def _model_name(operation: Operation) -> str:

@@ -117,6 +117,8 @@ IN_WORDS: dict[str, Operation] = {
     "type and index": _of("total", models.BigIntegerField(db_index=True)),
     "type and NOT NULL": _of("currency", models.CharField(max_length=3, db_collation="C")),
     "type and CHECK": _of("total", models.PositiveBigIntegerField()),
+    "type, default, and NOT NULL": _of("note", models.BinaryField(default=b"")),
+    "shorter type, default, and NOT NULL": _of("note", models.CharField(max_length=5, default="")),
     "a value of a function": _of("note", models.TextField(default=lambda: "x")),
 }
 """Operations that harm, for which no recipe covers all that they do."""

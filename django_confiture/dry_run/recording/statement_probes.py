@@ -157,7 +157,7 @@ class StatementProbes:
         found = found_empty(statement, predicted, self._catalog, self._session)
         if found is None:
             return ()
-        self._prober.recount()  # looking for a row is no scan of the migration
+        self._prober.recount()  # the migration did not scan for that row: we did
         return found
 
     def read_after(

@@ -42,7 +42,7 @@ def measuring(session: Session, settings: Mapping[str, str]) -> dict[str, str]:
 def _counting(session: Session) -> dict[str, str]:
     """Return the setting without which PostgreSQL counts no scan and no row; ``{}`` if it is on.
 
-    Whoever may not set it can't be told what a migration does: all of that is read from there.
+    A role that may not set it gets a refusal: what a migration does is read from these counts.
     """
     if session.value(f"SHOW {_COUNTING}") == "on":
         return {}

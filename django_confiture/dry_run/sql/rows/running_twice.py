@@ -52,7 +52,7 @@ def _is_stable(node: Node) -> bool:
 def _is_document(node: Node) -> bool:
     """Return whether it is a JSON value of which keys are removed, or set to constants.
 
-    A key without digits is no index of an array, and no number or interval to subtract.
+    A key without digits can be neither an index of an array nor a number or interval to subtract.
     """
     name, args = _call(node)
     if name == "jsonb_set":

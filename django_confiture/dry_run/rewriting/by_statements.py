@@ -235,14 +235,15 @@ def _without_passing_default(statements: Sequence[Statement], facts: Facts) -> S
     """
     defaults = [(each, *of) for each in statements for of in defaults_by(each)]
     match defaults[-2:]:
-        case [(sets, table, column, str()), (drops, _, _, None)] if _is_one_change(sets):
+        case [(sets, table, column, str()), (drops, _, _, None)] if _only_these(sets, drops):
             passing = [sets] if (table, column) in facts.defaults else [sets, drops]
             return [each for each in statements if not any(each is other for other in passing)]
     return statements
 
 
-def _is_one_change(statement: Statement) -> bool:
-    return len(statement.node.alter_table_stmt.cmds) == 1
+def _only_these(*defaults: Statement) -> bool:
+    """Return whether the statements change nothing but the default."""
+    return all(len(each.node.alter_table_stmt.cmds) == 1 for each in defaults)
 
 
 def _model_name(operation: Operation) -> str:

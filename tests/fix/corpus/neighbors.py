@@ -5,6 +5,17 @@ from __future__ import annotations
 from tests.fix.corpus.harmful import Harmful
 
 _TWO = ("--releases", "2")
+_FANS = """
+        migrations.AddField("order", "fans", models.ManyToManyField(
+            "cases.Customer", related_name="liked")),
+        migrations.RunSQL("INSERT INTO cases_order_fans (order_id, customer_id) "
+                          "SELECT i, 1 + i % 500 FROM generate_series(1, 3000) i"),
+    """
+_ONE_FAN = """
+        migrations.RemoveField("order", "fans"),
+        migrations.AddField("order", "fans", models.ForeignKey(
+            "cases.Customer", models.CASCADE, null=True, related_name="fan_of")),
+    """
 
 CASES = [
     Harmful("update_by_a_subquery", """
@@ -184,38 +195,17 @@ CASES = [
             Order.objects.filter(state="paid").update(currency="EUR")
 
         '''),
-    Harmful("many_to_many_replaced_by_a_foreign_key_of_its_name", """
-        migrations.RemoveField("order", "fans"),
-        migrations.AddField("order", "fans", models.ForeignKey(
-            "cases.Customer", models.CASCADE, null=True, related_name="fan_of")),
-    """, "refused fixed", "--releases 2", prepared="""
-        migrations.AddField("order", "fans", models.ManyToManyField(
-            "cases.Customer", related_name="liked")),
-        migrations.RunSQL("INSERT INTO cases_order_fans (order_id, customer_id) "
-                          "SELECT i, 1 + i % 500 FROM generate_series(1, 3000) i"),
-    """, irreversible=True),
-    Harmful("many_to_many_replaced_by_a_foreign_key_of_its_name_in_two_releases", """
-        migrations.RemoveField("order", "fans"),
-        migrations.AddField("order", "fans", models.ForeignKey(
-            "cases.Customer", models.CASCADE, null=True, related_name="fan_of")),
-    """, "fixed fixed", arguments=_TWO, prepared="""
-        migrations.AddField("order", "fans", models.ManyToManyField(
-            "cases.Customer", related_name="liked")),
-        migrations.RunSQL("INSERT INTO cases_order_fans (order_id, customer_id) "
-                          "SELECT i, 1 + i % 500 FROM generate_series(1, 3000) i"),
-    """, irreversible=True),
+    Harmful("many_to_many_replaced_by_a_foreign_key_of_its_name", _ONE_FAN,
+        "refused fixed", "--releases 2", prepared=_FANS, irreversible=True),
+    Harmful("many_to_many_replaced_by_a_foreign_key_of_its_name_in_two_releases", _ONE_FAN,
+        "fixed fixed", arguments=_TWO, prepared=_FANS, irreversible=True),
     Harmful("many_to_many_replaced_by_a_required_key_of_its_name_in_two_releases", """
         migrations.RemoveField("order", "fans"),
         migrations.AddField("order", "fans", models.ForeignKey(
             "cases.Customer", models.CASCADE, default=1, related_name="fan_of"),
             preserve_default=False),
     """, "refused fixed", "constraint cases_order_fans_id_not_null of cases_order",
-    arguments=_TWO, prepared="""
-        migrations.AddField("order", "fans", models.ManyToManyField(
-            "cases.Customer", related_name="liked")),
-        migrations.RunSQL("INSERT INTO cases_order_fans (order_id, customer_id) "
-                          "SELECT i, 1 + i % 500 FROM generate_series(1, 3000) i"),
-    """, irreversible=True),
+    arguments=_TWO, prepared=_FANS, irreversible=True),
     Harmful("foreign_key_required_with_other_on_delete", """
         migrations.RunPython(fill, migrations.RunPython.noop),
         migrations.AlterField("order", "customer", models.ForeignKey(

@@ -55,6 +55,7 @@ _SERVER_OPTIONS = (
     *("-c", "listen_addresses=", "-c", f"port={_PORT}"),
     *("-c", "max_connections=100", "-c", "max_locks_per_transaction=256"),
     *("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),
+    *("-c", "autovacuum=off"),  # its locks and statistics come at a time of its own
 )
 _SOCKET_PATH_LIMIT = 103  # bytes, on macOS; Linux allows 107
 

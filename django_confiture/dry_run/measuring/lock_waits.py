@@ -27,6 +27,7 @@ class LockWait:
     until: float
     """When it was seen to wait for the last time."""
     blocked_by: tuple[Blocker, ...] = ()
+    """All that held it meanwhile, the first one first."""
     oid: int | None = None
     """The relation's: the second connection may know it by another name."""
 
@@ -61,7 +62,9 @@ class LockWaits:
             found = LockWait(wait.relation, wait.mode, began, asked, wait.blocked_by, wait.oid)
             last = self._noted[-1] if self._noted else None
             if last is not None and began < last.until:
-                found = replace(last, until=asked, blocked_by=wait.blocked_by or last.blocked_by)
+                seen = (*last.blocked_by, *wait.blocked_by)
+                blockers = {(each.pid, each.name): each for each in seen}
+                found = replace(last, until=asked, blocked_by=tuple(blockers.values()))
                 self._noted.pop()
             self._noted.append(found)
             self._last = found

@@ -353,11 +353,11 @@ WAITS = """
 """
 
 
-def let_wait(holder: psycopg.Connection[Any]) -> None:
-    """Give the locks back once someone has waited for them for long enough."""
+def let_wait(holder: psycopg.Connection[Any], seconds: float = WAITED_S) -> None:
+    """Give the locks back once someone has waited for them for so long."""
     until = time.monotonic() + HELD_FOR_S
     while time.monotonic() < until:
-        if holder.execute(WAITS, [timedelta(seconds=WAITED_S)]).rowcount:
+        if holder.execute(WAITS, [timedelta(seconds=seconds)]).rowcount:
             break
         time.sleep(0.01)
     holder.execute("ROLLBACK")
@@ -408,6 +408,26 @@ def test_a_wait_is_in_no_time(held: str, statement: str, relation: str, *, atomi
         assert tables["dry_child"].writes_blocked_ms < WAITED_S * 500
         assert tables["dry_child"].waited_ms == 0
     assert "for holder" in render(report, "text", verbosity=2)
+
+
+def test_all_that_held_it_during_one_wait_are_named() -> None:
+    with plain_connection() as first, plain_connection() as last:
+        for each, name in ((first, "first"), (last, "last")):
+            each.execute(f"SET application_name = '{name}'")
+            each.execute("BEGIN; SELECT FROM dry_row")
+
+        def leave() -> None:
+            let_wait(first)
+            let_wait(last, 2 * WAITED_S)
+
+        thread = threading.Thread(target=leave)
+        thread.start()
+        (result,) = rehearse(migration(runs("ALTER TABLE dry_row ADD extra int"))).migrations
+        thread.join()
+
+    (wait,) = result.operations[0].statements[0].waits
+    assert set(wait.blocked_by) == {"first", "last"}
+    assert wait.ms == pytest.approx(2 * WAITED_S * 1000, rel=0.4)
 
 
 def test_without_a_second_connection_no_wait_is_seen(settings: Settings) -> None:

@@ -139,8 +139,9 @@ def test_rows_that_come_faster_than_they_are_done_end_it_with_the_way_out(
     assert status.last_error.endswith("or set mirror = True, then retry.")
 
 
+@pytest.mark.parametrize("times", [0, 1, 3])
 def test_without_where_what_is_inserted_behind_the_last_key_is_done(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     from django_confiture.backfills.ranges import passes
 
@@ -149,14 +150,33 @@ def test_without_where_what_is_inserted_behind_the_last_key_is_done(
     passed: list[str] = []
 
     def insert_first(*args: Any, **kwargs: Any) -> Any:
-        if not passed:
+        if len(passed) < times:
             books(300)
         passed.append(end_pass(*args, **kwargs))
         return passed[-1]
 
     monkeypatch.setattr("django_confiture.backfills.runner.end_pass", insert_first)
-    assert run("CountBooks", workers=1).done == 1300
-    assert counters() == {1: 1300}
+    assert run("CountBooks", workers=1).done == 1000 + 300 * times
+    assert counters() == {1: 1000 + 300 * times}
+
+
+@pytest.mark.parametrize("first", [0, 1000])
+def test_without_where_rows_that_come_forever_are_left_to_the_new_code(
+    monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    from django_confiture.backfills.ranges import passes
+
+    books(first)
+    end_pass = passes.end_pass
+
+    def insert_first(*args: Any, **kwargs: Any) -> Any:
+        books(10)
+        return end_pass(*args, **kwargs)
+
+    monkeypatch.setattr("django_confiture.backfills.runner.end_pass", insert_first)
+    status = run("CountBooks", workers=1)
+    assert (status.state, status.done) == ("completed", first + 10 * (passes.MOST_PASSES - 1))
+    assert counters() == {0: 10, 1: status.done}
 
 
 def test_rows_that_never_stop_to_match_are_refused_in_the_first_batch() -> None:

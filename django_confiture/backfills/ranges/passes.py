@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from django_confiture.backfills import events
 from django_confiture.backfills.batching.keys import key_from_json, shown_key
+from django_confiture.backfills.batching.windows import between
 from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.models import (
     ENDED,
@@ -18,7 +19,12 @@ from django_confiture.backfills.models import (
     BackfillState,
 )
 from django_confiture.backfills.ranges.leases import open_ranges, rows_done
-from django_confiture.backfills.ranges.planning import add_pass, estimated_to_do, plan_ranges
+from django_confiture.backfills.ranges.planning import (
+    add_pass,
+    estimated_to_do,
+    last_key_of_passes,
+    plan_ranges,
+)
 from django_confiture.backfills.safeguards.transactions import unhurried
 from django_confiture.formatting import count
 
@@ -77,9 +83,11 @@ def rows_left(
 
 
 def _next_pass_or_end(run: BackfillRun, backfill: Backfill, using: str, apps: Apps) -> None:
-    left = rows_left(run, backfill, using=using, apps=apps).exists()
     if backfill.where is None:
-        left = run.pass_number == 1  # what was inserted behind the last key meanwhile
+        # Rows may come forever, and none of them shows that it is done.
+        left = run.pass_number < MOST_PASSES and _any_behind(run, backfill, using, apps)
+    else:
+        left = rows_left(run, backfill, using=using, apps=apps).exists()
     if left and (why := _why_no_other_pass(run)):
         _end(run, using, BackfillState.FAILED, why)
     elif left:
@@ -92,6 +100,13 @@ def _next_pass_or_end(run: BackfillRun, backfill: Backfill, using: str, apps: Ap
         _end(run, using, BackfillState.FAILED, why)
     else:
         _end(run, using, BackfillState.COMPLETED, "")
+
+
+def _any_behind(run: BackfillRun, backfill: Backfill, using: str, apps: Apps) -> bool:
+    """Return whether rows were inserted behind the last key that a pass has reached."""
+    reached = last_key_of_passes(run, using)
+    after = None if reached is None else key_from_json(backfill.model_in(apps), reached)
+    return between(backfill.rows(using, apps), after, None).exists()
 
 
 def _why_no_other_pass(run: BackfillRun) -> str:

@@ -97,12 +97,10 @@ def plan_ranges(
 def add_pass(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps) -> None:
     """Add a range for what was inserted or changed meanwhile.
 
-    Without ``where`` only the keys behind those of the pass before can be told from what is done.
+    Without ``where`` only the keys behind those of the passes before can be told from what is done.
     """
-    ranges = BackfillRange.objects.using(using).filter(run_id=run.pk)
-    last = ranges.order_by("position").last()
-    before = ranges.order_by("pass_number", "position").last()
-    low = before.high if before is not None and backfill.where is None else None
+    last = BackfillRange.objects.using(using).filter(run_id=run.pk).order_by("position").last()
+    low = last_key_of_passes(run, using) if backfill.where is None else None
     high = last_key(backfill.rows(using, apps))
     BackfillRange.objects.using(using).create(
         run_id=run.pk,
@@ -112,6 +110,14 @@ def add_pass(run: BackfillRun, backfill: Backfill, *, using: str, apps: Apps) ->
         high=None if high is None else key_to_json(high),
         cursor=low,
     )
+
+
+def last_key_of_passes(run: BackfillRun, using: str) -> list[Any] | None:
+    """Return the last key that the passes so far have reached; None where they found no row."""
+    ranges = BackfillRange.objects.using(using).filter(run_id=run.pk)
+    last = ranges.order_by("pass_number", "position").last()
+    # A range without an end was added while the table had no row.
+    return None if last is None else last.high or last.cursor
 
 
 def _add(run: BackfillRun, using: str, bounds: Sequence[Any]) -> None:

@@ -49,18 +49,11 @@ class CalibrationFile:
     kinds: Mapping[str, KindConstants]
 
 
-def calibration_from_settings() -> CalibrationFile | None:
-    """Return the calibration that the settings name, None if they name none.
+def read_calibration(path: str) -> CalibrationFile:
+    """Return the calibration in a file.
 
     A :class:`~django_confiture.conf.SettingError` says what is wrong with the file.
     """
-    given = conf.get("DRY_RUN")["CALIBRATION"]
-    path = conf.parse_path(given, name=NAME)
-    return None if path is None else read_calibration(path)
-
-
-def read_calibration(path: str) -> CalibrationFile:
-    """Return the calibration in a file."""
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -115,9 +115,10 @@ def _shape(given: Mapping[str, Any]) -> Iterator[CheckMessage]:
     for key, default in conf.DEFAULTS.items():
         where, value = f'CONFITURE["{key}"]', given.get(key, default)
         if not isinstance(default, dict):
-            if not isinstance(value, bool):
-                fix = "write True or False"
-                yield _error("E003", conf.SettingError(f"{where} is {value!r}", fix))
+            try:
+                conf.parse_switch(value, name=where)
+            except conf.SettingError as error:
+                yield _error("E003", error)
             continue
         try:
             nested = conf.mapping(value, where)
@@ -146,11 +147,7 @@ def _values(
 ) -> Iterator[CheckMessage]:
     for key, default in defaults.items():
         name, value = f'{where}["{key}"]', given[key]
-        if isinstance(default, bool):
-            if not isinstance(value, bool):
-                fix = "write True or False"
-                yield _error("E003", conf.SettingError(f"{name} is {value!r}", fix))
-        elif not isinstance(default, int):
+        if not isinstance(default, int) or isinstance(default, bool):
             try:
                 conf.parse(key, value, name=name)
             except conf.SettingError as error:

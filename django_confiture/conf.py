@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -62,7 +62,8 @@ DEFAULTS: dict[str, Any] = {
     },
 }
 
-FAIL_ON = ("failure", "danger", "warning")
+FailOn = Literal["failure", "danger", "warning"]
+FAIL_ON = get_args(FailOn)
 
 _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3, "d": 86400e3}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)\s*")
@@ -201,6 +202,13 @@ def parse_path(value: object, *, name: str) -> str | None:
     raise SettingError(f"{name} is {shortened(value)}", "write the path of a file")
 
 
+def parse_switch(value: object, *, name: str) -> bool:
+    """Return True or False."""
+    if isinstance(value, bool):
+        return value
+    raise SettingError(f"{name} is {value!r}", "write True or False")
+
+
 def parse_entries(value: object, *, name: str) -> tuple[Any, ...]:
     """Return dotted paths, or dictionaries that hold one; empty for None."""
     if value is None:
@@ -211,6 +219,10 @@ def parse_entries(value: object, *, name: str) -> tuple[Any, ...]:
 
 
 _PARSERS: dict[str, Callable[..., Any]] = {
+    "ONE_AT_A_TIME": parse_switch,
+    "RESUME": parse_switch,
+    "ANALYZE": parse_switch,
+    "RUNNING_CODE": parse_switch,
     "MAX_DEAD_SPACE": parse_size,
     "CALIBRATION": parse_path,
     "FAIL_ON": parse_fail_on,
@@ -224,5 +236,5 @@ _PARSERS: dict[str, Callable[..., Any]] = {
 
 
 def parse(key: str, value: object, *, name: str) -> Any:
-    """Return what the setting ``key`` says, if its default is neither a number nor a boolean."""
+    """Return what the setting ``key`` says, if its default is not a number."""
     return _PARSERS.get(key, parse_duration)(value, name=name)

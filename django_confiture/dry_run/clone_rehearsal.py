@@ -30,7 +30,7 @@ from django_confiture.dry_run.results.error_classes import is_no_fault, original
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
-from django_confiture.dry_run.sql.transactions.timeouts import is_our_timeout
+from django_confiture.dry_run.settings import DryRunSettings, dry_run_settings
 from django_confiture.dry_run.stage import Opened, aside, catching
 from django_confiture.dry_run.transactions.real import RealTransactions
 
@@ -38,9 +38,16 @@ _LOCK_TIMEOUT = "10s"
 """A clone has no other sessions, so this only ends a migration that waits for itself."""
 
 
-def clone_rehearsal(wrapper: BaseDatabaseWrapper, clone: Clone, **options: Any) -> Rehearsal:
+def clone_rehearsal(
+    wrapper: BaseDatabaseWrapper,
+    clone: Clone,
+    *,
+    settings: DryRunSettings | None = None,
+    **options: Any,
+) -> Rehearsal:
     """Return the rehearsal on a clone; ``options`` are those of :class:`Rehearsal`."""
-    return Rehearsal(wrapper, CloneStage(wrapper, clone), **options)
+    stage = CloneStage(wrapper, clone, settings or dry_run_settings())
+    return Rehearsal(wrapper, stage, **options)
 
 
 def with_clone(report: Report, clone: Clone) -> Report:
@@ -61,9 +68,12 @@ class CloneStage:
     """On a clone no other session is there."""
     dead_bytes = 0
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, clone: Clone) -> None:
+    def __init__(
+        self, wrapper: BaseDatabaseWrapper, clone: Clone, settings: DryRunSettings
+    ) -> None:
         self._wrapper = wrapper
         self._clone = clone
+        self._settings = replace(settings, max_dead_space=None)  # it goes with the clone
         self._clock = Stopwatch()
         self._interceptor = Interceptor()
         self._others: OtherConnections | None = None
@@ -72,14 +82,14 @@ class CloneStage:
     def open(self) -> Iterator[Opened]:
         """Catch until the end; nothing is rolled back that the migrations don't roll back."""
         check_names()
-        settings = {**server_settings(), "lock_timeout": _LOCK_TIMEOUT}
+        settings = {**server_settings(self._settings), "lock_timeout": _LOCK_TIMEOUT}
         transactions = RealTransactions(self._wrapper, settings, self._clock)
         session = transactions.session
         self._transactions = transactions
         found = replace(database(session, self._wrapper), name=self._clone.source.name)
         lock_timeout = session.value("SHOW lock_timeout")
         with transactions.taken_over():
-            measuring = instruments(session, self._clock)
+            measuring = instruments(session, self._clock, self._settings)
             with self._catching(transactions, measuring) as others:
                 yield Opened(
                     measuring,
@@ -115,7 +125,12 @@ class CloneStage:
         recorder = CloneRecorder(measuring, transactions, watch)
         transactions.subscribe(recorder)
         self._others = OtherConnections(
-            self._wrapper, recorder, self._interceptor, measuring.log, sharing=None
+            self._wrapper,
+            recorder,
+            self._interceptor,
+            measuring.log,
+            server_settings=server_settings(self._settings),
+            sharing=None,
         )
         with catching(
             self._wrapper,
@@ -152,7 +167,7 @@ class CloneStage:
         if self._transactions.timeouts.has_raised(cause):
             return False
         lost = self._transactions.session.status == TransactionStatus.UNKNOWN
-        of_ours = is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements)
+        of_ours = is_no_fault(type(cause)) or recorded.exceeded_our_timeout(cause)
         return of_ours or lost
 
     def expired_lock_wait(self, error: BaseException) -> str:  # noqa: ARG002

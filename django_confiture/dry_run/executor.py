@@ -10,8 +10,6 @@ from django.core.management.sql import emit_pre_migrate_signal
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_confiture import conf
-from django_confiture.calibration_file import calibration_from_settings
 from django_confiture.database_errors import other_database
 from django_confiture.dry_run.borrowed_connection import django_connection
 from django_confiture.dry_run.judge import Known
@@ -25,6 +23,7 @@ from django_confiture.dry_run.results import (
     MigrationResult,
     Report,
 )
+from django_confiture.dry_run.settings import dry_run_settings
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.exceptions import DryRunError, DryRunRefused, DryRunYielded
 from django_confiture.history.past_runs import past_errors
@@ -62,9 +61,11 @@ class DryRunExecutor:
         """
         with django_connection(conn) as wrapper:
             _ensure_connected(wrapper)
-            known = Known(self._stats, past_errors(wrapper.alias), calibration_from_settings())
-            running_code = bool(conf.get("DRY_RUN")["RUNNING_CODE"])
-            rehearsal = transaction_rehearsal(wrapper, known=known, running_code=running_code)
+            settings = dry_run_settings()
+            known = Known(self._stats, past_errors(wrapper.alias), settings.calibration_file())
+            rehearsal = transaction_rehearsal(
+                wrapper, settings=settings, known=known, running_code=settings.running_code
+            )
             try:
                 with rehearsal.open():
                     _apply(rehearsal, wrapper, migration)

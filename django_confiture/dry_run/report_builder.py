@@ -25,7 +25,7 @@ from django_confiture.dry_run.results import (
 from django_confiture.dry_run.results.error_classes import is_no_fault, original_error
 from django_confiture.dry_run.results.source_location import Source, locate
 from django_confiture.dry_run.sql.texts.redaction import message
-from django_confiture.dry_run.sql.transactions.timeouts import OUR_TIMEOUT, is_our_timeout
+from django_confiture.dry_run.sql.transactions.timeouts import OUR_TIMEOUT
 from django_confiture.exceptions import HookError
 from django_confiture.formatting import count
 from django_confiture.hooks.context import migration_version
@@ -113,7 +113,7 @@ def failure(error: BaseException, recorded: RecordedMigration | None) -> Failure
 def _message(error: BaseException, recorded: RecordedMigration | None) -> str:
     if is_out_of_locks(error):
         return OUT_OF_LOCKS
-    if recorded is not None and is_our_timeout(error, recorded.statements):
+    if recorded is not None and recorded.exceeded_our_timeout(error):
         return f"{str(error).strip()}: {OUR_TIMEOUT}"
     failed_in = recorded.failed_in if recorded is not None else None
     return message(error, of_code=failed_in is None or failed_in.section.origin == "code")

@@ -11,7 +11,6 @@ import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
-from django_confiture import conf
 from django_confiture.dry_run.estimates import Sampler
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
@@ -24,7 +23,7 @@ from django_confiture.dry_run.measuring.nontransactional import SequenceWatch
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.preflight import look_ahead
-from django_confiture.dry_run.plan.refusals import max_dead_bytes, refuse_unusable
+from django_confiture.dry_run.plan.refusals import refuse_unusable
 from django_confiture.dry_run.recording.instruments import Instruments, instruments
 from django_confiture.dry_run.recording.records import RecordedMigration
 from django_confiture.dry_run.recording.statement_recorder import StatementRecorder
@@ -39,7 +38,7 @@ from django_confiture.dry_run.results.error_classes import (
 from django_confiture.dry_run.results.observer import Observer
 from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.settings import database, server_settings
-from django_confiture.dry_run.sql.transactions.timeouts import is_our_timeout
+from django_confiture.dry_run.settings import DryRunSettings, dry_run_settings
 from django_confiture.dry_run.stage import Opened, aside, catching
 from django_confiture.dry_run.transactions.at_commit.excuses import excuse
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
@@ -48,8 +47,7 @@ from django_confiture.dry_run.transactions.rehearsed import RehearsedTransaction
 def transaction_rehearsal(
     wrapper: BaseDatabaseWrapper,
     *,
-    watched: bool = True,
-    allow_dead_space: bool = False,
+    settings: DryRunSettings | None = None,
     samples: bool = False,
     observer: Observer | None = None,
     **options: Any,
@@ -57,8 +55,7 @@ def transaction_rehearsal(
     """Return the rehearsal on a connection; ``options`` are those of :class:`Rehearsal`."""
     stage = TransactionStage(
         wrapper,
-        watched=watched,
-        max_dead_bytes=None if allow_dead_space else max_dead_bytes(),
+        settings or dry_run_settings(),
         samples=samples,
         observer=observer or Observer(),
     )
@@ -73,15 +70,13 @@ class TransactionStage:
     def __init__(
         self,
         wrapper: BaseDatabaseWrapper,
+        settings: DryRunSettings,
         *,
-        watched: bool,
-        max_dead_bytes: int | None,
         samples: bool,
         observer: Observer,
     ) -> None:
         self._wrapper = wrapper
-        self._watched = watched
-        self._max_dead_bytes = max_dead_bytes
+        self._settings = settings
         self._samples = samples
         self._observer = observer
         self._clock = Stopwatch()
@@ -108,7 +103,7 @@ class TransactionStage:
             self._instruments = instruments(
                 session,
                 self._clock,
-                max_dead_bytes=self._max_dead_bytes,
+                self._settings,
                 waits=self._watchdog.waits if self._watchdog is not None else None,
             )
             stack.callback(self._measure_dead_space, self._instruments)
@@ -124,7 +119,8 @@ class TransactionStage:
     def _connected(self) -> RehearsedTransactions:
         check_names()
         self._wrapper.ensure_connection()
-        transactions = RehearsedTransactions(self._wrapper, server_settings(), clock=self._clock)
+        settings = server_settings(self._settings)
+        transactions = RehearsedTransactions(self._wrapper, settings, clock=self._clock)
         transactions.check_usable()
         with self._wrapper.cursor():
             pass  # some backends set the search path with the first one
@@ -132,9 +128,8 @@ class TransactionStage:
         return transactions
 
     def _watching(self, stack: ExitStack) -> Watchdog | None:
-        setting = 'CONFITURE["DRY_RUN"]["YIELD_AFTER"]'
-        yield_after = conf.parse_duration(conf.get("DRY_RUN")["YIELD_AFTER"], name=setting)
-        if not self._watched or yield_after is None:
+        yield_after = self._settings.yield_after
+        if yield_after is None:
             return None
         watchdog = Watchdog(
             self._wrapper,
@@ -167,7 +162,12 @@ class TransactionStage:
             SharedAliases(self._wrapper, measuring, measuring.log.note_not_rehearsed),
         )
         self._others = OtherConnections(
-            self._wrapper, recorder, self._interceptor, measuring.log, sharing
+            self._wrapper,
+            recorder,
+            self._interceptor,
+            measuring.log,
+            server_settings=server_settings(self._settings),
+            sharing=sharing,
         )
         with catching(
             self._wrapper,
@@ -205,7 +205,7 @@ class TransactionStage:
             self._instruments.session,
             RowWidths(self._instruments.catalog),
             own_pids=[*self._own_pids(), *([watchdog.pid] if watchdog is not None else [])],
-            max_dead_bytes=self._max_dead_bytes,
+            max_dead_bytes=self._settings.max_dead_space,
             yield_after_ms=watchdog.after_ms if watchdog is not None else None,
         )
 
@@ -231,7 +231,7 @@ class TransactionStage:
         cause = original_error(error)
         if self._transactions.timeouts.has_raised(cause):
             return False
-        if is_no_fault(type(cause)) or is_our_timeout(cause, recorded.statements):
+        if is_no_fault(type(cause)) or recorded.exceeded_our_timeout(cause):
             return True
         session, known = self._instruments.session, [each.error for each in recorded.failures]
         server = session.raw.info.server_version

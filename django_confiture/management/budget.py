@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from django_confiture import conf
 from django_confiture.dry_run.results.budget import Budget, unknown_tables
+from django_confiture.dry_run.settings import DryRunSettings, setting_name
 from django_confiture.exceptions import DryRunRefused
 
 _KEYS = ("FAIL_ON", "MAX_BLOCKING", "MAX_WAL", "MAX_DURATION")
@@ -41,20 +43,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--max-duration", metavar="DURATION", help="A migration's time, as 5min.")
 
 
-def budget_of(options: Mapping[str, Any]) -> Budget:
+def budget_of(options: Mapping[str, Any], settings: DryRunSettings) -> Budget:
     """Return the budget; flags override settings, ``--table`` the setting for the same table."""
-    settings = conf.get("DRY_RUN")
-    given: dict[str, Any] = {}
-    for key in _KEYS:
-        flag = options[key.lower()]
-        name = f'CONFITURE["DRY_RUN"]["{key}"]' if flag is None else _flag(key)
-        given[key] = conf.parse(key, settings[key] if flag is None else flag, name=name)
+    flags = {
+        key.lower(): conf.parse(key, options[key.lower()], name=_flag(key))
+        for key in _KEYS
+        if options[key.lower()] is not None
+    }
+    given = replace(settings, **flags)
+    tables = {name: _ms(limit) for name, limit in given.tables.items()}
     return Budget(
-        fail_on=given["FAIL_ON"],
-        max_blocking_ms=_ms(given["MAX_BLOCKING"]),
-        tables_ms=dict([*_tables(settings["TABLES"]), *_given(options["table"] or ())]),
-        max_wal_bytes=given["MAX_WAL"],
-        max_duration_ms=_ms(given["MAX_DURATION"]),
+        fail_on=given.fail_on,
+        max_blocking_ms=_optional_ms(given.max_blocking),
+        tables_ms={**tables, **dict(_given(options["table"] or ()))},
+        max_wal_bytes=given.max_wal,
+        max_duration_ms=_optional_ms(given.max_duration),
     )
 
 
@@ -69,20 +72,19 @@ def check_tables(
     for name, problem in unknown_tables(budget, known):
         if name in flags:
             raise DryRunRefused(f"--table {name}: {problem}")
-        yield f'CONFITURE["DRY_RUN"]["TABLES"]: {problem}'
+        yield f"{setting_name('TABLES')}: {problem}"
 
 
 def _flag(key: str) -> str:
     return "--" + key.lower().replace("_", "-")
 
 
-def _ms(value: timedelta | None) -> float | None:
-    return None if value is None else value.total_seconds() * 1000
+def _ms(value: timedelta) -> float:
+    return value.total_seconds() * 1000
 
 
-def _tables(value: object) -> list[tuple[str, float]]:
-    parsed = conf.parse("TABLES", value, name='CONFITURE["DRY_RUN"]["TABLES"]')
-    return [(name, limit.total_seconds() * 1000) for name, limit in parsed.items()]
+def _optional_ms(value: timedelta | None) -> float | None:
+    return None if value is None else _ms(value)
 
 
 def _given(flags: list[str] | tuple[str, ...]) -> list[tuple[str, float]]:
@@ -95,5 +97,5 @@ def _given(flags: list[str] | tuple[str, ...]) -> list[tuple[str, float]]:
                 f"--table {flag} names no table and limit",
                 "write a table and a duration, such as --table shop_order=100ms",
             )
-        found.append((name, limit.total_seconds() * 1000))
+        found.append((name, _ms(limit)))
     return found

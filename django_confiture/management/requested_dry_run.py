@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ import psycopg
 from django.core.management.base import CommandError
 from django.db import Error, connections
 
-from django_confiture import conf
-from django_confiture.calibration_file import calibration_from_settings
 from django_confiture.database_errors import refuse_other_database
 from django_confiture.dry_run.clone.database import cloned
 from django_confiture.dry_run.clone_rehearsal import clone_rehearsal, with_clone
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.rehearsal import Rehearsal
     from django_confiture.dry_run.results import Report, ReverseResult
     from django_confiture.dry_run.results.budget import Budget
+    from django_confiture.dry_run.settings import DryRunSettings
     from django_confiture.management.interruption import Interruption
     from django_confiture.management.progress import Progress
 
@@ -46,6 +45,7 @@ class RequestedDryRun:
     """A dry run with the options of the command."""
 
     options: Mapping[str, Any]
+    settings: DryRunSettings
     budget: Budget
     since: Since | None
     progress: Progress
@@ -61,11 +61,11 @@ class RequestedDryRun:
             self.progress.last = last_dry_run(alias)
         told: dict[str, Any] = {
             "known": Known(
-                _production_stats(options), past_errors(alias), calibration_from_settings()
+                _production_stats(options), past_errors(alias), self.settings.calibration_file()
             ),
             "choose": self.since.chosen if self.since is not None else None,
             "show_values": options["show_values"],
-            "running_code": options["running_code"] and conf.get("DRY_RUN")["RUNNING_CODE"],
+            "running_code": options["running_code"] and self.settings.running_code,
             "observer": self.progress,
         }
         with self.interruption.terminable():
@@ -75,10 +75,14 @@ class RequestedDryRun:
 
     def _in_a_transaction(self, wrapper: BaseDatabaseWrapper, told: dict[str, Any]) -> Report:
         refuse_open_transaction(wrapper)
+        settings = self.settings
+        if not self.options["watchdog"]:
+            settings = replace(settings, yield_after=None)
+        if self.options["allow_dead_space"]:
+            settings = replace(settings, max_dead_space=None)
         rehearsal = transaction_rehearsal(
             wrapper,
-            watched=self.options["watchdog"],
-            allow_dead_space=self.options["allow_dead_space"],
+            settings=settings,
             samples=self.options["samples"],
             **told,
         )
@@ -94,7 +98,9 @@ class RequestedDryRun:
         report: Report | None = None
         try:
             with cloned(wrapper, source, say=self.progress.say) as clone:
-                report = self._driven(clone_rehearsal(wrapper, clone, **told), wrapper)
+                report = self._driven(
+                    clone_rehearsal(wrapper, clone, settings=self.settings, **told), wrapper
+                )
         except KeyboardInterrupt:
             code = self.interruption.caught()
             if report is None:

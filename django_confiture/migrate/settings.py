@@ -91,7 +91,4 @@ def _retries(given: Mapping[str, Any]) -> int:
 
 
 def _switch(given: Mapping[str, Any], key: str) -> bool:
-    value = given[key]
-    if isinstance(value, bool):
-        return value
-    raise conf.SettingError(f'CONFITURE["MIGRATE"]["{key}"] is {value!r}', "write True or False")
+    return conf.parse_switch(given[key], name=f'CONFITURE["MIGRATE"]["{key}"]')

@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from django_confiture import Hook, HookContext, HookError, HookPhase, HookResult, conf
 from django_confiture.dry_run.server.settings import server_settings
+from django_confiture.dry_run.settings import dry_run_settings
 from django_confiture.exceptions import MigrationGotNoLock
 from django_confiture.migrate.attempts import retried_sqlstate
 from django_confiture.migrate.settings import MigrateSettings
@@ -179,8 +180,9 @@ def test_a_timeout_is_the_same_everywhere(
 
     parsed = conf.parse_duration(timeout, name="")
     assert MigrateSettings(lock_timeout=parsed).timeouts == {"lock_timeout": expected}
-    assert server_settings()["lock_timeout"] == expected
-    assert server_settings()["statement_timeout"] == expected
+    set_in_dry_run = server_settings(dry_run_settings())
+    assert set_in_dry_run["lock_timeout"] == expected
+    assert set_in_dry_run["statement_timeout"] == expected
     if limit > timedelta(milliseconds=1):  # a hook takes no other
         run_hook(Looks, phase=HookPhase.AFTER_DDL)
         assert found == [limit]

@@ -53,7 +53,6 @@ from django_confiture.dry_run.server.driver import (
 )
 from django_confiture.dry_run.server.identity import database_identity
 from django_confiture.dry_run.server.patches import patched
-from django_confiture.dry_run.server.settings import server_settings
 from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transactions.on_commit import CallbackObserver, uncalled
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
@@ -98,6 +97,8 @@ class OtherConnections:
         callbacks: CallbackObserver,
         interceptor: Interceptor,
         notes: Notes,
+        *,
+        server_settings: dict[str, str],
         sharing: Sharing | None,
     ) -> None:
         """``sharing`` is None where the main connection is to a clone: commits are real there."""
@@ -106,12 +107,12 @@ class OtherConnections:
         self._interceptor = interceptor
         self._notes = notes
         self._sharing = sharing
-        self._settings = server_settings()
+        self._settings = server_settings
         self._identity = database_identity(Session(main.connection))
         self._held: dict[int, ExitStack] = {}
         self._held_wrappers: list[BaseDatabaseWrapper] = []
         # It would wait for our locks forever, and PostgreSQL sees no deadlock.
-        timeouts = {k: v for k, v in self._settings.items() if k == "lock_timeout"}
+        timeouts = {k: v for k, v in server_settings.items() if k == "lock_timeout"}
         self._own = OwnThreads()
         clone = (self._identity, main.connection.info.dbname) if sharing is None else None
         self._unmanaged = UnmanagedConnections(self._own, timeouts, clone, notes.note_not_rehearsed)

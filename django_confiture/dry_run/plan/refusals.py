@@ -9,7 +9,6 @@ from django.db.migrations.recorder import MigrationRecorder
 from psycopg.errors import OutOfMemory
 from psycopg.pq import TransactionStatus
 
-from django_confiture import conf
 from django_confiture.dry_run.results.error_classes import original_error
 from django_confiture.dry_run.server.second_connection import refuse_shared_sessions
 from django_confiture.dry_run.server.side_channel import Session
@@ -72,12 +71,6 @@ def refuse_open_transaction(wrapper: BaseDatabaseWrapper) -> None:
             f"The connection to {wrapper.alias!r} is in a transaction already; run the command "
             "outside of atomic(), or end what was begun."
         )
-
-
-def max_dead_bytes() -> int | None:
-    """Return the limit of ``MAX_DEAD_SPACE``, None for none."""
-    name = "MAX_DEAD_SPACE"
-    return conf.parse_size(conf.get("DRY_RUN")[name], name=f'CONFITURE["DRY_RUN"]["{name}"]')
 
 
 def refuse_planned(preflight: Preflight, session: Session) -> None:

@@ -14,6 +14,7 @@ from django_confiture.dry_run.measuring.successors import Successors
 from django_confiture.dry_run.recording.savepoints import Savepoints
 from django_confiture.dry_run.recording.statement_log import StatementLog
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.settings import DryRunSettings
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Instruments:
     timeline: LockTimeline
     savepoints: Savepoints
     dead_space: DeadSpaceLimit
+    limits_statements: bool
+    """Whether the dry run has a ``statement_timeout`` of its own."""
     waits: LockWaits | None = None
     """What the session waited for; None where no second connection looks."""
 
@@ -36,8 +39,8 @@ class Instruments:
 def instruments(
     session: Session,
     clock: Stopwatch,
+    settings: DryRunSettings,
     *,
-    max_dead_bytes: int | None = None,
     waits: LockWaits | None = None,
 ) -> Instruments:
     """Take the snapshot, and return the instruments that measure against it."""
@@ -53,6 +56,7 @@ def instruments(
         successors=Successors(prober),
         timeline=timeline,
         savepoints=Savepoints(prober, timeline),
-        dead_space=DeadSpaceLimit(session, catalog, max_dead_bytes),
+        dead_space=DeadSpaceLimit(session, catalog, settings.max_dead_space),
+        limits_statements=bool(settings.statement_timeout),
         waits=waits,
     )

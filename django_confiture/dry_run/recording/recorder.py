@@ -88,6 +88,7 @@ class Recorder:
         self._catalog = instruments.catalog
         self._log = instruments.log
         self._timeline = instruments.timeline
+        self._limits_statements = instruments.limits_statements
         self._probes = StatementProbes(instruments)
         self._open: _OpenMigration | None = None
         self._interrupted: list[_Interrupted] = []
@@ -168,6 +169,7 @@ class Recorder:
             operations=tuple(operations.values()),
             failed_in=None if failed_in is None else operations[failed_in.index],
             failures=tuple(remarks.failures),
+            statements_limited=self._limits_statements,
             warnings=tuple(dict.fromkeys(remarks.warnings)),
             backfills=tuple(remarks.backfills),
             callbacks=remarks.callbacks + running.hook_callbacks,

@@ -15,6 +15,7 @@ from django_confiture.dry_run.recording.statement_log import StatementFailure
 from django_confiture.dry_run.results import HookOutcome, StatementResult
 from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.dry_run.sql.texts.redaction import Origin
+from django_confiture.dry_run.sql.transactions.timeouts import is_session_timeout
 from django_confiture.hooks.base import Direction
 from django_confiture.hooks.context import migration_version
 
@@ -82,6 +83,8 @@ class RecordedMigration:
     operations: tuple[RecordedOperation, ...]
     failed_in: RecordedOperation | None
     failures: tuple[StatementFailure, ...]
+    statements_limited: bool
+    """Whether the dry run had a ``statement_timeout`` of its own."""
     warnings: tuple[str, ...]
     backfills: tuple[BackfillOutlook, ...]
     """What will come of those that it starts."""
@@ -114,6 +117,10 @@ class RecordedMigration:
     def effects(self) -> list[Effects]:
         """Everything that they did."""
         return [effect for each in self.recorded_statements for effect in each.effects]
+
+    def exceeded_our_timeout(self, error: BaseException) -> bool:
+        """Return whether the dry run's own ``STATEMENT_TIMEOUT`` has canceled a statement."""
+        return self.statements_limited and is_session_timeout(error, self.statements)
 
     @property
     def reasons_at_failure(self) -> tuple[str, ...]:

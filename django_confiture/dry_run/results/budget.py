@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Literal
 
+from django_confiture.conf import FailOn
 from django_confiture.dry_run.results import (
     Exceeded,
     MigrationResult,
@@ -22,8 +23,6 @@ from django_confiture.dry_run.results import (
 )
 from django_confiture.dry_run.results.blocking import blocking_of
 from django_confiture.formatting import duration, size
-
-FailOn = Literal["failure", "danger", "warning"]
 
 _COUNTS: Mapping[str, Collection[str]] = {
     "failure": (),

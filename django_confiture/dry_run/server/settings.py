@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from django_confiture import conf
 from django_confiture.dry_run.results import Database
 from django_confiture.exceptions import DryRunRefused
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from django_confiture.dry_run.server.side_channel import Session
+    from django_confiture.dry_run.settings import DryRunSettings
 
 APPLICATION_NAME = "django-confiture dry run"
 _COUNTING = "track_counts"
@@ -55,16 +55,9 @@ def _counting(session: Session) -> dict[str, str]:
     )
 
 
-def server_settings() -> dict[str, str]:
+def server_settings(settings: DryRunSettings) -> dict[str, str]:
     """Return the settings of a dry run's connections."""
-    settings = {"application_name": APPLICATION_NAME, **OPTIONAL}
-    given = conf.get("DRY_RUN")
-    for name in ("lock_timeout", "statement_timeout"):
-        key, value = name.upper(), given[name.upper()]
-        timeout = conf.parse_duration(value, name=f'CONFITURE["DRY_RUN"]["{key}"]')
-        if timeout is not None:
-            settings[name] = conf.milliseconds(timeout)
-    return settings
+    return {"application_name": APPLICATION_NAME, **OPTIONAL, **settings.timeouts}
 
 
 def database(session: Session, wrapper: BaseDatabaseWrapper) -> Database:

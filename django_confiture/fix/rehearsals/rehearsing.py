@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from django.core.management.sql import emit_pre_migrate_signal
 from django.db.models import CASCADE
 
-from django_confiture import conf
 from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
 from django_confiture.dry_run.measuring.schema.schema_objects import Schema
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
@@ -23,6 +22,7 @@ from django_confiture.dry_run.rewriting.known_objects import (
     read_partitioned,
 )
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.settings import dry_run_settings
 from django_confiture.dry_run.transaction_rehearsal import transaction_rehearsal
 from django_confiture.fix.rehearsals.not_null_names import not_null_names
 from django_confiture.fix.rehearsals.rows import Rows, RowsToRead, read_rows
@@ -95,8 +95,10 @@ def rehearsed(
     ``deployed`` are applied first too. What runs meanwhile is then the new code, which knows all
     of the migrations.
     """
-    running_code = conf.get("DRY_RUN")["RUNNING_CODE"]
-    rehearsal = transaction_rehearsal(wrapper, show_values=True, running_code=running_code)
+    settings = dry_run_settings()
+    rehearsal = transaction_rehearsal(
+        wrapper, settings=settings, show_values=True, running_code=settings.running_code
+    )
     reached = None
     with rehearsal.open():
         try:

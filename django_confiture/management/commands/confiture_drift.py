@@ -17,6 +17,7 @@ from django_confiture.database_errors import could_not_start, refuse_other_datab
 from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.schema_check.check import SchemaCheck, check_schema
 from django_confiture.dry_run.server.side_channel import Session
+from django_confiture.dry_run.settings import dry_run_settings
 from django_confiture.formatting import count, one_line
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import FAILED, USAGE
@@ -89,11 +90,9 @@ def _completing(wrapper: BaseDatabaseWrapper) -> list[str]:
 
 def _limit_waits(session: Session) -> None:
     """Wait for a lock that a migration holds only as long as a dry run would."""
-    timeout = conf.parse_duration(
-        conf.get("DRY_RUN")["LOCK_TIMEOUT"], name='CONFITURE["DRY_RUN"]["LOCK_TIMEOUT"]'
-    )
+    timeout = dry_run_settings().timeouts.get("lock_timeout")
     if timeout is not None:
-        session.query("SELECT set_config('lock_timeout', $1, true)", [conf.milliseconds(timeout)])
+        session.query("SELECT set_config('lock_timeout', $1, true)", [timeout])
 
 
 def _as_json(wrapper: BaseDatabaseWrapper, check: SchemaCheck, to_come: Sequence[str]) -> str:

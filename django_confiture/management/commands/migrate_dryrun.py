@@ -26,6 +26,7 @@ with rarely_collected():  # a dry run imports much, after what the project has i
     from django_confiture.dry_run.plan.git_base import Since
     from django_confiture.dry_run.results import Report
     from django_confiture.dry_run.results.budget import judged
+    from django_confiture.dry_run.settings import dry_run_settings
     from django_confiture.exceptions import DryRunRefused, HookLookupError, StatsError
     from django_confiture.formatting import one_line
     from django_confiture.management import arguments, budget, report_files
@@ -75,9 +76,10 @@ class Command(BaseCommand):
     ) -> Report:
         """Rehearse; whatever keeps the dry run from a report is one line, and exit code 2."""
         try:
-            limits = budget.budget_of(options)
+            settings = dry_run_settings()
+            limits = budget.budget_of(options, settings)
             since = Since(options["since"]) if options["since"] else None
-            requested = RequestedDryRun(options, limits, since, progress, interruption)
+            requested = RequestedDryRun(options, settings, limits, since, progress, interruption)
             with (
                 reserved_stdout(),
                 _without_tracebacks(),

@@ -11,8 +11,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, migrations
 
-from django_confiture.calibration_file import calibration_from_settings
 from django_confiture.dry_run.executor import DryRunExecutor
+from django_confiture.dry_run.settings import dry_run_settings
 from django_confiture.production import collect, load
 from tests.cases.migrations_on_disk import Cases
 
@@ -110,4 +110,4 @@ def _expected(migration: Any, stats: Path, calibration: str, settings: Any) -> i
 
 
 def test_without_the_setting_there_is_none() -> None:
-    assert calibration_from_settings() is None
+    assert dry_run_settings().calibration_file() is None

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from psycopg.errors import QueryCanceled
 
-from django_confiture import conf
 from django_confiture.dry_run.sql.parsing.library import pg
 from django_confiture.dry_run.sql.parsing.nodes import Node, constant_text, strings
 from django_confiture.dry_run.sql.parsing.parser import Statement, parse
@@ -20,16 +19,13 @@ _IN_CODE = r"\b{}\b'?\s*(?:=|,|\bTO\b)(?!\s*'?{}(?![\d.]))"
 """In SQL that no tree shows: ``SET``, or ``set_config``, to something that is not 0."""
 
 
-def is_our_timeout(error: BaseException, statements: Iterable[Statement]) -> bool:
-    """Return whether a statement was canceled by ``STATEMENT_TIMEOUT``.
+def is_session_timeout(error: BaseException, statements: Iterable[Statement]) -> bool:
+    """Return whether a statement was canceled by the session's timeout, which is the dry run's.
 
     A migration that sets its own timeout, in one of its ``statements``, has met with that.
     """
-    if not isinstance(error, QueryCanceled):
-        return False
-    name, given = 'CONFITURE["DRY_RUN"]["STATEMENT_TIMEOUT"]', conf.get("DRY_RUN")
-    ours = conf.parse_duration(given["STATEMENT_TIMEOUT"], name=name)
-    return bool(ours) and not any(sets_timeout(each, "statement_timeout") for each in statements)
+    own = (sets_timeout(each, "statement_timeout") for each in statements)
+    return isinstance(error, QueryCanceled) and not any(own)
 
 
 def sets_timeout(statement: Statement, name: str) -> bool:

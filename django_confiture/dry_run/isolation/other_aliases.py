@@ -18,13 +18,13 @@ from typing import Protocol
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.interception.cursors import Capture
 from django_confiture.dry_run.interception.interceptor import Interceptor
 from django_confiture.dry_run.interception.substitution import Substitutes
 from django_confiture.dry_run.isolation.let_go import refuse
 from django_confiture.dry_run.isolation.other_vendors import rolled_back
+from django_confiture.dry_run.isolation.sequences_elsewhere import SequencesElsewhere
 from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
 from django_confiture.dry_run.isolation.threads import STILL_AT_WORK, OwnThreads
 from django_confiture.dry_run.isolation.unmanaged_connections import (
@@ -39,11 +39,6 @@ from django_confiture.dry_run.isolation.unrecorded import (
     not_waiting_forever,
 )
 from django_confiture.dry_run.isolation.ways_out import WaysOut
-from django_confiture.dry_run.measuring.nontransactional import (
-    Positions,
-    sequence_positions,
-    sequences_moved,
-)
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.results import SequenceMove
 from django_confiture.dry_run.server.driver import (
@@ -116,7 +111,7 @@ class OtherConnections:
         self._own = OwnThreads()
         clone = (self._identity, main.connection.info.dbname) if sharing is None else None
         self._unmanaged = UnmanagedConnections(self._own, timeouts, clone, notes.note_not_rehearsed)
-        self._sequences_moved: dict[tuple[str, str], SequenceMove] = {}
+        self._sequences = SequencesElsewhere()
         self._refused_commits: set[str] = set()
         """The aliases of other databases on which a migration tried to commit by itself."""
 
@@ -146,7 +141,7 @@ class OtherConnections:
     @property
     def sequences_moved(self) -> tuple[SequenceMove, ...]:
         """Which sequences of other databases moved; known once all are released."""
-        return tuple(self._sequences_moved.values())
+        return self._sequences.moved
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -183,9 +178,16 @@ class OtherConnections:
         return held + self._unmanaged.pids()
 
     def _release(self) -> None:
+        """Release every connection, though the release of one fails; raise the first error."""
+        errors: list[BaseException] = []
         while self._held:  # a thread of the migration may still connect
             _wrapper, stack = self._held.popitem()
-            stack.close()
+            try:
+                stack.close()
+            except BaseException as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _connecting(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)
@@ -250,8 +252,7 @@ class OtherConnections:
         held = RehearsedTransactions(wrapper, self._settings, CallbacksOnly(self._callbacks))
         stack.callback(_close_if_asked, wrapper, held)
         if not same_database:
-            before = sequence_positions(held.session)
-            stack.callback(self._note_sequences, held.session, before)
+            stack.enter_context(self._sequences.watched(held.session))
         held.begin()
         stack.callback(held.end)
         alias = wrapper.alias
@@ -271,15 +272,6 @@ class OtherConnections:
     def _has_read(self, alias: str) -> None:
         if self._sharing is not None and self._sharing.changed_before():
             self._notes.note_not_rehearsed(_MISSED.format(alias=alias))
-
-    def _note_sequences(self, session: Session, before: Positions) -> None:
-        """Note which sequences of another database moved, once for all of its connections."""
-        if session.status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
-            return  # the connection is lost
-        name = session.value("SELECT current_database()")
-        for move in sequences_moved(name, before, sequence_positions(session)):
-            key = (database_identity(session), move.sequence)
-            self._sequences_moved.setdefault(key, move)
 
 
 @contextmanager

@@ -43,15 +43,17 @@ def rolled_back(
     thread = threading.get_ident()
     outer = atomic_around_durable(wrapper.alias)
     outer.__enter__()
-    with _uncommitted(wrapper, refused_commit, not_measured), _overheard(wrapper, not_measured):
-        yield
-    if threading.get_ident() == thread:
-        wrapper.set_rollback(True)
-        outer.__exit__(None, None, None)
-    elif wrapper.connection is not None:  # Django would take this thread's connection
-        wrapper.connection.rollback()
-        wrapper.connection.close()
-        wrapper.connection = None
+    try:
+        with _uncommitted(wrapper, refused_commit, not_measured), _overheard(wrapper, not_measured):
+            yield
+    finally:
+        if threading.get_ident() == thread:
+            wrapper.set_rollback(True)
+            outer.__exit__(None, None, None)
+        elif wrapper.connection is not None:  # Django would take this thread's connection
+            wrapper.connection.rollback()
+            wrapper.connection.close()
+            wrapper.connection = None
 
 
 @contextmanager

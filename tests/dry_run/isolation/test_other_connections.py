@@ -14,8 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection, connections, transaction
+from psycopg.pq import TransactionStatus
 
 from django_confiture import (
+    DryRunError,
     DryRunExecutor,
     Hook,
     HookContext,
@@ -126,6 +128,47 @@ def test_sqlite_of_another_thread_is_rolled_back(lite: str) -> None:
         thread.join()
 
     assert why_it_failed(python(body)) is None
+
+
+def fail_to_roll_back(alias: str) -> None:
+    """Give a connection a backend whose rollback raises."""
+
+    def rollback() -> None:
+        vars(connections[alias]).pop("rollback")
+        connections[alias].rollback()
+        raise RuntimeError(f"the backend of {alias}")
+
+    connections[alias].ensure_connection()
+    vars(connections[alias])["rollback"] = rollback
+
+
+def test_each_alias_is_released_though_the_release_of_another_fails(
+    lite: str, tmp_path: Path
+) -> None:
+    second = {**connections.databases[lite], "NAME": str(tmp_path / "second.db")}
+    connections.databases["second"] = second
+    connections["other"].close()
+    connections[lite].close()
+
+    def body() -> None:
+        with connections["other"].cursor() as cursor:
+            cursor.execute("CREATE TABLE dry_leak ()")
+        for alias in (lite, "second"):  # released in reverse order
+            fail_to_roll_back(alias)
+
+    try:
+        with pytest.raises(DryRunError, match="the backend of second"):
+            DryRunExecutor().run("default", migration(python(body)))
+        for alias in (lite, "second"):
+            assert not connections[alias].in_atomic_block
+        with connections["other"].cursor() as cursor:
+            status = connections["other"].connection.info.transaction_status
+            assert status is TransactionStatus.IDLE
+            cursor.execute("SELECT to_regclass('dry_leak')")
+            assert cursor.fetchone() == (None,)
+    finally:
+        connections["second"].close()
+        del connections["second"], connections.databases["second"]
 
 
 def test_a_connection_of_its_own_gives_up_on_a_lock_that_we_hold(untouched: None) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from django_confiture.sql_text import stands_in
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -84,13 +86,6 @@ def invalid_indexes_left_by(
     """Return the INVALID indexes that a statement has left, and that no session is building."""
     found = (InvalidIndex(*row) for row in raw.execute(INVALID_INDEXES))
     return [each for each in found if each.is_left_by(text, reindex=reindex)]
-
-
-def stands_in(name: str, text: str, *, is_cut: bool = False) -> bool:
-    """Return whether a name stands in SQL, quoted or not; of one that is cut, the beginning."""
-    quoted = re.escape(name.replace('"', '""'))
-    end = "" if is_cut else r"(?![\w$])"
-    return re.search(rf"(?<![\w$]){quoted}{end}", text, re.IGNORECASE) is not None
 
 
 def _replaced_name(name: str) -> str | None:

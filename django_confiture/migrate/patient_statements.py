@@ -18,14 +18,17 @@ from psycopg.pq import TransactionStatus
 from django_confiture.dry_run_mark import in_dry_run
 from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by
 from django_confiture.migrate.pending_detach import Detach, State, detach_in
+from django_confiture.sql_text import (
+    NAME,
+    QUALIFIED_NAME,
+    first_word,
+    without_leading_comments,
+)
 
 if TYPE_CHECKING:
     import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-_SPACE = re.compile(r"\s+|--[^\n]*")
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_NAME = r'(?:[\w$]+|"(?:[^"]|"")+")'
 _CONCURRENTLY = re.compile(
     r"(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX"
     r"|REINDEX\s+(?:\([^)]*\)\s*)?(?:INDEX|TABLE|SCHEMA|DATABASE))\s+CONCURRENTLY\b"
@@ -33,8 +36,8 @@ _CONCURRENTLY = re.compile(
     re.IGNORECASE,
 )
 _VALIDATE = re.compile(
-    rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{_NAME}(?:\.{_NAME})?\s*\*?\s+"
-    rf"VALIDATE\s+CONSTRAINT\s+{_NAME}\s*;?\s*",
+    rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{QUALIFIED_NAME}\s*\*?\s+"
+    rf"VALIDATE\s+CONSTRAINT\s+{NAME}\s*;?\s*",
     re.IGNORECASE,
 )
 
@@ -135,33 +138,6 @@ class PatientStatements:
                 'and migrate again, or set CONFITURE["MIGRATE"]["RESUME"] = True (with '
                 "django_confiture.history), and the next migrate does both."
             )
-
-
-def without_leading_comments(sql: str) -> str:
-    """Return a statement from its first word on."""
-    start, end = -1, 0
-    while start != end:
-        start = end
-        if space := _SPACE.match(sql, start):
-            end = space.end()
-        elif sql.startswith("/*", start):
-            end = _end_of_comment(sql, start)
-    return sql[start:]
-
-
-def first_word(sql: str) -> str:
-    """Return the first word of a statement."""
-    return next(iter(without_leading_comments(sql).split(None, 1)), "")
-
-
-def _end_of_comment(sql: str, start: int) -> int:
-    """Return where a comment ends; PostgreSQL's may hold others."""
-    depth = 0
-    for edge in _COMMENT_EDGE.finditer(sql, start):
-        depth += 1 if edge[0] == "/*" else -1
-        if depth == 0:
-            return edge.end()
-    return len(sql)
 
 
 def is_concurrent(sql: str) -> bool:

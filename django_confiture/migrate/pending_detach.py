@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from django_confiture.sql_text import QUALIFIED_NAME
+
 if TYPE_CHECKING:
     import psycopg
 
-_NAME = r'(?:[\w$]+|"(?:[^"]|"")+")'
-_QUALIFIED = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
 _STATEMENT = re.compile(
-    rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{_QUALIFIED})\s*\*?\s+"
-    rf"DETACH\s+PARTITION\s+(?P<partition>{_QUALIFIED})\s+CONCURRENTLY\s*;?\s*",
+    rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{QUALIFIED_NAME})\s*\*?\s+"
+    rf"DETACH\s+PARTITION\s+(?P<partition>{QUALIFIED_NAME})\s+CONCURRENTLY\s*;?\s*",
     re.IGNORECASE,
 )
 _STATE = """

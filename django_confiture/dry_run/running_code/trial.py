@@ -15,7 +15,6 @@ from django_confiture.dry_run.running_code.instances.repairs import repaired
 from django_confiture.dry_run.running_code.models.ordering import tables_of_order
 from django_confiture.dry_run.running_code.models.own_fields import are_read_by_it
 from django_confiture.dry_run.running_code.models.release import automatic_keys, tables_of
-from django_confiture.dry_run.running_code.models.touched import words_in
 from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.probes.later import later_probes, unknown_probes
 from django_confiture.dry_run.running_code.probes.made_up import is_of_values
@@ -28,6 +27,7 @@ from django_confiture.dry_run.running_code.sending.connection import ProbeConnec
 from django_confiture.dry_run.running_code.sending.scripts import PassedScripts, Recorded
 from django_confiture.dry_run.running_code.sending.sequences import sequences_kept
 from django_confiture.dry_run.running_code.sending.statements import Script
+from django_confiture.sql_text import names_in
 
 _OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
 _WRITES: frozenset[Action] = frozenset(("insert", "update"))
@@ -65,7 +65,7 @@ class Trial:
     @property
     def words(self) -> frozenset[str]:
         """What every statement about the model names."""
-        return words_in(*self.tables) | {"relation", "column", "table", "does", "not", "exist"}
+        return names_in(*self.tables) | {"relation", "column", "table", "does", "not", "exist"}
 
     def affected(self, changes: Changes, code: Set[int]) -> Set[Action]:
         """Return the actions that come to what changed, or to a table of ``code``.

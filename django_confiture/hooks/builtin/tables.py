@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from psycopg.rows import tuple_row
 
 from django_confiture.exceptions import HookVeto
 from django_confiture.postgres import KEYS_THAT_TELL_NOTHING
+from django_confiture.sql_text import parts_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,9 +24,6 @@ JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
 WHERE i.indrelid = %s AND i.indisprimary
 ORDER BY array_position(i.indkey::int2[], a.attnum)
 """
-
-_PARTS = re.compile(r'(?:^|(?<=\.))("(?:[^"]|"")+"|[^.]*)(?=\.|$)')
-"""The parts of a name, with the quotes that they have."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +60,7 @@ def identifier(table: str) -> sql.Identifier:
 
     A part with a dot in it is written in quotes, as in SQL: ``sales."a.b"``.
     """
-    return sql.Identifier(*map(_unquoted, _PARTS.findall(table) or [table]))
-
-
-def _unquoted(part: str) -> str:
-    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+    return sql.Identifier(*(parts_of(table) or [table]))
 
 
 def table_oid(conn: psycopg.Connection[Any], table: str) -> int | None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
 
-from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by, stands_in
+from django_confiture.migrate.invalid_indexes import invalid_indexes_left_by
 from django_confiture.migrate.pending_detach import State
 from django_confiture.migrate.watching.announcements import log_facts
+from django_confiture.sql_text import stands_in
 
 if TYPE_CHECKING:
     import psycopg

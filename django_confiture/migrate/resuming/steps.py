@@ -10,12 +10,11 @@ from django.contrib.postgres.operations import NotInTransactionMixin, ValidateCo
 from django.db.migrations.operations import RunPython, RunSQL, SeparateDatabaseAndState
 
 from django_confiture.migrate.patient_statements import (
-    first_word,
     is_concurrent,
-    without_leading_comments,
 )
 from django_confiture.migrate.pending_detach import Detach, detach_in
 from django_confiture.operations import RunHook
+from django_confiture.sql_text import first_word, without_leading_comments
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from django_confiture.formatting import one_line
 from django_confiture.migrate.known_forecasts import Key, KnownForecast
-from django_confiture.migrate.patient_statements import first_word
 from django_confiture.migrate.status.published import Migrate, connected_migrates
 from django_confiture.migrate.watching import activity
+from django_confiture.sql_text import first_word
 
 if TYPE_CHECKING:
     import psycopg

@@ -13,8 +13,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django_confiture.formatting import duration, one_line
-from django_confiture.migrate.patient_statements import first_word
 from django_confiture.migrate.status.text import progress_text
+from django_confiture.sql_text import first_word
 
 if TYPE_CHECKING:
     from django_confiture.migrate.known_forecasts import Key, KnownForecast

@@ -26,6 +26,8 @@ CODE = """
       $$ BEGIN new.name := current_setting('application_name'); RETURN new; END $$;
     CREATE TRIGGER dry_names BEFORE INSERT ON dry_by FOR EACH ROW EXECUTE FUNCTION dry_names();
     CREATE FUNCTION dry_number() RETURNS text LANGUAGE sql AS $$ SELECT txid_current()::text $$;
+    CREATE FUNCTION dry_$number() RETURNS text LANGUAGE sql AS $$ SELECT dry_number() $$;
+    CREATE FUNCTION "dry_ number"() RETURNS text LANGUAGE sql AS $$ SELECT dry_$number() $$;
     CREATE FUNCTION dry_numbers() RETURNS trigger LANGUAGE plpgsql AS
       $$ BEGIN new.tx := dry_number(); RETURN new; END $$;
     CREATE TRIGGER dry_numbers BEFORE INSERT ON dry_batch
@@ -59,6 +61,9 @@ def reasons(*scripts: str, atomic: bool = True) -> list[str]:
     [
         (USES_NUMBER, USES_NUMBER, NUMBER),
         (USES_NUMBER, ROWS.format("dry_number()"), NUMBER),
+        (USES_NUMBER, ROWS.format("DRY_Number()"), NUMBER),
+        (USES_NUMBER, ROWS.format("dry_$number()"), NUMBER),
+        (USES_NUMBER, ROWS.format('"dry_ number"()'), NUMBER),
         (USES_NUMBER, "DO $$ BEGIN PERFORM pg_current_xact_id(); END $$", NUMBER),
         (USES_NUMBER, ROWS.format("txid_current_snapshot()::text"), NUMBER),
         ("INSERT INTO dry_numbered VALUES (1)", "INSERT INTO dry_numbered VALUES (2)", NUMBER),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 
 from django_confiture.dry_run.findings.finding import evidence, finding
@@ -19,6 +18,7 @@ from django_confiture.dry_run.sql.parsing.nodes import (
     written_name,
 )
 from django_confiture.formatting import listed
+from django_confiture.sql_text import is_written_in
 
 _RELATIONS = {ObjectType.TABLE, ObjectType.VIEW, ObjectType.MATVIEW, ObjectType.FOREIGN_TABLE}
 
@@ -74,7 +74,7 @@ def _operation_of(subject: Subject, table: str, constraint: str) -> int | None:
 
 def _says(step: JudgedStatement, name: str) -> bool:
     """Return whether a name stands in the text of a statement as a whole."""
-    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", step.result.text) is not None
+    return is_written_in(name, step.result.text)
 
 
 def _relations_named(step: JudgedStatement) -> Iterator[str]:

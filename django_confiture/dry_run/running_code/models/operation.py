@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence, Set
 
 from django_confiture.dry_run.running_code.failure import Failure
-from django_confiture.dry_run.running_code.models.touched import OperationStep, words_in
+from django_confiture.dry_run.running_code.models.touched import OperationStep
+from django_confiture.sql_text import names_in
 
 _CAUSES = {
     "22001": r"\bTYPE\b",
@@ -40,7 +41,7 @@ def operation_of(
         step for step in steps if step.texts or step.sets_sequence or step.filled & relations
     ]
     if len(changing) > 1:
-        names = words_in(failure.error) - common
+        names = names_in(failure.error) - common
         changing = [step for step in changing if names & step.words] or changing
     if len(changing) > 1 and (cause := _CAUSES.get(failure.sqlstate or "")):
         changing = [step for step in changing if _says(step, cause)] or changing

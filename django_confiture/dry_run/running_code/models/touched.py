@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,7 @@ from django_confiture.dry_run.running_code.catalog.tables import Named, TableCat
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType
 from django_confiture.dry_run.sql.parsing.nodes import names_relation, quoted_relation, subcommands
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
+from django_confiture.sql_text import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,7 @@ _OF_NO_ONE = (
     "create_seq_stmt",
     "create_stmt",
 )
+
 """DDL that affects no user of what was there before."""
 _ALTERING = LockMode.ShareUpdateExclusiveLock
 """From here on a lock may mean that the table itself has changed."""
@@ -59,7 +60,7 @@ class OperationStep:
     @cached_property
     def words(self) -> frozenset[str]:
         """The words of its statements."""
-        return words_in(*self.texts)
+        return names_in(*self.texts)
 
     @property
     def written(self) -> frozenset[str]:
@@ -94,7 +95,7 @@ class PlannedTables:
         unread = [each for each in planned.statements if _cannot_be_read(each, lookup)]
         self.may_be_any = bool(planned.unknown or others or unread)
         """Whether some of it runs what can't be read."""
-        self._words = words_in(*(each.sql for each in unread))
+        self._words = names_in(*(each.sql for each in unread))
         self._oids = catalog.with_those_above(sorted(oids)) | catalog.with_code()
 
     def of(
@@ -108,11 +109,6 @@ class PlannedTables:
             known = quoted in self._names or table in self._words
             if known or (there is not None and there.oid in self._oids):
                 yield table
-
-
-def words_in(*texts: str) -> frozenset[str]:
-    """Return the words of some texts, names in quotes among them."""
-    return frozenset(word for text in texts for word in re.findall(r"[\w$]+", text))
 
 
 def _cannot_be_read(statement: Statement, lookup: Lookup) -> bool:

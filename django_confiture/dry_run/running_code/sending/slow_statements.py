@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 import psycopg
 
-_WRITES = re.compile(r"\s*(INSERT INTO|UPDATE|DELETE FROM)\s+([\w\".]+)", re.IGNORECASE)
+from django_confiture.sql_text import QUALIFIED_NAME
+
+_WRITES = re.compile(rf"\s*(INSERT INTO|UPDATE|DELETE FROM)\s+({QUALIFIED_NAME})", re.IGNORECASE)
 _TRIES = 2
 """The first one may have met a busy server."""
 

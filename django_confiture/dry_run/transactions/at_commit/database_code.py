@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.server.side_channel import array
 from django_confiture.postgres import FIRST_NORMAL_OID
+from django_confiture.sql_text import names_in
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
@@ -62,7 +62,6 @@ _IN_RULES = """
 """
 
 _MAKING_CODE = {"create_function_stmt", "create_extension_stmt", "do_stmt", "call_stmt", ""}
-_WORDS = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class DatabaseCode:
         That is the table itself, and the words of the function's code, tables or not.
         """
         names = set(functions)
-        words = {each.name: set(_WORDS.findall(each.code)) for each in self.functions}
+        words = {each.name: names_in(each.code) for each in self.functions}
         found: dict[str, set[str]] = {}
         for table, name in self._session.query(_TRIGGERS) if names else []:
             if table and name in names:
@@ -145,7 +144,7 @@ class DatabaseCode:
 def callers(names: Iterable[str], functions: Sequence[Function]) -> set[str]:
     """Return the functions with those names, and all that mention one of them."""
     found = set(names)
-    words = {each.name: set(_WORDS.findall(each.code)) for each in functions} if found else {}
+    words = {each.name: names_in(each.code) for each in functions} if found else {}
     while more := {each for each, used in words.items() if used & found} - found:
         found |= more
     return found
@@ -153,6 +152,6 @@ def callers(names: Iterable[str], functions: Sequence[Function]) -> set[str]:
 
 def runs_any(statement: Statement, functions: set[str], tables: set[str]) -> bool:
     """Return whether a statement mentions one of the functions, or one of the tables."""
-    if functions and not functions.isdisjoint(_WORDS.findall(statement.sql)):
+    if functions and not functions.isdisjoint(names_in(statement.sql)):
         return True
     return bool(tables) and any(each.relname in tables for each in statement.relations)

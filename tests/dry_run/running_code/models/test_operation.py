@@ -7,10 +7,11 @@ import pytest
 from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.operation import operation_of
-from django_confiture.dry_run.running_code.models.touched import OperationStep, words_in
+from django_confiture.dry_run.running_code.models.touched import OperationStep
+from django_confiture.sql_text import names_in
 
 _RELATIONS = frozenset(("Lines of orders",))
-_COMMON = words_in("Lines of orders relation column does not exist")
+_COMMON = names_in("Lines of orders relation column does not exist")
 _TEXTS = (
     'ALTER TABLE "Lines of orders" DROP CONSTRAINT "once"',
     'ALTER TABLE "Lines of orders" ADD COLUMN "note" varchar(20) DEFAULT \'\' NOT NULL',
@@ -68,4 +69,4 @@ def test_a_deletion_is_refused_where_rows_refer(
     ]
     failure = Failure("23503", _REFUSED, "", constraint="who")
 
-    assert operation_of(failure, found, frozenset(["user"]), words_in("user table")) == operation
+    assert operation_of(failure, found, frozenset(["user"]), names_in("user table")) == operation

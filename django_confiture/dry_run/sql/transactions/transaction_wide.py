@@ -41,10 +41,17 @@ _NUMBERS = (
 _ROW_VERSIONS = r"xmin|xmax|cmin|cmax"
 _CHANNELS = "pg_listening_channels"
 
-_SETTINGS = (
-    r"application_name|lock_timeout|statement_timeout|transaction_timeout"
-    r"|idle_in_transaction_session_timeout|idle_session_timeout|client_connection_check_interval"
+OWN_SETTINGS = (
+    "application_name",
+    "lock_timeout",
+    "statement_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "client_connection_check_interval",
 )
+"""Those that a dry run sets for itself."""
+_SETTINGS = "|".join(OWN_SETTINGS)
 
 _IN_TEXT = {
     Shared.TIME: rf"(?:{_TIMES})\s*\(|(?:current|local)_?time(?:stamp)?\b",
@@ -78,17 +85,6 @@ def shared_in_code(code: str) -> frozenset[Shared]:
     if not _ANY.search(code):
         return frozenset()
     return frozenset(key for key, pattern in _MENTIONS.items() if pattern.search(code))
-
-
-_SETTINGS_IN_TREE = re.compile(
-    "|".join(" ".join(str(ord(char)) for char in name) for name in _SETTINGS.split("|"))
-)
-"""The names as PostgreSQL writes the bytes of a constant."""
-
-
-def reads_settings_in_tree(tree: str) -> bool:
-    """Return whether the tree of an expression has such a setting's name."""
-    return _SETTINGS_IN_TREE.search(tree) is not None
 
 
 def shared_in(statement: Statement) -> frozenset[Shared]:

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.sql.parsing.parser import Kind
 from django_confiture.dry_run.sql.rows.stamps import leaves_attached
-from django_confiture.dry_run.sql.transactions.transaction_wide import (
-    Shared,
-    reads_settings_in_tree,
-)
+from django_confiture.dry_run.sql.transactions.transaction_wide import OWN_SETTINGS, Shared
+from django_confiture.dry_run.transactions.at_commit.node_trees import constants
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
 
 _QUERYING = ("create_table_as_stmt", "refresh_mat_view_stmt", "select_stmt")
 """DDL that reads tables and views."""
+
+_OWN_SETTINGS = constants(OWN_SETTINGS)
 
 
 class AttachedCode:
@@ -62,7 +62,7 @@ class AttachedCode:
         found: dict[str, set[Shared]] = {}
         for table, tree, called in self._code.expressions(set().union(*readers.values())):
             keys = {key for key, names in readers.items() if not names.isdisjoint(called)}
-            if reads_settings_in_tree(tree):
+            if _OWN_SETTINGS.search(tree):
                 keys.add(Shared.SETTINGS)
             found.setdefault(table, set()).update(keys)
         if found:

@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.server.side_channel import array
+from django_confiture.dry_run.transactions.at_commit.node_trees import (
+    CURRENT_SETTING,
+    calls,
+    calls_one,
+)
 from django_confiture.postgres import FIRST_NORMAL_OID
 from django_confiture.sql_text import names_in
 
@@ -35,7 +40,6 @@ _EVENT_TRIGGERS = """
     JOIN pg_catalog.pg_proc p ON p.oid = t.evtfoid WHERE t.evtenabled <> 'D'
 """
 
-# As trees, of which no text is needed: that would take a lock. current_setting() is 2077 and 3294.
 _EXPRESSIONS = f"""
     SELECT c.relname, x.tree, f.called FROM (
       SELECT polrelid AS relation, concat(polqual::text, polwithcheck::text) AS tree
@@ -47,9 +51,9 @@ _EXPRESSIONS = f"""
     ) x JOIN pg_catalog.pg_class c ON c.oid = x.relation,
     LATERAL (SELECT json_agg(p.proname) AS called FROM pg_catalog.pg_proc p
       WHERE p.proname = ANY($1::text[])
-      AND position(':funcid ' || p.oid || ' ' IN x.tree) > 0) f
-    WHERE c.oid >= {FIRST_NORMAL_OID} AND (f.called IS NOT NULL
-      OR position(':funcid 2077 ' IN x.tree) > 0 OR position(':funcid 3294 ' IN x.tree) > 0)
+      AND {calls_one("x.tree", "p.oid")}) f
+    WHERE c.oid >= {FIRST_NORMAL_OID}
+      AND (f.called IS NOT NULL OR {calls("x.tree", CURRENT_SETTING)})
 """
 
 _IN_RULES = """

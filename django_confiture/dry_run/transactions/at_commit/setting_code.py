@@ -17,29 +17,34 @@ from django_confiture.dry_run.transactions.at_commit.database_code import (
     callers,
     runs_any,
 )
+from django_confiture.dry_run.transactions.at_commit.node_trees import (
+    CURRENT_SETTING,
+    SET_CONFIG,
+    calls,
+)
 from django_confiture.postgres import FIRST_NORMAL_OID
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parsing.parser import Statement
 
-# By the functions' OIDs: set_config, and the two of current_setting. Only what matches is written
-# out as SQL, since that takes a lock.
-_IN_TREE = "':funcid (2077|2078|3294) '"
+_SETTINGS = (*CURRENT_SETTING, *SET_CONFIG)
 
+# Only what calls them is written out as SQL, since that takes a lock.
 _EXPRESSIONS = f"""
     SELECT pg_get_expr(polqual, polrelid) || coalesce(pg_get_expr(polwithcheck, polrelid), '')
-    FROM pg_catalog.pg_policy WHERE polqual::text ~ {_IN_TREE}
+    FROM pg_catalog.pg_policy WHERE {calls("polqual::text", _SETTINGS)}
     UNION ALL SELECT pg_get_expr(polwithcheck, polrelid)
-    FROM pg_catalog.pg_policy WHERE polwithcheck::text ~ {_IN_TREE}
+    FROM pg_catalog.pg_policy WHERE {calls("polwithcheck::text", _SETTINGS)}
     UNION ALL SELECT pg_get_viewdef(ev_class)
-    FROM pg_catalog.pg_rewrite WHERE ev_class >= {FIRST_NORMAL_OID} AND ev_action::text ~ {_IN_TREE}
+    FROM pg_catalog.pg_rewrite
+    WHERE ev_class >= {FIRST_NORMAL_OID} AND {calls("ev_action::text", _SETTINGS)}
     UNION ALL SELECT pg_get_expr(adbin, adrelid)
-    FROM pg_catalog.pg_attrdef WHERE adbin::text ~ {_IN_TREE}
+    FROM pg_catalog.pg_attrdef WHERE {calls("adbin::text", _SETTINGS)}
     UNION ALL SELECT pg_get_expr(conbin, conrelid)
-    FROM pg_catalog.pg_constraint WHERE conbin::text ~ {_IN_TREE} AND conrelid <> 0
+    FROM pg_catalog.pg_constraint WHERE {calls("conbin::text", _SETTINGS)} AND conrelid <> 0
     UNION ALL SELECT pg_get_triggerdef(oid)
-    FROM pg_catalog.pg_trigger WHERE tgqual::text ~ {_IN_TREE}
+    FROM pg_catalog.pg_trigger WHERE {calls("tgqual::text", _SETTINGS)}
 """
 
 

@@ -17,6 +17,11 @@ from django_confiture.dry_run.sql.transactions.transaction_wide import (
 )
 from django_confiture.dry_run.transactions.at_commit.attached_code import AttachedCode
 from django_confiture.dry_run.transactions.at_commit.database_code import callers, runs_any
+from django_confiture.dry_run.transactions.at_commit.node_trees import (
+    NUMBER,
+    calls,
+    reads_time,
+)
 from django_confiture.dry_run.transactions.at_commit.stamped_rows import StampedRows
 
 if TYPE_CHECKING:
@@ -66,13 +71,11 @@ _BY_CODE = (Shared.SETTINGS, Shared.SESSIONS, Shared.OTHER_SESSION)
 _MAKING_EVENTS = (Kind.DDL, Kind.OPAQUE)
 _SENDING_NOTHING = (Kind.SAVEPOINT, Kind.TRANSACTION)
 
-# By the functions' OIDs, and CURRENT_TIMESTAMP and the like by their numbers; no text of an
-# expression is needed, which would take a lock.
-_DEFAULTS = r"""
-    SELECT c.relname, d.adbin::text ~ ':funcid (1299|2647) |SQLVALUEFUNCTION :op [1-8] ',
-      d.adbin::text ~ ':funcid (294[3-8]|3348|3360|506[0-9]|5059) '
-    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
-    WHERE d.adbin::text ~ ':funcid (1299|2647|294[3-8]|3348|3360|506[0-9]|5059) |SQLVALUEFUNCTION'
+_DEFAULTS = f"""
+    SELECT c.relname, d.reads_time, d.reads_number FROM (
+      SELECT adrelid, {reads_time("adbin::text")} AS reads_time,
+        {calls("adbin::text", NUMBER)} AS reads_number FROM pg_catalog.pg_attrdef
+    ) d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid WHERE d.reads_time OR d.reads_number
 """
 
 

@@ -14,6 +14,7 @@ from django_confiture.dry_run.server.side_channel import array
 from django_confiture.dry_run.sql.parsing.parser import Kind
 from django_confiture.dry_run.sql.rows.compared_columns import EVERY_COLUMN, compared_columns
 from django_confiture.dry_run.sql.rows.stamps import leaves_stamps
+from django_confiture.dry_run.transactions.at_commit.node_trees import reads_time
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
@@ -34,12 +35,11 @@ _NEW_INDEX = (
     "exactly."
 )
 
-# By the functions' OIDs, and CURRENT_TIMESTAMP and the like by their numbers.
 # Of a table that a trigger fills, each column that can hold a time may be the one.
-_STAMPED = r"""
+_STAMPED = f"""
     WITH stamped (oid, attnum) AS (
       SELECT d.adrelid, d.adnum FROM pg_catalog.pg_attrdef d
-      WHERE d.adbin::text ~ ':funcid (1299|2647) |SQLVALUEFUNCTION :op [1-8] '
+      WHERE {reads_time("d.adbin::text")}
       UNION
       SELECT c.oid, a.attnum FROM pg_catalog.pg_class c
       JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid

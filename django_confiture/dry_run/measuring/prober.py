@@ -16,6 +16,7 @@ from django_confiture.dry_run.measuring.effects import (
     merge,
 )
 from django_confiture.dry_run.measuring.relations import Probe
+from django_confiture.dry_run.measuring.unread import Unread
 from django_confiture.dry_run.sql.parsing.parser import Kind
 
 if TYPE_CHECKING:
@@ -37,13 +38,11 @@ class Prober:
         self._clock = clock
         self._looked_at = clock.now()
         self._last = catalog.at_start()
-        self._unprobed = 0
-        self._unprobed_since = self._looked_at
+        self.unread = Unread(clock)
         self._wrote = False
         """Whether the transaction's COMMIT may have deferred constraints to check."""
         self._read_at: tuple[Probe, float] | None = None
         """The last reading after a statement, and when it was."""
-        self._at_boundary = False
 
     @property
     def last(self) -> Probe:
@@ -51,34 +50,9 @@ class Prober:
         return self._last
 
     @property
-    def unprobed(self) -> int:
-        """How many runs of statements there were since then."""
-        return self._unprobed
-
-    @property
     def looked_at(self) -> float:
         """When it last asked the server, by the stopwatch."""
         return self._looked_at
-
-    def left_unprobed(self) -> None:
-        """Count a statement after which the server is not asked."""
-        if not self._unprobed:
-            self._unprobed_since = self._clock.now()
-        self._unprobed += 1
-
-    @property
-    def unprobed_since(self) -> float:
-        """When the first of those began, by the stopwatch."""
-        return self._unprobed_since
-
-    @property
-    def at_boundary(self) -> bool:
-        """Whether a boundary was asked about, and no statement was caught since."""
-        return self._at_boundary and not self._unprobed
-
-    def boundary_passed(self) -> None:
-        """Note that the server was asked at a boundary."""
-        self._at_boundary = True
 
     @property
     def possible(self) -> bool:
@@ -92,7 +66,7 @@ class Prober:
         Returns whether the session did anything since the last reading: it was not caught, and is
         still to be read.
         """
-        self._at_boundary = False
+        self.unread.statement_follows()
         if not probing or (self._fresh and not self._catalog.relations):
             if savepoint:
                 self._session.query(savepoint)
@@ -106,7 +80,7 @@ class Prober:
 
     @property
     def _fresh(self) -> bool:
-        if self._read_at is None or self._unprobed:
+        if self._read_at is None or self.unread.runs:
             return False
         probe, when = self._read_at
         return probe is self._last and perf_counter() - when < _FRESH_S
@@ -119,12 +93,12 @@ class Prober:
     ) -> Effects:
         """Return what has happened since the last reading."""
         now = merge(self._last, self._read_all(release, _with_objects(statement, predicted)))
-        runs = max(1, self._unprobed)
+        runs = max(1, self.unread.runs)
         measured = effects(self._catalog, self._last, now, statement, predicted, runs)
         self._last = now
         self._read_at = now, perf_counter()
         self._looked_at = self._clock.now()
-        self._unprobed = 0
+        self.unread.read()
         self._wrote = self._wrote or bool(measured.writes)
         return measured
 
@@ -164,7 +138,7 @@ class Prober:
     def start_from(self, reading: Probe) -> None:
         """Use a reading that was made in another way as the last one."""
         self._last = reading
-        self._unprobed = 0
+        self.unread.read()
 
     def take_in_successors(self) -> bool:
         """Count new relations with old names too; return whether the server could be asked."""
@@ -189,7 +163,7 @@ class Prober:
         Its locks are gone, and with them what tells which tables to ask about.
         """
         before, self._last = self._last, self._catalog.recounted(self._last)
-        return counted_in_vain(self._catalog, before, self._last, max(1, self._unprobed))
+        return counted_in_vain(self._catalog, before, self._last, max(1, self.unread.runs))
 
     def pass_over(self) -> None:
         """Discard what was counted and locked meanwhile: no statement is charged with it."""
@@ -205,7 +179,7 @@ class Prober:
     def commit_checked(self) -> None:
         """Keep what COMMIT read from being what the next statement did."""
         if self._wrote:
-            self._unprobed += 1
+            self.unread.add()
             self._wrote = False
 
 

@@ -171,7 +171,7 @@ class CloneRecorder:
     def _from_outside(self, statement: Statement, cursor: Any) -> Iterator[None]:
         """Run what can't be in a transaction as it is, with its locks watched meanwhile."""
         probes = self._measurer.probes
-        predicted = probes.predict(statement) if statement.node is not None else ()
+        predicted = probes.locks.predict(statement) if statement.node is not None else ()
         running = self._measurer.plainly(statement)
         try:
             with self._outside.around(statement, predicted, running) as entry:

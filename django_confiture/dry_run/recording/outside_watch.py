@@ -17,8 +17,8 @@ from django_confiture.dry_run.measuring.lock_sampler import (
 )
 from django_confiture.dry_run.measuring.relations import Probe
 from django_confiture.dry_run.recording.instruments import Instruments
+from django_confiture.dry_run.recording.lock_notes import Predicted
 from django_confiture.dry_run.recording.sections import SectionEntry
-from django_confiture.dry_run.recording.statement_probes import Predicted
 from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.dry_run.transactions.real import RealTransactions
 

@@ -45,7 +45,8 @@ class SectionEntry:
     rows_locked: int | None = None
     """Rows that a SELECT … FOR UPDATE or its like has returned."""
     effects: list[Effects] = field(default_factory=list)
-    unprobed: bool = False
+    unread: bool = False
+    """Whether it has run since the server was last asked."""
     note: str = ""
     started: float | None = None
     """When it first ran, by the stopwatch."""

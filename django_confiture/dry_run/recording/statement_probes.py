@@ -1,32 +1,26 @@
 """Asks the server what each statement did: right after it, or at the next boundary.
 
 Probing after every statement would double the run time. So DDL is probed one by one, each DML
-text a few times, each SELECT once, and the rest once at the next boundary: where a section or a
-transaction begins or ends, or before a statement that is probed.
+text a few times, each SELECT once, and the rest once at the next boundary: where a section begins
+or ends, before a statement that is probed, and, on a clone, before a COMMIT.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.locks.modes import LockMode
-from django_confiture.dry_run.locks.rules import Lookup, statement_locks
-from django_confiture.dry_run.locks.rules.rows import Write, foreign_key_locks
-from django_confiture.dry_run.locks.user_code import may_touch
 from django_confiture.dry_run.measuring.effects import Effects
 from django_confiture.dry_run.measuring.emptied import found_empty
 from django_confiture.dry_run.recording.instruments import Instruments
-from django_confiture.dry_run.recording.sections import ROW_LOCKS_MODE, SectionEntry
+from django_confiture.dry_run.recording.lock_notes import LockNotes, Predicted
+from django_confiture.dry_run.recording.sections import SectionEntry
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
-
-Predicted = Sequence[tuple[int, str]]
-"""(OID, mode) of each lock that a statement takes by PostgreSQL's rules."""
 
 _AT_BOUNDARY = {"fetch_stmt", "declare_cursor_stmt", "constraints_set_stmt", "prepare_stmt"}
 """Statements that lock or read for another one, as cursors of the server do: asked about later."""
@@ -36,13 +30,6 @@ _PROBED_RUNS = {Kind.DML: 3, Kind.OPAQUE: 3, Kind.SELECT: 1}
 
 _RANK = {Kind.SELECT: 0, Kind.DML: 2, Kind.DDL: 3}
 """Of several statements, which one is charged with what they did together; others have 1."""
-
-
-_FOREIGN = (
-    "{} is a foreign table. What was locked and written on its server is not in this report; it is "
-    "rolled back there."
-)
-_OF_ROWS = (ROW_LOCKS_MODE, LockMode.RowExclusiveLock.name)
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,7 @@ class StatementProbes:
         self._catalog = instruments.catalog
         self._log = instruments.log
         self._prober = instruments.prober
-        self._timeline = instruments.timeline
+        self.locks = LockNotes(instruments)
         self._dead_space = instruments.dead_space
         self._successors = instruments.successors
 
@@ -81,11 +68,11 @@ class StatementProbes:
             if self._session.status != TransactionStatus.INTRANS or self._session.in_pipeline:
                 return
             self.charge_refused()
-            if self._prober.unprobed:
+            if self._prober.unread.runs:
                 self._settle()
             elif self._prober.has_moved():
                 self._note_unseen(place)
-            self._prober.boundary_passed()
+            self._prober.unread.boundary_passed()
 
     def boundary_before(self) -> None:
         """Do so where something begins, unless it is where something else has just ended.
@@ -93,7 +80,7 @@ class StatementProbes:
         Between two operations or two receivers Django alone is at work; what reached the server
         there all the same is found at the next boundary.
         """
-        if not self._prober.at_boundary:
+        if not self._prober.unread.at_boundary:
             self.boundary()
 
     def _note_unseen(self, place: str) -> None:
@@ -108,16 +95,16 @@ class StatementProbes:
         entry.duration_ms = (self._clock.now() - started) * 1000
         entry.effects.append(found)
         self._successors.ran(entry.statement, found)
-        self._note_locks(found, entry.shown, started)
-        self._note_rows(entry.changes | entry.row_locks, started)
+        self.locks.note(found, entry.shown, started)
+        self.locks.note_rows(entry.changes | entry.row_locks, started)
 
     def _settle(self) -> None:
         rest = self._read_effects()
-        unprobed = [entry for entry in self._log.section.entries if entry.unprobed]
-        if not unprobed:
+        unread = [entry for entry in self._log.section.entries if entry.unread]
+        if not unread:
             return
         # A SELECT did not write what was written, and only DDL did what is left then: asked last.
-        changing = sorted(unprobed, key=lambda e: _RANK.get(e.statement.kind, 1))
+        changing = sorted(unread, key=lambda e: _RANK.get(e.statement.kind, 1))
         rest = self._log.section.attributed(rest)
         entry, wrote = changing[-1], [e for e in changing if e.statement.kind is not Kind.DDL]
         if wrote and entry not in wrote:  # what was sent in a pipeline is asked about together
@@ -127,12 +114,12 @@ class StatementProbes:
 
     def _charge(self, entry: SectionEntry, rest: Effects) -> None:
         """Give what was found at a boundary to a statement; it may have come with the first."""
-        since = self._prober.unprobed_since
+        since = self._prober.unread.since
         known = entry.changes | entry.row_locks
         entry.effects.append(rest)
-        entry.unprobed = False
-        self._note_locks(rest, entry.shown, since)
-        self._note_rows((entry.changes | entry.row_locks) - known, since)
+        entry.unread = False
+        self.locks.note(rest, entry.shown, since)
+        self.locks.note_rows((entry.changes | entry.row_locks) - known, since)
 
     def read_before(
         self, statement: Statement, cursor: Any, *, savepoint: str = "", plain: bool = False
@@ -141,9 +128,9 @@ class StatementProbes:
         self.charge_refused()
         entry = self._log.noted(statement)
         probing = self._is_probed(statement, entry, cursor)
-        predicted = self._predicted(statement, entry) if probing else ()
+        predicted = self.locks.predicted(statement, entry) if probing else ()
         if probing:
-            self._note_blindness(statement)
+            self.locks.note_unknown(statement)
         self._dead_space.stop_if_too_much(statement, predicted)
         if self._prober.look_before(savepoint, probing=probing):
             self._note_unseen("")
@@ -168,44 +155,27 @@ class StatementProbes:
         if care.probing and self._prober.possible:
             measured = self._read_effects(release, statement, care.predicted)
             if care.plain:
-                measured = replace(measured, locks=self._known(care.predicted))
+                measured = replace(measured, locks=self.locks.known(care.predicted))
             if care.empty:
                 emptied = tuple(oid for oid in measured.truncated if oid not in care.empty)
                 measured = replace(measured, truncated=emptied)
             self._successors.ran(statement, measured)
             entry.effects.append(self._log.section.attributed(measured))
-            self._note_code_locks(entry, measured)
-            self._note_locks(measured, entry.shown, care.started)
+            self.locks.note_of_code(entry, measured)
+            self.locks.note(measured, entry.shown, care.started)
         elif release:
             self._session.query(release)
-        self._note_rows(entry.changes | entry.row_locks, care.started)
+        self.locks.note_rows(entry.changes | entry.row_locks, care.started)
         self._dead_space.ran(statement, cursor.rowcount, probed=care.probing)
-
-    def _note_code_locks(self, entry: SectionEntry, measured: Effects) -> None:
-        """Note the tables of which code has locked rows beside what was written.
-
-        Where no foreign key of what was written explains a lock, a function or a trigger took it.
-        """
-        written = {oid for oid, _rows in measured.writes}
-        locked = {oid for oid, mode, _inherited in measured.locks if mode == ROW_LOCKS_MODE}
-        left = locked - written
-        if not left or not written or entry.statement.kind is Kind.DDL:
-            return
-        lookup = Lookup(self._session.query)
-        for table in written:
-            for kind in ("insert", "update", "delete"):
-                left -= {lock.oid for lock in foreign_key_locks(table, Write(kind), lookup)}
-        entry.code_locks |= left
 
     def refused(self, care: Care) -> None:
         """Note the locks of a statement that failed: it held them until then.
 
         No rollback takes back what it has counted, which is asked once the transaction is usable.
         """
-        for oid, mode, _inherited in self._known(care.predicted):
-            self._timeline.take(oid, mode, care.started, care.entry.shown)
+        self.locks.note_foreseen(care.predicted, care.entry.shown, care.started)
         self._log.refused = care.entry
-        self._prober.left_unprobed()
+        self._prober.unread.add()
 
     def charge_refused(self) -> None:
         """Give what was read and written in vain to the statement that failed."""
@@ -213,21 +183,6 @@ class StatementProbes:
         if refused is not None and self._prober.possible:
             refused.effects.append(self._prober.look_after_rollback())
             self._log.refused = None
-
-    def predict(self, statement: Statement) -> Predicted:
-        """Return the locks that a statement takes by PostgreSQL's rules."""
-        locks = statement_locks(statement.node, Lookup(self._session.query))
-        return [(lock.oid, lock.mode.name) for lock in locks]
-
-    def _predicted(self, statement: Statement, entry: SectionEntry) -> Predicted:
-        if not self._catalog.relations:
-            return ()
-        first = not entry.executions
-        if statement.kind is Kind.DDL or (first and statement.kind is Kind.DML):
-            return self.predict(statement)
-        if first and statement.locks_rows:
-            return self.predict(statement)
-        return ()
 
     def _is_probed(self, statement: Statement, entry: SectionEntry, cursor: Any) -> bool:
         """Return whether to probe after the statement; first settle what was not probed so far."""
@@ -240,43 +195,14 @@ class StatementProbes:
             return False
         often = entry.executions >= _PROBED_RUNS.get(statement.kind, math.inf)
         if later or often or self._session.in_pipeline:
-            self._prober.left_unprobed()
-            entry.unprobed = True
+            self._prober.unread.add()
+            entry.unread = True
             return False
         if not self._prober.possible:
             return False
-        if self._prober.unprobed:
+        if self._prober.unread.runs:
             self._settle()
         return True
-
-    def _note_blindness(self, statement: Statement) -> None:
-        """Say where code may take locks that are held already: no view shows those.
-
-        What may take them, by its source, is not exact; about the rest there is a warning.
-        """
-        if statement.kind is not Kind.OPAQUE:
-            return
-        held = [
-            self._catalog.relations[oid]
-            for oid, seen in self._prober.last.relations.items()
-            if any(LockMode[mode].blocks_writes for mode in seen.modes)
-        ]
-        if not held:
-            return
-        text = (
-            f"{statement.command} runs code that the parser can't see. What it locks of "
-            f"{', '.join(sorted(each.shown for each in held))} is not known: the dry run holds "
-            "those already."
-        )
-        if may_touch(statement, {each.name for each in held}, self._session):
-            self._log.note_not_rehearsed(text)
-        else:
-            self._log.note_warning(text)
-
-    def _known(self, predicted: Predicted) -> tuple[tuple[int, str, bool], ...]:
-        """Return what it takes by PostgreSQL's rules, of the relations of the snapshot."""
-        known = self._catalog.relations
-        return tuple((oid, mode, False) for oid, mode in predicted if oid in known)
 
     def _read_effects(
         self, release: str = "", statement: Statement | None = None, predicted: Predicted = ()
@@ -284,14 +210,3 @@ class StatementProbes:
         measured = self._prober.look_after(release, statement, predicted)
         self._dead_space.note(measured, self._prober.last)
         return measured
-
-    def _note_locks(self, measured: Effects, sql: str, started: float) -> None:
-        for oid, mode, _inherited in measured.locks:
-            self._timeline.take(oid, mode, started, sql)
-            relation = self._catalog.relations[oid]
-            if relation.kind == "f" and mode in _OF_ROWS:
-                self._log.note_not_rehearsed(_FOREIGN.format(relation.shown))
-
-    def _note_rows(self, oids: Iterable[int], started: float) -> None:
-        for oid in oids:
-            self._timeline.change_rows(oid, started)

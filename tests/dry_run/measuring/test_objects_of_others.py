@@ -8,7 +8,7 @@ import pytest
 
 from django_confiture.dry_run.locks.catalog import Lookup
 from django_confiture.dry_run.locks.rules import Lock, statement_locks
-from django_confiture.dry_run.recording.statement_probes import StatementProbes
+from django_confiture.dry_run.recording.lock_notes import LockNotes
 from django_confiture.dry_run.sql.parsing.nodes import Node
 from tests.support.dry_run import only_operation, plain_connection, runs
 
@@ -61,7 +61,7 @@ def test_a_constraint_on_a_table_that_no_rule_says_is_locked(
         assert parent is not None
         return [each for each in statement_locks(node, lookup) if each.oid == parent.oid]
 
-    monkeypatch.setattr(f"{StatementProbes.__module__}.statement_locks", knowing_only_the_parent)
+    monkeypatch.setattr(f"{LockNotes.__module__}.statement_locks", knowing_only_the_parent)
 
     (added,) = only_operation(runs(FOREIGN_KEY)).statements
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from time import perf_counter
-from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
@@ -15,15 +14,16 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from django_confiture import silencing
-from django_confiture.dry_run.deploy_watch import DeployWatch, Releases
+from django_confiture.dry_run.deploy_watch import Releases
 from django_confiture.dry_run.findings.rules.plan_drift import drift_notes, with_drift
 from django_confiture.dry_run.isolation.router_watch import RouterWatch
-from django_confiture.dry_run.judge import Judge, Known
+from django_confiture.dry_run.judge import Known
 from django_confiture.dry_run.measuring.schema.schema_objects import Schema
+from django_confiture.dry_run.open_rehearsal import OpenRehearsal, open_rehearsal
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.tenants import tenants_not_seen
 from django_confiture.dry_run.plan_outcome import Plan, PlanOutcome
-from django_confiture.dry_run.recording.recorder import OpenOperation, Recorder
+from django_confiture.dry_run.recording.recorder import OpenOperation
 from django_confiture.dry_run.recording.records import migration_log_fields
 from django_confiture.dry_run.report_builder import not_run
 from django_confiture.dry_run.results import (
@@ -35,10 +35,7 @@ from django_confiture.dry_run.results import (
     Waiter,
 )
 from django_confiture.dry_run.results.observer import Observer
-from django_confiture.dry_run.signal_receivers import ReceiverWatch
-from django_confiture.dry_run.sql.texts import redaction
-from django_confiture.dry_run.stage import Opened, Stage, naming_waits
-from django_confiture.dry_run_mark import marked
+from django_confiture.dry_run.stage import Stage, naming_waits
 from django_confiture.hooks.base import Direction
 
 logger = logging.getLogger("django_confiture.dry_run")
@@ -69,51 +66,33 @@ class Rehearsal:
         self._choose = choose
         self._observer = observer or Observer()
         self._running_code = running_code
-        self._deploy_watch: DeployWatch
         self._outcome = PlanOutcome()
         self._preflight: Preflight | None = None
         self._notes = [*tenants_not_seen(wrapper)]
-        self._instances: list[tuple[Migration, dict[str, Any]]] = []
-        self.router_watch = RouterWatch(wrapper.alias)
-        self._opened: Opened
-        self._recorder: Recorder
-        self._judge: Judge
-        self._receivers: ReceiverWatch
+        self._opened: OpenRehearsal | None = None
 
     @contextmanager
     def open(self) -> Iterator[None]:
         """Rehearse what is migrated inside the block, and restore everything at its end."""
-        self._started = perf_counter()
-        with ExitStack() as stack:
-            stack.enter_context(redaction.shown(show=self._show_values))
-            at_end = stack.enter_context(ExitStack())
-            opened = self._opened = stack.enter_context(self._stage.open())
-            session, catalog = opened.instruments.session, opened.instruments.catalog
-            self._recorder = Recorder(opened.instruments)
-            self._judge = Judge(
-                session, catalog, self._known, has_lock_timeout=opened.has_lock_timeout
-            )
-            at_end.callback(self._judge.close)
-            stack.callback(self._restore_instances)
-            stack.enter_context(marked(self._wrapper))
-            stack.enter_context(self.router_watch.watching())
-            stack.enter_context(self._recorder.following_hooks(self._wrapper))
-            self._receivers = ReceiverWatch(
-                self._wrapper.alias, self._stage, self._recorder, self._judge
-            )
-            stack.enter_context(self._receivers.watching())
-            self._deploy_watch = DeployWatch(
-                self._wrapper,
-                opened,
-                enabled=self._running_code,
-                queries=self._known.queries,
-            )
+        with open_rehearsal(
+            self._wrapper,
+            self._stage,
+            self._known,
+            show_values=self._show_values,
+            running_code=self._running_code,
+        ) as self._opened:
             yield
             self._end_deploy_watch()
 
-    def _restore_instances(self) -> None:
-        for instance, before in self._instances:
-            instance.__dict__ = before
+    @property
+    def _run(self) -> OpenRehearsal:
+        assert self._opened is not None
+        return self._opened
+
+    @property
+    def router_watch(self) -> RouterWatch:
+        """What the project's routers say while operations run."""
+        return self._run.router_watch
 
     # Told by Django's executor.
 
@@ -131,32 +110,31 @@ class Rehearsal:
         """Find out what the plan will touch, and refuse what can't be rehearsed here."""
         read = cache(read)
         with naming_waits(self._stage):  # what it reads may be locked
-            self._judge.expect(read())
+            self._run.judge.expect(read())
         if self._preflight is not None:
             return  # the plan is being undone
         self._preflight = self._stage.look_ahead(read)
         if self._preflight is not None:
             self._observer.preflighted(self._preflight)
-        with self._opened.instruments.clock.stopped():
-            self._deploy_watch.start(releases, read)
+        with self._run.own_work():
+            self._run.deploy_watch.start(releases, read)
 
     def restore_at_end(self, migration: Migration) -> None:
         """Note an instance that is about to be changed: it may be the caller's."""
-        before = {**vars(migration), "operations": list(migration.operations)}
-        self._instances.append((migration, before))
+        self._run.instances.note(migration)
 
     @contextmanager
     def migration(self, migration: Migration, direction: Direction) -> Iterator[None]:
         """Rehearse one migration: everything until the context is left belongs to it."""
         facts = migration_log_fields(migration)
         logger.info("dry_run_start", extra=facts)
-        self._recorder.start_migration(migration, direction)
+        self._run.recorder.start_migration(migration, direction)
         try:
-            with self._opened.instruments.clock.stopped():
+            with self._run.own_work():
                 self._begin(migration, direction)
-            with self._recorder.around_operations():
+            with self._run.recorder.around_operations():
                 yield
-            with self._opened.instruments.clock.stopped():
+            with self._run.own_work():
                 self._stage.check()
         except BaseException as error:
             self._finish(error)
@@ -174,15 +152,15 @@ class Rehearsal:
             total=len(self._outcome.plan),
         )
         self._stage.start_migration()
-        self._judge.start_migration()
+        self._run.judge.start_migration()
 
     def _finish(self, error: BaseException | None) -> MigrationResult:
-        with self._opened.instruments.clock.stopped():
-            recorded = self._recorder.finish_migration()
+        with self._run.own_work():
+            recorded = self._run.recorder.finish_migration()
             self._stage.end_migration()
             excused = error is not None and self._stage.excuses(error, recorded)
-            breaks = self._deploy_watch.migration_ended(recorded, error)
-            result = self._judge.result(recorded, error, breaks, excused=excused)
+            breaks = self._run.deploy_watch.migration_ended(recorded, error)
+            result = self._run.judge.result(recorded, error, breaks, excused=excused)
         if error is not None and self._stage.expired_lock_wait(error):
             self._outcome.lock_wait_expired = True
         self._outcome.results.append(result)
@@ -193,14 +171,14 @@ class Rehearsal:
     def operation(self, index: int, operation: Operation) -> Iterator[OpenOperation]:
         """Rehearse one operation of the current migration."""
         self._observer.operation_started(index, operation.describe())
-        with self._recorder.operation(index, operation) as opened:
+        with self._run.recorder.operation(index, operation) as opened:
             yield opened
-            self._opened.settle()
-            self._opened.instruments.dead_space.check()
-        if self._deploy_watch.follows_operations_of(self._recorder.migration):
-            with self._opened.instruments.clock.stopped():
-                recorded = self._recorder.recorded_so_far(opened)
-                self._deploy_watch.operation_ended(self._recorder.migration, recorded)
+            self._run.stage.settle()
+            self._run.stage.instruments.dead_space.check()
+        if self._run.deploy_watch.follows_operations_of(self._run.recorder.migration):
+            with self._run.own_work():
+                recorded = self._run.recorder.recorded_so_far(opened)
+                self._run.deploy_watch.operation_ended(self._run.recorder.migration, recorded)
 
     def note(self, text: str) -> None:
         """Add a line to the report, once."""
@@ -209,15 +187,15 @@ class Rehearsal:
 
     def deferred(self, origin: OpenOperation | None) -> AbstractContextManager[None]:
         """Record deferred SQL where it comes from."""
-        return nullcontext() if origin is None else self._recorder.resumed(origin)
+        return nullcontext() if origin is None else self._run.recorder.resumed(origin)
 
     def plan_ended(self, start: ProjectState, end: ProjectState) -> None:
         """Compare what a plan that went forward leaves with what its models would make."""
         outcome = self._outcome
         if outcome.failed or not outcome.results or any(back for _, back in outcome.plan):
             return
-        with self._opened.instruments.clock.stopped():
-            drift = self._judge.drift(self._wrapper, start, end, outcome.results)
+        with self._run.own_work():
+            drift = self._run.judge.drift(self._wrapper, start, end, outcome.results)
         outcome.results = with_drift(outcome.results, outcome.plan, drift)
         self._notes += drift_notes(drift)
 
@@ -241,7 +219,7 @@ class Rehearsal:
     @property
     def relation_names(self) -> set[str]:
         """What exists in the database, as reports name it."""
-        return {each.shown for each in self._opened.instruments.catalog.relations.values()}
+        return {each.shown for each in self._run.stage.instruments.catalog.relations.values()}
 
     @property
     def waiters(self) -> tuple[Waiter, ...]:
@@ -250,7 +228,7 @@ class Rehearsal:
 
     def _end_deploy_watch(self) -> None:
         whole = len(self._outcome.results) == len(self._outcome.plan)
-        self._deploy_watch.end(complete=whole and not self._outcome.failed)
+        self._run.deploy_watch.end(complete=whole and not self._outcome.failed)
 
     @contextmanager
     def reversing(self) -> Iterator[None]:
@@ -264,25 +242,25 @@ class Rehearsal:
 
     def schemas(self) -> tuple[Schema, Schema]:
         """Return the schema before the first migration, and as it is now."""
-        return self._judge.schemas()
+        return self._run.judge.schemas()
 
     def migrations(self) -> tuple[MigrationResult, ...]:
         """Return the results; what the plan still held did not run."""
         results = self._outcome.results
-        return (*self._judge.settled(results), *not_run(self._outcome.plan, results))
+        return (*self._run.judge.settled(results), *not_run(self._outcome.plan, results))
 
     def report(self, *, notes: Sequence[str] = (), reverse: ReverseResult | None = None) -> Report:
         """Return the report; ``notes`` are lines about how the dry run was requested."""
         gave_up = self._outcome.lock_wait_expired
         return Report(
-            database=self._opened.database,
+            database=self._run.stage.database,
             outcome=self._run_outcome(),
-            duration_ms=(perf_counter() - self._started) * 1000,
+            duration_ms=(perf_counter() - self._run.started) * 1000,
             migrations=self.migrations(),
-            receivers=self._receivers.results,
+            receivers=self._run.receivers.results,
             error=self._outcome.error,
             preflight=self._preflight,
-            deploy=self._deploy_watch.deploy,
+            deploy=self._run.deploy_watch.deploy,
             production=self._known.production,
             calibration=self._known.calibrated,
             reverse=reverse,

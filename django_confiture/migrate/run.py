@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from time import perf_counter
@@ -14,12 +14,11 @@ from django.db import transaction
 
 from django_confiture import signals
 from django_confiture.exceptions import HookError
-from django_confiture.hooks.base import PHASES_AT_END, Direction, Hook, HookPhase
-from django_confiture.hooks.context import attach_context, new_context
+from django_confiture.hooks.base import PHASES_AT_END, HookPhase
 from django_confiture.hooks.deferred_sql import check_deferred_constraints, flush_deferred_sql
-from django_confiture.hooks.executor import HookExecutor
-from django_confiture.migrate import analyze, phases
+from django_confiture.migrate import analyze
 from django_confiture.migrate.after_exit import AfterExit
+from django_confiture.migrate.attempt_hooks import AttemptHooks, WovenMigration
 from django_confiture.migrate.attempts import Attempts
 from django_confiture.migrate.lost_session import explained
 from django_confiture.migrate.patient_statements import PatientStatements
@@ -31,7 +30,6 @@ from django_confiture.migrate.watching.announcements import log_facts
 
 if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-    from django.db.migrations.migration import Migration
     from django.db.migrations.state import ProjectState
 
 logger = logging.getLogger("django_confiture.hooks")
@@ -40,27 +38,24 @@ Step = Callable[..., "ProjectState"]
 
 
 class MigrationRun:
-    """One run of one migration: its phases, in order, with each CLEANUP hook exactly once."""
+    """One run of one migration: its phases, in order, in as many attempts as the settings allow."""
 
     def __init__(
         self,
-        migration: Migration,
+        woven: WovenMigration,
         schema_editor: BaseDatabaseSchemaEditor,
-        direction: Direction,
         session: PlanSession,
-        entries: Sequence[phases.PhaseEntry],
-        plan: tuple[str, ...],
+        state: ProjectState,
     ) -> None:
-        self._migration = migration
-        self._entries = entries
-        self._plan = plan
+        """``state`` is the one that ``apply`` starts from, or that ``unapply`` leads to."""
+        self._woven = woven
+        self._migration = woven.migration
         self._editor = schema_editor
         self._connection = schema_editor.connection
-        self._direction = direction
         self._session = session
         self._settings = session.settings
-        self._resumes = session.settings.resume and direction == "forward"
-        self._attempts = Attempts(self._connection, session, migration)
+        self._resumes = session.settings.resume and woven.direction == "forward"
+        self._attempts = Attempts(self._connection, session, self._migration)
         timeouts = self._settings.timeouts
         shared = bool(timeouts) and session.session_is_shared
         self._timeouts = MigrationTimeouts(self._connection, timeouts, session_is_shared=shared)
@@ -69,18 +64,20 @@ class MigrationRun:
             lifts_lock_timeout="lock_timeout" in timeouts,
             session_is_shared=shared,
         )
-        self._hooks: dict[HookPhase, list[Hook]] = {}
+        self._state = state
+        self._before = StateBefore(state, self._migration, backward=woven.direction == "backward")
         self._started = perf_counter()
         self._committed = False
         self._tables_before: analyze.Snapshot | None = None
-        self._new_context()
+        self._hooks = AttemptHooks(woven, schema_editor)
+        """Of the attempt that runs."""
 
-    def around(self, step: Step, state: ProjectState) -> ProjectState:
+    def around(self, step: Step) -> ProjectState:
         """Run the phases around ``step``, Django's own ``apply`` or ``unapply``."""
         if self._editor.atomic_migration:
             self._editor.atomic = AfterExit(self._editor.atomic, self._ended, self._explained)
-            return self._in_transaction(step, state)
-        return self._without_transaction(step, state)
+            return self._in_transaction(step)
+        return self._without_transaction(step)
 
     def _explained(self, error: BaseException, *, at_commit: bool = False) -> BaseException:
         return explained(
@@ -92,9 +89,10 @@ class MigrationRun:
             at_commit=at_commit,
         )
 
-    def _in_transaction(self, step: Step, state: ProjectState) -> ProjectState:
+    def _in_transaction(self, step: Step) -> ProjectState:
         """Run an atomic migration, again after a lock timeout as often as the settings say."""
-        self._open(state)
+        self._open()
+        state = self._state
         deferred = list(self._editor.deferred_sql)
         while True:
             try:
@@ -104,13 +102,13 @@ class MigrationRun:
             self._editor.deferred_sql = list(deferred)
             state = self._before.again()
 
-    def _without_transaction(self, step: Step, state: ProjectState) -> ProjectState:
+    def _without_transaction(self, step: Step) -> ProjectState:
         """Run a non-atomic migration: its end is where this method ends, and nothing is retried."""
         try:
-            self._open(state)
+            self._open()
             with self._timeouts.held(), self._connection.execute_wrapper(self._patience):
                 self._attempts.begin_without_transaction(**self._sender_facts())
-                after = self._phases(step, state)
+                after = self._phases(step, self._state)
         except BaseException as error:
             failed = self._attempts.failed_without_transaction
             final = self._explained(failed(error, resumes=self._resumes))
@@ -123,22 +121,20 @@ class MigrationRun:
         self._ended(None)
         return after
 
-    def _open(self, state: ProjectState) -> None:
+    def _open(self) -> None:
         self._send(signals.migration_started)
-        if self._settings.analyze and not self._context.dry_run:
+        if self._settings.analyze and not self._hooks.context.dry_run:
             self._tables_before = analyze.snapshot(self._connection)
-        backward = self._direction == "backward"
-        self._before = StateBefore(state, self._migration, backward=backward)
-        self._collect_hooks()
+        self._hooks.collect()
         self._before.keep(
             retried=self._settings.lock_retries > 0,
-            at_end=any(self._hooks.get(phase) for phase in PHASES_AT_END),
+            at_end=self._hooks.has(*PHASES_AT_END),
         )
 
     def _attempt(self, step: Step, state: ProjectState) -> ProjectState:
         self._timeouts.set()
         self._attempts.begin(**self._sender_facts())
-        if not self._context.dry_run:
+        if not self._hooks.context.dry_run:
             transaction.on_commit(self._note_commit, using=self._connection.alias)
         with self._patience_where_needed():
             after = self._phases(step, state)
@@ -162,30 +158,29 @@ class MigrationRun:
             error=error,
             blocked_by=self._attempts.last_blockers(),
         )
-        self._new_context()
-        self._collect_hooks()
+        self._hooks = AttemptHooks(self._woven, self._editor)
+        self._hooks.collect()
 
     def _phases(self, step: Step, state: ProjectState) -> ProjectState:
-        self._context.set_apps(self._before.models)
-        self._run_hooks(HookPhase.BEFORE_VALIDATION)
-        self._run_hooks(HookPhase.BEFORE_DDL)
+        hooks = self._hooks
+        hooks.context.set_apps(self._before.models)
+        hooks.run(HookPhase.BEFORE_VALIDATION)
+        hooks.run(HookPhase.BEFORE_DDL)
         with self._journaled():
             after = step(state, self._editor)
-        self._context.set_apps(lambda: after.apps)
+        hooks.context.set_apps(lambda: after.apps)
         flush_deferred_sql(self._editor)
-        self._run_hooks(HookPhase.AFTER_DDL)
-        if self._hooks.get(HookPhase.AFTER_VALIDATION) and self._connection.in_atomic_block:
+        hooks.run(HookPhase.AFTER_DDL)
+        if hooks.has(HookPhase.AFTER_VALIDATION) and self._connection.in_atomic_block:
             check_deferred_constraints(self._connection)
-        self._run_hooks(HookPhase.AFTER_VALIDATION)
-        cleanup = self._hooks.get(HookPhase.CLEANUP, [])
-        while cleanup:  # what fails in here must not run again after the rollback
-            self._execute(HookPhase.CLEANUP, cleanup.pop(0))
+        hooks.run(HookPhase.AFTER_VALIDATION)
+        hooks.run_cleanup()
         return after
 
     def _journaled(self) -> AbstractContextManager[None]:
         """Note each operation that is done where a migration could strand between two."""
-        strands = self._direction == "forward" and not self._editor.atomic_migration
-        if self._context.dry_run or not strands or not self._settings.resume:
+        strands = self._woven.direction == "forward" and not self._editor.atomic_migration
+        if self._hooks.context.dry_run or not strands or not self._settings.resume:
             return nullcontext()
         return journaled(
             self._migration,
@@ -218,18 +213,13 @@ class MigrationRun:
 
     def _failed(self, error: BaseException) -> None:
         self._attempts.abandoned()
-        self._context.error = error
-        self._context.set_apps(self._before.models_at_end)
-        after_rollback = (HookPhase.ON_ERROR, HookPhase.CLEANUP)
+        self._hooks.context.error = error
+        self._hooks.context.set_apps(self._before.models_at_end)
         self._quietly(
             self._timeouts.restore,
             self._reconnect,
             self._timeouts.set,
-            *(
-                partial(self._execute, phase, hook)
-                for phase in after_rollback
-                for hook in self._hooks.get(phase, [])
-            ),
+            *self._hooks.after_rollback(),
             self._timeouts.restore,
             partial(self._send, signals.migration_failed, error=error),
             self._session.close,
@@ -256,39 +246,14 @@ class MigrationRun:
             connection.close()
         connection.ensure_connection()
 
-    def _run_hooks(self, phase: HookPhase) -> None:
-        if hooks := self._hooks.get(phase):
-            self._execute(phase, *hooks)
-
-    def _execute(self, phase: HookPhase, *hooks: Hook) -> None:
-        self._connection.ensure_connection()
-        HookExecutor().execute_phase(self._connection.connection, phase, hooks, self._context)
-
-    def _collect_hooks(self) -> None:
-        """Collect the hooks from the settings, and those from the file that run at its end."""
-        self._hooks = {}
-        alias = self._connection.alias
-        self._add(phases.hooks_from_settings(self._migration, alias, self._entries))
-        in_file = phases.hooks_from_file(self._migration, self._editor)
-        self._add(planned for planned in in_file if planned.phase in PHASES_AT_END)
-
-    def _add(self, planned: Iterable[phases.PlannedHook]) -> None:
-        for each in planned:
-            self._hooks.setdefault(each.phase, []).append(each.hook)
-
-    def _new_context(self) -> None:
-        """Clear what a rolled-back attempt has left in the context."""
-        self._context = new_context(self._migration, self._connection, self._direction, self._plan)
-        attach_context(self._editor, self._context)
-
     def _note_commit(self) -> None:
         self._committed = True
 
     def _sender_facts(self) -> dict[str, Any]:
         return {
             "using": self._connection.alias,
-            "direction": self._direction,
-            "context": self._context,
+            "direction": self._woven.direction,
+            "context": self._hooks.context,
         }
 
     def _send(self, signal: Any, **facts: object) -> None:

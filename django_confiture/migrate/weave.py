@@ -15,9 +15,9 @@ from django.db import connections
 
 from django_confiture import conf
 from django_confiture.dry_run_mark import in_dry_run
-from django_confiture.hooks.base import Direction
 from django_confiture.hooks.context import runs_hooks
 from django_confiture.migrate import phases, plan_session
+from django_confiture.migrate.attempt_hooks import WovenMigration
 from django_confiture.migrate.run import MigrationRun, Step
 
 if TYPE_CHECKING:
@@ -113,18 +113,12 @@ def weave(
     if hasattr(migration, _WOVEN):
         return
     setattr(migration, _WOVEN, True)
-    forward = _woven(migration, migration.apply, "forward", entries, labels)
-    backward = _woven(migration, migration.unapply, "backward", entries, labels)
+    forward = _woven(migration.apply, WovenMigration(migration, "forward", entries, labels))
+    backward = _woven(migration.unapply, WovenMigration(migration, "backward", entries, labels))
     migration.apply, migration.unapply = forward, backward  # type: ignore[method-assign]
 
 
-def _woven(
-    migration: Migration,
-    step: Step,
-    direction: Direction,
-    entries: Sequence[phases.PhaseEntry],
-    labels: tuple[str, ...],
-) -> Step:
+def _woven(step: Step, woven: WovenMigration) -> Step:
     def run(
         project_state: ProjectState,
         schema_editor: BaseDatabaseSchemaEditor,
@@ -133,10 +127,10 @@ def _woven(
         if collect_sql:
             return step(project_state, schema_editor, collect_sql)
         session = plan_session.current_session(schema_editor.connection)
-        if direction == "forward":
+        if woven.direction == "forward":
             project_state = session.caught_up(project_state)
-        run = MigrationRun(migration, schema_editor, direction, session, entries, labels)
+        run = MigrationRun(woven, schema_editor, session, project_state)
         with session.at_work():
-            return run.around(step, project_state)
+            return run.around(step)
 
     return run

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from django.db import connection, migrations
 from pytest_django import Settings
 
+from django_confiture.signals import migration_started
 from tests.cases.migrations_on_disk import Cases, query
 from tests.support import recording
 from tests.support.logs import events
@@ -214,3 +216,19 @@ def test_what_the_role_may_not_analyze_is_reported(
     assert facts["table"] == "recording_parent"
     assert '"recording_parent"' in facts["error"]
     assert analyzed(caplog) == []
+
+
+def test_a_session_that_a_receiver_has_broken_says_so(cases: Cases) -> None:
+    """The tables are read first, before anything of the migration."""
+    cases.add("0001_fills", migrations.RunSQL(FILL))
+
+    def break_it(**_facts: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+
+    migration_started.connect(break_it)
+    try:
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            cases.migrate()
+    finally:
+        migration_started.disconnect(break_it)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,6 +13,7 @@ from django.db import connections
 
 from django_confiture import signals
 from django_confiture.dry_run_mark import in_dry_run
+from django_confiture.endings import end_all
 from django_confiture.exceptions import MigrateRefused
 from django_confiture.formatting import count
 from django_confiture.migrate.known_forecasts import known_forecasts
@@ -223,18 +225,21 @@ class PlanSession:
 
     def close(self) -> None:
         """End what was started; a second call changes nothing."""
+        end_all(self._ends())
+
+    def _ends(self) -> Iterator[Callable[[], object]]:
         if self.watch is not None:
-            self.watch.stop()
+            yield self.watch.stop
         if self._publisher is not None:
-            self._publisher.stop()
+            yield self._publisher.stop
         if self._turn is not None:
-            self._turn.end()
+            yield self._turn.end
         if self._announcer is not None:
-            self._announcer.stop()
-        self._own_sessions.stop()
-        self._lost_outside.rest()
+            yield self._announcer.stop
+        yield self._own_sessions.stop
+        yield self._lost_outside.rest
         if self in (open_sessions := _open_sessions(self._connection)):
-            open_sessions.remove(self)
+            yield partial(open_sessions.remove, self)
 
 
 def _someone_listens() -> bool:

@@ -52,6 +52,7 @@ from django_confiture.dry_run.server.side_channel import Session
 from django_confiture.dry_run.transactions.on_commit import CallbackObserver, uncalled
 from django_confiture.dry_run.transactions.rehearsed import RehearsedTransactions
 from django_confiture.dry_run.transactions.statement_savepoint import StatementSavepoint
+from django_confiture.endings import end_all
 from django_confiture.formatting import count
 
 UNMEASURED = (
@@ -178,16 +179,12 @@ class OtherConnections:
         return held + self._unmanaged.pids()
 
     def _release(self) -> None:
-        """Release every connection, though the release of one fails; raise the first error."""
-        errors: list[BaseException] = []
+        end_all(self._releases())
+
+    def _releases(self) -> Iterator[Callable[[], None]]:
         while self._held:  # a thread of the migration may still connect
             _wrapper, stack = self._held.popitem()
-            try:
-                stack.close()
-            except BaseException as error:  # noqa: BLE001 - raised below
-                errors.append(error)
-        if errors:
-            raise errors[0]
+            yield stack.close
 
     def _connecting(self, original: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(original)

@@ -16,6 +16,7 @@ from django_confiture.backfills.forecasting.forecast import Rehearsing, outlook_
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import backfill_options
 from django_confiture.backfills.ranges.passes import rows_left
+from django_confiture.backfills.ranges.range_worker import Job
 from django_confiture.backfills.runner import Runner
 from django_confiture.backfills.safeguards import mirror
 from django_confiture.backfills.safeguards.row_security import why_rows_are_hidden
@@ -83,9 +84,7 @@ def finish_in_place(name: str, connection: BaseDatabaseWrapper, apps: Apps) -> B
         BackfillRun.objects.using(using).filter(pk=run.pk).update(state=BackfillState.QUEUED)
     run = control.prepare(name, using=using, actor=events.os_actor(), apps=apps)
     with _own_timeouts(connection):
-        Runner(
-            run, load_backfill(name), using=using, options=backfill_options(), apps=apps
-        ).complete()
+        Runner(Job(run, load_backfill(name), using, backfill_options(), apps)).complete()
     run.refresh_from_db(using=using)
     return run
 

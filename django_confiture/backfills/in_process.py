@@ -13,6 +13,7 @@ from django_confiture.backfills.declared.declaration import Backfill, load_backf
 from django_confiture.backfills.error_kinds import with_retries
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
+from django_confiture.backfills.ranges.range_worker import Job
 from django_confiture.backfills.runner import Runner
 from django_confiture.backfills.throttles.configured import throttling_of
 
@@ -40,7 +41,7 @@ def run_here(name: str, *, using: str, actor: str, workers: int | None = None) -
 
 def _runner(run: BackfillRun, backfill: Backfill, using: str, options: BackfillOptions) -> Runner:
     throttling = throttling_of(backfill, options)
-    return Runner(run, backfill, using=using, options=options, throttling=throttling)
+    return Runner(Job(run, backfill, using, options, throttling=throttling))
 
 
 def _in_threads(

@@ -20,18 +20,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING
 
-from django.apps import apps as live_apps
 from django.db import Error, InterfaceError, OperationalError, connections
 
 from django_confiture.backfills import events
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
 from django_confiture.backfills.declared.class_changes import refuse_changed
-from django_confiture.backfills.declared.declaration import Backfill
 from django_confiture.backfills.error_kinds import ErrorKind, RowFault, backoff, kind_of
 from django_confiture.backfills.models import ENDED, BackfillRun, BackfillState
-from django_confiture.backfills.options import BackfillOptions
 from django_confiture.backfills.ranges.leases import (
     Lease,
     LeaseLost,
@@ -45,11 +41,7 @@ from django_confiture.backfills.ranges.planning import RANGES_A_WORKER, rows_in_
 from django_confiture.backfills.ranges.range_worker import Job, RangeOutcome, RangeWorker
 from django_confiture.backfills.safeguards import mirror
 from django_confiture.backfills.safeguards.row_security import why_rows_are_hidden
-from django_confiture.backfills.throttles.configured import Throttling
 from django_confiture.formatting import error_line
-
-if TYPE_CHECKING:
-    from django.apps.registry import Apps
 
 logger = logging.getLogger("django_confiture.backfills")
 
@@ -72,17 +64,8 @@ class WorkOutcome(Enum):
 class Runner:
     """Works on one backfill in this process."""
 
-    def __init__(
-        self,
-        run: BackfillRun,
-        backfill: Backfill,
-        *,
-        using: str,
-        options: BackfillOptions,
-        throttling: Throttling | None = None,
-        apps: Apps = live_apps,
-    ) -> None:
-        self._job = Job(run, backfill, using, options, apps, throttling or Throttling())
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._worker = new_worker_name()
         self._sizer: BatchSizer | None = None
         self._failures = 0

@@ -22,6 +22,7 @@ from django_confiture.backfills.declared.class_changes import BackfillChanged
 from django_confiture.backfills.declared.declaration import load_backfill
 from django_confiture.backfills.models import BackfillRun, BackfillState
 from django_confiture.backfills.options import BackfillOptions, backfill_options
+from django_confiture.backfills.ranges.range_worker import Job
 from django_confiture.backfills.runner import Runner, WorkOutcome
 from django_confiture.backfills.safeguards.transactions import brief
 from django_confiture.backfills.throttles.configured import throttling_of
@@ -84,9 +85,8 @@ def _work(run: BackfillRun, link: Link, using: str, tries: int) -> str:
     except BackfillLookupError as error:
         return _leave_to_others(run, link, using, tries, error)
     options = backfill_options()
-    runner = Runner(
-        run, backfill, using=using, options=options, throttling=throttling_of(backfill, options)
-    )
+    throttling = throttling_of(backfill, options)
+    runner = Runner(Job(run, backfill, using, options, throttling=throttling))
     end = monotonic() + options.slice.total_seconds()
     try:
         outcome = runner.work(stop=lambda: monotonic() >= end)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from django.apps import apps as live_apps
 from django.db import Error, connections, transaction
 
 from django_confiture.backfills.batching.batch_sizer import BatchSizer
@@ -58,8 +59,8 @@ class Job:
     backfill: Backfill
     using: str
     options: BackfillOptions
-    apps: Apps
-    throttling: Throttling
+    apps: Apps = live_apps
+    throttling: Throttling = field(default_factory=Throttling)
 
 
 class RangeWorker:

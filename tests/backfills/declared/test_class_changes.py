@@ -37,10 +37,11 @@ def work_once() -> None:
     """Do one batch, as a task does whose time is up."""
     from django_confiture.backfills.declared.declaration import load_backfill
     from django_confiture.backfills.options import backfill_options
+    from django_confiture.backfills.ranges.range_worker import Job
     from django_confiture.backfills.runner import Runner
 
     backfill, options = load_backfill(NAME), backfill_options()
-    Runner(known(), backfill, using="default", options=options).work(stop=lambda: True)
+    Runner(Job(known(), backfill, "default", options)).work(stop=lambda: True)
 
 
 @pytest.fixture

@@ -49,40 +49,90 @@ def statements_of(migration: MigrationResult) -> Iterator[StatementResult]:
     yield from migration.statements
 
 
+@dataclass(frozen=True)
+class BlockedPeriod:
+    """When a migration blocks a table, or rows of it."""
+
+    migration: MigrationResult
+    target: str
+    """The id of the migration in the page."""
+    table: TableResult
+    blocked: Blocked
+
+    @property
+    def ms(self) -> float:
+        """How long it is."""
+        return self.blocked.end_ms - self.blocked.start_ms
+
+    @property
+    def statement(self) -> StatementResult | None:
+        """The statement that took the lock."""
+        for statement in statements_of(self.migration):
+            if self.blocked.what != "rows":
+                if statement.text == self.table.blocked_by:
+                    return statement
+            elif any(
+                each.relation == self.table.relation and each.updated + each.deleted
+                for each in statement.writes
+            ):
+                return statement
+        return None
+
+    @property
+    def text(self) -> str:
+        """The statement's text, in one line."""
+        if self.blocked.what != "rows":
+            return one_line(self.table.blocked_by)
+        return one_line(self.statement.text) if self.statement is not None else ""
+
+    @property
+    def production(self) -> str:
+        """How long it will be in production; ``""`` if there is no forecast."""
+        production = self.table.production
+        if production is None:
+            return ""
+        found = {
+            "reads": production.reads_blocked,
+            "writes": production.writes_blocked,
+            "rows": production.rows_locked,
+        }[self.blocked.what]
+        return f"about {duration(found.expected_ms)} ({between(found)})" if found else ""
+
+
+def periods_of(ran: Sequence[tuple[str, MigrationResult]]) -> Iterator[BlockedPeriod]:
+    """Yield each blocked period of the migrations, given with their ids in the page."""
+    for target, migration in ran:
+        for table in migration.tables:
+            blocked = sorted((*table.blocked, *table.row_locks), key=lambda each: each.start_ms)
+            for each in blocked:
+                yield BlockedPeriod(migration, target, table, each)
+
+
 def lanes_of(drawn: Sequence[MigrationColumn]) -> Iterator[tuple[tuple[float, float], Lane]]:
     """Yield for each table how long it is blocked, how long rows of it are, and its lane."""
-    found: dict[str, list[tuple[MigrationColumn, TableResult, Blocked]]] = {}
-    for column in drawn:
-        for table in column.migration.tables:
-            for blocked in _blocked(table):
-                found.setdefault(table.relation, []).append((column, table, blocked))
-    for relation, stretches in found.items():
-        bars = tuple(_bar(*each) for each in stretches)
-        worth = _total(stretches, "reads", "writes"), _total(stretches, "rows")
-        yield worth, Lane(relation, _summary(stretches), bars)
+    columns = {column.target: column for column in drawn}
+    found: dict[str, list[BlockedPeriod]] = {}
+    for period in periods_of([(column.target, column.migration) for column in drawn]):
+        found.setdefault(period.table.relation, []).append(period)
+    for relation, periods in found.items():
+        bars = tuple(_bar(columns[each.target], each) for each in periods)
+        worth = _total(periods, "reads", "writes"), _total(periods, "rows")
+        yield worth, Lane(relation, _summary(periods), bars)
 
 
-def _blocked(table: TableResult) -> list[Blocked]:
-    return sorted((*table.blocked, *table.row_locks), key=lambda each: each.start_ms)
+def _total(periods: Sequence[BlockedPeriod], *kinds: str) -> float:
+    return sum(each.ms for each in periods if each.blocked.what in kinds)
 
 
-def _total(stretches: Sequence[tuple[MigrationColumn, TableResult, Blocked]], *kinds: str) -> float:
-    return sum(each.end_ms - each.start_ms for *_, each in stretches if each.what in kinds)
-
-
-def _summary(stretches: Sequence[tuple[MigrationColumn, TableResult, Blocked]]) -> str:
+def _summary(periods: Sequence[BlockedPeriod]) -> str:
     said = []
-    for what, words in (
-        ("reads", "reads and writes"),
-        ("writes", "writes alone"),
-        ("rows", "writes of some rows"),
-    ):
-        if ms := _total(stretches, what):
+    for what, words in {**_WHAT, "writes": "writes alone"}.items():
+        if ms := _total(periods, what):
             said.append(f"{words} for {duration(ms)}")
     production = [
-        (table.production.writes_blocked.expected_ms, column.migration.version)
-        for column, table, _ in stretches
-        if table.production is not None and table.production.writes_blocked is not None
+        (each.table.production.writes_blocked.expected_ms, each.migration.version)
+        for each in periods
+        if each.table.production is not None and each.table.production.writes_blocked is not None
     ]
     if production:
         longest, version = max(production)
@@ -90,89 +140,44 @@ def _summary(stretches: Sequence[tuple[MigrationColumn, TableResult, Blocked]]) 
     return "; ".join(said)
 
 
-def _bar(column: MigrationColumn, table: TableResult, blocked: Blocked) -> Shape:
-    took = duration(blocked.end_ms - blocked.start_ms)
+def _bar(column: MigrationColumn, period: BlockedPeriod) -> Shape:
+    blocked, took = period.blocked, duration(period.ms)
     x, width = column.place(blocked.start_ms, blocked.end_ms)
-    facts = list(_bar_facts(column.migration, table, blocked))
+    facts = tuple(each for each in _bar_facts(period) if each[1])
     label = (
-        f"{table.relation}: {_WHAT[blocked.what]} blocked for {took} by {column.migration.label}"
+        f"{period.table.relation}: {_WHAT[blocked.what]} blocked for {took} by "
+        f"{period.migration.label}"
     )
-    return Shape(
-        x, width, blocked.what, label, tuple(f for f in facts if f[1]), column.target, text=took
-    )
+    return Shape(x, width, blocked.what, label, facts, period.target, text=took)
 
 
-def _bar_facts(
-    migration: MigrationResult, table: TableResult, blocked: Blocked
-) -> Iterator[tuple[str, str]]:
-    if blocked.what == "rows":
+def _bar_facts(period: BlockedPeriod) -> Iterator[tuple[str, str]]:
+    table = period.table
+    if period.blocked.what == "rows":
         yield "lock", "on each row that it updated or deleted, until the transaction ends"
     else:
         yield "lock", table.strongest_lock
-    statement = _by(migration, table, blocked)
-    if statement is not None:
+    if (statement := period.statement) is not None:
         wal = f", {size(statement.wal_bytes)} of WAL" if statement.wal_bytes else ""
         yield "time", f"{duration(statement.duration_ms)} for the statement{wal}"
-    yield "statement", clipped(_text_by(migration, table, blocked), 300)
+    yield "statement", clipped(period.text, 300)
     if table.rows_scanned:
         yield "reads", count(table.rows_scanned, "row")
     if table.rows_written:
         yield "writes", count(table.rows_written, "row")
-    if production := _production(table, blocked):
-        yield "in production", production
+    yield "in production", period.production
 
 
-def _by(migration: MigrationResult, table: TableResult, blocked: Blocked) -> StatementResult | None:
-    """Return the statement that took the lock."""
-    for statement in statements_of(migration):
-        if blocked.what != "rows":
-            if statement.text == table.blocked_by:
-                return statement
-        elif any(w.relation == table.relation and w.updated + w.deleted for w in statement.writes):
-            return statement
-    return None
-
-
-def _text_by(migration: MigrationResult, table: TableResult, blocked: Blocked) -> str:
-    if blocked.what != "rows":
-        return one_line(table.blocked_by)
-    statement = _by(migration, table, blocked)
-    return one_line(statement.text) if statement is not None else ""
-
-
-def _production(table: TableResult, blocked: Blocked) -> str:
-    production = table.production
-    if production is None:
-        return ""
-    found = {
-        "reads": production.reads_blocked,
-        "writes": production.writes_blocked,
-        "rows": production.rows_locked,
-    }[blocked.what]
-    return f"about {duration(found.expected_ms)} ({between(found)})" if found is not None else ""
-
-
-def stretches_of(
-    ran: Sequence[tuple[str, MigrationResult]],
-) -> Iterator[tuple[str, MigrationResult, TableResult, Blocked]]:
-    """Yield each blocked period with the id of its migration in the page."""
-    for target, migration in ran:
-        for table in migration.tables:
-            for blocked in _blocked(table):
-                yield target, migration, table, blocked
-
-
-def row_of(
-    target: str, migration: MigrationResult, table: TableResult, blocked: Blocked
-) -> BlockedRow:
+def row_of(period: BlockedPeriod) -> BlockedRow:
     """Return a blocked period as a row of the table."""
+    start_ms, end_ms = period.blocked.start_ms, period.blocked.end_ms
     return BlockedRow(
-        migration.label,
-        target,
-        table.relation,
-        _WHAT[blocked.what],
-        f"{duration(blocked.start_ms)} to {duration(blocked.end_ms)}",
-        duration(blocked.end_ms - blocked.start_ms),
-        clipped(_text_by(migration, table, blocked), 80),
-        _production(table, blocked),
+        period.migration.label,
+        period.target,
+        period.table.relation,
+        _WHAT[period.blocked.what],
+        f"{duration(start_ms)} to {duration(end_ms)}",
+        duration(period.ms),
+        clipped(period.text, 80),
+        period.production,
     )

@@ -78,8 +78,8 @@ def columns(ran: Sequence[tuple[str, MigrationResult]]) -> list[MigrationColumn]
 
 
 def _span(migration: MigrationResult) -> float:
-    stretches = [(*table.blocked, *table.row_locks) for table in migration.tables]
-    ends = [each.end_ms for each in chain.from_iterable(stretches)]
+    periods = [(*table.blocked, *table.row_locks) for table in migration.tables]
+    ends = [each.end_ms for each in chain.from_iterable(periods)]
     return max(migration.duration_ms, *ends, 0.001)
 
 

@@ -14,9 +14,9 @@ from django_confiture.reports.html.lanes import (
     BlockedRow,
     Lane,
     lanes_of,
+    periods_of,
     row_of,
     statements_of,
-    stretches_of,
 )
 from django_confiture.reports.html.scale import (
     LABELED,
@@ -59,16 +59,16 @@ def timeline(migrations: Sequence[MigrationResult]) -> Timeline:
     kept = {target for target, _ in longest[:MIGRATIONS]}
     drawn = columns([each for each in ran if each[0] in kept])
     lanes = sorted(lanes_of(drawn), key=lambda each: each[0], reverse=True)
-    rows = sorted(stretches_of(ran), key=lambda each: each[3].start_ms - each[3].end_ms)[:ROWS]
+    periods = sorted(periods_of(ran), key=lambda each: -each.ms)[:ROWS]
     places = {target: place for place, (target, _) in enumerate(ran)}
-    rows.sort(key=lambda each: (places[each[0]], each[3].start_ms))
+    periods.sort(key=lambda each: (places[each.target], each.blocked.start_ms))
     return Timeline(
         total=duration(sum(column.span_ms for column in drawn)),
         ticks=tuple(ticks(drawn)),
         migrations=tuple(_migration(column) for column in drawn),
         operations=tuple(shape for column in drawn for shape in _operations(column)),
         lanes=tuple(lane for _, lane in lanes[:TABLES]),
-        rows=tuple(row_of(*each) for each in rows),
+        rows=tuple(map(row_of, periods)),
         notes=tuple(_notes(migrations, ran, drawn, len(lanes))),
         production=any(t.production is not None for _, m in ran for t in m.tables),
     )
@@ -95,9 +95,9 @@ def _notes(
         yield f"Of each migration, the {OPERATIONS} operations that took longest are drawn."
     if not_run := len(migrations) - len(ran):
         yield f"{count(not_run, 'migration')} did not run and {_are(not_run)} not drawn."
-    stretches = sum(1 for _ in stretches_of(ran))
-    if stretches > ROWS:
-        yield f"The table has the {ROWS:,} longest of {stretches:,} stretches."
+    periods = sum(1 for _ in periods_of(ran))
+    if periods > ROWS:
+        yield f"The table has the {ROWS:,} longest of {periods:,} stretches."
 
 
 def _are(number: int) -> str:

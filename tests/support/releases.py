@@ -170,7 +170,11 @@ class Writer:
         """Yield what writes a row again by each set of fields that is unique."""
         sets = [[each.name] for each in model._meta.local_fields if each.unique]
         sets += map(list, model._meta.unique_together)
-        others = [each.name for each in model._meta.local_fields if not each.primary_key]
+        others = [
+            each.name
+            for each in model._meta.local_fields
+            if not (each.primary_key or each.generated)
+        ]
         for names in sets:
             left = [name for name in others if name not in names]
             if left and names != [model._meta.pk.name] and not model._meta.parents:

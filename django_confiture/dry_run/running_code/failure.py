@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from django.db.models import ProtectedError, RestrictedError
 
-_GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200")
-"""Canceled, no lock, deadlock, out of disk or memory: nothing is known of the statement."""
+_OF_COMMIT = "55P04"
+_GAVE_UP = ("57014", "55P03", "40P01", "53100", "53200", _OF_COMMIT)
+"""Canceled, no lock, deadlock, out of disk or memory, a new value of an enum: nothing is known."""
 _SYNTAX_ERROR = "42601"
 
 
@@ -27,6 +28,11 @@ class Failure:
     def gave_up(self) -> bool:
         """Whether the cause is not the schema: a timeout, a lock of another session, no value."""
         return self.lacks_value or self.sqlstate in _GAVE_UP
+
+    @property
+    def is_of_commit(self) -> bool:
+        """Whether an enum has that value as soon as the plan is committed, but not before."""
+        return self.sqlstate == _OF_COMMIT
 
     @property
     def is_of_names(self) -> bool:

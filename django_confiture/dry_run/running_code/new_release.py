@@ -11,16 +11,16 @@ from django_confiture.dry_run.running_code.coming_upserts import ComingUpserts
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.release import Release, tables_of
 from django_confiture.dry_run.running_code.probes.deletions import looks_after
-from django_confiture.dry_run.running_code.probes.made_up import is_of_schema
+from django_confiture.dry_run.running_code.probes.made_up import is_of_extreme, is_of_schema
 from django_confiture.dry_run.running_code.probes.probe import Probe
-from django_confiture.dry_run.running_code.releases import Tools, unchecked
+from django_confiture.dry_run.running_code.releases import RunningCode, Tools, unchecked
 from django_confiture.dry_run.running_code.trial import Trial
 
 
 class NewCode:
     """What the new release can't do before the plan is applied."""
 
-    def __init__(self, tools: Tools, release: Release, running: Release) -> None:
+    def __init__(self, tools: Tools, release: Release, running: RunningCode) -> None:
         self._tools = tools
         self._release = release
         self._running = running
@@ -63,11 +63,17 @@ class NewCode:
                 for found in self._broken(trial, passing.get(trial, frozenset()))
             )
 
+    def _is_of_deploy(self, trial: Trial, probe: Probe, failure: Failure) -> bool:
+        """Whether the schema before the plan refused it, and not to the running release as well."""
+        table = trial.model._meta.db_table
+        known = self._running.failed_so(table, probe.action, failure)
+        return failure in self._refused and not known
+
     def _on_the_face_of_it(self, trial: Trial) -> Iterator[NewCodeBreak]:
         """Yield what the schema refuses, when it is not known whether the plan would fix it."""
         seen: set[Action] = set()
         for probe, failure in trial.failed:
-            counts = not probe.is_optional and failure in self._refused
+            counts = not probe.is_optional and self._is_of_deploy(trial, probe, failure)
             if probe.action not in seen and counts:
                 seen.add(probe.action)
                 yield _new_break(trial, probe, failure, still_after=False)
@@ -81,8 +87,10 @@ class NewCode:
             after = self._of_fresh_row(trial, probe, after)
             if after is None and self._worked_on_nothing(probe, failure):
                 after = failure
-            of_rows = after is not None and failure not in self._refused
-            if failure.gave_up or of_rows:
+            # An extreme number is too large for what is computed, not for its own column.
+            overflows = is_of_extreme(probe, failure) and trial.has_same_types
+            stays_so = after is not None and not self._is_of_deploy(trial, probe, failure)
+            if failure.gave_up or overflows or stays_so:
                 left.setdefault(probe.action, failure)
                 continue
             seen.add(probe.action)
@@ -111,7 +119,8 @@ class NewCode:
         for probe, failure in trial.failed:
             if probe.action not in known:
                 passes = probe in first and (all_pass or probe not in left)
-                yield probe, failure, None if passes else connection.attempt(probe.run)
+                after = None if passes else connection.attempt(probe.run)
+                yield probe, failure, None if after is None or after.is_of_commit else after
 
     def _of_fresh_row(self, trial: Trial, probe: Probe, after: Failure | None) -> Failure | None:
         """Return why an UPDATE fails now of a row that was not read before the plan."""
@@ -131,7 +140,7 @@ class NewCode:
     def _is_of_schema(self, trial: Trial, failure: Failure) -> bool:
         """Whether the schema refuses it, also where a row's deletion leaves others behind."""
         forgotten = any(
-            looks_after(self._running, self._tools.catalog, key)
+            looks_after(self._running.release, self._tools.catalog, key)
             for key in trial.deletes.dependents.refusing(failure)
         )
         return forgotten or is_of_schema(trial.model, failure)

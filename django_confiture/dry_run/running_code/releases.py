@@ -122,7 +122,7 @@ class RunningCode:
 
     def __init__(self, tools: Tools, release: Release) -> None:
         self._tools = tools
-        self._release = release
+        self.release = release
         self._trials: list[Trial] = []
         self._found: set[Key] = set()
         self._not_checked: dict[str, None] = {}
@@ -134,8 +134,8 @@ class RunningCode:
     def start(self, tables: Set[str]) -> None:
         """Try everything before the plan, on the models of ``tables``."""
         self._widths = self._tools.catalog.widths()
-        with self._tools.connection.probing(self._release.apps):
-            for trial in self._tools.trials(self._release, tables, upserts=True):
+        with self._tools.connection.probing(self.release.apps):
+            for trial in self._tools.trials(self.release, tables, upserts=True):
                 trial.start()
                 self._trials.append(trial)
                 self._note_unchecked(trial)
@@ -173,12 +173,12 @@ class RunningCode:
         ]
         if not chosen:
             return
-        self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
+        self._tools.catalog.resolve(each._meta.db_table for each in self.release.models)
         self._tools.catalog.load(name for trial in chosen for name in trial.tables)
         unknown = [trial.deletes.dependents.unknown_references() for trial in chosen]
         self._tools.catalog.fetch(key.table for keys in unknown for key in keys)
         may_refer = cache(self._may_refer)  # as it is now
-        with self._tools.connection.probing(self._release.apps):
+        with self._tools.connection.probing(self.release.apps):
             for trial in chosen:
                 label = trial.model._meta.label
                 known = {action for model, action in self._found if model == label}
@@ -218,7 +218,7 @@ class RunningCode:
         is_old = self._widths.get(key.table, 0) >= max(
             table.columns[name].number for name in key.columns
         )
-        return is_old or self._tools.any_refers(key, self._release if action == "delete" else None)
+        return is_old or self._tools.any_refers(key, self.release if action == "delete" else None)
 
     @property
     def tables(self) -> Set[str]:
@@ -238,6 +238,15 @@ class RunningCode:
     def models(self) -> frozenset[str]:
         """The labels of the models that were tried."""
         return frozenset(trial.model._meta.label for trial in self._trials)
+
+    def failed_so(self, table: str, action: Action, failure: Failure) -> bool:
+        """Return whether this release failed in the same way before the plan, on that table."""
+        return any(
+            (probe.action, found.sqlstate, found.error) == (action, failure.sqlstate, failure.error)
+            for trial in self._trials
+            if trial.model._meta.db_table == table
+            for probe, found in trial.failed
+        )
 
 
 def unchecked(model: type[Model], action: str, failure: Failure) -> str:

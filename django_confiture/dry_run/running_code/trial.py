@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import ExitStack
 from functools import cached_property
 
 from django_confiture.dry_run.results.deploy import Action
@@ -168,10 +167,8 @@ class Trial:
             return failure
         keys = automatic_keys(self.model) if probe.action == "insert" else ()
         names = set() if failure.is_of_names else {each.model._meta.db_table for each in keys}
-        with ExitStack() as stack:  # what the parser refuses moves no sequence
-            for oid in map(self._catalog.oid_of, names):
-                stack.enter_context(sequences_kept(self._connection.session, oid))
-            return self._connection.attempt(probe.confirmed_by)
+        with sequences_kept(self._connection.session, map(self._catalog.oid_of, names)):
+            return self._connection.attempt(probe.confirmed_by)  # the parser moves no sequence
 
     def _note_passed(self, probe: Probe, script: Script | None) -> None:
         self.passed.append(probe)
@@ -260,8 +257,7 @@ class Trial:
             other |= _DELETES  # a script made no row that was deleted unread
         for table in self._tables():  # a script does not see that no row was written
             other |= {each for each in _WRITES if each in table.guarded}
-            if table.hides_rows:
-                other |= {"update"}
+            other |= {"update"} if table.hides_rows else set()
         return wanted - self._scripts.passed(wanted - other)
 
     def _deletes_since(
@@ -282,8 +278,7 @@ class Trial:
 
     def _says_nothing(self, probe: Probe, failure: Failure) -> bool:
         """Whether the values that were made up are at fault, or the row that was made first."""
-        before, now = self._shape_before, self._shape()
-        same_types = before.types == now.types
+        before, same_types = self._shape_before, self.has_same_types
         if is_of_values(probe, failure, self.model, self._tables(), same_types=same_types):
             return True
         if probe.constraint is not None and probe.variant is not None:
@@ -291,6 +286,11 @@ class Trial:
             return not taken_by(before.known_checks, before.types, row, self._connection)
         made = probe.preceded_by and self._connection.attempt(probe.preceded_by)
         return made is not None and made.error == failure.error
+
+    @property
+    def has_same_types(self) -> bool:
+        """Whether the columns have the types that they had at first."""
+        return self._shape_before.types == self._shape().types
 
     def _tables(self) -> Iterator[Table]:
         return self._catalog.tables(tables_of(self.model))

@@ -67,7 +67,7 @@ class ReleaseWatch:
         """Migration → what it has made worse."""
         self._changed = tables_of_changed(changed_models(old, new), *self._releases)
         self._old = RunningCode(self._tools, self._releases[0])
-        self._new = NewCode(self._tools, self._releases[1], self._releases[0])
+        self._new = NewCode(self._tools, self._releases[1], self._old)
         self._breaks: list[Break] = []
         self._unread: dict[str, None] = {}
         self._names: dict[str, str] = {}

@@ -144,6 +144,7 @@ def truth(case: Case) -> tuple[Truth, Truth]:
         key: (error, None)
         for key, error in new_before.items()
         if error
+        and not (error == old_before.get(key) == new_after[key])
         and (
             _leaves_rows_behind(key, error, old_before)
             or not (_is_of_rows(error) and _is_of_rows(new_after[key]))

@@ -80,6 +80,22 @@ CASES = [
             ),
         ),
     ),
+    case(
+        "generated_column_that_only_extreme_numbers_overflow_goes",
+        RemoveField("Book", "more"),
+        first=[
+            AddField("Book", "stock", models.IntegerField(default=0)),
+            AddField(
+                "Book",
+                "more",
+                models.GeneratedField(
+                    expression=F("stock") * 2,
+                    output_field=models.IntegerField(),
+                    db_persist=True,
+                ),
+            ),
+        ],
+    ),
     case("drop_column", RemoveField("Book", "summary")),
     case("drop_leaf_column", RemoveField("Tag", "label"), new_rows={"Tag": [lambda n, get: {}]}),
     case("drop_nullable_column", RemoveField("Book", "pages"), new_rows=with_book()),

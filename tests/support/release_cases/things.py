@@ -58,6 +58,13 @@ def thing(
     )
 
 
+_KINDS = [("a", "A"), ("b", "B"), ("c", "C")]
+_KIND = ("kind", models.CharField(max_length=9, choices=_KINDS[:2], default="a"))
+_ENUM = (
+    "DROP TYPE IF EXISTS cases_kind CASCADE; CREATE TYPE cases_kind AS ENUM ('a', 'b');"
+    "ALTER TABLE cases_thing ALTER kind TYPE cases_kind USING kind::cases_kind"
+)
+
 CASES = [
     thing(
         "narrower_array",
@@ -171,6 +178,17 @@ CASES = [
         setup="CREATE VIEW cases_names AS SELECT id, title AS label FROM cases_book",
         cleanup=_NO_NAMES,
     ),
+    case(
+        "view_that_computes_a_column_gets_another",
+        RunSQL(
+            "CREATE OR REPLACE VIEW cases_names AS"
+            " SELECT id, upper(label) AS label, label AS written FROM cases_tag"
+        ),
+        first=[_NAMES],
+        rows={"Names": [lambda n, get: {"label": "x"}]},
+        setup="CREATE VIEW cases_names AS SELECT id, upper(label) AS label FROM cases_tag",
+        cleanup=_NO_NAMES,
+    ),
     thing(
         "unique_title_of_some",
         [TITLE, ("on", models.BooleanField(default=True))],
@@ -193,14 +211,32 @@ CASES = [
         cleanup="DROP DOMAIN IF EXISTS cases_number CASCADE",
     ),
     thing(
-        "enum_value_gets_another_name",
+        "last_enum_value_gets_another_name",
+        [TITLE, _KIND],
+        RunSQL("ALTER TYPE cases_kind RENAME VALUE 'b' TO 'bb'"),
+        setup=_ENUM,
+        rows=[lambda n, get: {"title": "x", "kind": "b"}],
+        unfilled=["Thing"],
+        new_rows=titles(kind="a"),
+        cleanup="DROP TYPE IF EXISTS cases_kind CASCADE",
+    ),
+    thing(
+        "enum_gets_a_value",
+        [TITLE, _KIND],
         [
-            TITLE,
-            ("kind", models.CharField(max_length=9, choices=[("a", "A"), ("b", "B")], default="a")),
+            RunSQL("ALTER TYPE cases_kind ADD VALUE 'c'"),
+            AlterField("Thing", "kind", models.CharField(max_length=9, choices=_KINDS)),
         ],
+        setup=_ENUM,
+        new_rows=titles(kind="c"),
+        atomic=False,
+        cleanup="DROP TYPE IF EXISTS cases_kind CASCADE",
+    ),
+    thing(
+        "enum_value_gets_another_name",
+        [TITLE, _KIND],
         RunSQL("ALTER TYPE cases_kind RENAME VALUE 'a' TO 'aa'"),
-        setup="DROP TYPE IF EXISTS cases_kind CASCADE; CREATE TYPE cases_kind AS ENUM ('a', 'b');"
-        "ALTER TABLE cases_thing ALTER kind TYPE cases_kind USING kind::cases_kind",
+        setup=_ENUM,
         new_rows=titles(kind="b"),
         cleanup="DROP TYPE IF EXISTS cases_kind CASCADE",
     ),

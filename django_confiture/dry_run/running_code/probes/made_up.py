@@ -11,7 +11,8 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.values import is_text
 from django_confiture.dry_run.running_code.probes.probe import Probe
 
-_TOO_LONG = "22001"
+_OF_TEXT = ("22001", "22P02")
+"""Too long, and none of the column's type, such as an enum that has lost a value."""
 
 
 def is_of_values(
@@ -35,10 +36,14 @@ def is_of_values(
         return failure.is_protected
     if failure.sqlstate == "23503":
         return _is_of_bare_key(failure, model, tables)
-    extreme = probe.variant.level in ("least", "most")
-    of_numbers = (failure.sqlstate or "")[:2] == "22" and failure.sqlstate != _TOO_LONG
-    is_overflow = extreme and of_numbers and same_types
+    is_overflow = same_types and is_of_extreme(probe, failure)
     return is_overflow or probe.meets_another_row(failure.sqlstate)
+
+
+def is_of_extreme(probe: Probe, failure: Failure) -> bool:
+    """Return whether a number fails that is as large or as small as its field allows."""
+    extreme = probe.variant is not None and probe.variant.level in ("least", "most")
+    return extreme and (failure.sqlstate or "")[:2] == "22" and failure.sqlstate not in _OF_TEXT
 
 
 def is_of_schema(model: type[Model], failure: Failure) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from django_confiture.dry_run.server.side_channel import Session
@@ -29,13 +29,16 @@ WHERE q.seqrelid = $1 AND EXISTS (
 
 
 @contextmanager
-def sequences_kept(session: Session, table: int | None) -> Iterator[None]:
-    """Put the sequences of a table back where that can be done; the report names the others."""
-    if table is None:
-        yield
-        return
-    before = {row[0]: row[1] for row in session.query(_POSITIONS, [table])}
+def sequences_kept(session: Session, tables: Iterable[int | None]) -> Iterator[None]:
+    """Put the sequences of tables back where that can be done; the report names the others."""
+    oids = [table for table in tables if table is not None]
+    before = {oid: _positions(session, oid) for oid in oids}
     yield
-    for sequence, position in session.query(_POSITIONS, [table]):
-        if sequence in before and before[sequence] != position:
-            session.query(_PUT_BACK, [sequence, table, before[sequence]])
+    for oid in oids:
+        for sequence, position in _positions(session, oid).items():
+            if sequence in before[oid] and before[oid][sequence] != position:
+                session.query(_PUT_BACK, [sequence, oid, before[oid][sequence]])
+
+
+def _positions(session: Session, table: int) -> Mapping[str | None, str | None]:
+    return {row[0]: row[1] for row in session.query(_POSITIONS, [table])}

@@ -55,7 +55,35 @@ def _chain(pk: Any) -> list[CreateModel]:
     ]
 
 
+_BOXES = [
+    CreateModel("Box", [("id", key()), ("number", models.BigIntegerField())]),
+    CreateModel("Item", [("id", key()), ("box", models.ForeignKey("cases.Box", models.CASCADE))]),
+]
+_BY_NUMBER = RunSQL(
+    "ALTER TABLE cases_item RENAME box_id TO was; ALTER TABLE cases_item ADD box_id bigint;"
+    "UPDATE cases_item SET box_id = b.number FROM cases_box b WHERE b.id = was;"
+    "ALTER TABLE cases_item DROP was, ALTER box_id SET NOT NULL,"
+    " ADD FOREIGN KEY (box_id) REFERENCES cases_box (number) DEFERRABLE INITIALLY DEFERRED",
+    state_operations=[
+        AlterField("Box", "number", models.BigIntegerField(unique=True)),
+        AlterField(
+            "Item", "box", models.ForeignKey("cases.Box", models.CASCADE, to_field="number")
+        ),
+    ],
+)
+
 CASES = [
+    case(
+        "foreign_key_by_another_number",
+        _BY_NUMBER,
+        first=_BOXES,
+        rows={
+            "Box": [lambda n, get: {"number": n + 500}],
+            "Item": [lambda n, get: {"box_id": get("Box")}],
+        },
+        new_rows={"Item": [lambda n, get: {"box_id": 501}]},
+        setup="ALTER TABLE cases_box ADD UNIQUE (number); UPDATE cases_box SET number = 501",
+    ),
     case(
         "running_code_sets_a_foreign_key_to_null",
         RunSQL("DELETE FROM cases_note WHERE tag_id IS NULL"),

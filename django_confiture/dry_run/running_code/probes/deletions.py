@@ -157,6 +157,7 @@ def looks_after(release: Release, catalog: TableCatalog, key: ForeignKey) -> boo
     return any(
         catalog.oid_of(each.model._meta.db_table) == key.table
         and catalog.oid_of(each.related_model._meta.db_table) == key.target
+        and each.target_field.column == key.target_columns[0]
         for each in release.references_by_column.get(key.columns[0], ())
     )
 

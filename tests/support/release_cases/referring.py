@@ -9,6 +9,7 @@ from django.db.migrations import AlterField, CreateModel, DeleteModel, RenameFie
 
 from tests.support.release_cases.library import case, key
 from tests.support.release_cases.tables import LOAN, LOANS, SIGNED, SIGNEDS, SPECIAL, SPECIALS
+from tests.support.releases import Case
 
 _NOTE = CreateModel(
     "Note",
@@ -17,6 +18,12 @@ _NOTE = CreateModel(
 _STRICT_NOTE = CreateModel(
     "Note", [("id", key()), ("tag", models.ForeignKey("cases.Tag", models.CASCADE))]
 )
+
+
+def _by(model: str) -> Any:
+    return models.ForeignKey(f"cases.{model}", models.SET_NULL, null=True)
+
+
 _NOTES = {"Note": [lambda n, get: {"tag_id": get("Tag")}]}
 _EMPTY_NOTES = {"Note": [lambda n, get: {"tag_id": get("Tag")}, lambda n, get: {"tag_id": None}]}
 _NOTES_WITHOUT_FIRST = {
@@ -73,6 +80,19 @@ _BY_NUMBER = RunSQL(
 )
 
 CASES = [
+    case(
+        "foreign_key_by_a_number_that_is_the_same_by_chance",
+        _BY_NUMBER,
+        first=_BOXES,
+        rows={
+            "Box": [lambda n, get: {"number": n + 500}],
+            "Item": [lambda n, get: {"box_id": get("Box") if n < 1000 else 99}],
+        },
+        new_rows={"Item": [lambda n, get: {"box_id": 98}]},
+        setup="ALTER TABLE cases_box ADD UNIQUE (number); UPDATE cases_box SET number = id;"
+        "INSERT INTO cases_box (id, number) VALUES (99, 98);"
+        "UPDATE cases_item SET box_id = (SELECT min(id) FROM cases_box)",
+    ),
     case(
         "foreign_key_by_another_number",
         _BY_NUMBER,
@@ -157,6 +177,22 @@ CASES = [
         AlterField("Part", "id", models.SmallAutoField(primary_key=True)),
         first=_chain(models.AutoField(primary_key=True)),
         rows=_CHAIN_ROWS,
+    ),
+    Case(
+        "a_foreign_key_that_leads_to_another_table",
+        [
+            CreateModel("Owner", [("id", key())]),
+            CreateModel("Profile", [("id", key())]),
+            CreateModel("Note", [("id", key()), ("by", _by("Owner"))]),
+        ],
+        [[AlterField("Note", "by", _by("Profile"))]],
+        {
+            "Owner": [lambda n, get: {}] * 3,
+            "Profile": [lambda n, get: {}],
+            "Note": [lambda n, get: {"by_id": None}, lambda n, get: {"by_id": 3}],
+        },
+        {"Note": [lambda n, get: {"by_id": None}, lambda n, get: {"by_id": 500}]},
+        setup="INSERT INTO cases_profile (id) VALUES (500); UPDATE cases_note SET by_id = 1",
     ),
 ]
 

@@ -268,7 +268,18 @@ CASES = [
             RunSQL("INSERT INTO cases_person (name) SELECT name FROM cases_author ORDER BY id"),
         ],
         AlterField("Book", "author", models.ForeignKey("cases.Person", models.CASCADE)),
-        rows={"Person": [lambda n, get: {"name": "p"}]},
+        rows={
+            "Person": [lambda n, get: {"name": "p"}],
+            # A later author has no person: that those of now do is chance.
+            "Book": [
+                lambda n, get: {
+                    "title": "x",
+                    "isbn": f"l{n}",
+                    "author_id": get("Author") if n < 1000 else 99,
+                }
+            ],
+        },
+        setup="INSERT INTO cases_author (id, name, email, publisher_id) VALUES (99, 'x', '', 1)",
         new_rows={
             "Book": [lambda n, get: {"title": "x", "isbn": f"n{n}", "author_id": get("Person")}]
         },

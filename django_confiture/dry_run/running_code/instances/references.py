@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Field
@@ -26,12 +27,15 @@ class References:
     def key_of(self, each: Any, *, made: bool) -> Any:
         """Return the key of a row, of a new one if it is to be ``made``.
 
+        So it is where the server wants another row's: that both have the same would be chance.
         Raises ``NotLoadedError`` where there is none, or one that the release can't read.
         """
         oid, column = self._referred(each)
         row = None
         if oid is not None:
-            row = self._rows.made(oid) if made else self._rows.one(oid)
+            targets = self._targets(each)
+            is_new = made or bool(targets and targets.get(oid) != column)
+            row = self._rows.made(oid) if is_new else self._rows.one(oid)
         return self._loaded.of(each.target_field, oid, row or {}, column)
 
     def own_key_of(self, each: Any) -> Any:
@@ -50,12 +54,18 @@ class References:
     def _referred(self, each: Any) -> tuple[int | None, str]:
         """Return the table and column to refer to: those of the model, else the server's."""
         target: Field[Any, Any] = each.target_field
-        oid = self._catalog.oid_of(each.model._meta.db_table)
         known = self._catalog.oid_of(target.model._meta.db_table)
-        table = self._catalog.table(oid) if oid is not None else None
-        for key in table.outgoing if table is not None else ():
-            referred = self._catalog.table(key.target)
-            is_known = referred is not None and target.column in referred.columns
-            if key.columns == (each.column,) and not (key.target == known and is_known):
-                return key.target, key.target_columns[0]
+        referred = self._catalog.table(known) if known is not None else None
+        is_known = referred is not None and target.column in referred.columns
+        is_view = referred is not None and referred.is_view
+        for oid, column in self._targets(each).items():
+            if not is_known or (is_view and oid != known):
+                return oid, column
         return known, str(target.column)
+
+    def _targets(self, each: Any) -> Mapping[int, str]:
+        """Return the tables that the server has the column refer to, each with its column."""
+        oid = self._catalog.oid_of(each.model._meta.db_table)
+        table = self._catalog.table(oid) if oid is not None else None
+        keys = table.outgoing if table is not None else ()
+        return {key.target: key.target_columns[0] for key in keys if key.columns == (each.column,)}

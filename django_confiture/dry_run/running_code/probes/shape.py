@@ -26,6 +26,8 @@ class Shape:
     keys: Mapping[str, tuple[str | None, str]]
     """Column of a primary key → its default and identity."""
     access: tuple[str, ...]
+    targets: frozenset[tuple[tuple[str, ...], int, tuple[str, ...]]]
+    """The columns of each foreign key, the table that it leads to, and the columns there."""
     hides_rows: bool
     """Whether a view or row-level security stands between the release and the rows."""
     references: Mapping[tuple[int, tuple[str, ...]], ForeignKey]
@@ -41,8 +43,8 @@ class Shape:
 
     @property
     def of_rows(self) -> tuple[object, ...]:
-        """What a script with values in it does not show: types, defaults, rights."""
-        return self.types, self.keys, self.access
+        """What a script with values in it does not show: types, defaults, rights, targets."""
+        return self.types, self.keys, self.access, self.targets
 
 
 def shape_of(
@@ -61,6 +63,11 @@ def shape_of(
         types={each.name: each.type for each in columns if each.name in known},
         keys={each.name: (each.default, each.identity) for each in columns if each.name in keys},
         access=tuple(table.access for table in tables),
+        targets=frozenset(
+            (key.columns, key.target, key.target_columns)
+            for table in tables
+            for key in table.outgoing
+        ),
         hides_rows=any(table.kind == "v" or table.hides_rows for table in tables),
         referred={
             (key.table, key.columns, key.target_columns): key

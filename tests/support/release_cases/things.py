@@ -14,6 +14,7 @@ from django.db.migrations import (
     AddField,
     AlterField,
     CreateModel,
+    RemoveConstraint,
     RemoveField,
     RenameField,
     RunSQL,
@@ -21,6 +22,7 @@ from django.db.migrations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.models import Q
+from django.db.models.functions import Lower
 
 from tests.support.release_cases.library import case, key
 from tests.support.releases import Case, MakeRow
@@ -58,6 +60,10 @@ def thing(
     )
 
 
+_IN_BOTH_CASES: list[MakeRow] = [
+    lambda n, get: {"code": "same" if n < 1000 else f"s{n}"},
+    lambda n, get: {"code": "SAME" if n % 2 and n > 1000 else f"t{n}"},
+]
 _KINDS = [("a", "A"), ("b", "B"), ("c", "C")]
 _KIND = ("kind", models.CharField(max_length=9, choices=_KINDS[:2], default="a"))
 _ENUM = (
@@ -209,6 +215,30 @@ CASES = [
         "ALTER TABLE cases_thing ALTER number TYPE cases_number",
         new_rows=titles(number=2),
         cleanup="DROP DOMAIN IF EXISTS cases_number CASCADE",
+    ),
+    thing(
+        "unique_text_becomes_citext",
+        [("code", models.CharField(max_length=20, unique=True))],
+        RunSQL("ALTER TABLE cases_thing ALTER code TYPE citext"),
+        rows=_IN_BOTH_CASES,
+        new_rows=[lambda n, get: {"code": f"n{n}"}],
+        setup="CREATE EXTENSION IF NOT EXISTS citext",
+        cleanup="DROP EXTENSION IF EXISTS citext CASCADE",
+    ),
+    thing(
+        "unique_text_gets_an_index_without_case",
+        [("code", models.CharField(max_length=20, unique=True))],
+        AddConstraint("Thing", models.UniqueConstraint(Lower("code"), name="cases_lower")),
+        rows=_IN_BOTH_CASES,
+        new_rows=[lambda n, get: {"code": f"n{n}"}],
+    ),
+    thing(
+        "unique_text_loses_its_index_without_case",
+        [("code", models.CharField(max_length=20, unique=True))],
+        RemoveConstraint("Thing", "cases_lower"),
+        first=[AddConstraint("Thing", models.UniqueConstraint(Lower("code"), name="cases_lower"))],
+        rows=[lambda n, get: {"code": f"n{n}"}],
+        new_rows=[lambda n, get: {"code": "N1" if n % 2 else f"m{n}"}],
     ),
     thing(
         "last_enum_value_gets_another_name",

@@ -56,6 +56,9 @@ SELECT json_build_object(
       'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
       'base', b.typname, 'base_oid', b.oid::bigint, 'category', b.typcategory,
       'length', a.atttypmod,
+      'folds', b.typname = 'citext' OR (a.attcollation >= 16384 AND EXISTS (
+        SELECT FROM pg_catalog.pg_collation l
+        WHERE l.oid = a.attcollation AND NOT l.collisdeterministic)),
       'not_null', a.attnotnull OR t.typnotnull, 'identity', a.attidentity,
       'generated', a.attgenerated, 'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
       'label', CASE WHEN b.typtype = 'e' THEN (SELECT e.enumlabel FROM pg_catalog.pg_enum e

@@ -39,6 +39,8 @@ class TableColumn:
     generated: str
     default: str | None
     label: str | None
+    folds: bool
+    """Whether texts that differ in case may be equal in it."""
 
     @property
     def has_default(self) -> bool:

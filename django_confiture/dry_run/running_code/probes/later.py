@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from functools import partial
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog.tables import ForeignKey
@@ -10,6 +11,7 @@ from django_confiture.dry_run.running_code.instances.instances import Variant
 from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.check_probes import of_check
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
+from django_confiture.dry_run.running_code.probes.other_case import differing_in_case
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 from django_confiture.dry_run.running_code.probes.shape import Shape
@@ -31,6 +33,8 @@ def later_probes(
     changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
     if changed and inserted and automatic_keys(probes.model):
         yield probes.insert_without_key(inserted[0])
+    if "insert" in actions and inserted:
+        yield from _of_other_case(probes, now.folded - before.folded)
     if not any(each.action == "update" for each in passed):
         return
     if "update" in actions:
@@ -54,6 +58,18 @@ def _of_values(
             yield from of_check(probes, check[1])
 
 
+def _of_other_case(probes: ModelProbes, names: Iterable[str]) -> Iterator[Probe]:
+    for name in names:
+        yield Probe("insert", f"{name} in other case", partial(_insert_in_case, probes, name))
+
+
+def _insert_in_case(probes: ModelProbes, name: str) -> None:
+    rows = [probes.new(Variant("modest", "modest")) for _time in range(2)]
+    for row, text in zip(rows, differing_in_case(getattr(rows[0], name)), strict=True):
+        setattr(row, name, text)
+    probes.insert_all(rows)
+
+
 def unknown_probes(
     probes: ModelProbes, shape: Shape, refers: Callable[[ForeignKey, Action], bool]
 ) -> Iterator[Probe]:
@@ -64,6 +80,7 @@ def unknown_probes(
     columns = [str(each.column) for each in automatic_keys(probes.model)]
     if any(shape.keys.get(each) == (None, "") for each in columns):
         yield probes.insert_without_key(Variant("computed", None))
+    yield from _of_other_case(probes, shape.folded)
     for _table, check in shape.checks.values():
         yield from of_check(probes, check)
     for index in shape.unique.values():

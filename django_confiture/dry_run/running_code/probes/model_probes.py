@@ -100,7 +100,7 @@ class ModelProbes:
         list(found if self.model._meta.auto_created else _locked(found))
         variants = list(self.variants())
         made = [self._instances.new(each) for each in (*variants, variants[0], _MOST)]
-        self._insert_all(made)
+        self.insert_all(made)
         for names, other in upserts_of(self.model) if self._upserts else ():
             self._upsert(names, other, variants[0], "own")
         for captured in () if self.model._meta.auto_created else self._captured:
@@ -181,7 +181,7 @@ class ModelProbes:
     def _insert_key(self, variant: Variant, value: int) -> None:
         instance = self._instances.new(variant)
         instance.pk = value
-        self._insert_all([instance])
+        self.insert_all([instance])
 
     def _probe_insert(
         self,
@@ -197,12 +197,12 @@ class ModelProbes:
         return Probe("insert", name, own, variant, served, is_optional=optional)
 
     def _insert(self, variant: Variant, key: KeyFrom) -> None:
-        self._insert_all([self._instances.new(variant, key=key)])
+        self.insert_all([self._instances.new(variant, key=key)])
 
     def _insert_two(self, variant: Variant, key: KeyFrom) -> None:
-        self._insert_all([self._instances.new(variant, key=key) for _time in range(2)])
+        self.insert_all([self._instances.new(variant, key=key) for _time in range(2)])
 
-    def _insert_all(self, instances: Sequence[Model]) -> None:
+    def insert_all(self, instances: Sequence[Model]) -> None:
         if self.model._meta.parents or (len(instances) == 1 and not self.model._meta.auto_created):
             for each in instances:
                 Model.save_base(each, force_insert=True, using=self._using)

@@ -14,6 +14,7 @@ from django_confiture.dry_run.running_code.catalog.tables import (
     UniqueIndex,
 )
 from django_confiture.dry_run.running_code.probes.another_row import unknown_unique
+from django_confiture.dry_run.running_code.probes.other_case import folded
 from django_confiture.dry_run.running_code.probes.several_columns import unknown_checks
 
 
@@ -40,6 +41,8 @@ class Shape:
     """Every CHECK."""
     unique: Mapping[str, UniqueIndex]
     """Unique index that is not the release's → what it is."""
+    folded: frozenset[str]
+    """The unique texts of which case makes no other ones."""
 
     @property
     def of_rows(self) -> tuple[object, ...]:
@@ -78,5 +81,6 @@ def shape_of(
         checks=unknown_checks(model, tables, varied),
         known_checks=tuple(each for table in tables for each in table.checks),
         unique=unknown_unique(model, tables),
+        folded=folded(model, tables, varied),
         references={(key.table, key.columns): key for key in references},
     )

@@ -9,17 +9,26 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.touched import OperationStep
 from django_confiture.sql_text import names_in
 
+_GONE = r"\b(DROP\s+(TABLE|(MATERIALIZED\s+)?VIEW|FOREIGN\s+TABLE)|RENAME\s+TO|SET\s+SCHEMA)\b"
+_OF_COLUMN = "CONSTRAINT|DEFAULT|EXPRESSION|IDENTITY|NOT"
 _CAUSES = {
     "22001": r"\bTYPE\b",
     "22003": r"\bTYPE\b",
-    "23502": r"\bNOT NULL\b",
+    "22P02": r"\bTYPE\b",
+    "23502": r"\b(NOT NULL|DROP\s+(DEFAULT|IDENTITY))\b",
     "23503": r"\bREFERENCES\b",
     "23505": r"\b(UNIQUE|PRIMARY)\b",
     "23514": r"\bCHECK\b",
     "23P01": r"\bEXCLUDE\b",
-    "42501": r"\bREVOKE\b",
-    "42703": r"\b(DROP|RENAME)\b",
-    "42P01": r"\b(DROP|RENAME|SCHEMA)\b",
+    "428C9": r"\bGENERATED\b",
+    "42501": r"\b(REVOKE|POLICY|SECURITY|OWNER)\b",
+    "42703": rf"\b(DROP(?!\s+({_OF_COLUMN})\b)|RENAME(?!\s+CONSTRAINT\b))\b",
+    "42804": r"\bTYPE\b",
+    "42883": r"\bTYPE\b",
+    "42P01": _GONE,
+    "42P10": r"\bDROP\s+(CONSTRAINT|INDEX)\b",
+    "55000": r"\bDEFERRABLE\b",
+    "P0001": r"\bTRIGGER\b",
 }
 """SQLSTATE → what stands in the statement that brings it about."""
 _BOTH = 2
@@ -40,11 +49,11 @@ def operation_of(
     changing = changing or [
         step for step in steps if step.texts or step.sets_sequence or step.filled & relations
     ]
+    if len(changing) > 1 and (cause := _CAUSES.get(failure.sqlstate or "")):
+        changing = [step for step in changing if _says(step, cause)] or changing
     if len(changing) > 1:
         names = names_in(failure.error) - common
         changing = [step for step in changing if names & step.words] or changing
-    if len(changing) > 1 and (cause := _CAUSES.get(failure.sqlstate or "")):
-        changing = [step for step in changing if _says(step, cause)] or changing
     return changing[0].operation if len(changing) == 1 else None
 
 

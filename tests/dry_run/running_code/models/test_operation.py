@@ -41,6 +41,49 @@ def test_operation(sqlstate: str, error: str, operation: int | None) -> None:
     assert operation_of(failure, steps(), _RELATIONS, _COMMON) == operation
 
 
+@pytest.mark.parametrize(
+    ("texts", "sqlstate", "error"),
+    [
+        (
+            ["CREATE UNIQUE INDEX c ON line (lower(code))", "ALTER TABLE line DROP CONSTRAINT u"],
+            "42P10",
+            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+        ),
+        (
+            [
+                "UPDATE line SET code = o.code FROM old o; ALTER TABLE line RENAME x TO y",
+                "DROP TABLE old",
+            ],
+            "42P01",
+            'relation "old" does not exist',
+        ),
+        (
+            [
+                "ALTER TABLE line RENAME name TO title",
+                "ALTER TABLE line ADD name text GENERATED ALWAYS AS (title) STORED",
+            ],
+            "428C9",
+            'cannot insert a non-DEFAULT value into column "name"',
+        ),
+        (
+            ["ALTER TABLE line ALTER name DROP NOT NULL", "ALTER TABLE line DROP name"],
+            "42703",
+            "column line.name does not exist",
+        ),
+    ],
+)
+def test_what_only_names_it_does_not_bring_it_about(
+    texts: list[str], sqlstate: str, error: str
+) -> None:
+    locks = {"line": LockMode.AccessExclusiveLock, "old": LockMode.AccessExclusiveLock}
+    found = [
+        OperationStep(number, locks, tuple(text.split("; "))) for number, text in enumerate(texts)
+    ]
+
+    failure = Failure(sqlstate, error, "")
+    assert operation_of(failure, found, frozenset(locks), words_in("relation line column")) == 1
+
+
 _REFUSED = 'update or delete on table "user" violates foreign key constraint "who" on table "fan"'
 
 

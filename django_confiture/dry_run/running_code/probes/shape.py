@@ -28,7 +28,7 @@ class Shape:
     """Column of a primary key → its default and identity."""
     access: tuple[str, ...]
     targets: frozenset[tuple[tuple[str, ...], int, tuple[str, ...]]]
-    """The columns of each foreign key, the table that it leads to, and the columns there."""
+    """The release's columns of a foreign key, the table that it leads to, and the columns there."""
     hides_rows: bool
     """Whether a view or row-level security stands between the release and the rows."""
     references: Mapping[tuple[int, tuple[str, ...]], ForeignKey]
@@ -70,6 +70,7 @@ def shape_of(
             (key.columns, key.target, key.target_columns)
             for table in tables
             for key in table.outgoing
+            if known.issuperset(key.columns)
         ),
         hides_rows=any(table.kind == "v" or table.hides_rows for table in tables),
         referred={

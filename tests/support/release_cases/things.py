@@ -241,6 +241,13 @@ CASES = [
         new_rows=[lambda n, get: {"code": "N1" if n % 2 else f"m{n}"}],
     ),
     thing(
+        "table_whose_rows_a_publication_cannot_tell_apart",
+        [TITLE],
+        RunSQL("ALTER TABLE cases_thing REPLICA IDENTITY NOTHING"),
+        RunSQL("CREATE PUBLICATION cases_publication FOR TABLE cases_thing"),
+        cleanup="DROP PUBLICATION IF EXISTS cases_publication",
+    ),
+    thing(
         "last_enum_value_gets_another_name",
         [TITLE, _KIND],
         RunSQL("ALTER TYPE cases_kind RENAME VALUE 'b' TO 'bb'"),

@@ -87,6 +87,12 @@ WITH RECURSIVE given (name, oid) AS (
     p.polroles, p.polqual, p.polwithcheck)
   FROM pg_catalog.pg_policy p WHERE p.polrelid = ANY ((SELECT oids FROM wanted)::oid[])
   UNION ALL
+  SELECT c.oid, 'u', pg_catalog.concat_ws(' ', c.relreplident, u.pubupdate, u.pubdelete)
+  FROM pg_catalog.pg_publication u
+  JOIN pg_catalog.pg_class c ON c.oid = ANY ((SELECT oids FROM wanted)::oid[])
+  WHERE u.puballtables OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r
+    WHERE r.prpubid = u.oid AND r.prrelid = c.oid)
+  UNION ALL
   SELECT s.seqrelid, 's', pg_catalog.concat_ws(' ', s.seqtypid, s.seqincrement, s.seqmax, s.seqmin,
     s.seqcycle)
   FROM pg_catalog.pg_sequence s WHERE s.seqrelid = ANY ((SELECT oids FROM wanted)::oid[])

@@ -27,7 +27,7 @@ _CAUSES = {
     "42883": r"\bTYPE\b",
     "42P01": _GONE,
     "42P10": r"\bDROP\s+(CONSTRAINT|INDEX)\b",
-    "55000": r"\bDEFERRABLE\b",
+    "55000": r"\b(DEFERRABLE|PUBLICATION|REPLICA)\b",
     "P0001": r"\bTRIGGER\b",
 }
 """SQLSTATE → what stands in the statement that brings it about."""

@@ -57,6 +57,7 @@ def changes(facts: CatalogFacts, sql: str) -> Changes:
             "CREATE TRIGGER t AFTER DELETE ON cases_child EXECUTE FUNCTION cases_code()",
             ["cases_child"],
         ),
+        ("CREATE PUBLICATION p FOR TABLE cases_child", ["cases_child"]),
         ("CREATE RULE r AS ON DELETE TO cases_child DO INSTEAD NOTHING", ["cases_child"]),
         ("DROP TABLE cases_child", ["cases_child"]),
         ("ALTER TABLE cases_child RENAME TO cases_gone", ["cases_child", "cases_gone"]),

@@ -45,7 +45,7 @@ from django_confiture.exceptions import HookLookupError
 from django_confiture.hook_checks import (
     lookup_error,
     messages_of_hook,
-    messages_of_run_hooks,
+    messages_of_operations,
     migrations_on_disk,
 )
 from django_confiture.hooks.base import HookPhase
@@ -62,7 +62,7 @@ def check_confiture(
     app_configs: Sequence[AppConfig] | None = None,
     **_kwargs: object,
 ) -> list[CheckMessage]:
-    """Check ``CONFITURE``, the ``RunHook`` operations on disk, and what the hooks themselves say.
+    """Check ``CONFITURE``, our operations in migration files, and what the hooks themselves say.
 
     With ``app_configs``, check only these apps' migrations, and the settings only with our app.
     """
@@ -76,7 +76,7 @@ def check_confiture(
     labels = None if app_configs is None else {each.label for each in app_configs}
     for migration in migrations if _is_usable(given, "HOOKS") else ():
         if labels is None or migration.app_label in labels:
-            messages += messages_of_run_hooks(migration)
+            messages += messages_of_operations(migration)
     return [each for index, each in enumerate(messages) if each not in messages[:index]]
 
 

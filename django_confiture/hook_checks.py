@@ -1,4 +1,4 @@
-"""System checks of hooks, and of the ``RunHook`` operations in migration files."""
+"""System checks of hooks, and of our own operations in migration files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import OperationCategory
 
+from django_confiture.backfills.declared.declaration import declared_backfills, load_backfill
 from django_confiture.backfills.operations import RequireBackfill, StartBackfill
-from django_confiture.exceptions import HookLookupError
+from django_confiture.exceptions import BackfillLookupError, HookLookupError
 from django_confiture.hooks.base import PHASES_BEFORE, Hook
 from django_confiture.hooks.nested_operations import walk_operations
 from django_confiture.migration_files import import_place
@@ -68,11 +69,30 @@ def _wrong_argument(error: Exception) -> Error:
     )
 
 
-def messages_of_run_hooks(migration: Migration) -> Iterator[CheckMessage]:
-    """Yield what is wrong with the ``RunHook`` operations of a migration."""
+def _messages_of_backfill(
+    operation: StartBackfill | RequireBackfill, label: str
+) -> Iterator[CheckMessage]:
+    """Yield that its class is not there; what is wrong with the class is said of the class."""
+    if operation.backfill in declared_backfills():
+        return
+    try:
+        load_backfill(operation.backfill)
+    except BackfillLookupError as error:
+        yield Error(
+            f"Migration {label}, {type(operation).__name__}: {error}",
+            hint="A class stays as long as a migration names it: each new database runs them all.",
+            obj=label,
+            id="confiture.E009",
+        )
+
+
+def messages_of_operations(migration: Migration) -> Iterator[CheckMessage]:
+    """Yield what is wrong with our own operations of a migration."""
     label = str(migration)
     altered_by: Operation | None = None
     for operation in walk_operations(migration.operations):
+        if isinstance(operation, (StartBackfill, RequireBackfill)):
+            yield from _messages_of_backfill(operation, label)
         if not isinstance(operation, RunHook):
             if operation.category in _SCHEMA:
                 altered_by = operation

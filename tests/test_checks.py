@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.apps import apps
@@ -29,8 +29,10 @@ from django_confiture import (
     hook_checks,
     register_hook,
 )
+from django_confiture.backfills import Backfill
 from django_confiture.hooks.builtin import options
 from django_confiture.hooks.shipped import SHIPPED
+from django_confiture.operations import RequireBackfill, StartBackfill
 from django_confiture.testing import isolated_registry
 from shop.hooks import BackfillCustomerLifetimeValue
 from tests.cases.migrations_on_disk import Cases
@@ -66,6 +68,12 @@ class Breaks(NeedsHours):
 class NoPhase(Hook):
     def execute(self, conn: Any, context: HookContext) -> HookResult:
         raise NotImplementedError
+
+
+class FillGroups(Backfill):
+    model = "auth.Group"
+    where = models.Q(name="")
+    values: ClassVar = {"name": models.Value("staff")}
 
 
 HERE = "tests.test_checks"
@@ -433,6 +441,26 @@ def test_e009_wrong_arguments(
         'RunHook("shop.hooks.Backfill", phase="AFTER_DDL").',
         "migrations",
     )
+
+
+@pytest.mark.parametrize("operation", [StartBackfill, RequireBackfill])
+def test_e009_a_backfill_that_is_not_there(
+    settings: Settings, on_disk: Cases, operation: type[StartBackfill | RequireBackfill]
+) -> None:
+    on_disk.add("0001_fill", migrations.SeparateDatabaseAndState([operation(f"{HERE}.Nowhere")]))
+    (message,) = found(settings, {})
+    assert (message.id, message.obj) == ("confiture.E009", "cases.0001_fill")
+    assert message.msg.startswith(
+        f"Migration cases.0001_fill, {operation.__name__}: '{HERE}.Nowhere' is not a backfill: "
+        f'Module "{HERE}" does not define a "Nowhere" attribute/class; '
+    )
+    assert message.hint is not None
+    assert message.hint.startswith("A class stays as long as a migration names it")
+
+
+def test_a_backfill_that_is_there_is_no_problem(settings: Settings, on_disk: Cases) -> None:
+    on_disk.add("0001_fill", StartBackfill(f"{HERE}.FillGroups"))
+    assert found(settings, {}) == []
 
 
 def test_e010_a_check_that_breaks(settings: Settings) -> None:

@@ -19,6 +19,13 @@ _REFUSED = {
 }
 """Flags of ``migrate`` that change what runs so that nothing is left to rehearse."""
 
+_WITHOUT_A_CLONE = {
+    "watchdog": (False, "--no-watchdog has no effect on a clone, where no one waits for it"),
+    "allow_dead_space": (True, "--allow-dead-space has no effect on a clone, which is dropped"),
+    "samples": (True, "--samples needs the transaction that is rolled back"),
+}
+"""Flags that say nothing about a clone: option → its value with the flag, and why."""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``migrate`` that choose the plan, and our own."""
@@ -70,10 +77,15 @@ def _take_flags_of_migrate(parser: ArgumentParser) -> None:
 
 
 def refused_flag(options: Mapping[str, Any]) -> str:
-    """Return why a flag of ``migrate`` is refused, ``""`` if none of those is given."""
+    """Return why a flag is refused, of ``migrate`` or beside a clone; ``""`` if none is."""
     for flag, why in _REFUSED.items():
         if options.get(_dest(flag)):
             return f"migrate_dryrun has no {flag}: {why}."
+    if options["clone"] or options["clone_of"]:
+        clone = "--clone-of" if options["clone_of"] else "--clone"
+        for option, (given, why) in _WITHOUT_A_CLONE.items():
+            if options[option] is given:
+                return f"{why}; leave out one of it and {clone}."
     return ""
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import AmbiguityError, MigrationLoader
+from django.db.migrations.loader import MigrationLoader
 
 from django_confiture.database_errors import refuse_other_database
 from django_confiture.dry_run.plan.git_base import Since
 from django_confiture.dry_run.rewriting.one_file import is_installed
 from django_confiture.management.exit_codes import USAGE
+from django_confiture.management.plan_names import refuse_unknown
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -39,8 +40,9 @@ def chosen(
     if name is not None and since is not None:
         said = f"--since takes all that a branch adds: leave it out, or leave out {name!r}."
         raise CommandError(said, returncode=USAGE)
+    refuse_unknown(app_label, name)
     if app_label is not None and name is not None:
-        return [_migrations_named(MigrationLoader(wrapper), app_label, name)]
+        return [_migration_named(MigrationLoader(wrapper), app_label, name)]
     executor = MigrationExecutor(wrapper)
     if app_label is not None and app_label not in executor.loader.migrated_apps:
         raise CommandError(_no_such_app(app_label), returncode=USAGE)
@@ -59,19 +61,10 @@ def _no_such_app(app_label: str) -> str:
     return f"No installed app with the label {app_label!r} has migrations."
 
 
-def _migrations_named(loader: MigrationLoader, app_label: str, prefix: str) -> Chosen:
+def _migration_named(loader: MigrationLoader, app_label: str, prefix: str) -> Chosen:
     if (app_label, prefix) in loader.disk_migrations:  # another name may begin with it
         return Chosen(loader.disk_migrations[app_label, prefix])
     try:
-        found = loader.get_migration_by_prefix(app_label, prefix)
-    except AmbiguityError as error:
-        said = f"The app {app_label!r} has several migrations that begin with {prefix!r}"
-        raise CommandError(f"{said}; give more of the name.", returncode=USAGE) from error
-    except KeyError as error:
-        if app_label not in loader.migrated_apps:
-            raise CommandError(_no_such_app(app_label), returncode=USAGE) from error
-        raise CommandError(
-            f"The app {app_label!r} has no migration {prefix!r}; showmigrations lists them.",
-            returncode=USAGE,
-        ) from error
-    return Chosen(found)
+        return Chosen(loader.get_migration_by_prefix(app_label, prefix))
+    except KeyError as error:  # the app has none at all
+        raise CommandError(_no_such_app(app_label), returncode=USAGE) from error

@@ -25,7 +25,8 @@ from django_confiture.exceptions import DryRunRefused, DryRunStopped, HookRefusa
 from django_confiture.formatting import one_line
 from django_confiture.history.past_runs import last_dry_run, past_errors
 from django_confiture.management import budget
-from django_confiture.migration_files import file_error
+from django_confiture.management.plan_names import refuse_unknown
+from django_confiture.migration_files import file_error, loading_migrations
 from django_confiture.production import ProductionStats, collect, load
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class RequestedDryRun:
     def report(self, check: Callable[[list[str] | None], None]) -> Report:
         """Rehearse, and return the report; ``check`` runs system checks on databases."""
         options, alias = self.options, self.options["database"]
+        with loading_migrations():
+            refuse_unknown(options["app_label"], options["migration_name"])
         wrapper, source = _connected(alias, options["clone_of"] or alias)
         if not options["skip_checks"]:
             check(None if options["clone_of"] else [alias])
@@ -91,10 +94,6 @@ class RequestedDryRun:
     def _on_a_clone(
         self, wrapper: BaseDatabaseWrapper, source: BaseDatabaseWrapper, told: dict[str, Any]
     ) -> Report:
-        if self.options["samples"]:
-            raise DryRunRefused(
-                "--samples needs the transaction that is rolled back; leave out --clone."
-            )
         report: Report | None = None
         try:
             with cloned(wrapper, source, say=self.progress.say) as clone:

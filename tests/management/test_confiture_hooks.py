@@ -273,8 +273,8 @@ def test_hooks_that_are_off(cases: Cases, settings: Settings) -> None:
     [
         (["nothing"], "No installed app with label 'nothing'."),
         (
-            ["cases", "0009"],
-            "Cannot find a migration matching '0009' from app 'cases'.",
+            ["cases", "09"],
+            "Cannot find a migration matching '09' from app 'cases'; the last one is '0002_plain'.",
         ),
     ],
 )

@@ -32,6 +32,7 @@ from django_confiture.hooks.context import migration_version
 from django_confiture.hooks.registry import SHIPPED_SOURCE, registry
 from django_confiture.management.database_option import add_database_option
 from django_confiture.management.exit_codes import USAGE
+from django_confiture.management.plan_names import refuse_unknown
 from django_confiture.management.reserved_stdout import reserved_stdout
 from django_confiture.migrate import phases
 from django_confiture.migration_files import loading_migrations
@@ -75,6 +76,7 @@ class Command(BaseCommand):
         target = [each for each in (options["app_label"], options["migration_name"]) if each]
         try:
             with could_not_start(connections[alias], "read the plan of"), reserved_stdout():
+                refuse_unknown(options["app_label"], options["migration_name"])
                 plan = _planned(_plan(alias, target), alias)
             report = {
                 "schema_version": 1,

@@ -254,6 +254,46 @@ def test_a_trigger_that_sleeps_is_not_checked(state: ProjectState, action: str) 
     assert all(each.model != "cases.Tag" for each in report.deploy.old_code)
 
 
+_NO_IDENTITY = "ALTER TABLE cases_tag REPLICA IDENTITY NOTHING"
+_PUBLISHED = "CREATE PUBLICATION cases_p FOR TABLE cases_tag"
+
+
+@pytest.mark.parametrize(
+    ("before", "sql"),
+    [
+        (_PUBLISHED, _NO_IDENTITY),
+        (_NO_IDENTITY, _PUBLISHED),
+        (
+            _NO_IDENTITY,
+            "CREATE PUBLICATION cases_p FOR ALL TABLES",
+        ),
+        pytest.param(
+            _NO_IDENTITY,
+            "CREATE PUBLICATION cases_p FOR TABLES IN SCHEMA public",
+            marks=pytest.mark.skipif(
+                "connection.pg_version < 150000", reason="PostgreSQL 15 publishes schemas"
+            ),
+        ),
+        (
+            f"{_PUBLISHED} WITH (publish = 'insert'); {_NO_IDENTITY}",
+            "ALTER PUBLICATION cases_p SET (publish = 'update')",
+        ),
+    ],
+)
+def test_rows_that_replicas_can_not_tell_apart_are_not_updated(
+    state: ProjectState, before: str, sql: str
+) -> None:
+    with plain_connection() as other:
+        other.execute(before)
+    try:
+        report = rehearse(state, migration(RunSQL(sql), name="0002_a"))
+    finally:
+        with plain_connection() as other:
+            other.execute("DROP PUBLICATION IF EXISTS cases_p")
+    assert (TAG, "update", "cases.0002_a", 0) in breaks(report.deploy.old_code)
+    assert "does not have a replica identity" in report.deploy.old_code[0].error
+
+
 def test_a_failing_plan_says_what_was_found_so_far(state: ProjectState) -> None:
     fails = RunSQL("SELECT 1/0")
     report = rehearse(state, migration(_NOTE, name="0002_a"), migration(fails, name="0003_b"))

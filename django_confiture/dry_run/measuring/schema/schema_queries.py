@@ -28,7 +28,7 @@ _PERMANENT = f"{_MINE} AND c.relpersistence <> 't'"
 RELATIONS = f"""
 WITH r AS MATERIALIZED (
   SELECT c.oid, c.ctid, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
-    c.reloptions, c.reltablespace, c.relispartition, c.relpartbound, c.relname,
+    c.reloptions, c.reltablespace, c.relispartition, c.relpartbound, c.relname, c.relreplident,
     CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
          ELSE concat(n.nspname, '.', c.relname) END AS shown
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -48,6 +48,9 @@ SELECT 'table', r.oid::text, r.oid, NULL, NULL, r.shown, concat_ws(' ',
     CASE WHEN r.relrowsecurity THEN 'ROW LEVEL SECURITY' END,
     CASE WHEN r.relforcerowsecurity THEN 'FORCE ROW LEVEL SECURITY' END,
     'WITH (' || array_to_string(r.reloptions, ', ') || ')',
+    'REPLICA IDENTITY ' || CASE r.relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING'
+      WHEN 'i' THEN 'USING INDEX ' || (SELECT i.indexrelid::regclass FROM pg_catalog.pg_index i
+                                       WHERE i.indrelid = r.oid AND i.indisreplident) END,
     'TABLESPACE ' || (SELECT spcname FROM pg_catalog.pg_tablespace s
                       WHERE s.oid = r.reltablespace),
     'COMMENT ' || quote_literal(pg_catalog.obj_description(r.oid, 'pg_class')))

@@ -10,8 +10,9 @@ from django_confiture.postgres import POSTGRESQL_15, POSTGRESQL_18
 
 # $1: quoted names. A table's answers depend on its partitions, a view's on what it reads, a
 # column's default on its sequence, an enum's or domain's values on its labels and CHECKs. Names
-# of constraints, statistics and indexes that refuse no row are left out. Two columns came with
-# PostgreSQL 15 and 18.
+# of constraints, statistics and indexes that refuse no row are left out. What a publication sends
+# has to be told by its key: without one, UPDATE and DELETE fail. PostgreSQL 15 and 18 brought
+# what stands in braces.
 _FACTS = """
 WITH RECURSIVE given (name, oid) AS (
   SELECT name, pg_catalog.to_regclass(name)::oid FROM pg_catalog.unnest($1::text[]) name
@@ -37,7 +38,7 @@ WITH RECURSIVE given (name, oid) AS (
 ), fact (oid, kind, what) AS (
   SELECT c.oid, 'c', pg_catalog.concat_ws(' ', c.relkind, c.relowner, c.relacl, c.relnamespace,
     c.relrowsecurity, c.relforcerowsecurity, c.relpartbound, c.reloptions,
-    c.relispopulated)
+    c.relispopulated, c.relreplident)
   FROM pg_catalog.pg_class c WHERE c.oid = ANY ((SELECT oids FROM wanted)::oid[])
   UNION ALL
   SELECT a.attrelid, 'a', pg_catalog.concat_ws(' ', a.attname, a.attnum, a.atttypid, a.atttypmod,
@@ -68,7 +69,7 @@ WITH RECURSIVE given (name, oid) AS (
   UNION ALL
   SELECT x.indrelid, 'x', pg_catalog.concat_ws(' ', x.indisunique, x.indimmediate,
     x.indisexclusion, x.indisvalid, x.indisready, x.indkey, x.indcollation, x.indclass,
-    {nulls_not_distinct}, x.indexprs, x.indpred)
+    {nulls_not_distinct}, x.indexprs, x.indpred, x.indisreplident)
   FROM pg_catalog.pg_index x
   WHERE x.indrelid = ANY ((SELECT oids FROM wanted)::oid[]) AND (x.indisunique
     OR x.indisexclusion OR x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)
@@ -87,11 +88,11 @@ WITH RECURSIVE given (name, oid) AS (
     p.polroles, p.polqual, p.polwithcheck)
   FROM pg_catalog.pg_policy p WHERE p.polrelid = ANY ((SELECT oids FROM wanted)::oid[])
   UNION ALL
-  SELECT c.oid, 'u', pg_catalog.concat_ws(' ', c.relreplident, u.pubupdate, u.pubdelete)
+  SELECT c.oid, 'u', pg_catalog.concat_ws(' ', u.oid, u.pubupdate, u.pubdelete, {published})
   FROM pg_catalog.pg_publication u
   JOIN pg_catalog.pg_class c ON c.oid = ANY ((SELECT oids FROM wanted)::oid[])
-  WHERE u.puballtables OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel r
-    WHERE r.prpubid = u.oid AND r.prrelid = c.oid)
+  LEFT JOIN pg_catalog.pg_publication_rel m ON m.prpubid = u.oid AND m.prrelid = c.oid
+  WHERE u.puballtables OR m.oid IS NOT NULL {or_by_schema}
   UNION ALL
   SELECT s.seqrelid, 's', pg_catalog.concat_ws(' ', s.seqtypid, s.seqincrement, s.seqmax, s.seqmin,
     s.seqcycle)
@@ -109,6 +110,12 @@ SELECT given.name,
     ORDER BY fact.oid, fact.what) FILTER (WHERE fact.kind = 'r'))
 FROM given LEFT JOIN part USING (name) LEFT JOIN fact ON fact.oid = part.oid
 GROUP BY given.name
+"""
+
+
+_BY_SCHEMA = """
+    OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace n
+      WHERE n.pnpubid = u.oid AND n.pnnspid = c.relnamespace)
 """
 
 
@@ -142,6 +149,8 @@ class CatalogFacts:
         version = session.raw.info.server_version
         self._sql = _FACTS.format(
             nulls_not_distinct="x.indnullsnotdistinct" if version >= POSTGRESQL_15 else "false",
+            published="m.prqual, m.prattrs" if version >= POSTGRESQL_15 else "NULL",
+            or_by_schema=_BY_SCHEMA if version >= POSTGRESQL_15 else "",
             enforced="k.conenforced" if version >= POSTGRESQL_18 else "true",
         )
 

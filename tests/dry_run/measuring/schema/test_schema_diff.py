@@ -233,6 +233,22 @@ CASES: dict[str, tuple[str, list[tuple[str, ...]]]] = {
         "ALTER TABLE dry_row SET (fillfactor = 70)",
         [("changed", "table", "dry_row", "TABLE", "TABLE WITH (fillfactor=70)")],
     ),
+    "replica identity": (
+        "ALTER TABLE dry_row REPLICA IDENTITY FULL",
+        [("changed", "table", "dry_row", "TABLE", "TABLE REPLICA IDENTITY FULL")],
+    ),
+    "replica identity by an index": (
+        "ALTER TABLE dry_row REPLICA IDENTITY USING INDEX dry_row_pkey",
+        [
+            (
+                "changed",
+                "table",
+                "dry_row",
+                "TABLE",
+                "TABLE REPLICA IDENTITY USING INDEX dry_row_pkey",
+            )
+        ],
+    ),
     "partitions": (
         (
             "CREATE TABLE dry_part (id int) PARTITION BY RANGE (id);"

@@ -52,6 +52,9 @@ def changes(facts: CatalogFacts, sql: str) -> Changes:
         ("GRANT SELECT ON cases_child TO PUBLIC", ["cases_child"]),
         ("GRANT SELECT (id) ON cases_child TO PUBLIC", ["cases_child"]),
         ("ALTER TABLE cases_child ENABLE ROW LEVEL SECURITY", ["cases_child"]),
+        ("ALTER TABLE cases_child REPLICA IDENTITY NOTHING", ["cases_child"]),
+        ("ALTER TABLE cases_child REPLICA IDENTITY USING INDEX cases_child_pkey", ["cases_child"]),
+        ("CREATE PUBLICATION cases_p FOR TABLE cases_child", ["cases_child"]),
         ("CREATE POLICY p ON cases_child USING (id > 1)", ["cases_child"]),
         (
             "CREATE TRIGGER t AFTER DELETE ON cases_child EXECUTE FUNCTION cases_code()",

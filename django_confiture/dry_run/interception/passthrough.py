@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.interception.counting import Counting
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 
@@ -22,6 +23,7 @@ class Passthrough:
     def __init__(self, recorder: StatementSink, transactions: RealTransactions) -> None:
         self._recorder = recorder
         self._transactions = transactions
+        self._counting = Counting(transactions.session)
 
     def text(self, statement: Statement, *, alone: bool) -> str | None:
         """Return the text itself; None for what would reach beyond the clone."""
@@ -33,7 +35,9 @@ class Passthrough:
         return statement.sql
 
     def prepare(self, statement: Statement, text: Callable[[], str]) -> None:
-        """Do nothing: everything is sent as written."""
+        """Say where the server will not count what comes; everything is sent as written."""
+        if why := self._counting.why_not_counted(statement, text):
+            self._recorder.note_not_rehearsed(why)
 
     def exchange(self, statement: Statement) -> None:
         """Do nothing: no plain form is sent."""

@@ -14,6 +14,7 @@ from psycopg.errors import (
 )
 from psycopg.pq import TransactionStatus
 
+from django_confiture.dry_run.interception.counting import Counting
 from django_confiture.dry_run.interception.detached_partitions import keep_check
 from django_confiture.dry_run.interception.protocols import DriverGenerator, StatementSink
 from django_confiture.dry_run.server.driver import one_statement_only
@@ -61,6 +62,7 @@ class Substitutes:
     def __init__(self, recorder: StatementSink, transactions: RehearsedTransactions) -> None:
         self._recorder = recorder
         self._transactions = transactions
+        self._counting = Counting(transactions.session)
 
     def text(self, statement: Statement, *, alone: bool) -> str | None:
         """Return the plain form of what needs to be outside of a transaction, if there is one."""
@@ -118,6 +120,8 @@ class Substitutes:
         if _notifies(statement):
             self._recorder.note_substituted(_NOTIFIES)
         self._refuse_isolation(statement)
+        if why := self._counting.why_not_counted(statement, text):
+            self._recorder.note_not_rehearsed(why)
         if why := self._transactions.foresee_commit(statement, text):
             self._recorder.note_not_rehearsed(why)
         if statement.kind is Kind.TRANSACTION:

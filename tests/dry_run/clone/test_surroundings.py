@@ -560,3 +560,12 @@ def test_a_copy_whose_run_is_alive_is_left_alone() -> None:
     finally:
         drop(name)
     assert report.warnings == ()
+
+
+def test_what_the_server_does_not_count_is_not_exact() -> None:
+    script = "SET track_counts = off; UPDATE dry_row SET number = 1; SET track_counts = on"
+
+    (operation,) = only(on_a_copy(migration(runs(script)))).operations
+
+    assert operation.rehearsed == "not_rehearsed"
+    assert operation.reason.startswith("track_counts was switched off")

@@ -13,7 +13,8 @@ from django.db.migrations.migration import Migration, SwappableTuple
 from django_confiture.dry_run.rewriting.files import RewrittenFile
 from django_confiture.dry_run.rewriting.imports import with_sorted_imports
 from django_confiture.dry_run.rewriting.source import file_source
-from django_confiture.fix.files.written_files import WrittenFile, names_in
+from django_confiture.fix.files.module_code import names_in
+from django_confiture.fix.files.written_files import WrittenFile
 
 _CLASS = "class Migration(migrations.Migration):"
 _NO_OPERATIONS = "    operations = [\n    ]\n"
@@ -67,8 +68,7 @@ def source_of(
         source = source.replace(f"{_CLASS}\n", f"{_CLASS}\n{attributes}\n", 1)
         for each in written.attributes:
             names |= names_in(each)
-    if names:
-        source = _with_code(source, *written.needed_by(names))
+    source = _with_code(source, *written.needed_by(names))
     source = _with_sorted_imports(source)
     return f"{written.docstring}\n\n{source}" if place.last and written.docstring else source
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+
+from django_confiture.fix.files.module_code import (
+    changed_by,
+    defined_by,
+    effects_of,
+    import_name,
+    names_in,
+    of_the_future,
+)
 
 _CLASS = "Migration"
 _NEWLINE = "\n"
@@ -28,6 +38,8 @@ class WrittenFile:
     """What else its authors gave the class: attributes and functions."""
     beside: frozenset[str] = frozenset()
     """The names of the other migrations in its directory."""
+    used: frozenset[str] = frozenset()
+    """The names that all of its code reads."""
 
     def operation(self, index: int) -> str:
         """Return an operation with the comments above and behind it, indented as in the file."""
@@ -58,19 +70,22 @@ class WrittenFile:
         return "\n" if not self.lines[self._first(node) - 2].strip() else ""
 
     def needed_by(self, names: Iterable[str]) -> tuple[list[str], str]:
-        """Return the imports that names need, and the code, with what this needs in turn."""
-        chosen: dict[int, set[str]] = {}
-        waiting, seen = set(names), set()
+        """Return the imports that names need, and the code, with what this needs in turn.
+
+        With it goes what is executed for its effect on other modules, whatever the names are.
+        """
+        chosen = {n: set[str]() for n in effects_of(self.around, self._own, self.used)}
+        waiting, seen = set(names).union(*(names_in(self.around[n]) for n in chosen)), set()
         while waiting:
             name = waiting.pop()
             seen.add(name)
             for number, each in enumerate(self.around):
-                if name in _defined(each):
+                if name in defined_by(each) | (changed_by(each) & self._own):
                     if number not in chosen:
                         waiting |= names_in(each) - seen
                     chosen.setdefault(number, set()).add(name)
         if chosen:
-            chosen |= {n: set() for n, each in enumerate(self.around) if _of_the_future(each)}
+            chosen |= {n: set() for n, each in enumerate(self.around) if of_the_future(each)}
         imports = [
             self._import(self.around[number], chosen[number])
             for number in sorted(chosen)
@@ -83,9 +98,15 @@ class WrittenFile:
         )
         return imports, code
 
+    @property
+    def _own(self) -> AbstractSet[str]:
+        """The names that the file itself defines."""
+        code = (e for e in self.around if not isinstance(e, ast.Import | ast.ImportFrom))
+        return {name for each in code for name in defined_by(each)}
+
     def _import(self, node: ast.stmt, names: set[str]) -> str:
         assert isinstance(node, ast.Import | ast.ImportFrom)
-        kept = [each for each in node.names if _import_name(each) in names]
+        kept = [each for each in node.names if import_name(each) in names]
         if not names or len(kept) == len(node.names):
             return self._segment(node)
         node = copy(node)
@@ -130,6 +151,7 @@ def read_written(path: Path) -> WrittenFile | None:
         list(_operations(classes[0])),
         [each for each in classes[0].body if not _is_djangos(each)],
         frozenset(each.stem for each in path.parent.glob("[!_]*.py")) - {path.stem},
+        frozenset(name for each in body for name in names_in(each)),
     )
 
 
@@ -153,36 +175,3 @@ def _operations(migration: ast.ClassDef) -> Iterator[ast.expr]:
                 isinstance(item, ast.Starred) for item in listed.elts
             ):
                 yield from listed.elts
-
-
-def names_in(node: ast.AST) -> set[str]:
-    """Return the names that a piece of code reads."""
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-
-
-def _of_the_future(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ImportFrom) and node.module == "__future__"
-
-
-def _import_name(alias: ast.alias) -> str:
-    return alias.asname or alias.name.partition(".")[0]
-
-
-def _defined(node: ast.stmt) -> set[str]:
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        if _of_the_future(node):
-            return set()
-        return {_import_name(each) for each in node.names}
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {node.name}
-    found = {
-        each.id
-        for each in ast.walk(node)
-        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-    }
-    for each in ast.walk(node):
-        if isinstance(each, ast.Import | ast.ImportFrom):
-            found |= {_import_name(alias) for alias in each.names}
-        elif isinstance(each, ast.FunctionDef | ast.ClassDef):
-            found.add(each.name)
-    return found

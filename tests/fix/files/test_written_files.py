@@ -72,3 +72,58 @@ def test_attributes_with_and_without_a_type_go_with_the_class(tmp_path: Path) ->
     assert file is not None
     assert "    owner: str = 'a'\n    team = 'b'" in file.own_attributes()
     assert "operations" not in file.own_attributes()
+
+
+EFFECTS = """
+import crm.lookups
+import django.utils.timezone
+from django.db import migrations
+from django.db.models import CharField
+from django.db.models.functions import Length
+from shop.constants import *
+from shop.texts import short
+
+NAMES = {}
+NAMES["a"] = short
+LIST = []
+LIST.append(1)
+for name in ("b", "c"):
+    NAMES[name] = LIST
+CharField.register_lookup(Length)
+
+
+@CharField.register_lookup
+class Shout(Length):
+    lookup_name = "shout"
+
+
+def fill(apps, schema_editor):
+    print(NAMES)
+
+
+class Migration(migrations.Migration):
+    operations = [One(django)]
+"""
+
+
+def test_what_a_module_does_to_others_goes_with_all_code(tmp_path: Path) -> None:
+    file = written(tmp_path, EFFECTS)
+    assert file is not None
+    imports, code = file.needed_by([])
+    assert imports == [
+        "import crm.lookups",
+        "from django.db.models import CharField",
+        "from django.db.models.functions import Length",
+        "from shop.constants import *",
+    ]
+    assert "CharField.register_lookup(Length)\n" in code
+    assert "@CharField.register_lookup\nclass Shout(Length):" in code
+    assert "NAMES" not in code
+
+
+def test_what_changes_a_value_goes_with_it(tmp_path: Path) -> None:
+    file = written(tmp_path, EFFECTS)
+    assert file is not None
+    imports, code = file.needed_by({"fill"})
+    assert "from shop.texts import short" in imports
+    assert 'NAMES = {}\nNAMES["a"] = short\nLIST = []\nLIST.append(1)\nfor name in' in code

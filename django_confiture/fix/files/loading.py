@@ -47,6 +47,7 @@ def loaded(original: Migration, files: Sequence[FixedFile]) -> Iterator[list[Mig
             sys.modules[module.__name__] = module
             _execute(each, module)
             migrations.append(module.Migration(each.name, original.app_label))
+            _have_classes_of(type(original).__module__, module)
         yield migrations
     finally:
         for module in modules:
@@ -58,3 +59,15 @@ def _execute(file: FixedFile, module: ModuleType) -> None:
         exec(compile(file.source, f"{file.name}.py", "exec"), vars(module))  # noqa: S102
     except Exception as error:
         raise NotLoadable(one_line(error) or type(error).__name__) from error
+
+
+def _have_classes_of(original: str, module: ModuleType) -> None:
+    """Have the classes that are copied into a file named as those of the original are.
+
+    A model's options have objects of them, which say what they are made of by their class's name
+    when models are compared; no module of a proposed file is there any more by then.
+    """
+    for each in vars(module).values():
+        copied = isinstance(each, type) and each.__module__ == module.__name__
+        if copied and each is not module.Migration:
+            each.__module__ = original

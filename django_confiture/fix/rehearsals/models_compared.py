@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from types import FunctionType
 from typing import Any
 
@@ -31,11 +32,18 @@ def _form(compared: MigrationAutodetector, model: ModelState) -> Any:
 
 
 def _by_code(form: Any) -> Any:
-    """Return a form in which a function is its code: each file of a migration has its own copy."""
+    """Return a form in which a function is its code, and a class or an enum's value its name.
+
+    Each file of a migration has its own copy.
+    """
     if isinstance(form, dict):
         return {key: _by_code(value) for key, value in form.items()}
     if isinstance(form, list | tuple):
         return [_by_code(each) for each in form]
     if isinstance(form, FunctionType):
         return form.__qualname__, form.__code__.co_code, form.__code__.co_consts
+    if isinstance(form, type):
+        return form.__module__, form.__qualname__
+    if isinstance(form, Enum):
+        return _by_code(type(form)), form.name
     return form

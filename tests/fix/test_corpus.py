@@ -6,25 +6,19 @@ them all.
 
 from __future__ import annotations
 
-import json
-from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
-from django.test import override_settings
 
-from django_confiture.dry_run.results.from_json import restored
-from django_confiture.reports.phrases import fix_command
 from tests.cases.migrations_on_disk import Cases, query
 from tests.fix.corpus import CORPUS, OFTEN
 from tests.fix.corpus.harmful import Harmful
-from tests.fix.running import SETTINGS, fix, forget_modules, outcomes
+from tests.fix.running import fix, forget_modules, offered, outcomes
 from tests.fix.work_under_locks import work_under_locks
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -59,15 +53,6 @@ def test_case(cases: Cases, case: Harmful) -> None:
         assert any(case.reason in (each or "") for each in reasons), reasons
     if code == 0:
         migrate_for_real(shop, case, document)
-
-
-def offered() -> bool:
-    """Return whether the report of a dry run offers the fix."""
-    out = StringIO()
-    with override_settings(CONFITURE=SETTINGS):
-        call_command("migrate_dryrun", "cases", format="json", verbosity=0, stdout=out)
-    report = restored(json.loads(out.getvalue()))
-    return fix_command.commands(report) != ()
 
 
 def migrate_for_real(shop: Cases, case: Harmful, document: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from django.test import override_settings
 from django_confiture.fix.files.writing import WouldOverwrite, write_files
 from django_confiture.fix.outcomes import FixedFile
 from tests.cases.migrations_on_disk import Cases, query
-from tests.fix.running import SETTINGS, fix, forget_modules, outcomes
+from tests.fix.running import SETTINGS, fix, forget_modules, offered, outcomes
 from tests.fix.unsteady_code import unsteady
 from tests.support.dry_run import fingerprint, plain_connection
 from tests.support.ruff import unsorted_imports
@@ -290,6 +290,18 @@ def test_a_squashed_migration_stays_in_one_file(shop: Cases) -> None:
     code, document = fix("0002_more")
     assert (code, outcomes(document)) == (1, ["refused", "refused"])
     assert "it replaces other migrations (squashed)" in document["operations"][0]["reason"]
+
+
+def test_a_migration_that_a_squashed_one_replaces_stays_in_one_file(shop: Cases) -> None:
+    shop.write("0002_more", OWN_CODE)
+    replaces = 'replaces = [("cases", "0001_shop"), ("cases", "0002_more")]'
+    before = 'dependencies = [("cases", "0001_shop")]'
+    shop.write("0001_squashed_0002_more", OWN_CODE.replace(before, replaces))
+    code, document = fix("0002_more")
+    assert (code, outcomes(document)) == (1, ["refused", "refused"])
+    reason = document["operations"][0]["reason"]
+    assert reason.startswith("cases.0001_squashed_0002_more replaces it (squashed), and would not")
+    assert not offered()
 
 
 def test_no_file_is_overwritten(shop: Cases) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,12 @@ def reasons_for_one_file(migration: Migration, *, overridden: bool = False) -> I
     """
     if migration.replaces:
         yield "it replaces other migrations (squashed), and only one file can do that"
+    for each in _replacing(migration):
+        yield (
+            f"{migration.app_label}.{each} replaces it (squashed), and would not replace files "
+            "before it, so Django could not order them: delete that one, and squash again once "
+            "this one is fixed"
+        )
     if is_installed(migration) and not overridden:
         yield (
             "it belongs to an installed package: run it in a quiet hour, with "
@@ -34,6 +41,16 @@ def reasons_for_one_file(migration: Migration, *, overridden: bool = False) -> I
         yield f"its class has its own {', '.join(methods)}, which may be about all of it"
     if own.initial:
         yield "it says initial = True, and only one file can be an app's first one"
+
+
+def _replacing(migration: Migration) -> Iterator[str]:
+    """Yield the names of the squashed migrations beside it that replace it."""
+    package = type(migration).__module__.rpartition(".")[0]
+    beside = [name for name in sys.modules if name.rpartition(".")[0] == package]
+    for name in sorted(beside):
+        replaces = getattr(getattr(sys.modules[name], "Migration", None), "replaces", None)
+        if (migration.app_label, migration.name) in (replaces or ()):
+            yield name.rpartition(".")[2]
 
 
 def migration_file(migration: Migration) -> Path:

@@ -13,7 +13,9 @@ from django_confiture.dry_run.rewriting.data.functions import constant
 from django_confiture.dry_run.sql.rows.running_twice import may_be_equal
 
 _CHAIN = {"all", "exclude", "filter", "objects", "using", "_base_manager", "_default_manager"}
-_SAME_ROWS = {"defer", "only", "order_by", "prefetch_related", "select_related"}
+_SAME_ROWS = {
+    "defer", "only", "order_by", "prefetch_related", "select_for_update", "select_related",
+}  # fmt: skip
 _READS = _CHAIN | {"earliest", "first", "get", "last", "latest", "only", "order_by"}
 _KEYS = {"id", "pk"}
 _PLAIN = (str, int, type(None))

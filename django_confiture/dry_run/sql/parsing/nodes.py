@@ -77,8 +77,11 @@ def tags_in(node: Node) -> set[str]:
 
 
 def range_vars_in(node: Node) -> Iterator[Node]:
-    """Yield what names a relation in a tree."""
-    return (each for each in nodes_in(node) if type(each) is pg.RangeVar)
+    """Yield what names a relation in a tree: not FOR UPDATE OF, which repeats names of its FROM."""
+    found = [each for each in nodes_in(node) if type(each) in (pg.RangeVar, pg.LockingClause)]
+    locking = (each for each in found if type(each) is pg.LockingClause)
+    again = {unwrapped(rel).location for each in locking for rel in each.locked_rels}
+    return (e for e in found if type(e) is pg.RangeVar and e.location not in again)
 
 
 def function_calls_in(node: Node) -> Iterator[Node]:

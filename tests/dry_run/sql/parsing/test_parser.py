@@ -248,3 +248,18 @@ def test_whether_it_reads_tables_of_the_project(sql: str, reads: bool) -> None:
 def test_command(sql: str, command: str) -> None:
     statements = parse(sql, placeholders=False)
     assert (statements[0].command if statements else "") == command
+
+
+@pytest.mark.parametrize(
+    ("sql", "relations"),
+    [
+        ("SELECT 1 FROM a JOIN b ON true FOR UPDATE OF a, b SKIP LOCKED", ["a", "b"]),
+        ("SELECT 1 FROM a AS x JOIN a AS y ON true FOR SHARE OF x", ["a", "a"]),
+        ("WITH w AS (SELECT 1 FROM a FOR UPDATE OF a) SELECT 1 FROM b", ["b", "a"]),
+    ],
+)
+def test_what_locks_rows_of_a_relation_does_not_name_it_once_more(
+    sql: str, relations: list[str]
+) -> None:
+    (statement,) = parse(sql, placeholders=False)
+    assert [each.relname for each in statement.relations] == relations

@@ -13,7 +13,7 @@ from django.db.models import Field
 _LATER = ("null", "default", "unique", "db_index")
 """What is changed after the column's type and the like."""
 _LAST = ("unique", "db_index")
-_BEFORE_TYPE = ("null", "default", "db_default", "db_comment", "unique", "db_index")
+_BEFORE_TYPE = ("null", "default", "db_default", "db_comment")
 """What is changed before the type, where that comes last."""
 _ALWAYS_THERE = ("null", "db_index")
 """The options that every field has, whether or not they are given."""
@@ -47,7 +47,7 @@ def _changes_of_field(
     """Return the AlterFields that do the same one after the other, or only itself.
 
     First the type and what belongs to it, then NULL and the default, then indexes; or the
-    type last.
+    type last, with its indexes: the new column alone gets them, as its type wants them.
     """
     model = before.models[app_label, operation.model_name_lower]
     old: Field[Any, Any] = model.fields[operation.name]
@@ -56,7 +56,7 @@ def _changes_of_field(
         return [operation]
     steps = [_mixed(old, new, _LATER), _mixed(old, new, _LAST), new]
     if type_last:
-        steps = [_mixed(new, old, _BEFORE_TYPE[:-2]), _mixed(new, old, _BEFORE_TYPE), new]
+        steps = [_mixed(new, old, _BEFORE_TYPE), new]
     changes = list(_changes(old, steps))
     return [
         AlterField(operation.model_name, operation.name, field, operation.preserve_default)

@@ -49,7 +49,6 @@ def parts(operation: Operation, *, type_last: bool = False) -> list[Operation]:
             True,
             [
                 ("IntegerField", False, "each", False),
-                ("IntegerField", False, "each", True),
                 ("BigIntegerField", False, "each", True),
             ],
         ),

@@ -220,3 +220,21 @@ def test_rows_get_their_numbers_in_the_order_in_which_they_lie() -> None:
         '"50%"',
     )
     assert "pg_relation_size(" in snippet(new.files)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "index"),
+    [
+        ("UNIQUE (a) WITH (fillfactor = 70)", " WITH (fillfactor=70)"),
+        ("PRIMARY KEY (a) USING INDEX TABLESPACE fast", " TABLESPACE fast"),
+    ],
+)
+def test_an_index_is_stored_as_its_constraint_says(constraint: str, index: str) -> None:
+    sql = f"ALTER TABLE t ADD CONSTRAINT c {constraint}"
+    facts = Facts("shop", working=frozenset({sql}), not_null={"t": frozenset({"a"})})
+    new = rewriting_of(RunSQL(sql), parse(sql, placeholders=False), facts)
+    assert isinstance(new, Rewriting), new.reason
+    (made,) = new.files[0].operations
+    assert isinstance(made, RunSQL)
+    assert str(made.sql).startswith("CREATE UNIQUE INDEX CONCURRENTLY c ON t ")
+    assert str(made.sql).endswith(index)

@@ -21,6 +21,7 @@ from tests.fix.corpus import (
     tables,
     teams,
     types,
+    visitors,
 )
 from tests.fix.corpus.harmful import Harmful
 
@@ -43,6 +44,7 @@ CORPUS: list[Harmful] = [
     *tables.CASES,
     *teams.CASES,
     *types.CASES,
+    *visitors.CASES,
 ]
 
 _NAMED = {each.name: each for each in CORPUS}

@@ -141,19 +141,27 @@ def unique_index_part(relation: Node, constraint: Node, columns: list[str], fact
     """Return the unique index that a constraint can take over."""
     if facts.in_partitions(relation):
         raise NoRecipe("a partitioned table takes no unique index CONCURRENTLY")
-    if constraint.options or constraint.indexspace:
-        raise NoRecipe(f"the constraint {constraint.conname} has storage options")
     table, name = quoted_relation(relation), quote_identifier(constraint.conname)
     keys = ", ".join(map(quote_identifier, columns))
     included = [each.string.sval for each in constraint.including]
     include = f" INCLUDE ({', '.join(map(quote_identifier, included))})" if included else ""
     nulls = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
     index = qualified_name(relation.schemaname, constraint.conname)
+    make = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({keys}){include}{nulls}"
     return Part(
-        Phase.INDEX,
-        f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({keys}){include}{nulls}",
-        f"DROP INDEX CONCURRENTLY IF EXISTS {index}",
+        Phase.INDEX, _stored_as(constraint, make), f"DROP INDEX CONCURRENTLY IF EXISTS {index}"
     )
+
+
+def _stored_as(constraint: Node, make: str) -> str:
+    """Return a CREATE INDEX with the constraint's storage parameters and its tablespace."""
+    if not (constraint.options or constraint.indexspace):
+        return make
+    node = changed(
+        parse(make, placeholders=False)[0].node.index_stmt, table_space=constraint.indexspace
+    )
+    node.options.extend(constraint.options)
+    return statement_sql(node)
 
 
 def refresh_part(node: Node, facts: Facts) -> Part:

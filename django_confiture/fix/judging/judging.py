@@ -16,6 +16,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from django_confiture.dry_run.findings.advice.of_operations import MENDED, mended_alone
+from django_confiture.dry_run.findings.advice.sentences import ASKS_FOR_TWO
 from django_confiture.dry_run.results import Finding, OperationResult
 from django_confiture.dry_run.results.deploy import Break
 from django_confiture.dry_run.rewriting.facts import Facts
@@ -198,7 +199,7 @@ class _Case:
         if not dangers and type(self.operation) is RunPython:
             return Judgment(self.operation, "kept", first, _words(to_mend[0]))
         about = (mended or to_mend)[0]
-        return self._refused(about.id, _with_way_out(new.reason, about))
+        return self._refused(about.id, _with_way_out(new.reason, about, self.facts.releases))
 
     def _refused(self, finding: str, reason: str) -> Judgment:
         return Judgment(self.operation, "refused", finding, reason)
@@ -254,11 +255,12 @@ def _words(finding: Finding) -> str:
     return " ".join(line.lstrip("# ") for line in finding.advice.splitlines())
 
 
-def _with_way_out(reason: str, finding: Finding) -> str:
+def _with_way_out(reason: str, finding: Finding, releases: int) -> str:
     """Return why there is no recipe, and what the finding's advice says in words, if it does."""
     if not all(line.startswith("#") for line in finding.advice.splitlines()):
         return reason
-    return f"{reason}. {_words(finding).partition(' There is no code for ')[0]}"
+    words = _words(finding).partition(" There is no code for ")[0]
+    return f"{reason}. {words.partition(ASKS_FOR_TWO)[0] if releases == 2 else words}"
 
 
 def words_of_break(broken: Break) -> str:

@@ -23,6 +23,9 @@ This release: take the field out of the model and out of the migrations' state
 (SeparateDatabaseAndState with state_operations alone), and let the database accept
 INSERTs without it. The next release: drop the column."""
 
+ASKS_FOR_TWO = " It takes two releases: confiture_fix --releases 2"
+"""How the sentence begins that names the fix over two releases, on one line."""
+
 NO_VALUE = """\
 Give the field a db_default, in the model as well: then the database fills in what the
 running release leaves out. Without one: let the column be NULL in this release, and make

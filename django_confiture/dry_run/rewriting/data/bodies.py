@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import FunctionType
 
+from django_confiture.dry_run.rewriting.data.collected import collected_from
 from django_confiture.dry_run.rewriting.data.functions import body_of, names_in
 from django_confiture.dry_run.rewriting.data.output import without_output
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches, own_batches
@@ -32,6 +33,10 @@ _TWICE = (
 _SAME_ROWS = (
     "its loops go through one queryset twice, whose rows are those of the first time: give each "
     "its own"
+)
+_COLLECTED = (
+    "what it collects at first is of a model that it then goes through, and begun again it might "
+    "be another: collect it in a function of its own"
 )
 _ATOMIC = ("atomic", "transaction.atomic")
 _OWN = {"batch", "last", "rest", "rows", "values"}
@@ -142,6 +147,8 @@ class _Body:
     """The names of querysets that a loop has gone through: their rows are known from then on."""
     querysets: dict[str, ast.expr] = field(default_factory=dict)
     """By the names that they are assigned to, which stand for them until the next assignment."""
+    collected: set[str] = field(default_factory=set)
+    """The models, as written, of whose rows something was collected."""
 
     def take_all(self, steps: list[ast.stmt]) -> None:
         """Take all statements."""
@@ -195,7 +202,8 @@ class _Body:
         if is_queryset(value):
             self.querysets[name] = value
             self.gone_through.discard(name)
-        elif is_read(value):
+        elif is_read(value) or collected_from(value):
+            self.collected |= {model} if (model := collected_from(value)) else set()
             self.querysets.pop(name, None)
             self.before.append(step)
         else:
@@ -203,6 +211,9 @@ class _Body:
         return True
 
     def _part(self, does: Update | RowLoop, count: int) -> int:
+        nodes = (node for each in does.nodes for node in ast.walk(each))
+        if self.collected & {ast.unparse(e) for e in nodes if isinstance(e, ast.Call | ast.Name)}:
+            raise NoRecipe(_COLLECTED)
         if taken := _OWN & {each.id for each in names_in(does.nodes)}:
             raise NoRecipe(f"its code has the name {min(taken)}, which the batches need")
         self.parts.append(BodyPart(does, tuple(self.before)))

@@ -32,7 +32,8 @@ _KEYS = ("pk", "id")
 _LAST = ("delete", "save")
 """The methods of a row that end its turn."""
 _IN_PROGRESS, _KNOWN = "in progress", "known"
-_UNKNOWN = ast.Await | ast.Global | ast.Lambda | ast.NamedExpr | ast.Nonlocal | ast.Yield
+UNKNOWN = ast.Await | ast.Global | ast.Lambda | ast.NamedExpr | ast.Nonlocal | ast.Yield
+"""What may do more than it shows."""
 _WHOLE = (
     "its loop does more than give each row values of its own and save it: take what is more out "
     "of the loop"
@@ -189,7 +190,7 @@ def _without_memory(
             is_own = isinstance(each.value, ast.Name) and each.value.id in own
             if ast.unparse(each) not in allowed and not is_own:
                 raise NoRecipe(_CARRIES)
-        elif isinstance(each, _UNKNOWN):
+        elif isinstance(each, UNKNOWN):
             raise NoRecipe(_WHOLE)
 
 

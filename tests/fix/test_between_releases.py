@@ -19,9 +19,12 @@ from django_confiture.dry_run.results.drift import Difference
 from django_confiture.dry_run.rewriting.files import Rewriting, RewrittenFile
 from django_confiture.dry_run.schema_check.plan_check import PlanDrift
 from django_confiture.fix.proposal import RewriteStep, proposed
+from django_confiture.testing import capture_hooks
+from shop.hooks import BackfillCustomerLifetimeValue
 from tests.cases.migrations_on_disk import Cases
 from tests.fix.running import SETTINGS, fix, forget_modules
 from tests.support.report_cases import MIGRATION
+from tests.support.shipped_hooks import in_phases
 
 
 def test_files_from_the_first_that_differs_say_what_completes_them() -> None:
@@ -100,6 +103,12 @@ def test_what_the_next_release_completes_is_no_danger(cases: Cases) -> None:
         call_command("confiture_drift", "--format", "json", stdout=out)
     assert json.loads(out.getvalue())["completed_by"] == ["cases.0002_more"]
     assert drifted() == []
-    shop.migrate()
+    hook = {"HOOKS": {"backfill_customer_lifetime_value": BackfillCustomerLifetimeValue}}
+    hook |= in_phases(BEFORE_VALIDATION=("require_no_drift", {}))
+    with override_settings(CONFITURE=hook), capture_hooks() as hooks:
+        shop.migrate()  # what its migrations make is what it compares with
+    first, *_others = hooks.find("RequireNoDrift")
+    assert first.result is not None
+    assert first.result.stats == {"compared": True}
     call_command("confiture_drift", stdout=StringIO())  # exits with 1 where it finds something
     shop.migrate("0001_shop")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_confiture.dry_run.rewriting.facts import Facts
+from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import Batches, NoRecipe
 from django_confiture.dry_run.rewriting.held_rows import refuse_rows_that_hold_each_other
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
@@ -28,6 +28,19 @@ def batches_of(statement: Statement, facts: Facts) -> Batches:
     if has_parameters(node):
         raise NoRecipe("its statement has parameters")
     return Batches(between_keys(node, key), quoted_relation(node.relation), quote_identifier(key))
+
+
+def refuse_counting_trigger(statement: Statement, facts: Facts) -> None:
+    """Refuse an UPDATE for which a trigger does more where an interrupted run begins again."""
+    if statement.what != "update_stmt":
+        return
+    table = known_name(statement.node.update_stmt.relation)
+    if (trigger := facts.counting.get(table)) is not None:
+        raise NoRecipe(
+            f"the trigger {trigger} of {table} counts or writes elsewhere, once more for each row "
+            "of a batch that begins again: choose each batch by what is left to do, in a loop of "
+            "your own in a migration with atomic = False"
+        )
 
 
 def key_to_go_by(statement: Statement, facts: Facts, *, by_models: bool = False) -> str:

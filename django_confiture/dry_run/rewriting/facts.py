@@ -104,6 +104,8 @@ class Facts:
     """(table, column) → its type, with its collation where that is not the type's own."""
     row_security: frozenset[str] = frozenset()
     """The tables with row-level security."""
+    counting: Mapping[str, str] = field(default_factory=dict)
+    """Table → a trigger of it that does more each time a row is updated."""
     working: frozenset[str] = frozenset()
     """The statements that read, write or build something, as measured."""
     rewriting: frozenset[str] = frozenset()

@@ -13,9 +13,8 @@ from django_confiture.dry_run.rewriting.changed_columns import (
     validated_by,
 )
 from django_confiture.dry_run.rewriting.facts import NOT_VALID, Identity, PartitionIndex
-from django_confiture.dry_run.rewriting.replaced import (
-    made_by,
-)
+from django_confiture.dry_run.rewriting.replaced import made_by
+from django_confiture.dry_run.rewriting.trigger_code import may_run_twice
 from django_confiture.dry_run.server.side_channel import Session, array
 from django_confiture.dry_run.sql.parsing.parser import Statement
 
@@ -52,7 +51,6 @@ _KEYS = (
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
     f" WHERE {_WHERE} i.indisprimary AND i.indnkeyatts = 1 AND {_AMONG.format(table='i.indrelid')}"
 )
-
 _REQUIRED = (
     f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
     f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
@@ -60,6 +58,15 @@ _REQUIRED = (
     " AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''"
     f" AND {_AMONG.format(table='c.oid')} GROUP BY n.nspname, c.oid"
 )
+_TRIGGERS = (
+    f"SELECT {_SHOWN} t.tgname, l.lanname, p.prosrc"
+    f" FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid {_OF_CLASS}"
+    " JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
+    " JOIN pg_catalog.pg_language l ON l.oid = p.prolang"
+    f" WHERE {_WHERE} NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 16 <> 0"
+    f" AND {_AMONG.format(table='c.oid')}"
+)
+"""Those that fire for an UPDATE."""
 _ROW_SECURITY = (
     f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE {_WHERE} c.relrowsecurity"
 )
@@ -116,7 +123,6 @@ _IDENTITIES = (
     f" WHERE {_WHERE} a.attidentity <> '' AND a.attacl IS NULL AND a.attoptions IS NULL"
     " AND (s.seqstart, s.seqincrement, s.seqmin, s.seqcache, s.seqcycle) = (1, 1, 1, 1, false)"
 )
-
 _SEQUENCES = (
     f"SELECT {_SHOWN} a.attname, pg_catalog.format('%I.%I', tn.nspname, t.relname)"
     f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
@@ -145,6 +151,8 @@ class KnownObjects:
     identities: dict[tuple[str, str], Identity] = field(default_factory=dict)
     sequences: dict[tuple[str, str], str] = field(default_factory=dict)
     partitions: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    counting: dict[str, str] = field(default_factory=dict)
+    """Table → a trigger of it that does more each time a row is updated."""
 
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
@@ -215,6 +223,7 @@ def read_for_advice(session: Session, among: Collection[int] | None = None) -> K
         defaults={(table, name): of for table, (name, _kind, of, _on) in columns if of},
         comments={(table, name): on for table, (name, _kind, _of, on) in columns if on},
         partitions=_partitions(session),
+        counting=read_counting(session, tables),
     )
 
 
@@ -245,6 +254,15 @@ def _columns_of_tables(
     """Return table → columns."""
     rows = _rows_by_name(session, sql, params)
     return {table: frozenset(columns.split("\n")) for table, (columns,) in rows}
+
+
+def read_counting(session: Session, among: Sequence[str | None] = (None,)) -> dict[str, str]:
+    """Return table → a trigger of it that does more each time a row is updated."""
+    return {
+        table: name
+        for table, (name, language, source) in _rows_by_name(session, _TRIGGERS, among)
+        if not may_run_twice(language, source)
+    }
 
 
 def read_partitioned(session: Session) -> frozenset[str]:

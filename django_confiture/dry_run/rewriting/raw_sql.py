@@ -9,7 +9,7 @@ from itertools import groupby
 from django.db.migrations import RunSQL
 from django.db.migrations.operations.base import Operation
 
-from django_confiture.dry_run.rewriting.batching import batches_of
+from django_confiture.dry_run.rewriting.batching import batches_of, refuse_counting_trigger
 from django_confiture.dry_run.rewriting.facts import Facts
 from django_confiture.dry_run.rewriting.files import (
     Batches,
@@ -59,6 +59,7 @@ def _parts(statement: Statement, facts: Facts) -> Iterator[Part]:
 def _of_rows(statement: Statement, facts: Facts) -> Part:
     """Return the batches of an UPDATE or a DELETE; or itself, where it has to be one statement."""
     try:
+        refuse_counting_trigger(statement, facts)
         return Part(Phase.FILL, statement.sql, batches=batches_of(statement, facts))
     except NoRecipe as reason:
         return Part(Phase.ROWS, statement.sql, why_whole=str(reason))

@@ -43,6 +43,7 @@ def facts_of(
         comments=known.comments,
         types=known.types,
         row_security=known.row_security,
+        counting={**known.counting, **ending.reached.counting},
         undeletable=_undeletable(ending),
         cascades=ending.reached.cascades,
         working=frozenset(each.sql for each in results if each.sql and works(each)),

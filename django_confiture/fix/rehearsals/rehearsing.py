@@ -17,6 +17,7 @@ from django_confiture.dry_run.results import Report
 from django_confiture.dry_run.rewriting.facts import PartitionIndex
 from django_confiture.dry_run.rewriting.known_objects import (
     KnownObjects,
+    read_counting,
     read_known,
     read_partition_indexes,
     read_partitioned,
@@ -54,6 +55,8 @@ class Reached:
     """Index of a partitioned table → those of its partitions, at the end."""
     known: KnownObjects
     """What was there before it."""
+    counting: Mapping[str, str]
+    """Table → a trigger of it that does more each time a row is updated, at the end."""
 
     @cached_property
     def cascades(self) -> frozenset[tuple[str, str]]:
@@ -159,8 +162,9 @@ class _Run:
         rows = read_rows(self._session, to_read)
         partitioned = read_partitioned(self._session)
         indexes = read_partition_indexes(self._session)
-        taken_back = self._taken_back(migrations, states, before)
-        return Reached(states[-1], schema, rows, taken_back, partitioned, indexes, known)
+        counting = read_counting(self._session)
+        back = self._taken_back(migrations, states, before)
+        return Reached(states[-1], schema, rows, back, partitioned, indexes, known, counting)
 
     def _begin(self, migrations: Sequence[Migration]) -> ProjectState:
         executor = self._executor

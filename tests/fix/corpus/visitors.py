@@ -47,4 +47,20 @@ CASES = [
             "ALTER TABLE cases_order ADD CONSTRAINT number_u UNIQUE (number) WITH (fillfactor=70)",
             "ALTER TABLE cases_order DROP CONSTRAINT number_u"),
     """, "fixed fixed"),
+    Harmful("rows_of_a_table_whose_trigger_counts", """
+        migrations.RunSQL(
+            "UPDATE cases_order SET note = lower(note)", migrations.RunSQL.noop),
+        migrations.AddIndex("line", models.Index(fields=["sku"], name="i_sku")),
+    """, "refused fixed", "the trigger cases_order_bump of cases_order counts", prepared="""
+        migrations.AddField("order", "version", models.IntegerField(default=0, db_default=0)),
+        migrations.RunSQL(r'''
+            CREATE FUNCTION cases_bump() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                NEW.version := OLD.version + 1;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER cases_order_bump BEFORE UPDATE ON cases_order
+                FOR EACH ROW EXECUTE FUNCTION cases_bump();
+            ''', "DROP TRIGGER cases_order_bump ON cases_order; DROP FUNCTION cases_bump()"),
+    """),
 ]  # fmt: skip

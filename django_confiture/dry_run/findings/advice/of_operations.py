@@ -107,12 +107,8 @@ def rewriting(
     """
     operation = subject.migration.operations[index]
     steps = [step for step in subject.steps if step.operation == index]
-    earlier = [
-        step.statement
-        for step in subject.steps
-        if step.operation is not None and step.operation < index
-    ]
-    known = subject.known.after(earlier)
+    before = [e for e in subject.steps if e.operation is not None and e.operation < index]
+    known = subject.known.after(each.statement for each in before)
     if own_values and type(operation) is not AddField:
         return NotRewritten("the database has the field before the models do")
     if subject.result.error is not None and not (own_values and _is_all_known(operation)):
@@ -134,6 +130,7 @@ def rewriting(
             partitions=known.partitions,
             required=known.required,
             plain=known.plain,
+            counting=known.counting,
             defaults=known.defaults,
             comments=known.comments,
             types=known.types,

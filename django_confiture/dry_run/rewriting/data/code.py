@@ -10,7 +10,11 @@ from types import FunctionType
 
 from django.db.migrations import RunPython
 
-from django_confiture.dry_run.rewriting.batching import batches_of, key_to_go_by
+from django_confiture.dry_run.rewriting.batching import (
+    batches_of,
+    key_to_go_by,
+    refuse_counting_trigger,
+)
 from django_confiture.dry_run.rewriting.data.bodies import BodyPart, parts_of
 from django_confiture.dry_run.rewriting.data.functions import (
     body_of,
@@ -60,6 +64,7 @@ def files_of_code(
     if len(parts) == len(changes) == 1 and isinstance(only := parts[0].does, Update):
         changes = [with_constants(changes[0], only, function)]
     for each in changes:
+        refuse_counting_trigger(each, facts)
         key_to_go_by(each, facts, by_models=True)
     sources = [_source(node, function, each) for each in parts]
     yield from _with_way_back(operation, function, node.name, sources)
@@ -77,6 +82,8 @@ def _of_sql(
         raise NoRecipe("its code does more than update and delete rows")
     if any(each.what == "insert_stmt" for each in changes):
         raise NoRecipe("its code inserts rows")
+    for change in changes:
+        refuse_counting_trigger(change, facts)
     fills = [batches_of(each, facts) for each in changes]
     if operation.reverse_code not in (None, RunPython.noop):
         yield _file_of_way_back(operation, *_way_back(operation.reverse_code, function))

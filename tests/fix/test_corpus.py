@@ -15,6 +15,7 @@ from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
+from django_confiture.dry_run.findings.advice.sentences import ASKS_FOR_TWO
 from tests.cases.migrations_on_disk import Cases, query
 from tests.fix.corpus import CORPUS, OFTEN
 from tests.fix.corpus.harmful import Harmful
@@ -46,6 +47,8 @@ def test_case(cases: Cases, case: Harmful) -> None:
     reasons = [each["reason"] for each in document["operations"]]
     assert outcomes(document) == case.outcomes.split(), reasons
     assert code == (0 if "fixed" in case.outcomes else 1), reasons_and_files(document)
+    # Who has asked for two releases is not told to.
+    assert not (case.arguments and any(ASKS_FOR_TWO in (each or "") for each in reasons)), reasons
     # A report offers nothing that is then refused.
     if not case.arguments and code:
         assert not offered()

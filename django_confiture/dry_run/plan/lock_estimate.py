@@ -94,5 +94,5 @@ def _toast(fields: list[Field[Any, Any]]) -> int:
     longest = 0
     for each in fields:
         if each.get_internal_type() not in _FIXED_SIZE:
-            longest += 4 * (each.max_length or _TOASTED_FROM)
+            longest += 4 * int(each.max_length or _TOASTED_FROM)  # some write it as a text
     return _TOAST if longest > _TOASTED_FROM else 0

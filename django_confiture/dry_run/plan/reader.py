@@ -63,6 +63,7 @@ class PlanWalk:
         self._statements: list[Statement] = []
         self._fills: list[Fill] = []
         self._unknown: Counter[str] = Counter()
+        self._unreadable: set[Operation | None] = set()
         self._new_locks = 0
 
     def planned(self) -> Planned:
@@ -71,7 +72,7 @@ class PlanWalk:
             tuple(self._touched),
             tuple(self._statements),
             tuple(self._fills),
-            dict(self._unknown),
+            dict(self._unknown + Counter({"unreadable operation": len(self._unreadable)})),
             self._new_locks,
         )
 
@@ -86,9 +87,9 @@ class PlanWalk:
         if hooks := self._hooks(migration, backwards=backwards):
             self._unknown["hook"] += hooks
 
-    def note_unreadable(self) -> None:
+    def note_unreadable(self, operation: Operation | None = None) -> None:
         """Note an operation that raised when it was read."""
-        self._unknown["unreadable operation"] += 1
+        self._unreadable.add(operation)
 
     def pass_by(self, migration: Migration) -> None:
         """Change the state as a migration outside the plan does."""
@@ -157,6 +158,14 @@ class PlanWalk:
         before = self._look(operation, (app_label, old)) if old else _Seen()
         self._advance(operation, app_label)
         after = self._look(operation, (app_label, new)) if new else _Seen()
+        try:
+            self._note_schema(operation, before, after, backwards=backwards)
+        except Exception:  # noqa: BLE001 - what it raises for real, it will raise in its turn
+            self.note_unreadable(operation)
+
+    def _note_schema(
+        self, operation: Operation, before: _Seen, after: _Seen, *, backwards: bool
+    ) -> None:
         if not (before.managed or after.managed) or _changes_nothing(operation, before, after):
             return
         for name in (*before.tables, *after.tables):
@@ -168,6 +177,13 @@ class PlanWalk:
 
     def _look(self, operation: Operation, key: Key) -> _Seen:
         """Return the model as it is now, and the tables that the operation locks for it."""
+        try:
+            return self._seen(operation, key)
+        except Exception:  # noqa: BLE001 - a field of the project's own; its state is known
+            self.note_unreadable(operation)
+            return _Seen()
+
+    def _seen(self, operation: Operation, key: Key) -> _Seen:
         model = self._state.models.get(key)
         table = self._tables.of(self._state, key)
         if model is None or table is None:

@@ -363,6 +363,23 @@ def test_an_operation_that_fails_to_be_read_fails_in_its_turn(base: Cases) -> No
     assert [each["relation"] for each in found["tables"]] == ["cases_a"]
 
 
+@pytest.mark.parametrize(
+    ("length", "not_known"), [("many", ["1 unreadable operation"]), ("30", [])]
+)
+def test_what_comes_after_a_field_that_can_not_be_read_is_still_read(
+    base: Cases, length: str, not_known: list[str]
+) -> None:
+    odd = models.CharField(max_length=length, null=True)  # type: ignore[arg-type]
+    later = AddField("b", "x", models.IntegerField(null=True))
+    made = CreateModel("New", [("id", models.AutoField(primary_key=True)), ("odd", odd)])
+    base.add("0002_case", AddField("a", "odd", odd), made, later)
+
+    found = preflight(code=1 if not_known else 0)
+
+    assert {each["relation"] for each in found["tables"]} == {"cases_a", "cases_b"}
+    assert found["not_known"] == not_known
+
+
 # Other sessions.
 
 

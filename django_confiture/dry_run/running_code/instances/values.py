@@ -127,7 +127,7 @@ def _made_up_text(field: Field[Any, Any], level: Level) -> str:
 def _unique_text(field: Field[Any, Any], level: Level, number: int) -> str:
     pattern = _pattern_of(field)
     room = _room(field, pattern)
-    if field.max_length == _LENGTH_OF_UUID and pattern == "{}":
+    if _length_of(field) == _LENGTH_OF_UUID and pattern == "{}":
         return str(uuid_of(number))
     mark = format(number, "032x")
     if level == "most":
@@ -136,7 +136,12 @@ def _unique_text(field: Field[Any, Any], level: Level, number: int) -> str:
 
 
 def _room(field: Field[Any, Any], pattern: str) -> int:
-    return max(1, (field.max_length or UNLIMITED) - len(pattern) + 2)
+    return max(1, _length_of(field) - len(pattern) + 2)
+
+
+def _length_of(field: Field[Any, Any]) -> int:
+    """Return the longest text that a field takes; Django lets ``max_length`` be a text, too."""
+    return int(field.max_length or UNLIMITED)
 
 
 def _pattern_of(field: Field[Any, Any]) -> str:

@@ -81,7 +81,7 @@ def test_what_only_names_it_does_not_bring_it_about(
     ]
 
     failure = Failure(sqlstate, error, "")
-    assert operation_of(failure, found, frozenset(locks), words_in("relation line column")) == 1
+    assert operation_of(failure, found, frozenset(locks), names_in("relation line column")) == 1
 
 
 _REFUSED = 'update or delete on table "user" violates foreign key constraint "who" on table "fan"'

@@ -31,22 +31,22 @@ def refuse_unknown(app_label: str | None, name: str | None) -> None:
         return
     if meant:
         what = f"More than one migration matches {name!r} in app {app_label!r}"
-        raise _refusal(what, f": {_few(meant)}; give more of the name")
+        raise _refusal(what, f"Please be more specific. They are {_few(meant)}.")
     what = f"Cannot find a migration matching {name!r} from app {app_label!r}"
     close = get_close_matches(name, names, n=1, cutoff=0.5)
-    raise _refusal(what, _meant(close[0]) if close else f"; the last one is {names[-1]!r}")
+    raise _refusal(what, _meant(close[0]) if close else f"The last one is {names[-1]!r}.")
 
 
 def _like(app_label: str, labels: list[str]) -> str:
     label, dot, name = app_label.partition(".")
     if dot and label in labels:  # as reports write it
-        return f"; put a space in place of the dot: {label} {name}"
+        return f"Put a space in place of the dot: {label} {name}"
     close = get_close_matches(app_label, labels, n=1)
     return _meant(close[0]) if close else ""
 
 
 def _meant(name: str) -> str:
-    return f"; did you mean {name!r}?"
+    return f"Did you mean {name!r}?"
 
 
 def _few(names: list[str]) -> str:
@@ -55,5 +55,5 @@ def _few(names: list[str]) -> str:
 
 
 def _refusal(what: str, hint: str) -> CommandError:
-    said = f"{what}{hint}"
-    return CommandError(said if said.endswith("?") else f"{said}.", returncode=USAGE)
+    """Return what ``migrate`` says, word for word, and the hint behind it."""
+    return CommandError(f"{what}. {hint}".rstrip(), returncode=USAGE)

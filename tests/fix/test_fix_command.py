@@ -358,8 +358,8 @@ def test_what_can_not_be_loaded_again_is_refused_with_the_reason(shop: Cases) ->
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("0009", "Cannot find a migration matching '0009' from app 'cases'; the last one is "),
-        ("000", "More than one migration matches '000' in app 'cases': 0001_"),
+        ("0009", "Cannot find a migration matching '0009' from app 'cases'. The last one is "),
+        ("000", "More than one migration matches '000' in app 'cases'. Please be more specific. "),
     ],
 )
 def test_a_wrong_name_is_said(shop: Cases, name: str, says: str) -> None:
@@ -528,7 +528,7 @@ def test_arguments_that_do_not_fit_together(shop: Cases) -> None:
     for arguments, said in (
         (
             ("0002",),
-            "in app 'cases': 0002_more and 0002_some; give more of the name.",
+            "in app 'cases'. Please be more specific. They are 0002_more and 0002_some.",
         ),
         (
             ("0002_more", "--since", "main"),

@@ -274,7 +274,7 @@ def test_hooks_that_are_off(cases: Cases, settings: Settings) -> None:
         (["nothing"], "No installed app with label 'nothing'."),
         (
             ["cases", "09"],
-            "Cannot find a migration matching '09' from app 'cases'; the last one is '0002_plain'.",
+            "Cannot find a migration matching '09' from app 'cases'. The last one is '0002_plain'.",
         ),
     ],
 )

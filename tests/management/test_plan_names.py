@@ -26,31 +26,31 @@ def three(cases: Cases) -> Cases:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["case"], "No installed app with label 'case'; did you mean 'cases'?"),
+        (["case"], "No installed app with label 'case'. Did you mean 'cases'?"),
         (["confiture_nowhere_near"], "No installed app with label 'confiture_nowhere_near'."),
         (
             ["cases.0002_number"],
             (
-                "No installed app with label 'cases.0002_number'; "
-                "put a space in place of the dot: cases 0002_number."
+                "No installed app with label 'cases.0002_number'. "
+                "Put a space in place of the dot: cases 0002_number"
             ),
         ),
         (
             ["cases", "0002_numbre"],
             (
-                "Cannot find a migration matching '0002_numbre' from app 'cases'; "
-                "did you mean '0002_number'?"
+                "Cannot find a migration matching '0002_numbre' from app 'cases'. "
+                "Did you mean '0002_number'?"
             ),
         ),
         (
             ["cases", "9"],
-            "Cannot find a migration matching '9' from app 'cases'; the last one is '0003_others'.",
+            "Cannot find a migration matching '9' from app 'cases'. The last one is '0003_others'.",
         ),
         (
             ["cases", "00"],
             (
-                "More than one migration matches '00' in app 'cases': "
-                "0001_initial, 0002_number and 0003_others; give more of the name."
+                "More than one migration matches '00' in app 'cases'. Please be more "
+                "specific. They are 0001_initial, 0002_number and 0003_others."
             ),
         ),
     ],
@@ -67,7 +67,7 @@ def test_what_was_probably_meant(
 def test_of_many_names_a_few_are_shown(cases: Cases) -> None:
     for number in range(10, 17):
         cases.add(f"00{number}_more")
-    with pytest.raises(CommandError, match=r"0012_more, 0013_more and 3 more; give more"):
+    with pytest.raises(CommandError, match=r"0012_more, 0013_more and 3 more\.$"):
         call_command("migrate_dryrun", "cases", "001")
 
 

@@ -52,9 +52,14 @@ def operation_of(
     if len(changing) > 1 and (cause := _CAUSES.get(failure.sqlstate or "")):
         changing = [step for step in changing if _says(step, cause)] or changing
     if len(changing) > 1:
-        names = names_in(failure.error) - common
+        names = _names_in_error(failure.error) - common - relations
         changing = [step for step in changing if names & step.words] or changing
     return changing[0].operation if len(changing) == 1 else None
+
+
+def _names_in_error(error: str) -> Set[str]:
+    """Return what an error names: in quotes, as nearly always, since other words may be SQL's."""
+    return frozenset(re.findall(r'"([^"]+)"', error)) or names_in(error)
 
 
 def _filling(failure: Failure, steps: Sequence[OperationStep]) -> int | None:

@@ -70,6 +70,14 @@ def test_operation(sqlstate: str, error: str, operation: int | None) -> None:
             "42703",
             "column line.name does not exist",
         ),
+        (
+            [
+                "ALTER TABLE line ADD CONSTRAINT c CHECK (NOT (up = id AND up IS NOT NULL))",
+                "ALTER TABLE line ADD path text DEFAULT '' NOT NULL",
+            ],
+            "23502",
+            'null value in column "path" of relation "line" violates not-null constraint',
+        ),
     ],
 )
 def test_what_only_names_it_does_not_bring_it_about(

@@ -121,11 +121,11 @@ CASES = [
         migrations.RunPython(tag, migrations.RunPython.noop),
         migrations.AddConstraint("line", models.UniqueConstraint(
             fields=["id", "sku"], name="u_is")),
-    """, "kept kept kept kept fixed", varies=("id",), above='''
+    """, "kept fixed kept kept fixed", varies=("id",), above='''
         def tag(apps, schema_editor):
             Tag, Through = (apps.get_model("cases", n) for n in ("Tag", "OrderTag"))
             one = Tag.objects.create(name="old")
-            orders = apps.get_model("cases", "Order").objects.order_by("pk")[:50]
+            orders = apps.get_model("cases", "Order").objects.order_by("pk")
             Through.objects.bulk_create(Through(order=each, tag=one) for each in orders)
 
         '''),

@@ -64,8 +64,7 @@ class Trial:
     @property
     def words(self) -> frozenset[str]:
         """What every statement about the model names."""
-        common = {"relation", "column", "table", "does", "not", "exist"}
-        return names_in(*self.tables) | common.union(self.tables)
+        return names_in(*self.tables).union(self.tables)
 
     def affected(self, changes: Changes, code: Set[int]) -> Set[Action]:
         """Return the actions that come to what changed, or to a table of ``code``.

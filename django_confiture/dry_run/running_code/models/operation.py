@@ -31,6 +31,8 @@ _CAUSES = {
     "P0001": r"\bTRIGGER\b",
 }
 """SQLSTATE → what stands in the statement that brings it about."""
+_UNQUOTED = {"relation", "column", "table", "does", "not", "exist"}
+"""The words of ``column shop_order.note does not exist``, which has no quotes."""
 _BOTH = 2
 """A refused deletion names both tables: "on table" the one, and "on table" that refers to it."""
 
@@ -40,7 +42,7 @@ def operation_of(
 ) -> int | None:
     """Return the operation after which it fails, None where more than one could be it.
 
-    ``common`` are the words that every statement about the ``relations`` has.
+    ``common`` are the names that every statement about the ``relations`` has.
     """
     filling = _filling(failure, steps)
     if filling is not None:
@@ -59,7 +61,7 @@ def operation_of(
 
 def _names_in_error(error: str) -> Set[str]:
     """Return what an error names: in quotes, as nearly always, since other words may be SQL's."""
-    return frozenset(re.findall(r'"([^"]+)"', error)) or names_in(error)
+    return frozenset(re.findall(r'"([^"]+)"', error)) or names_in(error) - _UNQUOTED
 
 
 def _filling(failure: Failure, steps: Sequence[OperationStep]) -> int | None:

@@ -11,7 +11,7 @@ from django_confiture.dry_run.running_code.models.touched import OperationStep
 from django_confiture.sql_text import names_in
 
 _RELATIONS = frozenset(("Lines of orders",))
-_COMMON = names_in("Lines of orders relation column does not exist")
+_COMMON = names_in("Lines of orders")
 _TEXTS = (
     'ALTER TABLE "Lines of orders" DROP CONSTRAINT "once"',
     'ALTER TABLE "Lines of orders" ADD COLUMN "note" varchar(20) DEFAULT \'\' NOT NULL',
@@ -89,7 +89,7 @@ def test_what_only_names_it_does_not_bring_it_about(
     ]
 
     failure = Failure(sqlstate, error, "")
-    assert operation_of(failure, found, frozenset(locks), names_in("relation line column")) == 1
+    assert operation_of(failure, found, frozenset(locks), names_in("line")) == 1
 
 
 _REFUSED = 'update or delete on table "user" violates foreign key constraint "who" on table "fan"'
@@ -120,4 +120,4 @@ def test_a_deletion_is_refused_where_rows_refer(
     ]
     failure = Failure("23503", _REFUSED, "", constraint="who")
 
-    assert operation_of(failure, found, frozenset(["user"]), names_in("user table")) == operation
+    assert operation_of(failure, found, frozenset(["user"]), names_in("user")) == operation

@@ -141,8 +141,8 @@ def measured(times: Times) -> Iterator[None]:
     check = migration_run.check_deferred_constraints
     replaced = mock.patch.object
 
-    def around_step(self: Any, step: Callable[..., Any], state: Any) -> Any:
-        return around(self, times.measured("step", step), state)
+    def around_step(self: Any, step: Callable[..., Any]) -> Any:
+        return around(self, times.measured("step", step))
 
     with (
         replaced(run, "around", times.measured("around", around_step)),

@@ -15,6 +15,7 @@ from django_confiture.dry_run.deploy_watch import DeployWatch
 from django_confiture.dry_run.isolation.router_watch import RouterWatch
 from django_confiture.dry_run.judge import Judge, Known
 from django_confiture.dry_run.recording.recorder import Recorder
+from django_confiture.dry_run.server.quick_states import quick_states
 from django_confiture.dry_run.signal_receivers import ReceiverWatch
 from django_confiture.dry_run.sql.texts import redaction
 from django_confiture.dry_run.stage import Opened, Stage
@@ -72,6 +73,7 @@ def open_rehearsal(
         stack.enter_context(redaction.shown(show=show_values))
         at_end = stack.enter_context(ExitStack())
         opened = stack.enter_context(stage.open())
+        stack.enter_context(quick_states())
         instruments = opened.instruments
         recorder = Recorder(instruments)
         judge = Judge(

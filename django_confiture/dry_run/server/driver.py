@@ -62,12 +62,14 @@ _MIGRATE = "django.core.management.commands.migrate"
 MIGRATE_EXECUTOR = PrivateName(_MIGRATE, "MigrationExecutor")
 EMIT_SIGNALS = names(_MIGRATE, "emit_pre_migrate_signal", "emit_post_migrate_signal")
 LIVE_RECEIVERS = PrivateName("django.dispatch:Signal", "_live_receivers")
+SWAPPABLE_SETTING = PrivateName("django.apps.registry:Apps", "get_swappable_settings_name")
+CLONE_MODEL_STATE = PrivateName("django.db.migrations.state:ModelState", "clone")
 
 PATCHED = (
     *SENDING, SERVER_CURSOR_CLOSE, *ENDING, SEND_COMMAND, CONNECT, BEGIN, CHECK_IDLE,
     TRANSACTION_STATUS, *WAITING, START_THREAD, SUBMIT_TO_THREAD, *START_PROCESS, *CONNECT_SOCKET,
     *PSYCOPG2_CONNECT, DJANGO_CONNECT, ROUTER_ANSWER, MIGRATE_EXECUTOR, *EMIT_SIGNALS,
-    LIVE_RECEIVERS,
+    LIVE_RECEIVERS, SWAPPABLE_SETTING, CLONE_MODEL_STATE,
 )  # fmt: skip
 """All that is patched for a process while a dry run is on; see ``server/patches.py``."""
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.apps import apps as live_apps
+from django.core.exceptions import FieldError
+from django.db import DatabaseError
+from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from django_confiture.backfills import events, queueing
 from django_confiture.backfills.declared.class_changes import BackfillChanged, has_changed, why
@@ -22,12 +26,15 @@ from django_confiture.backfills.ranges.planning import add_pass
 from django_confiture.backfills.safeguards import mirror
 from django_confiture.backfills.safeguards.transactions import brief
 from django_confiture.exceptions import BackfillError, BackfillLookupError
-from django_confiture.formatting import listed
+from django_confiture.formatting import listed, one_line
 
 if TYPE_CHECKING:
     from django.apps.registry import Apps
 
 S = BackfillState
+
+_NOT_THERE = (UndefinedColumn, UndefinedTable)
+_LOCK_TIMEOUT = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,26 @@ def start(name: str, *, using: str, actor: str) -> str:
     """Hand a backfill to the Tasks framework; return what came of it.
 
     One that is queued or running gets its tasks again, which does no harm: more than are wanted
-    end by themselves.
+    end by themselves. Refused where a column that it reads or writes is not there yet.
     """
+    _check_columns(load_backfill(name), using)
     run = prepare(name, using=using, actor=actor)
     return queueing.enqueue(run, using=using)
+
+
+def _check_columns(backfill: Backfill, using: str) -> None:
+    """Refuse what a worker could not ask for; where that can't be asked now, a worker will see."""
+    changed = dict.fromkeys(["pk", *(backfill.values or ()), *backfill.fields])
+    try:
+        with brief(using, {"lock_timeout": _LOCK_TIMEOUT}):
+            backfill.rows_to_do(using).values(*changed).explain()
+    except (FieldError, DatabaseError) as error:
+        if isinstance(error, DatabaseError) and not isinstance(error.__cause__, _NOT_THERE):
+            return
+        raise BackfillError(
+            f"{backfill.path()} can't ask for its rows: {one_line(error)} "
+            "Apply the migration that adds what is missing before you start it."
+        ) from error
 
 
 def prepare(name: str, *, using: str, actor: str, apps: Apps = live_apps) -> BackfillRun:

@@ -37,6 +37,21 @@ def test_a_paused_one_is_not_started_behind_the_back_of_who_paused_it() -> None:
         control.start(FILL, using="default", actor="the test")
 
 
+@pytest.mark.parametrize("name", ["FillSortTitle", "ProcessSortTitle", "SaveSortTitle"])
+def test_one_whose_column_is_not_there_yet_is_not_started(name: str) -> None:
+    from django_confiture.backfills import control
+    from django_confiture.backfills.models import BackfillRun
+
+    execute("ALTER TABLE shelf_book RENAME COLUMN sort_title TO sorted_by")
+    with pytest.raises(BackfillError) as refused:
+        control.start(PATH + name, using="default", actor="the test")
+    execute("ALTER TABLE shelf_book RENAME COLUMN sorted_by TO sort_title")
+
+    assert f"{name} can't ask for its rows: column shelf_book.sort_title" in str(refused.value)
+    assert "Apply the migration that adds what is missing" in str(refused.value)
+    assert not BackfillRun.objects.exists()
+
+
 def test_what_was_never_started_is_forgotten_without_a_trace() -> None:
     from django_confiture.backfills import control
     from django_confiture.backfills.models import BackfillEvent

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psycopg
 
+from django_confiture.dry_run.sql.parsing.suspects import Suspects
+
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parsing.parser import Statement
 
-_SWITCHES_OFF = re.compile(
-    r"\btrack_counts\b[\s'\"]*(?:=|,|\bTO\b)\s*'?(?:off?|f\w*|no?|0)\b", re.IGNORECASE
+_SWITCHES_OFF = Suspects(
+    r"\btrack_counts\b[\s'\"]*(?:=|,|\bTO\b)\s*'?(?:off?|f\w*|no?|0)\b", "track_counts"
 )
 """``SET`` and ``set_config``, told by their words: in the code of a DO block, too."""
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.sql.parsing.library import pg, postgast
 from django_confiture.dry_run.sql.parsing.nodes import Node
+from django_confiture.dry_run.sql.parsing.suspects import Suspects
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.sql.parsing.parser import Statement
 
-_SUSPECT = re.compile(r"\b(?:LIMIT|FETCH)\b", re.IGNORECASE)
+_SUSPECT = Suspects(r"\b(?:LIMIT|FETCH)\b", "limit", "fetch")
 """A tree is only looked into where the text may hold such a thing."""
 
 

@@ -10,6 +10,7 @@ from psycopg.errors import ActiveSqlTransaction, InvalidTransactionTermination
 from django_confiture.dry_run.sql.parsing.nodes import Node, strings
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement, parse
 from django_confiture.dry_run.sql.parsing.plpgsql import code_block
+from django_confiture.dry_run.sql.parsing.suspects import Suspects
 
 if TYPE_CHECKING:
     import psycopg
@@ -23,7 +24,10 @@ _FUNCTION = re.compile(
     r"|pg_backup_\w+|pg_(start|stop)_backup"
 )
 
-_SUSPECT = re.compile(rf"\b({_FUNCTION.pattern})\b|\b(?:COPY|CHECKPOINT)\b", re.IGNORECASE)
+_SUSPECT = Suspects(
+    rf"\b({_FUNCTION.pattern})\b|\b(?:COPY|CHECKPOINT)\b",
+    *("dblink", "lo_export", "pg_", "copy", "checkpoint"),
+)
 """A tree is only looked into where the text may hold such a thing."""
 
 

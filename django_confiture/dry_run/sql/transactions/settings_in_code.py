@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from django_confiture.dry_run.sql.parsing.nodes import Node, strings
 from django_confiture.dry_run.sql.parsing.parser import Statement, parse
 from django_confiture.dry_run.sql.parsing.plpgsql import CodeBlock, code_block
+from django_confiture.dry_run.sql.parsing.suspects import Suspects
 
 EVERY_SETTING = "*"
 """The name that stands for all of them: RESET ALL."""
 
-_MENTIONED = re.compile(
+_MENTIONED = Suspects(
     r"(?:current_setting|set_config)\s*\(\s*'+([\w$.]+)'|"
     r"\b(?:SET|RESET|SHOW)\s+(?:LOCAL\s+|SESSION\s+)?([a-z_]\w*(?:\.\w+)+)",
-    re.IGNORECASE,
+    "set",
+    "show",
 )
-_SETS = re.compile(
+_SETS = Suspects(
     r"\bset_config\b|\bSET\s+(?:LOCAL|SESSION|ROLE|TIME)\b|\bRESET\b"
     r"|(?:^|;|'|\b(?:BEGIN|THEN|ELSE|LOOP)\b)\s*SET\s+[\w.%]+\s*(?:=|TO\b)",
-    re.IGNORECASE,
+    "set",
 )
 _STRINGS_AS_SQL = re.compile(r"\s*(?:SET|RESET|SELECT|PERFORM)\b", re.IGNORECASE)
 

@@ -18,6 +18,7 @@ from django_confiture.dry_run.sql.parsing.nodes import (
     strings,
 )
 from django_confiture.dry_run.sql.parsing.parser import Statement
+from django_confiture.dry_run.sql.parsing.suspects import Suspects
 
 
 class Shared(Enum):
@@ -67,7 +68,11 @@ _IN_TEXT = {
     Shared.OTHER_SESSION: r"dblink\w*\s*\(",
 }
 _MENTIONS = {key: re.compile(rf"\b(?:{text})", re.IGNORECASE) for key, text in _IN_TEXT.items()}
-_ANY = re.compile("|".join(rf"\b(?:{text})" for text in _IN_TEXT.values()), re.IGNORECASE)
+_ANY = Suspects(
+    "|".join(rf"\b(?:{text})" for text in _IN_TEXT.values()),
+    *("now", "time", "txid_", "pg_", "xmin", "xmax", "cmin", "cmax"),
+    *("current_setting", "show", "dblink"),
+)
 
 _BY_WORDS = (Shared.SETTINGS, Shared.SESSIONS)
 """What no other thing is called, so that the words of a statement tell."""

@@ -192,6 +192,8 @@ def _with_objects(
     """
     if statement is not None and statement.kind in (Kind.DML, Kind.SELECT):
         return ()
-    if statement is None or statement.kind is not Kind.DDL or statement.functions_called:
+    if statement is None or statement.kind is not Kind.DDL or not predicted:
         return None
-    return {oid for oid, _mode in predicted} or None
+    if statement.functions_called:  # which goes through the whole tree, so it is asked last
+        return None
+    return {oid for oid, _mode in predicted}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +15,8 @@ from django.db import connection, transaction
 from psycopg import ClientCursor, RawCursor, ServerCursor, sql
 
 from django_confiture.dry_run.results import StatementResult, Write
-from django_confiture.dry_run.sql.parsing.parser import parse
+from django_confiture.dry_run.sql.parsing import nodes
+from django_confiture.dry_run.sql.parsing.library import pg
 from tests.support.dry_run import (
     for_real,
     migration,
@@ -421,15 +423,27 @@ def test_a_few_texts_are_each_for_itself(untouched: None) -> None:
     assert [each.sql for each in found] == script.split("; ")
 
 
-def test_the_tree_of_ddl_is_walked_for_the_first_change_of_a_migration_alone(
-    untouched: None,
+def test_the_tree_of_ddl_is_walked_once_at_most(
+    untouched: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    walked: Counter[str] = Counter()
+
+    def counted(node: nodes.Node) -> Iterator[nodes.Node]:
+        if isinstance(node, pg.Node):
+            walked[nodes.node_field(node)] += 1
+        return walk(node)
+
+    walk = nodes.nodes_in
+    monkeypatch.setattr(nodes, "nodes_in", counted)
+    new = ["CREATE TABLE walked (id integer)"]
     texts = [f"ALTER TABLE dry_row ADD walked{number} integer" for number in range(3)]
     texts.append("CREATE INDEX dry_walked ON dry_row (walked0)")
-    rehearse(migration(*(runs(text) for text in texts)))
-    parsed = [parse(text, placeholders=False)[0] for text in texts]  # what the dry run has parsed
-    walked = ["relations" in vars(each) for each in parsed]
-    assert walked == [True, False, False, False]
+
+    rehearse(migration(*(runs(text) for text in [*texts, *new])))
+
+    assert walked["alter_table_stmt"] == 3
+    assert walked["index_stmt"] == 1
+    assert walked["create_stmt"] == 0  # nothing that was there is locked by it
 
 
 def test_what_a_pipeline_does_is_put_down_to_the_kind_that_does_it(untouched: None) -> None:

@@ -131,5 +131,7 @@ def outside_transaction(node: Node) -> bool:
 
 def moves_database(node: Node) -> bool:
     """Return whether it is ALTER DATABASE … SET TABLESPACE."""
-    options = node.alter_database_stmt.options if node is not None else ()
+    if node is None or node_field(node) != "alter_database_stmt":
+        return False
+    options = node.alter_database_stmt.options
     return any(each.def_elem.defname == "tablespace" for each in options)

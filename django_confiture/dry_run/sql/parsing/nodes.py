@@ -17,8 +17,10 @@ from django_confiture.dry_run.sql.parsing.library import pg, postgast
 Node: TypeAlias = Any
 """A node of the parse tree; PostgreSQL has about 250 kinds of them."""
 
-_PLAIN = (str, int, bool, float)
-"""The values of fields that hold no node; most do not."""
+_SEVERAL = type(pg.SelectStmt().target_list)
+"""What a field holds that has several nodes."""
+_HAS_NODES: dict[type, bool] = {}
+"""By the kind of a node, whether it has any field for nodes: names and constants have none."""
 
 
 # Any node.
@@ -60,15 +62,26 @@ def nodes_in(node: Node) -> Iterator[Node]:
     stack = [node]
     while stack:
         each = stack.pop()
-        if type(each) is pg.Node:
-            each = unwrapped(each)
+        if type(each) is pg.Node and (held := each.WhichOneof("node")):
+            each = getattr(each, held)
         yield each
+        if not _has_nodes(type(each)):
+            continue
         inner: list[Node] = []
         for field, value in each.ListFields():
-            if type(value) in _PLAIN or field.message_type is None:
-                continue
-            inner += value if isinstance(value, Iterable) else (value,)
-        stack += reversed(inner)
+            if type(value) is _SEVERAL:
+                inner += value
+            elif field.message_type is not None:
+                inner.append(value)
+        inner.reverse()
+        stack += inner
+
+
+def _has_nodes(kind: type[Node]) -> bool:
+    if kind not in _HAS_NODES:
+        fields = kind.DESCRIPTOR.fields
+        _HAS_NODES[kind] = any(each.message_type is not None for each in fields)
+    return _HAS_NODES[kind]
 
 
 def tags_in(node: Node) -> set[str]:
@@ -76,12 +89,27 @@ def tags_in(node: Node) -> set[str]:
     return {str(each.DESCRIPTOR.name) for each in nodes_in(node)}
 
 
+def named_in(node: Node) -> tuple[tuple[Node, ...], frozenset[str]]:
+    """Return what names a relation in a tree, and the functions that it calls, in one pass.
+
+    FOR UPDATE OF is left out: it repeats names of its FROM.
+    """
+    relations, again, functions = [], set(), set()
+    for each in nodes_in(node):
+        kind = type(each)
+        if kind is pg.RangeVar:
+            relations.append(each)
+        elif kind is pg.FuncCall:
+            functions.add(strings(each.funcname)[-1])
+        elif kind is pg.LockingClause:
+            again |= {unwrapped(rel).location for rel in each.locked_rels}
+    return tuple(e for e in relations if e.location not in again), frozenset(functions)
+
+
 def range_vars_in(node: Node) -> Iterator[Node]:
-    """Yield what names a relation in a tree: not FOR UPDATE OF, which repeats names of its FROM."""
-    found = [each for each in nodes_in(node) if type(each) in (pg.RangeVar, pg.LockingClause)]
-    locking = (each for each in found if type(each) is pg.LockingClause)
-    again = {unwrapped(rel).location for each in locking for rel in each.locked_rels}
-    return (e for e in found if type(e) is pg.RangeVar and e.location not in again)
+    """Yield what names a relation in a tree."""
+    relations, _functions = named_in(node)
+    return iter(relations)
 
 
 def function_calls_in(node: Node) -> Iterator[Node]:
@@ -91,7 +119,8 @@ def function_calls_in(node: Node) -> Iterator[Node]:
 
 def functions_called_in(node: Node) -> set[str]:
     """Return the functions that a tree calls, without their schemas."""
-    return {strings(each.funcname)[-1] for each in function_calls_in(node)}
+    _relations, functions = named_in(node)
+    return set(functions)
 
 
 # Names.

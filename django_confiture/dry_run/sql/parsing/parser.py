@@ -30,11 +30,10 @@ from django_confiture.dry_run.sql.parsing.nodes import (
     added_constraint,
     column_def,
     function_calls_in,
-    functions_called_in,
     is_user_relation,
+    named_in,
     node_field,
     quoted_relation,
-    range_vars_in,
     subcommands,
     tags_in,
 )
@@ -139,24 +138,27 @@ class Statement:
 
     @property
     def _subcommands(self) -> list[Node]:
-        if self.what != "alter_table_stmt":
-            return []
-        return list(subcommands(self.node.alter_table_stmt))
+        is_alter = self.what == "alter_table_stmt"
+        return list(subcommands(self.node.alter_table_stmt)) if is_alter else []
 
     @property
     def function_calls(self) -> list[Node]:
         """The calls of functions in it."""
         return [] if self.node is None else list(function_calls_in(self.node))
 
-    @cached_property
+    @property
     def functions_called(self) -> frozenset[str]:
         """The names of the functions that it calls, without their schemas."""
-        return frozenset() if self.node is None else frozenset(functions_called_in(self.node))
+        return self._named[1]
 
-    @cached_property
+    @property
     def relations(self) -> tuple[Node, ...]:
         """The range variables in it: every place where it names a relation."""
-        return () if self.node is None else tuple(range_vars_in(self.node))
+        return self._named[0]
+
+    @cached_property
+    def _named(self) -> tuple[tuple[Node, ...], frozenset[str]]:
+        return ((), frozenset()) if self.node is None else named_in(self.node)
 
     @cached_property
     def reads_user_tables(self) -> bool:
@@ -190,10 +192,8 @@ class Statement:
     @property
     def rolls_back(self) -> bool:
         """Whether it would end our transaction by rolling it back."""
-        return (
-            self.kind is Kind.TRANSACTION
-            and self.node.transaction_stmt.kind == pg.TRANS_STMT_ROLLBACK
-        )
+        rolls_back = pg.TRANS_STMT_ROLLBACK
+        return self.kind is Kind.TRANSACTION and self.node.transaction_stmt.kind == rolls_back
 
     @property
     def begins(self) -> bool:

@@ -48,7 +48,7 @@ def take_back(thread: threading.Thread) -> None:
 
 def is_let_go() -> bool:
     """Return whether the current thread is one of them."""
-    return threading.current_thread() in _threads
+    return bool(_threads) and threading.current_thread() in _threads
 
 
 def refuse() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from time import perf_counter
 
 
@@ -34,31 +34,41 @@ class Stopwatch:
         """Don't count a part of what was done while it ran: the wait for another session."""
         self._left_out += seconds
 
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
+    def stopped(self) -> AbstractContextManager[None]:
         """Hold the stopwatch still inside the block."""
-        if self._stopped_at is not None:
-            yield
-            return
-        self._stopped_at = perf_counter()
-        try:
-            yield
-        finally:
-            self._go_on()
+        return _Turn(self._stop, self._go_on)
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Let the stopwatch run inside the block: this is the migration's own work."""
-        if self._stopped_at is None:
-            yield
-            return
-        self._go_on()
-        try:
-            yield
-        finally:
-            self._stopped_at = perf_counter()
+        return _Turn(self._go_on, self._stop)
 
-    def _go_on(self) -> None:
+    def _stop(self) -> bool:
+        """Return whether it ran."""
         if self._stopped_at is not None:
-            self._left_out += perf_counter() - self._stopped_at
-            self._stopped_at = None
+            return False
+        self._stopped_at = perf_counter()
+        return True
+
+    def _go_on(self) -> bool:
+        """Return whether it stood still."""
+        if self._stopped_at is None:
+            return False
+        self._left_out += perf_counter() - self._stopped_at
+        self._stopped_at = None
+        return True
+
+
+class _Turn(AbstractContextManager[None]):
+    """What is turned around for a block; several for each statement, so it is no generator."""
+
+    __slots__ = ("_back", "_turn", "_turned")
+
+    def __init__(self, turn: Callable[[], bool], back: Callable[[], bool]) -> None:
+        self._turn, self._back, self._turned = turn, back, False
+
+    def __enter__(self) -> None:
+        self._turned = self._turn()
+
+    def __exit__(self, *_error: object) -> None:
+        if self._turned:
+            self._back()

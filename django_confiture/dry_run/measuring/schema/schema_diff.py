@@ -9,7 +9,7 @@ row that is gone is written nowhere: where any was deleted, all tables are asked
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -37,18 +37,20 @@ from django_confiture.dry_run.measuring.schema.schema_row_queries import (
     COUNTED,
     MAY_ADVANCE,
     NEWEST,
-    OWNED,
     STATE,
     WRITTEN,
+    counts,
 )
 from django_confiture.dry_run.measuring.schema.schema_rows import (
     EACH,
     Counted,
-    OwnedRows,
+    Counts,
     State,
     by_owner,
     changed,
+    counts_of,
     figures,
+    relations_in,
 )
 from django_confiture.dry_run.measuring.schema.undone_reading import UndoneReading
 from django_confiture.dry_run.results import MigrationResult, SchemaChange
@@ -56,16 +58,18 @@ from django_confiture.dry_run.server.side_channel import Session, array
 from django_confiture.formatting import one_line
 
 _READ = "confiture_schema"
-_WRITTEN, _OWNED = "confiture_schema_written", "confiture_schema_owned"
+_WRITTEN = "confiture_schema_written"
 _RELATIONS, _OTHERS = "confiture_schema_relations", "confiture_schema_others"
 
 # To parse and plan them takes longer than to run them.
 _PREPARED = {
     _WRITTEN: (WRITTEN, "(xid, boolean[])"),
-    _OWNED: (OWNED, "(xid, boolean[])"),
     _RELATIONS: (RELATIONS, "(oid[])"),
     _OTHERS: (OTHERS, "(oid[])"),
 }
+
+_LOOK_UP = "SET LOCAL enable_seqscan = off"
+"""What is prepared is planned once, for catalogs that may be small then, and grow with the plan."""
 
 _FEW = 6
 """So many owners are rather read again than kept from it: that moves the WAL, after which the
@@ -86,16 +90,17 @@ class SchemaWatch:
         self._nested = False
         """Whether a migration has called others. What it writes after them may be older than they
         are by the ids of transactions, and it may roll back what they did."""
-        owned = self._rows()
-        self._counted = Counted(owned)
+        counted = self._counts()
+        self._counted = Counted(counted)
         if among is not None:  # what our own transaction wrote earlier is found as written again
-            among = {*among, *(oid for of_relation, oid in owned.written if of_relation)}
+            written = self._session.query(_written_since(self._last.newest, EACH))
+            among = {*among, *(int(oid or 0) for kind, oid in written if kind == "t")}
         self._schema = dict(self.now(among))
         self._first = dict(self._schema)
         self._unread: set[Owner] = set()
         """What was there at first, is not read yet, and has not changed since."""
         if among is not None:
-            relations = owned.of_relations(CATALOGS.index("pg_class"))
+            relations = relations_in(counted, CATALOGS.index("pg_class"))
             self._unread = {each for each in relations if each[1] not in among}
 
     @property
@@ -108,7 +113,7 @@ class SchemaWatch:
         """Read what is not read yet: any of it may be changed from now on."""
         if not self._unread:
             return
-        with self._reading(self._state().search_path) as reading:
+        with self._reading(self._state().search_path, _LOOK_UP) as reading:
             rest, _newest = self._read_owners(self._unread, reading)
         self._unread = set()
         self._schema.update(rest)
@@ -151,13 +156,14 @@ class SchemaWatch:
             return self._all_changes(now)
         if now.written is not None and now.written == self._last.written:
             return ()
-        with self._reading(now.search_path, _written_since(self._last, now)) as reading:
+        written = _written_since(self._last.newest, changed(self._last.written, now.written))
+        with self._reading(now.search_path, f"{_LOOK_UP}; {written}") as reading:
             touched = {(kind == "t", int(oid or 0)) for kind, oid in reading.first}
             self._counted.written(touched)
             lost = changed(self._last.deleted, now.deleted)
             shrunk = [each and counts for each, counts in zip(lost, COUNTED, strict=True)]
             if any(shrunk):
-                touched.update(self._counted.lost(self._rows(shrunk)))
+                touched.update(self._counted.lost(self._counts(shrunk)))
             after, newest = self._read_owners(touched, reading)
         before = {o: objects for o in touched if (objects := self._schema.pop(o, None))}
         self._schema.update(after)
@@ -168,13 +174,12 @@ class SchemaWatch:
 
     def _all_changes(self, now: State) -> tuple[SchemaChange, ...]:
         before, self._schema = self._schema, dict(self.now())
-        self._counted, self._last = Counted(self._rows()), now
+        self._counted, self._last = Counted(self._counts()), now
         return differences(before, self._schema)
 
-    def _rows(self, chosen: Iterable[bool] = EACH) -> OwnedRows:
+    def _counts(self, chosen: Sequence[bool] = EACH) -> Counts:
         """Count the rows of the owners, in the chosen catalogs."""
-        given = f"'{self._last.newest}', '{array(chosen)}'"
-        return OwnedRows.of(self._session.query(f"EXECUTE {_OWNED} ({given})"))
+        return counts_of(self._session.query(counts(chosen)))
 
     @cached_property
     def _can_advance(self) -> bool:
@@ -279,10 +284,9 @@ class SchemaWatch:
             reading.end()
 
 
-def _written_since(begun: State, now: State) -> str:
-    """Return the query for what was written between the two."""
-    catalogs = array(changed(begun.written, now.written))
-    return f"EXECUTE {_WRITTEN} ('{begun.newest}', '{catalogs}')"
+def _written_since(newest: str, catalogs: Iterable[bool]) -> str:
+    """Return the query for what was written to these catalogs since a transaction was new."""
+    return f"EXECUTE {_WRITTEN} ('{newest}', '{array(catalogs)}')"
 
 
 def read_relations(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django_confiture.postgres import FIRST_NORMAL_OID
+
+Place = tuple[int, bool]
+"""A catalog, by its number, and whether the owners of its rows are relations."""
 
 # Where the rows are that make up an object, and which column has its owner's OID. Indexes are owned
 # by tables. TOAST tables are no part of the schema, and each rewrite makes another one. Which
@@ -63,49 +68,37 @@ def _was_written(catalog: str) -> str:
     return f"($2::boolean[])[{CATALOGS.index(catalog) + 1}]"
 
 
-# A table owns its indexes, which are relations themselves.
-_OF_INDEXES = f"""
-SELECT i.indrelid AS owner, {_IS_NEW.format(row="i")} OR {_IS_NEW.format(row="x")} AS written
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-WHERE {_was_written("pg_index")} AND i.indexrelid >= {FIRST_NORMAL_OID}
-  AND x.relnamespace <> 'pg_toast'::regnamespace
-"""
+# A table owns its indexes, which are relations themselves. Those of TOAST tables are of no owner.
+_OF_INDEXES = ("indrelid", "t.indexrelid >= {first}")
 
 
-def _counted_of(catalog: str, rows: str, *, relations: bool) -> str:
-    return f"""
-SELECT {CATALOGS.index(catalog)}, {str(relations).lower()},
-  string_agg(concat_ws(' ', owner, number), ','),
-  string_agg(owner::text, ',') FILTER (WHERE written)
+def _counts(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> dict[Place, str]:
+    return {
+        (CATALOGS.index(name), relations): f"""
+SELECT {CATALOGS.index(name)}, {str(relations).lower()},
+  string_agg(concat_ws(' ', owner, number), ',')
 FROM (
-  SELECT owner, count(*) AS number, bool_or(written) AS written FROM ({rows}) r GROUP BY owner
-) o HAVING {_was_written(catalog)}
+  SELECT t.{owner} AS owner, count(*) AS number FROM pg_catalog.{name} t
+  WHERE {condition.format(first=FIRST_NORMAL_OID)} GROUP BY 1
+) o
 """
-
-
-def _counts(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> list[str]:
-    return [
-        _counted_of(
-            name,
-            f"SELECT t.{owner} AS owner, {_IS_NEW.format(row='t')} AS written"
-            f" FROM pg_catalog.{name} t"
-            f" WHERE {_was_written(name)} AND {condition.format(first=FIRST_NORMAL_OID)}",
-            relations=relations,
-        )
         for name, (owner, condition) in catalogs.items()
-    ]
+    }
 
 
-OWNED = _SINCE + " UNION ALL ".join(
-    [
-        *_counts(_OF_RELATIONS, relations=True),
-        _counted_of("pg_index", _OF_INDEXES, relations=True),
-        *_counts(_OF_OTHERS, relations=False),
-    ]
-)
-"""How many rows each owner has in each of the catalogs that ``$2`` chooses, in the order of
-``CATALOGS``: a text for each catalog, and the owners of which a row was written by transaction
-``$1`` or a later one, or by ours outside of its parts."""
+_COUNTS = {
+    **_counts({**_OF_RELATIONS, "pg_index": _OF_INDEXES}, relations=True),
+    **_counts(_OF_OTHERS, relations=False),
+}
+
+
+def counts(chosen: Sequence[bool]) -> str:
+    """Return the query for how many rows each owner has in the chosen ones of ``CATALOGS``.
+
+    A text for each. It names those catalogs alone: the others would take longer than these.
+    """
+    return " UNION ALL ".join(text for (catalog, _kind), text in _COUNTS.items() if chosen[catalog])
+
 
 _LOOKED_UP = {
     "pg_attribute": (
@@ -116,6 +109,8 @@ _LOOKED_UP = {
 """The same conditions for a few rows: each is looked up."""
 
 
+_OF_SEVERAL_SORTS = {"pg_class", "pg_constraint"}
+"""Relations and indexes; constraints of tables and of domains."""
 _NO_TOAST = "(SELECT c.relkind <> 't' FROM pg_catalog.pg_class c WHERE c.oid = {oid})"
 
 
@@ -125,19 +120,26 @@ def _new_rows(catalogs: dict[str, tuple[str, str]], *, relations: bool) -> str:
         f" WHERE {_was_written(name)} AND {_IS_NEW.format(row='t')}"
         f" AND {_LOOKED_UP.get(name, condition).format(first=FIRST_NORMAL_OID)}"
         for name, (owner, condition) in catalogs.items()
+        if name not in _OF_SEVERAL_SORTS
     )
 
 
+# No index finds new rows, so each catalog is gone through once, whichever sorts of rows it has.
 WRITTEN = f"""
 {_SINCE}
 {_new_rows(_OF_RELATIONS, relations=True)} UNION {_new_rows(_OF_OTHERS, relations=False)}
 UNION SELECT true, t.indrelid FROM pg_catalog.pg_index t
 WHERE {_was_written("pg_index")} AND {_IS_NEW.format(row="t")}
   AND t.indrelid >= {FIRST_NORMAL_OID} AND {_NO_TOAST.format(oid="t.indrelid")}
-UNION SELECT true, i.indrelid FROM pg_catalog.pg_class t
-JOIN pg_catalog.pg_index i ON i.indexrelid = t.oid
-WHERE {_was_written("pg_class")} AND {_IS_NEW.format(row="t")} AND t.relkind IN ('i', 'I')
-  AND t.oid >= {FIRST_NORMAL_OID} AND {_NO_TOAST.format(oid="i.indrelid")}
+UNION SELECT true, CASE WHEN t.relkind IN ('i', 'I') THEN (
+    SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = t.oid) ELSE t.oid END
+FROM pg_catalog.pg_class t
+WHERE {_was_written("pg_class")} AND {_IS_NEW.format(row="t")} AND t.oid >= {FIRST_NORMAL_OID}
+  AND t.relkind <> 't' AND t.relnamespace <> 'pg_toast'::regnamespace
+UNION SELECT t.contypid = 0, CASE t.contypid WHEN 0 THEN t.conrelid ELSE t.contypid END
+FROM pg_catalog.pg_constraint t
+WHERE {_was_written("pg_constraint")} AND {_IS_NEW.format(row="t")}
+  AND greatest(t.conrelid, t.contypid) >= {FIRST_NORMAL_OID}
 """
 """The owners of which a row was written since. ``$2`` says for each catalog, in the order of
 ``STATE``, whether any of its rows was."""

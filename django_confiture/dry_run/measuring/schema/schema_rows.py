@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_confiture.dry_run.measuring.schema.schema_objects import Owner, Schema, SchemaObject
-from django_confiture.dry_run.measuring.schema.schema_row_queries import CATALOGS
+from django_confiture.dry_run.measuring.schema.schema_row_queries import CATALOGS, Place
 
 if TYPE_CHECKING:
     from django_confiture.dry_run.server.side_channel import Row
@@ -44,75 +44,57 @@ def changed(before: Sequence[int] | None, now: Sequence[int] | None) -> Sequence
     return [old != new for old, new in zip(before, now, strict=True)]
 
 
-Place = tuple[int, bool]
-"""A catalog, by its number, and whether the owners of its rows are relations."""
+Counts = Mapping[Place, str]
+"""How many rows owners have in some catalogs: a text for each."""
 
 
-@dataclass(frozen=True)
-class OwnedRows:
-    """How many rows owners have in some catalogs; a text for each, read where it is needed."""
+def counts_of(answer: Iterable[Row]) -> Counts:
+    """Parse the rows of the query."""
+    return {(int(catalog or 0), kind == "t"): text or "" for catalog, kind, text in answer}
 
-    texts: Mapping[Place, str]
-    written: set[Owner]
-    """Those of which a row is new."""
 
-    @classmethod
-    def of(cls, answer: list[Row]) -> OwnedRows:
-        """Parse the rows of the query."""
-        texts: dict[Place, str] = {}
-        written: set[Owner] = set()
-        for catalog, kind, text, new in answer:
-            of_relation = kind == "t"
-            texts[int(catalog or 0), of_relation] = text or ""
-            written.update((of_relation, int(oid)) for oid in _parts(new or ""))
-        return cls(texts, written)
-
-    def of_relations(self, catalog: int) -> set[Owner]:
-        """Return the relations that have rows in a catalog."""
-        return {(True, oid) for oid in _numbers(self.texts.get((catalog, True), ""))}
+def relations_in(counts: Counts, catalog: int) -> set[Owner]:
+    """Return the relations that have rows in a catalog."""
+    return {(True, oid) for oid in _numbers(counts.get((catalog, True), "").split(","))}
 
 
 class Counted:
     """How many rows owners had in each catalog when it was counted last."""
 
-    def __init__(self, rows: OwnedRows) -> None:
-        self._texts = dict(rows.texts)
+    def __init__(self, counts: Counts) -> None:
+        self._counts = {place: {*text.split(",")} for place, text in counts.items()}
         self._written: list[frozenset[Owner]] = []
         """The owners of which rows were written, in the order of time."""
-        self._counted_at = dict.fromkeys(rows.texts, 0)
+        self._counted_at = dict.fromkeys(counts, 0)
         """How many of these are older than the count of a catalog."""
 
     def written(self, owners: Iterable[Owner]) -> None:
         """Note that rows of these owners were written: their number is not known any more."""
         self._written.append(frozenset(owners))
 
-    def lost(self, now: OwnedRows) -> set[Owner]:
+    def lost(self, counts: Counts) -> set[Owner]:
         """Return the owners that may have fewer rows in the catalogs that are counted now."""
         found: set[Owner] = set()
-        for place, text in now.texts.items():
+        for place, text in counts.items():
             of_relation = place[1]
             for since in self._written[self._counted_at[place] :]:
                 found.update(owner for owner in since if owner[0] is of_relation)
-            before, self._texts[place] = self._texts[place], text
+            before, now = self._counts[place], {*text.split(",")}
+            self._counts[place] = now
             self._counted_at[place] = len(self._written)
-            if before != text:
-                numbers = _numbers(text)
-                found.update(
-                    (of_relation, oid)
-                    for oid, number in _numbers(before).items()
-                    if numbers.get(oid, 0) < number
-                )
+            numbers = _numbers(now - before)
+            found.update(
+                (of_relation, oid)
+                for oid, number in _numbers(before - now).items()
+                if numbers.get(oid, 0) < number
+            )
         return found
 
 
-def _numbers(text: str) -> dict[int, int]:
-    """Return how many rows each owner has by the text of a catalog."""
-    pairs = (each.split() for each in _parts(text))
+def _numbers(counts: Iterable[str]) -> dict[int, int]:
+    """Return how many rows each owner has by its part of a catalog's text."""
+    pairs = (each.split() for each in counts if each)
     return {int(oid): int(number) for oid, number in pairs}
-
-
-def _parts(text: str) -> list[str]:
-    return text.split(",") if text else []
 
 
 def by_owner(rows: Iterable[tuple[bool, list[Row]]]) -> Schema:

@@ -28,6 +28,7 @@ from django_confiture.dry_run.rewriting.known_objects import (
     read_for_advice,
     read_partition_indexes,
 )
+from django_confiture.dry_run.server.side_channel import array
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
 from django_confiture.dry_run.sql.parsing.nodes import definition, subcommands
 from django_confiture.dry_run.sql.parsing.parser import Kind
@@ -46,23 +47,24 @@ _Key = tuple[str, str, str]
 
 _TABLES = {"r", "p", "m", "f", "v"}
 
-# Before PostgreSQL 18 there is no conenforced; that question is costly, so few rows come to it.
+# Mostly there is none, so what it is called is another question, which takes longer to plan.
 _UNINDEXED = """
-WITH unindexed AS MATERIALIZED (
-  SELECT k.oid, k.conname, k.conrelid, k.conkey, k AS entry
-  FROM pg_catalog.pg_constraint k
-  WHERE k.contype = 'f' AND k.oid > $1 AND k.conparentid = 0
-    AND NOT EXISTS (
-      SELECT FROM pg_catalog.pg_index i
-      WHERE i.indrelid = k.conrelid AND i.indpred IS NULL
-        AND (i.indkey::smallint[])[0:cardinality(k.conkey) - 1] @> k.conkey
-    )
-)
+SELECT k.oid FROM pg_catalog.pg_constraint k
+WHERE k.contype = 'f' AND k.oid > $1 AND k.conparentid = 0
+  AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_index i
+    WHERE i.indrelid = k.conrelid AND i.indpred IS NULL
+      AND (i.indkey::smallint[])[0:cardinality(k.conkey) - 1] @> k.conkey
+  )
+"""
+
+# Before PostgreSQL 18 there is no conenforced.
+_NAMES = """
 SELECT k.oid, c.relname, k.conname, string_agg(a.attname, ', ' ORDER BY a.attnum)
-FROM unindexed k
+FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
-WHERE to_jsonb(k.entry) ->> 'conenforced' IS DISTINCT FROM 'false'
+WHERE k.oid = ANY ($1) AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'
 GROUP BY k.oid, c.relname, k.conname
 ORDER BY c.relname, k.conname
 """
@@ -260,6 +262,8 @@ class PlanHistory:
         if not any(step.statement.kind in changes for step in steps):
             return
         found = self._session.query(_UNINDEXED, [self._oldest_new_constraint])
+        if found:
+            found = self._session.query(_NAMES, [array(oid for (oid,) in found)])
         now = {oid: (table, name, columns) for oid, table, name, columns in map(_texts, found)}
         before, self._unindexed = self._unindexed, now
         if forward:  # one that the undoing dropped was not indexed

@@ -31,7 +31,7 @@ from django_confiture.dry_run.server.driver import check_names
 from django_confiture.dry_run.server.second_connection import backend_pid
 from django_confiture.dry_run.server.settings import database, server_settings
 from django_confiture.dry_run.settings import DryRunSettings, dry_run_settings
-from django_confiture.dry_run.stage import Opened, aside, catching
+from django_confiture.dry_run.stage import Aside, Opened, aside, catching
 from django_confiture.dry_run.transactions.real import RealTransactions
 
 _LOCK_TIMEOUT = "10s"
@@ -100,11 +100,11 @@ class CloneStage:
                 )
 
     @contextmanager
-    def _aside(self, measuring: Instruments) -> Iterator[None]:
+    def _aside(self, measuring: Instruments) -> Iterator[Aside]:
         """Send what is sent inside unrecorded; what it counted is no statement's that follows."""
         written = self._versions_written()
-        with aside(measuring, self._interceptor):
-            yield
+        with aside(measuring, self._interceptor) as done:
+            yield done
             now = self._versions_written()
         if written is not None and now is not None:
             measuring.catalog.own_dead += now - written

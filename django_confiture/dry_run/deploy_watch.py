@@ -31,7 +31,7 @@ from django_confiture.dry_run.running_code.sending.connected_settings import (
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 from django_confiture.dry_run.sql.texts.redaction import message
-from django_confiture.dry_run.stage import Opened
+from django_confiture.dry_run.stage import Aside, Opened
 from django_confiture.formatting import one_line
 from django_confiture.production.stats import QueryStats
 
@@ -96,9 +96,7 @@ class DeployWatch:
         """Try the running code after an operation of a migration that is followed."""
         assert self._watch is not None
         self._note_settings(operation.section)
-        with self._as_connected():
-            step = _step(operation.index, operation.section)
-            self._watch.stepped(str(migration), [step])
+        self._stepped(self._watch, str(migration), [_step(operation.index, operation.section)])
 
     def migration_ended(
         self, recorded: RecordedMigration, error: BaseException | None
@@ -110,9 +108,17 @@ class DeployWatch:
         sections = list(recorded.sections)
         steps = [_step(each.index if each else None, section) for each, section in sections]
         self._note_settings(*(section for _, section in sections))
-        with self._as_connected() if self._watch.asks(steps) else nullcontext():
+        if self._watch.asks(steps):
+            self._stepped(self._watch, label, steps)
+        else:
             self._watch.stepped(label, steps)
         return self._watch.breaks_after(label)
+
+    def _stepped(self, watch: ReleaseWatch, label: str, steps: Sequence[OperationStep]) -> None:
+        with self._as_connected() as done:
+            watch.stepped(label, steps)
+            if not watch.has_tried:
+                done.reads_catalogs_alone()
 
     def end(self, *, complete: bool) -> None:
         """Try again what the new code could not do; ``complete`` says if the whole plan ran."""
@@ -129,12 +135,12 @@ class DeployWatch:
         self._has_set |= any(may_set(each.statement) for part in done for each in part.statements)
 
     @contextmanager
-    def _as_connected(self) -> Iterator[None]:
+    def _as_connected(self) -> Iterator[Aside]:
         """Work aside, with the settings that code connects with and not those of a migration."""
         assert self._connected is not None
         restored = self._connected.restored() if self._has_set else nullcontext()
-        with self._opened.aside(), restored:
-            yield
+        with self._opened.aside() as done, restored:
+            yield done
 
     @property
     def deploy(self) -> Deploy:
@@ -156,6 +162,10 @@ def _step(operation: int | None, section: RecordedSection) -> OperationStep:
         tuple(each.statement.sql for each in changing),
         outside=any(
             not each.result.locks and _may_be_of_others(each.statement) for each in changing
+        ),
+        renames=any(
+            each.statement.kind is not Kind.DDL or each.statement.what == "rename_stmt"
+            for each in changing
         ),
         filled=frozenset(
             [

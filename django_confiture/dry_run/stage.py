@@ -23,6 +23,22 @@ from django_confiture.dry_run.results import Database, Preflight, SequenceMove, 
 from django_confiture.exceptions import DryRunRefused
 
 
+class Aside:
+    """What the dry run does for itself."""
+
+    def __init__(self) -> None:
+        self._of_tables = True
+
+    @property
+    def of_tables(self) -> bool:
+        """Whether it may have come to tables other than the catalogs."""
+        return self._of_tables
+
+    def reads_catalogs_alone(self) -> None:
+        """Note that it has come to none, so that nothing was counted."""
+        self._of_tables = False
+
+
 @dataclass(frozen=True)
 class Opened:
     """What a stage holds once it is open."""
@@ -31,20 +47,21 @@ class Opened:
     database: Database
     has_lock_timeout: bool
     """Whether the connection limits the wait for locks by itself."""
-    aside: Callable[[], AbstractContextManager[None]]
+    aside: Callable[[], AbstractContextManager[Aside]]
     """Lets Django work on the connection for the dry run itself: nothing of it is recorded."""
     settle: Callable[[], None]
     """Waits for threads that go on after an operation, which is not exact then."""
 
 
 @contextmanager
-def aside(instruments: Instruments, interceptor: Interceptor) -> Iterator[None]:
+def aside(instruments: Instruments, interceptor: Interceptor) -> Iterator[Aside]:
     """Send what is sent inside unrecorded: it takes no time and counts for nothing."""
+    prober, done = instruments.prober, Aside()
     with instruments.clock.stopped():
         with interceptor.passing(instruments.session.raw):
-            yield
-        if instruments.prober.possible:
-            instruments.prober.pass_over()
+            yield done
+        if prober.possible and (done.of_tables or prober.has_moved()):
+            prober.pass_over()
 
 
 @contextmanager

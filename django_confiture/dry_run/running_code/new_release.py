@@ -6,7 +6,7 @@ from collections.abc import Iterator, Set
 
 from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code import at_once
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey
+from django_confiture.dry_run.running_code.catalog.table import ForeignKey
 from django_confiture.dry_run.running_code.coming_upserts import ComingUpserts
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.release import Release, tables_of

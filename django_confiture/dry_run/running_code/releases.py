@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from itertools import chain
@@ -15,7 +16,8 @@ from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRo
 from django_confiture.dry_run.running_code.catalog.facts import CatalogFacts, Changes
 from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows
 from django_confiture.dry_run.running_code.catalog.numbers import Numbers
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.catalog.table import ForeignKey
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Instances
 from django_confiture.dry_run.running_code.instances.loaded import LoadedValues
@@ -117,6 +119,16 @@ class Tools:
         return Trial(probes, deletes, self.connection, catalog)
 
 
+@dataclass(frozen=True)
+class ToTry:
+    """What is tried after a step."""
+
+    trials: Sequence[Trial]
+    affected: Mapping[Trial, Set[Action]]
+    taken: Mapping[type[Model], NextKey]
+    """Models whose next key can no longer be served → that key."""
+
+
 class RunningCode:
     """What the running release can no longer do once the plan, or a part of it, is applied."""
 
@@ -142,7 +154,7 @@ class RunningCode:
         self._not_checked |= dict.fromkeys(self._tools.of_other_code(self._trials))
         self._tables = frozenset(name for trial in self._trials for name in trial.tables)
         self._taken = self._tools.taken_keys(self._trials)
-        self.changes()
+        self._tools.facts.changes(self._tables)
 
     def _note_unchecked(self, trial: Trial) -> None:
         for action in ("select", "insert", "update", "delete"):
@@ -152,12 +164,12 @@ class RunningCode:
 
     def changes(self) -> Changes:
         """Return which of the tables that are tried have changed since this was last asked."""
-        return self._tools.facts.changes(self._tables)
+        return self._tools.facts.changes(self._tables, self._tools.catalog.names)
 
-    def try_after(
+    def to_try(
         self, affected: Mapping[Trial, Set[Action]], filled_up: Collection[Trial] = ()
-    ) -> Iterator[tuple[Trial, Probe, Failure]]:
-        """Try the affected actions again; yield what fails for the first time.
+    ) -> ToTry:
+        """Return what may come out differently: of models with ``affected`` actions, and others.
 
         The caller has made the catalog forget what it knew before the migration.
         ``filled_up`` are those whose tables have got rows, or whose sequences were set.
@@ -171,6 +183,11 @@ class RunningCode:
             or trial.model in taken
             or any(key.table in filled for key in self._awaited(trial))
         ]
+        return ToTry(chosen, affected, taken)
+
+    def try_after(self, to_try: ToTry) -> Iterator[tuple[Trial, Probe, Failure]]:
+        """Try the affected actions again; yield what fails for the first time."""
+        chosen, affected, taken = to_try.trials, to_try.affected, to_try.taken
         if not chosen:
             return
         self._tools.catalog.resolve(each._meta.db_table for each in self.release.models)

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog.facts import Changes
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table, TableCatalog
+from django_confiture.dry_run.running_code.catalog.table import ForeignKey, Table
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Variant
 from django_confiture.dry_run.running_code.instances.repairs import repaired
@@ -18,7 +19,13 @@ from django_confiture.dry_run.running_code.probes.delete_probes import DeletePro
 from django_confiture.dry_run.running_code.probes.later import later_probes, unknown_probes
 from django_confiture.dry_run.running_code.probes.made_up import is_of_values
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
-from django_confiture.dry_run.running_code.probes.probe import Probe
+from django_confiture.dry_run.running_code.probes.probe import (
+    DELETES,
+    EVERY_ACTION,
+    OF_ROWS,
+    WRITES,
+    Probe,
+)
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 from django_confiture.dry_run.running_code.probes.shape import Shape, shape_of
 from django_confiture.dry_run.running_code.probes.taken_before import taken_by
@@ -27,11 +34,6 @@ from django_confiture.dry_run.running_code.sending.scripts import PassedScripts,
 from django_confiture.dry_run.running_code.sending.sequences import sequences_kept
 from django_confiture.dry_run.running_code.sending.statements import Script
 from django_confiture.sql_text import names_in
-
-_OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
-_WRITES: frozenset[Action] = frozenset(("insert", "update"))
-_DELETES: frozenset[Action] = frozenset(("delete",))
-EVERY_ACTION = _OF_ROWS | _DELETES
 
 
 class Trial:
@@ -75,7 +77,7 @@ class Trial:
             return EVERY_ACTION
         reached = self.deletes.dependents.reached
         changed = not reached.isdisjoint(changes.own | changes.referring)
-        return _DELETES if changed or self._is_any_of(reached, code) else frozenset()
+        return DELETES if changed or self._is_any_of(reached, code) else frozenset()
 
     def _is_any_of(self, names: Set[str], oids: Set[int]) -> bool:
         return bool(oids) and any(self._catalog.oid_of(name) in oids for name in names)
@@ -101,15 +103,8 @@ class Trial:
         self._recorded = Recorded()
         if not self.probes.deletes_alone:
             self.capture()
-            self._start_part(
-                _OF_ROWS, self.probes.rows_together, self.probes.each, self._rows_one_by_one
-            )
-        self._start_part(
-            _DELETES,
-            self.deletes.together,
-            self.deletes.each,
-            lambda: [self._try(probe) for probe in self.deletes.each()],
-        )
+            self._start_part(OF_ROWS, self.probes.rows_together, self.probes.each)
+        self._start_part(DELETES, self.deletes.together, self.deletes.each)
         self._scripts.keep_each(self._recorded)
 
     def _start_part(
@@ -117,16 +112,18 @@ class Trial:
         actions: frozenset[Action],
         together: Callable[[], None],
         each: Callable[[], Iterator[Probe]],
-        one_by_one: Callable[[], object],
     ) -> None:
         """Try some actions at once; where that fails, or can only fail, one by one."""
-        finds = actions is _OF_ROWS  # a deletion sets to NULL what refers, if anything does
+        finds = actions is OF_ROWS  # a deletion sets to NULL what refers, if anything does
         script = self._connection.together(together, each_finds=finds) if self._is_there else None
         if script is not None:
             self.passed += each()
             self._scripts.keep(actions, script)
+        elif finds:
+            self._rows_one_by_one()
         else:
-            one_by_one()
+            for probe in each():
+                self._try(probe)
 
     @property
     def _is_there(self) -> bool:
@@ -243,7 +240,7 @@ class Trial:
             if probe in passed:
                 recorded.note(probe.action, script)
         self._scripts.keep_each(recorded)
-        if actions >= _OF_ROWS:
+        if actions >= OF_ROWS:
             self._last_passed = now
 
     def _left(self, now: Shape, actions: Set[Action]) -> Set[Action]:
@@ -252,11 +249,11 @@ class Trial:
         # A script reads nothing.
         other: Set[Action] = {"select"} if are_read_by_it(self.model) else set()
         if now.of_rows != self._last_passed.of_rows:
-            other = EVERY_ACTION if self.deletes.reads_first else _OF_ROWS
+            other = EVERY_ACTION if self.deletes.reads_first else OF_ROWS
         if self.deletes.dependents.guarded:
-            other |= _DELETES  # a script made no row that was deleted unread
+            other |= DELETES  # a script made no row that was deleted unread
         for table in self._tables():  # a script does not see that no row was written
-            other |= {each for each in _WRITES if each in table.guarded}
+            other |= {each for each in WRITES if each in table.guarded}
             other |= {"update"} if table.hides_rows else set()
         return wanted - self._scripts.passed(wanted - other)
 

@@ -18,6 +18,7 @@ from django_confiture.dry_run.results.deploy import (
     StepBreaks,
     order_of,
 )
+from django_confiture.dry_run.running_code.catalog.facts import Changes
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.operation import operation_of
 from django_confiture.dry_run.running_code.models.own_fields import are_read_by_it
@@ -34,10 +35,10 @@ from django_confiture.dry_run.running_code.models.touched import (
     altered_by,
 )
 from django_confiture.dry_run.running_code.new_release import NewCode
-from django_confiture.dry_run.running_code.probes.probe import Probe
+from django_confiture.dry_run.running_code.probes.probe import EVERY_ACTION, Probe
 from django_confiture.dry_run.running_code.queries.production_queries import ProductionQueries
 from django_confiture.dry_run.running_code.releases import RunningCode, Tools
-from django_confiture.dry_run.running_code.trial import EVERY_ACTION, Trial
+from django_confiture.dry_run.running_code.trial import Trial
 from django_confiture.production.stats import QueryStats
 
 _SELECTS: frozenset[Action] = frozenset(("select",))
@@ -72,6 +73,7 @@ class ReleaseWatch:
         self._unread: dict[str, None] = {}
         self._names: dict[str, str] = {}
         """Table of the running release, as Django names it → as the reports do."""
+        self._has_tried = False
         self._reads_all = False
         """Whether the text of the plan says all that it touches."""
 
@@ -109,7 +111,6 @@ class ReleaseWatch:
     def stepped(self, migration: str, steps: Sequence[OperationStep]) -> tuple[Break, ...]:
         """Try the running code after a step, which may be a migration whole; return new breaks."""
         found = []
-        self._tools.catalog.forget()
         for trial, probe, failure in self._tried(steps):
             meta = trial.model._meta
             operation = operation_of(failure, steps, self._relations(trial), trial.words)
@@ -132,17 +133,42 @@ class ReleaseWatch:
         self._breaks += found
         return tuple(found)
 
-    def _tried(self, steps: Sequence[OperationStep]) -> Iterator[tuple[Trial, Probe, Failure]]:
-        if self.asks(steps):
-            yield from self._old.try_after(self._to_try(steps), self._filled_up(steps))
+    @property
+    def has_tried(self) -> bool:
+        """Whether anything was tried after the last step, or may have been."""
+        return self._has_tried
 
-    def _to_try(self, steps: Sequence[OperationStep]) -> Mapping[Trial, Set[Action]]:
+    def _tried(self, steps: Sequence[OperationStep]) -> Iterator[tuple[Trial, Probe, Failure]]:
+        changes = self._changes(steps)
+        self._has_tried = bool(self._queries.prepared)
+        if self.asks(steps):
+            filled_up = self._filled_up(steps)
+            to_try = self._old.to_try(self._affected(steps, changes), filled_up)
+            self._has_tried |= bool(to_try.trials or filled_up)
+            yield from self._old.try_after(to_try)
+
+    def _changes(self, steps: Sequence[OperationStep]) -> Changes | None:
+        """Return which tables of the running code changed, and forget them; None if none can."""
+        catalog = self._tools.catalog
+        if not _is_changing(steps):
+            catalog.forget_rows()
+            return None
+        if not self._old.trials:
+            catalog.forget()
+            return None
+        changes = self._old.changes()
+        is_told = not any(step.outside or step.renames for step in steps)
+        catalog.forget(self._tools.facts.unchanged if is_told else frozenset())
+        return changes
+
+    def _affected(
+        self, steps: Sequence[OperationStep], changes: Changes | None
+    ) -> Mapping[Trial, Set[Action]]:
         """Return the actions that may come out differently than when they were last tried."""
         outside = any(step.outside for step in steps)
         rewritten = self._rewritten(steps)
-        if not (self._old.trials and _is_changing(steps)):
+        if changes is None:
             return dict.fromkeys(rewritten, _SELECTS)
-        changes = self._old.changes()
         code = frozenset() if outside else self._tools.catalog.with_code()
         if code:
             self._tools.catalog.resolve(self._old.tables)

@@ -155,6 +155,30 @@ def test_a_migration_that_sends_nothing_has_nothing_tried(
     ) - trips("without", [], running_code=False)
 
 
+def test_tables_that_no_migration_has_changed_are_looked_up_once(
+    state: ProjectState, tmp_path: Path
+) -> None:
+    later = [AddField(f"Row{each}", "other", models.TextField(null=True)) for each in range(4)]
+    texts = sent(state, tmp_path / "trace", *columns(_TABLES), later=later)
+    found = [re.search(r"EXECUTE confiture_code_tables \(.*?\{(.*?)\}", each) for each in texts]
+    looked_up = [len(each[1].split(",")) for each in found if each]
+    first, *rest = looked_up
+    assert first > _TABLES
+    assert rest.count(1) == len(later), looked_up  # what a later migration changes
+
+
+def test_tables_are_not_counted_again_where_nothing_was_tried(
+    state: ProjectState, tmp_path: Path
+) -> None:
+    later = [RunSQL(f"CREATE TABLE cases_other{each} (id integer)") for each in range(3)]
+
+    def counts(name: str, later: Sequence[Operation]) -> int:
+        texts = sent(state, tmp_path / name, *columns(1), later=later)
+        return sum("pg_stat_get_xact_numscans(c.oid)" in text for text in texts)
+
+    assert counts("with", later) == counts("without", [])
+
+
 def test_what_goes_with_a_row_is_deleted_once(state: ProjectState, tmp_path: Path) -> None:
     # A queryset sends all that an instance sends, and reads the row first.
     texts = sent(state, tmp_path / "trace", *columns(1))

@@ -14,12 +14,8 @@ from django_confiture.dry_run.running_code.catalog.row_texts import (
     literal,
     quoted,
 )
-from django_confiture.dry_run.running_code.catalog.tables import (
-    ForeignKey,
-    Table,
-    TableCatalog,
-    TableColumn,
-)
+from django_confiture.dry_run.running_code.catalog.table import ForeignKey, Table, TableColumn
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 
 _DEEPEST = 5
 """How many foreign keys are followed to make a row."""

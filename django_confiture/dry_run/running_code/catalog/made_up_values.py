@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_confiture.dry_run.running_code.catalog.numbers import uuid_of
-from django_confiture.dry_run.running_code.catalog.tables import TableColumn
+from django_confiture.dry_run.running_code.catalog.table import TableColumn
 
 
 def made_up(column: TableColumn) -> str | None:

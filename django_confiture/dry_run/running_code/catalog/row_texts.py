@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
-from django_confiture.dry_run.running_code.catalog.tables import Table
+from django_confiture.dry_run.running_code.catalog.table import Table
 from django_confiture.dry_run.sql.parsing.identifiers import quote_literal
 
 

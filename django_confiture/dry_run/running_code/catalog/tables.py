@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, replace
 
+from django_confiture.dry_run.running_code.catalog.prepared import PreparedQuestions, Question
+from django_confiture.dry_run.running_code.catalog.table import Table, table_of
 from django_confiture.dry_run.running_code.catalog.table_queries import (
     ABOVE,
     BY_OTHERS,
@@ -20,127 +20,7 @@ from django_confiture.dry_run.server.side_channel import Session, array
 
 _NEAR = 4
 """How many levels of foreign keys are looked up at once."""
-
-
-@dataclass(frozen=True)
-class TableColumn:
-    """A column that an INSERT may name."""
-
-    name: str
-    number: int
-    type: str
-    base: str
-    """The type's name, of a domain that of what it is made from."""
-    base_oid: int
-    category: str
-    length: int
-    not_null: bool
-    identity: str
-    generated: str
-    default: str | None
-    label: str | None
-    folds: bool
-    """Whether texts that differ in case may be equal in it."""
-
-    @property
-    def has_default(self) -> bool:
-        """Whether the server makes a value where an INSERT leaves the column out."""
-        return bool(self.default or self.identity)
-
-
-@dataclass(frozen=True)
-class ForeignKey:
-    """A foreign key, of either of its tables."""
-
-    name: str
-    table: int
-    target: int
-    action: str
-    columns: tuple[str, ...]
-    target_columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class UniqueIndex:
-    """An index that lets only one row have some values, that of an exclusion included."""
-
-    name: str
-    columns: tuple[str, ...]
-    """Those of its expressions and of its condition, too."""
-    definition: str
-    primary: bool
-
-
-@dataclass(frozen=True)
-class Check:
-    """A CHECK of a table, of one of its partitions, or of a column's domain."""
-
-    name: str | None
-    """None: a NOT NULL, which only a partition has."""
-    columns: tuple[str, ...]
-    expression: str | None = None
-    part: int | None = None
-    """The partition that alone has it."""
-    bound: str | None = None
-    """Which rows that partition has."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table, view, or partitioned table."""
-
-    oid: int
-    name: str
-    """Quoted where it has to be, with its schema outside the search path."""
-    kind: str
-    is_empty: bool
-    """Whether it has no page, and so no row."""
-    guarded: frozenset[str]
-    """The actions, such as "insert", on which a trigger or rule acts."""
-    access: str
-    """What this role may do with it, and whether row-level security is on."""
-    columns: Mapping[str, TableColumn]
-    unique_indexes: tuple[UniqueIndex, ...]
-    foreign_keys: tuple[ForeignKey, ...]
-    """Those that it has, and those that lead to it."""
-    checks: tuple[Check, ...] = ()
-    split_by: tuple[str, ...] = ()
-    """The columns by which it is partitioned."""
-
-    @property
-    def is_view(self) -> bool:
-        """Whether it is a view, of which PostgreSQL may take nothing but SELECT."""
-        return self.kind in ("v", "m")
-
-    @property
-    def has_parts(self) -> bool:
-        """Whether its rows are in partitions, each with constraints and triggers of its own."""
-        return self.kind == "p"
-
-    @property
-    def hides_rows(self) -> bool:
-        """Whether row-level security binds the owner of the table, too."""
-        return self.access.startswith("t t ")
-
-    @cached_property
-    def unique(self) -> tuple[tuple[str, ...], ...]:
-        """The columns of each unique index."""
-        return tuple(each.columns for each in self.unique_indexes)
-
-    @cached_property
-    def primary_key(self) -> tuple[str, ...]:
-        """The columns of the primary key."""
-        return next((each.columns for each in self.unique_indexes if each.primary), ())
-
-    @cached_property
-    def outgoing(self) -> tuple[ForeignKey, ...]:
-        """The foreign keys of this table."""
-        return tuple(each for each in self.foreign_keys if each.table == self.oid)
-
-    @cached_property
-    def incoming(self) -> tuple[ForeignKey, ...]:
-        """The foreign keys that lead to this table."""
-        return tuple(each for each in self.foreign_keys if each.target == self.oid)
+_TABLES = Question("confiture_code_tables", "oid[], integer", TABLES)
 
 
 @dataclass(frozen=True)
@@ -158,14 +38,28 @@ class TableCatalog:
 
     def __init__(self, session: Session, quote: Callable[[str], str]) -> None:
         self._session = session
+        self._questions = PreparedQuestions(session)
         self._quote = quote
         self._tables: dict[int, Table | None] = {}
         self._oids: dict[str, int | None] = {}
+        self._unsure: Set[int] = frozenset()
+        """Tables that had no rows when they were looked up, and may have some now."""
 
-    def forget(self) -> None:
-        """Look everything up again from now on: the schema may have changed."""
-        self._tables.clear()
+    def forget(self, unchanged: Set[int] = frozenset()) -> None:
+        """Look everything up again from now on, apart from tables that are known not to differ."""
         self._oids.clear()
+        kept = (each for each in self._tables.values() if each and each.oid in unchanged)
+        self._tables = {each.oid: each for each in kept}
+        self.forget_rows()
+
+    def forget_rows(self) -> None:
+        """Look up again which tables have rows."""
+        self._unsure = {oid for oid, each in self._tables.items() if each and each.is_empty}
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """What is known by now, by OID, with names in quotes where they need it."""
+        return {oid: each.name for oid, each in self._tables.items() if each}
 
     def resolve(self, names: Iterable[str]) -> None:
         """Look up at once which of the tables that Django calls so are there."""
@@ -177,8 +71,9 @@ class TableCatalog:
     def load(self, names: Iterable[str]) -> None:
         """Look up at once the tables that Django calls so, and those they refer to."""
         oids = self._oids_of(names)
+        knows_none = not self._tables
         for level in range(_NEAR):
-            self.fetch(oids, levels=_NEAR - level)
+            self.fetch(oids, levels=_NEAR - level if knows_none else 1)
             found = [table for oid in oids if (table := self._tables[oid]) is not None]
             oids = {key.target for table in found for key in table.outgoing}
 
@@ -193,12 +88,21 @@ class TableCatalog:
 
     def fetch(self, oids: Iterable[int], *, levels: int = 1) -> None:
         """Look tables up at once, with those that so many ``levels`` of foreign keys lead to."""
-        given = [oid for oid in dict.fromkeys(oids) if oid not in self._tables]
-        rows = self._session.query(TABLES, [array(given), levels]) if given else []
+        wanted = dict.fromkeys(oids)
+        if unsure := self._unsure & wanted.keys():
+            self._note_filled(unsure)
+        given = [oid for oid in wanted if oid not in self._tables]
+        rows = self._questions.rows(_TABLES, array(given), levels) if given else []
         self._tables.update(dict.fromkeys(given))
         for (text,) in rows:
-            table = _table(json.loads(text or "{}"))
+            table = table_of(json.loads(text or "{}"))
             self._tables[table.oid] = table
+
+    def _note_filled(self, oids: Set[int]) -> None:
+        self._unsure = self._unsure - oids
+        for oid in self.filled(oids):
+            if (table := self._tables[oid]) is not None:
+                self._tables[oid] = replace(table, is_empty=False)
 
     def named(self, quoted: Sequence[str]) -> Mapping[str, Named]:
         """Return the relations of those names that exist."""
@@ -256,31 +160,3 @@ class TableCatalog:
         """Return what is known of a relation, None where it is gone."""
         self.fetch([oid])
         return self._tables[oid]
-
-
-def _table(found: Mapping[str, Any]) -> Table:
-    return Table(
-        oid=found["oid"],
-        name=found["name"],
-        kind=found["kind"],
-        is_empty=found["is_empty"],
-        guarded=frozenset(found["guards"]),
-        access=found["access"],
-        columns={each["name"]: TableColumn(**each) for each in found["columns"] or ()},
-        unique_indexes=tuple(
-            UniqueIndex(**{**each, "columns": tuple(each["columns"] or ())})
-            for each in found["unique"] or ()
-        ),
-        foreign_keys=tuple(_foreign_keys(found["foreign_keys"] or ())),
-        checks=tuple(
-            Check(**{**each, "columns": tuple(each["columns"] or ())})
-            for each in found["checks"] or ()
-        ),
-        split_by=tuple(found["split_by"] or ()),
-    )
-
-
-def _foreign_keys(found: Sequence[Mapping[str, Any]]) -> Iterator[ForeignKey]:
-    for each in found:
-        columns = {name: tuple(each[name]) for name in ("columns", "target_columns")}
-        yield ForeignKey(**{**each, **columns})

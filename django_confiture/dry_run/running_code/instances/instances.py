@@ -11,7 +11,8 @@ from django.db.models import Field, FileField, Model
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
 from django_confiture.dry_run.running_code.catalog.made_up_values import made_up, unlike_any
-from django_confiture.dry_run.running_code.catalog.tables import TableCatalog, TableColumn
+from django_confiture.dry_run.running_code.catalog.table import TableColumn
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.instances.loaded import (
     LoadedValues,
     NotLoadedError,

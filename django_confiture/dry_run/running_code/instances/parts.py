@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
-from django_confiture.dry_run.running_code.catalog.tables import Check, TableCatalog
+from django_confiture.dry_run.running_code.catalog.table import Check
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.instances.instances import Instances
 from django_confiture.dry_run.running_code.instances.values import NoValueError
 

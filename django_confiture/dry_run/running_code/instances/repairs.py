@@ -8,7 +8,7 @@ from itertools import islice, product
 
 from django.db.models import Model
 
-from django_confiture.dry_run.running_code.catalog.tables import Table
+from django_confiture.dry_run.running_code.catalog.table import Table
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Variant
 from django_confiture.dry_run.running_code.instances.values import Level

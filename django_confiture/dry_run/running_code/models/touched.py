@@ -50,6 +50,8 @@ class OperationStep:
     """The statements that may have changed the schema."""
     outside: bool = False
     """Whether one of those is about something else than tables: a function, a right."""
+    renames: bool = False
+    """Whether it may have renamed something, such as a column: other tables may tell of it."""
     filled: frozenset[str] = frozenset()
     """The relations that have got rows."""
     sets_sequence: bool = False

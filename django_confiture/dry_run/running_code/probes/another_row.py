@@ -11,7 +11,7 @@ from itertools import permutations
 
 from django.db.models import Field, Model
 
-from django_confiture.dry_run.running_code.catalog.tables import Table, UniqueIndex
+from django_confiture.dry_run.running_code.catalog.table import Table, UniqueIndex
 from django_confiture.dry_run.running_code.instances.unique_fields import is_key, unique_sets
 
 

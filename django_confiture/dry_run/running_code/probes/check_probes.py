@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.catalog.tables import Check
+from django_confiture.dry_run.running_code.catalog.table import Check
 from django_confiture.dry_run.running_code.instances.loaded import NotLoadedError
 from django_confiture.dry_run.running_code.instances.values import NoValueError
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes

@@ -8,7 +8,8 @@ from functools import partial
 from django.db.models import Model, QuerySet
 
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, TableCatalog
+from django_confiture.dry_run.running_code.catalog.table import ForeignKey
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.instances.instances import Instances
 from django_confiture.dry_run.running_code.instances.loaded import plain
 from django_confiture.dry_run.running_code.probes.deletions import Dependents

@@ -10,7 +10,8 @@ from django.db.models import CASCADE, PROTECT, RESTRICT, Model
 
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey, Table, TableCatalog
+from django_confiture.dry_run.running_code.catalog.table import ForeignKey, Table
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.generic_relations import generic_targets
 from django_confiture.dry_run.running_code.models.release import Release

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import partial
 
 from django_confiture.dry_run.results.deploy import Action
-from django_confiture.dry_run.running_code.catalog.tables import ForeignKey
+from django_confiture.dry_run.running_code.catalog.table import ForeignKey
 from django_confiture.dry_run.running_code.instances.instances import Variant
 from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.check_probes import of_check

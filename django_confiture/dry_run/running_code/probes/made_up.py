@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from django.db.models import Model
 
-from django_confiture.dry_run.running_code.catalog.tables import Table
+from django_confiture.dry_run.running_code.catalog.table import Table
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.values import is_text
 from django_confiture.dry_run.running_code.probes.probe import Probe

@@ -11,11 +11,8 @@ from django.db.models import Model, QuerySet
 
 from django_confiture.dry_run.running_code.catalog.catalog_rows import CatalogRows
 from django_confiture.dry_run.running_code.catalog.known_rows import Row
-from django_confiture.dry_run.running_code.catalog.tables import (
-    Check,
-    ForeignKey,
-    TableCatalog,
-)
+from django_confiture.dry_run.running_code.catalog.table import Check, ForeignKey
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.instances.instances import (
     Instances,
     KeyFrom,

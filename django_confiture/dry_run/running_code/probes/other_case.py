@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Set
 
 from django.db.models import Model
 
-from django_confiture.dry_run.running_code.catalog.tables import Table
+from django_confiture.dry_run.running_code.catalog.table import Table
 from django_confiture.dry_run.running_code.instances.values import is_text
 
 _FOLDS = re.compile(r"\b(lower|upper|casefold)\(|citext", re.IGNORECASE)

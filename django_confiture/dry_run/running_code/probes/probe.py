@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.instances.instances import Variant
 
+OF_ROWS: frozenset[Action] = frozenset(("select", "insert", "update"))
+WRITES: frozenset[Action] = frozenset(("insert", "update"))
+DELETES: frozenset[Action] = frozenset(("delete",))
+EVERY_ACTION = OF_ROWS | DELETES
 _DUPLICATE = ("23505", "23P01")
 
 

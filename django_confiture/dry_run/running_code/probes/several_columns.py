@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from django_confiture.dry_run.running_code.catalog.tables import Check, Table
+from django_confiture.dry_run.running_code.catalog.table import Check, Table
 from django_confiture.dry_run.running_code.instances.instances import Variant, emptiable
 from django_confiture.dry_run.running_code.instances.values import Level
 

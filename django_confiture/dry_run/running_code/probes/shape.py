@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Model
 
-from django_confiture.dry_run.running_code.catalog.tables import (
+from django_confiture.dry_run.running_code.catalog.table import (
     Check,
     ForeignKey,
     Table,

@@ -14,7 +14,7 @@ from django.db.models import Model
 from psycopg.pq import TransactionStatus
 
 from django_confiture.dry_run.running_code.catalog.row_texts import quoted
-from django_confiture.dry_run.running_code.catalog.tables import Check
+from django_confiture.dry_run.running_code.catalog.table import Check
 from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 
 

@@ -102,3 +102,40 @@ def test_a_foreign_key_changes_its_own_table_and_deletions_of_the_other(
 )
 def test_what_no_statement_can_run_into_is_none(facts: CatalogFacts, sql: str) -> None:
     assert changes(facts, sql) == _NOTHING
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE cases_child RENAME CONSTRAINT cases_child_pkey TO cases_other",
+        "ALTER INDEX cases_child_pkey RENAME TO cases_other",
+        (
+            "ALTER TABLE cases_child DROP CONSTRAINT cases_child_pkey;"
+            " ALTER TABLE cases_child ADD CONSTRAINT k PRIMARY KEY (id)"
+        ),
+    ],
+)
+def test_what_has_other_names_is_not_the_same(facts: CatalogFacts, sql: str) -> None:
+    child, parent = (_oid(name) for name in ("cases_child", "cases_parent"))
+    assert changes(facts, sql) == _NOTHING
+    assert child not in facts.unchanged
+    assert parent in facts.unchanged
+    assert changes(facts, "SELECT 1") == _NOTHING
+    assert {child, parent} <= facts.unchanged
+
+
+def test_a_table_beside_those_asked_for_is_known_to_be_the_same(facts: CatalogFacts) -> None:
+    part = _oid("cases_part")
+    for _time in range(2):
+        facts.changes(_NAMES, {part: "cases_part"})
+    assert part in facts.unchanged
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE cases_part ADD CHECK (id < 5)")
+    facts.changes(_NAMES, {part: "cases_part"})
+    assert part not in facts.unchanged
+
+
+def _oid(name: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::regclass::oid", [name])
+        return int(cursor.fetchone()[0])

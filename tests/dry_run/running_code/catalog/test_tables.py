@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from django_confiture.dry_run.running_code.catalog.tables import Table, TableCatalog
+from django_confiture.dry_run.running_code.catalog.table import Table
+from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.server.side_channel import Session
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +30,10 @@ def catalog() -> TableCatalog:
                 f"CREATE TABLE {name} (id integer PRIMARY KEY, own integer REFERENCES {name},"
                 f" next integer REFERENCES {target})"
             )
-    return TableCatalog(Session(connection.connection), connection.ops.quote_name)
+    found = TableCatalog(Session(connection.connection), connection.ops.quote_name)
+    found.fetch([0])  # so that the server has its plan
+    found.forget()
+    return found
 
 
 def counted(path: Path, look_up: Callable[[], object]) -> int:
@@ -61,3 +65,32 @@ def test_one_level_is_the_table_alone(catalog: TableCatalog, tmp_path: Path) -> 
     (first, second) = catalog.tables(_NAMES[:2])
     assert {key.target for key in first.outgoing} == {first.oid, second.oid}
     assert {key.table for key in second.incoming} == {first.oid, second.oid}
+
+
+def test_what_has_not_changed_is_not_looked_up_again_but_for_its_rows(
+    catalog: TableCatalog, tmp_path: Path
+) -> None:
+    catalog.load(_NAMES[:2])
+    first, second = catalog.tables(_NAMES[:2])
+    assert first.is_empty
+    assert second.is_empty
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {_NAMES[1]} ADD note text")
+        cursor.execute(f"INSERT INTO {_NAMES[0]} VALUES (1)")
+    catalog.forget({first.oid})
+    catalog.resolve(_NAMES)
+    assert counted(tmp_path / "rows", lambda: list(catalog.tables(_NAMES[:1]))) == 1
+    assert counted(tmp_path / "known", lambda: list(catalog.tables(_NAMES[:1]))) == 0
+    now_first, now_second = catalog.tables(_NAMES[:2])
+    assert not now_first.is_empty
+    assert now_first.columns is first.columns
+    assert "note" in now_second.columns
+
+
+def test_a_question_is_prepared_again_where_the_server_has_forgotten_it(
+    catalog: TableCatalog,
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+    (found,) = catalog.tables(_NAMES[:1])
+    assert found.name == _NAMES[0]

@@ -36,7 +36,7 @@ class NewCode:
             trials = list(self._tools.trials(self._release, tables, upserts=False))
             refused = at_once.refused(self._tools, trials)
             for trial in trials:
-                trial.start(refused.get(trial, ()))
+                trial.start(refused.get(trial, ()), self._running.passed_like(trial))
                 trial.try_unknown(self._refers)
                 self._trials.append(trial)
                 self._upserts.try_before(trial)

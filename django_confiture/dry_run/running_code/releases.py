@@ -31,7 +31,7 @@ from django_confiture.dry_run.running_code.models.release import (
 from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.probes.deletions import Dependents, cascading
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
-from django_confiture.dry_run.running_code.probes.probe import Probe
+from django_confiture.dry_run.running_code.probes.probe import DELETES, OF_ROWS, Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey, taken_keys
 from django_confiture.dry_run.running_code.refused_otherwise import refused_otherwise
 from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
@@ -256,6 +256,12 @@ class RunningCode:
         """The labels of the models that were tried."""
         return frozenset(trial.model._meta.label for trial in self._trials)
 
+    def passed_like(self, trial: Trial) -> Set[Action]:
+        """Return the actions of another release's model that passed in this one, word for word."""
+        label = trial.model._meta.label
+        twin = next((each for each in self._trials if each.model._meta.label == label), None)
+        return frozenset() if twin is None else _passed_like(trial, twin)
+
     def failed_so(self, table: str, action: Action, failure: Failure) -> bool:
         """Return whether this release failed in the same way before the plan, on that table."""
         return any(
@@ -264,6 +270,17 @@ class RunningCode:
             if trial.model._meta.db_table == table
             for probe, found in trial.failed
         )
+
+
+def _passed_like(trial: Trial, twin: Trial) -> Set[Action]:
+    own, other = trial.deletes.dependents, twin.deletes.dependents
+    failed = {probe.action for probe, _failure in twin.failed}
+    same: set[Action] = set()
+    if failed.isdisjoint(OF_ROWS) and own.sent_about_rows() == other.sent_about_rows():
+        same |= OF_ROWS
+    if failed.isdisjoint(DELETES) and own.sent() == other.sent():
+        same |= DELETES
+    return same & {probe.action for probe in twin.passed}
 
 
 def unchecked(model: type[Model], action: str, failure: Failure) -> str:

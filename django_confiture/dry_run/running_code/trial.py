@@ -9,12 +9,13 @@ from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog.facts import Changes
 from django_confiture.dry_run.running_code.catalog.table import ForeignKey, Table
 from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
+from django_confiture.dry_run.running_code.confirmed import confirmed
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Variant
 from django_confiture.dry_run.running_code.instances.repairs import repaired
 from django_confiture.dry_run.running_code.models.ordering import tables_of_order
 from django_confiture.dry_run.running_code.models.own_fields import are_read_by_it
-from django_confiture.dry_run.running_code.models.release import automatic_keys, tables_of
+from django_confiture.dry_run.running_code.models.release import tables_of
 from django_confiture.dry_run.running_code.probes.delete_probes import DeleteProbes
 from django_confiture.dry_run.running_code.probes.later import later_probes, unknown_probes
 from django_confiture.dry_run.running_code.probes.made_up import is_of_values
@@ -31,7 +32,6 @@ from django_confiture.dry_run.running_code.probes.shape import Shape, shape_of
 from django_confiture.dry_run.running_code.probes.taken_before import taken_by
 from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 from django_confiture.dry_run.running_code.sending.scripts import PassedScripts, Recorded
-from django_confiture.dry_run.running_code.sending.sequences import sequences_kept
 from django_confiture.dry_run.running_code.sending.statements import Script
 from django_confiture.sql_text import names_in
 
@@ -93,27 +93,37 @@ class Trial:
 
     # The first schema.
 
-    def start(self, refused: Iterable[tuple[Probe, Failure]] = ()) -> None:
+    def start(
+        self,
+        refused: Iterable[tuple[Probe, Failure]] = (),
+        known: Set[Action] = frozenset(),
+    ) -> None:
         """Try everything for the first time: at once, and if that fails one by one.
 
-        ``refused`` is what has failed already, and all others of its action with it.
+        ``refused`` is what has failed already, and all others of its action with it; ``known``
+        are actions that pass, as is known from another release that sends the same.
         """
         self.failed += refused
         self._shape_before = self._last_seen = self._last_passed = self._shape()
         self._recorded = Recorded()
         if not self.probes.deletes_alone:
-            self.capture()
-            self._start_part(OF_ROWS, self.probes.rows_together, self.probes.each)
-        self._start_part(DELETES, self.deletes.together, self.deletes.each)
+            if known.isdisjoint(OF_ROWS) or self._shape_before.has_unknown:
+                self.capture()
+            self._start_part(OF_ROWS, known, self.probes.rows_together, self.probes.each)
+        self._start_part(DELETES, known, self.deletes.together, self.deletes.each)
         self._scripts.keep_each(self._recorded)
 
     def _start_part(
         self,
         actions: frozenset[Action],
+        known: Set[Action],
         together: Callable[[], None],
         each: Callable[[], Iterator[Probe]],
     ) -> None:
         """Try some actions at once; where that fails, or can only fail, one by one."""
+        if not known.isdisjoint(actions):
+            self.passed += [probe for probe in each() if probe.action in known]
+            return
         finds = actions is OF_ROWS  # a deletion sets to NULL what refers, if anything does
         script = self._connection.together(together, each_finds=finds) if self._is_there else None
         if script is not None:
@@ -122,8 +132,7 @@ class Trial:
         elif finds:
             self._rows_one_by_one()
         else:
-            for probe in each():
-                self._try(probe)
+            list(map(self._try, each()))
 
     @property
     def _is_there(self) -> bool:
@@ -135,8 +144,7 @@ class Trial:
             self._connection.attempt(self.probes.capture)
 
     def _rows_one_by_one(self) -> None:
-        for probe in self.probes.selects():
-            self._try(probe)
+        list(map(self._try, self.probes.selects()))
         taken = list(self._inserted())
         refused = [each for each in self.probes.variants() if each not in taken]
         for probe in self.probes.updates([*taken, *refused]):
@@ -160,12 +168,7 @@ class Trial:
 
     def confirmed(self, probe: Probe, failure: Failure) -> Failure | None:
         """Return why it fails as the release sends it, None where it passes then."""
-        if probe.confirmed_by is None:
-            return failure
-        keys = automatic_keys(self.model) if probe.action == "insert" else ()
-        names = set() if failure.is_of_names else {each.model._meta.db_table for each in keys}
-        with sequences_kept(self._connection.session, map(self._catalog.oid_of, names)):
-            return self._connection.attempt(probe.confirmed_by)  # the parser moves no sequence
+        return confirmed(self._connection, self._catalog, self.model, probe, failure)
 
     def _note_passed(self, probe: Probe, script: Script | None) -> None:
         self.passed.append(probe)

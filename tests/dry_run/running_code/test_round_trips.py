@@ -179,6 +179,18 @@ def test_tables_are_not_counted_again_where_nothing_was_tried(
     assert counts("with", later) == counts("without", [])
 
 
+def test_what_both_releases_send_is_tried_once(state: ProjectState, tmp_path: Path) -> None:
+    other = [RunSQL("ALTER TABLE cases_row1 ADD note text"), *columns(1)]
+    texts = sent(state, tmp_path / "trace", *other)
+    tried = [each for each in texts if "FOR UPDATE" in each and ";" not in each]
+
+    def of(table: str) -> int:
+        return sum(each.startswith(f'SELECT "{table}"') for each in tried)
+
+    assert (of("cases_row1"), of("cases_shelf")) == (1, 1)
+    assert of("cases_row0") > 1
+
+
 def test_what_goes_with_a_row_is_deleted_once(state: ProjectState, tmp_path: Path) -> None:
     # A queryset sends all that an instance sends, and reads the row first.
     texts = sent(state, tmp_path / "trace", *columns(1))

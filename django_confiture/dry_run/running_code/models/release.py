@@ -19,6 +19,7 @@ from django_confiture.dry_run.running_code.models.generic_relations import (
     generic_targets,
 )
 from django_confiture.dry_run.running_code.models.ordering import tables_of_order
+from django_confiture.dry_run.running_code.models.same_models import Sent, sent_about
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ class Release:
         if model not in self._dependents:
             self._dependents[model] = tuple(_dependents(model))
         return self._dependents[model]
+
+    def sent_about(self, model: type[Model]) -> Sent:
+        """Return what decides which statements are sent about a model."""
+        if model not in self._sent:
+            self._sent[model] = sent_about(model)
+        return self._sent[model]
+
+    @cached_property
+    def _sent(self) -> dict[type[Model], Sent]:
+        return {}
 
     @cached_property
     def _dependents(self) -> dict[type[Model], Sequence[tuple[type[Model], Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,9 @@ from django_confiture.dry_run.running_code.catalog.table import ForeignKey, Tabl
 from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.generic_relations import generic_targets
-from django_confiture.dry_run.running_code.models.release import Release
+from django_confiture.dry_run.running_code.models.ordering import tables_of_order
+from django_confiture.dry_run.running_code.models.release import Release, tables_of
+from django_confiture.dry_run.running_code.models.same_models import Sent
 
 _DEEPEST = 4
 """How many levels of dependent rows are created below a deleted one."""
@@ -132,10 +134,33 @@ class Dependents:
     @cached_property
     def reached(self) -> frozenset[str]:
         """The tables that a deletion reads or writes."""
+        return frozenset(model._meta.db_table for model in self._reached)
+
+    @cached_property
+    def _reached(self) -> Set[type[Model]]:
         found = set(self.models)
         found |= {child for model in [*found] for child, _ in self._release.dependents(model)}
-        found |= {target for model in [*found] for target in generic_targets(model)}
-        return frozenset(model._meta.db_table for model in found)
+        return found | {target for model in [*found] for target in generic_targets(model)}
+
+    def sent_about_rows(self) -> Sent:
+        """Return what decides which statements are sent that select, insert and update rows."""
+        tables = {*tables_of(self._model), *tables_of_order(self._model)}
+        models = [each for each in self._release.models if each._meta.db_table in tables]
+        return tuple(
+            map(self._release.sent_about, sorted(models, key=lambda each: each._meta.label))
+        )
+
+    def sent(self) -> Sent:
+        """Return what decides which statements are sent that delete a row, and what hangs on it."""
+        reached = {each._meta.label: self._sent_below(each) for each in self._reached}
+        return self.sent_about_rows(), *(reached[label] for label in sorted(reached))
+
+    def _sent_below(self, model: type[Model]) -> Sent:
+        below = [
+            (child._meta.label, field.name, child in self._relevant)
+            for child, field in self._release.dependents(model)
+        ]
+        return self._release.sent_about(model), sorted(below)
 
     def unknown_references(self) -> Iterator[ForeignKey]:
         """Yield the foreign keys that lead to such rows and are not the release's."""

@@ -45,6 +45,11 @@ class Shape:
     """The unique texts of which case makes no other ones."""
 
     @property
+    def has_unknown(self) -> bool:
+        """Whether there is anything that the release does not know of."""
+        return bool(self.references or self.referred or self.checks or self.unique or self.folded)
+
+    @property
     def of_rows(self) -> tuple[object, ...]:
         """What a script with values in it does not show: types, defaults, rights, targets."""
         return self.types, self.keys, self.access, self.targets

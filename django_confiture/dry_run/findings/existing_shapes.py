@@ -173,10 +173,10 @@ def _of_columns(session: Session, wanted: Wanted) -> Iterator[OtherShape]:
     for column, add in columns_elsewhere(node, _SCHEMA, _TABLE, always=wanted.in_code):
         session.query(f"CREATE TEMPORARY TABLE {_TABLE} ()")
         session.query(add)
-        there = _shapes(session, quoted_relation(node.relation)).get(column, "")
+        there = _shapes(session, quoted_relation(node.relation)).get(column)
         asked = _shapes(session, _NEW)[column]
         session.query(f"DROP TABLE {_NEW}")
-        if there != asked:
+        if there is not None and there != asked:
             table = written_name(node.relation)
             yield OtherShape(wanted.step_id, table, f"column {column}", there, asked)
 

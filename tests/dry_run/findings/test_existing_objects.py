@@ -131,6 +131,15 @@ KINDS = """
 """
 
 
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize("what", ["COLUMN noted int", "CONSTRAINT noted CHECK (id > 0)"])
+@pytest.mark.parametrize("block", ["IF false THEN {}; END IF", "BEGIN {}; {}; {} END"])
+def test_nothing_is_there_where_code_did_not_run_or_undid_it(block: str, what: str) -> None:
+    add = f"ALTER TABLE dry_priced ADD {what}"
+    undone = "EXCEPTION WHEN division_by_zero THEN NULL;"
+    assert skipped(f"DO $$ BEGIN {block.format(add, 'PERFORM 1/0', undone)}; END $$") == []
+
+
 @pytest.mark.parametrize(
     ("statement", "evidence"),
     [

@@ -338,3 +338,21 @@ def test_it_can_be_silenced(base: Cases, settings: Any) -> None:
 def test_a_clone_says_the_same(base: Cases) -> None:
     base.add("0002_case", *PLANTED["type"][0])
     assert list(drift("--clone")) == ["cases_order"]
+
+
+def test_a_foreign_key_to_a_partitioned_table_is_one(base: Cases) -> None:
+    parted = """
+        CREATE TABLE cases_parted (id bigint PRIMARY KEY) PARTITION BY HASH (id);
+        CREATE TABLE cases_parted_0 PARTITION OF cases_parted
+          FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE cases_parted_1 PARTITION OF cases_parted
+          FOR VALUES WITH (MODULUS 2, REMAINDER 1)"""
+    model = CreateModel("Parted", [("id", models.BigIntegerField(primary_key=True))])
+    key = models.ForeignKey("cases.Parted", models.CASCADE)
+    base.add("0002_parted", only_in_state(model, sql=parted), AddField("other", "parted", key))
+    assert drift() == {}
+    assert [
+        each["name"]
+        for each in in_json("cases")["migrations"][0]["schema_changes"]
+        if each["object"] == "constraint" and each["relation"] == "cases_other"
+    ] == ["cases_other_parted_id_127b5661_fk_cases_parted_id"]

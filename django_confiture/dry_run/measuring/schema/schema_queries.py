@@ -92,6 +92,9 @@ FROM r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid
 LEFT JOIN LATERAL (SELECT ' DISABLED' AS off FROM pg_catalog.pg_trigger t
   WHERE k.contype = 'f' AND t.tgconstraint = k.oid AND t.tgenabled = 'D' LIMIT 1) f ON true
 WHERE k.contype <> 't' AND (k.contype <> 'n' OR NOT k.convalidated)
+  -- A foreign key to a partitioned table has one more for each partition.
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint whole
+    WHERE whole.oid = k.conparentid AND whole.conrelid = k.conrelid)
 UNION ALL
 SELECT 'trigger', t.oid::text, r.oid, t.ctid::text, r.shown, t.tgname,
     concat(pg_catalog.pg_get_triggerdef(t.oid),

@@ -87,7 +87,7 @@ def scratch_tables(
             # where the indexes of permanent tables are built, or else all of them would differ
             " set_config('temp_tablespaces', current_setting('default_tablespace'), true)"
         )
-        not_made = dict(_make_all(session, wrapper, chosen, plain))
+        not_made = _make_all(session, wrapper, chosen, plain)
         temporary = {plain.get(wrapper.ops.quote_name(table), table): table for table in chosen}
         oids = table_oids(session, wrapper, temporary)
         made = {temporary[name]: oid for name, oid in oids.items()}
@@ -153,26 +153,46 @@ def _make_all(
     wrapper: BaseDatabaseWrapper,
     chosen: Mapping[str, type[Model]],
     plain: Mapping[str, str],
-) -> Iterator[tuple[str, str]]:
-    """Make the tables; yield those that can't be made, each with the reason.
+) -> Mapping[str, str]:
+    """Make the tables; return those that can't be made, each with the reason.
 
     All are made in one round trip, or one by one where something fails.
     """
     editor = sql_writer(wrapper)
     steps = [_Step(each) for each in _stand_ins(wrapper, chosen)]
+    failed: dict[str, str] = {}
     for table, model in chosen.items():
         try:
-            steps.append(_Step(_create(editor, model), partial(list, (table,))))
+            steps.append(_Step(_create(editor, model), partial(_made_with, model)))
         except Exception as raised:  # noqa: BLE001 - whatever a field or an index says of itself
-            yield table, one_line(raised)
+            failed[table] = one_line(raised)
     steps += _deferred(editor, chosen)
     steps = [replace(each, sql=_with_plain_names(each.sql, plain)) for each in steps]
-    if _try(session, "\n".join(each.sql for each in steps)) is None:
-        return
-    for step in steps:
-        error = _try(session, step.sql)
-        if error is not None:
-            yield from ((table, error) for table in step.tables())
+    if failed or _try(session, "\n".join(each.sql for each in steps)) is not None:
+        for step in steps:
+            _try_alone(session, step, failed)
+    return {table: failed[table] for table in chosen if table in failed}
+
+
+def _try_alone(session: Session, step: _Step, failed: dict[str, str]) -> None:
+    """Run a step and note the tables that it fails for.
+
+    Where a table wasn't made, its name means the real one: nothing that names it is sent.
+    """
+    tables = step.tables()
+    reason = next((failed[table] for table in tables if table in failed), None)
+    if reason is None:
+        reason = _try(session, step.sql)
+    if reason is not None:
+        for table in tables:
+            failed.setdefault(table, reason)
+
+
+def _made_with(model: type[Model]) -> Collection[str]:
+    """Return the tables that Django makes together with a model's."""
+    fields: Iterable[Any] = model._meta.local_many_to_many
+    through = (each.remote_field.through._meta for each in fields)
+    return [model._meta.db_table, *(each.db_table for each in through if each.auto_created)]
 
 
 def _with_plain_names(sql: str, plain: Mapping[str, str]) -> str:

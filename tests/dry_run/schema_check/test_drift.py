@@ -669,3 +669,29 @@ def test_an_expression_of_the_model_that_fails_is_not_compared(cases: Cases) -> 
     code, out = drift()
     assert code == 0
     assert 'Not compared: cases_broken, as type "no_such_type" does not exist' in out
+
+
+def test_what_belongs_to_a_table_that_is_not_made_is_not_tried_on_the_real_one(
+    cases: Cases,
+) -> None:
+    index = Index(fields=["own"], name="cases_broken_own")
+    broken = ops.CreateModel(
+        "Broken",
+        [
+            _key(),
+            ("x", OfNoType()),
+            ("own", ForeignKey("self", CASCADE)),
+            ("others", ManyToManyField("self")),
+        ],
+        {"indexes": [index]},
+    )
+    sql = """
+        CREATE TABLE cases_broken (id bigint PRIMARY KEY);
+        CREATE TABLE cases_broken_others (id bigint)"""
+    cases.add("0001_broken", ops.SeparateDatabaseAndState([ops.RunSQL(sql)], [broken]))
+    cases.migrate()
+    code, out = drift()
+    assert code == 0
+    reason = 'type "no_such_type" does not exist'
+    assert f"Not compared: cases_broken, as {reason}" in out
+    assert f"Not compared: cases_broken_others, as {reason}" in out

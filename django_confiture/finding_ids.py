@@ -19,6 +19,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "enum-value-used-at-once": "danger",
     "exclusion-constraint-builds-index": "danger",
     "foreign-key-scan": "danger",
+    "foreign-key-unchecked": "danger",
     "foreign-key-without-index": "notice",
     "generated-column-rewrite": "danger",
     "identity-column-rewrite": "danger",

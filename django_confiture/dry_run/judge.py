@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,15 @@ class Judge:
     """Judges one migration after the other, each by what those before it did."""
 
     def __init__(
-        self, session: Session, catalog: Catalog, known: Known, *, has_lock_timeout: bool
+        self,
+        session: Session,
+        catalog: Catalog,
+        known: Known,
+        *,
+        has_lock_timeout: bool,
+        recount: Callable[[], None],
     ) -> None:
+        """``recount`` takes what was read of rows out of what the next migration is charged."""
         self._session = session
         self._catalog = catalog
         self._sizes = sizes = Sizes(session, catalog, known.stats)
@@ -85,6 +92,7 @@ class Judge:
             session,
             catalog,
             has_lock_timeout=has_lock_timeout,
+            recount=recount,
             ratio=lambda relation: sizes.scale(relation).ratio,
         )
         self._forecaster = Forecaster(

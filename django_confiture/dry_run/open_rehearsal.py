@@ -81,6 +81,7 @@ def open_rehearsal(
             instruments.catalog,
             known,
             has_lock_timeout=opened.has_lock_timeout,
+            recount=instruments.prober.recount,
         )
         at_end.callback(judge.close)
         instances = ChangedInstances()

@@ -42,6 +42,10 @@ CASES: list[Case] = [
              "DELETE FROM cases_customer WHERE id NOT IN "
              " (SELECT customer_id FROM cases_order WHERE note IS NULL)"),
          ("work-while-locked", "cases_event_b")),
+    case("delete_while_keys_are_off",
+         sql("SET LOCAL session_replication_role = replica",
+             "DELETE FROM cases_customer WHERE id = 1"),
+         ("foreign-key-unchecked", ORDER)),
     case("update_of_two_operations",
          sql("UPDATE cases_archive SET payload = 'x' WHERE id <= 1500",
              "UPDATE cases_archive SET payload = 'x' WHERE id > 3500"),

@@ -17,6 +17,7 @@ from django_confiture.dry_run.findings.advice.of_operations import (
 )
 from django_confiture.dry_run.findings.advice.sentences import as_comment
 from django_confiture.dry_run.findings.rules import (
+    dangling_rows,
     failures,
     query_plans,
     row_locks,
@@ -48,6 +49,7 @@ def findings_of(subject: Subject) -> tuple[Finding, ...]:
         *query_plans.regressed_plans(subject),
         *failures.known_failures(subject),
         *shared_values.rows_with_one_value(subject),
+        *dangling_rows.rows_unchecked(subject),
     ]
     ordered = sorted(_with_code(subject, _merged(found)), key=_place)
     said = [_silenced(subject, each) for each in ordered]

@@ -20,9 +20,11 @@ from django_confiture.dry_run.findings.subject import (
     JudgedStatement,
     SharedValue,
     Subject,
+    UncheckedKey,
     filled,
     with_held,
 )
+from django_confiture.dry_run.findings.unchecked_keys import unchecked_keys
 from django_confiture.dry_run.rewriting.known_objects import (
     KNOWS_NOTHING,
     read_for_advice,
@@ -79,12 +81,15 @@ class PlanHistory:
         catalog: Catalog,
         *,
         has_lock_timeout: bool,
+        recount: Callable[[], None],
         ratio: Callable[[str], float | None] = lambda _relation: None,
     ) -> None:
         """Take ``has_lock_timeout`` where the connection limits the wait for locks by itself.
 
+        ``recount`` takes what was read of rows out of what the next migration is charged.
         ``ratio`` says how many times as many rows a table has in production.
         """
+        self._recount = recount
         self._ratio = ratio
         self._session = session
         self._catalog = catalog
@@ -150,12 +155,23 @@ class PlanHistory:
             partition_indexes=self._partition_indexes(steps),
             growth=dict(self._growth(steps)),
             shared=tuple(self._shared_values(steps, result)),
+            unchecked=self._unchecked_keys(steps, result),
         )
         found = findings_of(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
         self._note_columns(steps)
         self._filled += filled(steps)
         self._known = self._known.after(step.statement for step in steps)
+        return found
+
+    def _unchecked_keys(
+        self, steps: Sequence[JudgedStatement], result: MigrationResult
+    ) -> Sequence[UncheckedKey]:
+        if result.error is not None:
+            return ()
+        found = tuple(unchecked_keys(self._session, steps, self._relations))
+        if found and self._session.status == TransactionStatus.INTRANS:
+            self._recount()
         return found
 
     def _shared_values(

@@ -155,6 +155,19 @@ class SharedValue:
 
 
 @dataclass(frozen=True)
+class UncheckedKey:
+    """A foreign key that was off while rows of its table, or of the one it refers to, changed."""
+
+    step_id: int
+    relation: str
+    target: str
+    """The table that it refers to."""
+    constraint: str
+    rows: int | None
+    """How many refer to nothing; None where it took too long to tell."""
+
+
+@dataclass(frozen=True)
 class Subject:
     """One migration as the rules see it."""
 
@@ -189,6 +202,8 @@ class Subject:
     """Relation → how many times as many rows production has; none where it has fewer."""
     shared: Sequence[SharedValue] = ()
     """The new columns whose rows have one value, where they should have one each."""
+    unchecked: Sequence[UncheckedKey] = ()
+    """The foreign keys that did not look at rows that were written."""
 
     @property
     def forward(self) -> bool:

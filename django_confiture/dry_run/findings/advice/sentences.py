@@ -88,6 +88,9 @@ maintenance window.""",
 Add the foreign key as NOT VALID: only new rows have to obey it. VALIDATE CONSTRAINT in the
 next migration reads the table and lets others write. A new table: create it in one
 migration with its foreign key, and fill it in the next, in batches.""",
+    "foreign-key-unchecked": """\
+Write the rows while the foreign keys are on. Else look for rows that refer to nothing before
+the commit: PostgreSQL won't, as VALIDATE CONSTRAINT reads nothing of a valid constraint.""",
     "foreign-key-without-index": """\
 Build one in the next migration, CONCURRENTLY; or leave db_index=True, Django's default
 for a foreign key.""",

@@ -178,7 +178,12 @@ def _type(alter: Alteration) -> Iterator[Finding]:
         message = f"The new type of {name} rebuilds indexes or checks constraints of {table} again"
         yield _found(alter, "type-change-rebuilds-indexes", message)
     for other in alter.step.scanned:
-        if other != table and other not in alter.step.of(table, alter.step.scanned):
+        if other == table or other in alter.step.of(table, alter.step.scanned):
+            continue
+        if other in alter.step.result.rewrites:
+            message = f"{other} inherits {name}: its new type makes PostgreSQL rewrite that, too"
+            yield _found(alter, "type-change-rewrite", message, other)
+        else:
             message = f"The new type of {name} checks the foreign keys of {other} again"
             yield _found(alter, "foreign-key-scan", message, other)
 

@@ -187,7 +187,9 @@ class Rehearsal:
 
     def deferred(self, origin: OpenOperation | None) -> AbstractContextManager[None]:
         """Record deferred SQL where it comes from."""
-        return nullcontext() if origin is None else self._run.recorder.resumed(origin)
+        if origin is None:
+            return nullcontext()
+        return self._run.recorder.resumed(origin, by_django=True)
 
     def plan_ended(self, start: ProjectState, end: ProjectState) -> None:
         """Compare what a plan that went forward leaves with what its models would make."""

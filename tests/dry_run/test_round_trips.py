@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 from django.db import connection
 from django.db.migrations import CreateModel, Migration, RunPython
-from django.db.models import TextField
+from django.db.models import IntegerField, TextField
 from django.db.models.signals import post_migrate
 
 from tests.cases.migrations_on_disk import Cases
@@ -94,6 +94,18 @@ def test_what_a_migration_that_sends_nothing_adds(tmp_path: Path) -> None:
 
     found = added(tmp_path, nothing) - (OF_MIGRATE - 1)
     assert found <= FOR_A_MIGRATION, found
+
+
+@pytest.mark.usefixtures("untouched")
+def test_what_django_runs_late_is_asked_about_once(tmp_path: Path) -> None:
+    """Which locks it takes, what there is before it and after it; not again between two of them."""
+
+    def indexed(number: int) -> list[Migration]:
+        fields = [(f"number{each}", IntegerField(db_index=True)) for each in range(number)]
+        return [migration(CreateModel("Indexed", [ID, *fields]), name="0001_indexed")]
+
+    found = added(tmp_path, indexed)
+    assert found <= 4, found
 
 
 def test_what_a_statement_of_many_adds(tmp_path: Path, cases: Cases) -> None:

@@ -6,7 +6,7 @@ a :class:`CloneRecorder`, which note them in the recorder's log.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -128,12 +128,15 @@ class Recorder:
             yield opened
 
     @contextmanager
-    def resumed(self, operation: OpenOperation) -> Iterator[None]:
-        """Record what runs inside as part of an operation that was recorded before."""
+    def resumed(self, operation: OpenOperation, *, by_django: bool = False) -> Iterator[None]:
+        """Record what runs inside as part of an operation that was recorded before.
+
+        Where it is ``by_django`` alone, the server is asked only about the statements themselves.
+        """
         running = self._running
         outer, running.current = running.current, operation
         try:
-            with self._inside(operation.recorded):
+            with self._inside(operation.recorded, by_django=by_django):
                 yield
         except BaseException:
             running.failed_in = operation
@@ -197,19 +200,22 @@ class Recorder:
         return self._open
 
     @contextmanager
-    def _inside(self, opened: OpenSection) -> Iterator[None]:
+    def _inside(self, opened: OpenSection, *, by_django: bool = False) -> Iterator[None]:
         """Charge what the server counts inside the block to one section."""
         self._probes.boundary_before()
-        with self._until_boundary(opened):
+        boundary = self._probes.boundary_of_django if by_django else self._probes.boundary
+        with self._until_boundary(opened, boundary):
             yield
 
     @contextmanager
-    def _until_boundary(self, opened: OpenSection) -> Iterator[None]:
+    def _until_boundary(
+        self, opened: OpenSection, boundary: Callable[[], None] | None = None
+    ) -> Iterator[None]:
         with self._log.inside(opened.section):
             try:
                 yield
             finally:
-                self._probes.boundary()
+                (boundary or self._probes.boundary)()
 
     def _recorded(self, opened: OpenSection) -> RecordedSection:
         section, began = opened.section, self._timeline.began

@@ -83,6 +83,16 @@ class StatementProbes:
         if not self._prober.unread.at_boundary:
             self.boundary()
 
+    def boundary_of_django(self) -> None:
+        """End what Django alone has done: ask only about statements that are not asked about yet.
+
+        What reached the server there all the same is found at the next boundary.
+        """
+        if self._prober.unread.runs or self._log.refused is not None:
+            self.boundary()
+        elif self._prober.possible:
+            self._prober.unread.boundary_passed()
+
     def _note_unseen(self, place: str) -> None:
         """Charge what was not caught to the section; it began after the last look at the server."""
         started = self._prober.looked_at

@@ -95,6 +95,9 @@ class SharedValues:
         self._functions: object = None
         """The functions that the following was made of."""
         self._readers: Mapping[Shared, set[str]] = {}
+        self._by_code: Mapping[Shared, set[str]] = {}
+        self._any_reader = False
+        """Whether any function reads any of it: most databases have none."""
         self._stamped = StampedRows(session, self._stamping)
         self._stamping_tables: Mapping[str, set[str]] | None = None
         self._attached = AttachedCode(code)
@@ -109,12 +112,11 @@ class SharedValues:
         mentioned, tables = self._found(statement)
         found = mentioned if _evaluates(statement) else frozenset()
         self._read |= found
-        readers = {key: self._readers[key] for key in _BY_CODE}
         at_once = found | self._by_triggers(statement, tables)
         at_once |= self._attached.note_attached(
-            statement, tables, readers, mentions=bool(mentioned)
+            statement, tables, self._by_code, mentions=bool(mentioned)
         )
-        why = [text for key, text in _AT_ONCE.items() if key in at_once]
+        why = [text for key, text in _AT_ONCE.items() if key in at_once] if at_once else []
         if statement.kind is not Kind.DDL:
             again = {*found, *self._by_defaults(statement, tables)}
             why += [text for key, text in _AGAIN.items() if key in again and self._earlier(key)]
@@ -145,7 +147,9 @@ class SharedValues:
             if len(self._known) >= _MOST_TEXTS:
                 self._known.clear()
             called = (
-                key for key, names in self._readers.items() if runs_any(statement, names, set())
+                key
+                for key, names in self._readers.items()
+                if self._any_reader and runs_any(statement, names, set())
             )
             asked = statement.kind is not Kind.DDL or makes_unique_index(statement)
             tables = frozenset(each.relname for each in (statement.relations if asked else ()))
@@ -164,6 +168,8 @@ class SharedValues:
             key: callers({name for name, found in reading if key in found}, functions)
             for key in Shared
         }
+        self._by_code = {key: self._readers[key] for key in _BY_CODE}
+        self._any_reader = any(self._readers.values())
 
     def _earlier(self, key: Shared) -> bool:
         """Return whether an earlier transaction has read it, or written it unasked."""
@@ -181,6 +187,8 @@ class SharedValues:
 
     def _by_triggers(self, statement: Statement, tables: frozenset[str]) -> frozenset[Shared]:
         """Return what triggers of tables and events do that is not exact, whatever came before."""
+        if not self._any_reader:
+            return frozenset()
         if statement.kind in _MAKING_EVENTS:
             return frozenset(
                 key for key in _AT_ONCE if self._code.is_run_by_events(self._readers[key])

@@ -68,8 +68,10 @@ _PREPARED = {
     _OTHERS: (OTHERS, "(oid[])"),
 }
 
-_LOOK_UP = "SET LOCAL enable_seqscan = off"
-"""What is prepared is planned once, for catalogs that may be small then, and grow with the plan."""
+_LOOK_UP = "SET LOCAL enable_seqscan = off;"
+_SMALL = 300
+"""What is prepared is planned once. Catalogs of so few relations may grow to many times their size
+with the plan, and then to go through one for a row is no longer the quickest."""
 
 _FEW = 6
 """So many owners are rather read again than kept from it: that moves the WAL, after which the
@@ -97,11 +99,10 @@ class SchemaWatch:
             among = {*among, *(int(oid or 0) for kind, oid in written if kind == "t")}
         self._schema = dict(self.now(among))
         self._first = dict(self._schema)
-        self._unread: set[Owner] = set()
+        relations = relations_in(counted, CATALOGS.index("pg_class"))
+        self._planned_for = _LOOK_UP if len(relations) < _SMALL else ""
+        self._unread = {each for each in relations if among is not None and each[1] not in among}
         """What was there at first, is not read yet, and has not changed since."""
-        if among is not None:
-            relations = relations_in(counted, CATALOGS.index("pg_class"))
-            self._unread = {each for each in relations if each[1] not in among}
 
     @property
     def first(self) -> Schema:
@@ -113,7 +114,7 @@ class SchemaWatch:
         """Read what is not read yet: any of it may be changed from now on."""
         if not self._unread:
             return
-        with self._reading(self._state().search_path, _LOOK_UP) as reading:
+        with self._reading(self._state().search_path, f"{self._planned_for}SELECT") as reading:
             rest, _newest = self._read_owners(self._unread, reading)
         self._unread = set()
         self._schema.update(rest)
@@ -157,7 +158,7 @@ class SchemaWatch:
         if now.written is not None and now.written == self._last.written:
             return ()
         written = _written_since(self._last.newest, changed(self._last.written, now.written))
-        with self._reading(now.search_path, f"{_LOOK_UP}; {written}") as reading:
+        with self._reading(now.search_path, f"{self._planned_for}{written}") as reading:
             touched = {(kind == "t", int(oid or 0)) for kind, oid in reading.first}
             self._counted.written(touched)
             lost = changed(self._last.deleted, now.deleted)

@@ -29,6 +29,7 @@ from django_confiture.dry_run.running_code.sending.connected_settings import (
     may_set,
 )
 from django_confiture.dry_run.running_code.watch import ReleaseWatch
+from django_confiture.dry_run.sql.parsing.enums import ObjectType
 from django_confiture.dry_run.sql.parsing.parser import Kind, Statement
 from django_confiture.dry_run.sql.texts.redaction import message
 from django_confiture.dry_run.stage import Aside, Opened
@@ -163,6 +164,7 @@ def _step(operation: int | None, section: RecordedSection) -> OperationStep:
         outside=any(
             not each.result.locks and _may_be_of_others(each.statement) for each in changing
         ),
+        of_tables=all(_is_of_tables(each.statement) for each in changing),
         renames=any(
             each.statement.kind is not Kind.DDL or each.statement.what == "rename_stmt"
             for each in changing
@@ -176,6 +178,16 @@ def _step(operation: int | None, section: RecordedSection) -> OperationStep:
         sets_sequence=any(sets_sequence(each.statement) for each in section.statements),
         sends_any=any(not _notes_migration(each.statement) for each in section.statements),
     )
+
+
+def _is_of_tables(statement: Statement) -> bool:
+    """Return whether it changes nothing but tables that it locks, or names if they are new."""
+    what = statement.what
+    if what == "alter_table_stmt":  # an index is altered without a lock of its table
+        is_one = statement.node.alter_table_stmt.objtype == ObjectType.TABLE
+    else:
+        is_one = what in ("create_stmt", "index_stmt")
+    return is_one and not statement.functions_called
 
 
 def _notes_migration(statement: Statement) -> bool:

@@ -36,6 +36,7 @@ from django_confiture.dry_run.running_code.probes.served_keys import NextKey, ta
 from django_confiture.dry_run.running_code.refused_otherwise import refused_otherwise
 from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 from django_confiture.dry_run.running_code.trial import Trial
+from django_confiture.sql_text import names_in
 
 TIMEOUT = timedelta(milliseconds=500)
 """For each statement of a probe."""
@@ -140,6 +141,7 @@ class RunningCode:
         self._not_checked: dict[str, None] = {}
         self._widths: Mapping[int, int] = {}
         self._tables: frozenset[str] = frozenset()
+        self._words: frozenset[str] = frozenset()
         self._taken: Mapping[type[Model], NextKey] = {}
         """Models whose next key can't be served → that key, as it was before the plan."""
 
@@ -153,6 +155,7 @@ class RunningCode:
                 self._note_unchecked(trial)
         self._not_checked |= dict.fromkeys(self._tools.of_other_code(self._trials))
         self._tables = frozenset(name for trial in self._trials for name in trial.tables)
+        self._words = frozenset(name for trial in self._trials for name in trial.words)
         self._taken = self._tools.taken_keys(self._trials)
         self._tools.facts.changes(self._tables)
 
@@ -236,6 +239,12 @@ class RunningCode:
             table.columns[name].number for name in key.columns
         )
         return is_old or self._tools.any_refers(key, self.release if action == "delete" else None)
+
+    @property
+    def relations(self) -> Set[str]:
+        """The names, without a schema, of the tables that are known, and of what they depend on."""
+        looked_up = names_in(*self._tools.catalog.names.values())
+        return self._words | looked_up | self._tools.facts.relations
 
     @property
     def tables(self) -> Set[str]:

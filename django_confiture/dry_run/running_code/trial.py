@@ -35,6 +35,8 @@ from django_confiture.dry_run.running_code.sending.scripts import PassedScripts,
 from django_confiture.dry_run.running_code.sending.statements import Script
 from django_confiture.sql_text import names_in
 
+Failed = tuple[Probe, Failure]
+
 
 class Trial:
     """Tries the probes of one model, and remembers what came of each."""
@@ -93,11 +95,7 @@ class Trial:
 
     # The first schema.
 
-    def start(
-        self,
-        refused: Iterable[tuple[Probe, Failure]] = (),
-        known: Set[Action] = frozenset(),
-    ) -> None:
+    def start(self, refused: Iterable[Failed] = (), known: Set[Action] = frozenset()) -> None:
         """Try everything for the first time: at once, and if that fails one by one.
 
         ``refused`` is what has failed already, and all others of its action with it; ``known``
@@ -125,7 +123,8 @@ class Trial:
             self.passed += [probe for probe in each() if probe.action in known]
             return
         finds = actions is OF_ROWS  # a deletion sets to NULL what refers, if anything does
-        script = self._connection.together(together, each_finds=finds) if self._is_there else None
+        can_pass = self._is_there and (finds or self.deletes.dependents.are_there)
+        script = self._connection.together(together, each_finds=finds) if can_pass else None
         if script is not None:
             self.passed += each()
             self._scripts.keep(actions, script)

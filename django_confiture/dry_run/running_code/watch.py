@@ -74,6 +74,8 @@ class ReleaseWatch:
         self._names: dict[str, str] = {}
         """Table of the running release, as Django names it → as the reports do."""
         self._has_tried = False
+        self._runs_code = True
+        """Whether some table may run code of its own, which may come to any table."""
         self._reads_all = False
         """Whether the text of the plan says all that it touches."""
 
@@ -84,6 +86,7 @@ class ReleaseWatch:
         self._old.start(self._chosen(touched, self._releases[0]))
         self._new.start(self._chosen(touched, self._releases[1]) | self._changed)
         self._queries.start()
+        self._runs_code = bool(self._tools.catalog.with_code())
         self._reads_all = not touched.may_be_any
 
     def _chosen(self, touched: PlannedTables, release: Release) -> frozenset[str]:
@@ -104,7 +107,8 @@ class ReleaseWatch:
     def asks(self, steps: Sequence[OperationStep]) -> bool:
         """Return whether anything is tried after a step: else the server is not asked."""
         known = bool(self._old.trials or self._queries.prepared)
-        changing = _is_changing(steps) or bool(self._filled_up(steps) or self._rewritten(steps))
+        changing = self._may_change(steps)
+        changing = changing or bool(self._filled_up(steps) or self._rewritten(steps))
         may_fill = any(step.sends_any for step in steps)
         return (may_fill and self._old.awaits_rows) or (known and changing)
 
@@ -150,7 +154,7 @@ class ReleaseWatch:
     def _changes(self, steps: Sequence[OperationStep]) -> Changes | None:
         """Return which tables of the running code changed, and forget them; None if none can."""
         catalog = self._tools.catalog
-        if not _is_changing(steps):
+        if not self._may_change(steps):
             catalog.forget_rows()
             return None
         if not self._old.trials:
@@ -161,6 +165,13 @@ class ReleaseWatch:
         catalog.forget(self._tools.facts.unchanged if is_told else frozenset())
         return changes
 
+    def _may_change(self, steps: Sequence[OperationStep]) -> bool:
+        """Return whether the steps may have changed what is tried, or known of the catalogs."""
+        changing = [step for step in steps if step.changes_any]
+        if not changing or self._runs_code or self._queries.prepared:
+            return bool(changing)
+        return not all(step.is_beside(self._old.relations) for step in changing)
+
     def _affected(
         self, steps: Sequence[OperationStep], changes: Changes | None
     ) -> Mapping[Trial, Set[Action]]:
@@ -170,6 +181,7 @@ class ReleaseWatch:
         if changes is None:
             return dict.fromkeys(rewritten, _SELECTS)
         code = frozenset() if outside else self._tools.catalog.with_code()
+        self._runs_code = outside or bool(code)
         if code:
             self._tools.catalog.resolve(self._old.tables)
         return {
@@ -242,7 +254,3 @@ class ReleaseWatch:
             checked=checked,
             not_checked=tuple(dict.fromkeys(reasons)),
         )
-
-
-def _is_changing(steps: Sequence[OperationStep]) -> bool:
-    return any(step.texts or step.altered or step.outside for step in steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ WITH RECURSIVE given (name, oid) AS (
 ), fact (oid, kind, what, name) AS (
   SELECT c.oid, 'c', pg_catalog.concat_ws(' ', c.relkind, c.relowner, c.relacl, c.relnamespace,
     c.relrowsecurity, c.relforcerowsecurity, c.relpartbound, c.reloptions,
-    c.relispopulated, c.relreplident), ''
+    c.relispopulated, c.relreplident), c.relname
   FROM pg_catalog.pg_class c WHERE c.oid = ANY ((SELECT oids FROM wanted)::oid[])
   UNION ALL
   SELECT a.attrelid, 'a', pg_catalog.concat_ws(' ', a.attname, a.attnum, a.atttypid, a.atttypmod,
@@ -111,7 +112,8 @@ SELECT given.name, given.oid,
   pg_catalog.md5(string_agg(fact.oid || ' ' || fact.what, chr(10)
     ORDER BY fact.oid, fact.what) FILTER (WHERE fact.kind = 'r')),
   pg_catalog.md5(string_agg(fact.oid || ' ' || fact.name, chr(10)
-    ORDER BY fact.oid, fact.kind, fact.name) FILTER (WHERE fact.name <> ''))
+    ORDER BY fact.oid, fact.kind, fact.name) FILTER (WHERE fact.name <> '')),
+  pg_catalog.json_agg(fact.name) FILTER (WHERE fact.kind = 'c')
 FROM given LEFT JOIN part USING (name) LEFT JOIN fact ON fact.oid = part.oid
 GROUP BY given.name, given.oid
 """
@@ -137,6 +139,8 @@ class TableFacts:
     oid: int
     names: str | None
     """How its constraints and unique indexes are called: that decides nothing."""
+    relations: frozenset[str]
+    """The names, without a schema, of all that its facts are taken from: its partitions, too."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,11 @@ class CatalogFacts:
         )
 
     @property
+    def relations(self) -> frozenset[str]:
+        """The names, without a schema, of what the last reading was taken from."""
+        return frozenset().union(*(each.relations for each in self._known.values()))
+
+    @property
     def unchanged(self) -> frozenset[int]:
         """The tables that were the same in the last two readings, with all names of theirs.
 
@@ -198,6 +207,8 @@ class CatalogFacts:
     def _read_facts(self, quoted: Collection[str]) -> Mapping[str, TableFacts]:
         rows = self._questions.rows(self._facts, array(quoted)) if quoted else []
         return {
-            str(name): TableFacts(own, referring, int(oid or 0), names)
-            for name, oid, own, referring, names in rows
+            str(name): TableFacts(
+                own, referring, int(oid or 0), names, frozenset(json.loads(relations or "[]"))
+            )
+            for name, oid, own, referring, names, relations in rows
         }

@@ -50,6 +50,8 @@ class OperationStep:
     """The statements that may have changed the schema."""
     outside: bool = False
     """Whether one of those is about something else than tables: a function, a right."""
+    of_tables: bool = False
+    """Whether each of its statements changes nothing but tables that it names or locks."""
     renames: bool = False
     """Whether it may have renamed something, such as a column: other tables may tell of it."""
     filled: frozenset[str] = frozenset()
@@ -63,6 +65,17 @@ class OperationStep:
     def words(self) -> frozenset[str]:
         """The words of its statements."""
         return names_in(*self.texts)
+
+    @property
+    def changes_any(self) -> bool:
+        """Whether it may have changed the schema."""
+        return bool(self.texts or self.altered or self.outside)
+
+    def is_beside(self, relations: Set[str]) -> bool:
+        """Return whether it can have changed none of some relations, named without a schema."""
+        altered = {name.rpartition(".")[2] for name in self.altered}
+        is_known = self.of_tables and not self.outside
+        return is_known and relations.isdisjoint(altered | self.words)
 
     @property
     def written(self) -> frozenset[str]:

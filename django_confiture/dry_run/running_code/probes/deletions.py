@@ -92,6 +92,11 @@ class Dependents:
         return any(map(self._guards, self.reached))
 
     @property
+    def are_there(self) -> bool:
+        """Whether every table that a deletion comes to is there."""
+        return all(self._catalog.oid_of(name) is not None for name in self.reached)
+
+    @property
     def differ(self) -> bool:
         """Whether rows that are there may fare otherwise than one that is made.
 

@@ -272,3 +272,33 @@ def test_no_connection_for_the_watchdog_needs_consent(role: Cases) -> None:
         "else uses the database."
     )
     assert dry_run("cases", "--no-watchdog").code == 0
+
+
+FORCED = """
+    ALTER TABLE cases_a ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+    CREATE POLICY dry_few ON cases_a USING (number < 0)"""
+
+
+@pytest.mark.parametrize(
+    ("security", "change", "hidden"),
+    [
+        (FORCED, "UPDATE cases_a SET number = 2", True),
+        (FORCED, "SELECT count(*) FROM cases_a", True),
+        (FORCED, "ALTER TABLE cases_a ADD COLUMN x integer", False),
+        ("ALTER TABLE cases_a ENABLE ROW LEVEL SECURITY", "UPDATE cases_a SET number = 2", False),
+    ],
+)
+def test_rows_that_row_security_may_hide_are_named(
+    role: Cases, security: str, change: str, hidden: bool
+) -> None:
+    role.add("0001_a", STATE, runs("INSERT INTO cases_a (number) VALUES (1)"))
+    role.migrate()
+    run(security)
+    role.add("0002_change", runs(change))
+    (migration,) = in_json("cases")["migrations"]
+    warning = (
+        f"Row security may hide rows of cases_a from {ROLE}: what reads or writes rows leaves "
+        "those out, without an error."
+    )
+    assert migration["outcome"] == "passed"
+    assert (warning in migration["warnings"]) is hidden

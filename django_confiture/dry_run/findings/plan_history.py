@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from django_confiture import conf
 from django_confiture.dry_run.findings import findings_of
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
+from django_confiture.dry_run.findings.hidden_rows import hidden_rows
 from django_confiture.dry_run.findings.invalid_indexes import in_the_way
 from django_confiture.dry_run.findings.made_up_values import shared_values, with_rows
 from django_confiture.dry_run.findings.rules.running_code import unindexed
@@ -163,6 +164,10 @@ class PlanHistory:
         self._filled += filled(steps)
         self._known = self._known.after(step.statement for step in steps)
         return found
+
+    def hidden_rows(self, steps: Iterable[JudgedStatement]) -> tuple[str, ...]:
+        """Return what to say of rows that the statements could not see."""
+        return hidden_rows(self._session, steps, self._relations)
 
     def _unchecked_keys(
         self, steps: Sequence[JudgedStatement], result: MigrationResult

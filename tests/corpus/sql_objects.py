@@ -108,6 +108,11 @@ CASES: list[Case] = [
     case("attach",
          sql("ALTER TABLE cases_event ATTACH PARTITION cases_event_b FOR VALUES IN ('b')"),
          ("partition-attach-scan", "cases_event_b")),
+    # How a table becomes the first partition of its successor.
+    case("attach_to_a_new_table",
+         sql("CREATE TABLE cases_parts (LIKE cases_event_b) PARTITION BY LIST (kind)",
+             "ALTER TABLE cases_parts ATTACH PARTITION cases_event_b FOR VALUES IN ('b')"),
+         ("partition-attach-scan", "cases_event_b")),
     # Its CHECK says what the bound says.
     case("attach_proven",
          sql("ALTER TABLE cases_event ATTACH PARTITION cases_event_c FOR VALUES IN ('c')")),

@@ -32,6 +32,10 @@ def of_alter_table(subject: Subject, step: JudgedStatement) -> Iterator[Finding]
     table = step.existing(step.node.relation)
     if table is None:
         yield from _foreign_key_of_new_table(subject, step)
+        new = written_name(step.node.relation)
+        for clause in subcommands(step.node):
+            if clause.subtype == AlterTableType.AttachPartition:
+                yield from _attach(Alteration(subject, step, new, clause))
         return
     for clause in subcommands(step.node):
         rule = _RULES.get(clause.subtype)

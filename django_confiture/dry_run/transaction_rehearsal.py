@@ -19,7 +19,7 @@ from django_confiture.dry_run.isolation.other_aliases import OtherConnections, S
 from django_confiture.dry_run.isolation.shared_aliases import SharedAliases
 from django_confiture.dry_run.isolation.watchdog import Watchdog
 from django_confiture.dry_run.measuring.dead_space import RowWidths
-from django_confiture.dry_run.measuring.nontransactional import SequenceWatch
+from django_confiture.dry_run.measuring.nontransactional import SequenceWatch, put_back_note
 from django_confiture.dry_run.measuring.stopwatch import Stopwatch
 from django_confiture.dry_run.plan.planned import Planned
 from django_confiture.dry_run.plan.preflight import look_ahead
@@ -193,7 +193,8 @@ class TransactionStage:
             transactions.end()
         finally:
             if self._wrapper.connection is not None:
-                self._moved = sequences.moved(name)
+                self._moved, back = sequences.ended(name)
+                self._notes += map(put_back_note, back)
 
     # While it is open.
 

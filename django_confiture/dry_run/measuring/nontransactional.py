@@ -25,6 +25,16 @@ SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)
 """
+# Read once more: another session may have moved it since.
+_PUT_BACK = """
+SELECT pg_catalog.setval(c.oid::regclass, $1::bigint)
+FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY ($2::oid[]) AND pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')
+  AND $3::text IN (concat(n.nspname, '.', c.relname),
+    CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname::text END)
+  AND coalesce((pg_catalog.pg_sequence_last_value(c.oid) < $1::bigint) = (s.seqincrement > 0), true)
+"""
 _VERSIONS = f"""
 SELECT c.oid, c.relfilenode, pg_catalog.pg_stat_get_tuples_inserted(c.oid)
   + pg_catalog.pg_stat_get_tuples_updated(c.oid)
@@ -63,10 +73,25 @@ class SequenceWatch:
             with suppress(psycopg.Error):  # the connection may be lost, which shows only here
                 self._locked = [int(oid or 0) for (oid,) in self._session.query(_LOCKED)]
 
-    def moved(self, database: str) -> tuple[SequenceMove, ...]:
-        """Return the sequences that moved; of all of them, where the locks could not be read."""
+    def ended(self, database: str) -> tuple[tuple[SequenceMove, ...], tuple[SequenceMove, ...]]:
+        """Return the sequences that moved, and those that were behind and are put back.
+
+        They are looked for among all where the locks could not be read.
+        """
         after = sequence_positions(self._session, self._locked)
-        return sequences_moved(database, self._before, after)
+        moved = sequences_moved(database, self._before, after)
+        back = tuple(filter(self._put_back, moved))
+        return tuple(each for each in moved if each not in back), back
+
+    def _put_back(self, move: SequenceMove) -> bool:
+        """Put a sequence where it began if it is behind that; return whether it was.
+
+        It would hand out numbers that rows have. One that is ahead leaves a gap, and does no harm.
+        """
+        if move.before is None or self._locked is None:
+            return False
+        known = array(self._locked)
+        return bool(self._session.query(_PUT_BACK, [move.before, known, move.sequence]))
 
 
 def sequences_moved(database: str, before: Positions, after: Positions) -> tuple[SequenceMove, ...]:
@@ -75,6 +100,14 @@ def sequences_moved(database: str, before: Positions, after: Positions) -> tuple
         SequenceMove(database, name, position, after[name])
         for name, position in before.items()
         if name in after and after[name] != position
+    )
+
+
+def put_back_note(move: SequenceMove) -> str:
+    """Return what a report says of a sequence that was put back."""
+    return (
+        f"The plan sets {move.sequence} back to {move.after or 'its start'}, at once and for all "
+        f"sessions, and no rollback undoes that; the dry run has put it to {move.before} again."
     )
 
 

@@ -321,6 +321,32 @@ def test_sequences_in_the_report(statements: list[str], real: int, rolled_back: 
     assert found.get("dry_numbered_id_seq") == rolled_back
 
 
+@pytest.mark.parametrize(
+    ("made", "back", "moved"),
+    [
+        ("", "setval('dry_numbered_id_seq', 2)", True),
+        ("", "setval('dry_numbered_id_seq', 1, false)", True),
+        ("", "setval('dry_numbered_id_seq', 9)", False),
+        ("INCREMENT -1 MINVALUE -100", "setval('dry_numbered_id_seq', 2)", True),
+        ("INCREMENT -1 MINVALUE -100", "setval('dry_numbered_id_seq', -9)", False),
+    ],
+    ids=["back", "to its start", "ahead", "back upward", "ahead downward"],
+)
+def test_a_sequence_that_a_plan_sets_back_is_put_where_it_was(
+    made: str, back: str, moved: bool
+) -> None:
+    start = -5 if made else 5
+    execute(NUMBERED)
+    execute(f"ALTER SEQUENCE dry_numbered_id_seq {made or 'INCREMENT 1'}")
+    execute(f"SELECT setval('dry_numbered_id_seq', {start})")
+    report = rehearse(migration(runs(f"SELECT {back}")))
+    notes = [each for each in report.warnings if "dry_numbered_id_seq back to" in each]
+    assert bool(notes) is moved
+    left = "dry_numbered_id_seq" in [each.sequence for each in report.sequences_moved]
+    assert left is not moved
+    assert (asked(LAST) == start) is moved
+
+
 def test_after_alter_sequence_others_wait_for_the_sequence() -> None:
     execute(NUMBERED)
 

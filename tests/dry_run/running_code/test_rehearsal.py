@@ -509,6 +509,18 @@ def test_both_releases_have_triggers_that_a_migration_has_switched_off(
     }
 
 
+def test_a_temporary_table_hides_the_real_one_from_the_migration_alone(
+    state: ProjectState,
+) -> None:
+    made = RunSQL(["CREATE TEMPORARY TABLE cases_tag (id integer)"])
+    adds = RunSQL(["ALTER TABLE public.cases_tag ADD COLUMN dry integer"])
+
+    deploy = rehearse(state, migration(made, adds, name="0002_hides")).deploy
+
+    assert (deploy.order, deploy.old_code) == ("either", ())
+    assert deploy.checked.models > 0
+
+
 def test_a_many_to_many_field_that_is_renamed_takes_its_table_along(state: ProjectState) -> None:
     report = rehearse(state, migration(RenameField("Book", "tags", "labels"), name="0002_a"))
     broken = {(each.model, each.action) for each in report.deploy.old_code}

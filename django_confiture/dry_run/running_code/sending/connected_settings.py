@@ -1,11 +1,12 @@
 """The settings with which code connects: those of the session when the dry run began.
 
-What a migration sets for its own session (``search_path``, a role, ``session_replication_role``)
-no other session has, so neither release is tried with it.
+What a migration sets for its own session (``search_path``, a role, ``session_replication_role``),
+and its temporary tables, no other session has, so neither release is tried with them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -38,8 +39,16 @@ _RESTORE = """
 SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.json_each_text($1::json)
 WHERE pg_catalog.current_setting(key) <> value
 """
+# Else they come first: a temporary table hides the real one of its name, from this session alone.
+_TEMPORARY_LAST = r"""
+SELECT pg_catalog.set_config('search_path',
+  concat_ws(', ', nullif(pg_catalog.current_setting('search_path'), ''), 'pg_temp'), true)
+WHERE pg_catalog.pg_my_temp_schema() <> 0
+  AND pg_catalog.current_setting('search_path') !~ '\mpg_temp\M'
+"""
 
 
+_SETS = re.compile(r"set_config|\btemp(?:orary)?\b|\bpg_temp\b", re.IGNORECASE)
 _HIDING = (Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN)
 
 
@@ -55,11 +64,12 @@ class ConnectedSettings:
         """Have them inside; what is done there is undone."""
         with self._session.undone("confiture_connected"):
             self._session.query(_RESTORE, [self._known])
+            self._session.query(_TEMPORARY_LAST)
             yield
 
 
 def may_set(statement: Statement) -> bool:
-    """Return whether a statement may change a setting of its session."""
-    if statement.what == "variable_set_stmt" or "set_config" in statement.sql.lower():
+    """Return whether a statement may change a setting of its session, or what names mean there."""
+    if statement.what == "variable_set_stmt" or _SETS.search(statement.sql):
         return True
     return statement.kind in _HIDING

@@ -101,8 +101,7 @@ class PlanSession:
 
     @property
     def _writes_itself(self) -> bool:
-        """Return whether more is written than what the migrations write, which may begin with
-        ``SET TRANSACTION READ WRITE``."""
+        """Return whether more is written than by migrations that ``SET TRANSACTION READ WRITE``."""
         return not self.settings.is_default or journal.is_available(self._connection)
 
     def take_turn(self, plan: list[tuple[Migration, bool]], write: Callable[[str], object]) -> None:
@@ -110,6 +109,7 @@ class PlanSession:
         self._planned = len(plan)
         if not self.settings.one_at_a_time:
             self._turn = without_lock(self._connection)
+            self._path.find_out()
             return
         news = TurnNews(plan[0][0], write)
         try:

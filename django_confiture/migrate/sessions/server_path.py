@@ -40,6 +40,10 @@ class ServerPath:
         """Note whether another connection to the same address goes through a pool."""
         self._is_pooled = pooled
 
+    def find_out(self) -> None:
+        """Ask before a migration's transaction begins, in which SET TRANSACTION has to be first."""
+        _ = self.is_pooled
+
     @property
     def is_pooled(self) -> bool:
         """Whether a pool stands between the connection and the server."""

@@ -25,15 +25,19 @@ SELECT CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND NOT pg_catalog.pg_is_other_temp_schema(n.oid)
 """
-# Read once more: another session may have moved it since.
+# Read once more: another session may have moved it since. Functions get OIDs of pg_sequence, as
+# they fail for other relations, and PostgreSQL may call them before it joins.
 _PUT_BACK = """
-SELECT pg_catalog.setval(c.oid::regclass, $1::bigint)
+SELECT pg_catalog.setval(s.seqrelid::regclass, $1::bigint)
 FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ANY ($2::oid[]) AND pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')
+WHERE s.seqrelid = ANY ($2::oid[])
   AND $3::text IN (concat(n.nspname, '.', c.relname),
     CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname::text END)
-  AND coalesce((pg_catalog.pg_sequence_last_value(c.oid) < $1::bigint) = (s.seqincrement > 0), true)
+  AND CASE WHEN pg_catalog.has_sequence_privilege(s.seqrelid, 'UPDATE')
+      AND pg_catalog.has_sequence_privilege(s.seqrelid, 'SELECT, USAGE')
+    THEN coalesce((pg_catalog.pg_sequence_last_value(s.seqrelid) < $1::bigint)
+      = (s.seqincrement > 0), true) END
 """
 _VERSIONS = f"""
 SELECT c.oid, c.relfilenode, pg_catalog.pg_stat_get_tuples_inserted(c.oid)

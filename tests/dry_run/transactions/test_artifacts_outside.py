@@ -347,6 +347,16 @@ def test_a_sequence_that_a_plan_sets_back_is_put_where_it_was(
     assert (asked(LAST) == start) is moved
 
 
+def test_other_relations_that_are_locked_meanwhile_do_no_harm() -> None:
+    execute(NUMBERED)
+    names = "SELECT setval(format('%I', relname), 3) FROM pg_class WHERE relname ~ '^dry_.*_seq'"
+    execute("SELECT setval('dry_numbered_id_seq', 5)")
+    alters = "ALTER TABLE dry_numbered ALTER name TYPE varchar(9)"
+    report = rehearse(migration(runs(names), runs(alters)))
+    assert report.outcome == "passed"
+    assert asked(LAST) == 5
+
+
 def test_after_alter_sequence_others_wait_for_the_sequence() -> None:
     execute(NUMBERED)
 

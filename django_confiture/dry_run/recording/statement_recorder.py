@@ -11,6 +11,7 @@ import psycopg
 from django_confiture.dry_run.recording.foreign_reads import ForeignReads
 from django_confiture.dry_run.recording.instruments import Instruments
 from django_confiture.dry_run.recording.measurer import Measurer
+from django_confiture.dry_run.recording.new_tables import NewTables
 from django_confiture.dry_run.recording.offending_rows import explain
 from django_confiture.dry_run.recording.rows_by_chance import BY_CHANCE, RowsByChance
 from django_confiture.dry_run.results import Sampled
@@ -45,6 +46,7 @@ class StatementRecorder(TransactionObserver):
         self._transactions = transactions
         self._measurer = Measurer(instruments, transactions, transactions.statement_savepoint)
         self._by_chance = RowsByChance()
+        self._new_tables = NewTables()
         self._foreign = ForeignReads(instruments)
         self._check = check
         self._sample = sample
@@ -93,6 +95,7 @@ class StatementRecorder(TransactionObserver):
             ) as entry:
                 entry.sampled = entry.sampled or sampled
                 yield
+            self._new_tables.ran(statement)
             by_chance = self._by_chance.ran(statement, cursor.rowcount)
             if by_chance is not None:
                 self._log.note_chance(statement, BY_CHANCE if by_chance else "")
@@ -118,7 +121,9 @@ class StatementRecorder(TransactionObserver):
             return False
         if statement.kind in _UNGUARDED and not statement.held_cursor:
             return False
-        return self.autocommit or statement.may_meet_rows
+        if self.autocommit:
+            return True
+        return statement.may_meet_rows and not self._new_tables.is_without_rows(statement)
 
     def _sampled(self, statement: Statement, text: Callable[[], str]) -> Sampled | None:
         """Run a statement on samples of its tables first, where that was asked for."""
@@ -146,6 +151,7 @@ class StatementRecorder(TransactionObserver):
         self._transactions.timeouts.ended()
         self._instruments.savepoints.ended(kept=kept)
         self._by_chance.ended(kept=kept)
+        self._new_tables.ended()
         self._foreign.ended(kept=kept)
         self._log.end_transaction(checked_ms)
         self._instruments.prober.commit_checked()

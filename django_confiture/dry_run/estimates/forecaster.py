@@ -47,7 +47,9 @@ SELECT c.relname, CASE
                  WHERE a.attrelid = c.oid AND a.attcollation <> 0) THEN 'text' END
 FROM pg_catalog.pg_class c
 WHERE c.relkind IN ('i', 'I') AND c.relname = ANY ($1::name[])
+ORDER BY 2 DESC
 """
+"""Of two with one name, in two schemas, the one of which more is known comes last."""
 
 
 class Forecaster:

@@ -254,7 +254,7 @@ def with_held(steps: Iterable[JudgedStatement]) -> Iterator[JudgedStatement]:
         before: dict[str, Held] = {}
         for transaction in step.runs:
             before.update(held.get(transaction, {}))
-        whole = replace(step, held=before)
+        whole = replace(step, held=before) if before else step
         yield whole
         for transaction in step.runs:
             locked = held.setdefault(transaction, {})

@@ -184,6 +184,8 @@ class Section:
 
     def attributed(self, measured: Effects) -> Effects:
         """Give what an open cursor has read on meanwhile to the statement that opened it."""
+        if not measured.scans:
+            return measured
         kept = []
         for oid, rows, passes in measured.scans:
             opened = None if passes else self._last_to_scan(oid)

@@ -17,6 +17,7 @@ from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.release import tables_of
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.releases import Tools
+from django_confiture.dry_run.running_code.sending.connection import ProbeConnection
 from django_confiture.dry_run.running_code.sending.statements import FirstStatement
 from django_confiture.dry_run.running_code.sending.undone_batches import failures
 from django_confiture.dry_run.running_code.trial import Trial
@@ -65,9 +66,26 @@ def passing(tools: Tools, trials: Iterable[Trial]) -> Mapping[Trial, Set[Action]
         for trial in made:
             for probe in first_failed(trial):
                 several = not _sends_one(trial, probe)
-                if several and connection.recorded(probe.run)[0] is None:
+                if several and all_pass(connection, [probe]):
                     found[trial].add(probe.action)
     return found
+
+
+def all_pass(connection: ProbeConnection, probes: Collection[Probe]) -> bool:
+    """Return whether probes pass one after the other, in few round trips; where not, one fails."""
+    deletes = [probe for probe in probes if probe.action == "delete"]
+    others = [probe for probe in probes if probe.action != "delete"]
+    return _pass(connection, others, each_finds=True) and _pass(
+        connection, deletes, each_finds=False
+    )
+
+
+def _pass(connection: ProbeConnection, probes: Collection[Probe], *, each_finds: bool) -> bool:
+    def run() -> None:
+        for probe in probes:
+            probe.run()
+
+    return not probes or connection.together(run, each_finds=each_finds) is not None
 
 
 def first_failed(trial: Trial) -> Collection[Probe]:

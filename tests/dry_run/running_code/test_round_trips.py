@@ -191,6 +191,19 @@ def test_what_both_releases_send_is_tried_once(state: ProjectState, tmp_path: Pa
     assert of("cases_row0") > 1
 
 
+def test_a_deletion_that_the_plan_cures_is_sent_in_one_go(
+    state: ProjectState, tmp_path: Path
+) -> None:
+    loan = CreateModel(
+        "Loan", [_key(), ("shelf", models.ForeignKey("cases.Shelf", models.CASCADE))]
+    )
+    texts = sent(state, tmp_path / "trace", loan)
+    applied_at = next(at for at, each in enumerate(texts) if each.startswith("CREATE TABLE"))
+    deleted = [each for each in texts[applied_at:] if each.startswith("DELETE FROM")]
+    assert any('DELETE FROM "cases_loan"' in each for each in deleted), deleted
+    assert all(";" in each for each in deleted), deleted
+
+
 def test_what_goes_with_a_row_is_deleted_once(state: ProjectState, tmp_path: Path) -> None:
     # A queryset sends all that an instance sends, and reads the row first.
     texts = sent(state, tmp_path / "trace", *columns(1))

@@ -73,7 +73,9 @@ class ModelProbes:
     def capture(self) -> None:
         """Remember rows from both ends of the table, by primary key."""
         rows = self._all().order_by("pk")
-        found = [*rows[:_CAPTURED], *rows.reverse()[:_CAPTURED]]
+        found = list(rows[:_CAPTURED])
+        if len(found) == _CAPTURED:  # else that is all of them
+            found += rows.reverse()[:_CAPTURED]
         self._captured = list({each.pk: each for each in found}.values())
         self._instances.have_read(self._captured)
 

@@ -70,6 +70,8 @@ class DeployWatch:
         self._connected: ConnectedSettings | None = None
         self._has_set = False
         """Whether a migration may have set something for its session."""
+        self.made_as_models: frozenset[str] = frozenset()
+        """The tables that the plan has made with the very statements of their models."""
         why = NEVER_BEGAN if enabled else SWITCHED_OFF
         self._deploy = Deploy("unknown", not_checked=(why,))
 
@@ -130,7 +132,7 @@ class DeployWatch:
             self._deploy = watch.end(complete=False)
             return
         with self._as_connected():
-            self._deploy = watch.end(complete=True)
+            self._deploy = watch.end(complete=True, made=self.made_as_models)
 
     def _note_settings(self, *done: RecordedSection) -> None:
         self._has_set |= any(may_set(each.statement) for part in done for each in part.statements)

@@ -199,6 +199,7 @@ class Rehearsal:
         with self._run.own_work():
             drift = self._run.judge.drift(self._wrapper, start, end, outcome.results)
         outcome.results = with_drift(outcome.results, outcome.plan, drift)
+        self._run.deploy_watch.made_as_models = drift.made_as_models
         self._notes += drift_notes(drift)
 
     def failed(self, error: BaseException) -> None:

@@ -44,13 +44,19 @@ def refused(
     return found
 
 
-def passing(tools: Tools, trials: Iterable[Trial]) -> Mapping[Trial, Set[Action]]:
+def passing(
+    tools: Tools, trials: Iterable[Trial], as_models: Set[str]
+) -> Mapping[Trial, Set[Action]]:
     """Return the actions whose first probe failed before the plan and passes now.
 
-    That is tried where a table has no row: one that the plan has made.
+    That is tried where a table has no row: one that the plan has made. Where it has done so with
+    the very statements of the models (``as_models``), there is nothing to try.
     """
     made = [trial for trial in trials if trial.failed and _has_no_row(tools, trial)]
     found: defaultdict[Trial, set[Action]] = defaultdict(set)
+    for trial in [each for each in made if _is_made_for_it(tools, each, as_models)]:
+        found[trial] |= {probe.action for probe in first_failed(trial)}
+        made.remove(trial)
     if not made:
         return found
     oids = [tools.catalog.oid_of(trial.model._meta.db_table) for trial in made]
@@ -97,6 +103,19 @@ def _has_no_row(tools: Tools, trial: Trial) -> bool:
     names = list(tables_of(trial.model))
     tables = list(tools.catalog.tables(names))
     return len(names) == len(tables) == 1 and tables[0].is_empty
+
+
+def _is_made_for_it(tools: Tools, trial: Trial, as_models: Set[str]) -> bool:
+    """Whether all that its actions come to was made for them, and nothing has been added since."""
+    if not (trial.tables <= as_models and all(each.is_of_names for _, each in trial.failed)):
+        return False
+    columns = {each.column for each in trial.model._meta.local_concrete_fields}
+    own = tools.catalog.oid_of(trial.model._meta.db_table)
+    return all(
+        not (table.guarded or table.hides_rows)
+        and (table.oid != own or table.columns.keys() == columns)
+        for table in tools.catalog.tables(trial.tables)
+    )
 
 
 def _asked(tools: Tools, trials: Iterable[Trial]) -> Iterator[_Asked]:

@@ -47,15 +47,18 @@ class NewCode:
     def _refers(self, key: ForeignKey, action: Action) -> bool:
         return self._tools.any_refers(key, self._release if action == "delete" else None)
 
-    def end(self, *, complete: bool) -> tuple[NewCodeBreak, ...]:
-        """Try what failed again after the plan, if all of it ran; return what is a break."""
+    def end(self, *, complete: bool, made: Set[str]) -> tuple[NewCodeBreak, ...]:
+        """Try what failed again after the plan, if all of it ran; return what is a break.
+
+        Of tables that the plan has ``made`` just as their models would, it passes.
+        """
         self._tools.catalog.forget()
         if not complete:
             return tuple(found for each in self._trials for found in self._on_the_face_of_it(each))
         self._tools.catalog.resolve(each._meta.db_table for each in self._release.models)
         self._tools.catalog.load(name for each in self._trials for name in tables_of(each.model))
         with self._tools.connection.probing(self._release.apps):
-            passing = at_once.passing(self._tools, self._trials)
+            passing = at_once.passing(self._tools, self._trials, made)
             self._not_checked |= dict.fromkeys(self._upserts.cured())
             return tuple(
                 found

@@ -236,9 +236,12 @@ class ReleaseWatch:
 
     # The end.
 
-    def end(self, *, complete: bool) -> Deploy:
-        """Return what was found; ``complete`` says whether the whole plan was applied."""
-        new = self._new.end(complete=complete)
+    def end(self, *, complete: bool, made: Set[str] = frozenset()) -> Deploy:
+        """Return what was found; ``complete`` says whether the whole plan was applied.
+
+        The plan has ``made`` some tables with the very statements of their models.
+        """
+        new = self._new.end(complete=complete, made=made)
         checked = Checked(
             models=len(self._old.models | self._new.models), queries=self._queries.prepared
         )

@@ -32,6 +32,8 @@ class PlanDrift:
     """Table → why it was not compared; None if the plan touches no table of a model."""
     app_labels: Mapping[str, str] | None = None
     """Table → the app of its model."""
+    made_as_models: frozenset[str] = frozenset()
+    """The tables that the plan has made with the very statements of their models."""
 
 
 def check_plan(
@@ -55,14 +57,15 @@ def check_plan(
     tables |= {each for each in labels if not changed.isdisjoint(_possible_names(each))}
     if not tables:
         return PlanDrift()
-    tables -= made.as_models_would(session, wrapper, models)
+    as_models = made.as_models_would(session, wrapper, models)
+    tables -= as_models
     if not tables:
-        return PlanDrift(not_compared={}, app_labels=labels)
+        return PlanDrift(not_compared={}, app_labels=labels, made_as_models=as_models)
     with session.undone():
         check = check_schema(session, wrapper, end.apps, tables=tables)
         found = check.differences
         if not found:
-            return PlanDrift(not_compared=check.not_compared, app_labels=labels)
+            return PlanDrift((), (), check.not_compared, labels, as_models)
         older = check_schema(
             session,
             wrapper,
@@ -76,6 +79,7 @@ def check_plan(
         tuple(each for each in found if each in known and not each.harmless),
         check.not_compared,
         labels,
+        as_models,
     )
 
 

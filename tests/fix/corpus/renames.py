@@ -82,7 +82,7 @@ CASES = [
         migrations.RemoveField("order", "note"),
         migrations.RenameField("order", "state", "note"),
         migrations.AddIndex("line", models.Index(fields=["sku"], name="line_sku")),
-    """, "refused kept refused fixed", "t takes the name of a field that the same migration",
+    """, "kept kept refused fixed", "t takes the name of a field that the same migration",
         arguments=_TWO),
     Harmful("field_added_and_renamed_in_two_releases", """
         migrations.AddField("order", "state", models.SmallIntegerField(default=1)),

@@ -101,7 +101,7 @@ class PlanSession:
 
     @property
     def _writes_itself(self) -> bool:
-        """Return whether more is written than by migrations that ``SET TRANSACTION READ WRITE``."""
+        """Return whether more is written than what the migrations themselves write."""
         return not self.settings.is_default or journal.is_available(self._connection)
 
     def take_turn(self, plan: list[tuple[Migration, bool]], write: Callable[[str], object]) -> None:

@@ -46,8 +46,14 @@ WHERE p.oid >= 16384 AND concat_ws(' ', p.proconfig::text, p.prosrc)
     WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 """
 
+_NAMES = """
+  SELECT concat(CASE WHEN c.relkind <> 'p' THEN 'ONLY ' END, c.oid::regclass) AS named,
+    concat(CASE WHEN NOT pg_catalog.pg_table_is_visible(c.oid) THEN n.nspname || '.' END, c.relname)
+      AS shown
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"""
+
 # A key of a partition stands for that of the whole: what it refers to may be in another one.
-_KEYS = """
+_KEYS = f"""
 WITH RECURSIVE written AS (SELECT t::oid AS oid FROM json_array_elements_text($1) t),
 up AS (
   SELECT k.oid, k.conparentid, k.conrelid, k.confrelid, k.oid AS below
@@ -72,14 +78,8 @@ SELECT json_build_object(
   'given', (SELECT string_agg(format('t.%I IS NOT NULL', a.attname), ' AND ')
     FROM pg_catalog.pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)))
 FROM pg_catalog.pg_constraint k,
-LATERAL (SELECT concat(CASE WHEN c.relkind <> 'p' THEN 'ONLY ' END, c.oid::regclass) AS named,
-  concat(CASE WHEN NOT pg_catalog.pg_table_is_visible(c.oid) THEN n.nspname || '.' END, c.relname)
-    AS shown FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.oid = k.conrelid) own,
-LATERAL (SELECT concat(CASE WHEN c.relkind <> 'p' THEN 'ONLY ' END, c.oid::regclass) AS named,
-  concat(CASE WHEN NOT pg_catalog.pg_table_is_visible(c.oid) THEN n.nspname || '.' END, c.relname)
-    AS shown FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.oid = k.confrelid) far
+LATERAL ({_NAMES} WHERE c.oid = k.conrelid) own,
+LATERAL ({_NAMES} WHERE c.oid = k.confrelid) far
 WHERE k.oid IN (SELECT oid FROM up WHERE conparentid = 0)
   AND k.convalidated AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'
 ORDER BY own.shown, k.conname
@@ -139,10 +139,12 @@ def _written(
             if calls or _is_off(write.relation, off, step):
                 unchecked[oid] = step.id
         for what, is_off in switched:
-            if not is_off:
-                off -= off if what == _EVERY else {what}
-            else:
+            if is_off:
                 off.add(what)
+            elif what == _EVERY:
+                off.clear()
+            else:
+                off.discard(what)
     return _Written(last, unchecked, says_role)
 
 

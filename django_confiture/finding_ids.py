@@ -10,6 +10,7 @@ Severity = Literal["danger", "warning", "notice"]
 SEVERITIES: Mapping[str, Severity] = {
     "backfill-in-one-transaction": "warning",
     "backfill-while-locked": "danger",
+    "cascade-drops-columns": "warning",
     "check-constraint-scan": "danger",
     "column-dropped": "warning",
     "column-renamed": "warning",

@@ -88,6 +88,11 @@ CASES: list[Case] = [
          ("truncate-loses-rows", ORDER), ("truncate-loses-rows", LINE)),
     case("truncate_in_do", sql("DO $$ BEGIN TRUNCATE cases_archive; END $$"),
          ("truncate-loses-rows", ARCHIVE)),
+    case("drop_domain_cascade",
+         sql("CREATE DOMAIN cases_short AS text",
+             "ALTER TABLE cases_archive ALTER payload TYPE cases_short",
+             "DROP DOMAIN cases_short CASCADE"),
+         ("cascade-drops-columns", ARCHIVE)),
     case("truncate_empty", sql("TRUNCATE cases_old.thing")),
     case("read_all", sql("SELECT sum(total + price) FROM cases_order")),
     # All of a table read through an index is all of it read, as in a full scan.

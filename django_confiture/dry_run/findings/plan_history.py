@@ -244,11 +244,8 @@ class PlanHistory:
                     each.result,
                     each.runs,
                     each.row_locks,
-                    frozenset(
-                        self._catalog.relations[oid].shown
-                        for effects in each.effects
-                        for oid in effects.truncated
-                    ),
+                    each.truncated,
+                    each.columns_gone,
                     dict(self._renamed),
                     self._kinds,
                 )

@@ -44,6 +44,8 @@ class JudgedStatement:
     """Tables whose rows it has locked without writing them."""
     truncated: frozenset[str] = frozenset()
     """Tables that it emptied by giving them a new file."""
+    columns_gone: Sequence[tuple[str, str]] = ()
+    """(table, name) of each column that it has dropped without naming it."""
     names: Mapping[str, str] = field(default_factory=dict)
     """New name → name before the dry run, of relations renamed by it."""
     kinds: Mapping[str, str] = field(default_factory=dict)

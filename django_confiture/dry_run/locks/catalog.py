@@ -82,7 +82,7 @@ Root: TypeAlias = tuple[str, int, int]
 
 
 class Lookup:
-    """The catalog as the statement will see it; nothing is kept between two calls but the version.
+    """The catalog as the statement will see it; it keeps the version, and columns that go.
 
     Every method is one query. Names are resolved by the server, with its own search path, temporary
     schemas included.
@@ -91,6 +91,8 @@ class Lookup:
     def __init__(self, query: Query) -> None:
         self._query = query
         self._server_version: int | None = None
+        self._columns_gone: dict[tuple[int, int], str] = {}
+        self._columns_named: set[tuple[int, int]] = set()
 
     @property
     def server_version(self) -> int:
@@ -229,7 +231,7 @@ class Lookup:
         rows = self._query(catalog_sql.OWNED, [_json(roles)])
         return [(str(catalog), _int(oid), 0) for catalog, oid in rows]
 
-    def dropped(self, roots: Iterable[Root]) -> tuple[set[int], set[int]]:
+    def dropped(self, roots: Collection[Root]) -> tuple[set[int], set[int]]:
         """Return the relations that dropping ``roots`` locks, dependents included.
 
         First those that are locked whole, second those that only lose extended statistics. What
@@ -237,10 +239,18 @@ class Lookup:
         """
         arrays = [array(values) for values in zip(*roots, strict=True)]
         rows = self._query(catalog_sql.DROPPED, arrays) if arrays else []
-        return (
-            {_int(oid) for oid, statistics in rows if statistics == "0"},
-            {_int(oid) for oid, statistics in rows if statistics == "1"},
-        )
+        self._columns_named |= {(oid, column) for _catalog, oid, column in roots}
+        self._columns_gone |= {
+            (_int(oid), _int(column)): str(name) for oid, what, column, name in rows if what == "2"
+        }
+        whole, statistics = ({_int(row[0]) for row in rows if row[1] == what} for what in "01")
+        return whole, statistics
+
+    @property
+    def columns_gone(self) -> tuple[tuple[int, str], ...]:
+        """(table, name) of each column that what was asked about drops without naming it."""
+        gone, named = self._columns_gone, self._columns_named
+        return tuple((key[0], name) for key, name in gone.items() if key not in named)
 
     def tables_of_domain(self, name: str) -> list[int]:
         """Return the tables with a column of the domain, or of a domain over it."""

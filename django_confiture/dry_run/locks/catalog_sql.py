@@ -110,7 +110,8 @@ WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
 # start the just-in-time compiler, for 140 ms.) Follows pg_depend as DROP CASCADE does: to all that
 # depends on it, and from a part (a view's rule, a member of an extension) to its whole. The table
 # that a foreign key refers to is reached through the key's triggers there, as only these lock it.
-# Gives (relation, 1 if only its extended statistics go, else 0).
+# Gives (relation, '0') where that is locked whole, (relation, '1') where only its extended
+# statistics go, and (table, '2', number, name) for each column that goes without its table.
 DROPPED = f"""
 WITH RECURSIVE gone (classid, objid, objsubid) AS (
   SELECT pg_catalog.to_regclass('pg_catalog.' || catalog)::pg_catalog.oid, oid, attnum
@@ -155,10 +156,17 @@ touched (oid, statistics) AS (
   UNION
   SELECT s.stxrelid, 1 FROM gone g JOIN pg_catalog.pg_statistic_ext s ON s.oid = g.objid
     WHERE g.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass)
-SELECT t.oid, min(t.statistics)
+SELECT t.oid, min(t.statistics), NULL, NULL
 FROM touched t JOIN pg_catalog.pg_class c ON c.oid = t.oid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND t.oid >= {FIRST_NORMAL_OID}
 GROUP BY t.oid
+UNION ALL
+SELECT g.objid, 2, a.attnum, a.attname FROM gone g
+  JOIN pg_catalog.pg_class c ON c.oid = g.objid AND c.relkind IN ('r', 'p', 'f')
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = g.objid AND a.attnum = g.objsubid
+WHERE g.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND g.objsubid > 0
+  AND NOT EXISTS (SELECT FROM gone whole
+    WHERE whole.classid = g.classid AND whole.objid = g.objid AND whole.objsubid = 0)
 """
 
 # $1: OIDs of tables, $2: name of a column. Gives (table, attnum).

@@ -35,15 +35,22 @@ class LockNotes:
 
     def predict(self, statement: Statement) -> Predicted:
         """Return the locks that a statement takes by PostgreSQL's rules."""
-        locks = statement_locks(statement.node, Lookup(self._session.query))
-        return [(lock.oid, lock.mode.name) for lock in locks]
+        return self._predict(statement, Lookup(self._session.query))
+
+    def _predict(self, statement: Statement, lookup: Lookup) -> Predicted:
+        return [(lock.oid, lock.mode.name) for lock in statement_locks(statement.node, lookup)]
 
     def predicted(self, statement: Statement, entry: SectionEntry) -> Predicted:
         """Return the same, of a statement whose locks are worth it: the first run of its text."""
         if not self._catalog.relations:
             return ()
         first = not entry.executions
-        if statement.kind is Kind.DDL or (first and statement.kind is Kind.DML):
+        if statement.kind is Kind.DDL:
+            lookup = Lookup(self._session.query)
+            locks = self._predict(statement, lookup)
+            entry.columns_gone = lookup.columns_gone
+            return locks
+        if first and statement.kind is Kind.DML:
             return self.predict(statement)
         if first and statement.locks_rows:
             return self.predict(statement)

@@ -224,13 +224,7 @@ class Recorder:
             started_ms=max(0.0, ((section.started or 0.0) - began) * 1000),
             duration_ms=section.duration_ms,
             statements=tuple(
-                RecordedStatement(
-                    entry.result(self._catalog, began),
-                    entry.statement,
-                    dict(entry.runs),
-                    tuple(entry.effects),
-                    frozenset(self._catalog.relations[oid].shown for oid in entry.row_locks),
-                )
+                RecordedStatement.of(entry, self._catalog, began)
                 for entry in section.entries
                 if entry.statement.kind is not Kind.SAVEPOINT
             ),

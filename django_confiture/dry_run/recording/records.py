@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
@@ -19,6 +20,10 @@ from django_confiture.dry_run.sql.transactions.timeouts import is_session_timeou
 from django_confiture.hooks.base import Direction
 from django_confiture.hooks.context import migration_version
 
+if TYPE_CHECKING:
+    from django_confiture.dry_run.measuring.relations import Catalog
+    from django_confiture.dry_run.recording.sections import SectionEntry
+
 
 @dataclass(frozen=True)
 class RecordedStatement:
@@ -31,6 +36,24 @@ class RecordedStatement:
     effects: tuple[Effects, ...]
     row_locks: frozenset[str]
     """The tables whose rows it has locked without writing them."""
+    truncated: frozenset[str]
+    """The tables that it emptied by giving them a new file."""
+    columns_gone: tuple[tuple[str, str], ...]
+    """(table, name) of each column that it has dropped without naming it."""
+
+    @classmethod
+    def of(cls, entry: SectionEntry, catalog: Catalog, began: float) -> RecordedStatement:
+        """Return what an entry has recorded, with names; ``began`` is when its migration did."""
+        known = catalog.relations
+        return cls(
+            entry.result(catalog, began),
+            entry.statement,
+            dict(entry.runs),
+            tuple(entry.effects),
+            frozenset(known[oid].shown for oid in entry.row_locks),
+            frozenset(known[oid].shown for each in entry.effects for oid in each.truncated),
+            tuple((known[oid].shown, name) for oid, name in entry.columns_gone if oid in known),
+        )
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class SectionEntry:
     """The tables of which code that it ran has locked rows, foreign keys aside."""
     rows_locked: int | None = None
     """Rows that a SELECT … FOR UPDATE or its like has returned."""
+    columns_gone: tuple[tuple[int, str], ...] = ()
+    """(table, name) of each column that it drops without naming it."""
     effects: list[Effects] = field(default_factory=list)
     unread: bool = False
     """Whether it has run since the server was last asked."""

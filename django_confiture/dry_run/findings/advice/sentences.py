@@ -61,6 +61,9 @@ with atomic = False, or as a declared Backfill.""",
     "backfill-while-locked": """\
 Put what changes the schema into a separate migration, which commits at once; write the
 rows in the next one, in batches that commit one by one.""",
+    "cascade-drops-columns": """\
+Without CASCADE the statement fails while anything depends on what it drops. Give the columns
+another type first, or drop them by name once no code uses them.""",
     "check-constraint-scan": """\
 Add the CHECK as NOT VALID: only new rows have to obey it. VALIDATE CONSTRAINT in the next
 migration reads the table and lets others write.""",

@@ -7,6 +7,8 @@ a function), and for statements that have no rule, the measurements alone decide
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 
 from django_confiture.dry_run.findings.advice.sentences import in_words
 from django_confiture.dry_run.findings.finding import finding, measured
@@ -17,6 +19,7 @@ from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.sql.parsing.enums import ObjectType
 from django_confiture.dry_run.sql.parsing.nodes import option_is_on, written_name
 from django_confiture.dry_run.sql.parsing.parser import Kind
+from django_confiture.formatting import listed
 
 Rule = Callable[[Subject, JudgedStatement], Iterator[Finding]]
 
@@ -31,6 +34,7 @@ def of_statement(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
     found = list(rule(subject, step)) if rule is not None else []
     yield from found
     yield from _truncated(subject, step)
+    yield from _columns_gone(subject, step)
     yield from _skipped(subject, step)
     yield from _by_measurement(subject, step, {each.relation for each in found})
 
@@ -142,6 +146,15 @@ def _truncated(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
         if subject.relations[table].size:
             message = f"TRUNCATE removes every row of {table}, and blocks it until the commit"
             yield measured("truncate-loses-rows", subject, step, table, message)
+
+
+def _columns_gone(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:
+    for table, columns in groupby(sorted(step.columns_gone), key=itemgetter(0)):
+        lost = [name for _, name in columns if (table, name) not in subject.columns_added]
+        if lost and subject.relations[table].size:
+            held = "it holds" if len(lost) == 1 else "they hold"
+            message = f"CASCADE drops {listed(lost)} of {table} as well, with what {held}"
+            yield measured("cascade-drops-columns", subject, step, table, message)
 
 
 def _drop(subject: Subject, step: JudgedStatement) -> Iterator[Finding]:

@@ -1,0 +1,99 @@
+"""``cascade-drops-columns``: columns that a statement drops without naming them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from django_confiture.dry_run.results import Finding
+from tests.support.dry_run import migration, plain_connection, rehearse, runs
+
+ID = "cascade-drops-columns"
+MADE = """
+    CREATE SCHEMA dry_types;
+    CREATE TYPE dry_mood AS ENUM ('good', 'bad');
+    CREATE DOMAIN dry_short AS text;
+    CREATE DOMAIN dry_shorter AS dry_short;
+    CREATE TYPE dry_types.pair AS (a integer, b integer);
+    CREATE TABLE dry_whole (a integer, b integer);
+    CREATE EXTENSION citext SCHEMA dry_types;
+    CREATE FUNCTION dry_twice(integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1';
+    CREATE TABLE dry_typed (
+      id integer PRIMARY KEY, mood dry_mood, name dry_short, nick dry_shorter, pair dry_types.pair,
+      "Ro w" dry_whole, mail dry_types.citext, number integer,
+      twice integer GENERATED ALWAYS AS (dry_twice(number)) STORED,
+      more integer DEFAULT dry_twice(4));
+    CREATE TABLE dry_parts (id integer, mood dry_mood) PARTITION BY RANGE (id);
+    CREATE TABLE dry_part PARTITION OF dry_parts FOR VALUES FROM (0) TO (1000);
+    CREATE TABLE dry_unused (mood dry_mood);
+    INSERT INTO dry_typed (id, mood, number) SELECT i, 'good', i FROM generate_series(1, 100) i;
+    INSERT INTO dry_parts SELECT i, 'good' FROM generate_series(1, 100) i;
+"""
+DROPPED = """
+    DROP SCHEMA dry_types CASCADE;
+    DROP TABLE dry_typed, dry_parts, dry_unused, dry_whole;
+    DROP TYPE dry_mood; DROP DOMAIN dry_short CASCADE; DROP FUNCTION dry_twice
+"""
+
+
+@pytest.fixture
+def _made(scratch: None) -> Iterator[None]:
+    with plain_connection() as plain:
+        plain.execute(MADE)
+        try:
+            yield
+        finally:
+            plain.execute(DROPPED)
+
+
+def found(*scripts: str) -> list[Finding]:
+    """Return the findings of a plan that passes, with one migration for each script."""
+    results = rehearse(*(migration(runs(each)) for each in scripts)).migrations
+    assert [each.outcome for each in results] == ["passed"] * len(scripts), results[-1].error
+    return [each for result in results for each in result.findings if each.id == ID]
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("DROP DOMAIN dry_shorter CASCADE", {"dry_typed": "nick"}),
+        ("DROP DOMAIN dry_short CASCADE", {"dry_typed": "name and nick"}),
+        ("DROP TYPE dry_types.pair CASCADE", {"dry_typed": "pair"}),
+        ("DROP TABLE dry_whole CASCADE", {"dry_typed": "Ro w"}),
+        ("DROP EXTENSION citext CASCADE", {"dry_typed": "mail"}),
+        ("DROP SCHEMA dry_types CASCADE", {"dry_typed": "mail and pair"}),
+        ("DROP FUNCTION dry_twice CASCADE", {"dry_typed": "twice"}),
+        ("ALTER TABLE dry_typed DROP number CASCADE", {"dry_typed": "twice"}),
+        ("DROP TYPE dry_mood CASCADE", {"dry_typed": "mood", "dry_part": "mood"}),
+    ],
+)
+def test_columns_with_rows_that_cascade_drops_are_named(
+    script: str, expected: dict[str, str]
+) -> None:
+    dropped = found(script)
+
+    assert {each.relation: each.message for each in dropped} == {
+        table: f"CASCADE drops {columns} of {table} as well, with what "
+        f"{'they hold' if ' and ' in columns else 'it holds'}"
+        for table, columns in expected.items()
+    }
+    assert {each.severity for each in dropped} == {"warning"}
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        ["ALTER TABLE dry_typed DROP mood"],
+        ["ALTER TABLE dry_typed DROP twice, DROP number CASCADE"],
+        ["DROP TABLE dry_typed CASCADE"],
+        ["ALTER TABLE dry_typed DROP CONSTRAINT dry_typed_pkey CASCADE"],
+        ["DROP TABLE dry_typed, dry_parts CASCADE", "DROP TYPE dry_mood CASCADE"],
+        ["CREATE TYPE dry_new AS ENUM ('a')", "ALTER TABLE dry_typed ADD new dry_new",
+         "DROP TYPE dry_new CASCADE"],
+    ],
+)  # fmt: skip
+def test_no_word_of_what_is_named_new_or_gone_already(scripts: list[str]) -> None:
+    assert found(*scripts) == []

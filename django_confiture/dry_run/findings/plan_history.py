@@ -15,7 +15,7 @@ from django_confiture.dry_run.findings.existing_shapes import by_statement, othe
 from django_confiture.dry_run.findings.hidden_rows import hidden_rows
 from django_confiture.dry_run.findings.invalid_indexes import in_the_way
 from django_confiture.dry_run.findings.made_up_values import shared_values, with_rows
-from django_confiture.dry_run.findings.rules.running_code import unindexed
+from django_confiture.dry_run.findings.new_foreign_keys import NewForeignKeys
 from django_confiture.dry_run.findings.rules.shared_values import message
 from django_confiture.dry_run.findings.subject import (
     JudgedStatement,
@@ -31,10 +31,8 @@ from django_confiture.dry_run.rewriting.known_objects import (
     read_for_advice,
     read_partition_indexes,
 )
-from django_confiture.dry_run.server.side_channel import array
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
 from django_confiture.dry_run.sql.parsing.nodes import definition, subcommands
-from django_confiture.dry_run.sql.parsing.parser import Kind
 from django_confiture.dry_run.sql.transactions.timeouts import sets_timeout
 
 if TYPE_CHECKING:
@@ -43,34 +41,9 @@ if TYPE_CHECKING:
     from django_confiture.dry_run.results import Finding, MigrationResult
     from django_confiture.dry_run.results.deploy import StepBreaks
     from django_confiture.dry_run.rewriting.facts import PartitionIndex
-    from django_confiture.dry_run.server.side_channel import Row, Session
-
-_Key = tuple[str, str, str]
-"""A foreign key: its table, its name, its columns."""
+    from django_confiture.dry_run.server.side_channel import Session
 
 _TABLES = {"r", "p", "m", "f", "v"}
-
-# Mostly there is none, so what it is called is another question, which takes longer to plan.
-_UNINDEXED = """
-SELECT k.oid FROM pg_catalog.pg_constraint k
-WHERE k.contype = 'f' AND k.oid > $1 AND k.conparentid = 0
-  AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_index i
-    WHERE i.indrelid = k.conrelid AND i.indpred IS NULL
-      AND (i.indkey::smallint[])[0:cardinality(k.conkey) - 1] @> k.conkey
-  )
-"""
-
-# Before PostgreSQL 18 there is no conenforced.
-_NAMES = """
-SELECT k.oid, c.relname, k.conname, string_agg(a.attname, ', ' ORDER BY a.attnum)
-FROM pg_catalog.pg_constraint k
-JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
-JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
-WHERE k.oid = ANY ($1) AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'
-GROUP BY k.oid, c.relname, k.conname
-ORDER BY c.relname, k.conname
-"""
 
 
 class PlanHistory:
@@ -103,15 +76,10 @@ class PlanHistory:
         self._filled: Counter[str] = Counter()
         self._known = KNOWS_NOTHING
         self._expects: Collection[int] | None = ()
-        newest = session.value("SELECT max(oid) FROM pg_catalog.pg_constraint")
-        self._oldest_new_constraint = newest
-        self._unindexed: dict[str, _Key] = {}
-        """OID → each new foreign key without an index, as of the last migration."""
+        self._new_keys = NewForeignKeys(session)
         self._shared: list[SharedValue] = []
         self._own_since: set[str] = set()
         """The messages about columns whose rows have got a value each since."""
-        self._indexed_since: set[tuple[str | None, str]] = set()
-        """The relation and the evidence of what no longer holds."""
         self._lock_timeout_told = has_lock_timeout or bool(conf.get("MIGRATE")["LOCK_TIMEOUT"])
 
     def expect(self, tables: Collection[int] | None) -> None:
@@ -144,7 +112,7 @@ class PlanHistory:
             tuple(steps),
             frozenset(self._columns),
             Counter(self._filled),
-            tuple(self._new_foreign_keys(steps, forward=recorded.direction == "forward")),
+            tuple(self._new_keys.unindexed(steps, forward=recorded.direction == "forward")),
             self._lock_timeout_told
             or any(sets_timeout(step.statement, "lock_timeout") for step in steps),
             breaks.breaks,
@@ -230,7 +198,7 @@ class PlanHistory:
             return None
         if finding.id != "foreign-key-without-index":
             return finding
-        known = self._indexed_since
+        known = self._new_keys.indexed_since
         left = tuple(each for each in finding.evidence if (finding.relation, each) not in known)
         return replace(finding, evidence=left) if left else None
 
@@ -270,28 +238,3 @@ class PlanHistory:
             for each in subcommands(step.node):
                 if table is not None and each.subtype == AlterTableType.AddColumn:
                     self._columns.add((table, definition(each).column_def.colname))
-
-    def _new_foreign_keys(
-        self, steps: Iterable[JudgedStatement], *, forward: bool
-    ) -> Iterator[_Key]:
-        changes = {Kind.DDL, Kind.OPAQUE, Kind.UNPARSED, Kind.UNSEEN}
-        if self._session.status not in (TransactionStatus.INTRANS, TransactionStatus.IDLE):
-            return
-        if not any(step.statement.kind in changes for step in steps):
-            return
-        found = self._session.query(_UNINDEXED, [self._oldest_new_constraint])
-        if found:
-            found = self._session.query(_NAMES, [array(oid for (oid,) in found)])
-        now = {oid: (table, name, columns) for oid, table, name, columns in map(_texts, found)}
-        before, self._unindexed = self._unindexed, now
-        if forward:  # one that the undoing dropped was not indexed
-            self._indexed_since |= {
-                (table, unindexed(name, columns))
-                for oid, (table, name, columns) in before.items()
-                if oid not in now
-            }
-        yield from (key for oid, key in now.items() if oid not in before)
-
-
-def _texts(row: Row) -> list[str]:
-    return [value or "" for value in row]

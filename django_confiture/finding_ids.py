@@ -35,6 +35,7 @@ SEVERITIES: Mapping[str, Severity] = {
     "not-null-without-default": "danger",
     "partition-attach-scan": "danger",
     "partition-detach-blocks-reads": "notice",
+    "pending-trigger-events": "warning",
     "primary-key-scan": "danger",
     "query-plan-regressed": "warning",
     "refresh-blocks-reads": "danger",

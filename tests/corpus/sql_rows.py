@@ -93,6 +93,11 @@ CASES: list[Case] = [
              "ALTER TABLE cases_archive ALTER payload TYPE cases_short",
              "DROP DOMAIN cases_short CASCADE"),
          ("cascade-drops-columns", ARCHIVE)),
+    case("insert_of_nothing_then_alter",
+         sql("INSERT INTO cases_order (number, status, total, customer_id)"
+             " SELECT number, status, total, customer_id FROM cases_order WHERE id < 0",
+             "ALTER TABLE cases_order ADD extra integer"),
+         ("pending-trigger-events", ORDER)),
     case("truncate_empty", sql("TRUNCATE cases_old.thing")),
     case("read_all", sql("SELECT sum(total + price) FROM cases_order")),
     # All of a table read through an index is all of it read, as in a full scan.

@@ -16,9 +16,11 @@ from django_confiture.dry_run.findings.hidden_rows import hidden_rows
 from django_confiture.dry_run.findings.invalid_indexes import in_the_way
 from django_confiture.dry_run.findings.made_up_values import shared_values, with_rows
 from django_confiture.dry_run.findings.new_foreign_keys import NewForeignKeys
+from django_confiture.dry_run.findings.pending_events import PlannedCode, pending_events
 from django_confiture.dry_run.findings.rules.shared_values import message
 from django_confiture.dry_run.findings.subject import (
     JudgedStatement,
+    PendingEvents,
     SharedValue,
     Subject,
     UncheckedKey,
@@ -125,6 +127,7 @@ class PlanHistory:
             growth=dict(self._growth(steps)),
             shared=tuple(self._shared_values(steps, result)),
             unchecked=self._unchecked_keys(steps, result),
+            pending=self._pending_events(recorded, steps, result),
         )
         found = findings_of(subject)
         self._lock_timeout_told |= any(each.id == "no-lock-timeout" for each in found)
@@ -146,6 +149,18 @@ class PlanHistory:
         if found and self._session.status == TransactionStatus.INTRANS:
             self._recount()
         return found
+
+    def _pending_events(
+        self,
+        recorded: RecordedMigration,
+        steps: Sequence[JudgedStatement],
+        result: MigrationResult,
+    ) -> Sequence[PendingEvents]:
+        if result.error is not None:
+            return ()
+        code = PlannedCode(recorded.migration.app_label, recorded.direction == "forward")
+        newest = self._new_keys.newest_before
+        return tuple(pending_events(self._session, code, steps, self._relations, newest))
 
     def _shared_values(
         self, steps: Iterable[JudgedStatement], result: MigrationResult

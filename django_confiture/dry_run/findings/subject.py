@@ -170,6 +170,18 @@ class UncheckedKey:
 
 
 @dataclass(frozen=True)
+class PendingEvents:
+    """A statement that fails behind an operation that finds rows to write; here it found none."""
+
+    step_id: int
+    relation: str
+    operation: int
+    """The index of the one that writes rows."""
+    constraints: tuple[str, ...]
+    """What is checked at the commit."""
+
+
+@dataclass(frozen=True)
 class Subject:
     """One migration as the rules see it."""
 
@@ -206,6 +218,8 @@ class Subject:
     """The new columns whose rows have one value, where they should have one each."""
     unchecked: Sequence[UncheckedKey] = ()
     """The foreign keys that did not look at rows that were written."""
+    pending: Sequence[PendingEvents] = ()
+    """The statements that PostgreSQL would refuse behind rows that here were not written."""
 
     @property
     def forward(self) -> bool:

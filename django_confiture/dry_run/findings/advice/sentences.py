@@ -138,6 +138,9 @@ in the next migration: then ATTACH PARTITION reads nothing, and the CHECK can be
     "partition-detach-blocks-reads": """\
 DETACH PARTITION ... CONCURRENTLY, in a migration with atomic = False. PostgreSQL refuses it
 where there is a default partition.""",
+    "pending-trigger-events": """\
+Change rows in a migration of their own, before or after the one that alters the table. Or
+let SET CONSTRAINTS ALL IMMEDIATE stand between the two.""",
     "primary-key-scan": """\
 Make the columns NOT NULL first (see not-null-scan), build a unique index CONCURRENTLY, and
 then ADD CONSTRAINT ... PRIMARY KEY USING INDEX. A partitioned table takes neither.""",

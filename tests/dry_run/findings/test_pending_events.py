@@ -1,0 +1,182 @@
+"""``pending-trigger-events``: tables that are written and altered in one transaction.
+
+Each case is run twice: here the code finds no row to write, there it does, and PostgreSQL says
+whether it refuses the statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from django.db import migrations, models
+from django.db.migrations.operations.base import Operation
+
+from django_confiture.dry_run.results import Finding, Report
+from tests.support.dry_run import migration, plain_connection, rehearse, runs
+
+ID = "pending-trigger-events"
+KEY = "cases_kid_dad_id_fkey"
+MADE = """
+    CREATE TABLE cases_seed (id integer PRIMARY KEY);
+    CREATE TABLE cases_dad (id integer PRIMARY KEY, name text);
+    CREATE TABLE cases_kid (id integer PRIMARY KEY, note text, code text,
+      dad_id integer REFERENCES cases_dad DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE cases_free (id integer PRIMARY KEY, note text,
+      dad_id integer REFERENCES cases_dad);
+    INSERT INTO cases_dad SELECT i FROM generate_series(1, 9) i;
+    INSERT INTO cases_kid SELECT i, 'a', 'b', 1 FROM generate_series(1, 50) i;
+    ANALYZE cases_seed, cases_dad, cases_kid, cases_free;
+"""
+STATE = migration(
+    migrations.SeparateDatabaseAndState([], [
+        migrations.CreateModel("Seed", [("id", models.IntegerField(primary_key=True))]),
+        migrations.CreateModel("Dad", [("id", models.IntegerField(primary_key=True)),
+                                       ("name", models.TextField(null=True))]),
+        *(migrations.CreateModel(name, [
+            ("id", models.IntegerField(primary_key=True)), ("note", models.TextField(null=True)),
+            ("dad", models.ForeignKey("cases.Dad", models.CASCADE, null=True))])
+          for name in ("Kid", "Free")),
+    ]),
+    name="0000_state",
+)  # fmt: skip
+ADDS = migrations.AddField("kid", "more", models.IntegerField(null=True))
+INSERTS = "INSERT INTO cases_kid SELECT id + 1000, 'a', 'b', 1 FROM cases_seed"
+ALTERS = "ALTER TABLE cases_kid ADD more integer"
+
+
+def creates(apps: Any, _editor: object) -> None:
+    Kid = apps.get_model("cases", "Kid")
+    for seed in apps.get_model("cases", "Seed").objects.all():
+        Kid.objects.create(id=seed.id + 1000, dad_id=1)
+
+
+def makes_instances(apps: Any, _editor: object) -> None:
+    Seed, Kid = apps.get_model("cases.Seed"), apps.get_model("cases.Kid")  # noqa: N806
+    Kid._default_manager.bulk_create(
+        [Kid(id=seed.id + 1000, dad_id=1) for seed in Seed.objects.all()]
+    )
+
+
+def calls(apps: Any, editor: object) -> None:
+    creates(apps, editor)
+
+
+def moves(apps: Any, _editor: object) -> None:
+    Seed, Kid = apps.get_model("cases", "Seed"), apps.get_model("cases", "Kid")  # noqa: N806
+    for kid in Kid.objects.filter(id__in=Seed.objects.values("id")):
+        kid.dad_id = 2
+        kid.save()
+
+
+def renotes(apps: Any, _editor: object) -> None:
+    Seed, Kid = apps.get_model("cases", "Seed"), apps.get_model("cases", "Kid")  # noqa: N806
+    Kid.objects.filter(id__in=Seed.objects.values("id")).update(note="x")
+
+
+def creates_free(apps: Any, _editor: object) -> None:
+    for seed in apps.get_model("cases", "Seed").objects.all():
+        apps.get_model("cases", "Free").objects.create(id=seed.id, dad_id=1)
+
+
+def deletes_dads(apps: Any, _editor: object) -> None:
+    ids = [seed.id + 4 for seed in apps.get_model("cases", "Seed").objects.all()]
+    dads = apps.get_model("cases", "Dad").objects.filter(id__in=ids)
+    dads.delete()
+
+
+def code(function: Any) -> migrations.RunPython:
+    return migrations.RunPython(function, migrations.RunPython.noop)
+
+
+REFUSED: dict[str, list[Operation]] = {
+    "created, then a field": [code(creates), ADDS],
+    "created in bulk": [code(makes_instances), ADDS],
+    "created by another function of the file": [code(calls), ADDS],
+    "created, then SQL": [code(creates), runs(ALTERS)],
+    "created, then an index": [code(creates), runs("CREATE INDEX ON cases_kid (code)")],
+    "a foreign key changed": [code(moves), ADDS],
+    "inserted by SQL": [runs(INSERTS), runs(ALTERS)],
+    "updated by SQL": [
+        runs("UPDATE cases_kid SET dad_id = 3 WHERE id IN (SELECT id FROM cases_seed)"),
+        runs("CREATE INDEX ON cases_kid (code)"),
+    ],
+    "deleted where others refer to it": [
+        code(deletes_dads),
+        runs("ALTER TABLE cases_dad ADD more integer"),
+    ],
+    "deleted by SQL": [
+        runs("DELETE FROM cases_dad WHERE id IN (SELECT id + 4 FROM cases_seed)"),
+        runs("TRUNCATE cases_dad CASCADE"),
+    ],
+}
+ACCEPTED: dict[str, list[Operation]] = {
+    "altered before": [ADDS, code(creates)],
+    "another column changed": [code(renotes), ADDS],
+    "checked in between": [code(creates), runs("SET CONSTRAINTS ALL IMMEDIATE"), ADDS],
+    "a key that is checked at once": [code(creates_free), runs("CREATE INDEX ON cases_free (id)")],
+    "another table": [code(creates), runs("ALTER TABLE cases_free ADD more integer")],
+    "renamed": [code(creates), runs("ALTER TABLE cases_kid RENAME note TO noted")],
+    "an index is dropped": [
+        runs("CREATE INDEX cases_short ON cases_kid (code)"),
+        code(creates),
+        runs("DROP INDEX cases_short"),
+    ],
+}
+
+
+@pytest.fixture
+def _made(scratch: None) -> Iterator[None]:
+    with plain_connection() as plain:
+        plain.execute(MADE)
+        try:
+            yield
+        finally:
+            plain.execute("DROP TABLE cases_kid, cases_free, cases_dad, cases_seed")
+
+
+def rehearsed(operations: Sequence[Operation], *, atomic: bool = True) -> Report:
+    return rehearse(STATE, migration(*operations, atomic=atomic))
+
+
+def found(report: Report) -> list[Finding]:
+    """Return the findings of a plan that passes."""
+    assert [each.outcome for each in report.migrations] == ["passed", "passed"]
+    return [each for each in report.migrations[1].findings if each.id == ID]
+
+
+def fails_with_rows(operations: Sequence[Operation]) -> bool:
+    """Return whether PostgreSQL refuses the same plan where there are rows to write."""
+    with plain_connection() as plain:
+        plain.execute("INSERT INTO cases_seed VALUES (1), (2), (3)")
+    error = rehearsed(operations).migrations[1].error
+    assert error is None or "pending trigger events" in error.message
+    return error is not None
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize("operations", REFUSED.values(), ids=REFUSED)
+def test_what_rows_would_make_fail_is_said(operations: list[Operation]) -> None:
+    (finding,) = found(rehearsed(operations))
+
+    assert finding.severity == "warning"
+    assert finding.message.startswith("Fails with pending trigger events once operation 1 writes ")
+    assert f"{KEY} is checked at the commit" in finding.evidence
+    assert fails_with_rows(operations)
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize("operations", ACCEPTED.values(), ids=ACCEPTED)
+def test_what_passes_with_rows_as_well_is_not(operations: list[Operation]) -> None:
+    assert found(rehearsed(operations)) == []
+    assert not fails_with_rows(operations)
+
+
+@pytest.mark.usefixtures("_made")
+def test_what_was_written_here_has_shown_it_and_other_transactions_do_not_count() -> None:
+    with plain_connection() as plain:
+        plain.execute("INSERT INTO cases_seed VALUES (1)")
+
+    assert found(rehearsed([code(renotes), ADDS])) == []
+    assert found(rehearsed([code(creates), ADDS], atomic=False)) == []

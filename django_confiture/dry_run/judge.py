@@ -159,7 +159,7 @@ class Judge:
         result = replace(
             result,
             findings=self._history.findings(recorded, steps, result, breaks),
-            warnings=(*result.warnings, *self._history.hidden_rows(steps)),
+            warnings=(*result.warnings, *self._history.unseen_rows(recorded, steps)),
         )
         if excused:
             result = replace(_cut_off(result, recorded), outcome="not_run")

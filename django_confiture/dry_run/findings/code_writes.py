@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Literal
+
+from django.db.migrations import RunPython
 
 _INSERTS = frozenset({"create", "bulk_create", "get_or_create", "update_or_create"})
 _DELETES = frozenset({"delete", "_raw_delete"})
@@ -16,6 +18,14 @@ _DEEPEST = 3
 """How many functions of the migration's file may lie between."""
 
 Written = Literal["insert", "update", "delete"]
+
+SENT: Mapping[str, Written] = {
+    "insert_stmt": "insert",
+    "copy_stmt": "insert",
+    "update_stmt": "update",
+    "delete_stmt": "delete",
+}
+"""Statement → how it writes rows."""
 
 Model = tuple[str, str]
 """App label and name of a model, in lower case."""
@@ -31,7 +41,20 @@ class CodeWrite:
     """The one that an update sets."""
 
 
-def writes_of(function: object, app_label: str, depth: int = 0) -> Iterator[CodeWrite]:
+@dataclass(frozen=True)
+class PlannedCode:
+    """The code of one migration's operations, in the direction in which it ran."""
+
+    app_label: str
+    forward: bool
+
+    def writes(self, operation: RunPython) -> Sequence[CodeWrite]:
+        """Return how an operation writes rows of models, each way once."""
+        code = operation.code if self.forward else operation.reverse_code
+        return tuple(dict.fromkeys(_writes_of(code, self.app_label)))
+
+
+def _writes_of(function: object, app_label: str, depth: int = 0) -> Iterator[CodeWrite]:
     """Yield how a function, and those of its module that it calls, write rows of models."""
     if not isinstance(function, FunctionType) or depth > _DEEPEST:
         return
@@ -45,7 +68,7 @@ def writes_of(function: object, app_label: str, depth: int = 0) -> Iterator[Code
     for name in sorted(names - {function.__name__}):
         called = function.__globals__.get(name)
         if getattr(called, "__module__", None) == function.__module__:
-            yield from writes_of(called, app_label, depth + 1)
+            yield from _writes_of(called, app_label, depth + 1)
 
 
 class _Reading:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from django.db.migrations import RunPython
 from psycopg.pq import TransactionStatus
 
-from django_confiture.dry_run.findings.code_writes import CodeWrite, Written, writes_of
+from django_confiture.dry_run.findings.code_writes import SENT, CodeWrite, PlannedCode, Written
 from django_confiture.dry_run.findings.subject import JudgedStatement, PendingEvents
 from django_confiture.dry_run.server.side_channel import array
 from django_confiture.dry_run.sql.parsing.enums import ObjectType
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 _REFUSED = {"alter_table_stmt", "index_stmt", "truncate_stmt", "cluster_stmt", "drop_stmt"}
 """What looks for pending events; renames and SET SCHEMA don't."""
 
-_SENT: Mapping[str, Written] = {
-    "insert_stmt": "insert",
-    "copy_stmt": "insert",
-    "update_stmt": "update",
-    "delete_stmt": "delete",
-}
 _BITS: Mapping[Written, int] = {"insert": 4, "delete": 8, "update": 16}
 """Of ``pg_trigger.tgtype``."""
 
@@ -64,14 +58,6 @@ class _Writer:
     write: CodeWrite
     table: str | None = None
     """None where only the model is known."""
-
-
-@dataclass(frozen=True)
-class PlannedCode:
-    """The operations' code of one migration, with the direction in which it ran."""
-
-    app_label: str
-    forward: bool
 
 
 def pending_events(
@@ -150,7 +136,7 @@ def _altered(step: JudgedStatement) -> Iterator[str]:
 def _statements(steps: Sequence[JudgedStatement]) -> Iterator[_Writer]:
     """Yield the statements that write rows by their text."""
     for step in steps:
-        what = _SENT.get(step.statement.what)
+        what = SENT.get(step.statement.what)
         if what is None or step.operation is None or not step.result.executions:
             continue
         table = step.existing(step.node.relation)
@@ -168,9 +154,8 @@ def _code(planned: PlannedCode, steps: Sequence[JudgedStatement]) -> Iterator[_W
         operation = mine[0].django
         assert index is not None
         assert isinstance(operation, RunPython)
-        code = operation.code if planned.forward else operation.reverse_code
         runs = {number for step in mine for number in step.runs}
-        for write in dict.fromkeys(writes_of(code, planned.app_label)):
+        for write in planned.writes(operation):
             yield _Writer(index, max(step.id for step in mine), runs, write)
 
 

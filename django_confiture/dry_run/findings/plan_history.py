@@ -11,12 +11,14 @@ from psycopg.pq import TransactionStatus
 
 from django_confiture import conf
 from django_confiture.dry_run.findings import findings_of
+from django_confiture.dry_run.findings.code_writes import PlannedCode
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
 from django_confiture.dry_run.findings.hidden_rows import hidden_rows
 from django_confiture.dry_run.findings.invalid_indexes import in_the_way
 from django_confiture.dry_run.findings.made_up_values import shared_values, with_rows
 from django_confiture.dry_run.findings.new_foreign_keys import NewForeignKeys
-from django_confiture.dry_run.findings.pending_events import PlannedCode, pending_events
+from django_confiture.dry_run.findings.pending_events import pending_events
+from django_confiture.dry_run.findings.rows_not_there import rows_not_there
 from django_confiture.dry_run.findings.rules.shared_values import message
 from django_confiture.dry_run.findings.subject import (
     JudgedStatement,
@@ -136,9 +138,14 @@ class PlanHistory:
         self._known = self._known.after(step.statement for step in steps)
         return found
 
-    def hidden_rows(self, steps: Iterable[JudgedStatement]) -> tuple[str, ...]:
-        """Return what to say of rows that the statements could not see."""
-        return hidden_rows(self._session, steps, self._relations)
+    def unseen_rows(
+        self, recorded: RecordedMigration, steps: Sequence[JudgedStatement]
+    ) -> tuple[str, ...]:
+        """Return what to say of rows that the statements could not see, or that are not here."""
+        return (
+            *hidden_rows(self._session, steps, self._relations),
+            *rows_not_there(self._session, _code(recorded), steps, self._relations, self._recount),
+        )
 
     def _unchecked_keys(
         self, steps: Sequence[JudgedStatement], result: MigrationResult
@@ -158,9 +165,9 @@ class PlanHistory:
     ) -> Sequence[PendingEvents]:
         if result.error is not None:
             return ()
-        code = PlannedCode(recorded.migration.app_label, recorded.direction == "forward")
         newest = self._new_keys.newest_before
-        return tuple(pending_events(self._session, code, steps, self._relations, newest))
+        found = pending_events(self._session, _code(recorded), steps, self._relations, newest)
+        return tuple(found)
 
     def _shared_values(
         self, steps: Iterable[JudgedStatement], result: MigrationResult
@@ -253,3 +260,7 @@ class PlanHistory:
             for each in subcommands(step.node):
                 if table is not None and each.subtype == AlterTableType.AddColumn:
                     self._columns.add((table, definition(each).column_def.colname))
+
+
+def _code(recorded: RecordedMigration) -> PlannedCode:
+    return PlannedCode(recorded.migration.app_label, recorded.direction == "forward")

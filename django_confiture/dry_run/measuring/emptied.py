@@ -1,8 +1,8 @@
-"""Tables that a TRUNCATE finds empty, though their files still have pages."""
+"""Tables without a row, though their files still have pages."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -11,7 +11,7 @@ from django_confiture.dry_run.locks.modes import LockMode
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
 
 if TYPE_CHECKING:
-    from django_confiture.dry_run.measuring.relations import Catalog
+    from django_confiture.dry_run.measuring.relations import Catalog, Relation
     from django_confiture.dry_run.server.side_channel import Session
     from django_confiture.dry_run.sql.parsing.parser import Statement
 
@@ -38,8 +38,14 @@ def found_empty(
     emptied = (oid for oid, mode in predicted if mode == LockMode.AccessExclusiveLock.name)
     tables = [each for oid in emptied if (each := catalog.relations.get(oid)) and each.kind == "r"]
     asked = [each for each in tables if 0 < each.size <= _SMALL]
+    return without_rows(asked, session) if asked else None
+
+
+def without_rows(tables: Sequence[Relation], session: Session) -> Collection[int]:
+    """Return the OIDs of those tables that have no row; of large ones it says nothing."""
+    asked = [each for each in tables if each.size <= _SMALL]
     if not asked:
-        return None
+        return ()
     questions = ", ".join(
         f"EXISTS (SELECT FROM ONLY {quote_identifier(each.schema)}.{quote_identifier(each.name)})"
         for each in asked

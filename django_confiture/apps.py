@@ -17,7 +17,7 @@ except ImportError as error:
 
 from django_confiture import unconfigured_logs
 from django_confiture.checks import check_confiture
-from django_confiture.migrate.weave import end_plan, weave_plan
+from django_confiture.migrate.receivers import end_plan, weave_plan
 
 
 class ConfitureConfig(AppConfig):

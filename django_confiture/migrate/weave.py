@@ -31,15 +31,14 @@ _WOVEN = "_confiture_woven"
 def weave_plan(
     *,
     using: str,
-    plan: list[tuple[Migration, bool]] | None = None,
+    plan: list[tuple[Migration, bool]],
     **kwargs: object,
 ) -> None:
-    """Weave each planned migration once; a receiver of ``pre_migrate``.
+    """Weave each planned migration once; called by the receiver of ``pre_migrate``.
 
     The signal is sent once per app, each time with the same plan. Mistakes in the settings are
     raised here, before the first migration runs.
     """
-    plan = [] if plan is None else plan
     new = [migration for migration, _backwards in plan if not hasattr(migration, _WOVEN)]
     connection = connections[using]
     if not new or not conf.get("ENABLED"):
@@ -95,7 +94,7 @@ def _terminal(kwargs: Mapping[str, Any]) -> Any:
 
 
 def end_plan(*, sender: object, using: str, **_: object) -> None:
-    """Close the session of a plan that has run; a receiver of ``post_migrate``.
+    """Close the session of a plan that has run; called by the receiver of ``post_migrate``.
 
     That is sent for each app, and what other receivers do is part of the plan: the last one counts.
     """

@@ -281,8 +281,8 @@ def evaluate(found: list[dict[str, Any]], calibration: Any = None) -> None:
 def _judge(pairs: list[Pair], calibration: Any) -> None:
     from django_confiture.dry_run.estimates.calibration import CONFIDENCE, Z
 
-    ten = [pair for pair in pairs if 9 < pair[2] / pair[1] < 11]
-    _table("case", ten, lambda pair: pair[0], calibration)
+    if ten := [pair for pair in pairs if 9 < pair[2] / pair[1] < 11]:
+        _table("case", ten, lambda pair: pair[0], calibration)
     _table("rows, times", pairs, lambda pair: f"{pair[2] / pair[1]:.3g}", calibration)
     for percent, z in ((80, 1.28), (CONFIDENCE, Z)):
         held = [holds(pair, z, calibration) for pair in pairs]

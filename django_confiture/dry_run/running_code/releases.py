@@ -58,7 +58,7 @@ class Tools:
         small = frozenset(chain.from_iterable(map(small_numbers, releases)))
         run, run_each = self.connection.run, self.connection.run_each
         self.rows = CatalogRows(run, run_each, self.catalog, known, small)
-        self.values = Values(wrapper.ops, numbers)
+        self.values = Values(wrapper.ops, numbers, small)
         self.loaded = LoadedValues(wrapper, self.catalog)
 
     def taken_keys(self, trials: Collection[Trial]) -> Mapping[type[Model], NextKey]:

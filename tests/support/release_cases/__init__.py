@@ -12,6 +12,7 @@ from tests.support.release_cases import (
     refusing,
     tables,
     things,
+    types,
     values,
 )
 from tests.support.releases import Case
@@ -28,6 +29,7 @@ CASES: dict[str, Case] = {
         refusing,
         tables,
         things,
+        types,
         values,
     )
     for case in module.CASES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -19,6 +19,9 @@ Level = Literal["modest", "least", "most"]
 _FAR = 2**31 - 1
 """The last key that is made up instead of a sequence's: it fits what a wider key was before."""
 
+_SMALL = 2**15 - 1
+"""The last one where a release knows the key as a number of two bytes."""
+
 _MANY = 100
 """How many elements stand for an array without a size."""
 
@@ -33,9 +36,16 @@ class NoValueError(Exception):
 class Values:
     """Makes values up, for one kind of database."""
 
-    def __init__(self, ops: BaseDatabaseOperations, numbers: Numbers) -> None:
+    def __init__(
+        self,
+        ops: BaseDatabaseOperations,
+        numbers: Numbers,
+        small: Set[tuple[str, str]] = frozenset(),
+    ) -> None:
         self._ops = ops
         self._numbers = numbers
+        self._small = small
+        """Columns, each with its table, that a release knows as numbers of two bytes."""
 
     def of(self, field: Field[Any, Any], level: Level) -> Any:
         """Return a value that is valid for a field; raises :class:`NoValueError`."""
@@ -66,7 +76,7 @@ class Values:
         if kind in _INTEGERS:
             low, high = self._limits(field)
             if kind in _COUNTED:
-                high = min(high, _FAR)
+                high = min(high, _SMALL if self._is_small(field) else _FAR)
             low = max(1, low) if high > 0 else low
             if digits is not None and high >= 10**digits > low:
                 low, high = max(low, 10 ** (digits - 1)), 10**digits - 1
@@ -78,6 +88,9 @@ class Values:
         if kind in _UNIQUE:
             return _UNIQUE[kind](number)
         return self.of(field, level)
+
+    def _is_small(self, field: Field[Any, Any]) -> bool:
+        return bool(self._small) and (field.model._meta.db_table, field.column) in self._small
 
     def number(self, field: Field[Any, Any]) -> int:
         """Return a large number for a field."""

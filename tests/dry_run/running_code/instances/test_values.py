@@ -51,3 +51,15 @@ def test_json_is_of_the_kind_of_its_default(default: Any) -> None:
     made = [Values(connections["default"].ops, Numbers()).of(field, each) for each in _LEVELS]
     assert made[0] == field.get_default()
     assert {type(each) for each in made} == {type(field.get_default())}
+
+
+def test_a_key_fits_the_two_bytes_that_a_release_knows_it_to_have() -> None:
+    class Shade(models.Model):  # noqa: DJ008 - shown to no one
+        id = models.BigAutoField(primary_key=True)
+
+        class Meta:
+            app_label = "cases"
+
+    key: models.Field[Any, Any] = Shade._meta.pk
+    values = Values(connections["default"].ops, Numbers(), frozenset({("cases_shade", "id")}))
+    assert max(values.unique(key, "modest") for _ in range(100)) < 2**15

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -20,13 +20,12 @@ from django_confiture.dry_run.running_code.instances.instances import (
     emptiable,
 )
 from django_confiture.dry_run.running_code.instances.parts import values_in_part
-from django_confiture.dry_run.running_code.instances.unique_fields import (
-    upserts_of,
-)
+from django_confiture.dry_run.running_code.instances.unique_fields import upserts_of
 from django_confiture.dry_run.running_code.instances.values import NoValueError
 from django_confiture.dry_run.running_code.models.ordering import can_be_ordered
 from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.another_row import as_another
+from django_confiture.dry_run.running_code.probes.locking import locked, may_lock
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 
@@ -54,12 +53,12 @@ class ModelProbes:
     ) -> None:
         self.model = model
         self.deletes_alone = deletes_alone
-        self._using = using
+        self.using = using
         self._instances = instances
         self._catalog = catalog
         self._rows = rows
         self._upserts = upserts
-        self._captured: list[Model] = []
+        self.captured: list[Model] = []
 
     @property
     def varied(self) -> Set[str]:
@@ -76,11 +75,11 @@ class ModelProbes:
         found = list(rows[:_CAPTURED])
         if len(found) == _CAPTURED:  # else that is all of them
             found += rows.reverse()[:_CAPTURED]
-        self._captured = list({each.pk: each for each in found}.values())
-        self._instances.have_read(self._captured)
+        self.captured = list({each.pk: each for each in found}.values())
+        self._instances.have_read(self.captured)
 
     def _all(self) -> QuerySet[Model]:
-        rows: QuerySet[Model] = QuerySet(self.model, using=self._using)
+        rows: QuerySet[Model] = QuerySet(self.model, using=self.using)
         return rows if can_be_ordered(self.model) else rows.order_by()
 
     # Everything.
@@ -96,13 +95,13 @@ class ModelProbes:
     def rows_together(self) -> None:
         """Select, insert and update in one go, in fewer statements than one by one."""
         found = self._captured_rows()
-        list(found if self.model._meta.auto_created else _locked(found))
+        list(locked(found) if self._locks else found)
         variants = list(self.variants())
         made = [self._instances.new(each) for each in (*variants, variants[0], _MOST)]
         self.insert_all(made)
         for names, other in upserts_of(self.model) if self._upserts else ():
             self._upsert(names, other, variants[0], "own")
-        for captured in () if self.model._meta.auto_created else self._captured:
+        for captured in () if self.model._meta.auto_created else self.captured:
             self._save(captured)
         for instance, variant in zip(made[1:-1], variants, strict=True):
             if not (variant.captured or self.model._meta.auto_created):
@@ -119,17 +118,21 @@ class ModelProbes:
             lambda: list(self._captured_rows()),
             confirmed_by=lambda: list(self._all()[:1]),
         )
-        if not self.model._meta.auto_created:
+        if self._locks:
             yield Probe(
                 "select",
                 "for update",
-                lambda: list(_locked(self._captured_rows())),
-                confirmed_by=lambda: list(_locked(self._all()[:1])),
+                lambda: list(locked(self._captured_rows())),
+                confirmed_by=lambda: list(locked(self._all()[:1])),
                 is_optional=True,
             )
 
+    @cached_property
+    def _locks(self) -> bool:
+        return may_lock(self.model, self._catalog)
+
     def _captured_rows(self) -> QuerySet[Model]:
-        keys = [each.pk for each in self._captured]
+        keys = [each.pk for each in self.captured]
         return self._all().filter(pk__in=keys) if keys else self._all()[:1]
 
     # INSERT.
@@ -141,7 +144,7 @@ class ModelProbes:
             return
         yield from _MADE_UP
         names = [each.attname for each in self.model._meta.concrete_fields if not each.is_relation]
-        for number, each in enumerate(self._captured):
+        for number, each in enumerate(self.captured):
             captured = {name: getattr(each, name) for name in names}
             yield Variant(f"captured {number}", None, captured=captured)
 
@@ -204,7 +207,7 @@ class ModelProbes:
     def insert_all(self, instances: Sequence[Model]) -> None:
         if self.model._meta.parents or (len(instances) == 1 and not self.model._meta.auto_created):
             for each in instances:
-                Model.save_base(each, force_insert=True, using=self._using)
+                Model.save_base(each, force_insert=True, using=self.using)
         else:
             through = bool(self.model._meta.auto_created)
             self._all().bulk_create(instances, ignore_conflicts=through)
@@ -223,7 +226,7 @@ class ModelProbes:
         """Yield how the release writes whole rows that are there."""
         if self.model._meta.auto_created:
             return
-        for number, each in enumerate(self._captured):
+        for number, each in enumerate(self.captured):
             yield Probe("update", f"captured {number}", partial(self._save, each))
         yield from (self.update(each) for each in variants if not each.captured)
 
@@ -248,7 +251,7 @@ class ModelProbes:
 
     def of_unique(self, name: str, columns: Sequence[str]) -> Iterator[Probe]:
         """Yield the rows with values of another one that a unique index may refuse."""
-        for row in as_another(self.model, self._captured, columns):
+        for row in as_another(self.model, self.captured, columns):
             yield Probe("update", "as another row", partial(self._save, row), constraint=name)
 
     def of_referred(self, key: ForeignKey) -> Probe:
@@ -280,19 +283,15 @@ class ModelProbes:
     def _save(self, instance: Model) -> None:
         """Update a row; one that is there and was not updated is inserted, as ``save()`` does."""
         try:
-            Model.save_base(instance, force_update=True, using=self._using)
+            Model.save_base(instance, force_update=True, using=self.using)
         except DatabaseError as error:
             if _NO_ROW not in str(error):
                 raise
-            transaction.set_rollback(False, using=self._using)
+            transaction.set_rollback(False, using=self.using)
             if self._all().filter(pk=instance.pk).exists():
-                Model.save_base(instance, using=self._using)
+                Model.save_base(instance, using=self.using)
 
     def _made_row(self) -> Row | None:
         """Make a row in the model's table, and with it those of its parents."""
         oid = self._catalog.oid_of(self.model._meta.db_table)
         return None if oid is None else self._rows.to_change(oid)
-
-
-def _locked(rows: QuerySet[Model]) -> QuerySet[Model]:
-    return rows.select_for_update(skip_locked=True)

@@ -22,7 +22,10 @@ Rows = Mapping[str, Sequence[MakeRow]]
 """Model → ways to fill a row; each takes a number that no other row has, and a look-up of keys."""
 
 Outcomes = dict[tuple[str, str], str]
-"""(model, action) → why it fails: a SQLSTATE, or the name of the error; "" where it does not."""
+"""(model, action) → why it fails: a SQLSTATE, or the name of the error; "" where it does not.
+
+A way that only some code has follows after the action: "update in bulk".
+"""
 
 ACTIONS = ("select", "insert", "update", "delete")
 
@@ -154,13 +157,19 @@ class Writer:
             yield "insert", partial(self._insert, model, make, 1)
             if not through:
                 yield "insert", partial(self._insert, model, make, 2)
+            if not (through or model._meta.parents):
+                if upserts:
+                    yield "insert ignoring conflicts", partial(self._insert_ignoring, model, make)
+                yield "insert in bulk", partial(self._insert_in_bulk, model, make)
         for row in held:
             if not through:
+                yield "select", manager.filter(pk=row.pk).first
                 yield "update", partial(_update, row)
             yield "delete", partial(_remove if through else _delete, row)
             yield "delete", manager.filter(pk=row.pk).delete
         for make in self._rows[model._meta.object_name or ""] if held and not through else ():
-            yield "update", partial(self._change, held[0], make)
+            yield "update", partial(self._change, held[0], make, _update)
+            yield "update in bulk", partial(self._change, held[0], make, _update_in_bulk)
         if held and upserts:
             yield from self._upserts(model, held[0])
 
@@ -197,7 +206,13 @@ class Writer:
             else:
                 row.save(force_insert=True)
 
-    def _change(self, row: Model, make: MakeRow) -> None:
+    def _insert_in_bulk(self, model: type[Model], make: MakeRow) -> None:
+        model._base_manager.bulk_create([self._new(model, make) for _time in range(2)])
+
+    def _insert_ignoring(self, model: type[Model], make: MakeRow) -> None:
+        model._base_manager.bulk_create([self._new(model, make)], ignore_conflicts=True)
+
+    def _change(self, row: Model, make: MakeRow, update: Callable[[Model], object]) -> None:
         """Save a row that is there with the values of a new one; what is unique stays."""
         self._number += 1
         changed, given = _copied(row), make(self._number, self._key)
@@ -208,7 +223,7 @@ class Writer:
                 setattr(changed, each.attname, None)
             for name in {each.name, each.attname} & given.keys() if not each.unique else ():
                 setattr(changed, name, given[name])
-        _update(changed)
+        update(changed)
 
     def _new(self, model: type[Model], make: MakeRow) -> Model:
         self._number += 1
@@ -235,6 +250,16 @@ def _update(row: Model) -> None:
             raise
         if type(row)._base_manager.filter(pk=row.pk).exists():
             _copied(row).save()
+
+
+def _update_in_bulk(row: Model) -> None:
+    names = [
+        each.name
+        for each in row._meta.local_concrete_fields
+        if not (each in row._meta.pk_fields or each.primary_key or each.generated)
+    ]
+    if names:
+        type(row)._base_manager.bulk_update([row], names)
 
 
 def _delete(row: Model) -> None:

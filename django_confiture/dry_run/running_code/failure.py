@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from django.db.models import ProtectedError, RestrictedError
 
@@ -60,3 +61,10 @@ class Failure:
         if self.sqlstate == _SYNTAX_ERROR:  # of a value: what the ORM sends has none itself
             return True
         return self.sqlstate is not None and self.sqlstate[:2] in ("22", "23", "P0")
+
+
+def untold(what: str, release: Literal["running", "new"], failure: Failure) -> str:
+    """Return in words that something fails which a release may do or not."""
+    when = "after" if release == "running" else "before"
+    said = f"no model tells if the {release} release does so; {when} the plan {failure.error}"
+    return f"{what}: {said}"

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Set
 from django_confiture.dry_run.results.deploy import Action, NewCodeBreak
 from django_confiture.dry_run.running_code import at_once
 from django_confiture.dry_run.running_code.catalog.table import ForeignKey
-from django_confiture.dry_run.running_code.coming_upserts import ComingUpserts
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.models.release import Release, tables_of
 from django_confiture.dry_run.running_code.probes.deletions import looks_after
 from django_confiture.dry_run.running_code.probes.made_up import is_of_extreme, is_of_schema
+from django_confiture.dry_run.running_code.probes.other_types import Fields, typed_otherwise
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.releases import RunningCode, Tools, unchecked
 from django_confiture.dry_run.running_code.trial import Trial
+from django_confiture.dry_run.running_code.untold import Untold
 
 
 class NewCode:
@@ -28,7 +29,7 @@ class NewCode:
         self._not_checked: dict[str, None] = {}
         self._refused: set[Failure] = set()
         """What the schema before the plan refused."""
-        self._upserts = ComingUpserts(tools)
+        self._untold = Untold(tools)
 
     def start(self, tables: Set[str]) -> None:
         """Try everything before the plan."""
@@ -37,12 +38,20 @@ class NewCode:
             refused = at_once.refused(self._tools, trials)
             for trial in trials:
                 trial.start(refused.get(trial, ()), self._running.passed_like(trial))
-                trial.try_unknown(self._refers)
+                fields = self._typed_otherwise(trial)
+                trial.try_unknown(self._refers, fields)
                 self._trials.append(trial)
-                self._upserts.try_before(trial)
+                self._untold.try_before(trial, fields)
                 self._refused |= {
                     each for _, each in trial.failed if self._is_of_schema(trial, each)
                 }
+
+    def _typed_otherwise(self, trial: Trial) -> Fields:
+        """Return the fields of which the running release knows the columns by another type."""
+        other = self._running.release.by_table.get(trial.model._meta.db_table)
+        if other is None or trial.probes.deletes_alone:
+            return ()
+        return typed_otherwise(trial.model, other, self._tools.wrapper.alias)
 
     def _refers(self, key: ForeignKey, action: Action) -> bool:
         return self._tools.any_refers(key, self._release if action == "delete" else None)
@@ -59,7 +68,7 @@ class NewCode:
         self._tools.catalog.load(name for each in self._trials for name in tables_of(each.model))
         with self._tools.connection.probing(self._release.apps):
             passing = at_once.passing(self._tools, self._trials, made)
-            self._not_checked |= dict.fromkeys(self._upserts.cured())
+            self._not_checked |= dict.fromkeys(self._untold.cured())
             return tuple(
                 found
                 for trial in self._trials

@@ -18,7 +18,7 @@ from django_confiture.dry_run.running_code.catalog.known_rows import KnownRows
 from django_confiture.dry_run.running_code.catalog.numbers import Numbers
 from django_confiture.dry_run.running_code.catalog.table import ForeignKey
 from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
-from django_confiture.dry_run.running_code.failure import Failure
+from django_confiture.dry_run.running_code.failure import Failure, untold
 from django_confiture.dry_run.running_code.instances.instances import Instances
 from django_confiture.dry_run.running_code.instances.loaded import LoadedValues
 from django_confiture.dry_run.running_code.instances.values import Values
@@ -208,6 +208,9 @@ class RunningCode:
                 for probe, failure in chain(again, refused):
                     if failure.gave_up:
                         self._not_checked[unchecked(trial.model, probe.action, failure)] = None
+                    elif probe.is_untold:
+                        said = untold(f"{probe.name} of {label}", "running", failure)
+                        self._not_checked[said] = None
                     elif (label, probe.action) not in self._found:
                         self._found.add((label, probe.action))
                         yield trial, probe, failure

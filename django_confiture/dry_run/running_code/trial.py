@@ -20,6 +20,7 @@ from django_confiture.dry_run.running_code.probes.delete_probes import DeletePro
 from django_confiture.dry_run.running_code.probes.later import later_probes, unknown_probes
 from django_confiture.dry_run.running_code.probes.made_up import is_of_values
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
+from django_confiture.dry_run.running_code.probes.other_types import Fields, of_other_types
 from django_confiture.dry_run.running_code.probes.probe import (
     DELETES,
     EVERY_ACTION,
@@ -156,8 +157,7 @@ class Trial:
             if earlier.action == probe.action and failure.is_of_names:
                 return failure
         failed, script = self._connection.recorded(probe.run)
-        is_certain = failed and (failed.is_of_names or failed.is_of_generated)
-        if failed is not None and (is_certain or probe.action == "select"):
+        if failed and (failed.is_of_names or failed.is_of_generated or probe.action == "select"):
             failed = self.confirmed(probe, failed)  # which moves no sequence
         if failed is None:
             self._note_passed(probe, script)
@@ -193,17 +193,18 @@ class Trial:
                 return other
         return None
 
-    def try_unknown(self, refers: Callable[[ForeignKey, Action], bool]) -> None:
+    def try_unknown(self, refers: Callable[[ForeignKey, Action], bool], retyped: Fields) -> None:
         """Try what only a schema gives a reason for that the release does not know.
 
         Rows that other tables refer to, if one ``refers``; a key that the server has no default
-        for; values that CHECKs and unique indexes may refuse.
+        for; values that CHECKs and unique indexes may refuse; columns of another type.
         """
         for key in self.deletes.dependents.unknown_references():
             if refers(key, "delete"):
                 self._try(self.deletes.referred(key))
         if not self.probes.deletes_alone:
-            for probe in unknown_probes(self.probes, self._shape_before, refers):
+            unknown = unknown_probes(self.probes, self._shape_before, refers)
+            for probe in (*unknown, *of_other_types(self.probes, retyped)):
                 self._try(probe)
 
     # The other schema.
@@ -236,7 +237,7 @@ class Trial:
             if failure is not None:
                 failure = self.confirmed(probe, failure)
             if failure is not None and not self._says_nothing(probe, failure):
-                if not failure.gave_up:
+                if not (failure.gave_up or probe.is_untold):
                     broken.add(probe.action)
                 yield probe, failure
             if probe in passed:

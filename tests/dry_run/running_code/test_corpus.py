@@ -138,19 +138,25 @@ def truth(case: Case) -> tuple[Truth, Truth]:
         state = applied(state, each)
         for key, error in old.outcomes(held, upserts=True).items():
             if error and not old_before[key]:
-                old_found.setdefault(key, (error, each.name))
+                old_found.setdefault(_action(key), (error, each.name))
     new_after = new.outcomes(new.captured(keys))
-    new_found: Truth = {
-        key: (error, None)
-        for key, error in new_before.items()
-        if error
-        and not (error == old_before.get(key) == new_after[key])
-        and (
-            _leaves_rows_behind(key, error, old_before)
-            or not (_is_of_rows(error) and _is_of_rows(new_after[key]))
-        )
-    }
+    new_found: Truth = {}
+    for key, error in new_before.items():
+        if (
+            error
+            and not (error == old_before.get(key) == new_after[key])
+            and (
+                _leaves_rows_behind(key, error, old_before)
+                or not (_is_of_rows(error) and _is_of_rows(new_after[key]))
+            )
+        ):
+            new_found.setdefault(_action(key), (error, None))
     return old_found, new_found
+
+
+def _action(key: tuple[str, str]) -> tuple[str, str]:
+    """Return an action without the way in which it was done."""
+    return key[0], key[1].partition(" ")[0]
 
 
 def _leaves_rows_behind(

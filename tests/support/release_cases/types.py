@@ -1,17 +1,51 @@
-"""Columns and keys of other types."""
+"""Columns and keys of other types, and what names or compares types."""
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
-from django.db.migrations import AlterField, CreateModel, RunSQL
+from django.db.migrations import AddConstraint, AlterField, CreateModel, RunSQL
 
 from tests.support.release_cases.library import key
-from tests.support.release_cases.things import TITLE, titles
+from tests.support.release_cases.things import TITLE, thing, titles
 from tests.support.releases import Case
+
+_TOKEN = models.CharField(max_length=36, unique=True)
+_CITIES = [
+    CreateModel("City", [("id", models.IntegerField(primary_key=True))]),
+    CreateModel(
+        "Street", [("id", key()), ("city", models.ForeignKey("cases.City", models.CASCADE))]
+    ),
+]
+_AT_THE_END = models.UniqueConstraint(
+    fields=["token"], name="cases_at_the_end", deferrable=models.Deferrable.DEFERRED
+)
 
 _VIEW = {"db_table": "cases_names", "managed": False}
 
 CASES = [
+    thing(
+        "text_becomes_a_uuid_that_bulk_update_calls_text",
+        [TITLE, ("token", _TOKEN)],
+        AlterField("Thing", "token", models.UUIDField(default=uuid.uuid4, unique=True)),
+        rows=[lambda n, get: {"title": "x", "token": str(uuid.UUID(int=n))}],
+    ),
+    Case(
+        "a_key_of_another_type_finds_no_row",
+        _CITIES,
+        [[AlterField("City", "id", models.CharField(max_length=20, primary_key=True))]],
+        {
+            "City": [lambda n, get: {"id": n}],
+            "Street": [lambda n, get: {"city_id": get("City")}],
+        },
+        {"City": [lambda n, get: {"id": f"c{n}"}]},
+    ),
+    thing(
+        "deferrable_unique_that_no_insert_passes_over",
+        [TITLE, ("token", models.UUIDField(default=uuid.uuid4))],
+        AddConstraint("Thing", _AT_THE_END),
+    ),
     Case(
         "view_that_no_code_locks",
         [

@@ -55,6 +55,8 @@ class UniqueIndex:
     """Those of its expressions and of its condition, too."""
     definition: str
     primary: bool
+    deferrable: bool
+    """Whether it waits for the end of a transaction: no ``ON CONFLICT`` can go by it then."""
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ SELECT json_build_object(
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
   'unique', (SELECT json_agg(json_build_object('primary', x.indisprimary,
+      'deferrable', NOT x.indimmediate,
       'name', (SELECT i.relname FROM pg_catalog.pg_class i WHERE i.oid = x.indexrelid),
       'definition', pg_catalog.concat_ws(' ', x.indkey,
         pg_catalog.pg_get_expr(x.indexprs, x.indrelid),

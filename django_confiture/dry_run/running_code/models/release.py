@@ -38,6 +38,11 @@ class Release:
         )
 
     @cached_property
+    def by_table(self) -> Mapping[str, type[Model]]:
+        """The model of each table."""
+        return {model._meta.db_table: model for model in self.models}
+
+    @cached_property
     def references_by_column(self) -> Mapping[str, tuple[Any, ...]]:
         """Column → the foreign keys of that column that a deletion looks after."""
         found: dict[str, tuple[Any, ...]] = {}

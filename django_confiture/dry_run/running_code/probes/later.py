@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 from functools import partial
+
+from django.db.models import Model, QuerySet
 
 from django_confiture.dry_run.results.deploy import Action
 from django_confiture.dry_run.running_code.catalog.table import ForeignKey
@@ -12,6 +15,11 @@ from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.check_probes import of_check
 from django_confiture.dry_run.running_code.probes.model_probes import ModelProbes
 from django_confiture.dry_run.running_code.probes.other_case import differing_in_case
+from django_confiture.dry_run.running_code.probes.other_types import (
+    comparisons,
+    of_other_types,
+    retyped,
+)
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 from django_confiture.dry_run.running_code.probes.shape import Shape
@@ -30,11 +38,11 @@ def later_probes(
     inserted = [each.variant for each in passed if each.action == "insert" and each.variant]
     if next_key is not None and inserted:
         yield probes.insert_with_next_key(inserted[0], next_key)
-    changed = "insert" in actions and (now.keys, now.access) != (before.keys, before.access)
-    if changed and inserted and automatic_keys(probes.model):
-        yield probes.insert_without_key(inserted[0])
     if "insert" in actions and inserted:
-        yield from _of_other_case(probes, now.folded - before.folded)
+        yield from _inserts(probes, before, now, inserted[0])
+    if now.types != before.types:
+        worked = actions & {each.action for each in passed}
+        yield from _of_other_types(probes, before, now, worked)
     if not any(each.action == "update" for each in passed):
         return
     if "update" in actions:
@@ -42,6 +50,42 @@ def later_probes(
     for referred, key in now.referred.items():
         if referred not in before.referred and may_refer(key, "update"):
             yield probes.of_referred(key)
+
+
+def _with_its_key(probes: ModelProbes, variant: Variant) -> Probe:
+    """Return the INSERT of a row with a key, such as one that is copied from elsewhere."""
+    probe = probes.insert_as_it_is(variant)
+    return replace(probe, name="an INSERT with its key", is_untold=True)
+
+
+def _ignoring_conflicts(probes: ModelProbes, variant: Variant) -> Probe:
+    """Return the INSERT that passes over rows that are there."""
+
+    def insert() -> None:
+        rows: QuerySet[Model] = QuerySet(probes.model, using=probes.using)
+        rows.bulk_create([probes.new(variant)], ignore_conflicts=True)
+
+    return Probe("insert", "ignoring conflicts", insert, variant, is_optional=True)
+
+
+def _of_other_types(
+    probes: ModelProbes, before: Shape, now: Shape, actions: Set[Action]
+) -> Iterator[Probe]:
+    fields = retyped(probes.model, probes.using, before.types, now.types)
+    for probe in (*of_other_types(probes, fields), *comparisons(probes, fields)):
+        if probe.action in actions:
+            yield probe
+
+
+def _inserts(probes: ModelProbes, before: Shape, now: Shape, variant: Variant) -> Iterator[Probe]:
+    changed = (now.keys, now.access) != (before.keys, before.access)
+    if changed and automatic_keys(probes.model):
+        yield probes.insert_without_key(variant)
+    yield from _of_other_case(probes, now.folded - before.folded)
+    if now.of_conflicts != before.of_conflicts:
+        yield _ignoring_conflicts(probes, variant)
+    if now.makes_every_key and not before.makes_every_key:
+        yield _with_its_key(probes, variant)
 
 
 def _of_values(

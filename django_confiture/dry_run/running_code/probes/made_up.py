@@ -30,6 +30,8 @@ def is_of_values(
     nowhere: its code writes those that are there. A text may be any. ``same_types`` says whether
     the columns have the types that they had when the value was made up.
     """
+    if probe.is_untold:
+        return failure.is_of_values or failure.gave_up or failure.sqlstate is None
     if probe.constraint is not None:
         return probe.is_beside(failure.constraint)
     if probe.variant is None or probe.variant.captured:

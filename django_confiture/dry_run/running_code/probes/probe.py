@@ -31,6 +31,8 @@ class Probe:
     """The constraint that its values are for: what another one says of them is not known."""
     is_optional: bool = False
     """Whether a release may do without it: it counts where one of the schemas takes it."""
+    is_untold: bool = False
+    """Whether no model tells if a release does so: it is told of, and counts as no break."""
 
     @property
     def empties_all(self) -> bool:

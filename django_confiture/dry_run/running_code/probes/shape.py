@@ -15,6 +15,7 @@ from django_confiture.dry_run.running_code.catalog.table import (
 )
 from django_confiture.dry_run.running_code.probes.another_row import unknown_unique
 from django_confiture.dry_run.running_code.probes.other_case import folded
+from django_confiture.dry_run.running_code.probes.probe import WRITES
 from django_confiture.dry_run.running_code.probes.several_columns import unknown_checks
 
 
@@ -29,6 +30,8 @@ class Shape:
     access: tuple[str, ...]
     targets: frozenset[tuple[tuple[str, ...], int, tuple[str, ...]]]
     """The release's columns of a foreign key, the table that it leads to, and the columns there."""
+    guarded: frozenset[str]
+    """The writes on which a trigger or rule acts."""
     hides_rows: bool
     """Whether a view or row-level security stands between the release and the rows."""
     references: Mapping[tuple[int, tuple[str, ...]], ForeignKey]
@@ -48,6 +51,16 @@ class Shape:
     def has_unknown(self) -> bool:
         """Whether there is anything that the release does not know of."""
         return bool(self.references or self.referred or self.checks or self.unique or self.folded)
+
+    @property
+    def makes_every_key(self) -> bool:
+        """Whether the server takes no key but its own: GENERATED ALWAYS."""
+        return any(identity == "a" for _default, identity in self.keys.values())
+
+    @property
+    def of_conflicts(self) -> tuple[object, ...]:
+        """What no ``ON CONFLICT`` passes: deferrable unique indexes, rules."""
+        return any(each.deferrable for each in self.unique.values()), self.guarded
 
     @property
     def of_rows(self) -> tuple[object, ...]:
@@ -77,6 +90,7 @@ def shape_of(
             for key in table.outgoing
             if known.issuperset(key.columns)
         ),
+        guarded=frozenset(name for table in tables for name in table.guarded if name in WRITES),
         hides_rows=any(table.kind == "v" or table.hides_rows for table in tables),
         referred={
             (key.table, key.columns, key.target_columns): key

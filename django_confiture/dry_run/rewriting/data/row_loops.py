@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import FunctionType
 
+from django_confiture.dry_run.rewriting.data.collected import model_of
 from django_confiture.dry_run.rewriting.data.rows_of_values import rows_of_loop
 from django_confiture.dry_run.rewriting.data.turns import TurnOfLoop, is_deletion
-from django_confiture.dry_run.rewriting.data.updates import is_chain
+from django_confiture.dry_run.rewriting.data.updates import is_chain, is_update
 
 _QUERYSET = {
     "all", "defer", "exclude", "filter", "iterator", "objects", "only", "order_by",
@@ -46,6 +47,21 @@ class RowLoop:
         """Whether it deletes rows."""
         row = ast.unparse(self.loop.target)
         return any(is_deletion(each, row) for each in ast.walk(self.loop))
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The models whose rows it writes, as they are written."""
+        calls = [each for each in ast.walk(self.loop) if isinstance(each, ast.Call)]
+        found = {model_of(each.func) for each in calls if is_update(each)}
+        saves = f"{ast.unparse(self.loop.target)}.save"
+        if self.changed or self.deletes or any(ast.unparse(each.func) == saves for each in calls):
+            found.add(self.model)
+        return frozenset(found)
+
+    @property
+    def model(self) -> str:
+        """The model whose rows it goes through, as it is written."""
+        return model_of(self.loop.iter)
 
     @property
     def goes_by_id(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from django_confiture.dry_run.rewriting.data.bodies import BodyPart, Parts
+from django_confiture.dry_run.rewriting.data.collected import model_of
 from django_confiture.dry_run.rewriting.data.own_batches import OwnBatches
 from django_confiture.dry_run.rewriting.data.row_loops import RowLoop
 from django_confiture.dry_run.rewriting.data.updates import Update
@@ -158,15 +159,29 @@ def _judge_own(
 
 
 def _judge_updating(sent: _Sent, parts: Sequence[BodyPart]) -> None:
-    loops = {each.does.rows for each in parts if isinstance(each.does, RowLoop)}
+    loops = _loops_that_read_what_is_written(parts)
     twice = any(names.count(e) > 1 for names in sent.reading.values() for e in sent.updated)
     if twice or len(sent.reading) > len(loops):
         raise NoRecipe(_OTHER_ROWS)
     forms = _forms(parts)
     if sent.deletes:
         raise NoRecipe(_MORE)
-    if len(sent.updates) < len(forms) or (not loops and len(sent.updates) > len(parts)):
+    by_update_alone = all(isinstance(each.does, Update) for each in parts)
+    if len(sent.updates) < len(forms) or (by_update_alone and len(sent.updates) > len(parts)):
         raise NoRecipe("it sent other UPDATEs than its code shows")
+
+
+def _loops_that_read_what_is_written(parts: Sequence[BodyPart]) -> set[str]:
+    """Return the querysets that loops go through and whose table some part writes.
+
+    A loop may write other rows than its own, of another model: then what it reads of that one is
+    no part of its queryset.
+    """
+    loops = [each.does for each in parts if isinstance(each.does, RowLoop)]
+    updates = [each.does for each in parts if isinstance(each.does, Update)]
+    written = {model_of(each.call) for each in updates}
+    written = written.union(*(each.models for each in loops))
+    return {each.rows for each in loops if each.model in written}
 
 
 def _judge_deleting(sent: _Sent, parts: Sequence[BodyPart]) -> None:

@@ -59,6 +59,8 @@ class TurnOfLoop:
         body = without_aliases(body, self.row)
         if not all(map(self._is_plain, _flat(body))):
             raise NoRecipe(_WHOLE)
+        if self.changed and _reads_list(self.changed, body):
+            raise NoRecipe(_CARRIES)
         own = {each.id for each in names_in(_targets(body)) if isinstance(each.ctx, ast.Store)}
         _set_before_read(body, own, set())
         by_key = [e for step in _flat(body) if (e := _update_by_key(step, self.row)) is not None]
@@ -176,6 +178,14 @@ def _set_before_read(body: Sequence[ast.stmt], own: set[str], known: set[str]) -
         else:
             known = known | {each.id for each in names_in(_targets([step]))}
     return known
+
+
+def _reads_list(changed: str, body: Sequence[ast.AST]) -> bool:
+    """Return whether code does more with the list of rows than append to it."""
+    used = sum(each.id == changed for each in names_in(body))
+    nodes = [node for part in body for node in ast.walk(part)]
+    appends = [each for each in nodes if isinstance(each, ast.Call)]
+    return used > sum(ast.unparse(each.func) == f"{changed}.append" for each in appends)
 
 
 def _without_memory(

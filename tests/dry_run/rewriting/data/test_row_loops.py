@@ -259,6 +259,25 @@ def slices(apps: Any, _schema_editor: Any) -> None:
         order.save()
 
 
+def numbers_by_its_list(apps: Any, _schema_editor: Any) -> None:
+    Order = apps.get_model("shop", "Order")
+    changed = []  # type: ignore[var-annotated]
+    for order in Order.objects.all():
+        order.x = len(changed)
+        changed.append(order)
+    Order.objects.bulk_update(changed, ["x"])
+
+
+def takes_as_many_as_its_list_has_not(apps: Any, _schema_editor: Any) -> None:
+    Order = apps.get_model("shop", "Order")
+    changed = []  # type: ignore[var-annotated]
+    for order in Order.objects.all():
+        order.x = order.a
+        if len(changed) < 50:
+            changed.append(order)
+    Order.objects.bulk_update(changed, ["x"])
+
+
 def enumerates(apps: Any, _schema_editor: Any) -> None:
     for number, order in enumerate(apps.get_model("shop", "Order").objects.all()):
         order.x = number
@@ -270,7 +289,8 @@ def enumerates(apps: Any, _schema_editor: Any) -> None:
     [
         adds, adds_in_place, adds_by_a_function, toggles, shifts, by_the_key_of_what_it_writes,
         as_it_is_displayed, counts, remembers, numbers_by_a_function, by_recursion, passes_it_on,
-        calls_a_method, asks, slices, enumerates,
+        calls_a_method, asks, slices, enumerates, numbers_by_its_list,
+        takes_as_many_as_its_list_has_not,
     ],
 )  # fmt: skip
 def test_what_must_stay_one_transaction(code: Any) -> None:
@@ -288,6 +308,25 @@ def test_what_must_stay_one_transaction(code: Any) -> None:
 )
 def test_what_depends_on_other_rows_stays(sql: str) -> None:
     assert isinstance(_of(saves, sql), NotRewritten)
+
+
+def writes_another_model(apps: Any, _schema_editor: Any) -> None:
+    Customer = apps.get_model("shop", "Customer")
+    for order in apps.get_model("shop", "Order").objects.all():
+        Customer.objects.filter(pk=order.pk).update(x=order.customer.x_of_last_year)
+
+
+_ROWS_OF_ANOTHER_MODEL = "SELECT id, customer_id FROM o; UPDATE t SET x = %s WHERE id = %s"
+
+
+def test_rows_of_another_model_are_written_by_the_keys_of_a_loop() -> None:
+    assert isinstance(_of(writes_another_model, _ROWS_OF_ANOTHER_MODEL), Rewriting)
+
+
+def test_rows_of_another_model_that_depend_on_its_rows_stay() -> None:
+    new = _of(writes_another_model, f"{_ROWS_OF_ANOTHER_MODEL}; SELECT y FROM t WHERE id = %s")
+    assert isinstance(new, NotRewritten)
+    assert "depends on other rows of the same table" in new.reason
 
 
 def updates_what_is_full(apps: Any, _schema_editor: Any) -> None:

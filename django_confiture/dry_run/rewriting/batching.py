@@ -6,7 +6,7 @@ from django_confiture.dry_run.rewriting.facts import Facts, known_name
 from django_confiture.dry_run.rewriting.files import Batches, NoRecipe
 from django_confiture.dry_run.rewriting.held_rows import refuse_rows_that_hold_each_other
 from django_confiture.dry_run.sql.parsing.identifiers import quote_identifier
-from django_confiture.dry_run.sql.parsing.nodes import quoted_relation
+from django_confiture.dry_run.sql.parsing.nodes import Node, functions_called_in, quoted_relation
 from django_confiture.dry_run.sql.parsing.parser import Statement
 from django_confiture.dry_run.sql.rows.running_twice import can_run_twice
 from django_confiture.dry_run.sql.texts.batches import (
@@ -16,6 +16,8 @@ from django_confiture.dry_run.sql.texts.batches import (
     names_its_table_again,
     returns_rows,
 )
+
+_COUNTING = {"currval", "lastval", "nextval", "setval"}
 
 
 def batches_of(statement: Statement, facts: Facts) -> Batches:
@@ -55,6 +57,7 @@ def key_to_go_by(statement: Statement, facts: Facts, *, by_models: bool = False)
     key = facts.key(table)
     if names_its_table_again(node) and not chooses_by_its_key(node, key):
         raise NoRecipe(f"what it writes to {table.relname} depends on other rows of it")
+    _refuse_functions(node, facts)
     if not can_run_twice(node):
         raise NoRecipe(
             "it sets a column to a value computed from that column: it must not run twice"
@@ -64,3 +67,19 @@ def key_to_go_by(statement: Statement, facts: Facts, *, by_models: bool = False)
     if key is None:
         raise NoRecipe(f"{table.relname} has no primary key of one column to go by")
     return key
+
+
+def _refuse_functions(node: Node, facts: Facts) -> None:
+    """Refuse functions whose results depend on other rows, or on how often they were called."""
+    called = functions_called_in(node)
+    if counted := sorted(called & _COUNTING):
+        raise NoRecipe(
+            f"{counted[0]}() gives the rows of a batch that begins again other values: choose the "
+            "rows that have none yet, in a loop of your own in a migration with atomic = False"
+        )
+    if own := sorted(called & facts.own_functions):
+        raise NoRecipe(
+            f"the function {own[0]} is not IMMUTABLE, so what it returns may depend on rows that "
+            "other batches write: declare it IMMUTABLE if it does not, or write the loop over "
+            "batches yourself in a migration with atomic = False"
+        )

@@ -106,6 +106,8 @@ class Facts:
     """The tables with row-level security."""
     counting: Mapping[str, str] = field(default_factory=dict)
     """Table → a trigger of it that does more each time a row is updated."""
+    own_functions: frozenset[str] = frozenset()
+    """The functions whose result may depend on more than what they are given."""
     working: frozenset[str] = frozenset()
     """The statements that read, write or build something, as measured."""
     rewriting: frozenset[str] = frozenset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from django_confiture.dry_run.rewriting.changed_columns import (
@@ -12,16 +12,23 @@ from django_confiture.dry_run.rewriting.changed_columns import (
     types_by,
     validated_by,
 )
+from django_confiture.dry_run.rewriting.code_of_database import (
+    functions_made_by,
+    read_counting,
+    read_own_functions,
+)
 from django_confiture.dry_run.rewriting.facts import NOT_VALID, Identity, PartitionIndex
 from django_confiture.dry_run.rewriting.replaced import made_by
-from django_confiture.dry_run.rewriting.trigger_code import may_run_twice
+from django_confiture.dry_run.rewriting.rows_by_name import (
+    AMONG,
+    OF_CLASS,
+    SHOWN,
+    WHERE,
+    rows_by_name,
+)
 from django_confiture.dry_run.server.side_channel import Session, array
 from django_confiture.dry_run.sql.parsing.parser import Statement
 
-_SHOWN = """
-  pg_catalog.concat(n.nspname, '.', c.relname), c.relname, pg_catalog.pg_table_is_visible(c.oid),
-"""
-_WHERE = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND "
 _OPEN = (
     "NOT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.relation = {table}"
     " AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_catalog.pg_backend_pid()"
@@ -29,108 +36,96 @@ _OPEN = (
     "   WHERE d.datname = pg_catalog.current_database()))"
 )
 """What deparses the columns of a table waits for who has locked it, or is next in line to."""
-_AMONG = "($1::oid[] IS NULL OR {table} = ANY ($1::oid[]))"
-"""Only what the tables in ``$1`` have, an array of OIDs; NULL for all tables."""
-_OF_CLASS = "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 _INDEXES = (
-    f"SELECT {_SHOWN} pg_catalog.pg_get_indexdef(c.oid)"
-    f" FROM pg_catalog.pg_class c {_OF_CLASS}"
+    f"SELECT {SHOWN} pg_catalog.pg_get_indexdef(c.oid)"
+    f" FROM pg_catalog.pg_class c {OF_CLASS}"
     " JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
-    f" WHERE {_WHERE} c.relkind = 'i' AND {_AMONG.format(table='i.indrelid')}"
+    f" WHERE {WHERE} c.relkind = 'i' AND {AMONG.format(table='i.indrelid')}"
     f" AND {_OPEN.format(table='i.indrelid')}"
 )
 _CONSTRAINTS = (
-    f"SELECT {_SHOWN} k.conname, pg_catalog.pg_get_constraintdef(k.oid)"
-    f" FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid {_OF_CLASS}"
-    f" WHERE {_WHERE} k.contype IN ('c', 'f', 'p', 'u', 'x')"
-    f" AND {_AMONG.format(table='k.conrelid')} AND {_OPEN.format(table='k.conrelid')}"
+    f"SELECT {SHOWN} k.conname, pg_catalog.pg_get_constraintdef(k.oid)"
+    f" FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid {OF_CLASS}"
+    f" WHERE {WHERE} k.contype IN ('c', 'f', 'p', 'u', 'x')"
+    f" AND {AMONG.format(table='k.conrelid')} AND {_OPEN.format(table='k.conrelid')}"
 )
 _KEYS = (
-    f"SELECT {_SHOWN} a.attname"
-    f" FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid {_OF_CLASS}"
+    f"SELECT {SHOWN} a.attname"
+    f" FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid {OF_CLASS}"
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
-    f" WHERE {_WHERE} i.indisprimary AND i.indnkeyatts = 1 AND {_AMONG.format(table='i.indrelid')}"
+    f" WHERE {WHERE} i.indisprimary AND i.indnkeyatts = 1 AND {AMONG.format(table='i.indrelid')}"
 )
 _REQUIRED = (
-    f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
-    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
-    f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    f"SELECT {SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {OF_CLASS}"
+    f" WHERE {WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
     " AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''"
-    f" AND {_AMONG.format(table='c.oid')} GROUP BY n.nspname, c.oid"
+    f" AND {AMONG.format(table='c.oid')} GROUP BY n.nspname, c.oid"
 )
-_TRIGGERS = (
-    f"SELECT {_SHOWN} t.tgname, l.lanname, p.prosrc"
-    f" FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid {_OF_CLASS}"
-    " JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
-    " JOIN pg_catalog.pg_language l ON l.oid = p.prolang"
-    f" WHERE {_WHERE} NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 16 <> 0"
-    f" AND {_AMONG.format(table='c.oid')}"
-)
-"""Those that fire for an UPDATE."""
 _ROW_SECURITY = (
-    f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE {_WHERE} c.relrowsecurity"
+    f"SELECT {SHOWN} '' FROM pg_catalog.pg_class c {OF_CLASS} WHERE {WHERE} c.relrowsecurity"
 )
-_PARTITIONED = f"SELECT {_SHOWN} '' FROM pg_catalog.pg_class c {_OF_CLASS} WHERE relkind = 'p'"
+_PARTITIONED = f"SELECT {SHOWN} '' FROM pg_catalog.pg_class c {OF_CLASS} WHERE relkind = 'p'"
 _PARTITIONS = (
-    f"SELECT {_SHOWN} pn.nspname, p.relname, p.relkind"
-    f" FROM pg_catalog.pg_class c {_OF_CLASS} JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid"
+    f"SELECT {SHOWN} pn.nspname, p.relname, p.relkind"
+    f" FROM pg_catalog.pg_class c {OF_CLASS} JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid"
     " JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid"
     " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
     " WHERE c.relkind = 'p' ORDER BY p.relname"
 )
 _PARTITION_INDEXES = (
-    f"SELECT {_SHOWN} pg_catalog.format('%I.%I', pn.nspname, p.relname),"
+    f"SELECT {SHOWN} pg_catalog.format('%I.%I', pn.nspname, p.relname),"
     " pg_catalog.pg_get_indexdef(p.oid), p.relkind"
-    f" FROM pg_catalog.pg_class c {_OF_CLASS} JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid"
+    f" FROM pg_catalog.pg_class c {OF_CLASS} JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid"
     " JOIN pg_catalog.pg_class p ON p.oid = i.inhrelid"
     " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
     " WHERE c.relkind = 'I' ORDER BY p.relname"
 )
 _PLAIN = (
-    f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
-    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
-    f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    f"SELECT {SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {OF_CLASS}"
+    f" WHERE {WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
     " AND a.attidentity = '' AND a.attgenerated = '' AND a.attacl IS NULL"
-    f" AND a.attoptions IS NULL AND {_AMONG.format(table='c.oid')} GROUP BY n.nspname, c.oid"
+    f" AND a.attoptions IS NULL AND {AMONG.format(table='c.oid')} GROUP BY n.nspname, c.oid"
 )
 _NOT_NULL = (
-    f"SELECT {_SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
-    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
-    f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    f"SELECT {SHOWN} pg_catalog.string_agg(a.attname, E'\\n')"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {OF_CLASS}"
+    f" WHERE {WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
     " AND a.attnotnull GROUP BY n.nspname, c.oid"
 )
 _COLUMNS = (
-    f"SELECT {_SHOWN} a.attname, pg_catalog.concat("
+    f"SELECT {SHOWN} a.attname, pg_catalog.concat("
     "   pg_catalog.format_type(a.atttypid, a.atttypmod), CASE WHEN a.attcollation <> t.typcollation"
     "   THEN pg_catalog.concat(' COLLATE ', a.attcollation::pg_catalog.regcollation) END),"
     " coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), ''),"
     " coalesce(pg_catalog.col_description(c.oid, a.attnum), '')"
-    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {OF_CLASS}"
     " JOIN pg_catalog.pg_type t ON t.oid = a.atttypid"
     " LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum"
     "   AND a.attgenerated = ''"
-    f" WHERE {_WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
-    f" AND {_AMONG.format(table='c.oid')} AND {_OPEN.format(table='c.oid')}"
+    f" WHERE {WHERE} c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+    f" AND {AMONG.format(table='c.oid')} AND {_OPEN.format(table='c.oid')}"
 )
 _IDENTITIES = (
-    f"SELECT {_SHOWN} a.attname, CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END,"
+    f"SELECT {SHOWN} a.attname, CASE a.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END,"
     " pg_catalog.format('%I.%I', n.nspname, t.relname)"
-    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {OF_CLASS}"
     " JOIN pg_catalog.pg_depend d ON d.refobjid = c.oid AND d.refobjsubid = a.attnum"
     "   AND d.deptype = 'i' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
     " JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid"
     " JOIN pg_catalog.pg_class t ON t.oid = s.seqrelid AND t.relnamespace = c.relnamespace"
-    f" WHERE {_WHERE} a.attidentity <> '' AND a.attacl IS NULL AND a.attoptions IS NULL"
+    f" WHERE {WHERE} a.attidentity <> '' AND a.attacl IS NULL AND a.attoptions IS NULL"
     " AND (s.seqstart, s.seqincrement, s.seqmin, s.seqcache, s.seqcycle) = (1, 1, 1, 1, false)"
 )
 _SEQUENCES = (
-    f"SELECT {_SHOWN} a.attname, pg_catalog.format('%I.%I', tn.nspname, t.relname)"
-    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {_OF_CLASS}"
+    f"SELECT {SHOWN} a.attname, pg_catalog.format('%I.%I', tn.nspname, t.relname)"
+    f" FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid {OF_CLASS}"
     " JOIN pg_catalog.pg_depend d ON d.refobjid = c.oid AND d.refobjsubid = a.attnum"
     "   AND d.deptype = 'a' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
     " JOIN pg_catalog.pg_class t ON t.oid = d.objid AND t.relkind = 'S'"
     " JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace"
-    f" WHERE {_WHERE} a.attidentity = ''"
+    f" WHERE {WHERE} a.attidentity = ''"
 )
 
 
@@ -153,6 +148,8 @@ class KnownObjects:
     partitions: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     counting: dict[str, str] = field(default_factory=dict)
     """Table → a trigger of it that does more each time a row is updated."""
+    own_functions: frozenset[str] = frozenset()
+    """The functions whose result may depend on more than what they are given."""
 
     def after(self, statements: Iterable[Statement]) -> KnownObjects:
         """Return what is known once some more statements have run."""
@@ -184,6 +181,7 @@ class KnownObjects:
             defaults=defaults,
             comments=comments,
             types=types,
+            own_functions=self.own_functions | functions_made_by(statements),
         )
 
     def _objects_after(
@@ -212,11 +210,11 @@ def read_for_advice(session: Session, among: Collection[int] | None = None) -> K
     ``among`` are the OIDs of the tables that it may be about; None for any table.
     """
     tables = [None if among is None else array(among)]
-    columns = [*_rows_by_name(session, _COLUMNS, tables)]
+    columns = [*rows_by_name(session, _COLUMNS, tables)]
     return KnownObjects(
-        {name: definition for name, (definition,) in _rows_by_name(session, _INDEXES, tables)},
+        {name: definition for name, (definition,) in rows_by_name(session, _INDEXES, tables)},
         _definitions_by_table(session, _CONSTRAINTS, tables),
-        {table: column for table, (column,) in _rows_by_name(session, _KEYS, tables)},
+        {table: column for table, (column,) in rows_by_name(session, _KEYS, tables)},
         _columns_of_tables(session, _REQUIRED, tables),
         _columns_of_tables(session, _PLAIN, tables),
         types={(table, name): kind for table, (name, kind, _of, _on) in columns},
@@ -224,6 +222,7 @@ def read_for_advice(session: Session, among: Collection[int] | None = None) -> K
         comments={(table, name): on for table, (name, _kind, _of, on) in columns if on},
         partitions=_partitions(session),
         counting=read_counting(session, tables),
+        own_functions=read_own_functions(session),
     )
 
 
@@ -232,10 +231,10 @@ def read_known(session: Session) -> KnownObjects:
     return replace(
         read_for_advice(session),
         not_null=_columns_of_tables(session, _NOT_NULL),
-        row_security=frozenset(name for name, _nothing in _rows_by_name(session, _ROW_SECURITY)),
+        row_security=frozenset(name for name, _nothing in rows_by_name(session, _ROW_SECURITY)),
         identities={
             (table, column): Identity(generated, sequence)
-            for table, (column, generated, sequence) in _rows_by_name(session, _IDENTITIES)
+            for table, (column, generated, sequence) in rows_by_name(session, _IDENTITIES)
         },
         sequences=_definitions_by_table(session, _SEQUENCES),
     )
@@ -245,36 +244,27 @@ def _definitions_by_table(
     session: Session, sql: str, params: Sequence[str | None] = ()
 ) -> dict[tuple[str, str], str]:
     """Return (table, name of a part of it) → its definition."""
-    return {(table, name): text for table, (name, text) in _rows_by_name(session, sql, params)}
+    return {(table, name): text for table, (name, text) in rows_by_name(session, sql, params)}
 
 
 def _columns_of_tables(
     session: Session, sql: str, params: Sequence[str | None] = ()
 ) -> dict[str, frozenset[str]]:
     """Return table → columns."""
-    rows = _rows_by_name(session, sql, params)
+    rows = rows_by_name(session, sql, params)
     return {table: frozenset(columns.split("\n")) for table, (columns,) in rows}
-
-
-def read_counting(session: Session, among: Sequence[str | None] = (None,)) -> dict[str, str]:
-    """Return table → a trigger of it that does more each time a row is updated."""
-    return {
-        table: name
-        for table, (name, language, source) in _rows_by_name(session, _TRIGGERS, among)
-        if not may_run_twice(language, source)
-    }
 
 
 def read_partitioned(session: Session) -> frozenset[str]:
     """Return the partitioned tables."""
-    return frozenset(name for name, _nothing in _rows_by_name(session, _PARTITIONED))
+    return frozenset(name for name, _nothing in rows_by_name(session, _PARTITIONED))
 
 
 def _partitions(session: Session) -> dict[str, list[tuple[str, str]]]:
     """Return partitioned table → its partitions, where none of them has partitions in turn."""
     found: dict[str, list[tuple[str, str]]] = {}
     nested = set()
-    for table, (schema, name, kind) in _rows_by_name(session, _PARTITIONS):
+    for table, (schema, name, kind) in rows_by_name(session, _PARTITIONS):
         found.setdefault(table, []).append((schema, name))
         nested |= {table} if kind == "p" else set()
     return {table: names for table, names in found.items() if table not in nested}
@@ -283,18 +273,7 @@ def _partitions(session: Session) -> dict[str, list[tuple[str, str]]]:
 def read_partition_indexes(session: Session) -> dict[str, list[PartitionIndex]]:
     """Return index of a partitioned table → the indexes of its partitions."""
     found: dict[str, list[PartitionIndex]] = {}
-    for name, (partition, definition, kind) in _rows_by_name(session, _PARTITION_INDEXES):
+    for name, (partition, definition, kind) in rows_by_name(session, _PARTITION_INDEXES):
         index = PartitionIndex(partition, definition, nested=kind == "I")
         found.setdefault(name, []).append(index)
     return found
-
-
-def _rows_by_name(
-    session: Session, sql: str, params: Sequence[str | None] = ()
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each row by its qualified name, and by the name alone where that finds it."""
-    for qualified, name, visible, *rest in session.query(sql, params):
-        values = tuple(str(each) for each in rest)
-        yield str(qualified), values
-        if visible in ("t", "true", True):
-            yield str(name), values

@@ -44,6 +44,7 @@ def facts_of(
         types=known.types,
         row_security=known.row_security,
         counting={**known.counting, **ending.reached.counting},
+        own_functions=known.own_functions | ending.reached.own_functions,
         undeletable=_undeletable(ending),
         cascades=ending.reached.cascades,
         working=frozenset(each.sql for each in results if each.sql and works(each)),

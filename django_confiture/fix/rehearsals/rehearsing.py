@@ -14,10 +14,10 @@ from django_confiture.dry_run.measuring.schema.schema_diff import SchemaWatch
 from django_confiture.dry_run.measuring.schema.schema_objects import Schema
 from django_confiture.dry_run.migration_executor import RehearsalExecutor
 from django_confiture.dry_run.results import Report
+from django_confiture.dry_run.rewriting.code_of_database import read_counting, read_own_functions
 from django_confiture.dry_run.rewriting.facts import PartitionIndex
 from django_confiture.dry_run.rewriting.known_objects import (
     KnownObjects,
-    read_counting,
     read_known,
     read_partition_indexes,
     read_partitioned,
@@ -57,6 +57,8 @@ class Reached:
     """What was there before it."""
     counting: Mapping[str, str]
     """Table → a trigger of it that does more each time a row is updated, at the end."""
+    own_functions: frozenset[str]
+    """The functions whose result may depend on more than what they are given, at the end."""
 
     @cached_property
     def cascades(self) -> frozenset[tuple[str, str]]:
@@ -162,9 +164,9 @@ class _Run:
         rows = read_rows(self._session, to_read)
         partitioned = read_partitioned(self._session)
         indexes = read_partition_indexes(self._session)
-        counting = read_counting(self._session)
+        code = read_counting(self._session), read_own_functions(self._session)
         back = self._taken_back(migrations, states, before)
-        return Reached(states[-1], schema, rows, back, partitioned, indexes, known, counting)
+        return Reached(states[-1], schema, rows, back, partitioned, indexes, known, *code)
 
     def _begin(self, migrations: Sequence[Migration]) -> ProjectState:
         executor = self._executor

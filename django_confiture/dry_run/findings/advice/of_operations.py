@@ -131,6 +131,7 @@ def rewriting(
             required=known.required,
             plain=known.plain,
             counting=known.counting,
+            own_functions=known.own_functions,
             defaults=known.defaults,
             comments=known.comments,
             types=known.types,

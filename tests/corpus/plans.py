@@ -25,6 +25,7 @@ from tests.corpus.python_code import run, update_all
 
 _ID = ("id", models.BigAutoField(primary_key=True))
 _ADD = AddField("order", "extra", models.IntegerField(null=True))
+_ADD_TO_CUSTOMER = AddField("customer", "extra", models.IntegerField(null=True))
 _INDEX = AddIndex("order", models.Index(fields=["total"], name="cases_i"))
 _TO_CUSTOMER = models.ForeignKey("cases.Customer", models.CASCADE)
 _NEW = CreateModel("New", [_ID, ("customer", _TO_CUSTOMER), ("number", models.IntegerField())])
@@ -46,6 +47,22 @@ def fill_new(apps: Any, editor: Any) -> None:
             "INSERT INTO cases_new (customer_id, number)"
             " SELECT 1 + i % 2000, i FROM generate_series(1, 12000) i"
         )
+
+
+def update_a_part(apps: Any, editor: Any) -> None:
+    orders = apps.get_model("cases", "Order").objects.using(editor.connection.alias)
+    assert orders.filter(pk__lte=2500).update(extra=1) == 2500
+
+
+def update_few(apps: Any, editor: Any) -> None:
+    orders = apps.get_model("cases", "Order").objects.using(editor.connection.alias)
+    assert orders.filter(pk__lte=1500).update(extra=1) == 1500
+
+
+def update_by_keys(apps: Any, editor: Any) -> None:
+    orders = apps.get_model("cases", "Order").objects.using(editor.connection.alias)
+    for size in (400, 500, 600, 700):
+        orders.filter(pk__in=range(size, 2 * size)).update(extra=size)
 
 
 def read_lines(apps: Any, editor: Any) -> None:
@@ -75,6 +92,15 @@ CASES: list[Case] = [
          {("backfill-in-one-transaction", ORDER)}), locks={ORDER: "RowExclusiveLock"}),
     case("add_and_fill", [_ADD, run(update_all)], ("backfill-while-locked", ORDER),
          locks={ORDER: "AccessExclusiveLock"}),
+    # A part of the rows is work that grows with the table, too; a few of them are not.
+    case("add_and_fill_a_part", [_ADD, run(update_a_part)], ("backfill-while-locked", ORDER)),
+    case("add_and_fill_few", [_ADD, run(update_few)]),
+    # Each of its statements writes little, and all of them most rows.
+    case("add_and_fill_by_keys", [_ADD, run(update_by_keys)],
+         ("backfill-while-locked", ORDER)),
+    case("add_and_copy_each_row_elsewhere", [_ADD_TO_CUSTOMER, *sql(
+        "INSERT INTO cases_archive (payload) SELECT email FROM cases_customer")],
+         ("backfill-while-locked", CUSTOMER)),
     # An earlier migration of the dry run holds a stronger lock on the table already.
     plan("add_then_index", Step([_ADD]), Step([_INDEX], {("index-build-blocks-writes", ORDER)}),
          locks={ORDER: "ShareLock"}),
@@ -109,7 +135,10 @@ CASES: list[Case] = [
     case("new_table_filled_by_hook", [_NEW, RunHook("tests.corpus.python_code.FillNew")],
          ("backfill-while-locked", CUSTOMER)),
     case("new_table_seeded", [_NEW, *sql("INSERT INTO cases_new (customer_id, number)"
-                                         " SELECT id, id FROM cases_customer")]),
+                                         " SELECT id, id FROM cases_customer LIMIT 150")]),
+    case("new_table_with_a_row_for_each", [_NEW, *sql("INSERT INTO cases_new (customer_id, number)"
+                                                      " SELECT id, id FROM cases_customer")],
+         ("foreign-key-scan", CUSTOMER)),
     case("new_table_of_large_table", [_NEW_OF_ORDER, run(fill_new_of_order)],
          ("foreign-key-scan", ORDER)),
     plan("column_of_the_plan", Step([_ADD]), Step([RenameField("order", "extra", "more")]),

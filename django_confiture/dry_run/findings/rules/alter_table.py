@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from django_confiture.dry_run.findings.alteration import Alteration
 from django_confiture.dry_run.findings.finding import measured
 from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
-from django_confiture.dry_run.findings.thresholds import is_large
+from django_confiture.dry_run.findings.thresholds import grows_with, is_large
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.rewriting.facts import known_name
 from django_confiture.dry_run.rewriting.parts.wider_types import is_only_noted
@@ -123,7 +123,7 @@ def _foreign_key_of_new_table(subject: Subject, step: JudgedStatement) -> Iterat
         return
     for parent in step.locks:
         read = parent in step.scanned and is_large(subject, parent, step.scanned[parent])
-        if step.blocks_writes(parent) and (is_large(subject, parent, rows) or read):
+        if step.blocks_writes(parent) and (grows_with(subject, parent, rows) or read):
             message = f"Checking the rows of the new table blocks writes to {parent}"
             yield measured("foreign-key-scan", subject, step, parent, message)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django_confiture.dry_run.findings.finding import evidence, finding, shortened
@@ -91,23 +91,39 @@ class _Work:
 
 
 def _under_lock(subject: Subject) -> Iterator[_Work]:
+    """Yield what statements read and write while tables are locked by others before them."""
+    writing: dict[int | None, list[tuple[JudgedStatement, dict[str, Held]]]] = defaultdict(list)
     for step in subject.steps:
         held = _held(subject, step)
         if not held:
             continue
-        since = max(held.values(), key=lambda lock: lock.mode)
-        if step.statement.kind is Kind.DDL:
-            if reads_many(subject, step) and since.step.operation != step.operation:
-                what = f"{shortened(step.result.text)} reads {count(rows_read(step), 'row')}"
-                yield _Work(step.operation, tuple(held), since, writes=False, what=what)
-            continue
-        rows = step.result.rows_written
-        if writes_many(subject, step):
-            what = f"{shortened(step.result.text)} writes {count(rows, 'row')}"
-            yield _Work(step.operation, tuple(held), since, writes=True, what=what)
-        elif reads_many(subject, step):
+        is_ddl = step.statement.kind is Kind.DDL
+        if not is_ddl and step.result.rows_written:
+            writing[step.operation].append((step, held))
+        since = _strongest(held)
+        if reads_many(subject, step) and not (is_ddl and since.step.operation == step.operation):
             what = f"{shortened(step.result.text)} reads {count(rows_read(step), 'row')}"
             yield _Work(step.operation, tuple(held), since, writes=False, what=what)
+    for each in writing.values():
+        yield from _written_under_lock(subject, each)
+
+
+def _written_under_lock(
+    subject: Subject, writing: Sequence[tuple[JudgedStatement, dict[str, Held]]]
+) -> Iterator[_Work]:
+    """Yield the statements of an operation that write many rows; the largest of many small ones."""
+    found = [each for each in writing if writes_many(subject, [each[0]], each[1])]
+    locked = {table for _step, held in writing for table in held}
+    if not found and writes_many(subject, [step for step, _held in writing], locked):
+        found = [max(writing, key=lambda each: each[0].result.rows_written)]
+    for step, held in found:
+        rows = step.result.rows_written
+        what = f"{shortened(step.result.text)} writes {count(rows, 'row')}"
+        yield _Work(step.operation, tuple(held), _strongest(held), writes=True, what=what)
+
+
+def _strongest(held: Mapping[str, Held]) -> Held:
+    return max(held.values(), key=lambda lock: lock.mode)
 
 
 def _held(subject: Subject, step: JudgedStatement) -> dict[str, Held]:

@@ -22,11 +22,16 @@ MIGRATIONS = {"cases": "tests.corpus.migrations_base"}
 def corpus(both_databases: None, django_db_blocker: Any) -> Iterator[None]:
     """Make the tables, once for all cases of a module."""
     with django_db_blocker.unblock(), override_settings(MIGRATION_MODULES=MIGRATIONS):
-        call_command("migrate", "cases", verbosity=0)
-        with connections["default"].cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")  # as autovacuum would, at its own time
+        make_tables()
         yield
         call_command("migrate", "cases", "zero", verbosity=0)
+
+
+def make_tables() -> None:
+    """Make them, as autovacuum would find them at its own time."""
+    call_command("migrate", "cases", verbosity=0)
+    with connections["default"].cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
 
 
 # Autovacuum lets go of a table after a second, the default of the dry run's own lock timeout.

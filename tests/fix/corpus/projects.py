@@ -346,7 +346,7 @@ CASES = [
         migrations.RunPython(link, migrations.RunPython.noop),
         migrations.AlterField("order", "ship_to", models.ForeignKey(
             "cases.address", models.PROTECT)),
-    """, "kept kept fixed fixed fixed", irreversible=True, above='''
+    """, "fixed kept fixed fixed fixed", irreversible=True, above='''
         from django.db.models import OuterRef, Subquery
         from django.db.models.functions import Lower
 

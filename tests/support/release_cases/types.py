@@ -46,6 +46,30 @@ CASES = [
         [TITLE, ("token", models.UUIDField(default=uuid.uuid4))],
         AddConstraint("Thing", _AT_THE_END),
     ),
+    thing(
+        "trigger_of_a_table_of_which_a_deferrable_unique_was_there",
+        [TITLE, ("token", models.UUIDField(default=uuid.uuid4))],
+        RunSQL(
+            "CREATE FUNCTION cases_looks_on() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN RETURN NEW; END'; CREATE TRIGGER cases_looks_on BEFORE INSERT ON cases_thing"
+            " FOR EACH ROW EXECUTE FUNCTION cases_looks_on()"
+        ),
+        first=[AddConstraint("Thing", _AT_THE_END)],
+        cleanup="DROP FUNCTION IF EXISTS cases_looks_on CASCADE",
+    ),
+    Case(
+        "deferrable_unique_of_a_child_that_django_never_inserts_in_bulk",
+        [
+            CreateModel("Thing", [("id", key()), TITLE]),
+            CreateModel(
+                "Child",
+                [("token", models.UUIDField(default=uuid.uuid4))],
+                bases=("cases.Thing",),
+            ),
+        ],
+        [[AddConstraint("Child", _AT_THE_END)]],
+        {"Thing": titles(), "Child": titles()},
+    ),
     Case(
         "view_that_no_code_locks",
         [

@@ -82,7 +82,7 @@ def _inserts(probes: ModelProbes, before: Shape, now: Shape, variant: Variant) -
     if changed and automatic_keys(probes.model):
         yield probes.insert_without_key(variant)
     yield from _of_other_case(probes, now.folded - before.folded)
-    if now.of_conflicts != before.of_conflicts:
+    if now.may_refuse_conflicts(before) and not probes.model._meta.parents:  # Django refuses those
         yield _ignoring_conflicts(probes, variant)
     if now.makes_every_key and not before.makes_every_key:
         yield _with_its_key(probes, variant)

@@ -44,6 +44,8 @@ class Shape:
     """Every CHECK."""
     unique: Mapping[str, UniqueIndex]
     """Unique index that is not the release's → what it is."""
+    defers: bool
+    """Whether a unique index waits for the commit, so that no ``ON CONFLICT`` passes."""
     folded: frozenset[str]
     """The unique texts of which case makes no other ones."""
 
@@ -57,10 +59,9 @@ class Shape:
         """Whether the server takes no key but its own: GENERATED ALWAYS."""
         return any(identity == "a" for _default, identity in self.keys.values())
 
-    @property
-    def of_conflicts(self) -> tuple[object, ...]:
-        """What no ``ON CONFLICT`` passes: deferrable unique indexes, rules."""
-        return any(each.deferrable for each in self.unique.values()), self.guarded
+    def may_refuse_conflicts(self, before: Shape) -> bool:
+        """Return whether an ``ON CONFLICT`` that passed may fail now, by an index or a rule."""
+        return not before.defers and (self.defers or bool(self.guarded - before.guarded))
 
     @property
     def of_rows(self) -> tuple[object, ...]:
@@ -101,6 +102,7 @@ def shape_of(
         checks=unknown_checks(model, tables, varied),
         known_checks=tuple(each for table in tables for each in table.checks),
         unique=unknown_unique(model, tables),
+        defers=any(index.deferrable for table in tables for index in table.unique_indexes),
         folded=folded(model, tables, varied),
         references={(key.table, key.columns): key for key in references},
     )

@@ -382,7 +382,7 @@ def test_a_link_in_place_of_its_directory_is_refused(fresh_sandbox: Sandbox) -> 
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root can give a directory away")
-def test_a_directory_of_somebody_else_is_refused(fresh_sandbox: Sandbox) -> None:
+def test_a_directory_of_another_user_is_refused(fresh_sandbox: Sandbox) -> None:
     fresh_sandbox.run("status")
     shutil.chown(fresh_sandbox.home, "nobody")
     refused = fresh_sandbox.run("env")
@@ -393,7 +393,7 @@ def test_a_directory_of_somebody_else_is_refused(fresh_sandbox: Sandbox) -> None
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only for root the server is another user's")
-def test_binaries_that_nobody_can_reach_are_copied(fresh_sandbox: Sandbox) -> None:
+def test_binaries_that_the_servers_user_cannot_reach_are_copied(fresh_sandbox: Sandbox) -> None:
     package = local_postgres._find_programs().parent.parent
     if package.name not in local_postgres._PROVIDERS:
         pytest.skip("CONFITURE_PG_BIN names no binaries from pip")
@@ -432,7 +432,7 @@ def test_a_temporary_directory_too_long_for_a_socket_is_not_used(
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only for root the server is another user's")
-def test_a_temporary_directory_that_nobody_can_reach_is_not_used(
+def test_a_temporary_directory_out_of_reach_is_not_used(
     fresh_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(fresh_sandbox.directory))

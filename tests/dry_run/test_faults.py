@@ -165,7 +165,7 @@ def test_the_server_restarts(
 
 @everywhere
 @both_modes
-def test_somebody_terminates_the_session(
+def test_another_session_terminates_ours(
     fault: Faulty, code: str, until: str, mode: list[str]
 ) -> None:
     fault.add(code)

@@ -199,7 +199,7 @@ def test_a_server_that_is_not_there(project: Project) -> None:
 
 
 def test_a_role_that_is_not_there(project: Project) -> None:
-    project.connect_as(USER="dry_nobody", PASSWORD="x")
+    project.connect_as(USER="dry_unknown", PASSWORD="x")
 
     _out, err = project.run(code=2)
 

@@ -74,7 +74,7 @@ def content(client: Client, address: str, **query: str) -> str:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_nobody_can_change_anything(ledger: Cases, name: str) -> None:
+def test_no_user_can_change_anything(ledger: Cases, name: str) -> None:
     client = root()
     before = list(model(name).objects.order_by("pk").values())
     pk = before[0]["id"]

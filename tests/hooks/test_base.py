@@ -68,7 +68,7 @@ def test_without_a_connection_or_in_a_dry_run_on_commit_is_recorded_and_not_call
     assert called == []
 
 
-def test_progress_goes_to_whoever_watches(context: HookContext) -> None:
+def test_progress_goes_to_all_listeners(context: HookContext) -> None:
     seen: list[tuple[int, int | None]] = []
     context.progress(1, 10)
     context.on_progress = lambda done, total: seen.append((done, total))

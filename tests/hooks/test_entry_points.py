@@ -124,7 +124,7 @@ def test_entries_that_fail_are_one_warning_each_that_names_entry_and_error(
     assert sorted(logged) == sorted([failing, no_hook] * 2)
 
 
-def test_nothing_is_loaded_before_somebody_asks(installed: Path) -> None:
+def test_nothing_is_loaded_before_it_is_asked_for(installed: Path) -> None:
     assert discover(installed, {}, "registered early")["early"] == []
 
 

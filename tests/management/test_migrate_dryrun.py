@@ -397,7 +397,7 @@ def test_content_types_are_renamed_in_the_rehearsal(cases: Cases) -> None:
     assert ContentType.objects.filter(app_label="cases", model="thing").exists()
 
 
-def test_the_report_is_sent_to_receivers_whose_failure_is_nobodys(two: Cases) -> None:
+def test_the_report_is_sent_to_receivers_whose_failure_harms_nothing(two: Cases) -> None:
     reports: list[Report] = []
 
     def receiver(*, report: Report, using: str, **_: object) -> None:

@@ -82,7 +82,7 @@ def test_a_log_is_never_silent_for_long(two: Cases, monkeypatch: pytest.MonkeyPa
     assert re.search(r"\n    .+?  Slow: 1,000 of 4,000", shown)
 
 
-def test_nothing_is_said_where_nobody_asked(two: Cases) -> None:
+def test_nothing_is_said_unasked(two: Cases) -> None:
     for stream in (Terminal(), StringIO()):
         assert said(stream, verbosity=0) == ""
 

@@ -66,9 +66,7 @@ def test_migrations_are_chosen_by_patterns(
     assert [each.migration_version for each in recording.contexts] == expected
 
 
-def test_an_app_of_somebody_else_is_wrapped(
-    cases: Cases, settings: Settings, tmp_path: Path
-) -> None:
+def test_a_third_party_app_is_wrapped(cases: Cases, settings: Settings, tmp_path: Path) -> None:
     package = tmp_path / "foreign_migrations"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -505,9 +503,9 @@ def test_malformed_settings(
 def test_on_error_is_told_when_a_hook_of_the_file_cannot_be_found(
     cases: Cases, settings: Settings
 ) -> None:
-    cases.add("0001_unknown", recording.operation(), RunHook("nobody_knows"))
+    cases.add("0001_unknown", recording.operation(), RunHook("unknown_hook"))
     settings.CONFITURE = {"PHASES": {"ON_ERROR": [record("error")]}}
-    with pytest.raises(HookLookupError, match="nobody_knows"):
+    with pytest.raises(HookLookupError, match="unknown_hook"):
         cases.migrate()
     assert recording.ran == ["error"]
 

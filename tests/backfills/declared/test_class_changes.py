@@ -63,7 +63,7 @@ def deployed(half_done: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_whoever_has_another_class_refuses_to_go_on_and_says_what_to_do() -> None:
+def test_a_process_with_another_class_refuses_to_go_on_and_says_what_to_do() -> None:
     for begins in (run, work_once, lambda: act("start")):
         with pytest.raises(BackfillError, match=r"since it began.*cancel it, and retry"):
             begins()
@@ -71,7 +71,9 @@ def test_whoever_has_another_class_refuses_to_go_on_and_says_what_to_do() -> Non
     assert known().state == "running"
 
 
-def test_whoever_has_it_as_it_was_goes_on(half_done: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_with_the_class_as_it_was_goes_on(
+    half_done: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.backfills.shelf import backfills
 
     with monkeypatch.context() as later:

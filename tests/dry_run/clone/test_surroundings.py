@@ -128,10 +128,10 @@ def test_a_copy_of_the_database_of_another_alias(source: str) -> None:
     try:
         with connected_to(staging) as plain:
             plain.execute("INSERT INTO dry_row VALUES (1, 1), (2, 2)")
-        with alias_at("other", NAME=staging), alias_at("default", PORT=1, USER="dry_nobody"):
+        with alias_at("other", NAME=staging), alias_at("default", PORT=1, USER="dry_unknown"):
             report = on_a_copy(migration(runs(WRITES)), of="other")
             assert connections["other"].settings_dict["NAME"] == staging
-            assert connections["default"].settings_dict["USER"] == "dry_nobody"
+            assert connections["default"].settings_dict["USER"] == "dry_unknown"
     finally:
         drop(staging)
     assert report.database.name == staging
@@ -536,7 +536,7 @@ def test_a_database_that_only_has_such_a_name_is_left_alone() -> None:
     assert report.warnings == ()
 
 
-def test_a_copy_that_somebody_looks_at_is_left_alone() -> None:
+def test_a_copy_that_a_session_is_connected_to_is_left_alone() -> None:
     name = new_name("shop")
     leave(name, connection_limit(name))
     try:

@@ -201,7 +201,7 @@ def test_only_what_comes_after_the_lock_blocks(here: ProductionStats) -> None:
     assert result.estimate.expected_ms - blocked.expected_ms > 195
 
 
-def test_a_table_that_blocks_nobody_has_no_range(here: ProductionStats) -> None:
+def test_a_table_that_blocks_nothing_has_no_range(here: ProductionStats) -> None:
     (result,) = forecast(here, migration(runs("UPDATE dry_row SET name = 'x' WHERE id = 1")))
     found = of(result, "dry_row")
     assert (found.reads_blocked, found.writes_blocked, found.impact) == (None, None, ())

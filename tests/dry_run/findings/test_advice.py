@@ -192,7 +192,7 @@ def test_printed_code_ends_as_the_migration_does(corpus: None, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_printed_code_harms_nobody(corpus: None, name: str) -> None:
+def test_printed_code_blocks_no_other_session(corpus: None, name: str) -> None:
     plan = pasted(_code(OPERATIONS[name]))
     with _patient():
         report = rehearse(*plan)

@@ -132,7 +132,7 @@ def test_what_was_measured_until_then_is_reported() -> None:
     assert report.migrations[1].operations[0].statements[0].locks
 
 
-def test_nobody_waits_nobody_yields() -> None:
+def test_nothing_yields_where_nothing_waits() -> None:
     report = rehearse(migration(LOCK, executes("SELECT pg_sleep(0.4)")))
 
     assert report.outcome == "passed"

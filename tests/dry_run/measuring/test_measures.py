@@ -585,7 +585,7 @@ ROLLED_BACK = (in_a_block_of_django, in_a_block_of_the_driver, in_sql, in_a_fail
 
 @pytest.mark.parametrize("lock", ROLLED_BACK)
 @pytest.mark.parametrize("held", [False, True], ids=["alone", "held by a migration before"])
-def test_a_lock_that_a_savepoint_frees_blocks_nobody_after(
+def test_a_lock_that_a_savepoint_frees_blocks_nothing_after(
     lock: Callable[[Any], None], held: bool
 ) -> None:
     def code() -> None:

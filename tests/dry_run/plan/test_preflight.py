@@ -271,7 +271,7 @@ def test_rows_sizes_and_partitions(base: Cases) -> None:
     ]
 
 
-def test_a_table_that_somebody_has_locked_holds_nothing_up(base: Cases) -> None:
+def test_a_table_that_another_session_has_locked_holds_nothing_up(base: Cases) -> None:
     base.add("0002_case", DeleteModel("B"))
     with plain_connection() as other, other.transaction():
         other.execute("LOCK TABLE cases_b IN ACCESS EXCLUSIVE MODE")
@@ -417,7 +417,7 @@ def test_who_is_at_work(base: Cases) -> None:
     assert "oldest transaction" in text
 
 
-def test_nobody_is_at_work(base: Cases) -> None:
+def test_no_other_session_is_at_work(base: Cases) -> None:
     base.add("0002_case", AddField("b", "x", models.IntegerField(null=True)))
 
     found = preflight()
@@ -426,7 +426,9 @@ def test_nobody_is_at_work(base: Cases) -> None:
     assert "at work   no other session on these tables\n" in dry_run("cases").err
 
 
-def test_a_prepared_transaction_is_somebody(own_server: OwnServer, cases: Cases) -> None:
+def test_a_prepared_transaction_counts_as_another_session(
+    own_server: OwnServer, cases: Cases
+) -> None:
     cases.add("0001_case", runs("ALTER TABLE dry_p ADD x integer"))
     with own_server.started(max_prepared_transactions=2), own_server.connect() as other:
         other.execute("CREATE TABLE dry_p (id integer)")

@@ -85,7 +85,9 @@ def test_no_second_connection_no_answer(monkeypatch: pytest.MonkeyPatch) -> None
         )
 
 
-def test_the_watchdog_is_refused_where_nobody_answers_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watchdog_is_refused_where_no_server_answers_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("django_confiture.migrate.sessions.second_connection.PATIENCE", 1)
     with pooled("session", answers=2), pytest.raises(DryRunRefused) as refused:
         rehearse(migration(runs("SELECT 1")))

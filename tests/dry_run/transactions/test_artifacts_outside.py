@@ -546,7 +546,7 @@ def test_in_a_transaction_of_the_caller(way: str) -> None:
 
 
 def test_what_is_asked_needs_no_rights() -> None:
-    name = sql.Identifier(f"dry_nobody_{os.getpid()}")
+    name = sql.Identifier(f"dry_unknown_{os.getpid()}")
     with plain_connection() as plain:
         plain.execute(sql.SQL("CREATE ROLE {}").format(name))
         try:

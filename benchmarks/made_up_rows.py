@@ -48,14 +48,16 @@ def fill(connection: Any, rows: int) -> tuple[int, int]:
     """Put so many rows into each table; return how many took them, and how many there are.
 
     A table whose constraints made-up rows don't meet stays as it is. Tables that refer to one that
-    comes later are tried again when the others are filled.
+    comes later are tried again when the others are filled. They get one row less than that one, so
+    that each table has a row to which no other refers.
     """
+    counts: dict[str, int] = {}
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
         tables = cursor.fetchall()
         left = tables
         while True:
-            again = [each for each in left if not _insert(cursor, *each, rows)]
+            again = [each for each in left if not _insert(cursor, *each, rows, counts)]
             if len(again) == len(left):
                 break
             left = again
@@ -63,11 +65,13 @@ def fill(connection: Any, rows: int) -> tuple[int, int]:
     return len(tables) - len(left), len(tables)
 
 
-def _insert(cursor: Any, table: str, oid: int, rows: int) -> bool:
+def _insert(cursor: Any, table: str, oid: int, rows: int, counts: dict[str, int]) -> bool:
     from django.db import Error, transaction
 
     cursor.execute(_COLUMNS, [oid])
     columns = cursor.fetchall()
+    referred = {name for *_rest, name, _column in columns if name in counts and name != table}
+    rows = min([rows, *(counts[name] - 1 for name in referred)])
     names = ", ".join(name for name, *_rest in columns)
     values = ", ".join(_NAMED.get(name) or _value(*rest) for name, *rest in columns)
     one_each = f"SELECT {values or 1} FROM generate_series(1, {rows}) i"
@@ -78,6 +82,7 @@ def _insert(cursor: Any, table: str, oid: int, rows: int) -> bool:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except Error:
         return False
+    counts[table] = rows
     return True
 
 

@@ -1,10 +1,11 @@
 """What the models of a release can do with a row of each table, tried through the ORM.
 
 A row is held as it was when it was first read, as running code holds it, a second one has the
-longest texts that its fields allow, and in others one column is emptied that an INSERT may leave
-out. INSERT is also tried as an upsert on each unique field. Each
-action is rolled back. A table without rows is not tried, but for SELECT. What a project's own
-``save``, ``delete`` and signal receivers do is left out: historical models don't have it.
+longest texts that its fields allow, a third one the keys and choices of another row, and in others
+one column is emptied that an INSERT may leave out. INSERT of the old release is also tried as an
+upsert on what the model says is unique. Each action is rolled back. A table without rows is not
+tried, but for SELECT. What a project's own ``save``, ``delete`` and signal receivers do is left
+out: historical models don't have it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from typing import Any
 from unittest import mock
 
 _FOUND_A_ROW_IN_THE_WAY = {"23505", "23P01"}
-"""The copy of a row meets the row itself: the INSERT got that far; other values would work."""
+"""The copy of a row meets the row itself: the INSERT got that far; other values would work.
+
+Not so where the index is one that the plan makes: what collides there was allowed before.
+"""
 _CHECK = "23514"
+_INDEXES = "SELECT relname::text FROM pg_class WHERE relkind IN ('i', 'I')"
 
 Tried = dict[str, dict[str, str]]
 """Table → action → the error, or "" where it worked."""
@@ -33,7 +38,10 @@ class Releases:
         executor: Any = MigrationExecutor(connection)
         self._old = executor._create_project_state(with_applied_migrations=True).apps
         self._new = executor.loader.project_state().apps
-        self._held: dict[type, Any] = {}
+        self._held: dict[type, list[Any]] = {}
+        with connection.cursor() as cursor:
+            cursor.execute(_INDEXES)
+            self._indexes = {name for (name,) in cursor}
 
     def labels(self) -> dict[str, str]:
         """Return the table of each model, by its label."""
@@ -45,13 +53,16 @@ class Releases:
 
     def try_old(self) -> Tried:
         """Try the models of the release that runs."""
-        return self._tried(self._old)
+        return self._tried(self._old, upserts=True)
 
     def try_new(self) -> Tried:
-        """Try the models of the release to come."""
-        return self._tried(self._new)
+        """Try the models of the release to come.
 
-    def _tried(self, apps: Any) -> Tried:
+        Without upserts: the report names those that need a constraint of the plan apart.
+        """
+        return self._tried(self._new, upserts=False)
+
+    def _tried(self, apps: Any, *, upserts: bool) -> Tried:
         from django.db.models.signals import ModelSignal
 
         found: Tried = {}
@@ -59,27 +70,31 @@ class Releases:
         with mock.patch.object(ModelSignal, "send", return_value=[]):
             for model in apps.get_models(include_auto_created=True):
                 if model._meta.managed and not model._meta.proxy:
-                    actions = self._actions(model)
+                    actions = self._actions(model, upserts=upserts)
                     found.setdefault(model._meta.db_table, {}).update(actions)
         return found
 
-    def _actions(self, model: Any) -> dict[str, str]:
-        rows: list[Any] = []
-        found = {"select": self._try(lambda: rows.extend(model._base_manager.all()[:1]))}
-        if rows:
-            self._held.setdefault(model, rows[0])
-        if row := self._held.get(model):
+    def _actions(self, model: Any, *, upserts: bool) -> dict[str, str]:
+        found = {"select": self._try(lambda: list(model._base_manager.all()[:1]))}
+        if not found["select"] and model not in self._held:
+            self._held[model] = list(model._base_manager.order_by("pk")[:2])
+        if held := self._held.get(model):
+            row = held[0]
             found |= {
-                "update": self._first(
-                    lambda: update(row),
-                    lambda: update(with_long_texts(row)),
-                    *(partial(self._empty, row, name) for name in emptiable(model)),
-                ),
                 "delete": self._first(lambda: delete(row), lambda: delete_by_query(row)),
                 "insert": self._first(
-                    lambda: insert(row), lambda: insert(with_long_texts(row)), *upserts(model, row)
+                    lambda: insert(row),
+                    lambda: insert(with_long_texts(row)),
+                    *(ways_to_upsert(model, row) if upserts else ()),
                 ),
             }
+            if not model._meta.auto_created:  # nothing updates the rows of a many-to-many field
+                found["update"] = self._first(
+                    lambda: update(row),
+                    lambda: update(with_long_texts(row)),
+                    lambda: update(with_values_of(held[-1], row)),
+                    *(partial(self._empty, row, name) for name in emptiable(model)),
+                )
         return {action: error for action, error in found.items() if error is not None}
 
     @staticmethod
@@ -112,7 +127,12 @@ class Releases:
                 transaction.set_rollback(True)
         except DatabaseError as error:
             state = getattr(error.__cause__, "sqlstate", None)
-            return "" if state in _FOUND_A_ROW_IN_THE_WAY else f"{state} {error}".splitlines()[0]
+            if state is None:  # Django's own: a migration has deleted the row
+                return None
+            index = error.__cause__.diag.constraint_name
+            if state in _FOUND_A_ROW_IN_THE_WAY and index in self._indexes:
+                return ""
+            return f"{state} {error}".splitlines()[0]
         except Exception:  # noqa: BLE001 - a field, say, that can't be written as it was read
             return None
         return ""
@@ -132,6 +152,16 @@ def with_long_texts(row: Any) -> Any:
         plain = field.remote_field is None and not field.primary_key
         if isinstance(text, str) and field.max_length and plain:
             setattr(new, field.attname, text.ljust(field.max_length, "x"))
+    return new
+
+
+def with_values_of(other: Any, row: Any) -> Any:
+    """Return a copy with the foreign keys and choices of a second row."""
+    new = copied(row)
+    for field in row._meta.concrete_fields:
+        is_choice = field.choices or field.get_internal_type() == "BooleanField"
+        if (field.remote_field or is_choice) and not field.primary_key:
+            setattr(new, field.attname, getattr(other, field.attname))
     return new
 
 
@@ -162,20 +192,31 @@ def insert(row: Any) -> None:
     new.save_base(force_insert=(Model,))
 
 
-def upserts(model: Any, row: Any) -> Iterator[Callable[[], Any]]:
-    """Yield an INSERT ... ON CONFLICT DO UPDATE for each unique field."""
+def ways_to_upsert(model: Any, row: Any) -> Iterator[Callable[[], Any]]:
+    """Yield an INSERT ... ON CONFLICT DO UPDATE for whatever the model says is unique."""
     names = [each.name for each in model._meta.local_concrete_fields if not each.primary_key]
     if model._meta.parents:  # bulk_create doesn't know inheritance
         return
-    for field in model._meta.local_concrete_fields:
-        others = [name for name in names if name != field.name]
-        if field.unique and not field.primary_key and others:
-            yield lambda unique=field.name, others=others: model._base_manager.bulk_create(
+    for unique in unique_fields(model):
+        others = [name for name in names if name not in unique]
+        if others:
+            yield lambda unique=unique, others=others: model._base_manager.bulk_create(
                 [copied(row)],
                 update_conflicts=True,
-                unique_fields=[unique],
+                unique_fields=unique,
                 update_fields=others[:1],
             )
+
+
+def unique_fields(model: Any) -> Iterator[list[str]]:
+    """Yield the names of each group of fields that ON CONFLICT can name."""
+    for field in model._meta.local_concrete_fields:
+        if field.unique and not field.primary_key:
+            yield [field.name]
+    yield from map(list, model._meta.unique_together)
+    for constraint in model._meta.total_unique_constraints:
+        if not constraint.deferrable:
+            yield list(constraint.fields)
 
 
 def delete_by_query(row: Any) -> None:

@@ -79,5 +79,19 @@ PROJECTS = {
             ),
         ),
         Project("pretix", ("pretix==2026.8.*",), "pretix_settings"),
+        Project("evennia", ("evennia==5.0.*",), "evennia_settings"),
+        Project(
+            "pretalx",
+            ("pretalx==2025.2.*",),
+            "pretalx_settings",
+            explained=(
+                ("rows of person_user:", "person.0008 gives each user a random code"),
+                (
+                    "old release, delete of mail_mailtemplate",
+                    "an event that uses the template is deleted with it; made-up events use none",
+                ),
+            ),
+        ),
+        Project("labelstudio", ("label-studio==1.23.*",), "labelstudio_settings"),
     )
 }

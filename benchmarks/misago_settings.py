@@ -1,0 +1,6 @@
+"""Settings with all of misago's migrations."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "testproject"))

@@ -170,6 +170,8 @@ class Writer:
         for make in self._rows[model._meta.object_name or ""] if held and not through else ():
             yield "update", partial(self._change, held[0], make, _update)
             yield "update in bulk", partial(self._change, held[0], make, _update_in_bulk)
+            renamed = partial(self._change, held[0], make, _update, renames=True)
+            yield "update with new names", renamed
         if held and upserts:
             yield from self._upserts(model, held[0])
 
@@ -212,8 +214,15 @@ class Writer:
     def _insert_ignoring(self, model: type[Model], make: MakeRow) -> None:
         model._base_manager.bulk_create([self._new(model, make)], ignore_conflicts=True)
 
-    def _change(self, row: Model, make: MakeRow, update: Callable[[Model], object]) -> None:
-        """Save a row that is there with the values of a new one; what is unique stays."""
+    def _change(
+        self,
+        row: Model,
+        make: MakeRow,
+        update: Callable[[Model], object],
+        *,
+        renames: bool = False,
+    ) -> None:
+        """Save a row with the values of a new one; what is unique stays unless it ``renames``."""
         self._number += 1
         changed, given = _copied(row), make(self._number, self._key)
         for each in row._meta.local_concrete_fields:
@@ -221,7 +230,8 @@ class Writer:
                 continue
             if each.null and not (each.has_default() or each.has_db_default()):
                 setattr(changed, each.attname, None)
-            for name in {each.name, each.attname} & given.keys() if not each.unique else ():
+            stays = each.unique and not renames
+            for name in {each.name, each.attname} & given.keys() if not stays else ():
                 setattr(changed, name, given[name])
         update(changed)
 

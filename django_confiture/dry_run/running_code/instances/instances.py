@@ -19,7 +19,11 @@ from django_confiture.dry_run.running_code.instances.loaded import (
     plain,
 )
 from django_confiture.dry_run.running_code.instances.references import References
-from django_confiture.dry_run.running_code.instances.unique_fields import is_key, unique_fields
+from django_confiture.dry_run.running_code.instances.unique_fields import (
+    changeable,
+    is_key,
+    unique_fields,
+)
 from django_confiture.dry_run.running_code.instances.values import (
     Level,
     NoValueError,
@@ -49,6 +53,8 @@ class Variant:
     """How many digits the numbers have that are to be unique; None: any."""
     emptied: str | None = None
     """The one field that an UPDATE sets to NULL; None: all that an INSERT leaves NULL."""
+    changes_unique: bool = False
+    """Whether an UPDATE gives the row other unique values, too."""
 
 
 class Instances:
@@ -104,11 +110,12 @@ class Instances:
 
     def fill(self, instance: Model, variant: Variant) -> None:
         """Give an instance that stands for a row the values of a variant; its keys stay."""
+        kept = self._unique.difference(changeable(self._model) if variant.changes_unique else ())
         for each in self._model._meta.concrete_fields:
             if is_key(each) or each.generated or _is_parent_link(each):
                 continue
             given: dict[str, Any] = {}
-            if each.name not in self._unique:
+            if each.name not in kept:
                 self._fill(each, variant, given)
             if not given and _empties(variant, each):
                 given[each.attname] = None

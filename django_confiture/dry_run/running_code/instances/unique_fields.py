@@ -67,5 +67,23 @@ def unique_fields(model: type[Model]) -> Iterator[str]:
     yield from chosen
 
 
+def changeable(model: type[Model]) -> Iterator[str]:
+    """Yield the unique fields that an UPDATE may give a new value: no key refers to them."""
+    own = {*unique_fields(model)}
+    for each in model._meta.concrete_fields:
+        is_name = each.name in own and not (is_key(each) or each.is_relation or each.generated)
+        if is_name and not _is_referred(each):
+            yield each.name
+
+
+def _is_referred(each: Field[Any, Any]) -> bool:
+    relations: Sequence[Any] = each.model._meta.related_objects
+    return any(
+        each in relation.field.foreign_related_fields
+        for relation in relations
+        if not relation.many_to_many
+    )
+
+
 def _is_small(each: Field[Any, Any]) -> bool:
     return each.get_internal_type() in ("BooleanField", "NullBooleanField", "DateField")

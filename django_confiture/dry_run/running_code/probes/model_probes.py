@@ -26,6 +26,7 @@ from django_confiture.dry_run.running_code.models.ordering import can_be_ordered
 from django_confiture.dry_run.running_code.models.release import automatic_keys
 from django_confiture.dry_run.running_code.probes.another_row import as_another
 from django_confiture.dry_run.running_code.probes.locking import locked, may_lock
+from django_confiture.dry_run.running_code.probes.new_names import with_new_names
 from django_confiture.dry_run.running_code.probes.probe import Probe
 from django_confiture.dry_run.running_code.probes.served_keys import NextKey
 
@@ -82,8 +83,6 @@ class ModelProbes:
         rows: QuerySet[Model] = QuerySet(self.model, using=self.using)
         return rows if can_be_ordered(self.model) else rows.order_by()
 
-    # Everything.
-
     def each(self) -> Iterator[Probe]:
         """Yield every probe."""
         variants = list(self.variants())
@@ -103,7 +102,9 @@ class ModelProbes:
             self._upsert(names, other, variants[0], "own")
         for captured in () if self.model._meta.auto_created else self.captured:
             self._save(captured)
-        for instance, variant in zip(made[1:-1], variants, strict=True):
+        changes = [*zip(made[1:-1], variants, strict=True)]
+        changes += [(made[-1], each) for each in with_new_names(self.model, variants)]
+        for instance, variant in changes:
             if not (variant.captured or self.model._meta.auto_created):
                 self._instances.fill(instance, variant)
                 self._save(instance)
@@ -228,7 +229,8 @@ class ModelProbes:
             return
         for number, each in enumerate(self.captured):
             yield Probe("update", f"captured {number}", partial(self._save, each))
-        yield from (self.update(each) for each in variants if not each.captured)
+        made_up = [each for each in variants if not each.captured]
+        yield from map(self.update, (*made_up, *with_new_names(self.model, made_up)))
 
     def emptying_one(self) -> Iterator[Probe]:
         """Yield how the release empties one column that its INSERT leaves empty."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import connections, models
+from django.test.utils import isolate_apps
 
 from django_confiture.dry_run.running_code.catalog.numbers import Numbers
 from django_confiture.dry_run.running_code.instances.values import Level, Values
@@ -53,6 +54,7 @@ def test_json_is_of_the_kind_of_its_default(default: Any) -> None:
     assert {type(each) for each in made} == {type(field.get_default())}
 
 
+@isolate_apps("tests.cases")
 def test_a_key_fits_the_two_bytes_that_a_release_knows_it_to_have() -> None:
     class Shade(models.Model):  # noqa: DJ008 - shown to no one
         id = models.BigAutoField(primary_key=True)

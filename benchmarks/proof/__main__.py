@@ -40,6 +40,7 @@ def main() -> None:
                         help=", ".join(PROJECTS))  # fmt: skip
     parser.add_argument("--rows", type=int, default=2000, help="in each table (2000)")
     parser.add_argument("--django", help="the version of Django, such as 6.0")
+    parser.add_argument("--start", type=float, help="the share that is applied before (0.5)")
     parser.add_argument("--keep", type=Path, help="keep what was found as JSON in this directory")
     parser.add_argument("--page", type=Path, help="write the results into this Markdown file")
     args = parser.parse_args()
@@ -47,9 +48,9 @@ def main() -> None:
         parser.error(f"unknown project {', '.join(sorted(unknown))}; known: {', '.join(PROJECTS)}")
     server = Server(list(SERVER))
     try:
-        chosen = [PROJECTS[name] for name in args.projects]
-        if args.django:
-            chosen = [replace(each, django=args.django) for each in chosen]
+        asked = {"django": args.django, "start": args.start}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        chosen = [replace(PROJECTS[name], **changes) for name in args.projects]
         found = [proven(server, each, args.rows, args.keep) for each in chosen]
     finally:
         server.close()

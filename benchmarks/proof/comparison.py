@@ -80,6 +80,7 @@ def compare(
         *_rows(dry.get("rows", {}), real.get("rows", {})),
         *lock_differences,
         *break_differences,
+        *_drift(real["drift"]),
     ]
     return Comparison(
         project,
@@ -117,6 +118,13 @@ def verdict(report: dict[str, Any]) -> str:
 def _lines(what: str, dry: list[str], real: list[str]) -> Iterator[str]:
     for line in sorted({*dry} ^ {*real}):
         yield f"{what}, only {'in the dry run' if line in dry else 'really'}: {line}"
+
+
+def _drift(found: list[dict[str, Any]]) -> Iterator[str]:
+    for each in found:
+        where = ".".join(filter(None, (each["table"], each["name"])))
+        sides = f"database {each['database']}, models {each['models']}"
+        yield f"drift: {each['object']} {where}: {sides}"
 
 
 def _rows(dry: dict[str, Any], real: dict[str, Any]) -> Iterator[str]:

@@ -5,14 +5,19 @@ Each is fixed on its own, then the original is migrated, so that the next one is
 
 from __future__ import annotations
 
+import inspect
 import time
+from pathlib import Path
 from typing import Any
 
 OUTCOMES = ("fixed", "kept", "refused")
 
 
 def fixes(package: str) -> dict[str, Any]:
-    """Return what becomes of the pending migrations of a package, one after the other."""
+    """Return what becomes of the pending migrations of a package, one after the other.
+
+    The package is in the working directory.
+    """
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
 
@@ -20,7 +25,7 @@ def fixes(package: str) -> dict[str, Any]:
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     found = []
     for migration, _backwards in plan:
-        if type(migration).__module__.partition(".")[0] == package:
+        if Path(inspect.getfile(type(migration))).is_relative_to(Path(package).resolve()):
             found.append(fixed(migration))
         _migrate(migration)
     return {"fixes": found}

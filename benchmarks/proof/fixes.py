@@ -49,10 +49,11 @@ def main() -> None:
 def fixes_of(server: Server, project: Project, rows: int) -> list[dict[str, Any]]:
     """Return what becomes of each pending migration of a project."""
     python = install(project)
+    package = project.package or project.name
     server.sql(f"CREATE DATABASE {project.name} TEMPLATE template0")
     with tempfile.TemporaryDirectory(prefix="confiture-fixes-") as home:
-        shutil.copytree(_package(python, project.name), Path(home) / project.name)
-        for step in (("prepare", str(project.start), str(rows)), ("fixes", project.name)):
+        shutil.copytree(_package(python, package), Path(home) / package)
+        for step in (("prepare", str(project.start), str(rows)), ("fixes", package)):
             print(f"{project.name}: {step[0]}", file=sys.stderr, flush=True)
             done = inside(server, python, project, project.name, *step, home=Path(home))
     fixes: list[dict[str, Any]] = done["fixes"]

@@ -85,7 +85,7 @@ def dry(*_arguments: str) -> dict[str, Any]:
 def real(*_arguments: str) -> dict[str, Any]:
     """Migrate for good; return locks, durations, the database, and what the old release can do.
 
-    That is tried after each migration.
+    That is tried after each migration. At the end, the database is compared with the models.
     """
     from django.core.management import call_command
     from django.db import connection
@@ -115,9 +115,21 @@ def real(*_arguments: str) -> dict[str, Any]:
         "before": before,
         "after": after,
         "labels": releases.labels(),
+        "drift": [] if error else drift(),
         **seen,
         **taken,
     }
+
+
+def drift() -> list[dict[str, Any]]:
+    """Return what ``confiture_drift`` says of the database now."""
+    from django.core.management import call_command
+
+    out = StringIO()
+    with suppress(SystemExit):
+        call_command("confiture_drift", format="json", stdout=out)
+    found: list[dict[str, Any]] = json.loads(out.getvalue())["differences"]
+    return found
 
 
 if __name__ == "__main__":

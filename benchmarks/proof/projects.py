@@ -16,6 +16,8 @@ class Project:
     django: str = "5.2"
     start: float = 0.5
     """How much of its history is applied beforehand."""
+    package: str = ""
+    """Its package, where that has another name."""
     environment: tuple[tuple[str, str], ...] = ()
     explained: tuple[tuple[str, str], ...] = ()
     """The start of a line that names a difference → why there is one."""
@@ -92,6 +94,12 @@ PROJECTS = {
                 ),
             ),
         ),
-        Project("labelstudio", ("label-studio==1.23.*",), "labelstudio_settings"),
+        Project(
+            "labelstudio",
+            ("label-studio==1.23.*",),
+            "labelstudio_settings",
+            package="label_studio",
+        ),
+        Project("djangoca", ("django-ca==3.2.*",), "djangoca_settings", package="django_ca"),
     )
 }

@@ -22,7 +22,11 @@ _FOUND_A_ROW_IN_THE_WAY = {"23505", "23P01"}
 Not so where the index is one that the plan makes: what collides there was allowed before.
 """
 _CHECK = "23514"
-_INDEXES = "SELECT relname::text FROM pg_class WHERE relkind IN ('i', 'I')"
+_INDEXES = """
+SELECT relname::text, split_part(pg_get_indexdef(oid), ' ON ', 2)
+FROM pg_class WHERE relkind IN ('i', 'I')
+"""
+"""Name → what it is on."""
 
 Tried = dict[str, dict[str, str]]
 """Table → action → the error, or "" where it worked."""
@@ -39,9 +43,12 @@ class Releases:
         self._old = executor._create_project_state(with_applied_migrations=True).apps
         self._new = executor.loader.project_state().apps
         self._held: dict[type, list[Any]] = {}
-        with connection.cursor() as cursor:
+        self._indexes = {*self._indexes_now().values()}
+
+    def _indexes_now(self) -> dict[str, str]:
+        with self._connection.cursor() as cursor:
             cursor.execute(_INDEXES)
-            self._indexes = {name for (name,) in cursor}
+            return dict(cursor.fetchall())
 
     def labels(self) -> dict[str, str]:
         """Return the table of each model, by its label."""
@@ -129,9 +136,10 @@ class Releases:
             state = getattr(error.__cause__, "sqlstate", None)
             if state is None:  # Django's own: a migration has deleted the row
                 return None
-            index = error.__cause__.diag.constraint_name
-            if state in _FOUND_A_ROW_IN_THE_WAY and index in self._indexes:
-                return ""
+            if state in _FOUND_A_ROW_IN_THE_WAY:
+                name = error.__cause__.diag.constraint_name
+                if self._indexes_now().get(name) in self._indexes:
+                    return ""
             return f"{state} {error}".splitlines()[0]
         except Exception:  # noqa: BLE001 - a field, say, that can't be written as it was read
             return None

@@ -68,6 +68,19 @@ def _ignoring_conflicts(probes: ModelProbes, variant: Variant) -> Probe:
     return Probe("insert", "ignoring conflicts", insert, variant, is_optional=True)
 
 
+def _in_bulk(probes: ModelProbes, variant: Variant) -> Probe:
+    """Return the INSERT after which Django misses a row that a trigger or rule has swallowed.
+
+    From Django 6.1 on, ``save()`` doesn't notice.
+    """
+
+    def insert() -> None:
+        rows: QuerySet[Model] = QuerySet(probes.model, using=probes.using)
+        rows.bulk_create([probes.new(variant, key="served")])
+
+    return Probe("insert", "in bulk", insert, variant, is_optional=True)
+
+
 def _of_other_types(
     probes: ModelProbes, before: Shape, now: Shape, actions: Set[Action]
 ) -> Iterator[Probe]:
@@ -82,8 +95,11 @@ def _inserts(probes: ModelProbes, before: Shape, now: Shape, variant: Variant) -
     if changed and automatic_keys(probes.model):
         yield probes.insert_without_key(variant)
     yield from _of_other_case(probes, now.folded - before.folded)
-    if now.may_refuse_conflicts(before) and not probes.model._meta.parents:  # Django refuses those
+    in_one_table = not probes.model._meta.parents  # else Django refuses bulk_create()
+    if in_one_table and now.may_refuse_conflicts(before):
         yield _ignoring_conflicts(probes, variant)
+    if in_one_table and "insert" in now.guarded - before.guarded:
+        yield _in_bulk(probes, variant)
     if now.makes_every_key and not before.makes_every_key:
         yield _with_its_key(probes, variant)
 

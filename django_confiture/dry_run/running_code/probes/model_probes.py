@@ -66,9 +66,9 @@ class ModelProbes:
         """The fields that have another value in each row."""
         return self._instances.varied
 
-    def new(self, variant: Variant) -> Model:
+    def new(self, variant: Variant, *, key: KeyFrom = "own") -> Model:
         """Return an unsaved row."""
-        return self._instances.new(variant)
+        return self._instances.new(variant, key=key)
 
     def capture(self) -> None:
         """Remember rows from both ends of the table, by primary key."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 from django.db import models
 from django.db.migrations import AddConstraint, AlterField, RunSQL
 
@@ -51,5 +53,19 @@ CASES = [
         RunSQL("ALTER TABLE cases_thing ADD CONSTRAINT cases_short CHECK (length(code) < 10)"),
         rows=_LONG,
         new_rows=_SHORT,
+    ),
+    thing(
+        "unique_text_gets_a_check_of_its_beginning",
+        [("code", models.SlugField(unique=True))],
+        RunSQL("ALTER TABLE cases_thing ADD CONSTRAINT cases_letter CHECK (code ~ '^[a-z]')"),
+        rows=[lambda n, get: {"code": f"a{n}" if n < 1000 else f"9{n}"}],
+        new_rows=[lambda n, get: {"code": f"a{n}"}],
+    ),
+    thing(
+        "unique_day_gets_a_check_of_its_century",
+        [("day", models.DateField(unique=True))],
+        RunSQL("ALTER TABLE cases_thing ADD CONSTRAINT cases_now CHECK (day < '2100-01-01')"),
+        rows=[lambda n, get: {"day": date(2020 if n < 1000 else 2120, 1, 1) + timedelta(n % 999)}],
+        new_rows=[lambda n, get: {"day": date(2020, 1, 1) + timedelta(n % 999)}],
     ),
 ]

@@ -13,6 +13,7 @@ from django_confiture.dry_run.running_code.catalog.known_rows import Row
 from django_confiture.dry_run.running_code.catalog.made_up_values import made_up, unlike_any
 from django_confiture.dry_run.running_code.catalog.table import TableColumn
 from django_confiture.dry_run.running_code.catalog.tables import TableCatalog
+from django_confiture.dry_run.running_code.instances.level import Level
 from django_confiture.dry_run.running_code.instances.loaded import (
     LoadedValues,
     NotLoadedError,
@@ -25,7 +26,6 @@ from django_confiture.dry_run.running_code.instances.unique_fields import (
     unique_fields,
 )
 from django_confiture.dry_run.running_code.instances.values import (
-    Level,
     NoValueError,
     Values,
     is_text,

@@ -11,7 +11,7 @@ from django.db.models import Model
 from django_confiture.dry_run.running_code.catalog.table import Table
 from django_confiture.dry_run.running_code.failure import Failure
 from django_confiture.dry_run.running_code.instances.instances import Variant
-from django_confiture.dry_run.running_code.instances.values import Level
+from django_confiture.dry_run.running_code.instances.level import Level
 
 _REPAIRS = 12
 """How many ways to satisfy a CHECK are tried."""

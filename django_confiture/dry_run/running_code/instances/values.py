@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.backends.base.operations import BaseDatabaseOperations
-from django.db.models import EmailField, Field, URLField
+from django.db.models import Field
 
 from django_confiture.dry_run.running_code.catalog.numbers import Numbers, uuid_of
-
-Level = Literal["modest", "least", "most"]
+from django_confiture.dry_run.running_code.instances.level import Level
+from django_confiture.dry_run.running_code.instances.texts import ordinary_text, unique_text
 
 _FAR = 2**31 - 1
 """The last key that is made up instead of a sequence's: it fits what a wider key was before."""
@@ -24,9 +24,6 @@ _SMALL = 2**15 - 1
 
 _MANY = 100
 """How many elements stand for an array without a size."""
-
-UNLIMITED = 1000
-"""How many characters stand for a text without a limit."""
 
 
 class NoValueError(Exception):
@@ -57,7 +54,7 @@ class Values:
         if kind in _INTEGERS:
             return self._integer(field, level)
         if kind in _TEXTS:
-            return _made_up_text(field, level)
+            return ordinary_text(field, level)
         if kind == "ArrayField":
             inner = self.of(field.base_field, level)  # type: ignore[attr-defined]
             many = _MANY if level == "most" else 1
@@ -82,11 +79,13 @@ class Values:
                 low, high = max(low, 10 ** (digits - 1)), 10**digits - 1
             return low + number % max(1, high - low)
         if kind in _TEXTS:
-            return _unique_text(field, level, number)
+            return unique_text(field, level, number)
         if kind == "DecimalField":
             return _unique_decimal(field, self.of(field, "most"), number)
         if kind in _UNIQUE:
             return _UNIQUE[kind](number)
+        if kind in _UNIQUE_TIMES:
+            return _UNIQUE_TIMES[kind](_unique_day(number, level))
         return self.of(field, level)
 
     def _is_small(self, field: Field[Any, Any]) -> bool:
@@ -125,40 +124,6 @@ def _given_limits(field: Field[Any, Any]) -> tuple[Any, Any]:
     low = [each.limit_value for each in limits if isinstance(each, MinValueValidator)]
     high = [each.limit_value for each in limits if isinstance(each, MaxValueValidator)]
     return max(low, default=None), min(high, default=None)
-
-
-def _made_up_text(field: Field[Any, Any], level: Level) -> str:
-    """Return an ordinary text in small letters, or as long a one as there may be, in capitals."""
-    if level == "least" and field.blank:
-        return ""
-    pattern = _pattern_of(field)
-    if level != "most":
-        return pattern.format("x")
-    return pattern.format("X" * _room(field, pattern))
-
-
-def _unique_text(field: Field[Any, Any], level: Level, number: int) -> str:
-    pattern = _pattern_of(field)
-    room = _room(field, pattern)
-    if _length_of(field) == _LENGTH_OF_UUID and pattern == "{}":
-        return str(uuid_of(number))
-    mark = format(number, "032x")
-    if level == "most":
-        return pattern.format(mark[:room] + "x" * (room - len(mark)))
-    return pattern.format(mark[: min(room, 20)])
-
-
-def _room(field: Field[Any, Any], pattern: str) -> int:
-    return max(1, _length_of(field) - len(pattern) + 2)
-
-
-def _length_of(field: Field[Any, Any]) -> int:
-    """Return the longest text that a field takes; Django lets ``max_length`` be a text, too."""
-    return int(field.max_length or UNLIMITED)
-
-
-def _pattern_of(field: Field[Any, Any]) -> str:
-    return next((text for kind, text in _PATTERNS.items() if isinstance(field, kind)), "{}")
 
 
 def _decimal(field: Any, level: Level) -> Decimal:
@@ -214,6 +179,16 @@ def _range_of_times(field: Field[Any, Any], level: Level) -> tuple[date, date]:
     return _days((_date if is_date else _datetime)(field, level))
 
 
+def _unique_day(number: int, level: Level) -> datetime:
+    """Return a day centuries from now, as few rows have one: before, or for the most after."""
+    first = datetime(2200 if level == "most" else 1000, 1, 1)  # noqa: DTZ001 - see _UNIQUE_TIMES
+    return first + timedelta(days=number % 290_000, seconds=number % 86_400)
+
+
+def _in_zone(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC if settings.USE_TZ else None)
+
+
 def _days(low: date) -> tuple[date, date]:
     return low, low + timedelta(days=1)
 
@@ -243,11 +218,6 @@ _TEXTS = {
     "TextField",
     "URLField",
 }
-_PATTERNS: Mapping[type[Field[Any, Any]], str] = {
-    EmailField: "{}@example.com",
-    URLField: "https://example.com/{}",
-}
-_LENGTH_OF_UUID = 36
 _OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
     "BinaryField": lambda _field, level: b"x" * (100 if level == "most" else 1),
     "BooleanField": lambda _field, level: level == "most",
@@ -272,17 +242,16 @@ _OTHERS: Mapping[str, Callable[[Any, Level], Any]] = {
     "UUIDField": lambda _field, _level: uuid_of(1),
 }
 _UNIQUE: Mapping[str, Callable[[int], Any]] = {
-    "DateField": lambda number: date(1000, 1, 1) + timedelta(days=number % 300_000),
-    "DateTimeField": lambda number: (
-        datetime(1000, 1, 1, tzinfo=UTC if settings.USE_TZ else None)
-        + timedelta(seconds=number % 10**10)
-    ),
     "BigIntegerRangeField": lambda number: (number % 2**30, number % 2**30 + 1),
-    "DateRangeField": lambda number: _days(date(1000, 1, 1) + timedelta(days=number % 300_000)),
-    "DateTimeRangeField": lambda number: _days(_UNIQUE["DateTimeField"](number)),
     "DecimalRangeField": lambda number: (number % 2**30, number % 2**30 + 1),
     "FloatField": lambda number: float(number % 10**12),
     "IntegerRangeField": lambda number: (number % 2**30, number % 2**30 + 1),
     "GenericIPAddressField": lambda number: "2001:db8::" + format(number % 0xFFFF, "x"),
     "UUIDField": uuid_of,
+}
+_UNIQUE_TIMES: Mapping[str, Callable[[datetime], Any]] = {
+    "DateField": datetime.date,
+    "DateRangeField": lambda moment: _days(moment.date()),
+    "DateTimeField": _in_zone,
+    "DateTimeRangeField": lambda moment: _days(_in_zone(moment)),
 }

@@ -14,7 +14,7 @@ from django.db.models import Model
 
 from django_confiture.dry_run.running_code.catalog.table import Check, Table
 from django_confiture.dry_run.running_code.instances.instances import Variant, emptiable
-from django_confiture.dry_run.running_code.instances.values import Level
+from django_confiture.dry_run.running_code.instances.level import Level
 
 _SEVERAL = 2
 _MOST = 16
@@ -66,7 +66,7 @@ def variants_of(
         yield Variant(said, None, levels=found, captured=others)
     for each in fields:
         if each.name in varied:
-            first = Variant(f"other {each.name}", None, captured=others)
+            first = Variant(f"other {each.name}", None, captured=others, changes_unique=True)
             yield from (replace(first, digits=digits) for digits in range(1, _DIGITS + 1))
 
 

@@ -10,7 +10,8 @@ from django.db import connections, models
 from django.test.utils import isolate_apps
 
 from django_confiture.dry_run.running_code.catalog.numbers import Numbers
-from django_confiture.dry_run.running_code.instances.values import Level, Values
+from django_confiture.dry_run.running_code.instances.level import Level
+from django_confiture.dry_run.running_code.instances.values import Values
 
 _LEVELS: tuple[Level, ...] = ("modest", "least", "most")
 

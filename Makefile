@@ -3,7 +3,7 @@
 #   PYTHON   the interpreter (python3)
 #   DJANGO   the version of Django, such as 6.1 (the newest that PYTHON can use)
 #   TESTS    for oldest: some of the tests (all of them)
-#   PROJECTS for proof: some of wagtail oscar pulpcore pretix (all of them)
+#   PROJECTS for proof: some of the names in benchmarks/proof/projects.py, such as wagtail (all of them)
 
 PYTHON ?= python3
 DJANGO ?=
@@ -132,7 +132,7 @@ fixes: $(VENV)/.dev ## Fix harmful migrations, and random ones, migrate them for
 	  tests/dry_run/findings/test_advice.py tests/dry_run/findings/test_advice_of_pairs.py \
 	  tests/dry_run/findings/test_advice_of_types.py
 
-proof: $(VENV)/.dev ## Run published projects dry and for real, compare, and write docs/proof.md (15 minutes)
+proof: $(VENV)/.dev ## Run published projects dry and for real, compare, and write docs/proof.md (half an hour)
 	$(VENV)/bin/python benchmarks/proof $(PROJECTS) $(if $(PROJECTS),,--page docs/proof.md)
 
 side-by-side: $(VENV)/.dev ## Show other tools the migrations of our tests, and write docs/side-by-side.md (10 minutes)

@@ -71,7 +71,7 @@ def _ignoring_conflicts(probes: ModelProbes, variant: Variant) -> Probe:
 def _in_bulk(probes: ModelProbes, variant: Variant) -> Probe:
     """Return the INSERT after which Django misses a row that a trigger or rule has swallowed.
 
-    From Django 6.1 on, ``save()`` doesn't notice.
+    From Django 6.0 on, ``save()`` doesn't notice.
     """
 
     def insert() -> None:

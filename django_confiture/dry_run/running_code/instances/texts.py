@@ -17,6 +17,7 @@ _PATTERNS: Mapping[type[Field[Any, Any]], str] = {
     URLField: "https://example.com/{}",
 }
 _SHORT = 8
+"""How many characters a unique text needs for itself."""
 _FIRST_LETTERS: Mapping[Level, str] = {"least": "0", "modest": "a", "most": "X"}
 """What a unique text begins with, so that a CHECK is not met by chance."""
 _LENGTH_OF_UUID = 36
@@ -33,6 +34,7 @@ def ordinary_text(field: Field[Any, Any], level: Level) -> str:
 
 
 def unique_text(field: Field[Any, Any], level: Level, number: int) -> str:
+    """Return a text that no row is likely to have; each ``number`` gives another one."""
     pattern = _pattern_of(field)
     room = _room(field, pattern)
     if _length_of(field) == _LENGTH_OF_UUID and pattern == "{}":

@@ -17,6 +17,7 @@ import json
 import re
 import selectors
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -35,8 +36,8 @@ from django_confiture.migrate.watching.activity import DOING, WAITERS, Doing, Ga
 SILENT_S = 2.0
 """The watch counts as stopped when it has asked nothing for so long; it asks ten times a second."""
 _LOOK_S = 0.2
-_LAST_WORD_S = 1.0
-"""Seconds for the answer to a cancel, which takes a few milliseconds."""
+_LAST_WORD_S = 5.0
+"""Seconds for the answer to a cancel, which takes milliseconds unless the machine is overloaded."""
 _SETTINGS = ("statement_timeout = 0", "idle_session_timeout = 0")
 _ENDED_IT = "CF001"
 _SQLSTATE = psycopg.pq.DiagnosticField.SQLSTATE
@@ -123,7 +124,8 @@ class ServerGuard:
         """
         try:
             if self._is_running():
-                self._connection.pgconn.get_cancel().cancel()
+                with suppress(psycopg.OperationalError):  # a pool has nothing to cancel any more
+                    self._connection.pgconn.get_cancel().cancel()
                 self._wait_until_ended()
         except psycopg.Error:
             return None

@@ -71,8 +71,10 @@ def _checks(step: JudgedStatement) -> str | None:
         return step.existing(step.node.relation) if step.node.unique else None
     if step.statement.what != "alter_table_stmt":
         return None
-    changes = (each.subtype == AlterTableType.AlterColumnType for each in subcommands(step.node))
-    checks = step.result.constraints or (step.result.rewrites and any(changes))
+    kinds = {each.subtype for each in subcommands(step.node)}
+    retypes = step.result.rewrites and AlterTableType.AlterColumnType in kinds
+    # NOT NULL is a constraint of the catalog from PostgreSQL 18 on.
+    checks = step.result.constraints or retypes or AlterTableType.SetNotNull in kinds
     return step.existing(step.node.relation) if checks else None
 
 

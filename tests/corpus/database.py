@@ -34,6 +34,21 @@ def make_tables() -> None:
         cursor.execute("VACUUM ANALYZE")
 
 
+def _vacuum_what_grew() -> None:
+    """Remove the dead rows of earlier cases before PostgreSQL counts them in its plans.
+
+    It takes a file that is ten times as long for a table with ten times as many rows, and then
+    prefers plans that stop early and read fewer.
+    """
+    grew = query(
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relname ~ '^cases_'"
+        " AND pg_relation_size(oid) > 2 * relpages * current_setting('block_size')::int"
+    )
+    with connections["default"].cursor() as cursor:
+        for (table,) in grew:
+            cursor.execute(f"VACUUM {table}")
+
+
 # Autovacuum lets go of a table after a second, the default of the dry run's own lock timeout.
 PATIENT = {"LOCK_TIMEOUT": "30s"}
 
@@ -44,6 +59,7 @@ def dry_run(case: Case) -> Report:
         pytest.skip(f"needs PostgreSQL {case.since}")
     if query("SELECT FROM pg_available_extensions WHERE name = %s", case.unless_available):
         pytest.skip(f"this PostgreSQL has {case.unless_available}")
+    _vacuum_what_grew()
     settings = {"MIGRATE": {"LOCK_TIMEOUT": case.lock_timeout}, "DRY_RUN": PATIENT}
     with override_settings(CONFITURE=settings):
         return rehearse(

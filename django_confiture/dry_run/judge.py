@@ -155,6 +155,8 @@ class Judge:
         """
         result = migration_result(recorded, self._catalog, error)
         result = with_backfills(result, recorded.backfills, self._sizes)
+        if self._schema is not None:
+            result = self._schema.noted(result)
         steps = self._history.steps(recorded)
         result = replace(
             result,
@@ -164,9 +166,6 @@ class Judge:
         if excused:
             result = replace(_cut_off(result, recorded), outcome="not_run")
         result = self._forecaster.estimated(result, steps)
-        if self._schema is None:
-            return result
-        result = self._schema.noted(result)
         self._made.note((each.statement for each in steps), result.schema_changes)
         return result
 

@@ -24,6 +24,7 @@ from django_confiture.dry_run.findings.rules import (
     running_code,
     shared_values,
     statement,
+    unnamed_columns,
     unseen_writes,
     whole_migration,
     writes,
@@ -52,6 +53,7 @@ def findings_of(subject: Subject) -> tuple[Finding, ...]:
         *shared_values.rows_with_one_value(subject),
         *dangling_rows.rows_unchecked(subject),
         *unseen_writes.refused_behind_rows(subject),
+        *unnamed_columns.columns_gone_unnamed(subject),
     ]
     ordered = sorted(_with_code(subject, _merged(found)), key=_place)
     said = [_silenced(subject, each) for each in ordered]

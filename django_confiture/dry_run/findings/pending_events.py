@@ -50,7 +50,8 @@ WHERE t.tginitdeferred AND t.tgenabled IN ('O', 'A') AND t.tgrelid = ANY ($1)
 class _Writer:
     """What may write rows of a table: a statement, or the code of an operation."""
 
-    operation: int
+    operation: int | None
+    """None for a hook around the operations."""
     last: int
     """The id of its last statement."""
     runs: Collection[int]
@@ -67,7 +68,7 @@ def pending_events(
     relations: Mapping[str, Relation],
     newest_before: str | None,
 ) -> Iterator[PendingEvents]:
-    """Yield the statements that PostgreSQL refuses where operations before them find rows to write.
+    """Yield the statements that PostgreSQL refuses where operations or hooks before them find rows to write.
 
     Only constraints count that are as old as ``newest_before``, an OID.
     """
@@ -137,7 +138,7 @@ def _statements(steps: Sequence[JudgedStatement]) -> Iterator[_Writer]:
     """Yield the statements that write rows by their text."""
     for step in steps:
         what = SENT.get(step.statement.what)
-        if what is None or step.operation is None or not step.result.executions:
+        if what is None or not step.result.executions:
             continue
         table = step.existing(step.node.relation)
         targets = step.node.target_list if what == "update" else ()

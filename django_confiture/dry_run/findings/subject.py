@@ -171,12 +171,12 @@ class UncheckedKey:
 
 @dataclass(frozen=True)
 class PendingEvents:
-    """A statement that fails behind an operation that finds rows to write; here it found none."""
+    """A statement that fails behind code that finds rows to write; here it found none."""
 
     step_id: int
     relation: str
-    operation: int
-    """The index of the one that writes rows."""
+    operation: int | None
+    """The index of the one that writes rows; None for a hook."""
     constraints: tuple[str, ...]
     """What is checked at the commit."""
 

@@ -1,4 +1,4 @@
-"""``cascade-drops-columns``: columns that a statement drops without naming them."""
+"""``cascade-drops-columns``: columns that statements, and code, drop without naming them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ MADE = """
     CREATE TABLE dry_whole (a integer, b integer);
     CREATE EXTENSION citext SCHEMA dry_types;
     CREATE FUNCTION dry_twice(integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT 2 * $1';
+    CREATE FUNCTION dry_drops() RETURNS void LANGUAGE plpgsql AS
+      'BEGIN DROP TYPE dry_mood CASCADE; END';
     CREATE TABLE dry_typed (
       id integer PRIMARY KEY, mood dry_mood, name dry_short, nick dry_shorter, pair dry_types.pair,
       "Ro w" dry_whole, mail dry_types.citext, number integer,
@@ -33,7 +35,7 @@ MADE = """
 DROPPED = """
     DROP SCHEMA dry_types CASCADE;
     DROP TABLE dry_typed, dry_parts, dry_unused, dry_whole;
-    DROP TYPE dry_mood; DROP DOMAIN dry_short CASCADE; DROP FUNCTION dry_twice
+    DROP TYPE dry_mood; DROP DOMAIN dry_short CASCADE; DROP FUNCTION dry_twice, dry_drops
 """
 
 
@@ -96,4 +98,59 @@ def test_columns_with_rows_that_cascade_drops_are_named(
     ],
 )  # fmt: skip
 def test_no_word_of_what_is_named_new_or_gone_already(scripts: list[str]) -> None:
+    assert found(*scripts) == []
+
+
+def do(body: str) -> str:
+    return f"DO $code$ BEGIN {body}; END $code$"
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (do("DROP DOMAIN dry_short CASCADE"), {"dry_typed": "name and nick are"}),
+        (do("EXECUTE 'DROP TYPE ' || 'dry_mood' || ' CASCADE'"),
+         {"dry_typed": "mood is", "dry_part": "mood is"}),
+        (do("ALTER TABLE dry_typed DROP number CASCADE"), {"dry_typed": "twice is"}),
+        ("SELECT dry_drops()", {"dry_typed": "mood is", "dry_part": "mood is"}),
+    ],
+)  # fmt: skip
+def test_columns_with_rows_that_code_drops_unnamed_are_named(
+    script: str, expected: dict[str, str]
+) -> None:
+    dropped = found(script)
+
+    assert {each.relation: each.message for each in dropped} == {
+        table: f"{columns.rpartition(' ')[0]} of {table} {columns.rpartition(' ')[2]} dropped, "
+        f"with what {'it holds' if columns.endswith('is') else 'they hold'}"
+        for table, columns in expected.items()
+    }
+    assert {each.operation for each in dropped} == {0}
+    assert all("takes AccessExclusiveLock" in each.evidence[0] for each in dropped)
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        [do("ALTER TABLE dry_typed DROP mood")],
+        [do("ALTER TABLE dry_parts DROP mood")],
+        [do("EXECUTE 'ALTER TABLE dry_typed DROP COLUMN mood'")],
+        [do("EXECUTE format('ALTER TABLE %I DROP COLUMN %I', 'dry_typed', 'mood')")],
+        [do("DROP TABLE dry_typed CASCADE")],
+        [do("ALTER TABLE dry_typed RENAME mood TO humor"), "ALTER TABLE dry_typed DROP humor"],
+        [do("ALTER TABLE dry_typed RENAME mood TO humor; ALTER TABLE dry_typed DROP humor")],
+        ["ALTER TABLE dry_typed RENAME mood TO humor; ALTER TABLE dry_typed DROP humor"],
+        ["ALTER TABLE dry_typed RENAME TO dry_other", "ALTER TABLE dry_other DROP mood"],
+        ["ALTER TABLE dry_typed RENAME TO dry_old; CREATE TABLE dry_typed (id integer)"],
+        ["CREATE TABLE dry_next (id integer); DROP TABLE dry_typed CASCADE;"
+         "ALTER TABLE dry_next RENAME TO dry_typed"],
+        [do("CREATE TABLE dry_next AS SELECT id FROM dry_typed; DROP TABLE dry_typed CASCADE")],
+        ["ALTER TABLE dry_typed ADD new integer", do("ALTER TABLE dry_typed DROP new")],
+        ["CREATE TYPE dry_new AS ENUM ('a'); ALTER TABLE dry_typed ADD new dry_new",
+         do("DROP TYPE dry_new CASCADE")],
+    ],
+)  # fmt: skip
+def test_no_word_of_what_code_names(scripts: list[str]) -> None:
     assert found(*scripts) == []

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
+from django.test import override_settings
 
+from django_confiture import Hook, HookPhase, HookResult, RunHook
 from django_confiture.dry_run.results import Finding, Report
 from tests.support.dry_run import migration, plain_connection, rehearse, runs
 
@@ -180,3 +182,60 @@ def test_what_was_written_here_has_shown_it_and_other_transactions_do_not_count(
 
     assert found(rehearsed([code(renotes), ADDS])) == []
     assert found(rehearsed([code(creates), ADDS], atomic=False)) == []
+
+
+class InsertsKids(Hook):
+    phase = HookPhase.BEFORE_DDL
+
+    def execute(self, conn: Any, context: Any) -> HookResult:
+        return HookResult(self.phase, "InsertsKids", conn.execute(INSERTS).rowcount)
+
+
+class InsertsKidsLater(InsertsKids):
+    phase = HookPhase.AFTER_DDL
+
+
+class AddsToKids(Hook):
+    phase = HookPhase.AFTER_DDL
+
+    def execute(self, conn: Any, context: Any) -> HookResult:
+        conn.execute(ALTERS)
+        return HookResult(self.phase, "AddsToKids")
+
+
+def hooked(phases: dict[str, list[type[Hook]]]) -> override_settings:
+    """Wrap the second migration alone."""
+    named = {
+        phase: [{"HOOK": f"{__name__}.{each.__name__}", "MIGRATIONS": ["cases.0001_*"]}
+                for each in hooks]
+        for phase, hooks in phases.items()
+    }  # fmt: skip
+    return override_settings(CONFITURE={"PHASES": named, "TEST_DATABASES": True})
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize(
+    ("phases", "operations", "writer"),
+    [
+        ({"BEFORE_DDL": [InsertsKids]}, [runs(ALTERS)], "a hook"),
+        ({"BEFORE_DDL": [InsertsKids], "AFTER_DDL": [AddsToKids]}, [], "a hook"),
+        ({}, [RunHook(InsertsKids), runs(ALTERS)], "operation 1"),
+        ({"AFTER_DDL": [AddsToKids]}, [runs(INSERTS)], "operation 1"),
+    ],
+)
+def test_rows_that_a_hook_would_write_or_its_alter_would_meet_are_said(
+    phases: dict[str, list[type[Hook]]], operations: list[Operation], writer: str
+) -> None:
+    with hooked(phases):
+        (finding,) = found(rehearsed(operations))
+        assert f"once {writer} writes rows of cases_kid" in finding.message
+        assert f"{writer} wrote no row of cases_kid" in finding.evidence
+        assert fails_with_rows(operations)
+
+
+@pytest.mark.usefixtures("_made")
+def test_a_hook_that_writes_after_the_alter_is_not_said() -> None:
+    with hooked({"AFTER_DDL": [InsertsKidsLater]}):
+        assert found(rehearsed([runs(ALTERS)])) == []
+        assert not fails_with_rows([runs(ALTERS)])
+

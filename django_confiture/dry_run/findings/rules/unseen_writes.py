@@ -11,18 +11,18 @@ from django_confiture.formatting import listed
 
 
 def refused_behind_rows(subject: Subject) -> Iterator[Finding]:
-    """Yield the statements that fail where operations before them find rows to write."""
+    """Yield the statements that fail where operations or hooks before them find rows to write."""
     for each in subject.pending:
         step = next(step for step in subject.steps if step.id == each.step_id)
-        at = each.operation + 1
+        writer = "a hook" if each.operation is None else f"operation {each.operation + 1}"
         yield finding(
             "pending-trigger-events",
             step,
             each.relation,
-            f"Fails with pending trigger events once operation {at} writes rows of "
+            f"Fails with pending trigger events once {writer} writes rows of "
             f"{each.relation}: here it found none to write",
             evidence=[
                 f"{listed(each.constraints)} is checked at the commit",
-                f"operation {at} wrote no row of {each.relation}",
+                f"{writer} wrote no row of {each.relation}",
             ],
         )

@@ -1,0 +1,99 @@
+"""Columns that are gone though no statement of the migration names them: CASCADE in code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from django_confiture.dry_run.findings.finding import finding, measured
+from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
+from django_confiture.dry_run.results import Finding
+from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
+from django_confiture.dry_run.sql.parsing.nodes import subcommands
+from django_confiture.dry_run.sql.parsing.parser import Statement, parse
+from django_confiture.dry_run.sql.parsing.plpgsql import code_block
+from django_confiture.formatting import listed
+
+
+def columns_gone_unnamed(subject: Subject) -> Iterator[Finding]:
+    """Yield what the schema lost by the end of the migration, beyond what its statements say.
+
+    What a statement in the open drops by ``CASCADE`` is known from the catalog before it runs.
+    Code in the database is not read for that: what is gone afterwards tells.
+    """
+    for table, columns in _lost(subject).items():
+        lost = sorted(columns - set(_named(subject.steps, table)))
+        if not lost:
+            continue
+        held = "it holds" if len(lost) == 1 else "they hold"
+        message = f"{listed(lost)} of {table} {'is' if len(lost) == 1 else 'are'} dropped, with what"
+        step = _dropper(subject, table)
+        yield (
+            finding("cascade-drops-columns", None, table, f"{message} {held}")
+            if step is None
+            else measured("cascade-drops-columns", subject, step, table, f"{message} {held}")
+        )
+
+
+def _lost(subject: Subject) -> dict[str, set[str]]:
+    """Return the columns that tables with rows have lost, without what is known of already."""
+    known = {column for step in subject.steps for column in step.columns_gone}
+    known |= subject.columns_added
+    renamed = {new: old for step in subject.steps for new, old in step.names.items()}
+    changes = [each for each in subject.result.schema_changes if each.kind == "removed"]
+    gone = {each.name for each in changes if each.relation is None}
+    gone |= {table for step in subject.steps for table in _dropped_tables(step)}
+    found: dict[str, set[str]] = {}
+    for each in changes:
+        if each.object != "column" or each.relation is None or each.relation in gone:
+            continue
+        table = renamed.get(each.relation, each.relation)
+        relation = subject.relations.get(table)
+        if relation is not None and relation.size and (table, each.name) not in known:
+            found.setdefault(table, set()).add(each.name)
+    return found
+
+
+def _dropped_tables(step: JudgedStatement) -> Iterator[str]:
+    """Yield the tables that a statement drops in the open; another may have taken the name."""
+    if step.statement.what == "drop_stmt" and step.node.remove_type == ObjectType.TABLE:
+        yield from step.locks
+
+
+def _named(steps: Iterable[JudgedStatement], table: str) -> Iterator[str]:
+    """Yield the columns that the statements which lock a table say that they drop or rename."""
+    for step in steps:
+        if table not in step.locks:
+            continue
+        if step.statement.what in ("do_stmt", "create_function_stmt"):
+            yield from _named_in_code(step.statement.sql)
+        else:
+            yield from _dropped_by(step.statement)
+
+
+def _named_in_code(text: str) -> Iterator[str]:
+    block = code_block(text)
+    if block is None:
+        return
+    for each in (*block.sql, *block.literals):
+        for statement in parse(each, placeholders=False):
+            yield from _dropped_by(statement)
+    yield from block.literals  # the name alone, for format() to put into the statement
+
+
+def _dropped_by(statement: Statement) -> Iterator[str]:
+    if statement.what == "rename_stmt":
+        yield statement.node.rename_stmt.subname
+    if statement.what != "alter_table_stmt":
+        return
+    for each in subcommands(statement.node.alter_table_stmt):
+        if each.subtype == AlterTableType.DropColumn:
+            yield each.name
+
+
+def _dropper(subject: Subject, table: str) -> JudgedStatement | None:
+    """Return the first statement that does not show what it does and locks the table whole."""
+    for step in subject.steps:
+        mode = step.locks.get(table)
+        if step.hides_effects and mode is not None and mode.blocks_reads:
+            return step
+    return None

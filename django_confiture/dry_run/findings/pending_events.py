@@ -68,7 +68,7 @@ def pending_events(
     relations: Mapping[str, Relation],
     newest_before: str | None,
 ) -> Iterator[PendingEvents]:
-    """Yield the statements that PostgreSQL refuses where operations or hooks before them find rows to write.
+    """Yield the statements that PostgreSQL refuses where code before them finds rows to write.
 
     Only constraints count that are as old as ``newest_before``, an OID.
     """

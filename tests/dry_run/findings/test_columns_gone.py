@@ -144,8 +144,8 @@ def test_columns_with_rows_that_code_drops_unnamed_are_named(
         ["ALTER TABLE dry_typed RENAME mood TO humor; ALTER TABLE dry_typed DROP humor"],
         ["ALTER TABLE dry_typed RENAME TO dry_other", "ALTER TABLE dry_other DROP mood"],
         ["ALTER TABLE dry_typed RENAME TO dry_old; CREATE TABLE dry_typed (id integer)"],
-        ["CREATE TABLE dry_next (id integer); DROP TABLE dry_typed CASCADE;"
-         "ALTER TABLE dry_next RENAME TO dry_typed"],
+        [("CREATE TABLE dry_next (id integer); DROP TABLE dry_typed CASCADE;"
+          "ALTER TABLE dry_next RENAME TO dry_typed")],
         [do("CREATE TABLE dry_next AS SELECT id FROM dry_typed; DROP TABLE dry_typed CASCADE")],
         ["ALTER TABLE dry_typed ADD new integer", do("ALTER TABLE dry_typed DROP new")],
         ["CREATE TYPE dry_new AS ENUM ('a'); ALTER TABLE dry_typed ADD new dry_new",

@@ -188,7 +188,7 @@ class InsertsKids(Hook):
     phase = HookPhase.BEFORE_DDL
 
     def execute(self, conn: Any, context: Any) -> HookResult:
-        return HookResult(self.phase, "InsertsKids", conn.execute(INSERTS).rowcount)
+        return HookResult(self.phase.name, "InsertsKids", conn.execute(INSERTS).rowcount)
 
 
 class InsertsKidsLater(InsertsKids):
@@ -200,7 +200,7 @@ class AddsToKids(Hook):
 
     def execute(self, conn: Any, context: Any) -> HookResult:
         conn.execute(ALTERS)
-        return HookResult(self.phase, "AddsToKids")
+        return HookResult(self.phase.name, "AddsToKids")
 
 
 def hooked(phases: dict[str, list[type[Hook]]]) -> override_settings:
@@ -238,4 +238,3 @@ def test_a_hook_that_writes_after_the_alter_is_not_said() -> None:
     with hooked({"AFTER_DDL": [InsertsKidsLater]}):
         assert found(rehearsed([runs(ALTERS)])) == []
         assert not fails_with_rows([runs(ALTERS)])
-

@@ -24,13 +24,14 @@ def columns_gone_unnamed(subject: Subject) -> Iterator[Finding]:
         lost = sorted(columns - set(_named(subject.steps, table)))
         if not lost:
             continue
-        held = "it holds" if len(lost) == 1 else "they hold"
-        message = f"{listed(lost)} of {table} {'is' if len(lost) == 1 else 'are'} dropped, with what"
+        one = len(lost) == 1
+        gone = f"{listed(lost)} of {table} {'is' if one else 'are'} dropped"
+        message = f"{gone}, with what {'it holds' if one else 'they hold'}"
         step = _dropper(subject, table)
         yield (
-            finding("cascade-drops-columns", None, table, f"{message} {held}")
+            finding("cascade-drops-columns", None, table, message)
             if step is None
-            else measured("cascade-drops-columns", subject, step, table, f"{message} {held}")
+            else measured("cascade-drops-columns", subject, step, table, message)
         )
 
 

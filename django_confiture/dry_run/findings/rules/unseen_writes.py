@@ -11,7 +11,7 @@ from django_confiture.formatting import listed
 
 
 def refused_behind_rows(subject: Subject) -> Iterator[Finding]:
-    """Yield the statements that fail where operations or hooks before them find rows to write."""
+    """Yield the statements that fail where code before them finds rows to write."""
     for each in subject.pending:
         step = next(step for step in subject.steps if step.id == each.step_id)
         writer = "a hook" if each.operation is None else f"operation {each.operation + 1}"

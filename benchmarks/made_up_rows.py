@@ -22,10 +22,13 @@ SELECT quote_ident(attname), format_type(atttypid, NULL),
 FROM pg_attribute p WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped
   AND attidentity = '' AND NOT atthasdef AND attnotnull
 """
-_NAMED = {  # places in a tree
+_NAMED = {
+    # Places in a tree.
     "path": "'00010001' || upper(lpad(to_hex(i), 4, '0'))",
     "depth": "3",
     "numchild": "0",
+    # What the model reads as more than text.
+    "timezone": "'UTC'",
 }
 _VALUES = {
     "boolean": "i % 2 = 0",

@@ -51,11 +51,12 @@ def main() -> None:
         asked = {"django": args.django, "start": args.start}
         changes = {name: value for name, value in asked.items() if value is not None}
         chosen = [replace(PROJECTS[name], **changes) for name in args.projects]
-        found = [proven(server, each, args.rows, args.keep) for each in chosen]
+        found = []
+        for each in chosen:
+            found.append(proven(server, each, args.rows, args.keep))
+            print(found[-1].text(), flush=True)
     finally:
         server.close()
-    for each in found:
-        print(each.text(), flush=True)
     if args.page:
         write_page(args.page, found, rows=args.rows, machine=machine())
     sys.exit(any(each.unexplained for each in found))

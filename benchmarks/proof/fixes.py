@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2000, help="in each table (2000)")
     parser.add_argument("--keep", type=Path, help="keep what was found as JSON in this directory")
     args = parser.parse_args()
-    server = Server(["fsync=off", "synchronous_commit=off", "max_locks_per_transaction=1024"])
-    try:
-        found = {name: fixes_of(server, PROJECTS[name], args.rows) for name in args.projects}
-    finally:
-        server.close()
     if args.keep:
         args.keep.mkdir(exist_ok=True)
-        for name, fixes in found.items():
-            (args.keep / f"{name}.json").write_text(json.dumps(fixes, indent=1))
-    print("\n".join(table(found)))
+    server = Server(["fsync=off", "synchronous_commit=off", "max_locks_per_transaction=1024"])
+    found = {}
+    print("\n".join(HEAD), flush=True)
+    try:
+        for name in args.projects:
+            found[name] = fixes_of(server, PROJECTS[name], args.rows)
+            print(line(name, found[name]), flush=True)
+            if args.keep:
+                (args.keep / f"{name}.json").write_text(json.dumps(found[name], indent=1))
+    finally:
+        server.close()
+    for name, fixes in found.items():
+        print("\n".join(["", f"Refused in {name}:", "", *refused(fixes)]))
     sys.exit(not all(all(each["proofs"]) for fixes in found.values() for each in fixes))
 
 
@@ -67,30 +73,32 @@ def _package(python: Path, name: str) -> Path:
     return Path(said.stdout.strip()).parent
 
 
-def table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Return the table, and the operations that are refused in two releases, too."""
-    lines = [
-        (
-            "| project | migrations | with something to fix | operations fixed "
-            "| with `--releases 2` | refused | proofs | that failed |"
-        ),
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, fixes in found.items():
-        operations = [each for fix in fixes for each in fix["operations"]]
-        one, two = (Counter(each["outcomes"][n] for each in operations) for n in (0, 1))
-        busy = sum(any({*e["outcomes"]} - {"kept"} for e in fix["operations"]) for fix in fixes)
-        proofs = [held for fix in fixes for held in fix["proofs"]]
-        cells = (len(fixes), busy, one["fixed"], two["fixed"], two["refused"], len(proofs))
-        lines.append(f"| {name} | {' | '.join(map(str, cells))} | {proofs.count(False)} |")
-    for name, fixes in found.items():
-        lines += ["", f"Refused in {name}:", ""]
-        for fix in fixes:
-            for each in fix["operations"]:
-                if each["outcomes"][1] == "refused":
-                    what = f"`{fix['migration']}`, {each['description']}"
-                    lines.append(f"- {what}: {each['reasons'][1]}")
-    return lines
+HEAD = (
+    (
+        "| project | migrations | with something to fix | operations fixed "
+        "| with `--releases 2` | refused | proofs | that failed |"
+    ),
+    "| --- | --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
+def line(name: str, fixes: list[dict[str, Any]]) -> str:
+    """Return a project's line of the table."""
+    operations = [each for fix in fixes for each in fix["operations"]]
+    one, two = (Counter(each["outcomes"][n] for each in operations) for n in (0, 1))
+    busy = sum(any({*e["outcomes"]} - {"kept"} for e in fix["operations"]) for fix in fixes)
+    proofs = [held for fix in fixes for held in fix["proofs"]]
+    cells = (len(fixes), busy, one["fixed"], two["fixed"], two["refused"], len(proofs))
+    return f"| {name} | {' | '.join(map(str, cells))} | {proofs.count(False)} |"
+
+
+def refused(fixes: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the operations that are refused in two releases, too."""
+    for fix in fixes:
+        for each in fix["operations"]:
+            if each["outcomes"][1] == "refused":
+                what = f"`{fix['migration']}`, {each['description']}"
+                yield f"- {what}: {each['reasons'][1]}"
 
 
 if __name__ == "__main__":

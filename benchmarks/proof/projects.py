@@ -16,6 +16,8 @@ class Project:
     django: str = "5.2"
     start: float = 0.5
     """How much of its history is applied beforehand."""
+    python: str = ""
+    """The oldest Python that it takes, such as 3.12; empty where this one will do."""
     package: str = ""
     """Its package, where that has another name."""
     environment: tuple[tuple[str, str], ...] = ()
@@ -99,6 +101,29 @@ PROJECTS = {
             ("label-studio==1.23.*",),
             "labelstudio_settings",
             package="label_studio",
+        ),
+        Project("nautobot", ("nautobot==3.2.*",), "nautobot_settings"),
+        Project(
+            "pulprpm",
+            ("pulp-rpm==3.39.*", "pulpcore==3.123.*"),
+            "pulpcore_settings",
+            package="pulp_rpm",
+        ),
+        Project(
+            "packages",
+            (
+                "dj-stripe==2.11.*",
+                "django-allauth==65.22.*",
+                "django-celery-beat==2.9.*",
+                "django-celery-results==2.6.*",
+                "django-cms==5.1.*",
+                "django-filer==3.6.*",
+                "django-helpdesk==2.6.*",
+                "django-oauth-toolkit==3.4.*",
+                "django-reversion==6.4.*",
+                "packaging",
+            ),
+            "packages_settings",
         ),
         Project("djangoca", ("django-ca==3.2.*",), "djangoca_settings", package="django_ca"),
     )

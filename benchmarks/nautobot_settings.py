@@ -15,8 +15,8 @@ os.environ |= {
     "NAUTOBOT_INSTALLATION_METRICS_ENABLED": "false",
 }
 
-from nautobot.core.settings import *  # noqa: F403, E402
-from nautobot.core.settings import INSTALLED_APPS as _APPS  # noqa: E402
+from nautobot.core.settings import *  # noqa: F403
+from nautobot.core.settings import INSTALLED_APPS as _APPS
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 DATABASES = {"default": local_postgres.database("confiture_nautobot")}

@@ -8,7 +8,7 @@ write in this database, no event is pending, and the dry run passes.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -32,14 +32,16 @@ _BITS: Mapping[Written, int] = {"insert": 4, "delete": 8, "update": 16}
 """Of ``pg_trigger.tgtype``."""
 
 # $1: OIDs of tables, $2: the newest constraint before the plan. Gives what the commit has to check:
-# table, bits of the events, columns whose change counts (NULL: any), name. A unique constraint has
-# something to look at only where values collide.
+# table, bits of the events, columns whose change counts (NULL: any), name, whether it is the side
+# of a foreign key that refers. A unique constraint has something to look at only where values
+# collide.
 _DEFERRED = """
 SELECT t.tgrelid, t.tgtype, (
     SELECT string_agg(a.attname, ',') FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (CASE
       WHEN k.contype <> 'f' THEN t.tgattr::pg_catalog.int2[]
-      WHEN k.conrelid = t.tgrelid THEN k.conkey ELSE k.confkey END)), k.conname
+      WHEN k.conrelid = t.tgrelid THEN k.conkey ELSE k.confkey END)), k.conname,
+  k.contype = 'f' AND k.conrelid = t.tgrelid
 FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint
 WHERE t.tginitdeferred AND t.tgenabled IN ('O', 'A') AND t.tgrelid = ANY ($1)
   AND k.oid <= $2 AND k.contype IN ('f', 't')
@@ -59,6 +61,8 @@ class _Writer:
     write: CodeWrite
     table: str | None = None
     """None where only the model is known."""
+    before: _Writer | None = None
+    """What has updated the table in an operation before it."""
 
 
 def pending_events(
@@ -80,19 +84,27 @@ def pending_events(
     said = set()
     for step, relation, writer in found:
         rows = (row for row in deferred if row[0] == str(relations[relation].oid))
-        names = tuple(sorted({str(row[3]) for row in rows if _fires(row, writer.write)}))
-        if names and (relation, writer.operation) not in said:
-            said.add((relation, writer.operation))
-            yield PendingEvents(step.id, relation, writer.operation, names)
+        names = tuple(sorted({str(row[3]) for row in rows if _fires(row, writer)}))
+        writers = tuple(each.operation for each in (writer.before, writer) if each is not None)
+        if names and (relation, writers) not in said:
+            said.add((relation, writers))
+            yield PendingEvents(step.id, relation, writers, names)
 
 
-def _fires(row: Row, write: CodeWrite) -> bool:
-    _table, bits, columns, _name = row
+def _fires(row: Row, writer: _Writer) -> bool:
+    """Return whether a constraint has something to look at once rows are written.
+
+    An update of other columns counts where the row is of the same transaction: then PostgreSQL
+    looks at it whatever has changed, on the side of a foreign key that refers.
+    """
+    _table, bits, columns, _name, refers = row
+    write = writer.write
     if not int(bits or 0) & _BITS[write.what]:
         return False
     if write.what != "update" or columns is None:
-        return True
-    return not {write.attribute, f"{write.attribute}_id"}.isdisjoint(columns.split(","))
+        return writer.before is None
+    names_key = not {write.attribute, f"{write.attribute}_id"}.isdisjoint(columns.split(","))
+    return not names_key and refers == "t" if writer.before else names_key
 
 
 def _candidates(
@@ -105,15 +117,26 @@ def _candidates(
     written = {(step.operation, each.relation) for step in steps for each in step.result.writes}
     writers = [*_statements(steps), *_code(planned, steps)]
     for step, relation in altering:
-        for writer in writers:
-            if (
-                writer.last < step.id
-                and not step.runs.keys().isdisjoint(writer.runs)
-                and (writer.operation, relation) not in written
-                and _is_written(relation, writer, step, planned)
-                and not _checked_between(steps, writer.last, step.id)
-            ):
+        mine = [
+            writer
+            for writer in writers
+            if writer.last < step.id
+            and not step.runs.keys().isdisjoint(writer.runs)
+            and _is_written(relation, writer, step, planned)
+            and not _checked(steps, writer, step)
+        ]
+        for writer in mine:
+            if (writer.operation, relation) not in written:
                 yield step, relation, writer
+                for other in mine:
+                    if _updates_before(other, writer):
+                        yield step, relation, replace(writer, before=other)
+
+
+def _updates_before(one: _Writer, other: _Writer) -> bool:
+    """Return whether two operations update a table, in this order."""
+    updates = one.write.what == other.write.what == "update"
+    return updates and one.operation != other.operation and one.last < other.last
 
 
 def _altered(step: JudgedStatement) -> Iterator[str]:
@@ -173,11 +196,15 @@ def _is_written(
     return (app_label, model) == (planned.app_label, str(altered).lower())
 
 
-def _checked_between(steps: Sequence[JudgedStatement], after: int, before: int) -> bool:
-    """Return whether SET CONSTRAINTS ... IMMEDIATE stands between two statements."""
-    return any(
-        step.statement.what == "constraints_set_stmt"
-        and not step.node.deferred
-        and after < step.id < before
+def _checked(steps: Sequence[JudgedStatement], writer: _Writer, altering: JudgedStatement) -> bool:
+    """Return whether SET CONSTRAINTS ... IMMEDIATE has its writes checked before a statement."""
+    sets = [
+        step
         for step in steps
-    )
+        if step.statement.what == "constraints_set_stmt"
+        and step.id < altering.id
+        and not step.runs.keys().isdisjoint(altering.runs)
+    ]
+    earlier = [step for step in sets if step.id < writer.last]
+    since = [step for step in sets if step.id > writer.last]
+    return any(not step.node.deferred for step in (*earlier[-1:], *since))

@@ -175,8 +175,8 @@ class PendingEvents:
 
     step_id: int
     relation: str
-    operation: int | None
-    """The index of the one that writes rows; None for a hook."""
+    writers: Sequence[int | None]
+    """The index of the operation that writes rows, None for a hook; of two, if the same row."""
     constraints: tuple[str, ...]
     """What is checked at the commit."""
 

@@ -77,6 +77,16 @@ def renotes(apps: Any, _editor: object) -> None:
     Kid.objects.filter(id__in=Seed.objects.values("id")).update(note="x")
 
 
+def recodes(apps: Any, _editor: object) -> None:
+    Kid = apps.get_model("cases", "Kid")
+    Kid.objects.filter(id__in=apps.get_model("cases", "Seed").objects.values("id")).update(note="y")
+
+
+def renames_dads(apps: Any, _editor: object) -> None:
+    Dad = apps.get_model("cases", "Dad")
+    Dad.objects.filter(id__in=apps.get_model("cases", "Seed").objects.values("id")).update(name="d")
+
+
 def creates_free(apps: Any, _editor: object) -> None:
     for seed in apps.get_model("cases", "Seed").objects.all():
         apps.get_model("cases", "Free").objects.create(id=seed.id, dad_id=1)
@@ -113,7 +123,39 @@ REFUSED: dict[str, list[Operation]] = {
         runs("TRUNCATE cases_dad CASCADE"),
     ],
 }
+# PostgreSQL looks at a row of the same transaction again whatever of it is changed.
+TWICE: dict[str, list[Operation]] = {
+    "the same row, twice": [code(renotes), code(recodes), ADDS],
+    "by SQL": [
+        runs("UPDATE cases_kid SET note = 'x' WHERE id IN (SELECT id FROM cases_seed)"),
+        runs("UPDATE cases_kid SET code = 'x' WHERE id IN (SELECT id FROM cases_seed)"),
+        runs(ALTERS),
+    ],
+    "one of which has rows here": [
+        runs("UPDATE cases_kid SET note = 'x' WHERE id < 10"),
+        code(renotes),
+        ADDS,
+    ],
+    "checked before, then deferred again": [
+        runs("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"),
+        code(renotes),
+        code(recodes),
+        ADDS,
+    ],
+}
 ACCEPTED: dict[str, list[Operation]] = {
+    "checked at once from before": [runs("SET CONSTRAINTS ALL IMMEDIATE"), code(creates), ADDS],
+    "twice, checked in between": [
+        code(renotes),
+        code(recodes),
+        runs("SET CONSTRAINTS ALL IMMEDIATE"),
+        ADDS,
+    ],
+    "twice, on the side that is referred to": [
+        code(renames_dads),
+        code(renames_dads),
+        runs("ALTER TABLE cases_dad ADD more integer"),
+    ],
     "altered before": [ADDS, code(creates)],
     "another column changed": [code(renotes), ADDS],
     "checked in between": [code(creates), runs("SET CONSTRAINTS ALL IMMEDIATE"), ADDS],
@@ -164,6 +206,22 @@ def test_what_rows_would_make_fail_is_said(operations: list[Operation]) -> None:
 
     assert finding.severity == "warning"
     assert finding.message.startswith("Fails with pending trigger events once operation 1 writes ")
+    assert f"{KEY} is checked at the commit" in finding.evidence
+    assert fails_with_rows(operations)
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize("operations", TWICE.values(), ids=TWICE)
+def test_two_operations_that_would_update_the_same_row_are_said(
+    operations: list[Operation],
+) -> None:
+    (finding,) = found(rehearsed(operations))
+
+    second = len(operations) - 1
+    assert finding.message == (
+        f"Fails with pending trigger events once operation {second - 1} and operation {second} "
+        f"write the same row of cases_kid: here operation {second} found none to write"
+    )
     assert f"{KEY} is checked at the commit" in finding.evidence
     assert fails_with_rows(operations)
 

@@ -14,15 +14,17 @@ def refused_behind_rows(subject: Subject) -> Iterator[Finding]:
     """Yield the statements that fail where code before them finds rows to write."""
     for each in subject.pending:
         step = next(step for step in subject.steps if step.id == each.step_id)
-        writer = "a hook" if each.operation is None else f"operation {each.operation + 1}"
+        names = ["a hook" if index is None else f"operation {index + 1}" for index in each.writers]
+        what = "writes rows" if len(names) == 1 else "write the same row"
+        last = "it" if len(names) == 1 else names[-1]
         yield finding(
             "pending-trigger-events",
             step,
             each.relation,
-            f"Fails with pending trigger events once {writer} writes rows of "
-            f"{each.relation}: here it found none to write",
+            f"Fails with pending trigger events once {listed(tuple(names))} {what} of "
+            f"{each.relation}: here {last} found none to write",
             evidence=[
                 f"{listed(each.constraints)} is checked at the commit",
-                f"{writer} wrote no row of {each.relation}",
+                f"{names[-1]} wrote no row of {each.relation}",
             ],
         )

@@ -22,6 +22,8 @@ from django_confiture.sql_text import is_written_in
 
 _RELATIONS = {ObjectType.TABLE, ObjectType.VIEW, ObjectType.MATVIEW, ObjectType.FOREIGN_TABLE}
 
+_KINDS_OF_RELATIONS = {"table", "view", "materialized view"}
+
 Rule = Callable[[Subject, JudgedStatement], Iterator[Finding]]
 
 
@@ -41,6 +43,13 @@ def breaks_of_running_code(subject: Subject) -> Iterator[Finding]:
 
 
 def _guesses(subject: Subject) -> Iterator[Finding]:
+    found = list(_of_statements(subject))
+    yield from found
+    if subject.forward:
+        yield from _dropped_by_code(subject, {each.relation for each in found})
+
+
+def _of_statements(subject: Subject) -> Iterator[Finding]:
     named = {name for step in subject.steps for name in _relations_named(step)}
     for step in subject.steps:
         yield from _referenced(subject, step, named)
@@ -140,6 +149,20 @@ def _cascaded(subject: Subject, step: JudgedStatement, named: set[str]) -> Itera
         if is_view and mode.blocks_reads and not _made_again(subject, step, view):
             message = f"CASCADE drops {view} as well: code that still runs reads it"
             yield finding("table-dropped", step, view, message)
+
+
+def _dropped_by_code(subject: Subject, told: set[str | None]) -> Iterator[Finding]:
+    """Yield the tables and views that are gone at the end, by what a DO or a function did."""
+    removed = [each for each in subject.result.schema_changes if each.kind == "removed"]
+    gone = {each.name for each in removed if each.object in _KINDS_OF_RELATIONS} - told
+    for step in subject.steps:
+        if not step.hides_effects:
+            continue
+        for name, mode in step.locks.items():
+            if mode.blocks_reads and name in gone and name not in step.names:
+                gone.remove(name)
+                message = f"Code in the database drops {name}: code that still runs reads it"
+                yield finding("table-dropped", step, name, message)
 
 
 def _cascades(step: JudgedStatement) -> bool:

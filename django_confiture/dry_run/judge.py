@@ -161,7 +161,7 @@ class Judge:
         result = replace(
             result,
             findings=self._history.findings(recorded, steps, result, breaks),
-            warnings=(*result.warnings, *self._history.unseen_rows(recorded, steps)),
+            warnings=(*result.warnings, *self._history.notes(recorded, steps)),
         )
         if excused:
             result = replace(_cut_off(result, recorded), outcome="not_run")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from time import perf_counter
@@ -47,6 +47,20 @@ _EXPRESSION_INDEXES = """
 SELECT indexrelid::bigint, indrelid::bigint FROM pg_catalog.pg_index WHERE indexprs IS NOT NULL
 """
 
+# What the planner knows of columns' values, by table. Whatever changes a column's type drops it,
+# also where no row is written: varchar(100) to varchar(200).
+_COLUMN_STATISTICS = """
+SELECT c.oid::bigint, s.attname FROM pg_catalog.pg_stats s
+JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND c.relkind IN ('r', 'm', 'p')
+"""
+_COLUMNS = """
+SELECT attrelid::bigint, attname FROM pg_catalog.pg_attribute
+WHERE attrelid = ANY (%s) AND NOT attisdropped
+"""
+
 
 @dataclass(frozen=True)
 class TableState:
@@ -65,10 +79,14 @@ class TableState:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is compared later: tables by OID, and the tables of indexes on expressions."""
+    """What is compared later."""
 
     tables: Mapping[int, TableState]
+    """By OID."""
     expression_indexes: Mapping[int, int]
+    """Index on an expression → its table."""
+    columns_known: Set[tuple[int, str]]
+    """(table, column) that the planner has statistics of."""
 
 
 def snapshot(connection: BaseDatabaseWrapper) -> Snapshot:
@@ -78,6 +96,7 @@ def snapshot(connection: BaseDatabaseWrapper) -> Snapshot:
     return Snapshot(
         {oid: TableState(*facts) for oid, *facts in raw.execute(_TABLES)},
         dict(raw.execute(_EXPRESSION_INDEXES).fetchall()),
+        {(oid, column) for oid, column in raw.execute(_COLUMN_STATISTICS)},
     )
 
 
@@ -88,12 +107,12 @@ def analyze_what_changed(
     lock_timeout: timedelta | None,
     facts: Mapping[str, object],
 ) -> None:
-    """Analyze each table that was rewritten, filled, or got an index on an expression."""
+    """Analyze each table that was rewritten, filled, or lacks the statistics of something."""
     raw = connection.connection
     if raw.info.server_version >= POSTGRESQL_15:  # counters are written once a second at most
         raw.execute("SELECT pg_catalog.pg_stat_force_next_flush()")
     after = snapshot(connection)
-    reasons = _reasons(before, after)
+    reasons = _forgotten(raw, before, after) | _reasons(before, after)
     takes_parts = raw.info.server_version < POSTGRESQL_18  # since then, ONLY leaves them alone
     for oid, reason in reasons.items():
         table = after.tables[oid]
@@ -120,6 +139,15 @@ def analyze_table(raw: psycopg.Connection[Any], table: sql.Composable) -> list[s
     finally:
         raw.remove_notice_handler(note)
     return warnings
+
+
+def _forgotten(raw: psycopg.Connection[Any], before: Snapshot, after: Snapshot) -> dict[int, str]:
+    """Return why to analyze the tables with columns of another type, by OID."""
+    lost = before.columns_known - after.columns_known
+    if not lost:
+        return {}
+    there = raw.execute(_COLUMNS, [[oid for oid, _column in lost]]).fetchall()
+    return {oid: "type of a column" for oid, _column in lost & {*there}}
 
 
 def _reasons(before: Snapshot, after: Snapshot) -> dict[int, str]:

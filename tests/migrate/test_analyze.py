@@ -17,6 +17,7 @@ from tests.support.sessions import holding
 
 ANALYZE = {"MIGRATE": {"ANALYZE": True}}
 FILL = "INSERT INTO recording_parent SELECT generate_series(1, 1000)"
+NOTE = "ALTER TABLE recording_parent ADD note varchar(20) DEFAULT 'a'"
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,8 @@ def analyzed(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
         ("UPDATE recording_parent SET id = id + 10000", "filled"),
         ("ALTER TABLE recording_parent ALTER id TYPE bigint", "rewritten"),
         ("CREATE INDEX parent_e ON recording_parent ((id / 10))", "index on an expression"),
+        ("ALTER TABLE recording_parent ALTER note TYPE varchar(50)", "type of a column"),
+        ("ALTER TABLE recording_parent ALTER note TYPE text", "type of a column"),
     ],
 )
 def test_what_changed_is_analyzed(
@@ -49,6 +52,7 @@ def test_what_changed_is_analyzed(
     with connection.cursor() as cursor:
         if statement != FILL:
             cursor.execute(FILL)
+        cursor.execute(NOTE)
         cursor.execute("ANALYZE recording_parent; SELECT pg_stat_force_next_flush()")
     cases.add("0001_changes", migrations.RunSQL(statement), atomic=atomic)
     caplog.set_level("INFO", "django_confiture.migrate")
@@ -65,7 +69,9 @@ def test_what_changed_is_analyzed(
 @pytest.mark.parametrize(
     "statement",
     [
-        "ALTER TABLE recording_parent ADD note text DEFAULT 'x'",
+        "ALTER TABLE recording_parent ADD more text DEFAULT 'x'",
+        "ALTER TABLE recording_parent RENAME note TO noted",
+        "ALTER TABLE recording_parent DROP note",
         "CREATE INDEX parent_i ON recording_parent (id)",
         "INSERT INTO recording_parent SELECT generate_series(2001, 2010)",
     ],
@@ -75,6 +81,7 @@ def test_what_has_changed_little_is_not(
 ) -> None:
     with connection.cursor() as cursor:
         cursor.execute(FILL)
+        cursor.execute(NOTE)
         cursor.execute("ANALYZE recording_parent; SELECT pg_stat_force_next_flush()")
     cases.add("0001_little", migrations.RunSQL(statement))
     caplog.set_level("INFO", "django_confiture.migrate")

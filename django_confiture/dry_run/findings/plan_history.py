@@ -15,6 +15,7 @@ from django_confiture.dry_run.findings.code_writes import PlannedCode
 from django_confiture.dry_run.findings.existing_shapes import by_statement, other_shapes
 from django_confiture.dry_run.findings.hidden_rows import hidden_rows
 from django_confiture.dry_run.findings.invalid_indexes import in_the_way
+from django_confiture.dry_run.findings.lost_statistics import lost_statistics
 from django_confiture.dry_run.findings.made_up_values import shared_values, with_rows
 from django_confiture.dry_run.findings.new_foreign_keys import NewForeignKeys
 from django_confiture.dry_run.findings.pending_events import pending_events
@@ -138,13 +139,14 @@ class PlanHistory:
         self._known = self._known.after(step.statement for step in steps)
         return found
 
-    def unseen_rows(
+    def notes(
         self, recorded: RecordedMigration, steps: Sequence[JudgedStatement]
     ) -> tuple[str, ...]:
-        """Return what to say of rows that the statements could not see, or that are not here."""
+        """Return what to say of rows that were not seen or are not here, and of lost statistics."""
         return (
             *hidden_rows(self._session, steps, self._relations),
             *rows_not_there(self._session, _code(recorded), steps, self._relations, self._recount),
+            *lost_statistics(self._session, steps, self._relations),
         )
 
     def _unchecked_keys(

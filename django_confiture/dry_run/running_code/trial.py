@@ -200,7 +200,7 @@ class Trial:
         for; values that CHECKs and unique indexes may refuse; columns of another type.
         """
         for key in self.deletes.dependents.unknown_references():
-            if refers(key, "delete"):
+            if refers(key, "delete") and self.deletes.may_come_to(key):
                 self._try(self.deletes.referred(key))
         if not self.probes.deletes_alone:
             unknown = unknown_probes(self.probes, self._shape_before, refers)
@@ -270,7 +270,7 @@ class Trial:
         if "delete" in actions and self.deletes.dependents.differ:
             yield from self.deletes.of_first_rows()
         for key in () if "delete" in known else self.awaited:
-            if may_refer(key, "delete"):
+            if may_refer(key, "delete") and self.deletes.may_come_to(key):
                 self._referred.add(key)
                 yield self.deletes.referred(key)
 

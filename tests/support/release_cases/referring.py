@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
-from django.db.migrations import AlterField, CreateModel, DeleteModel, RenameField, RunSQL
+from django.db.migrations import (
+    AlterField,
+    CreateModel,
+    DeleteModel,
+    RenameField,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
 
 from tests.support.release_cases.library import case, key
 from tests.support.release_cases.tables import LOAN, LOANS, SIGNED, SIGNEDS, SPECIAL, SPECIALS
@@ -193,6 +200,33 @@ CASES = [
         },
         {"Note": [lambda n, get: {"by_id": None}, lambda n, get: {"by_id": 500}]},
         setup="INSERT INTO cases_profile (id) VALUES (500); UPDATE cases_note SET by_id = 1",
+    ),
+    # What refers to a parent's row keeps its child from being deleted, too.
+    case(
+        "new_rows_refer_to_the_parent",
+        LOAN,
+        RunSQL("INSERT INTO cases_loan (book_id) SELECT id FROM cases_book"),
+        first=[SPECIAL],
+        rows={**SPECIALS, **LOANS},
+    ),
+    case(
+        "new_rows_refer_to_the_grandparent",
+        LOAN,
+        RunSQL("INSERT INTO cases_loan (book_id) SELECT id FROM cases_book"),
+        first=[SPECIAL, SIGNED],
+        rows={**SPECIALS, **SIGNEDS, **LOANS},
+    ),
+    case(
+        "the_state_forgets_what_refers_to_the_parent",
+        SeparateDatabaseAndState(state_operations=[DeleteModel("Loan")]),
+        first=[LOAN, SPECIAL],
+        rows={**SPECIALS, **LOANS},
+    ),
+    case(
+        "what_refers_to_the_parent_is_kept",
+        RunSQL("ALTER TABLE cases_book ADD extra integer"),
+        first=[LOAN, SPECIAL],
+        rows={**SPECIALS, **LOANS},
     ),
 ]
 

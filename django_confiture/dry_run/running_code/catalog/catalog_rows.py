@@ -140,11 +140,18 @@ class CatalogRows:
         same = " AND ".join(f"t.{quoted(name)} = {literal(given[name])}" for name in given)
         return self._first_row(table, f"SELECT t.* FROM {table.name} t WHERE {same} LIMIT 1")
 
-    def any_refers(self, key: ForeignKey, *, unlike: Iterable[tuple[str, str]]) -> bool:
+    def any_refers(
+        self,
+        key: ForeignKey,
+        *,
+        unlike: Iterable[tuple[str, str]] = (),
+        children: Iterable[tuple[int, str, str]] = (),
+    ) -> bool:
         """Whether a row with that foreign key is there, to another row than other columns refer to.
 
-        ``unlike`` are those columns, each with that of the other table. Where it is not found out
-        in time, one may be there.
+        ``unlike`` are those columns, each with that of the other table. With ``children``, tables
+        with the columns of a child and its parent, only rows count that these have, too. Where it
+        is not found out in time, one may be there.
         """
         table, target = self._catalog.table(key.table), self._catalog.table(key.target)
         if table is None or target is None:
@@ -153,7 +160,13 @@ class CatalogRows:
         same = " AND ".join(f"t.{quoted(one)} = r.{quoted(other)}" for one, other in keys)
         others = [f"t.{quoted(one)} IS DISTINCT FROM r.{quoted(other)}" for one, other in unlike]
         where = f" WHERE {' AND '.join(others)}" if others else ""
-        sql = f"SELECT EXISTS (SELECT FROM {table.name} t JOIN {target.name} r ON {same}{where})"
+        joined, above = f"{table.name} t JOIN {target.name} r ON {same}", "r"
+        for number, (oid, column, of_parent) in enumerate(children):
+            child, name = self._catalog.table(oid), f"c{number}"
+            if child is not None:
+                on = f"{name}.{quoted(column)} = {above}.{quoted(of_parent)}"
+                joined, above = f"{joined} JOIN {child.name} {name} ON {on}", name
+        sql = f"SELECT EXISTS (SELECT FROM {joined}{where})"
         return list(map(tuple, self._answer(sql))) != [("f",)]
 
     def one(self, oid: int, *, depth: int = 0) -> Row | None:

@@ -59,6 +59,14 @@ class DeleteProbes:
         for number in range(_FIRST):
             yield Probe("delete", f"row {number}", partial(self._delete_row, number))
 
+    def may_come_to(self, key: ForeignKey) -> bool:
+        """Return whether a row that ``key`` refers to is one that a deletion can take away.
+
+        If it is one of a parent's table, the row of a child has to go with it.
+        """
+        ways = list(self.dependents.ways_from(key))
+        return () in ways or any(self._rows.any_refers(key, children=way) for way in ways)
+
     def referred(self, key: ForeignKey) -> Probe:
         """Return how the release deletes a row that a table unknown to it refers to."""
         return Probe("delete", f"referred to by {key.name}", partial(self._delete_instance, key))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,9 @@ _DEEPEST = 4
 """How many levels of dependent rows are created below a deleted one."""
 
 Models = Collection[type[Model]]
+
+Link = tuple[int, str, str]
+"""A child's table, its column that leads to its parent, and the parent's column."""
 
 
 class Dependents:
@@ -59,7 +62,8 @@ class Dependents:
         left: int,
         seen: set[type[Model]],
     ) -> None:
-        if key is not None and key.target == self._catalog.oid_of(model._meta.db_table):
+        row = {**_keys_of_parents(model, row), **row}
+        if key is not None and key.target in map(self._catalog.oid_of, tables_of(model)):
             columns = zip(key.columns, key.target_columns, strict=True)
             self._rows.made(key.table, {column: row.get(target) for column, target in columns})
         for child, field in self._relevant_of(model) if left else ():
@@ -139,7 +143,12 @@ class Dependents:
     @cached_property
     def reached(self) -> frozenset[str]:
         """The tables that a deletion reads or writes."""
-        return frozenset(model._meta.db_table for model in self._reached)
+        return self._emptied.union(model._meta.db_table for model in self._reached)
+
+    @cached_property
+    def _emptied(self) -> frozenset[str]:
+        """The tables whose rows a deletion takes away: with a child's row goes its parent's."""
+        return frozenset(name for model in self.models for name in tables_of(model))
 
     @cached_property
     def _reached(self) -> Set[type[Model]]:
@@ -169,11 +178,27 @@ class Dependents:
 
     def unknown_references(self) -> Iterator[ForeignKey]:
         """Yield the foreign keys that lead to such rows and are not the release's."""
-        for model in self.models:
-            table = self._table(model._meta.db_table)
+        for name in self._emptied:
+            table = self._table(name)
             for key in table.incoming if table is not None else ():
                 if key.action in "ar" and not looks_after(self._release, self._catalog, key):
                     yield key
+
+    def ways_from(self, key: ForeignKey) -> Iterator[Sequence[Link]]:
+        """Yield how rows that ``key`` refers to are those of children that a deletion deletes.
+
+        None at all leads from a row of such a model itself.
+        """
+        for model in self.models:
+            yield from self._ways(model, key.target)
+
+    def _ways(self, model: type[Model], oid: int) -> Iterator[Sequence[Link]]:
+        own = self._catalog.oid_of(model._meta.db_table)
+        if own == oid:
+            yield ()
+        for parent, column, target in _links(model) if own is not None else ():
+            for way in self._ways(parent, oid):
+                yield (*way, (own or 0, column, target))
 
     def refusing(self, failure: Failure) -> Iterator[ForeignKey]:
         """Yield the foreign key that fails, if the release does not know of it."""
@@ -181,6 +206,23 @@ class Dependents:
             for key in self.unknown_references():
                 if key.name == failure.constraint:
                     yield key
+
+
+def _links(model: type[Model]) -> Iterator[tuple[type[Model], str, str]]:
+    """Yield the direct parents of a model, its column that leads there, and theirs."""
+    links: Mapping[type[Model], Any] = model._meta.parents
+    for parent, link in links.items():
+        if link in model._meta.local_fields:
+            yield parent, str(link.column), str(link.target_field.column)
+
+
+def _keys_of_parents(model: type[Model], row: Row) -> dict[str, str | None]:
+    """Return what a child's row says of its parents' rows: their keys, by the parents' columns."""
+    found: dict[str, str | None] = {}
+    for parent, column, target in _links(model):
+        above = {target: row.get(column)}
+        found |= above | _keys_of_parents(parent, above)
+    return found
 
 
 def looks_after(release: Release, catalog: TableCatalog, key: ForeignKey) -> bool:

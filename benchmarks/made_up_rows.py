@@ -29,6 +29,8 @@ _NAMED = {
     "numchild": "0",
     # What the model reads as more than text.
     "timezone": "'UTC'",
+    "time_zone": "'UTC'",
+    "mac_address": "'02:00:00:00:00:01'",
 }
 _VALUES = {
     "boolean": "i % 2 = 0",
@@ -41,7 +43,7 @@ _VALUES = {
     "time without time zone": "'12:00'",
     "interval": "'1 hour'",
     "inet": "'192.0.2.1'",
-    "bytea": "'x'",
+    "bytea": "'\\xc0000201'",  # an address, where it stands for one
     "character varying[]": "'{{}}'",
     "text[]": "'{{}}'",
 }

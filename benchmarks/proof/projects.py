@@ -102,7 +102,6 @@ PROJECTS = {
             "labelstudio_settings",
             package="label_studio",
         ),
-        Project("nautobot", ("nautobot==3.2.*",), "nautobot_settings"),
         Project(
             "pulprpm",
             ("pulp-rpm==3.39.*", "pulpcore==3.123.*"),

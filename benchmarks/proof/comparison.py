@@ -171,7 +171,7 @@ def _breaks(report: dict[str, Any], real: dict[str, Any]) -> tuple[int, list[str
             for action, error in actions.items()
         }
         for table, actions in new.items()
-    }  # what both releases are refused alike is no break of the new one
+    }  # what fails in the same way for both releases is no break of the new one
     untold = set(_not_checked(report, real["labels"]))
     equal, found = 0, []
     for release, before, steps in (("old", old, real["after"]), ("new", worked, {"": new})):

@@ -132,7 +132,7 @@ fixes: $(VENV)/.dev ## Fix harmful migrations, and random ones, migrate them for
 	  tests/dry_run/findings/test_advice.py tests/dry_run/findings/test_advice_of_pairs.py \
 	  tests/dry_run/findings/test_advice_of_types.py
 
-proof: $(VENV)/.dev ## Run published projects dry and for real, compare, and write docs/proof.md (half an hour)
+proof: $(VENV)/.dev ## Run published projects dry and for real, compare, and write docs/proof.md (slow)
 	$(VENV)/bin/python benchmarks/proof $(PROJECTS) $(if $(PROJECTS),,--page docs/proof.md)
 
 side-by-side: $(VENV)/.dev ## Show other tools the migrations of our tests, and write docs/side-by-side.md (10 minutes)

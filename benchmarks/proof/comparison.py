@@ -165,13 +165,14 @@ _Key = tuple[str, str]
 def _breaks(report: dict[str, Any], real: dict[str, Any]) -> tuple[int, list[str]]:
     """Return how many breaks are real, and those that are not, or that were missed."""
     old, new = real["before"]["old"], real["before"]["new"]
+    # What fails in the same way in both releases is not the deploy's fault.
     worked = {
         table: {
             action: error if old.get(table, {}).get(action) == error else ""
             for action, error in actions.items()
         }
         for table, actions in new.items()
-    }  # what fails in the same way for both releases is no break of the new one
+    }
     untold = set(_not_checked(report, real["labels"]))
     equal, found = 0, []
     for release, before, steps in (("old", old, real["after"]), ("new", worked, {"": new})):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,28 +21,13 @@ def install(project: Project) -> Path:
     python = home / "bin" / "python"
     done = home / ".done"
     if not done.exists():
-        subprocess.run([_interpreter(project), "-m", "venv", "--clear", home], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
         pip = [python, "-m", "pip", "install", "--quiet"]
         subprocess.run([*pip, "--upgrade", "pip>=25.1"], check=True)
         packages = [*project.requirements, f"django=={project.django}.*", "psycopg[binary]==3.3.*"]
         subprocess.run([*pip, *packages, "--editable", ROOT], check=True)
         done.touch()
     return python
-
-
-def _interpreter(project: Project) -> str:
-    """Return a Python that the project takes: this one, or one of the same machine."""
-    if not project.python or f"{sys.version_info[0]}.{sys.version_info[1]}" >= project.python:
-        return sys.executable
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    known = (
-        shutil.which(f"python{project.python}"),
-        *versions.glob(f"{project.python}.*/bin/python"),
-    )
-    found = next((str(each) for each in known if each), None)
-    return found or sys.exit(
-        f"{project.name} needs Python {project.python} or newer, not found here"
-    )
 
 
 def inside(

@@ -16,8 +16,6 @@ class Project:
     django: str = "5.2"
     start: float = 0.5
     """How much of its history is applied beforehand."""
-    python: str = ""
-    """The oldest Python that it takes, such as 3.12; empty where this one will do."""
     package: str = ""
     """Its package, where that has another name."""
     environment: tuple[tuple[str, str], ...] = ()

@@ -1,6 +1,6 @@
 """RunSQL that changes tables, in the open and hidden in code."""
 
-from tests.corpus.case import ARCHIVE, LINE, ORDER, Case, case, sql
+from tests.corpus.case import ARCHIVE, LINE, ORDER, Case, Step, case, plan, sql
 
 _VOLATILE = "volatile-default-rewrite"
 
@@ -86,6 +86,10 @@ CASES: list[Case] = [
              " CREATE VIEW cases_open AS SELECT id, total FROM cases_order; END $$")),
     case("rename_table_in_do",
          sql("DO $$ BEGIN ALTER TABLE cases_priced RENAME TO cases_p; END $$")),
+    plan("drop_renamed_table_in_do",
+         Step(sql("ALTER TABLE cases_priced RENAME TO cases_p"),
+              {("table-renamed", "cases_priced")}),
+         Step(sql("DO $$ BEGIN DROP TABLE cases_p; END $$"), {("table-dropped", "cases_priced")})),
     case("replace_view",
          sql("DROP VIEW cases_open",
              "CREATE VIEW cases_open AS SELECT id, total FROM cases_order")),

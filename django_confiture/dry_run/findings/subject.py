@@ -120,6 +120,10 @@ class JudgedStatement:
         """Return whether its own lock on a relation blocks writes."""
         return relation in self.locks and self.locks[relation].blocks_writes
 
+    def blocks_reads(self, relation: str) -> bool:
+        """Return whether its own lock on a relation blocks reads, too."""
+        return relation in self.locks and self.locks[relation].blocks_reads
+
     def effective(self, relation: str) -> LockMode | None:
         """Return the strongest lock while it ran, its own or one held before."""
         held = self.held.get(relation)
@@ -239,6 +243,21 @@ class Subject:
         """Return how many rows the plan has put into a table before a statement."""
         earlier = (step for step in self.steps if step.id < before.id)
         return self.filled.get(name, 0) + sum(rows for at, rows in _put(earlier) if at == name)
+
+    @property
+    def original_names(self) -> Mapping[str, str]:
+        """New name → name before the dry run, of relations renamed by it."""
+        return {new: old for step in self.steps for new, old in step.names.items()}
+
+    def code_at(self, relation: str) -> JudgedStatement | None:
+        """Return the statement whose code changed a relation, as far as that can be told.
+
+        It is the first that locks it whole, or the only one that runs code: what the plan has
+        locked before, no statement locks again.
+        """
+        running = [step for step in self.steps if step.hides_effects]
+        first = next((step for step in running if step.blocks_reads(relation)), None)
+        return first or (running[0] if len(running) == 1 else None)
 
     def blocked_ms(self, relation: str) -> tuple[float, float]:
         """Return for how long reads and writes of a table were blocked, in ms."""

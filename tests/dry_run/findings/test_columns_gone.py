@@ -26,6 +26,7 @@ MADE = """
       "Ro w" dry_whole, mail dry_types.citext, number integer,
       twice integer GENERATED ALWAYS AS (dry_twice(number)) STORED,
       more integer DEFAULT dry_twice(4));
+    CREATE TABLE dry_grown (typed_id integer REFERENCES dry_typed);
     CREATE TABLE dry_parts (id integer, mood dry_mood) PARTITION BY RANGE (id);
     CREATE TABLE dry_part PARTITION OF dry_parts FOR VALUES FROM (0) TO (1000);
     CREATE TABLE dry_unused (mood dry_mood);
@@ -34,7 +35,7 @@ MADE = """
 """
 DROPPED = """
     DROP SCHEMA dry_types CASCADE;
-    DROP TABLE dry_typed, dry_parts, dry_unused, dry_whole;
+    DROP TABLE dry_grown, dry_typed, dry_parts, dry_unused, dry_whole;
     DROP TYPE dry_mood; DROP DOMAIN dry_short CASCADE; DROP FUNCTION dry_twice, dry_drops
 """
 
@@ -132,12 +133,30 @@ def test_columns_with_rows_that_code_drops_unnamed_are_named(
 
 @pytest.mark.usefixtures("_made")
 @pytest.mark.parametrize(
+    "first",
+    [
+        "ALTER TABLE dry_typed RENAME TO dry_other",
+        "ALTER TABLE dry_typed ADD new integer",
+        "DROP TABLE dry_grown",  # whose foreign key goes with it
+    ],
+)
+def test_code_is_known_by_what_is_gone_where_the_plan_holds_the_lock_already(first: str) -> None:
+    script = do("DROP DOMAIN dry_short CASCADE")
+    for scripts in ([first, script], [f"{first}; {script}"]):
+        (dropped,) = found(*scripts)
+        assert dropped.message == "name and nick of dry_typed are dropped, with what they hold"
+        assert dropped.operation == 0
+
+
+@pytest.mark.usefixtures("_made")
+@pytest.mark.parametrize(
     "scripts",
     [
         [do("ALTER TABLE dry_typed DROP mood")],
         [do("ALTER TABLE dry_parts DROP mood")],
         [do("EXECUTE 'ALTER TABLE dry_typed DROP COLUMN mood'")],
         [do("EXECUTE format('ALTER TABLE %I DROP COLUMN %I', 'dry_typed', 'mood')")],
+        ["ALTER TABLE dry_typed ADD new integer", do("ALTER TABLE dry_typed DROP mood")],
         [do("DROP TABLE dry_typed CASCADE")],
         [do("ALTER TABLE dry_typed RENAME mood TO humor"), "ALTER TABLE dry_typed DROP humor"],
         [do("ALTER TABLE dry_typed RENAME mood TO humor; ALTER TABLE dry_typed DROP humor")],

@@ -153,16 +153,14 @@ def _cascaded(subject: Subject, step: JudgedStatement, named: set[str]) -> Itera
 
 def _dropped_by_code(subject: Subject, told: set[str | None]) -> Iterator[Finding]:
     """Yield the tables and views that are gone at the end, by what a DO or a function did."""
+    running = [step for step in subject.steps if step.hides_effects]
     removed = [each for each in subject.result.schema_changes if each.kind == "removed"]
-    gone = {each.name for each in removed if each.object in _KINDS_OF_RELATIONS} - told
-    for step in subject.steps:
-        if not step.hides_effects:
-            continue
-        for name, mode in step.locks.items():
-            if mode.blocks_reads and name in gone and name not in step.names:
-                gone.remove(name)
-                message = f"Code in the database drops {name}: code that still runs reads it"
-                yield finding("table-dropped", step, name, message)
+    gone = [each.name for each in removed if each.object in _KINDS_OF_RELATIONS]
+    for name in (subject.original_names.get(each, each) for each in gone if running):
+        by_cascade = any(_cascades(step) and step.blocks_reads(name) for step in subject.steps)
+        if name in subject.relations and name not in told and not by_cascade:
+            message = f"Code in the database drops {name}: code that still runs reads it"
+            yield finding("table-dropped", subject.code_at(name), name, message)
 
 
 def _cascades(step: JudgedStatement) -> bool:

@@ -8,7 +8,7 @@ from django_confiture.dry_run.findings.finding import finding, measured
 from django_confiture.dry_run.findings.subject import JudgedStatement, Subject
 from django_confiture.dry_run.results import Finding
 from django_confiture.dry_run.sql.parsing.enums import AlterTableType, ObjectType
-from django_confiture.dry_run.sql.parsing.nodes import subcommands
+from django_confiture.dry_run.sql.parsing.nodes import dropped_relations, subcommands
 from django_confiture.dry_run.sql.parsing.parser import Statement, parse
 from django_confiture.dry_run.sql.parsing.plpgsql import code_block
 from django_confiture.formatting import listed
@@ -27,7 +27,7 @@ def columns_gone_unnamed(subject: Subject) -> Iterator[Finding]:
         one = len(lost) == 1
         gone = f"{listed(lost)} of {table} {'is' if one else 'are'} dropped"
         message = f"{gone}, with what {'it holds' if one else 'they hold'}"
-        step = _dropper(subject, table)
+        step = subject.code_at(table)
         yield (
             finding("cascade-drops-columns", None, table, message)
             if step is None
@@ -39,15 +39,16 @@ def _lost(subject: Subject) -> dict[str, set[str]]:
     """Return the columns that tables with rows have lost, without what is known of already."""
     known = {column for step in subject.steps for column in step.columns_gone}
     known |= subject.columns_added
-    renamed = {new: old for step in subject.steps for new, old in step.names.items()}
     changes = [each for each in subject.result.schema_changes if each.kind == "removed"]
     gone = {each.name for each in changes if each.relation is None}
     gone |= {table for step in subject.steps for table in _dropped_tables(step)}
     found: dict[str, set[str]] = {}
     for each in changes:
-        if each.object != "column" or each.relation is None or each.relation in gone:
+        if each.object != "column" or each.relation is None:
             continue
-        table = renamed.get(each.relation, each.relation)
+        table = subject.original_names.get(each.relation, each.relation)
+        if not gone.isdisjoint((each.relation, table)):
+            continue
         relation = subject.relations.get(table)
         if relation is not None and relation.size and (table, each.name) not in known:
             found.setdefault(table, set()).add(each.name)
@@ -57,17 +58,15 @@ def _lost(subject: Subject) -> dict[str, set[str]]:
 def _dropped_tables(step: JudgedStatement) -> Iterator[str]:
     """Yield the tables that a statement drops in the open; another may have taken the name."""
     if step.statement.what == "drop_stmt" and step.node.remove_type == ObjectType.TABLE:
-        yield from step.locks
+        yield from filter(None, map(step.existing, dropped_relations(step.node)))
 
 
 def _named(steps: Iterable[JudgedStatement], table: str) -> Iterator[str]:
-    """Yield the columns that the statements which lock a table say that they drop or rename."""
+    """Yield the columns that code, and statements on a table, say that they drop or rename."""
     for step in steps:
-        if table not in step.locks:
-            continue
         if step.statement.what in ("do_stmt", "create_function_stmt"):
             yield from _named_in_code(step.statement.sql)
-        else:
+        elif table in step.locks:
             yield from _dropped_by(step.statement)
 
 
@@ -89,12 +88,3 @@ def _dropped_by(statement: Statement) -> Iterator[str]:
     for each in subcommands(statement.node.alter_table_stmt):
         if each.subtype == AlterTableType.DropColumn:
             yield each.name
-
-
-def _dropper(subject: Subject, table: str) -> JudgedStatement | None:
-    """Return the first statement that does not show what it does and locks the table whole."""
-    for step in subject.steps:
-        mode = step.locks.get(table)
-        if step.hides_effects and mode is not None and mode.blocks_reads:
-            return step
-    return None
